@@ -1,0 +1,330 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CacheAdapter } from './cache.js';
+import type { Clock } from './clock.js';
+import type { LockstepEvents } from './events.js';
+import type { QueueAdapter } from './queue.js';
+import type { Serializer, StoreAdapter, StoreTransaction, TransactionHost } from './store.js';
+import type { Version } from './version.js';
+
+/**
+ * What became of the cache after a write that the store has committed.
+ *
+ * - `updated`: the cache holds this write or a newer one
+ * - `invalidated`: no reader gets anything older from the cache; the next one loads
+ * - `queued`: the cache did not answer; the queue has the invalidation
+ * - `deferred`: neither cache nor queue answered; the change feed has it (or, where the store has
+ *   none, nothing does: the entry may be stale until it expires)
+ */
+export type CacheOutcome = 'updated' | 'invalidated' | 'queued' | 'deferred';
+
+/** What a write did. */
+export interface WriteResult<Value> {
+  /** The row as the store holds it, defaults and triggers included; `null` after a delete. */
+  readonly value: Value | null;
+  /** `0` when the store has no versions, or when a delete found no row. */
+  readonly version: Version;
+  readonly cache: CacheOutcome;
+  /** `buffered`: the cache has the write and the store does not yet. */
+  readonly store: 'committed' | 'buffered';
+  /** True when a later write of the same batch took this one's place; `value` and `version` are that one's. */
+  readonly coalesced: boolean;
+}
+
+/** How a collection weighs freshness against availability. */
+export type Consistency = 'available' | 'strict';
+
+/** Which way writes take. `write-behind` needs `burst` support in cache and store. */
+export type Strategy = 'write-through' | 'write-behind' | 'cache-aside';
+
+/** Options that every call takes. */
+export interface CallOptions {
+  /** Gives up waiting; what was sent may still take effect. */
+  readonly signal?: AbortSignal;
+  /** The bound of the store's part, in ms. @defaultValue the collection's `storeTimeoutMs` */
+  readonly timeoutMs?: number;
+  /** Runs in this transaction: reads see it, fill nothing; the cache is touched after its commit. */
+  readonly tx?: Transaction;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** Ask the store's primary, and put what it says into the cache. @defaultValue false */
+  readonly fresh?: boolean;
+  /** The time to live, in ms, of what this call puts into the cache. @defaultValue the collection's `ttlMs` */
+  readonly ttlMs?: number;
+}
+
+export interface WriteOptions extends CallOptions {
+  /** The time to live of the entry, in ms. @defaultValue the collection's `ttlMs` */
+  readonly ttlMs?: number;
+}
+
+export interface PutOptions extends WriteOptions {
+  /** Only if the row is at this version; `null`: only if there is none. Rejects with `ConflictError` otherwise. */
+  readonly ifVersion?: Version | null;
+}
+
+export interface DeleteOptions extends WriteOptions {
+  readonly ifVersion?: Version;
+}
+
+export interface UpdateOptions extends WriteOptions {
+  /** How often a lost compare-and-set is tried again. @defaultValue 10 */
+  readonly retries?: number;
+  /** Start from the cached value: one read fewer, one more conflict where it is old. @defaultValue true */
+  readonly fromCache?: boolean;
+}
+
+/** A value with its version and where it came from. */
+export interface Versioned<Value> {
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly from: 'cache' | 'store' | 'transaction';
+}
+
+/**
+ * A named set of entities of one type.
+ *
+ * @typeParam Value the entity
+ * @typeParam Id what callers name an entity by
+ * @typeParam Tx the driver's transaction handle
+ */
+export interface Collection<Value, Id = string, Tx = unknown> {
+  readonly name: string;
+  /** The entity, or `undefined` when the store has none. */
+  get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
+  /** As `get`, with version and origin. */
+  getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>>;
+  /** Position by position, in one round trip to the cache and at most one to the store. */
+  getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]>;
+  /** Stores the entity, whole. */
+  put(id: Id, value: Value, options?: PutOptions): Promise<WriteResult<Value>>;
+  /**
+   * Stores many, in as few statements as the store can. Each is on its own: when some are refused the
+   * others are committed, and it rejects with `PartialWriteError`.
+   */
+  putMany(entries: Iterable<readonly [Id, Value]>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
+  /**
+   * Reads, changes and stores by compare-and-set; `change` runs again when another writer came between,
+   * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it.
+   * Rejects with `ConflictError` after `retries`.
+   */
+  update(
+    id: Id,
+    change: (current: Value | undefined) => Value | null | undefined | Promise<Value | null | undefined>,
+    options?: UpdateOptions,
+  ): Promise<WriteResult<Value>>;
+  /** Adds to a numeric field of an existing row. Rejects with `StoreRefusedError` when there is no row. */
+  increment(
+    id: Id,
+    field: keyof Value & string,
+    by: number,
+    options?: WriteOptions,
+  ): Promise<WriteResult<Value>>;
+  /** Deleting what is not there succeeds. */
+  delete(id: Id, options?: DeleteOptions): Promise<WriteResult<Value>>;
+  deleteMany(ids: Iterable<Id>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
+  /** Runs the caller's own statements in a transaction of the store's, then puts the row at `id` into the cache. */
+  write<T>(
+    id: Id,
+    body: (tx: Tx) => Promise<T>,
+    options?: WriteOptions,
+  ): Promise<WriteResult<Value> & { readonly returned: T }>;
+  /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
+  invalidate(id: Id | readonly Id[], options?: CallOptions): Promise<CacheOutcome>;
+  /** Loads from the store and puts it into the cache, whatever the cache holds. */
+  refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>;
+}
+
+/** A transaction across collections. */
+export interface Transaction<Tx = unknown> {
+  /** The driver's own handle. */
+  readonly client: Tx;
+}
+
+/** How a collection in a cluster of failures behaves: every number has a default, none may be absent-as-unlimited. */
+export interface CollectionOptions<Value, Id = string, Tx = unknown> {
+  /** 1 to 128 characters, unique in this Lockstep. */
+  readonly name: string;
+  readonly store: StoreAdapter<Value, Id, Tx>;
+  /** Validates on write (rejects) and what comes out of the cache (a mismatch is a counted miss). */
+  readonly schema?: StandardSchemaV1<unknown, Value>;
+  /** How long an entry lives, in ms: 1 to 10 years. @defaultValue 3_600_000 (an hour) */
+  readonly ttlMs?: number;
+  /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`: 0 to 0.5. @defaultValue 0.1 */
+  readonly ttlJitter?: number;
+  /** How long a row is known to be absent, in ms; 0: not remembered. @defaultValue 30_000 */
+  readonly negativeTtlMs?: number;
+  /**
+   * With `consistency: 'available'`: an entry older than `ttlMs` is served this much longer, in ms, while
+   * it is loaded again in the background. Never after an invalidation. 0: off. @defaultValue 0
+   */
+  readonly staleWhileRevalidateMs?: number;
+  /** @defaultValue 'write-through' */
+  readonly strategy?: Strategy;
+  /** @defaultValue 'available' */
+  readonly consistency?: Consistency;
+  /** @defaultValue the store's own, or JSON */
+  readonly serializer?: Serializer;
+  /** A larger payload, in bytes, is not cached: its key gets a floor. @defaultValue 1_048_576 */
+  readonly maxPayloadBytes?: number;
+  /** The bound of a store call, in ms. @defaultValue 10_000 */
+  readonly storeTimeoutMs?: number;
+  /** How long a reader's lease on a missing key stands, in ms. @defaultValue 3_000 */
+  readonly leaseMs?: number;
+  /** How long a reader waits for another's load before it loads without filling, in ms. @defaultValue 2_000 */
+  readonly leaseWaitMs?: number;
+  /** How long a hole keeps its floor, in ms. @defaultValue 60_000 */
+  readonly holeTtlMs?: number;
+  /** Store reads at once from this process; more wait. @defaultValue 64 */
+  readonly maxConcurrentLoads?: number;
+  /** Store reads that may wait; more reject with `StoreOverloadedError`. @defaultValue 10_000 */
+  readonly maxQueuedLoads?: number;
+  /** Group commit. */
+  readonly batch?: BatchOptions;
+}
+
+/** Bounds of group commit: writes that arrive while a batch is under way travel together in the next. */
+export interface BatchOptions {
+  /** The most rows in a statement. @defaultValue 256 */
+  readonly maxRows?: number;
+  /** Batches under way at once. @defaultValue 2 */
+  readonly maxInFlight?: number;
+  /** Writes that may wait; more wait outside, up to `queueTimeoutMs`. @defaultValue 10_000 */
+  readonly maxWaiting?: number;
+  /** How long a write may wait for a place, in ms; `StoreOverloadedError` then. @defaultValue 5_000 */
+  readonly queueTimeoutMs?: number;
+  /** Blind puts on one key that wait in one batch become the last of them. @defaultValue true */
+  readonly coalesce?: boolean;
+}
+
+/** When to stop asking a cache that does not answer. */
+export interface BreakerOptions {
+  /** Failed calls in a row that open it. @defaultValue 5 */
+  readonly threshold?: number;
+  /** How long it stays open before one call may try again, in ms. @defaultValue 500 */
+  readonly cooldownMs?: number;
+}
+
+export interface LockstepOptions {
+  readonly cache: CacheAdapter;
+  /** Takes the invalidations that the cache does not. */
+  readonly queue?: QueueAdapter;
+  /** The start of every cache key. @defaultValue 'wtc' */
+  readonly prefix?: string;
+  /** The bound of a cache call, in ms. @defaultValue 250 */
+  readonly cacheTimeoutMs?: number;
+  /** The bound of handing a job to the queue, in ms. @defaultValue 500 */
+  readonly queueTimeoutMs?: number;
+  readonly breaker?: BreakerOptions;
+  /** Injected by tests. @defaultValue the system's */
+  readonly clock?: Clock;
+  /** Injected by tests: 0 <= n < 1. @defaultValue Math.random */
+  readonly random?: () => number;
+}
+
+export interface TransactionOptions {
+  /** Which database, where collections live in several: a store of it. @defaultValue the only one */
+  readonly on?: { readonly transactions?: TransactionHost | undefined };
+  /** @defaultValue 10_000 */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** One-off calls without a declared collection. */
+export interface ThroughOptions<Value> {
+  /** Plays the collection's part in the key. */
+  readonly namespace: string;
+  readonly id: string;
+  /** Reads the record from wherever it lives; `undefined`: there is none. */
+  readonly reader: (id: string, context: { readonly signal: AbortSignal }) => Promise<Value | undefined>;
+  /** @defaultValue 3_600_000 */
+  readonly ttlMs?: number;
+  /** @defaultValue JSON */
+  readonly serialize?: Serializer;
+}
+
+/** What a relay did so far. */
+export interface RelayStatus {
+  readonly running: boolean;
+  /** Changes handled since the start. */
+  readonly handled: number;
+  /** Of them: entries that were older and are holes now. */
+  readonly floored: number;
+  /** Of them: handed to the queue because the cache did not take them. */
+  readonly queued: number;
+  /** How old the newest handled changes were when they were dealt with, in ms. */
+  readonly lagMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly max: number };
+}
+
+export interface RelayOptions {
+  /** The most changes per cache call. @defaultValue 500 */
+  readonly batchSize?: number;
+  /** Hand what the cache refuses to the queue instead of leaving it in the feed. @defaultValue true when there is a queue */
+  readonly useQueue?: boolean;
+}
+
+/** Turns change feeds into invalidations; the worker runs one, and an application may embed one. */
+export interface Relay {
+  status(): RelayStatus;
+  /** Finishes the batches under way. */
+  stop(): Promise<void>;
+}
+
+/** The store transaction that a Lockstep transaction wraps; for adapters' tests. @internal */
+export type { StoreTransaction };
+
+/** A write-through cache over one cache and any number of collections. */
+export interface Lockstep extends AsyncDisposable {
+  readonly events: LockstepEvents;
+  /** Throws `InvalidOptionError`, `DuplicateCollectionError`. */
+  collection<Value, Id = string, Tx = unknown>(
+    options: CollectionOptions<Value, Id, Tx>,
+  ): Collection<Value, Id, Tx>;
+  /**
+   * Runs `body` in one transaction of one database; the collections' calls take part with `{ tx }`. The
+   * cache is touched only after the commit: for every tracked row that the transaction changed, by
+   * whatever statement.
+   */
+  transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** One-off calls for code that declares no collection. */
+  readonly through: Through;
+  /** Starts a relay for the feeds of all collections declared so far. */
+  startRelay(options?: RelayOptions): Relay;
+  /** Handles one job of the queue: what a worker's consumer calls. */
+  handleJob(job: import('./queue.js').QueueJob): Promise<void>;
+  /** What it composes, for workers and tools. */
+  readonly cache: CacheAdapter;
+  readonly queue: QueueAdapter | undefined;
+  readonly prefix: string;
+  readonly collections: readonly CollectionInfo[];
+  /** Waits until nothing is under way: writes, background refreshes, hand-overs, acknowledgements. */
+  drain(): Promise<void>;
+  /** Drains, then closes what it was given no client for. Calls after it reject with `ClosedError`. */
+  close(): Promise<void>;
+}
+
+/** A declared collection, as tools see it. */
+export interface CollectionInfo {
+  readonly name: string;
+  readonly store: StoreAdapter<unknown, never>;
+  /** The start of its cache keys; a store key follows. */
+  readonly keyPrefix: string;
+  readonly serializer: Serializer;
+}
+
+export interface Through {
+  /** Reads through the cache. */
+  read<Value>(options: ThroughOptions<Value>): Promise<Value | undefined>;
+  /** Writes with `writer`, then the cache. */
+  write<Value>(
+    options: ThroughOptions<Value> & {
+      readonly value: Value;
+      readonly writer: (
+        id: string,
+        value: Value,
+        context: { readonly signal: AbortSignal },
+      ) => Promise<unknown>;
+    },
+  ): Promise<WriteResult<Value>>;
+  invalidate(options: { readonly namespace: string; readonly id: string }): Promise<CacheOutcome>;
+}

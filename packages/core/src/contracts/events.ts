@@ -1,0 +1,72 @@
+import type { Version } from './version.js';
+
+/** What each event carries. Times are in ms. */
+export interface LockstepEventMap {
+  /** A read answered by the cache. */
+  hit: {
+    readonly collection: string;
+    readonly key: string;
+    readonly version: Version;
+    readonly stale: boolean;
+  };
+  /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read, or no cache. */
+  miss: {
+    readonly collection: string;
+    readonly key: string;
+    readonly reason: 'absent' | 'undecodable' | 'schema' | 'unavailable' | 'fresh';
+  };
+  /** A load from the store, for one or many readers. */
+  load: { readonly collection: string; readonly keys: number; readonly durationMs: number };
+  /** A load that may not become the entry. */
+  fillRefused: {
+    readonly collection: string;
+    readonly key: string;
+    readonly reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit';
+  };
+  /** A write that the store has. */
+  write: {
+    readonly collection: string;
+    readonly key: string;
+    readonly version: Version;
+    readonly op: 'put' | 'delete' | 'increment' | 'transaction';
+    readonly cache: 'updated' | 'invalidated' | 'queued' | 'deferred';
+    readonly storeMs: number;
+    readonly cacheMs: number;
+  };
+  /** A put that the cache answered with a newer value or a hole. */
+  putRefused: {
+    readonly collection: string;
+    readonly key: string;
+    readonly version: Version;
+    readonly reason: 'superseded' | 'floored';
+  };
+  /** The circuit breaker in front of the cache. */
+  breaker: { readonly state: 'open' | 'half-open' | 'closed' };
+  /** Invalidations that the queue took (or not) because the cache did not. */
+  handover: { readonly jobs: number; readonly taken: boolean };
+  /** What the relay handled. */
+  relay: {
+    readonly feed: string;
+    readonly changes: number;
+    readonly floored: number;
+    readonly queued: number;
+    readonly lagMs: number;
+  };
+  /** The cache may have lost acknowledged writes; the feed is replayed. */
+  cacheGeneration: { readonly generation: string };
+  /** Something failed where nobody waits for an answer. */
+  error: { readonly where: string; readonly error: unknown };
+}
+
+export type LockstepEventName = keyof LockstepEventMap;
+
+export type LockstepListener<Name extends LockstepEventName> = (event: LockstepEventMap[Name]) => void;
+
+/**
+ * Typed events. Listeners run synchronously; one that throws does not disturb the engine. Each event is
+ * also published on the diagnostics channel `lockstep:<name>`.
+ */
+export interface LockstepEvents {
+  /** Returns a function that removes the listener. */
+  on<Name extends LockstepEventName>(name: Name, listener: LockstepListener<Name>): () => void;
+}

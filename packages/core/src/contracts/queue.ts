@@ -1,0 +1,81 @@
+import type { Version } from './version.js';
+
+/** An invalidation that the cache did not take: a full cache key and a version, never a payload. */
+export interface InvalidateJob {
+  readonly kind: 'invalidate';
+  /** The cache key, prefix included. */
+  readonly key: string;
+  /** `0`: of unknown version. */
+  readonly version: Version;
+}
+
+/** A buffered write that the store does not have yet; the value is read from its entry. */
+export interface FlushJob {
+  readonly kind: 'flush';
+  readonly collection: string;
+  /** The store's key, not the cache's. */
+  readonly key: string;
+}
+
+export type QueueJob = InvalidateJob | FlushJob;
+
+/** A job that failed for good. */
+export interface DeadLetter {
+  readonly id: string;
+  readonly job: QueueJob;
+  readonly error: string;
+  readonly attempts: number;
+  /** Milliseconds since the epoch. */
+  readonly failedAtMs: number;
+}
+
+export interface QueueStatus {
+  readonly waiting: number;
+  readonly active: number;
+  readonly delayed: number;
+  readonly dead: number;
+}
+
+export interface QueueConsumeOptions {
+  /** Jobs handled at once by this consumer. Default 16. */
+  readonly concurrency?: number;
+  /** Told of each attempt that failed. */
+  readonly onError?: (error: unknown, job: QueueJob) => void;
+}
+
+/** A running consumer. */
+export interface QueueConsumer {
+  /** Finishes what is under way, takes nothing new. */
+  close(): Promise<void>;
+}
+
+/** Jobs that failed for good, kept for people. */
+export interface DeadLetters {
+  /** Newest first. */
+  list(options?: { readonly offset?: number; readonly limit?: number }): Promise<readonly DeadLetter[]>;
+  /** Queues them again; all of them without ids. Returns how many. */
+  replay(ids?: readonly string[]): Promise<number>;
+  /** Forgets them; all of them without ids. Returns how many. */
+  discard(ids?: readonly string[]): Promise<number>;
+}
+
+/**
+ * A durable queue of idempotent jobs, at least once, retried with backoff, dead-lettered at the end.
+ *
+ * Contract: jobs of one key may be merged while they wait (the highest version stays; a version of `0` counts
+ * as the highest), and a job that arrives while one of its key is active runs after it: none is swallowed.
+ */
+export interface QueueAdapter {
+  readonly name: string;
+  /** Resolves when the queue has taken all jobs. Rejects with `QueueUnavailableError`, within a bound. */
+  enqueue(jobs: readonly QueueJob[]): Promise<void>;
+  consume(handler: (job: QueueJob) => Promise<void>, options?: QueueConsumeOptions): Promise<QueueConsumer>;
+  readonly deadLetters: DeadLetters;
+  status(): Promise<QueueStatus>;
+  close(): Promise<void>;
+}
+
+/** What two jobs must share to be merged while they wait. */
+export function jobIdentity(job: QueueJob): string {
+  return job.kind === 'invalidate' ? `i:${job.key}` : `f:${job.collection}:${job.key}`;
+}

@@ -1,0 +1,253 @@
+import type { LockstepError } from '../errors.js';
+import type { Version } from './version.js';
+
+/** A row as the store holds it. */
+export interface StoreRow<Value> {
+  /** The row's own key in canonical form, as `keyOf` gives it. */
+  readonly key: string;
+  readonly value: Value;
+  /** `0` when the store has no versions. */
+  readonly version: Version;
+}
+
+/** Stores a row, whole. Blind without `ifVersion`. */
+export interface StorePut<Value> {
+  readonly kind: 'put';
+  readonly key: string;
+  readonly value: Value;
+  /** The new version must be above this; `0` for no bound. */
+  readonly above: Version;
+  /** Only if the row is at this version; `null`: only if there is no row. */
+  readonly ifVersion?: Version | null;
+}
+
+/** Removes a row. Blind without `ifVersion`. */
+export interface StoreDelete {
+  readonly kind: 'delete';
+  readonly key: string;
+  readonly above: Version;
+  readonly ifVersion?: Version;
+}
+
+/** Adds to a numeric field of an existing row. */
+export interface StoreIncrement {
+  readonly kind: 'increment';
+  readonly key: string;
+  readonly field: string;
+  readonly by: number;
+  readonly above: Version;
+}
+
+/** Gives an unchanged row a version above a floor, if it still is at `ifVersion`. */
+export interface StoreRestamp {
+  readonly kind: 'restamp';
+  readonly key: string;
+  readonly above: Version;
+  readonly ifVersion: Version;
+}
+
+/**
+ * Writes a buffered value with the version that the buffer gave it, if the row's, and its
+ * tombstone's, is lower; otherwise does nothing.
+ */
+export interface StoreFlush<Value> {
+  readonly kind: 'flush';
+  readonly key: string;
+  /** `null`: the buffered write was a delete. */
+  readonly value: Value | null;
+  readonly version: Version;
+}
+
+export type StoreCommand<Value> =
+  | StorePut<Value>
+  | StoreDelete
+  | StoreIncrement
+  | StoreRestamp
+  | StoreFlush<Value>;
+
+/**
+ * What became of one command.
+ *
+ * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete
+ * - `missing`: delete, increment or restamp found no row; nothing was written
+ * - `conflict`: `ifVersion` did not match; `version` is the row's, `0` when there is none or it is not known
+ * - `superseded`: a flush found a newer row or tombstone at `version`
+ * - `failed`: this command alone failed; the error's class says whether it may have been committed
+ */
+export type StoreOutcome<Value> =
+  | { readonly kind: 'written'; readonly value: Value | null; readonly version: Version }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'conflict'; readonly version: Version }
+  | { readonly kind: 'superseded'; readonly version: Version }
+  | { readonly kind: 'failed'; readonly error: LockstepError };
+
+/** What each call may take and whom it belongs to. */
+export interface StoreCallOptions {
+  /**
+   * The bound of the call in ms. The store must make sure that a write can't commit later than this
+   * (a server-side statement time-out); `StoreTimeoutError` otherwise.
+   */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** The transaction to run in; `undefined`: on its own. */
+  readonly tx?: StoreTransaction | undefined;
+}
+
+export interface StoreReadOptions extends StoreCallOptions {
+  /** Read where writes go, never from a replica. */
+  readonly primary: boolean;
+}
+
+/** What a store can do beyond reading and writing one key. Absent features are `false`. */
+export interface StoreCapabilities {
+  /** Rows carry versions. `false`: the engine uses intents. */
+  readonly versioned: boolean;
+  /** `ifVersion` is honoured. Required by `update`. */
+  readonly compareAndSet: boolean;
+  /** `transactions` is there. */
+  readonly transactions: boolean;
+  /** `feed` is there. */
+  readonly changeFeed: boolean;
+  /** `increment` is honoured. */
+  readonly increment: boolean;
+  /** `restamp` is honoured. */
+  readonly restamp: boolean;
+  /** `flush` is honoured, with tombstones. Required by the buffer. */
+  readonly flush: boolean;
+  /** Reads with `primary: false` may come from a lagging replica. */
+  readonly replicaReads: boolean;
+  /** Many commands of one `write` travel in one round trip. */
+  readonly batching: boolean;
+}
+
+/** Rows that one transaction changed, or that the feed reports. */
+export interface Change {
+  /** The store's name for what was changed, as in {@link StoreAdapter.source}. */
+  readonly source: string;
+  readonly key: string;
+  readonly version: Version;
+  readonly op: 'put' | 'delete';
+  /** When the change was made, in ms since the epoch by the store's clock. */
+  readonly changedAtMs: number;
+}
+
+/** An open transaction. */
+export interface StoreTransaction {
+  /** The driver's own handle (a knex transaction, a MongoDB session), for the user's own statements. */
+  readonly client: unknown;
+  /**
+   * Every tracked row that the transaction changed so far, by whatever statement, newest version per
+   * key. Asked just before the commit.
+   */
+  changes(): Promise<readonly Change[]>;
+}
+
+/** Runs transactions; shared by all bindings of one database, and compared by identity. */
+export interface TransactionHost {
+  /**
+   * Runs `body` and commits. A throw rolls back and propagates. Transient failures (deadlock,
+   * serialization) run the body again, on a new transaction. Rejects with `StoreUnavailableError`
+   * (`outcome: 'unknown'` when the commit's reply was lost).
+   */
+  transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T>;
+}
+
+/** How far behind the feed's readers are. */
+export interface FeedStatus {
+  /** Changes that nobody has acknowledged. */
+  readonly pending: number;
+  /** The age of the oldest of them in ms; `0` when there is none. */
+  readonly oldestMs: number;
+}
+
+export interface FeedConsumeOptions {
+  readonly signal: AbortSignal;
+  /** Only these sources. */
+  readonly sources: readonly string[];
+  /** The most changes handed over at once. Default 500. */
+  readonly batchSize?: number;
+  /** Told of each failure, the handler's included; the feed itself goes on, with backoff. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * The durable list of changes, at least once, kept until handled; shared by all bindings of one
+ * database, and compared by identity.
+ */
+export interface ChangeFeed {
+  /** For messages and metrics, e.g. `postgres:shop`. */
+  readonly name: string;
+  /**
+   * Hands changes to `handler` until the signal aborts, then resolves. A handler that resolves has
+   * taken its batch; one that rejects gets it again, soon. Many consumers may run side by side.
+   */
+  consume(handler: (changes: readonly Change[]) => Promise<void>, options: FeedConsumeOptions): Promise<void>;
+  /**
+   * Says in the background that a writer has dealt with its own changes, so that consumers need not.
+   * Never waits, never throws, may forget: an acknowledgement that is lost costs one invalidation.
+   */
+  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[]): void;
+  status(sources: readonly string[]): Promise<FeedStatus>;
+  /**
+   * Hands over again every change made since `sinceMs` (ms since the epoch, the store's clock), as far
+   * back as the feed and the rows' own versions tell; for a cache that lost acknowledged writes.
+   */
+  replay(
+    sinceMs: number,
+    handler: (changes: readonly Change[]) => Promise<void>,
+    options: FeedConsumeOptions,
+  ): Promise<void>;
+  /** Sends what `acknowledge` still holds and ends what the feed opened. */
+  close(): Promise<void>;
+}
+
+/**
+ * A binding of one collection to a store: rows by key.
+ *
+ * Contract: answers come position by position. Keys are canonical text: two ids of one row have the
+ * same key, two rows never share one, and the adapter finds the row from the key alone.
+ *
+ * @typeParam Value the entity
+ * @typeParam Id what callers name an entity by
+ * @typeParam Tx the driver's transaction handle
+ */
+export interface StoreAdapter<Value, Id = string, Tx = unknown> {
+  /** Names table and database for messages, e.g. `postgres:public.products`. */
+  readonly name: string;
+  /** The name that the change feed uses, e.g. `public.products`. */
+  readonly source: string;
+  readonly capabilities: StoreCapabilities;
+  readonly transactions?: TransactionHost | undefined;
+  readonly feed?: ChangeFeed | undefined;
+  /** The payload serializer that suits the store's types; JSON when absent. */
+  readonly serializer?: Serializer | undefined;
+  /** Carries the handle's type only; never set. */
+  readonly txType?: Tx;
+  /** Connects and checks the binding; called once before first use. */
+  open?(): Promise<void>;
+  /** The canonical key of an id. Synchronous, after `open`. Throws `InvalidIdError`. */
+  keyOf(id: Id): string;
+  /** Rows by key; `undefined` where there is none. Rejects as a whole, with a `StoreError`. */
+  read(keys: readonly string[], options: StoreReadOptions): Promise<readonly (StoreRow<Value> | undefined)[]>;
+  /**
+   * Writes many commands, each on its own key at most once per call, in one round trip where the store
+   * can. One that is refused fails alone. A rejection means that nothing can be said of any of them.
+   */
+  write(
+    commands: readonly StoreCommand<Value>[],
+    options: StoreCallOptions,
+  ): Promise<readonly StoreOutcome<Value>[]>;
+  /** Ends what the adapter opened; leaves alone a client that was handed in. */
+  close(): Promise<void>;
+}
+
+/** Turns values into payloads and back. `serialize(deserialize(p))` must equal `p` in meaning. */
+export interface Serializer {
+  /** For messages, e.g. `json`. */
+  readonly name: string;
+  readonly encoding: 'utf8' | 'binary';
+  /** Throws when the value can't be carried. */
+  serialize(value: unknown): string | Uint8Array;
+  /** Throws when the payload is not its own; the engine counts that as a miss. */
+  deserialize(payload: string | Uint8Array): unknown;
+}

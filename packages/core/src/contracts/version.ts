@@ -1,0 +1,14 @@
+/**
+ * A number per entity that grows with each committed write, deletes included: a hybrid logical clock
+ * in microseconds, a safe integer, stamped by the store under the row's lock. Even numbers are the
+ * store's, odd ones a buffered write's. `0` means "no version": nothing known, or an unversioned store.
+ */
+export type Version = number;
+
+/** The version of nothing: a floor of `0` refuses no one. */
+export const NO_VERSION: Version = 0;
+
+/** True for a number that a store may hand out as a version: a positive safe integer. */
+export function isVersion(value: unknown): value is Version {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+}

@@ -1,0 +1,159 @@
+/** Codes are stable: programs may compare them. */
+export type LockstepErrorCode =
+  | 'LOCKSTEP_INVALID_OPTION'
+  | 'LOCKSTEP_INVALID_ID'
+  | 'LOCKSTEP_DUPLICATE_COLLECTION'
+  | 'LOCKSTEP_VALIDATION'
+  | 'LOCKSTEP_SERIALIZATION'
+  | 'LOCKSTEP_STORE_CONTRACT'
+  | 'LOCKSTEP_STORE_REFUSED'
+  | 'LOCKSTEP_STORE_UNAVAILABLE'
+  | 'LOCKSTEP_STORE_TIMEOUT'
+  | 'LOCKSTEP_STORE_OVERLOADED'
+  | 'LOCKSTEP_CACHE_UNAVAILABLE'
+  | 'LOCKSTEP_QUEUE_UNAVAILABLE'
+  | 'LOCKSTEP_CONFLICT'
+  | 'LOCKSTEP_PARTIAL_WRITE'
+  | 'LOCKSTEP_UNSUPPORTED'
+  | 'LOCKSTEP_CLOSED';
+
+export interface LockstepErrorOptions {
+  readonly cause?: unknown;
+  /** The key that it concerns. */
+  readonly key?: string | undefined;
+  /** The collection that it concerns. */
+  readonly collection?: string | undefined;
+}
+
+/** The class that every error of Lockstep extends. */
+export abstract class LockstepError extends Error {
+  abstract readonly code: LockstepErrorCode;
+  readonly key: string | undefined;
+  readonly collection: string | undefined;
+
+  constructor(message: string, options: LockstepErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.key = options.key;
+    this.collection = options.collection;
+  }
+}
+
+/** Thrown when an option is missing, unknown, of the wrong type, out of range, or excluded by another. */
+export class InvalidOptionError extends LockstepError {
+  readonly code = 'LOCKSTEP_INVALID_OPTION';
+  /** The option's path, e.g. `collection.ttlMs`. */
+  readonly option: string;
+  constructor(option: string, problem: string, options?: LockstepErrorOptions) {
+    super(`${option}: ${problem}`, options);
+    this.option = option;
+  }
+}
+
+/** Thrown when an id is empty, too long, of the wrong type, or not in the store's canonical form. */
+export class InvalidIdError extends LockstepError {
+  readonly code = 'LOCKSTEP_INVALID_ID';
+}
+
+/** Thrown when a second collection asks for a name that is taken. */
+export class DuplicateCollectionError extends LockstepError {
+  readonly code = 'LOCKSTEP_DUPLICATE_COLLECTION';
+}
+
+/** Thrown when the schema rejects a value that is to be written; the store has not been touched. */
+export class ValidationError extends LockstepError {
+  readonly code = 'LOCKSTEP_VALIDATION';
+  /** The schema's own findings. */
+  readonly issues: readonly { readonly message: string; readonly path: string }[];
+  constructor(
+    message: string,
+    issues: readonly { readonly message: string; readonly path: string }[],
+    options?: LockstepErrorOptions,
+  ) {
+    super(message, options);
+    this.issues = issues;
+  }
+}
+
+/** Thrown when a value can't be serialised for the cache; the store has not been touched. */
+export class SerializationError extends LockstepError {
+  readonly code = 'LOCKSTEP_SERIALIZATION';
+}
+
+/** Thrown when a store breaks its contract: a row without its key or version, an answer of the wrong length. */
+export class StoreContractError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_CONTRACT';
+}
+
+/** Thrown when the store refused a write (a constraint, a type): it is not committed, and trying again is pointless. */
+export class StoreRefusedError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_REFUSED';
+}
+
+/** Thrown when the store can't be reached, or the connection broke. */
+export class StoreUnavailableError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_UNAVAILABLE';
+  /** `unknown`: the write may have been committed; the change feed will tell the cache if it was. */
+  readonly outcome: 'not-committed' | 'unknown';
+  constructor(message: string, outcome: 'not-committed' | 'unknown', options?: LockstepErrorOptions) {
+    super(message, options);
+    this.outcome = outcome;
+  }
+}
+
+/** Thrown when the store did not answer within its time-out; a write may have been committed. */
+export class StoreTimeoutError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_TIMEOUT';
+}
+
+/** Thrown when too many calls already wait for the store; nothing was sent. */
+export class StoreOverloadedError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_OVERLOADED';
+}
+
+/** Thrown when the cache is needed and can't be reached: by writes to a strict collection, before the store is touched. */
+export class CacheUnavailableError extends LockstepError {
+  readonly code = 'LOCKSTEP_CACHE_UNAVAILABLE';
+}
+
+/** Thrown when the queue did not take a job within its time-out. */
+export class QueueUnavailableError extends LockstepError {
+  readonly code = 'LOCKSTEP_QUEUE_UNAVAILABLE';
+}
+
+/** Thrown when a compare-and-set lost against other writers as often as was allowed; nothing was written. */
+export class ConflictError extends LockstepError {
+  readonly code = 'LOCKSTEP_CONFLICT';
+}
+
+/** Thrown when some of the entities of one call were not written; `results` says which, in the call's order. */
+export class PartialWriteError<Result = unknown> extends LockstepError {
+  readonly code = 'LOCKSTEP_PARTIAL_WRITE';
+  readonly results: readonly PromiseSettledResult<Result>[];
+  constructor(
+    message: string,
+    results: readonly PromiseSettledResult<Result>[],
+    options?: LockstepErrorOptions,
+  ) {
+    super(message, options);
+    this.results = results;
+  }
+}
+
+/** Thrown when a store, cache or queue lacks what a call needs; the message names it. */
+export class UnsupportedError extends LockstepError {
+  readonly code = 'LOCKSTEP_UNSUPPORTED';
+}
+
+/** Thrown when something is used after `close()`. */
+export class ClosedError extends LockstepError {
+  readonly code = 'LOCKSTEP_CLOSED';
+}
+
+/** Any error that a store's call rejects with. */
+export type StoreError =
+  | StoreRefusedError
+  | StoreUnavailableError
+  | StoreTimeoutError
+  | StoreOverloadedError
+  | StoreContractError;

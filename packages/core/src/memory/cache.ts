@@ -1,0 +1,113 @@
+import { LRUCache } from 'lru-cache';
+import type {
+  CacheAdapter,
+  CacheCommand,
+  CacheHit,
+  CacheInfo,
+  CacheReply,
+  PayloadEncoding,
+  ScannedEntry,
+} from '../contracts/cache.js';
+import { type Clock, systemClock } from '../contracts/clock.js';
+import { ClosedError } from '../errors.js';
+import { checkKnown, numberOption } from '../options.js';
+import { applyCommand, type Entry, hitOf } from '../protocol/entry.js';
+
+export interface MemoryCacheOptions {
+  /** Entries kept; the least recently used goes first. @defaultValue 100_000 */
+  readonly maxEntries?: number;
+  /** Bytes of keys and payloads kept, roughly. @defaultValue 268_435_456 (256 MiB) */
+  readonly maxBytes?: number;
+  /** @defaultValue the system's */
+  readonly clock?: Clock;
+}
+
+/** The cache of one process: the protocol's reference implementation behind bounds. */
+export interface MemoryCache extends CacheAdapter {
+  /** Drops an entry as an eviction would; for tests of what evictions do. */
+  evict(key: string): void;
+  /** Drops everything, as a flushed or replaced server would. */
+  clear(): void;
+}
+
+/** Makes a cache in this process's memory. Throws `InvalidOptionError`. */
+export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
+  checkKnown(options, ['maxEntries', 'maxBytes', 'clock'], 'memoryCache');
+  const maxEntries = numberOption(options.maxEntries, 100_000, 'memoryCache.maxEntries', {
+    min: 1,
+    max: 2 ** 32,
+  });
+  const maxBytes = numberOption(options.maxBytes, 256 * 2 ** 20, 'memoryCache.maxBytes', {
+    min: 1024,
+    max: 2 ** 50,
+  });
+  const clock = options.clock ?? systemClock;
+  const entries = new LRUCache<string, NonNullable<Entry>>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    sizeCalculation: (entry, key) => 64 + key.length + payloadSize(entry),
+  });
+  let closed = false;
+
+  function checkOpen(): void {
+    if (closed) throw new ClosedError('the memory cache is closed');
+  }
+
+  function live(key: string): Entry {
+    const entry = entries.get(key);
+    if (entry === undefined || entry.expiresAtMs > clock.now()) return entry;
+    entries.delete(key);
+    return undefined;
+  }
+
+  function apply(command: CacheCommand): CacheReply {
+    const before = entries.get(command.key);
+    const { entry, reply } = applyCommand(before, command, clock.now());
+    if (entry === undefined) entries.delete(command.key);
+    else if (entry !== before) entries.set(command.key, entry);
+    return reply;
+  }
+
+  return {
+    name: 'memory',
+    shared: false,
+    local: true,
+    async read(keys: readonly string[], _encoding: PayloadEncoding): Promise<(CacheHit | undefined)[]> {
+      checkOpen();
+      return keys.map((key) => hitOf(live(key)));
+    },
+    async execute(commands: readonly CacheCommand[]): Promise<CacheReply[]> {
+      checkOpen();
+      return commands.map(apply);
+    },
+    async info(): Promise<CacheInfo> {
+      return { evicts: true, generation: undefined, description: `memory, at most ${maxEntries} entries` };
+    },
+    async *scan(prefix: string): AsyncGenerator<ScannedEntry> {
+      for (const key of [...entries.keys()]) {
+        if (!key.startsWith(prefix)) continue;
+        const entry = live(key);
+        if (entry?.kind === 'value') {
+          yield { key, version: entry.version, state: 'value', payload: entry.payload };
+        } else if (entry !== undefined) {
+          yield { key, version: entry.floor, state: 'hole', payload: null };
+        }
+      }
+    },
+    async close(): Promise<void> {
+      closed = true;
+      entries.clear();
+    },
+    evict(key: string): void {
+      entries.delete(key);
+    },
+    clear(): void {
+      entries.clear();
+    },
+  };
+}
+
+function payloadSize(entry: NonNullable<Entry>): number {
+  if (entry.kind === 'hole') return 64 * (1 + entry.intents.length);
+  return entry.payload === null ? 0 : entry.payload.length;
+}

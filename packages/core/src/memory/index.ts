@@ -1,0 +1,1 @@
+export { type MemoryCache, type MemoryCacheOptions, memoryCache } from './cache.js';

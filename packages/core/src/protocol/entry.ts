@@ -1,0 +1,260 @@
+/**
+ * The protocol: every transition of the entry at one cache key, as pure functions. This file is the
+ * reference that the in-memory cache runs, that Redis' scripts mirror, and that the checkers explore.
+ *
+ * An entry is a value (its version, and the row or its known absence), a hole (a floor: no version
+ * below it may come back) or empty (`undefined`). The rules that keep old data out, by the numbers
+ * that `docs/protocol.md` gives them:
+ *
+ * 1. A reservation is noted on a hole or an empty key; a value keeps none.
+ * 2. A put beats a lower value; becomes the value of a hole only with its own token still noted and at
+ *    or above the floor; otherwise raises the floor. A hole does not prove that nothing newer was there.
+ * 3. An invalidation turns a lower value into a hole and raises a hole's floor; it never deletes.
+ * 4. Whatever raises a floor ends the lease and the known absence.
+ * 5. A fill needs its own lease still in place, and the floor. No row found has no version: known absent.
+ * 6. Tokens are unique for ever; a lease may be taken over after its time; every entry expires.
+ * 7. An intent turns a value into a hole that nobody fills while it stands; a put makes a value only
+ *    when its intent is the last one left. An intent that ran out stays listed while another stands,
+ *    since its writer may have committed something newer.
+ */
+import type {
+  CacheCommand,
+  CacheHit,
+  CacheReply,
+  FillCommand,
+  FillReply,
+  IntendCommand,
+  InvalidateCommand,
+  InvalidateReply,
+  LeaseCommand,
+  LeaseReply,
+  Payload,
+  PutCommand,
+  PutReply,
+  RefreshCommand,
+  RefreshReply,
+  ReleaseCommand,
+  ReserveCommand,
+  ReserveReply,
+} from '../contracts/cache.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+
+/** A value, or a versioned absence (`payload: null`). */
+export interface ValueEntry {
+  readonly kind: 'value';
+  readonly version: Version;
+  readonly payload: Payload | null;
+  readonly staleAtMs: number;
+  /** By the cache's clock, in ms since the epoch. */
+  readonly expiresAtMs: number;
+}
+
+/** A strict or unversioned writer under way. */
+export interface Intent {
+  readonly token: string;
+  readonly untilMs: number;
+  /** True when another intent stood at any time since this one was noted. */
+  readonly overlapped: boolean;
+}
+
+export interface HoleEntry {
+  readonly kind: 'hole';
+  readonly floor: Version;
+  readonly knownAbsent: boolean;
+  readonly lease: { readonly token: string; readonly untilMs: number } | undefined;
+  readonly reservation: string | undefined;
+  readonly intents: readonly Intent[];
+  readonly expiresAtMs: number;
+}
+
+/** What is at a key; `undefined`: nothing. */
+export type Entry = ValueEntry | HoleEntry | undefined;
+
+/** An entry after a command, and the command's reply. */
+export interface Transition<Reply extends CacheReply = CacheReply> {
+  readonly entry: Entry;
+  readonly reply: Reply;
+}
+
+/** What a reader may return of an entry. */
+export function hitOf(entry: Entry): CacheHit | undefined {
+  if (entry === undefined) return undefined;
+  if (entry.kind === 'value') return entry;
+  return entry.knownAbsent ? KNOWN_ABSENT : undefined;
+}
+
+const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 0 };
+
+/** Applies a command to the entry at its key. Pure: `nowMs` is the cache's clock. */
+export function applyCommand(stored: Entry, command: CacheCommand, nowMs: number): Transition {
+  const entry = stored !== undefined && stored.expiresAtMs <= nowMs ? undefined : stored;
+  switch (command.kind) {
+    case 'reserve':
+      return reserve(entry, command, nowMs);
+    case 'intend':
+      return intend(entry, command, nowMs);
+    case 'put':
+      return put(entry, command, nowMs);
+    case 'refresh':
+      return refresh(entry, command, nowMs);
+    case 'invalidate':
+      return invalidate(entry, command, nowMs);
+    case 'lease':
+      return lease(entry, command, nowMs);
+    case 'fill':
+      return fill(entry, command, nowMs);
+    case 'release':
+      return release(entry, command);
+  }
+}
+
+function emptyHole(expiresAtMs: number): HoleEntry {
+  return {
+    kind: 'hole',
+    floor: NO_VERSION,
+    knownAbsent: false,
+    lease: undefined,
+    reservation: undefined,
+    intents: [],
+    expiresAtMs,
+  };
+}
+
+/** The entry as a hole, empty becoming one; it lives at least until `expiresAtMs`. */
+function asHole(entry: Entry, expiresAtMs: number): HoleEntry {
+  if (entry === undefined) return emptyHole(expiresAtMs);
+  if (entry.kind === 'value') return { ...emptyHole(expiresAtMs), floor: entry.version };
+  return { ...entry, expiresAtMs: Math.max(entry.expiresAtMs, expiresAtMs) };
+}
+
+/**
+ * Rule 4. A lease taken after the floor rose to this version loads what is at least as new, and stays;
+ * an unknown version (`0`) may be newer than any load.
+ */
+function raised(hole: HoleEntry, version: Version): HoleEntry {
+  if (version !== NO_VERSION && version <= hole.floor) return hole;
+  return { ...hole, floor: Math.max(hole.floor, version), lease: undefined, knownAbsent: false };
+}
+
+function knownVersion(entry: Entry): Version {
+  if (entry === undefined) return NO_VERSION;
+  return entry.kind === 'value' ? entry.version : entry.floor;
+}
+
+function reserve(entry: Entry, command: ReserveCommand, nowMs: number): Transition<ReserveReply> {
+  const reply: ReserveReply = { kind: 'reserved', known: knownVersion(entry) };
+  if (entry?.kind === 'value') return { entry, reply };
+  const hole = asHole(entry, nowMs + command.holeTtlMs);
+  return { entry: { ...hole, reservation: command.token }, reply };
+}
+
+/** Drops intents that ran out, but only once none stands: until then they may hide a newer commit. */
+function settledIntents(intents: readonly Intent[], nowMs: number): readonly Intent[] {
+  return intents.some((intent) => intent.untilMs > nowMs) ? intents : [];
+}
+
+function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition<ReserveReply> {
+  const reply: ReserveReply = { kind: 'reserved', known: knownVersion(entry) };
+  const untilMs = nowMs + command.deadlineMs;
+  const hole = asHole(entry, Math.max(untilMs, nowMs + command.holeTtlMs));
+  const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
+  const overlapped = others.length > 0;
+  const intents = [
+    ...others.map((intent) => ({ ...intent, overlapped: true })),
+    { token: command.token, untilMs, overlapped },
+  ];
+  return { entry: { ...hole, lease: undefined, knownAbsent: false, intents }, reply };
+}
+
+function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutReply> {
+  const { version } = command;
+  if (entry?.kind === 'value' && version !== NO_VERSION) {
+    if (version < entry.version) return { entry, reply: { kind: 'put', outcome: 'superseded' } };
+    return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
+  }
+  if (entry?.kind === 'hole' && mayPlace(entry, command)) {
+    return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
+  }
+  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
+  const intents = hole.intents.filter((intent) => intent.token !== command.token);
+  const reservation = hole.reservation === command.token ? undefined : hole.reservation;
+  return { entry: { ...hole, intents, reservation }, reply: { kind: 'put', outcome: 'floored' } };
+}
+
+/** Rules 2 and 7: may this put become the hole's value? */
+function mayPlace(hole: HoleEntry, command: PutCommand): boolean {
+  if (command.token === undefined || command.version < hole.floor) return false;
+  const own = hole.intents.find((intent) => intent.token === command.token);
+  const others = hole.intents.length - (own === undefined ? 0 : 1);
+  if (command.version === NO_VERSION) return own !== undefined && !own.overlapped && others === 0;
+  return others === 0 && (own !== undefined || hole.reservation === command.token);
+}
+
+function valueFrom(command: PutCommand | RefreshCommand | FillCommand, nowMs: number): ValueEntry {
+  const { version, payload, staleAtMs, ttlMs } = command;
+  return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs };
+}
+
+function refresh(entry: Entry, command: RefreshCommand, nowMs: number): Transition<RefreshReply> {
+  if (entry?.kind !== 'value' || command.version < entry.version) {
+    return { entry, reply: { kind: 'refresh', outcome: 'refused' } };
+  }
+  return { entry: valueFrom(command, nowMs), reply: { kind: 'refresh', outcome: 'stored' } };
+}
+
+function invalidate(entry: Entry, command: InvalidateCommand, nowMs: number): Transition<InvalidateReply> {
+  const { version } = command;
+  const nothing = { entry, reply: { kind: 'invalidate', outcome: 'nothing' } } as const;
+  if (entry === undefined && !command.holeOnEmpty) return nothing;
+  const unknown = version === NO_VERSION;
+  if (!unknown && entry !== undefined && knownVersion(entry) >= version) return nothing;
+  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
+  const intents = unknown ? hole.intents.map((intent) => ({ ...intent, overlapped: true })) : hole.intents;
+  return { entry: { ...hole, intents }, reply: { kind: 'invalidate', outcome: 'floored' } };
+}
+
+function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<LeaseReply> {
+  const hit = hitOf(entry);
+  if (hit !== undefined) return { entry, reply: { kind: 'lease', outcome: 'hit', hit } };
+  const hole = asHole(entry, nowMs + Math.max(command.leaseMs, command.holeTtlMs));
+  const { floor } = hole;
+  const intents = settledIntents(hole.intents, nowMs);
+  if (intents.length > 0) return { entry, reply: { kind: 'lease', outcome: 'pass', floor } };
+  if (hole.lease !== undefined && hole.lease.untilMs > nowMs && hole.lease.token !== command.token) {
+    const remainingMs = hole.lease.untilMs - nowMs;
+    return { entry, reply: { kind: 'lease', outcome: 'busy', floor, remainingMs } };
+  }
+  const taken = { token: command.token, untilMs: nowMs + command.leaseMs };
+  return {
+    entry: { ...hole, intents, lease: taken },
+    reply: { kind: 'lease', outcome: 'granted', floor },
+  };
+}
+
+function fill(entry: Entry, command: FillCommand, nowMs: number): Transition<FillReply> {
+  if (entry?.kind !== 'hole' || entry.lease?.token !== command.token) {
+    return { entry, reply: { kind: 'fill', outcome: 'lost' } };
+  }
+  if (command.payload === null) {
+    const absent = { ...entry, lease: undefined, knownAbsent: true, expiresAtMs: nowMs + command.ttlMs };
+    return { entry: absent, reply: { kind: 'fill', outcome: 'filled' } };
+  }
+  if (command.version < entry.floor) {
+    return { entry, reply: { kind: 'fill', outcome: 'below-floor', floor: entry.floor } };
+  }
+  return { entry: valueFrom(command, nowMs), reply: { kind: 'fill', outcome: 'filled' } };
+}
+
+function release(entry: Entry, command: ReleaseCommand): Transition {
+  const reply: CacheReply = { kind: 'release' };
+  if (entry?.kind !== 'hole') return { entry, reply };
+  return {
+    entry: {
+      ...entry,
+      lease: entry.lease?.token === command.token ? undefined : entry.lease,
+      reservation: entry.reservation === command.token ? undefined : entry.reservation,
+      intents: entry.intents.filter((intent) => intent.token !== command.token),
+    },
+    reply,
+  };
+}
