@@ -1,1 +1,4 @@
 export { type MemoryCache, type MemoryCacheOptions, memoryCache } from './cache.js';
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './store.js';
+export { type MemoryDatabase, type MemoryDatabaseOptions, memoryDatabase } from './store-database.js';
+export type { MemoryTx } from './store-transaction.js';
