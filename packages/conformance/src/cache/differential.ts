@@ -1,0 +1,138 @@
+import {
+  applyCommand,
+  type CacheCommand,
+  type CacheHit,
+  type CacheReply,
+  type Entry,
+  hitOf,
+  type PayloadEncoding,
+} from '@lockstep/core';
+import fc from 'fast-check';
+import { expectEqual, expectThat } from '../kit/expect.js';
+import { type CacheCase, type CacheContext, LONG_MS } from './context.js';
+
+const KEYS = 3;
+const TOKENS = 4;
+
+const key = fc.nat({ max: KEYS - 1 }).map(String);
+const token = fc.nat({ max: TOKENS - 1 }).map(String);
+const top = Number.MAX_SAFE_INTEGER;
+const version = fc.oneof(
+  { weight: 8, arbitrary: fc.integer({ min: 1, max: 8 }) },
+  { weight: 1, arbitrary: fc.integer({ min: top - 4, max: top }) },
+);
+const anyVersion = fc.oneof({ weight: 6, arbitrary: version }, { weight: 1, arbitrary: fc.constant(0) });
+const ttl = { ttlMs: fc.constant(LONG_MS), staleAtMs: fc.constantFrom(0, 1_893_456_000_123) };
+const holeTtlMs = fc.constant(LONG_MS);
+
+function commands(encoding: PayloadEncoding): fc.Arbitrary<CacheCommand> {
+  const payload =
+    encoding === 'utf8' ? fc.string({ unit: 'grapheme', maxLength: 12 }) : fc.uint8Array({ maxLength: 12 });
+  const row = fc.oneof({ weight: 4, arbitrary: payload }, { weight: 1, arbitrary: fc.constant(null) });
+  const put = fc.record({
+    kind: fc.constant('put'),
+    key,
+    version: anyVersion,
+    payload: row,
+    ...ttl,
+    holeTtlMs,
+  });
+  return fc.oneof(
+    fc.record({ kind: fc.constant('reserve'), key, token, holeTtlMs }),
+    fc.record({ kind: fc.constant('intend'), key, token, deadlineMs: fc.constant(LONG_MS), holeTtlMs }),
+    fc.tuple(put, fc.option(token, { nil: undefined })).map(([command, own]) => ({ ...command, token: own })),
+    fc.record({ kind: fc.constant('refresh'), key, version, payload, ...ttl }),
+    fc.record({
+      kind: fc.constant('invalidate'),
+      key,
+      version: anyVersion,
+      holeTtlMs,
+      holeOnEmpty: fc.boolean(),
+    }),
+    fc.record({
+      kind: fc.constant('lease'),
+      key,
+      token,
+      leaseMs: fc.constant(LONG_MS),
+      holeTtlMs,
+      encoding: fc.constant(encoding),
+    }),
+    fc.oneof(
+      fc.record({ kind: fc.constant('fill'), key, token, version, payload, ...ttl }),
+      fc.record({
+        kind: fc.constant('fill'),
+        key,
+        token,
+        version: fc.constant(0),
+        payload: fc.constant(null),
+        ...ttl,
+      }),
+    ),
+    fc.record({ kind: fc.constant('release'), key, token }),
+  );
+}
+
+function plainHit(hit: CacheHit | Error | undefined): unknown {
+  if (hit === undefined || hit instanceof Error) return hit;
+  const { version, payload, staleAtMs } = hit;
+  return { version, payload: payload instanceof Uint8Array ? [...payload] : payload, staleAtMs };
+}
+
+/** A reply in a form that two clocks agree on. */
+function plainReply(reply: CacheReply | Error): unknown {
+  if (reply instanceof Error || reply.kind !== 'lease') return reply;
+  if (reply.outcome === 'hit') return { ...reply, hit: plainHit(reply.hit) };
+  if (reply.outcome !== 'busy') return reply;
+  expectThat(
+    reply.remainingMs > 0 && reply.remainingMs <= LONG_MS,
+    `remainingMs must be within the lease, got ${reply.remainingMs}`,
+  );
+  return { ...reply, remainingMs: 'within the lease' };
+}
+
+async function compare(
+  c: CacheContext,
+  calls: readonly (readonly CacheCommand[])[],
+  encoding: PayloadEncoding,
+): Promise<void> {
+  const start = c.key();
+  const nowMs = Date.now();
+  const model = new Map<string, Entry>();
+  for (const call of calls) {
+    const named = call.map((command) => ({ ...command, key: `${start}:${command.key}` }));
+    const expected = named.map((command) => {
+      const { entry, reply } = applyCommand(model.get(command.key), command, nowMs);
+      model.set(command.key, entry);
+      return plainReply(reply);
+    });
+    const replies = await c.cache.execute(named);
+    expectEqual(replies.map(plainReply), expected, `the replies to ${JSON.stringify(named)}`);
+  }
+  const keys = Array.from({ length: KEYS }, (_, index) => `${start}:${index}`);
+  const hits = await c.cache.read(keys, encoding);
+  expectEqual(
+    hits.map(plainHit),
+    keys.map((name) => plainHit(hitOf(model.get(name)))),
+    'what readers get at the end',
+  );
+}
+
+/** Any sequence of commands does what the reference does. `FAST_CHECK_SEED` repeats a run. */
+export function differentialCases(test: CacheCase, runs: number): void {
+  for (const encoding of ['utf8', 'binary'] as const) {
+    test(`reference: random ${encoding} command sequences get the reference's replies and leave its entries (rules 1-7)`, async (c) => {
+      const { FAST_CHECK_SEED: seed } = process.env;
+      const sequences = fc.array(fc.array(commands(encoding), { minLength: 1, maxLength: 5 }), {
+        minLength: 1,
+        maxLength: 14,
+        size: 'max',
+      });
+      await fc.assert(
+        fc.asyncProperty(sequences, (calls) =>
+          compare(c, calls as readonly (readonly CacheCommand[])[], encoding),
+        ),
+        { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+      );
+    });
+  }
+}

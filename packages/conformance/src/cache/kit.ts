@@ -1,0 +1,50 @@
+import { expectThat } from '../kit/expect.js';
+import { caseRunner } from '../kit/runner.js';
+import { batchCases } from './batches.js';
+import { cacheContext } from './context.js';
+import { differentialCases } from './differential.js';
+import { faultCases } from './faults.js';
+import { intentCases } from './intents.js';
+import { payloadCases } from './payloads.js';
+import { raceCases } from './races.js';
+import { readerCases } from './readers.js';
+import type { CacheConformanceOptions, CacheHook } from './under-test.js';
+import { writeCases } from './writes.js';
+
+const HOOKS: readonly CacheHook[] = ['second', 'evict', 'cut', 'flushScripts', 'freeze'];
+
+/**
+ * Registers the cases that every cache adapter must pass, with the runner's own `describe` and `test`.
+ * Each case asks `create` for an adapter of its own. Cases are named by the protocol's rules and the
+ * guarantees that they hold.
+ */
+export function cacheConformance(options: CacheConformanceOptions): void {
+  const hooks = options.hooks ?? [];
+  options.describe(options.name ?? 'cache conformance', () => {
+    const test = caseRunner(options, () => cacheContext(options));
+    test('claims: the adapter names itself, and options.hooks names the hooks that the factory gives', async (c) => {
+      expectThat(typeof c.cache.name === 'string' && c.cache.name.length > 0, 'cache.name must not be empty');
+      for (const hook of HOOKS) {
+        const given = c.underTest[hook] !== undefined;
+        expectThat(
+          given === hooks.includes(hook),
+          given
+            ? `the factory gives the hook ${hook}: name it in options.hooks, so that its cases run`
+            : `options.hooks names ${hook}, but the factory does not give it`,
+        );
+      }
+      expectThat(
+        !c.cache.shared || hooks.includes('second'),
+        'cache.shared is true: give a second client, and name it in options.hooks',
+      );
+    });
+    writeCases(test);
+    readerCases(test);
+    intentCases(test);
+    payloadCases(test);
+    batchCases(test);
+    raceCases(test);
+    differentialCases(test, options.propertyRuns ?? 100);
+    faultCases(test, hooks);
+  });
+}

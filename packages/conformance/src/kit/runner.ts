@@ -1,0 +1,80 @@
+/** The part of a test runner that the kits use: vitest, node:test, Jest, Mocha and others have it. */
+export interface Runner {
+  readonly describe: (name: string, body: () => void) => unknown;
+  /** `timeoutMs` is passed along for runners that take it; the kits bound their cases themselves, too. */
+  readonly test: (name: string, body: () => Promise<void>, timeoutMs?: number) => unknown;
+}
+
+/** How long cases may wait, and how much they try. */
+export interface KitOptions extends Runner {
+  /** The name of the outer `describe`. */
+  readonly name?: string;
+  /** The bound of one case, in ms. @defaultValue 20_000 */
+  readonly caseTimeoutMs?: number;
+  /** How long a case waits for something that the adapter does on its own, in ms. @defaultValue 10_000 */
+  readonly deadlineMs?: number;
+}
+
+/** What every case gets. */
+export interface Waits {
+  readonly deadlineMs: number;
+  /** Polls until `check` gives something other than `undefined` or `false`. Rejects at the deadline, naming `what`. */
+  eventually<T>(
+    what: string,
+    check: () => Promise<T | undefined | false> | T | undefined | false,
+  ): Promise<T>;
+}
+
+/** The pause between two polls, in ms. */
+const POLL_MS = 5;
+
+export function waits(deadlineMs: number, advance?: (ms: number) => unknown): Waits {
+  return {
+    deadlineMs,
+    async eventually(what, check) {
+      const until = performance.now() + deadlineMs;
+      for (;;) {
+        const found = await check();
+        if (found !== undefined && found !== false) return found;
+        if (performance.now() > until) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+        await advance?.(POLL_MS);
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      }
+    },
+  };
+}
+
+/** Rejects when `work` takes longer than `timeoutMs`, so that a hanging adapter fails its case by name. */
+export async function bounded<T>(what: string, timeoutMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: still not over after ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Registers one kit's cases: each on a fresh adapter, disposed of at its end whatever happened. */
+export function caseRunner<Context extends { dispose(): Promise<void> }>(
+  options: KitOptions,
+  create: () => Promise<Context>,
+): (name: string, body: (context: Context) => Promise<void>) => void {
+  const caseTimeoutMs = options.caseTimeoutMs ?? 20_000;
+  return (name, body) => {
+    options.test(
+      name,
+      async () => {
+        const context = await bounded('creating the adapter', caseTimeoutMs, create());
+        try {
+          await bounded(`the case "${name}"`, caseTimeoutMs, body(context));
+        } finally {
+          await bounded('disposing of the adapter', caseTimeoutMs, context.dispose());
+        }
+      },
+      3 * caseTimeoutMs,
+    );
+  };
+}
