@@ -1,0 +1,39 @@
+import { type MemoryTx, memoryDatabase, memoryStore } from '@lockstep/core/memory';
+import { describe, test } from 'vitest';
+import { storeConformance } from '../src/index.js';
+
+interface Product {
+  readonly name: string;
+  readonly stock: number;
+}
+
+function refuseNegative(product: Product): void {
+  if (product.stock < 0) throw new Error('stock must not be negative');
+}
+
+storeConformance<Product, string>({
+  describe,
+  test,
+  name: 'the memory store conforms',
+  hooks: ['second', 'refusedValue', 'badIds', 'foreignWrite', 'writeInTransaction'],
+  create() {
+    const database = memoryDatabase();
+    const store = memoryStore<Product>({ name: 'products', database, validate: refuseNegative });
+    return {
+      store,
+      second: memoryStore<Product>({ name: 'products', database, validate: refuseNegative }),
+      id: (n) => `p${n}`,
+      value: (id, n) => ({ name: `product ${id}`, stock: n }),
+      counter: 'stock',
+      refusedValue: (id) => ({ name: id, stock: -1 }),
+      badIds: ['', 5, null, undefined, {}, 'x'.repeat(1025), '\ud800'],
+      foreignWrite: (id, value) => store.foreignWrite(id, value),
+      async writeInTransaction(client, id, value) {
+        const tx = client as MemoryTx;
+        if (value === null) await tx.delete('products', id);
+        else await tx.set('products', id, value);
+      },
+      dispose: () => database.feed.close(),
+    };
+  },
+});
