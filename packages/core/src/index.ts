@@ -1,8 +1,10 @@
 // For applications.
+export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
   BatchOptions,
   BreakerOptions,
   CacheOutcome,
+  CallbackContext,
   CallOptions,
   Collection,
   CollectionInfo,
@@ -17,8 +19,8 @@ export type {
   RelayOptions,
   RelayStatus,
   Strategy,
-  Through,
   ThroughOptions,
+  ThroughRecord,
   Transaction,
   TransactionOptions,
   UpdateOptions,
@@ -94,6 +96,7 @@ export type {
   TransactionHost,
 } from './contracts/store.js';
 export { isVersion, NO_VERSION, type Version } from './contracts/version.js';
+export { createLockstep } from './engine/lockstep.js';
 export {
   CacheUnavailableError,
   ClosedError,
@@ -116,6 +119,7 @@ export {
   UnsupportedError,
   ValidationError,
 } from './errors.js';
+export { jsonSerializer } from './json.js';
 export { checkKey, DEFAULT_PREFIX, keyPrefix, MAX_KEY_LENGTH } from './key.js';
 export { checkKnown, choiceOption, type NumberRange, numberOption } from './options.js';
 export {

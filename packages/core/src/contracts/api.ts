@@ -187,6 +187,8 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
 export interface BatchOptions {
   /** The most rows in a statement. @defaultValue 256 */
   readonly maxRows?: number;
+  /** The most payload bytes in a statement; one larger row travels alone. @defaultValue 4_194_304 */
+  readonly maxBytes?: number;
   /** Batches under way at once. @defaultValue 2 */
   readonly maxInFlight?: number;
   /** Writes that may wait; more wait outside, up to `queueTimeoutMs`. @defaultValue 10_000 */
@@ -230,17 +232,34 @@ export interface TransactionOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One-off calls without a declared collection. */
+/** One record that no declared collection holds, and the caller's own functions for it. */
 export interface ThroughOptions<Value> {
   /** Plays the collection's part in the key. */
   readonly namespace: string;
   readonly id: string;
-  /** Reads the record from wherever it lives; `undefined`: there is none. */
-  readonly reader: (id: string, context: { readonly signal: AbortSignal }) => Promise<Value | undefined>;
+  /** Reads the record from wherever it lives; `undefined`: there is none. Required by `read`. */
+  readonly reader?: (id: string, context: CallbackContext) => Promise<Value | undefined>;
+  /** Writes the record; a throw fails the write and leaves the cache to the next reader. Required by `write`. */
+  readonly writer?: (id: string, value: Value, context: CallbackContext) => Promise<unknown>;
   /** @defaultValue 3_600_000 */
   readonly ttlMs?: number;
-  /** @defaultValue JSON */
+  /** One serializer per namespace. @defaultValue JSON */
   readonly serialize?: Serializer;
+}
+
+/** What the caller's own functions are told. */
+export interface CallbackContext {
+  /** Aborts when the engine gives up waiting: stop then, or a late write may reach the record unseen. */
+  readonly signal: AbortSignal;
+}
+
+/** One-off calls on one record. */
+export interface ThroughRecord<Value> {
+  /** Reads through the cache. */
+  read(): Promise<Value | undefined>;
+  /** Writes with `writer` first and the cache second. The writer's own error propagates. */
+  write(value: Value): Promise<WriteResult<Value>>;
+  invalidate(): Promise<CacheOutcome>;
 }
 
 /** What a relay did so far. */
@@ -286,8 +305,8 @@ export interface Lockstep extends AsyncDisposable {
    * whatever statement.
    */
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
-  /** One-off calls for code that declares no collection. */
-  readonly through: Through;
+  /** One-off calls for code that declares no collection. Throws `InvalidOptionError`. */
+  through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value>;
   /** Starts a relay for the feeds of all collections declared so far. */
   startRelay(options?: RelayOptions): Relay;
   /** Handles one job of the queue: what a worker's consumer calls. */
@@ -310,21 +329,4 @@ export interface CollectionInfo {
   /** The start of its cache keys; a store key follows. */
   readonly keyPrefix: string;
   readonly serializer: Serializer;
-}
-
-export interface Through {
-  /** Reads through the cache. */
-  read<Value>(options: ThroughOptions<Value>): Promise<Value | undefined>;
-  /** Writes with `writer`, then the cache. */
-  write<Value>(
-    options: ThroughOptions<Value> & {
-      readonly value: Value;
-      readonly writer: (
-        id: string,
-        value: Value,
-        context: { readonly signal: AbortSignal },
-      ) => Promise<unknown>;
-    },
-  ): Promise<WriteResult<Value>>;
-  invalidate(options: { readonly namespace: string; readonly id: string }): Promise<CacheOutcome>;
 }

@@ -116,8 +116,10 @@ export interface StoreCapabilities {
   readonly flush: boolean;
   /** Reads with `primary: false` may come from a lagging replica. */
   readonly replicaReads: boolean;
-  /** Many commands of one `write` travel in one round trip. */
+  /** Many commands of one `write` travel in one round trip; otherwise each comes in a call of its own. */
   readonly batching: boolean;
+  /** The same of `read`. @defaultValue as `batching` */
+  readonly readBatching?: boolean;
 }
 
 /** Rows that one transaction changed, or that the feed reports. */

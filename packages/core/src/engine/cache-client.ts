@@ -1,0 +1,167 @@
+import type {
+  CacheAdapter,
+  CacheCommand,
+  CacheHit,
+  CacheReply,
+  PayloadEncoding,
+  ReplyOf,
+} from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import { CacheUnavailableError } from '../errors.js';
+import { Batcher, nextImmediate, nextTick } from './batcher.js';
+import { withTimeout } from './bounded.js';
+import { Breaker } from './breaker.js';
+import type { EventHub } from './events.js';
+
+interface PendingRead {
+  readonly key: string;
+  readonly promise: Promise<CacheHit | undefined>;
+  resolve(hit: CacheHit | undefined): void;
+  reject(error: Error): void;
+}
+
+interface PendingCommand {
+  readonly command: CacheCommand;
+  resolve(reply: CacheReply): void;
+  reject(error: Error): void;
+}
+
+export interface CacheClientOptions {
+  readonly timeoutMs: number;
+  readonly breaker: { readonly threshold: number; readonly cooldownMs: number };
+  readonly clock: Clock;
+  readonly events: EventHub;
+}
+
+const MAX_BATCH = 512;
+const MAX_WAITING = 100_000;
+
+/**
+ * The cache as the engine calls it: what is asked for in one turn of the event loop travels in one
+ * round trip, every call is bounded in time, and a cache that keeps failing is left alone for a while.
+ * Whatever goes wrong arrives as `CacheUnavailableError`.
+ */
+export class CacheClient {
+  readonly #adapter: CacheAdapter;
+  readonly #options: CacheClientOptions;
+  readonly #breaker: Breaker;
+  readonly #reads: Readonly<Record<PayloadEncoding, Batcher<PendingRead>>>;
+  readonly #commands: Batcher<PendingCommand>;
+  /** Reads not yet sent, so that a key asked for twice in one turn is read once. */
+  readonly #unsent: Readonly<Record<PayloadEncoding, Map<string, PendingRead>>> = {
+    utf8: new Map(),
+    binary: new Map(),
+  };
+  #opening: Promise<void> | undefined;
+  #opened = false;
+
+  constructor(adapter: CacheAdapter, options: CacheClientOptions) {
+    this.#adapter = adapter;
+    this.#options = options;
+    this.#breaker = new Breaker(options.breaker, (state) => options.events.breaker.emit({ state }));
+    const tick = adapter.local ? nextTick : nextImmediate;
+    const shape = { tick, maxItems: MAX_BATCH, maxInFlight: Number.POSITIVE_INFINITY };
+    this.#reads = {
+      utf8: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'utf8') }),
+      binary: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'binary') }),
+    };
+    this.#commands = new Batcher({ ...shape, run: (items) => this.#runCommands(items) });
+  }
+
+  /** What a reader may return, or `undefined`: a miss. */
+  read(key: string, encoding: PayloadEncoding): Promise<CacheHit | undefined> {
+    const unsent = this.#unsent[encoding];
+    const same = unsent.get(key);
+    if (same !== undefined) return same.promise;
+    if (unsent.size >= MAX_WAITING) return Promise.reject(overloaded());
+    const { promise, resolve, reject } = Promise.withResolvers<CacheHit | undefined>();
+    const pending = { key, promise, resolve, reject };
+    unsent.set(key, pending);
+    this.#reads[encoding].add(pending);
+    return promise;
+  }
+
+  /** Runs one transition. */
+  run<C extends CacheCommand>(command: C): Promise<ReplyOf<C>> {
+    if (this.#commands.waiting >= MAX_WAITING) return Promise.reject(overloaded());
+    const { promise, resolve, reject } = Promise.withResolvers<CacheReply>();
+    this.#commands.add({ command, resolve, reject });
+    return promise as Promise<ReplyOf<C>>;
+  }
+
+  /** Runs many transitions; a failed one is an `Error` in its place. */
+  runMany(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
+    return Promise.all(commands.map((command) => this.run(command).catch((error: Error) => error)));
+  }
+
+  async #runReads(items: PendingRead[], encoding: PayloadEncoding): Promise<void> {
+    const unsent = this.#unsent[encoding];
+    for (const item of items) unsent.delete(item.key);
+    await this.#settle(items, () =>
+      this.#adapter.read(
+        items.map((item) => item.key),
+        encoding,
+      ),
+    );
+  }
+
+  #runCommands(items: PendingCommand[]): Promise<void> {
+    return this.#settle(items, () => this.#adapter.execute(items.map((item) => item.command)));
+  }
+
+  async #settle<Answer>(
+    items: readonly { resolve(answer: Answer): void; reject(error: Error): void }[],
+    call: () => Promise<readonly (Answer | Error)[]>,
+  ): Promise<void> {
+    try {
+      const answers = await this.#breaker.execute(() => this.#bounded(call));
+      for (let i = 0; i < items.length; i++) {
+        const answer = answers[i] as Answer | Error;
+        if (answer instanceof Error) items[i]?.reject(unavailable(answer));
+        else items[i]?.resolve(answer);
+      }
+    } catch (error) {
+      const cause = unavailable(error);
+      for (const item of items) item.reject(cause);
+    }
+  }
+
+  /** One call within its bound; rejects when every answer is an error, so that the breaker counts it. */
+  async #bounded<Answer>(
+    call: () => Promise<readonly (Answer | Error)[]>,
+  ): Promise<readonly (Answer | Error)[]> {
+    const { clock, timeoutMs } = this.#options;
+    const answers = await withTimeout(
+      clock,
+      this.#opened ? call() : this.#open().then(call),
+      timeoutMs,
+      () => new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`),
+    );
+    const first = answers[0];
+    if (first instanceof Error && answers.every((answer) => answer instanceof Error)) throw first;
+    return answers;
+  }
+
+  #open(): Promise<void> {
+    this.#opening ??= (this.#adapter.open?.() ?? Promise.resolve()).then(
+      () => {
+        this.#opened = true;
+      },
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+}
+
+function overloaded(): CacheUnavailableError {
+  return new CacheUnavailableError(`more than ${MAX_WAITING} calls wait for the cache`);
+}
+
+function unavailable(error: unknown): CacheUnavailableError {
+  if (error instanceof CacheUnavailableError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new CacheUnavailableError(`the cache can't be reached: ${message}`, { cause: error });
+}

@@ -1,0 +1,177 @@
+import { LRUCache } from 'lru-cache';
+import type { CacheOutcome } from '../contracts/api.js';
+import type { Payload } from '../contracts/cache.js';
+import type { StoreAdapter } from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { StoreRefusedError } from '../errors.js';
+import type { Activity } from './activity.js';
+import type { CacheClient } from './cache-client.js';
+import type { EventHub } from './events.js';
+import type { Handover } from './handover.js';
+import type { CollectionSettings } from './settings.js';
+
+/** What a writer holds between its preparation and its put. */
+export interface Reservation {
+  /** The store stamps above this. */
+  readonly above: Version;
+  /** `undefined`: the cache could not be asked, or the key is thought to hold a value. */
+  readonly token: string | undefined;
+}
+
+/** Keys thought to hold a value, so that their writers need not reserve; a wrong guess costs a miss. */
+export type ValueHints = LRUCache<string, Version>;
+
+/** Hints for about 2 MB of keys. */
+export function valueHints(): ValueHints {
+  return new LRUCache({ max: 20_000 });
+}
+
+export interface CacheSideOptions {
+  readonly settings: CollectionSettings;
+  readonly store: StoreAdapter<never, never>;
+  readonly cache: CacheClient;
+  readonly hints: ValueHints;
+  readonly handover: Handover;
+  readonly events: EventHub;
+  readonly activity: Activity;
+  readonly nextToken: () => string;
+  /** The time to live of a new entry: jittered. */
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+}
+
+/** What an intent outlives its write by, in ms. */
+const INTENT_MARGIN_MS = 1_000;
+
+/**
+ * The cache's part of every write: prepare before the store is touched, settle after the commit,
+ * abandon when there was none.
+ */
+export class CacheSide {
+  readonly #options: CacheSideOptions;
+  /** A collection that is strict, or whose store has no versions, protects its writes by intents. */
+  readonly usesIntents: boolean;
+  readonly #intentMs: number;
+
+  constructor(options: CacheSideOptions) {
+    const { settings, store } = options;
+    this.#options = options;
+    this.usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
+    this.#intentMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs + INTENT_MARGIN_MS;
+  }
+
+  /**
+   * Notes the writer in the cache. Where the cache can't be reached a strict writer's rejects with
+   * `CacheUnavailableError`; the others go on without.
+   */
+  async prepare(cacheKey: string): Promise<Reservation> {
+    const { cache, hints, nextToken, settings } = this.#options;
+    const known = this.usesIntents ? undefined : hints.get(cacheKey);
+    if (known !== undefined) return { above: known, token: undefined };
+    const token = nextToken();
+    const { holeTtlMs } = settings;
+    try {
+      const reply = await cache.run(
+        this.usesIntents
+          ? { kind: 'intend', key: cacheKey, token, deadlineMs: this.#intentMs, holeTtlMs }
+          : { kind: 'reserve', key: cacheKey, token, holeTtlMs },
+      );
+      return { above: reply.known, token };
+    } catch (error) {
+      if (settings.consistency === 'strict') throw error;
+      return { above: NO_VERSION, token: this.usesIntents ? token : undefined };
+    }
+  }
+
+  /**
+   * After a write that is certain not to have been committed. An uncertain one keeps its intent until
+   * its deadline, since it may have been.
+   */
+  abandon(cacheKey: string, { token }: Reservation, error?: unknown): void {
+    if (!this.usesIntents || token === undefined) return;
+    if (error !== undefined && !isCertain(error)) return;
+    const { activity, cache } = this.#options;
+    // Unanswered, the intent runs out by itself.
+    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+  }
+
+  /**
+   * Brings the cache in step with a commit: put, else invalidate, else the queue, else the change feed.
+   *
+   * @param payload `null`: the row was deleted; `undefined`: it can't be cached, and its key gets a floor
+   */
+  async settle(
+    key: string,
+    cacheKey: string,
+    { token }: Reservation,
+    version: Version,
+    payload: Payload | null | undefined,
+    ttlMs: number,
+  ): Promise<CacheOutcome> {
+    const { cache, hints, settings, lifetime } = this.#options;
+    const { holeTtlMs } = settings;
+    if (payload === undefined || settings.strategy === 'cache-aside') {
+      if (this.usesIntents && token !== undefined) this.abandon(cacheKey, { above: 0, token });
+      return await this.invalidate(key, cacheKey, version, payload === undefined);
+    }
+    try {
+      const reply = await cache.run({
+        kind: 'put',
+        key: cacheKey,
+        token,
+        version,
+        payload,
+        holeTtlMs,
+        ...lifetime(ttlMs),
+      });
+      if (reply.outcome === 'floored') hints.delete(cacheKey);
+      else hints.set(cacheKey, version);
+      if (reply.outcome !== 'stored') this.#refused(key, version, reply.outcome);
+      this.#acknowledge(key, version);
+      return reply.outcome === 'floored' ? 'invalidated' : 'updated';
+    } catch {
+      return await this.invalidate(key, cacheKey, version, false);
+    }
+  }
+
+  /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. */
+  async invalidate(
+    key: string,
+    cacheKey: string,
+    version: Version,
+    holeOnEmpty: boolean,
+  ): Promise<CacheOutcome> {
+    const { cache, handover, hints, settings, store } = this.#options;
+    hints.delete(cacheKey);
+    try {
+      await cache.run({
+        kind: 'invalidate',
+        key: cacheKey,
+        version,
+        holeTtlMs: settings.holeTtlMs,
+        holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
+      });
+      if (version !== NO_VERSION) this.#acknowledge(key, version);
+      return 'invalidated';
+    } catch {
+      const taken = await handover.offer({ kind: 'invalidate', key: cacheKey, version });
+      return taken ? 'queued' : 'deferred';
+    }
+  }
+
+  #acknowledge(key: string, version: Version): void {
+    const { feed, source } = this.#options.store;
+    feed?.acknowledge([{ source, key, version }]);
+  }
+
+  #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {
+    const { events, settings } = this.#options;
+    if (events.putRefused.wanted) events.putRefused.emit({ collection: settings.name, key, version, reason });
+  }
+}
+
+/** True for an error that says that nothing was committed. */
+function isCertain(error: unknown): boolean {
+  if (error instanceof StoreRefusedError) return true;
+  const outcome = (error as { outcome?: unknown }).outcome;
+  return outcome === 'not-committed';
+}

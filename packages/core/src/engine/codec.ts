@@ -1,0 +1,108 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CacheHit, Payload } from '../contracts/cache.js';
+import type { Serializer } from '../contracts/store.js';
+import { SerializationError, ValidationError } from '../errors.js';
+
+/** What a payload turned out to be. */
+export type Decoded<Value> =
+  | { readonly ok: true; readonly value: Value | null }
+  | { readonly ok: false; readonly reason: 'undecodable' | 'schema' };
+
+const ABSENT = { ok: true, value: null } as const;
+const UNDECODABLE = { ok: false, reason: 'undecodable' } as const;
+const MISMATCH = { ok: false, reason: 'schema' } as const;
+
+/** Values to payloads and back, through the collection's serializer and schema. */
+export class Codec<Value> {
+  readonly serializer: Serializer;
+  readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
+  readonly #collection: string;
+  readonly #maxBytes: number;
+
+  constructor(
+    collection: string,
+    serializer: Serializer,
+    schema: StandardSchemaV1<unknown, Value> | undefined,
+    maxBytes: number,
+  ) {
+    this.#collection = collection;
+    this.serializer = serializer;
+    this.#schema = schema;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** The payload. Throws `SerializationError`. */
+  encode(value: Value, key: string): Payload {
+    try {
+      const payload = this.serializer.serialize(value);
+      if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
+      throw new TypeError(`serializer "${this.serializer.name}" returned ${typeof payload}`);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new SerializationError(`collection "${this.#collection}", key "${key}": ${message}`, {
+        cause: error,
+        collection: this.#collection,
+        key,
+      });
+    }
+  }
+
+  /** True when the payload may be cached. Text counts its UTF-8 bytes. */
+  fits(payload: Payload): boolean {
+    if (typeof payload !== 'string') return payload.byteLength <= this.#maxBytes;
+    // A UTF-16 unit takes at most three bytes: most payloads need no counting.
+    return payload.length * 3 <= this.#maxBytes || Buffer.byteLength(payload) <= this.#maxBytes;
+  }
+
+  /** What a hit holds; a promise only where the schema validates asynchronously. Never throws. */
+  decode(hit: CacheHit): Decoded<Value> | Promise<Decoded<Value>> {
+    if (hit.payload === null) return ABSENT;
+    let value: Value;
+    try {
+      value = this.serializer.deserialize(hit.payload) as Value;
+    } catch {
+      return UNDECODABLE;
+    }
+    return this.#schema === undefined ? { ok: true, value } : this.#checked(this.#schema, value);
+  }
+
+  #checked(
+    schema: StandardSchemaV1<unknown, Value>,
+    value: unknown,
+  ): Decoded<Value> | Promise<Decoded<Value>> {
+    try {
+      const result = schema['~standard'].validate(value);
+      if (!(result instanceof Promise)) return result.issues ? MISMATCH : { ok: true, value: result.value };
+      return result.then(
+        (late) => (late.issues ? MISMATCH : { ok: true, value: late.value }),
+        () => MISMATCH,
+      );
+    } catch {
+      return MISMATCH;
+    }
+  }
+
+  /** The value as the schema gives it back. Throws `ValidationError`. */
+  validate(value: Value, key: string): Value | Promise<Value> {
+    if (this.#schema === undefined) return value;
+    const result = this.#schema['~standard'].validate(value);
+    return result instanceof Promise
+      ? result.then((late) => this.#accept(late, key))
+      : this.#accept(result, key);
+  }
+
+  #accept(result: StandardSchemaV1.Result<Value>, key: string): Value {
+    if (!result.issues) return result.value;
+    const issues = result.issues.map((issue) => ({
+      message: issue.message,
+      path: (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.'),
+    }));
+    const text = issues
+      .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+      .join('; ');
+    throw new ValidationError(`collection "${this.#collection}", key "${key}": ${text}`, issues, {
+      collection: this.#collection,
+      key,
+    });
+  }
+}

@@ -1,0 +1,622 @@
+import type {
+  CacheOutcome,
+  CallOptions,
+  Collection,
+  CollectionOptions,
+  DeleteOptions,
+  PutOptions,
+  ReadOptions,
+  Transaction,
+  UpdateOptions,
+  Versioned,
+  WriteOptions,
+  WriteResult,
+} from '../contracts/api.js';
+import type { Payload } from '../contracts/cache.js';
+import type { StoreAdapter, StoreCommand, StoreOutcome, StoreRow } from '../contracts/store.js';
+import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
+import {
+  ClosedError,
+  ConflictError,
+  InvalidIdError,
+  InvalidOptionError,
+  PartialWriteError,
+  SerializationError,
+  StoreRefusedError,
+  StoreTimeoutError,
+  UnsupportedError,
+} from '../errors.js';
+import { jsonSerializer } from '../json.js';
+import { checkKey, keyPrefix } from '../key.js';
+import { checkKnown, numberOption } from '../options.js';
+import { nextImmediate, nextTick } from './batcher.js';
+import { withSignal, withTimeout } from './bounded.js';
+import { CacheSide, type Reservation } from './cache-side.js';
+import { Codec } from './codec.js';
+import type { EngineContext } from './context.js';
+import { asStoreError, checkRow, Loader } from './loader.js';
+import { type Load, Reader } from './reader.js';
+import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
+import {
+  type KeySettled,
+  LockstepTransaction,
+  type TransactionParticipant,
+  type TransactionWrite,
+} from './transaction.js';
+import { type Settled, WriteQueue } from './write-queue.js';
+
+type WriteOp = 'put' | 'delete' | 'increment' | 'transaction';
+type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+
+const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
+const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs', 'ifVersion', 'retries', 'fromCache'];
+const MAX_TIMEOUT_MS = 24 * 3_600_000;
+
+/** One collection: checks what callers pass, and joins the read path, the write path and the cache's part. */
+export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx>, TransactionParticipant {
+  readonly name: string;
+  readonly store: StoreAdapter<Value, Id, Tx>;
+  readonly settings: CollectionSettings;
+  readonly keyPrefix: string;
+  readonly codec: Codec<Value>;
+  readonly #context: EngineContext;
+  readonly #cacheSide: CacheSide;
+  readonly #reader: Reader<Value>;
+  readonly #writes: WriteQueue<Value>;
+  #opening: Promise<void> | undefined;
+  #opened = false;
+
+  constructor(options: CollectionOptions<Value, Id, Tx>, context: EngineContext) {
+    const settings = collectionSettings(options as unknown as CollectionOptions<never, never, never>);
+    const { store } = options;
+    const untyped = store as unknown as StoreAdapter<Value, never>;
+    this.name = settings.name;
+    this.store = store;
+    this.settings = settings;
+    this.keyPrefix = keyPrefix(context.prefix, settings.name);
+    this.#context = context;
+    const serializer = options.serializer ?? store.serializer ?? jsonSerializer();
+    this.codec = new Codec(settings.name, serializer, options.schema, settings.maxPayloadBytes);
+    const lifetime = (ttlMs: number): { ttlMs: number; staleAtMs: number } => this.#lifetime(ttlMs);
+    const shared = { ...context, settings, lifetime };
+    this.#cacheSide = new CacheSide({ ...shared, store: untyped as StoreAdapter<never, never> });
+    const loader = new Loader(untyped, {
+      collection: settings.name,
+      timeoutMs: settings.storeTimeoutMs,
+      maxConcurrent: settings.maxConcurrentLoads,
+      maxQueued: settings.maxQueuedLoads,
+      tick: context.local ? nextTick : nextImmediate,
+      clock: context.clock,
+      events: context.events,
+    });
+    const load: Load<Value> = (key, primary) => loader.load(key, primary);
+    this.#reader = new Reader({ ...shared, store: untyped, codec: this.codec, load });
+    this.#writes = new WriteQueue({
+      collection: settings.name,
+      store: untyped,
+      storeTimeoutMs: settings.storeTimeoutMs,
+      batch: settings.batch,
+      clock: context.clock,
+      hooks: {
+        prepare: (key) => this.#cacheSide.prepare(this.keyPrefix + key),
+        settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
+        abandon: (key, reservation, error) =>
+          this.#cacheSide.abandon(this.keyPrefix + key, reservation, error),
+      },
+    });
+  }
+
+  // Reading.
+
+  async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    const { value } = await this.getVersioned(id, options);
+    return value === null ? undefined : value;
+  }
+
+  async getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>> {
+    if (!this.#opened) await this.#open();
+    this.#checkOpen();
+    const key = this.#key(id);
+    if (options === undefined) return await this.#reader.read(key, this.keyPrefix + key, this.settings.ttlMs);
+    return await this.#readWith(key, options);
+  }
+
+  async getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]> {
+    if (!this.#opened) await this.#open();
+    this.#checkOpen();
+    const keys = ids.map((id) => this.#key(id));
+    const reads = keys.map((key) =>
+      options === undefined
+        ? this.#reader.read(key, this.keyPrefix + key, this.settings.ttlMs)
+        : this.#readWith(key, options),
+    );
+    return (await Promise.all(reads)).map(({ value }) => (value === null ? undefined : value));
+  }
+
+  async refresh(id: Id, options: ReadOptions = {}): Promise<Value | undefined> {
+    return await this.get(id, { ...options, fresh: true });
+  }
+
+  #readWith(key: string, options: ReadOptions, load?: Load<Value>): Promise<Versioned<Value>> {
+    checkKnown(options, READ_OPTIONS, `collection("${this.name}") read options`);
+    const ttlMs = this.#ttl(options);
+    options.signal?.throwIfAborted();
+    if (options.tx !== undefined) return this.#bounded(this.#readInside(key, options.tx), options);
+    const cacheKey = this.keyPrefix + key;
+    const reading = options.fresh
+      ? this.#reader.refresh(key, cacheKey, ttlMs, load)
+      : this.#reader.read(key, cacheKey, ttlMs, load);
+    return this.#bounded(reading, options);
+  }
+
+  /** Inside a transaction reads go to it and fill nothing. */
+  async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
+    const row = await this.#row(key, tx);
+    return row === undefined
+      ? { value: null, version: NO_VERSION, from: 'transaction' }
+      : { value: row.value, version: row.version, from: 'transaction' };
+  }
+
+  async #row(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
+    const storeTx = this.#inside(tx).storeFor(this.store.transactions, this.name);
+    const [row] = await this.store.read([key], {
+      timeoutMs: this.settings.storeTimeoutMs,
+      primary: true,
+      tx: storeTx,
+    });
+    const problem = checkRow(row, key, this.store as unknown as StoreAdapter<Value, never>);
+    if (problem !== undefined) throw problem;
+    return row;
+  }
+
+  // Writing.
+
+  async put(id: Id, value: Value, options: PutOptions = {}): Promise<WriteResult<Value>> {
+    const key = await this.#begin(id, options);
+    const { ifVersion } = options;
+    if (ifVersion !== undefined) this.#checkCondition(ifVersion);
+    const accepted = await this.#accept(key, value);
+    const command = {
+      kind: 'put',
+      key,
+      value: accepted.value,
+      above: NO_VERSION,
+      ...(ifVersion === undefined ? {} : { ifVersion }),
+    } as const;
+    const settled = await this.#submit('put', command, accepted.bytes, options);
+    if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
+    return this.#result(settled);
+  }
+
+  async putMany(
+    entries: Iterable<readonly [Id, Value]>,
+    options: WriteOptions = {},
+  ): Promise<WriteResult<Value>[]> {
+    return await this.#many([...entries].map(([id, value]) => this.put(id, value, options)));
+  }
+
+  async delete(id: Id, options: DeleteOptions = {}): Promise<WriteResult<Value>> {
+    const key = await this.#begin(id, options);
+    const { ifVersion } = options;
+    if (ifVersion !== undefined) this.#checkCondition(ifVersion);
+    const command = {
+      kind: 'delete',
+      key,
+      above: NO_VERSION,
+      ...(ifVersion === undefined ? {} : { ifVersion }),
+    } as const;
+    const settled = await this.#submit('delete', command, 0, options);
+    if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
+    return this.#result(settled);
+  }
+
+  async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
+    return await this.#many([...ids].map((id) => this.delete(id, options)));
+  }
+
+  async increment(
+    id: Id,
+    field: keyof Value & string,
+    by: number,
+    options: WriteOptions = {},
+  ): Promise<WriteResult<Value>> {
+    const key = await this.#begin(id, options);
+    if (!this.store.capabilities.increment) throw this.#unsupported('increment');
+    if (typeof field !== 'string' || field === '') {
+      throw new InvalidOptionError('field', 'must name a field', { collection: this.name, key });
+    }
+    if (typeof by !== 'number' || !Number.isFinite(by)) {
+      throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, {
+        collection: this.name,
+        key,
+      });
+    }
+    const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
+    const settled = await this.#submit('increment', command, 0, options);
+    if (settled.outcome.kind === 'missing') {
+      throw new StoreRefusedError(`collection "${this.name}": no row "${key}" to increment`, {
+        collection: this.name,
+        key,
+      });
+    }
+    return this.#result(settled);
+  }
+
+  async update(
+    id: Id,
+    change: (current: Value | undefined) => Value | null | undefined | Promise<Value | null | undefined>,
+    options: UpdateOptions = {},
+  ): Promise<WriteResult<Value>> {
+    const key = await this.#begin(id, options);
+    if (!this.store.capabilities.compareAndSet) throw this.#unsupported('update (compare-and-set)');
+    const retries = numberOption(options.retries, 10, 'options.retries', { min: 0, max: 1_000 });
+    const { signal, tx, ttlMs } = options;
+    const writing = { ...(tx ? { tx } : {}), ...(ttlMs === undefined ? {} : { ttlMs }) };
+    for (let attempt = 0; ; attempt++) {
+      signal?.throwIfAborted();
+      const fresh = attempt > 0 || options.fromCache === false;
+      const current = await this.#readWith(key, { ...(tx ? { tx } : {}), ...(fresh ? { fresh: true } : {}) });
+      const next = await change(current.value ?? undefined);
+      if (next === undefined || (next === null && current.value === null)) {
+        return {
+          value: current.value,
+          version: current.version,
+          cache: 'updated',
+          store: 'committed',
+          coalesced: false,
+        };
+      }
+      try {
+        if (next !== null) {
+          const ifVersion = current.value === null ? null : current.version;
+          return await this.put(id, next, { ...writing, ifVersion });
+        }
+        return await this.delete(id, { ...writing, ifVersion: current.version });
+      } catch (error) {
+        if (!(error instanceof ConflictError) || attempt >= retries) throw error;
+      }
+    }
+  }
+
+  async write<T>(
+    id: Id,
+    body: (tx: Tx) => Promise<T>,
+    options: WriteOptions = {},
+  ): Promise<WriteResult<Value> & { readonly returned: T }> {
+    const key = await this.#begin(id, options);
+    if (this.store.transactions === undefined) throw this.#unsupported('write (transactions)');
+    if (options.tx !== undefined) {
+      throw new InvalidOptionError(
+        'options.tx',
+        'write() opens its own transaction; use tx.client inside yours',
+      );
+    }
+    const ttlMs = this.#ttl(options);
+    let row: StoreRow<Value> | undefined;
+    const { value: returned, settled } = await this.#context.transaction(
+      this.store.transactions,
+      async (tx) => {
+        const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
+        const note = (value: Value | null, version: Version): void =>
+          tx.wrote(this, this.store.source, key, { reservation, value, version, ttlMs });
+        // Noted before the caller's statements, too, so that a failure gives the reservation back.
+        note(null, NO_VERSION);
+        const result = await body(tx.client as Tx);
+        row = await this.#row(key, tx);
+        note(row?.value ?? null, row?.version ?? NO_VERSION);
+        return result;
+      },
+      { timeoutMs: options.timeoutMs ?? this.settings.storeTimeoutMs, signal: options.signal },
+    );
+    const { version, cache } = settled.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
+    return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
+  }
+
+  async invalidate(id: Id | readonly Id[], options: CallOptions = {}): Promise<CacheOutcome> {
+    if (!this.#opened) await this.#open();
+    this.#checkOpen();
+    const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
+    const keys = ids.map((one) => this.#key(one));
+    const all = Promise.all(keys.map((key) => this.#invalidate(key)));
+    const outcomes = await this.#bounded(this.#context.activity.track(all), options);
+    return outcomes.reduce(worse, 'invalidated');
+  }
+
+  async #invalidate(key: string): Promise<CacheOutcome> {
+    const cacheKey = this.keyPrefix + key;
+    const outcome = await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
+    this.#reader.detach(cacheKey);
+    return outcome;
+  }
+
+  // For `through`: one entity by the caller's own functions.
+
+  /** Reads with another load than the store's. @internal */
+  async readBy(id: Id, options: ReadOptions, load: Load<Value>): Promise<Value | undefined> {
+    if (!this.#opened) await this.#open();
+    this.#checkOpen();
+    const { value } = await this.#readWith(this.#key(id), options, load);
+    return value ?? undefined;
+  }
+
+  /** Writes with another function than the store's. @internal */
+  async writeBy(
+    id: Id,
+    value: Value,
+    options: WriteOptions,
+    write: () => Promise<unknown>,
+  ): Promise<WriteResult<Value>> {
+    const key = await this.#begin(id, options);
+    const accepted = await this.#accept(key, value);
+    const ttlMs = this.#ttl(options);
+    const writing = async (): Promise<WriteResult<Value>> => {
+      const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
+      try {
+        await write();
+      } catch (error) {
+        this.#cacheSide.abandon(this.keyPrefix + key, reservation, error);
+        throw error;
+      }
+      const outcome = { kind: 'written', value: accepted.value, version: NO_VERSION } as const;
+      const cache = await this.#settle(key, reservation, outcome, ttlMs);
+      return { value: accepted.value, version: NO_VERSION, cache, store: 'committed', coalesced: false };
+    };
+    return await this.#bounded(this.#context.activity.track(writing()), options);
+  }
+
+  // The write path's parts.
+
+  async #submit(
+    op: WriteOp,
+    command: StoreCommand<Value>,
+    bytes: number,
+    options: WriteOptions,
+  ): Promise<Settled<Value>> {
+    const ttlMs = this.#ttl(options);
+    if (options.tx !== undefined) return await this.#submitInside(command, ttlMs, options.tx);
+    const submitting = this.#context.activity.track(this.#writes.submit({ command, bytes, ttlMs }));
+    const settled = await this.#bounded(submitting, options);
+    this.#wrote(op, command.key, settled);
+    return settled;
+  }
+
+  /** Inside a transaction: at once, alone, and the cache after the commit. */
+  async #submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
+    const inside = this.#inside(tx);
+    const storeTx = inside.storeFor(this.store.transactions, this.name);
+    const { key } = command;
+    const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
+    const stamped = command.kind === 'flush' ? command : { ...command, above: reservation.above };
+    const startedAt = this.#context.clock.monotonic();
+    let outcome: StoreOutcome<Value> | undefined;
+    try {
+      [outcome] = await this.store.write([stamped], { timeoutMs: this.settings.storeTimeoutMs, tx: storeTx });
+      if (outcome?.kind === 'failed') throw outcome.error;
+    } catch (error) {
+      this.#cacheSide.abandon(this.keyPrefix + key, reservation);
+      throw asStoreError(error, this.name, 'unknown');
+    }
+    if (outcome?.kind === 'written') {
+      const { value, version } = outcome;
+      inside.wrote(this, this.store.source, key, { reservation, value, version, ttlMs });
+    } else {
+      this.#cacheSide.abandon(this.keyPrefix + key, reservation);
+    }
+    const storeMs = this.#context.clock.monotonic() - startedAt;
+    return { outcome: outcome as Applied<Value>, cache: 'deferred', coalesced: false, storeMs, cacheMs: 0 };
+  }
+
+  /** The cache after a commit of one key. */
+  async #settle(
+    key: string,
+    reservation: Reservation,
+    outcome: Applied<Value>,
+    ttlMs: number,
+  ): Promise<CacheOutcome> {
+    const cacheKey = this.keyPrefix + key;
+    let settling: Promise<CacheOutcome>;
+    if (outcome.kind === 'written') {
+      const payload = outcome.value === null ? null : this.#payload(key, outcome.value);
+      settling = this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs);
+    } else if (outcome.kind === 'missing') {
+      // Nothing was there to change; what the cache may hold of it is wrong.
+      this.#cacheSide.abandon(cacheKey, reservation);
+      settling = this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
+    } else {
+      // The row has another version than the caller saw: whatever is older goes.
+      this.#cacheSide.abandon(cacheKey, reservation);
+      settling = this.#cacheSide.invalidate(key, cacheKey, outcome.version, false);
+    }
+    const cache = await settling;
+    this.#reader.detach(cacheKey);
+    return cache;
+  }
+
+  async settleTransaction(
+    key: string,
+    write: TransactionWrite | undefined,
+    version: Version,
+  ): Promise<KeySettled> {
+    const cacheKey = this.keyPrefix + key;
+    let cache: CacheOutcome;
+    const current = write !== undefined && (write.value === null || write.version === version);
+    if (write !== undefined && current && (version !== NO_VERSION || !this.store.capabilities.versioned)) {
+      const payload = write.value === null ? null : this.#payload(key, write.value as Value);
+      cache = await this.#cacheSide.settle(key, cacheKey, write.reservation, version, payload, write.ttlMs);
+    } else {
+      if (write !== undefined) this.#cacheSide.abandon(cacheKey, write.reservation);
+      cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
+    }
+    this.#reader.detach(cacheKey);
+    return { version, cache };
+  }
+
+  abandonTransaction(key: string, reservation: Reservation): void {
+    this.#cacheSide.abandon(this.keyPrefix + key, reservation);
+  }
+
+  #payload(key: string, value: Value): Payload | undefined {
+    try {
+      const payload = this.codec.encode(value, key);
+      return this.codec.fits(payload) ? payload : undefined;
+    } catch (error) {
+      // The row is committed and not what was checked before (a default, a trigger): it gets a floor.
+      if (!(error instanceof SerializationError)) throw error;
+      this.#context.events.error.emit({ where: 'serialize', error });
+      return undefined;
+    }
+  }
+
+  // Checks.
+
+  /** The key; throws what is wrong with the call before anything is touched. */
+  async #begin(id: Id, options: WriteOptions): Promise<string> {
+    if (!this.#opened) await this.#open();
+    this.#checkOpen();
+    checkKnown(options, WRITE_OPTIONS, `collection("${this.name}") write options`);
+    options.signal?.throwIfAborted();
+    return this.#key(id);
+  }
+
+  /** The value as it will be written. Throws `ValidationError`, `SerializationError`, `InvalidOptionError`. */
+  async #accept(key: string, value: Value): Promise<{ readonly value: Value; readonly bytes: number }> {
+    if (value === undefined || value === null) {
+      throw new InvalidOptionError('value', `must not be ${String(value)}; use delete()`, {
+        collection: this.name,
+        key,
+      });
+    }
+    const validating = this.codec.validate(value, key);
+    const valid = validating instanceof Promise ? await validating : validating;
+    return { value: valid, bytes: this.codec.encode(valid, key).length };
+  }
+
+  #key(id: Id): string {
+    let key: string;
+    try {
+      key = this.store.keyOf(id);
+    } catch (error) {
+      if (error instanceof InvalidIdError) throw error;
+      throw new InvalidIdError(`collection "${this.name}": ${(error as Error).message}`, {
+        cause: error,
+        collection: this.name,
+      });
+    }
+    checkKey(key, this.name);
+    return key;
+  }
+
+  #checkCondition(ifVersion: Version | null): void {
+    if (!this.store.capabilities.compareAndSet) throw this.#unsupported('ifVersion');
+    if (ifVersion !== null && !isVersion(ifVersion)) {
+      throw new InvalidOptionError(
+        'options.ifVersion',
+        `must be a version or null, got ${String(ifVersion)}`,
+      );
+    }
+  }
+
+  #ttl(options: { readonly ttlMs?: number }): number {
+    return numberOption(options.ttlMs, this.settings.ttlMs, 'options.ttlMs', { min: 1, max: MAX_TTL_MS });
+  }
+
+  #bounded<T>(promise: Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
+    if (timeoutMs === undefined) return withSignal(promise, signal);
+    const ms = numberOption(timeoutMs, 0, 'options.timeoutMs', { min: 1, max: MAX_TIMEOUT_MS });
+    const late = (): Error =>
+      new StoreTimeoutError(`collection "${this.name}": no answer within ${ms} ms`, {
+        collection: this.name,
+      });
+    return withSignal(withTimeout(this.#context.clock, promise, ms, late), signal);
+  }
+
+  #inside(tx: Transaction): LockstepTransaction {
+    if (tx instanceof LockstepTransaction) return tx;
+    throw new InvalidOptionError(
+      'options.tx',
+      'must be the transaction that lockstep.transaction() hands out',
+    );
+  }
+
+  #unsupported(what: string): UnsupportedError {
+    return new UnsupportedError(`collection "${this.name}": ${this.store.name} has no ${what}`, {
+      collection: this.name,
+    });
+  }
+
+  #conflict(key: string, ifVersion: Version | null | undefined, version: Version): ConflictError {
+    const expected = ifVersion === null ? 'no row' : `version ${ifVersion}`;
+    const found = version === NO_VERSION ? 'something else' : `version ${version}`;
+    return new ConflictError(
+      `collection "${this.name}", key "${key}": expected ${expected}, found ${found}`,
+      {
+        collection: this.name,
+        key,
+      },
+    );
+  }
+
+  // Results.
+
+  #result({ outcome, cache, coalesced }: Settled<Value>): WriteResult<Value> {
+    const written = outcome.kind === 'written' ? outcome : { value: null, version: NO_VERSION };
+    return { value: written.value, version: written.version, cache, store: 'committed', coalesced };
+  }
+
+  async #many(writes: Promise<WriteResult<Value>>[]): Promise<WriteResult<Value>[]> {
+    const results = await Promise.allSettled(writes);
+    const failed = results.filter((result) => result.status === 'rejected');
+    if (failed.length === 0) {
+      return results.map((result) => (result as PromiseFulfilledResult<WriteResult<Value>>).value);
+    }
+    throw new PartialWriteError(
+      `collection "${this.name}": ${failed.length} of ${results.length} were not written: ${String(failed[0]?.reason)}`,
+      results,
+      { cause: failed[0]?.reason, collection: this.name },
+    );
+  }
+
+  #wrote(op: WriteOp, key: string, { outcome, cache, storeMs, cacheMs }: Settled<Value>): void {
+    const { write } = this.#context.events;
+    if (outcome.kind !== 'written' || !write.wanted) return;
+    write.emit({ collection: this.name, key, version: outcome.version, op, cache, storeMs, cacheMs });
+  }
+
+  /** Jittered, so that what was cached together does not expire together. */
+  #lifetime(ttlMs: number): { ttlMs: number; staleAtMs: number } {
+    const { staleWhileRevalidateMs, ttlJitter } = this.settings;
+    const { clock, random } = this.#context;
+    const jittered = Math.max(1, Math.round(ttlMs * (1 + ttlJitter * (2 * random() - 1))));
+    if (staleWhileRevalidateMs === 0) return { ttlMs: jittered, staleAtMs: 0 };
+    return { ttlMs: jittered + staleWhileRevalidateMs, staleAtMs: clock.now() + jittered };
+  }
+
+  #checkOpen(): void {
+    if (this.#context.closed()) throw new ClosedError(`collection "${this.name}": this Lockstep is closed`);
+  }
+
+  #open(): Promise<void> {
+    this.#opening ??= this.#openStore().then(
+      () => {
+        this.#opened = true;
+      },
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+
+  async #openStore(): Promise<void> {
+    this.#checkOpen();
+    await this.store.open?.();
+    if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);
+  }
+}
+
+const SEVERITY: readonly CacheOutcome[] = ['updated', 'invalidated', 'queued', 'deferred'];
+
+function worse(a: CacheOutcome, b: CacheOutcome): CacheOutcome {
+  return SEVERITY.indexOf(b) > SEVERITY.indexOf(a) ? b : a;
+}

@@ -1,0 +1,33 @@
+import type { Transaction } from '../contracts/api.js';
+import type { Clock } from '../contracts/clock.js';
+import type { StoreCallOptions, TransactionHost } from '../contracts/store.js';
+import type { Activity } from './activity.js';
+import type { CacheClient } from './cache-client.js';
+import type { ValueHints } from './cache-side.js';
+import type { EventHub } from './events.js';
+import type { Handover } from './handover.js';
+import type { LockstepTransaction, TransactionSettled } from './transaction.js';
+
+/** What the collections of one Lockstep share. */
+export interface EngineContext {
+  readonly prefix: string;
+  readonly cache: CacheClient;
+  readonly hints: ValueHints;
+  readonly handover: Handover;
+  readonly events: EventHub;
+  readonly activity: Activity;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly nextToken: () => string;
+  /** True when a cache call costs no round trip. */
+  readonly local: boolean;
+  readonly closed: () => boolean;
+  /** Runs a transaction and brings the cache in step with its commit. */
+  readonly transaction: <T>(
+    host: TransactionHost,
+    body: (tx: LockstepTransaction & Transaction) => Promise<T>,
+    options: StoreCallOptions,
+  ) => Promise<{ readonly value: T; readonly settled: TransactionSettled }>;
+  /** Strict consistency needs a cache that keeps its intents: says so where it does not. */
+  readonly warnIfEvicting: (collection: string) => Promise<void>;
+}

@@ -1,0 +1,92 @@
+import type { Clock } from '../contracts/clock.js';
+import { type InvalidateJob, jobIdentity, type QueueAdapter } from '../contracts/queue.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { QueueUnavailableError } from '../errors.js';
+import { Batcher, nextTick } from './batcher.js';
+import { withTimeout } from './bounded.js';
+import { Breaker } from './breaker.js';
+import type { EventHub } from './events.js';
+
+interface PendingJob {
+  readonly job: InvalidateJob;
+  resolve(taken: boolean): void;
+}
+
+const MAX_BATCH = 500;
+const MAX_WAITING = 50_000;
+
+/** Hands to the queue what the cache did not take, in bounded time, many at once, newest per key. */
+export class Handover {
+  readonly #queue: QueueAdapter | undefined;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #events: EventHub;
+  readonly #breaker: Breaker;
+  readonly #batcher: Batcher<PendingJob>;
+
+  constructor(
+    queue: QueueAdapter | undefined,
+    options: {
+      readonly timeoutMs: number;
+      readonly breaker: { readonly threshold: number; readonly cooldownMs: number };
+      readonly clock: Clock;
+      readonly events: EventHub;
+    },
+  ) {
+    this.#queue = queue;
+    this.#clock = options.clock;
+    this.#timeoutMs = options.timeoutMs;
+    this.#events = options.events;
+    this.#breaker = new Breaker(options.breaker);
+    this.#batcher = new Batcher({
+      tick: nextTick,
+      maxItems: MAX_BATCH,
+      maxInFlight: 4,
+      run: (items) => this.#run(items),
+    });
+  }
+
+  /** True when the queue has the job; false, never a rejection, when it does not. */
+  async offer(job: InvalidateJob): Promise<boolean> {
+    if (this.#queue === undefined || this.#batcher.waiting >= MAX_WAITING) return false;
+    return await new Promise<boolean>((resolve) => this.#batcher.add({ job, resolve }));
+  }
+
+  async #run(items: PendingJob[]): Promise<void> {
+    const jobs = newestPerKey(items.map((item) => item.job));
+    let taken = true;
+    try {
+      await this.#breaker.execute(() => this.#enqueue(jobs));
+    } catch (error) {
+      taken = false;
+      this.#events.error.emit({ where: 'queue', error });
+    }
+    this.#events.handover.emit({ jobs: jobs.length, taken });
+    for (const item of items) item.resolve(taken);
+  }
+
+  async #enqueue(jobs: readonly InvalidateJob[]): Promise<void> {
+    const queue = this.#queue as QueueAdapter;
+    await withTimeout(
+      this.#clock,
+      queue.enqueue(jobs),
+      this.#timeoutMs,
+      () => new QueueUnavailableError(`the queue did not answer within ${this.#timeoutMs} ms`),
+    );
+  }
+}
+
+/** One job per key, at its highest version; an unknown version (`0`) is the highest. */
+function newestPerKey(jobs: readonly InvalidateJob[]): InvalidateJob[] {
+  const newest = new Map<string, InvalidateJob>();
+  for (const job of jobs) {
+    const id = jobIdentity(job);
+    const other = newest.get(id);
+    if (other === undefined || rank(job) > rank(other)) newest.set(id, job);
+  }
+  return [...newest.values()];
+}
+
+function rank(job: InvalidateJob): number {
+  return job.version === NO_VERSION ? Number.POSITIVE_INFINITY : job.version;
+}

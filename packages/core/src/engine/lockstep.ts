@@ -1,0 +1,333 @@
+import type {
+  Collection,
+  CollectionInfo,
+  CollectionOptions,
+  Lockstep,
+  LockstepOptions,
+  Relay,
+  RelayOptions,
+  ThroughOptions,
+  ThroughRecord,
+  Transaction,
+  TransactionOptions,
+} from '../contracts/api.js';
+import type { CacheAdapter } from '../contracts/cache.js';
+import { type Clock, systemClock } from '../contracts/clock.js';
+import type { LockstepEvents } from '../contracts/events.js';
+import type { QueueAdapter, QueueJob } from '../contracts/queue.js';
+import type { ChangeFeed, StoreAdapter, StoreCallOptions, TransactionHost } from '../contracts/store.js';
+import {
+  ClosedError,
+  DuplicateCollectionError,
+  InvalidOptionError,
+  StoreTimeoutError,
+  UnsupportedError,
+} from '../errors.js';
+import { DEFAULT_PREFIX } from '../key.js';
+import { checkKnown, numberOption } from '../options.js';
+import { Activity } from './activity.js';
+import { withTimeout } from './bounded.js';
+import { CacheClient } from './cache-client.js';
+import { valueHints } from './cache-side.js';
+import { CollectionEngine } from './collection.js';
+import type { EngineContext } from './context.js';
+import { EventHub } from './events.js';
+import { GenerationWatch } from './generation.js';
+import { Handover } from './handover.js';
+import { startRelay } from './relay.js';
+import { nameOption } from './settings.js';
+import { ThroughCalls } from './through.js';
+import { tokenSource } from './tokens.js';
+import { LockstepTransaction, type TransactionParticipant, type TransactionSettled } from './transaction.js';
+
+type AnyCollection = CollectionEngine<unknown, never, never>;
+
+const DAY_MS = 24 * 3_600_000;
+/** What `close` waits for work under way. */
+const CLOSE_TIMEOUT_MS = 15_000;
+/** How long invalidations from the queue keep their floor. */
+const JOB_HOLE_TTL_MS = 60_000;
+
+/**
+ * Makes a Lockstep over one cache. Throws `InvalidOptionError` naming the option that is wrong; connects
+ * at first use.
+ */
+export function createLockstep(options: LockstepOptions): Lockstep {
+  return new LockstepEngine(options);
+}
+
+class LockstepEngine implements Lockstep {
+  readonly cache: CacheAdapter;
+  readonly queue: QueueAdapter | undefined;
+  readonly prefix: string;
+  readonly #hub = new EventHub();
+  readonly #activity = new Activity();
+  readonly #clock: Clock;
+  readonly #context: EngineContext;
+  readonly #collections = new Map<string, AnyCollection>();
+  readonly #relays = new Set<Relay>();
+  readonly #cacheTimeoutMs: number;
+  readonly #through: ThroughCalls;
+  #evictionWarned = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: LockstepOptions) {
+    if (typeof options !== 'object' || options === null) {
+      throw new InvalidOptionError('createLockstep', 'takes an object of options');
+    }
+    checkKnown(
+      options,
+      ['cache', 'queue', 'prefix', 'cacheTimeoutMs', 'queueTimeoutMs', 'breaker', 'clock', 'random'],
+      'createLockstep',
+    );
+    if (typeof options.cache?.execute !== 'function') {
+      throw new InvalidOptionError('createLockstep.cache', 'must be a cache adapter');
+    }
+    if (options.queue !== undefined && typeof options.queue.enqueue !== 'function') {
+      throw new InvalidOptionError('createLockstep.queue', 'must be a queue adapter');
+    }
+    this.cache = options.cache;
+    this.queue = options.queue;
+    this.prefix = nameOption(options.prefix ?? DEFAULT_PREFIX, 'createLockstep.prefix');
+    this.#clock = options.clock ?? systemClock;
+    const clock = this.#clock;
+    const events = this.#hub;
+    const bound = { min: 1, max: DAY_MS };
+    const timeoutMs = numberOption(options.cacheTimeoutMs, 250, 'createLockstep.cacheTimeoutMs', bound);
+    const queueMs = numberOption(options.queueTimeoutMs, 500, 'createLockstep.queueTimeoutMs', bound);
+    checkKnown(options.breaker ?? {}, ['threshold', 'cooldownMs'], 'createLockstep.breaker');
+    const breaker = {
+      threshold: numberOption(options.breaker?.threshold, 5, 'createLockstep.breaker.threshold', {
+        min: 1,
+        max: 1_000_000,
+      }),
+      cooldownMs: numberOption(options.breaker?.cooldownMs, 500, 'createLockstep.breaker.cooldownMs', bound),
+    };
+    this.#cacheTimeoutMs = timeoutMs;
+    this.#context = {
+      prefix: this.prefix,
+      cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
+      hints: valueHints(),
+      handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events }),
+      events,
+      activity: this.#activity,
+      clock,
+      random: options.random ?? Math.random,
+      nextToken: tokenSource(),
+      local: this.cache.local,
+      closed: () => this.#closing !== undefined,
+      transaction: (host, body, callOptions) => this.#transaction(host, body, callOptions),
+      warnIfEvicting: (collection) => this.#warnIfEvicting(collection),
+    };
+    this.#through = new ThroughCalls(this, clock);
+  }
+
+  get events(): LockstepEvents {
+    return this.#hub;
+  }
+
+  get collections(): readonly CollectionInfo[] {
+    return [...this.#collections.values()].map((collection) => ({
+      name: collection.name,
+      store: collection.store as unknown as StoreAdapter<unknown, never>,
+      keyPrefix: collection.keyPrefix,
+      serializer: collection.codec.serializer,
+    }));
+  }
+
+  collection<Value, Id = string, Tx = unknown>(
+    options: CollectionOptions<Value, Id, Tx>,
+  ): Collection<Value, Id, Tx> {
+    return this.declare(options);
+  }
+
+  /** @internal */
+  declare<Value, Id, Tx>(options: CollectionOptions<Value, Id, Tx>): CollectionEngine<Value, Id, Tx> {
+    this.#checkOpen();
+    const collection = new CollectionEngine(options, this.#context);
+    if (this.#collections.has(collection.name)) {
+      throw new DuplicateCollectionError(`there already is a collection "${collection.name}"`, {
+        collection: collection.name,
+      });
+    }
+    this.#collections.set(collection.name, collection as unknown as AnyCollection);
+    return collection;
+  }
+
+  through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
+    this.#checkOpen();
+    return this.#through.record(options);
+  }
+
+  async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    this.#checkOpen();
+    checkKnown(options, ['on', 'timeoutMs', 'signal'], 'transaction');
+    const timeoutMs = numberOption(options.timeoutMs, 10_000, 'transaction.timeoutMs', {
+      min: 1,
+      max: DAY_MS,
+    });
+    const host = options.on === undefined ? this.#onlyHost() : options.on.transactions;
+    if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');
+    const { value } = await this.#transaction(host, body, { timeoutMs, signal: options.signal });
+    return value;
+  }
+
+  #onlyHost(): TransactionHost {
+    const hosts = new Set<TransactionHost>();
+    for (const { store } of this.#collections.values()) {
+      if (store.transactions !== undefined) hosts.add(store.transactions);
+    }
+    const [host, second] = hosts;
+    if (host === undefined)
+      throw new UnsupportedError('transaction: no collection has a store with transactions');
+    if (second !== undefined) {
+      throw new InvalidOptionError('transaction.on', 'collections live in several databases: say which');
+    }
+    return host;
+  }
+
+  async #transaction<T>(
+    host: TransactionHost,
+    body: (tx: LockstepTransaction) => Promise<T>,
+    options: StoreCallOptions,
+  ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
+    return await this.#activity.track(this.#runTransaction(host, body, options));
+  }
+
+  async #runTransaction<T>(
+    host: TransactionHost,
+    body: (tx: LockstepTransaction) => Promise<T>,
+    options: StoreCallOptions,
+  ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
+    let current: LockstepTransaction | undefined;
+    const attempt = async (storeTx: Parameters<Parameters<TransactionHost['transaction']>[0]>[0]) => {
+      // A body that runs again is a new transaction: the earlier one was rolled back.
+      current?.end();
+      current?.abandon();
+      const tx = new LockstepTransaction(host, storeTx);
+      current = tx;
+      const value = await body(tx);
+      return { value, tx, changes: await tx.changes() };
+    };
+    try {
+      const { value, tx, changes } = await host.transaction(attempt, options);
+      tx.end();
+      return { value, settled: await tx.settle(changes, this.#participants(host)) };
+    } catch (error) {
+      current?.end();
+      if (!mayHaveCommitted(error)) current?.abandon();
+      throw error;
+    }
+  }
+
+  #participants(host: TransactionHost): Map<string, TransactionParticipant[]> {
+    const bySource = new Map<string, TransactionParticipant[]>();
+    for (const collection of this.#collections.values()) {
+      if (collection.store.transactions !== host) continue;
+      const { source } = collection.store;
+      bySource.set(source, [...(bySource.get(source) ?? []), collection]);
+    }
+    return bySource;
+  }
+
+  startRelay(options: RelayOptions = {}): Relay {
+    this.#checkOpen();
+    const { cache, clock, events, handover, nextToken } = this.#context;
+    const targets = [...this.#collections.values()].flatMap(({ keyPrefix, settings, store }) => {
+      const { capabilities, feed, source } = store;
+      if (feed === undefined) return [];
+      const { holeTtlMs } = settings;
+      return [{ source, keyPrefix, holeTtlMs, holeOnEmpty: capabilities.replicaReads, feed }];
+    });
+    if (targets.length === 0)
+      throw new UnsupportedError('startRelay: no collection has a store with a change feed');
+    const watch = this.cache.shared
+      ? new GenerationWatch({
+          adapter: this.cache,
+          cache,
+          prefix: this.prefix,
+          clock,
+          events,
+          nextToken,
+          timeoutMs: this.#cacheTimeoutMs * 4,
+        })
+      : undefined;
+    const hasQueue = this.queue !== undefined;
+    const relay = startRelay(targets, { cache, handover, hasQueue, events, clock, watch }, options);
+    const tracked: Relay = {
+      status: () => relay.status(),
+      stop: async () => {
+        this.#relays.delete(tracked);
+        await relay.stop();
+      },
+    };
+    this.#relays.add(tracked);
+    return tracked;
+  }
+
+  async handleJob(job: QueueJob): Promise<void> {
+    this.#checkOpen();
+    if (job.kind !== 'invalidate') {
+      throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
+    }
+    const { key, version } = job;
+    const command = { kind: 'invalidate', key, version, holeTtlMs: JOB_HOLE_TTL_MS } as const;
+    await this.#context.cache.run({ ...command, holeOnEmpty: false });
+  }
+
+  async #warnIfEvicting(collection: string): Promise<void> {
+    if (this.#evictionWarned) return;
+    this.#evictionWarned = true;
+    const info = await withTimeout(
+      this.#clock,
+      this.cache.info(),
+      this.#cacheTimeoutMs * 4,
+      () => new StoreTimeoutError('the cache did not describe itself'),
+    ).catch(() => undefined);
+    if (info?.evicts !== true) return;
+    process.emitWarning(
+      `collection "${collection}" is strict, but the cache (${info.description}) evicts entries before they expire: ` +
+        'an evicted intent lets readers see an older version. Use maxmemory-policy noeviction.',
+      { type: 'LockstepWarning', code: 'LOCKSTEP_STRICT_EVICTION' },
+    );
+  }
+
+  async drain(): Promise<void> {
+    await this.#activity.idle();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#relays].map((relay) => relay.stop()));
+    const late = (): Error =>
+      new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
+    await withTimeout(this.#clock, this.#activity.idle(), CLOSE_TIMEOUT_MS, late).catch((error: unknown) =>
+      this.#hub.error.emit({ where: 'close', error }),
+    );
+    const stores = [...this.#collections.values()].map(({ store }) => store);
+    const feeds = new Set<ChangeFeed>();
+    for (const { feed } of stores) if (feed !== undefined) feeds.add(feed);
+    const ends = await Promise.allSettled([...feeds].map((feed) => feed.close()));
+    ends.push(...(await Promise.allSettled(stores.map((store) => store.close()))));
+    ends.push(...(await Promise.allSettled([this.cache.close(), this.queue?.close()])));
+    for (const end of ends) {
+      if (end.status === 'rejected') this.#hub.error.emit({ where: 'close', error: end.reason });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new ClosedError('this Lockstep is closed');
+  }
+}
+
+function mayHaveCommitted(error: unknown): boolean {
+  return error instanceof StoreTimeoutError || (error as { outcome?: unknown }).outcome === 'unknown';
+}

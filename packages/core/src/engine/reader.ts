@@ -1,0 +1,322 @@
+import type { Versioned } from '../contracts/api.js';
+import type { CacheHit, Payload } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import type { StoreAdapter, StoreRow } from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import type { Activity } from './activity.js';
+import { sleep } from './bounded.js';
+import type { CacheClient } from './cache-client.js';
+import type { Codec } from './codec.js';
+import type { EventHub } from './events.js';
+import type { CollectionSettings } from './settings.js';
+
+/** Loads one row; `primary`: where writes go. */
+export type Load<Value> = (key: string, primary: boolean) => Promise<StoreRow<Value> | undefined>;
+
+export interface ReaderOptions<Value> {
+  readonly settings: CollectionSettings;
+  readonly store: StoreAdapter<Value, never>;
+  readonly codec: Codec<Value>;
+  readonly cache: CacheClient;
+  readonly load: Load<Value>;
+  readonly clock: Clock;
+  readonly events: EventHub;
+  readonly activity: Activity;
+  readonly nextToken: () => string;
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+}
+
+const FIRST_POLL_MS = 2;
+const LAST_POLL_MS = 25;
+
+/**
+ * The read path: the cache; on a miss one load per process (single flight) and one per fleet (the
+ * lease); the store alone where the cache can't be reached.
+ */
+export class Reader<Value> {
+  readonly #options: ReaderOptions<Value>;
+  /** Loads that a reader of the same key may join. A write that is acknowledged detaches its key's. */
+  readonly #flights = new Map<string, Promise<Versioned<Value>>>();
+  readonly #strict: boolean;
+
+  constructor(options: ReaderOptions<Value>) {
+    this.#options = options;
+    this.#strict = options.settings.consistency === 'strict';
+  }
+
+  /**
+   * No reader that begins from now on joins a load that began before. Called when a write of the key is
+   * acknowledged (G2).
+   */
+  detach(cacheKey: string): void {
+    this.#flights.delete(cacheKey);
+  }
+
+  /** Reads one entity. */
+  async read(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
+    const { cache, codec } = this.#options;
+    let hit: CacheHit | undefined;
+    try {
+      hit = await cache.read(cacheKey, codec.serializer.encoding);
+    } catch {
+      this.#missed(key, 'unavailable');
+      return await this.#fly(cacheKey, () => this.#loadOnly(key, load));
+    }
+    if (hit !== undefined) {
+      const decoding = codec.decode(hit);
+      const decoded = decoding instanceof Promise ? await decoding : decoding;
+      if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load);
+      this.#missed(key, decoded.reason);
+      return await this.#fly(cacheKey, () => this.#reload(key, cacheKey, ttlMs, load));
+    }
+    this.#missed(key, 'absent');
+    return await this.#fly(cacheKey, () => this.#loadThrough(key, cacheKey, ttlMs, load));
+  }
+
+  /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
+  async refresh(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
+    this.#missed(key, 'fresh');
+    return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load));
+  }
+
+  #hit(
+    key: string,
+    cacheKey: string,
+    hit: CacheHit,
+    value: Value | null,
+    ttlMs: number,
+    load: Load<Value> | undefined,
+  ): Versioned<Value> {
+    const { clock, events, settings } = this.#options;
+    const stale = hit.staleAtMs > 0 && clock.now() >= hit.staleAtMs;
+    if (stale) this.#revalidate(key, cacheKey, ttlMs, load);
+    if (events.hit.wanted) {
+      events.hit.emit({ collection: settings.name, key, version: hit.version, stale });
+    }
+    return { value, version: hit.version, from: 'cache' };
+  }
+
+  /** One background refresh per key and process; a failure leaves the entry to expire. */
+  #revalidate(key: string, cacheKey: string, ttlMs: number, load: Load<Value> | undefined): void {
+    if (this.#flights.has(cacheKey)) return;
+    this.#fly(cacheKey, () => this.#reload(key, cacheKey, ttlMs, load)).catch((error: unknown) =>
+      this.#options.events.error.emit({ where: 'revalidate', error }),
+    );
+  }
+
+  /** Single flight. Strict readers share no flight: one may have begun before another's write was seen. */
+  #fly(cacheKey: string, begin: () => Promise<Versioned<Value>>): Promise<Versioned<Value>> {
+    if (this.#strict) return this.#options.activity.track(begin());
+    const under = this.#flights.get(cacheKey);
+    if (under !== undefined) return under;
+    const flight = begin();
+    this.#flights.set(cacheKey, flight);
+    const land = (): void => {
+      if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+    };
+    flight.then(land, land);
+    return this.#options.activity.track(flight);
+  }
+
+  /** The store alone: fills nothing. No floor tells whether a replica lags, so it asks the primary. */
+  async #loadOnly(key: string, load = this.#options.load): Promise<Versioned<Value>> {
+    return versioned(await load(key, true));
+  }
+
+  /** The miss: takes the lease and loads, or waits for its holder, or passes by. */
+  async #loadThrough(
+    key: string,
+    cacheKey: string,
+    ttlMs: number,
+    load: Load<Value> | undefined,
+  ): Promise<Versioned<Value>> {
+    const { cache, clock, codec, nextToken, settings } = this.#options;
+    const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
+    const token = nextToken();
+    for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+      const reply = await cache.run(this.#lease(cacheKey, token)).catch(() => undefined);
+      if (reply === undefined) return await this.#loadOnly(key, load);
+      if (reply.outcome === 'hit') {
+        const decoded = await codec.decode(reply.hit);
+        if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
+        return await this.#reload(key, cacheKey, ttlMs, load);
+      }
+      if (reply.outcome === 'granted') {
+        return await this.#loadAndFill(key, cacheKey, token, reply.floor, ttlMs, load);
+      }
+      if (reply.outcome === 'pass' || clock.monotonic() >= giveUpAt) {
+        if (reply.outcome === 'pass') this.#refused(key, 'writers');
+        return await this.#loadOnly(key, load);
+      }
+      await sleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+    }
+  }
+
+  #lease(cacheKey: string, token: string) {
+    const { codec, settings } = this.#options;
+    return {
+      kind: 'lease',
+      key: cacheKey,
+      token,
+      leaseMs: settings.leaseMs,
+      holeTtlMs: settings.holeTtlMs,
+      encoding: codec.serializer.encoding,
+    } as const;
+  }
+
+  /** Loads under the lease. The reader gets the row at once; the fill goes on behind it. */
+  async #loadAndFill(
+    key: string,
+    cacheKey: string,
+    token: string,
+    floor: Version,
+    ttlMs: number,
+    load = this.#options.load,
+  ): Promise<Versioned<Value>> {
+    const { activity, store } = this.#options;
+    let row: StoreRow<Value> | undefined;
+    try {
+      row = await load(key, this.#strict);
+      const lags = (row?.version ?? NO_VERSION) < floor;
+      if (lags && store.capabilities.replicaReads) row = await load(key, true);
+    } catch (error) {
+      this.#release(cacheKey, token);
+      throw error;
+    }
+    const found = row;
+    activity.track(
+      this.#fill(key, cacheKey, token, found, ttlMs).catch((error: unknown) => {
+        this.#release(cacheKey, token);
+        this.#options.events.error.emit({ where: 'fill', error });
+      }),
+    );
+    return versioned(found);
+  }
+
+  async #fill(
+    key: string,
+    cacheKey: string,
+    token: string,
+    row: StoreRow<Value> | undefined,
+    ttlMs: number,
+  ): Promise<void> {
+    const { cache, lifetime, settings } = this.#options;
+    if (row === undefined) {
+      if (settings.negativeTtlMs === 0) return this.#release(cacheKey, token);
+      const absent = { version: NO_VERSION, payload: null, ttlMs: settings.negativeTtlMs, staleAtMs: 0 };
+      const reply = await cache.run({ kind: 'fill', key: cacheKey, token, ...absent });
+      if (reply.outcome !== 'filled') this.#refused(key, reply.outcome);
+      return;
+    }
+    const payload = this.#payload(key, row.value);
+    if (payload === undefined) return this.#release(cacheKey, token);
+    const life = lifetime(ttlMs);
+    const reply = await cache.run({
+      kind: 'fill',
+      key: cacheKey,
+      token,
+      version: row.version,
+      payload,
+      ...life,
+    });
+    if (reply.outcome === 'filled') return;
+    this.#refused(key, reply.outcome);
+    if (reply.outcome !== 'below-floor') return;
+    const version = await this.#restamp(key, row.version, reply.floor);
+    if (version === undefined) return this.#release(cacheKey, token);
+    await cache.run({ kind: 'fill', key: cacheKey, token, version, payload, ...life });
+  }
+
+  /**
+   * A row that is below the floor although the lease stands was stamped by a clock that stepped back, or
+   * before a delete that it waited for: the store gives it a version that readers may keep.
+   */
+  async #restamp(key: string, ifVersion: Version, above: Version): Promise<Version | undefined> {
+    const { settings, store } = this.#options;
+    if (!store.capabilities.restamp) return undefined;
+    const [outcome] = await store.write([{ kind: 'restamp', key, ifVersion, above }], {
+      timeoutMs: settings.storeTimeoutMs,
+    });
+    return outcome?.kind === 'written' ? outcome.version : undefined;
+  }
+
+  /** Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill. */
+  async #reload(
+    key: string,
+    cacheKey: string,
+    ttlMs: number,
+    load = this.#options.load,
+  ): Promise<Versioned<Value>> {
+    const { activity, cache, nextToken } = this.#options;
+    const token = nextToken();
+    const lease = this.#lease(cacheKey, token);
+    let reply = await cache.run(lease).catch(() => undefined);
+    if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION) {
+      // Without a version the two can't be compared: what is cached makes way.
+      await this.#makeWay(cacheKey);
+      reply = await cache.run(lease).catch(() => undefined);
+    }
+    if (reply?.outcome === 'granted') {
+      return await this.#loadAndFill(key, cacheKey, token, reply.floor, ttlMs, (k) => load(k, true));
+    }
+    const row = await load(key, true);
+    // A value that can't be replaced is left to the next reader; nobody waits for this.
+    if (reply?.outcome === 'hit') activity.track(this.#replace(key, cacheKey, row, ttlMs));
+    return versioned(row);
+  }
+
+  async #replace(
+    key: string,
+    cacheKey: string,
+    row: StoreRow<Value> | undefined,
+    ttlMs: number,
+  ): Promise<void> {
+    const { cache, events, lifetime } = this.#options;
+    try {
+      const payload = row === undefined ? undefined : this.#payload(key, row.value);
+      if (row === undefined || payload === undefined) return await this.#makeWay(cacheKey);
+      const { version } = row;
+      await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) });
+    } catch (error) {
+      events.error.emit({ where: 'refresh', error });
+    }
+  }
+
+  async #makeWay(cacheKey: string): Promise<void> {
+    const { cache, settings } = this.#options;
+    const { holeTtlMs } = settings;
+    const command = { kind: 'invalidate', key: cacheKey, version: NO_VERSION, holeTtlMs } as const;
+    await cache.run({ ...command, holeOnEmpty: false }).catch(() => undefined);
+  }
+
+  /** The payload, or `undefined` (and an event) where it can't be cached. */
+  #payload(key: string, value: Value): Payload | undefined {
+    const { codec } = this.#options;
+    const payload = codec.encode(value, key);
+    if (codec.fits(payload)) return payload;
+    this.#refused(key, 'payload-limit');
+    return undefined;
+  }
+
+  #release(cacheKey: string, token: string): void {
+    const { activity, cache } = this.#options;
+    // Unanswered, the lease runs out by itself.
+    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+  }
+
+  #missed(key: string, reason: 'absent' | 'undecodable' | 'schema' | 'unavailable' | 'fresh'): void {
+    const { events, settings } = this.#options;
+    if (events.miss.wanted) events.miss.emit({ collection: settings.name, key, reason });
+  }
+
+  #refused(key: string, reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit'): void {
+    const { events, settings } = this.#options;
+    if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
+  }
+}
+
+function versioned<Value>(row: StoreRow<Value> | undefined): Versioned<Value> {
+  return row === undefined
+    ? { value: null, version: NO_VERSION, from: 'store' }
+    : { value: row.value, version: row.version, from: 'store' };
+}

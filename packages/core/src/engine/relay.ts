@@ -1,0 +1,128 @@
+import type { Relay, RelayOptions, RelayStatus } from '../contracts/api.js';
+import type { CacheReply, InvalidateCommand } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import type { Change, ChangeFeed } from '../contracts/store.js';
+import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
+import { checkKnown, numberOption } from '../options.js';
+import type { CacheClient } from './cache-client.js';
+import type { EventHub } from './events.js';
+import type { GenerationWatch } from './generation.js';
+import type { Handover } from './handover.js';
+import { LagWindow } from './lag-window.js';
+
+/** A collection as the relay needs it. */
+export interface RelayTarget {
+  readonly source: string;
+  readonly keyPrefix: string;
+  readonly holeTtlMs: number;
+  readonly holeOnEmpty: boolean;
+  readonly feed: ChangeFeed;
+}
+
+export interface RelayContext {
+  readonly cache: CacheClient;
+  readonly handover: Handover;
+  readonly hasQueue: boolean;
+  readonly events: EventHub;
+  readonly clock: Clock;
+  readonly watch: GenerationWatch | undefined;
+}
+
+/**
+ * Turns change feeds into invalidations: each batch in one pipelined call. What a part of the cache does
+ * not take goes to the queue; when all of it is away the changes stay in the feed, which is the record.
+ */
+export function startRelay(
+  targets: readonly RelayTarget[],
+  context: RelayContext,
+  options: RelayOptions,
+): Relay {
+  checkKnown(options, ['batchSize', 'useQueue'], 'relay');
+  const batchSize = numberOption(options.batchSize, 500, 'relay.batchSize', { min: 1, max: 10_000 });
+  const useQueue = options.useQueue ?? context.hasQueue;
+  if (useQueue && !context.hasQueue) throw new InvalidOptionError('relay.useQueue', 'there is no queue');
+  const ending = new AbortController();
+  const lags = new LagWindow();
+  const counts = { handled: 0, floored: 0, queued: 0 };
+
+  async function handle(feed: ChangeFeed, changes: readonly Change[]): Promise<void> {
+    const commands = commandsFor(targets, feed, changes);
+    const replies = await context.cache.runMany(commands);
+    const failed = commands.filter((_, i) => replies[i] instanceof Error);
+    if (failed.length > 0) await handOver(failed, commands.length);
+    const lagMs = noteLags(changes);
+    const floored = replies.filter(isFloored).length;
+    counts.handled += changes.length;
+    counts.floored += floored;
+    counts.queued += failed.length;
+    const { relay } = context.events;
+    if (relay.wanted) {
+      relay.emit({ feed: feed.name, changes: changes.length, floored, queued: failed.length, lagMs });
+    }
+  }
+
+  /** Throws, so that the feed keeps the batch, unless the queue has taken every one. */
+  async function handOver(failed: readonly InvalidateCommand[], total: number): Promise<void> {
+    const partly = failed.length < total;
+    if (partly && useQueue) {
+      const jobs = failed.map(({ key, version }) => ({ kind: 'invalidate', key, version }) as const);
+      const taken = await Promise.all(jobs.map((job) => context.handover.offer(job)));
+      if (taken.every(Boolean)) return;
+    }
+    throw new CacheUnavailableError(`the cache did not take ${failed.length} of ${total} invalidations`);
+  }
+
+  function noteLags(changes: readonly Change[]): number {
+    const now = context.clock.now();
+    let largest = 0;
+    for (const { changedAtMs } of changes) {
+      const lagMs = Math.max(0, now - changedAtMs);
+      lags.add(lagMs);
+      if (lagMs > largest) largest = lagMs;
+    }
+    return largest;
+  }
+
+  const onError = (error: unknown): void => context.events.error.emit({ where: 'relay', error });
+  const feeds = [...new Set(targets.map(({ feed }) => feed))];
+  const running = feeds.map((feed) => {
+    const sources = [...new Set(targets.filter((t) => t.feed === feed).map(({ source }) => source))];
+    const consumeOptions = { signal: ending.signal, sources, batchSize, onError };
+    const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes);
+    const consuming = feed.consume(handler, consumeOptions).catch(onError);
+    const watching = context.watch
+      ?.run(ending.signal, (sinceMs) => feed.replay(sinceMs, handler, consumeOptions))
+      .catch(onError);
+    return Promise.all([consuming, watching]);
+  });
+
+  return {
+    status(): RelayStatus {
+      return { running: !ending.signal.aborted, ...counts, lagMs: lags.summary() };
+    },
+    async stop(): Promise<void> {
+      ending.abort();
+      await Promise.all(running);
+    },
+  };
+}
+
+function commandsFor(
+  targets: readonly RelayTarget[],
+  feed: ChangeFeed,
+  changes: readonly Change[],
+): InvalidateCommand[] {
+  const commands: InvalidateCommand[] = [];
+  for (const { source, key, version } of changes) {
+    for (const target of targets) {
+      if (target.feed !== feed || target.source !== source) continue;
+      const { holeOnEmpty, holeTtlMs } = target;
+      commands.push({ kind: 'invalidate', key: target.keyPrefix + key, version, holeTtlMs, holeOnEmpty });
+    }
+  }
+  return commands;
+}
+
+function isFloored(reply: CacheReply | Error): boolean {
+  return !(reply instanceof Error) && reply.kind === 'invalidate' && reply.outcome === 'floored';
+}

@@ -1,0 +1,117 @@
+import type { CacheOutcome, Transaction } from '../contracts/api.js';
+import type { Change, StoreTransaction, TransactionHost } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
+import { ClosedError, InvalidOptionError } from '../errors.js';
+import type { Reservation } from './cache-side.js';
+
+/** One collection's part in a transaction: what is to be done for the cache once it has committed. */
+export interface TransactionParticipant {
+  /** Brings a key in step with what the transaction left there. */
+  settleTransaction(key: string, write: TransactionWrite | undefined, version: Version): Promise<KeySettled>;
+  abandonTransaction(key: string, reservation: Reservation): void;
+}
+
+/** What became of one key after the commit. */
+export interface KeySettled {
+  readonly version: Version;
+  readonly cache: CacheOutcome;
+}
+
+/** What became of each participant's keys. */
+export type TransactionSettled = ReadonlyMap<TransactionParticipant, ReadonlyMap<string, KeySettled>>;
+
+/** A collection's own write inside a transaction. */
+export interface TransactionWrite {
+  readonly reservation: Reservation;
+  /** What the row holds after it; `null`: deleted. */
+  readonly value: unknown;
+  readonly version: Version;
+  readonly ttlMs: number;
+}
+
+interface Participation {
+  readonly source: string;
+  readonly writes: Map<string, TransactionWrite>;
+}
+
+/** An open transaction, and what the cache must be told after its commit. */
+export class LockstepTransaction implements Transaction {
+  readonly client: unknown;
+  readonly #host: TransactionHost;
+  readonly #store: StoreTransaction;
+  readonly #participants = new Map<TransactionParticipant, Participation>();
+  #ended = false;
+
+  constructor(host: TransactionHost, store: StoreTransaction) {
+    this.#host = host;
+    this.#store = store;
+    this.client = store.client;
+  }
+
+  /** The store's transaction, for a collection of the same database. */
+  storeFor(host: TransactionHost | undefined, collection: string): StoreTransaction {
+    if (this.#ended) throw new ClosedError(`collection "${collection}": the transaction has ended`);
+    if (host !== this.#host) {
+      throw new InvalidOptionError(
+        'options.tx',
+        `is a transaction of another database than that of collection "${collection}"`,
+        { collection },
+      );
+    }
+    return this.#store;
+  }
+
+  /** Notes a write for after the commit; the last one of a key counts. */
+  wrote(participant: TransactionParticipant, source: string, key: string, write: TransactionWrite): void {
+    const participation = this.#participants.get(participant) ?? { source, writes: new Map() };
+    this.#participants.set(participant, participation);
+    const earlier = participation.writes.get(key);
+    if (earlier !== undefined && earlier.reservation.token !== write.reservation.token) {
+      participant.abandonTransaction(key, earlier.reservation);
+    }
+    participation.writes.set(key, write);
+  }
+
+  /** Everything that the transaction changed, asked before the commit. */
+  async changes(): Promise<readonly Change[]> {
+    return await this.#store.changes();
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** Gives up every reservation: nothing was committed. */
+  abandon(): void {
+    for (const [participant, { writes }] of this.#participants) {
+      for (const [key, write] of writes) participant.abandonTransaction(key, write.reservation);
+    }
+  }
+
+  /** After the commit: puts the collections' own writes, and floors what other statements changed. */
+  async settle(
+    changes: readonly Change[],
+    bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
+  ): Promise<TransactionSettled> {
+    const settled = new Map<TransactionParticipant, Map<string, KeySettled>>();
+    const work: Promise<void>[] = [];
+    const settleKey = (participant: TransactionParticipant, key: string, version: Version): void => {
+      const write = this.#participants.get(participant)?.writes.get(key);
+      const keys = settled.get(participant) ?? new Map<string, KeySettled>();
+      settled.set(participant, keys.set(key, { version, cache: 'deferred' }));
+      const settling = participant.settleTransaction(key, write, version);
+      work.push(settling.then((outcome) => void keys.set(key, outcome)));
+    };
+    for (const { source, key, version } of changes) {
+      for (const participant of bySource.get(source) ?? []) settleKey(participant, key, version);
+    }
+    // What the store does not track, or did not change, is settled by what the collection itself knows.
+    for (const [participant, { writes }] of this.#participants) {
+      for (const [key, write] of writes) {
+        if (!settled.get(participant)?.has(key)) settleKey(participant, key, write.version);
+      }
+    }
+    await Promise.all(work);
+    return settled;
+  }
+}

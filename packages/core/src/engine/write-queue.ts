@@ -1,0 +1,385 @@
+import type { CacheOutcome } from '../contracts/api.js';
+import type { Clock } from '../contracts/clock.js';
+import type { StoreAdapter, StoreCommand, StoreOutcome } from '../contracts/store.js';
+import {
+  type LockstepError,
+  StoreContractError,
+  StoreOverloadedError,
+  StoreRefusedError,
+  StoreTimeoutError,
+} from '../errors.js';
+import { withTimeout } from './bounded.js';
+import type { Reservation } from './cache-side.js';
+import { asStoreError, checkVersion } from './loader.js';
+import type { BatchSettings } from './settings.js';
+
+/** A committed (or conditional and not applied) write, and what became of the cache. */
+export interface Settled<Value> {
+  readonly outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+  readonly cache: CacheOutcome;
+  readonly coalesced: boolean;
+  readonly storeMs: number;
+  readonly cacheMs: number;
+}
+
+/** A write on its way. Its `above` comes from the reservation. */
+export interface WriteRequest<Value> {
+  readonly command: StoreCommand<Value>;
+  readonly bytes: number;
+  readonly ttlMs: number;
+}
+
+/** The cache's part, by key. */
+export interface WriteHooks<Value> {
+  prepare(key: string): Promise<Reservation>;
+  settle(
+    key: string,
+    reservation: Reservation,
+    outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>,
+    ttlMs: number,
+  ): Promise<CacheOutcome>;
+  abandon(key: string, reservation: Reservation, error: unknown): void;
+}
+
+interface Waiter<Value> {
+  readonly request: WriteRequest<Value>;
+  resolve(settled: Settled<Value>): void;
+  reject(error: Error): void;
+}
+
+/** One command for the store, on behalf of one caller, or of several whose writes were merged. */
+interface Unit<Value> {
+  readonly key: string;
+  readonly waiters: Waiter<Value>[];
+  readonly joinable: boolean;
+  readonly createdAtMs: number;
+  command: StoreCommand<Value>;
+  bytes: number;
+  reservation: Reservation | undefined;
+  /** `reserved`: waits for the key's earlier units; `ready`: for a place in a batch. */
+  state: 'preparing' | 'reserved' | 'ready' | 'taken' | 'done';
+}
+
+export interface WriteQueueOptions<Value> {
+  readonly collection: string;
+  readonly store: StoreAdapter<Value, never>;
+  readonly storeTimeoutMs: number;
+  readonly batch: BatchSettings;
+  readonly clock: Clock;
+  readonly hooks: WriteHooks<Value>;
+}
+
+/** What the engine's own timer allows beyond the store's. */
+const GRACE_MS = 250;
+
+/**
+ * Group commit. Writes that arrive while others are under way travel together in one statement; a lone
+ * write starts in the same tick. Writes of one key keep their order and never share a statement, except
+ * blind ones and increments, which merge while they wait. A refused row fails its own caller only.
+ */
+export class WriteQueue<Value> {
+  readonly #options: WriteQueueOptions<Value>;
+  /** Each key's units under way or waiting, in their order. */
+  readonly #byKey = new Map<string, Unit<Value>[]>();
+  /** Units not yet taken, oldest first. */
+  readonly #waiting = new Set<Unit<Value>>();
+  #ready: Unit<Value>[] = [];
+  #inFlight = 0;
+  #scheduled = false;
+  #sweeping = false;
+  readonly #outside: (() => void)[] = [];
+
+  constructor(options: WriteQueueOptions<Value>) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves once the write is committed and the cache dealt with. Rejects with the store's error, or
+   * with `StoreOverloadedError` when it could not start within `queueTimeoutMs`.
+   */
+  async submit(request: WriteRequest<Value>): Promise<Settled<Value>> {
+    const { maxWaiting } = this.#options.batch;
+    if (this.#waiting.size >= maxWaiting && !this.#canJoin(request.command)) await this.#admission(request);
+    return await new Promise<Settled<Value>>((resolve, reject) => {
+      this.#enter({ request, resolve, reject });
+    });
+  }
+
+  /** A full queue makes callers wait outside, with nothing reserved. */
+  async #admission(request: WriteRequest<Value>): Promise<void> {
+    const { clock, batch } = this.#options;
+    let enter: () => void = () => undefined;
+    const place = new Promise<void>((resolve) => {
+      enter = resolve;
+      this.#outside.push(resolve);
+    });
+    try {
+      await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(request.command.key));
+    } catch (error) {
+      const index = this.#outside.indexOf(enter);
+      if (index >= 0) this.#outside.splice(index, 1);
+      throw error;
+    }
+  }
+
+  #canJoin(command: StoreCommand<Value>): boolean {
+    const tail = this.#byKey.get(command.key)?.at(-1);
+    return tail !== undefined && isJoinable(tail, command, this.#options.batch.coalesce);
+  }
+
+  #enter(waiter: Waiter<Value>): void {
+    const { command, bytes } = waiter.request;
+    const tail = this.#byKey.get(command.key)?.at(-1);
+    if (tail !== undefined && isJoinable(tail, command, this.#options.batch.coalesce)) {
+      tail.command = merged(tail.command, command);
+      tail.bytes = bytes;
+      tail.waiters.push(waiter);
+      return;
+    }
+    this.#append([waiter], command, isMergeable(command, this.#options.batch.coalesce));
+  }
+
+  /** A new unit behind the key's last one. */
+  #append(waiters: Waiter<Value>[], command: StoreCommand<Value>, joinable: boolean): void {
+    const unit: Unit<Value> = {
+      key: command.key,
+      waiters,
+      joinable,
+      createdAtMs: this.#options.clock.monotonic(),
+      command,
+      bytes: waiters[waiters.length - 1]?.request.bytes ?? 0,
+      reservation: undefined,
+      state: 'preparing',
+    };
+    const units = this.#byKey.get(command.key);
+    if (units === undefined) this.#byKey.set(command.key, [unit]);
+    else units.push(unit);
+    this.#waiting.add(unit);
+    this.#sweepLater();
+    void this.#prepare(unit);
+  }
+
+  async #prepare(unit: Unit<Value>): Promise<void> {
+    try {
+      const reservation = await this.#options.hooks.prepare(unit.key);
+      unit.reservation = reservation;
+      if (this.#isDone(unit)) {
+        this.#options.hooks.abandon(unit.key, reservation, undefined);
+        return;
+      }
+      unit.state = 'reserved';
+      if (this.#byKey.get(unit.key)?.[0] === unit) this.#makeReady(unit);
+    } catch (error) {
+      if (!this.#isDone(unit)) this.#fail(unit, error as Error);
+    }
+  }
+
+  /** A unit may have run out of time while it was preparing. */
+  #isDone(unit: Unit<Value>): boolean {
+    return unit.state === 'done';
+  }
+
+  #makeReady(unit: Unit<Value>): void {
+    unit.state = 'ready';
+    this.#ready.push(unit);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight >= this.#options.batch.maxInFlight) return;
+    this.#scheduled = true;
+    process.nextTick(this.#start);
+  }
+
+  readonly #start = (): void => {
+    this.#scheduled = false;
+    while (this.#ready.length > 0 && this.#inFlight < this.#options.batch.maxInFlight) {
+      const batch = this.#take();
+      if (batch.length === 0) return;
+      this.#inFlight++;
+      void this.#commit(batch).then(() => {
+        this.#inFlight--;
+        if (this.#ready.length > 0) this.#schedule();
+      });
+    }
+  };
+
+  /** The next batch, within its bounds; its units can't be joined any more. */
+  #take(): Unit<Value>[] {
+    const { maxBytes, maxRows } = this.#options.batch;
+    const batch: Unit<Value>[] = [];
+    let bytes = 0;
+    let index = 0;
+    for (; index < this.#ready.length && batch.length < maxRows; index++) {
+      const unit = this.#ready[index] as Unit<Value>;
+      if (unit.state !== 'ready') continue;
+      if (batch.length > 0 && bytes + unit.bytes > maxBytes) break;
+      bytes += unit.bytes;
+      unit.state = 'taken';
+      this.#waiting.delete(unit);
+      this.#outside.shift()?.();
+      batch.push(unit);
+    }
+    this.#ready = index === this.#ready.length ? [] : this.#ready.slice(index);
+    return batch;
+  }
+
+  async #commit(batch: readonly Unit<Value>[]): Promise<void> {
+    const { clock, collection, store, storeTimeoutMs } = this.#options;
+    const commands = batch.map(stamped);
+    const startedAt = clock.monotonic();
+    try {
+      const outcomes = await withTimeout(
+        clock,
+        store.write(commands, { timeoutMs: storeTimeoutMs }),
+        storeTimeoutMs + GRACE_MS,
+        () =>
+          new StoreTimeoutError(`collection "${collection}": no answer within ${storeTimeoutMs} ms`, {
+            collection,
+          }),
+      );
+      const storeMs = clock.monotonic() - startedAt;
+      for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Unit<Value>, outcomes[i], storeMs);
+    } catch (error) {
+      const cause = asStoreError(error, collection, 'unknown');
+      for (const unit of batch) this.#fail(unit, cause);
+    }
+  }
+
+  #arrived(unit: Unit<Value>, outcome: StoreOutcome<Value> | undefined, storeMs: number): void {
+    const { collection, store } = this.#options;
+    if (outcome === undefined) {
+      this.#fail(unit, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
+    } else if (outcome.kind === 'failed') {
+      this.#refused(unit, outcome.error);
+    } else {
+      void this.#settle(unit, outcome, storeMs);
+    }
+  }
+
+  async #settle(
+    unit: Unit<Value>,
+    outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>,
+    storeMs: number,
+  ): Promise<void> {
+    const { clock, hooks, store } = this.#options;
+    const startedAt = clock.monotonic();
+    const last = unit.waiters.length - 1;
+    try {
+      if (outcome.kind === 'written' && store.capabilities.versioned) {
+        const problem = checkVersion(outcome.version, unit.key, store);
+        if (problem !== undefined) throw problem;
+      }
+      const ttlMs = unit.waiters[last]?.request.ttlMs ?? 0;
+      // The key's next unit may start now: its cache commands travel behind this one's.
+      const settling = hooks.settle(unit.key, unit.reservation as Reservation, outcome, ttlMs);
+      this.#end(unit);
+      const cache = await settling;
+      const cacheMs = clock.monotonic() - startedAt;
+      const additive = unit.command.kind === 'increment';
+      unit.waiters.forEach((waiter, index) => {
+        waiter.resolve({ outcome, cache, coalesced: index < last && !additive, storeMs, cacheMs });
+      });
+    } catch (error) {
+      this.#end(unit);
+      for (const waiter of unit.waiters) waiter.reject(error as Error);
+    }
+  }
+
+  /** A merged write that was refused fails its own caller only: the others go again without it. */
+  #refused(unit: Unit<Value>, error: LockstepError): void {
+    if (!(error instanceof StoreRefusedError) || unit.waiters.length === 1) {
+      this.#fail(unit, error);
+      return;
+    }
+    this.#options.hooks.abandon(unit.key, unit.reservation as Reservation, error);
+    if (unit.command.kind === 'increment') {
+      const middle = unit.waiters.length >> 1;
+      for (const half of [unit.waiters.slice(0, middle), unit.waiters.slice(middle)]) {
+        this.#append(half, half.map((waiter) => waiter.request.command).reduce(merged), false);
+      }
+    } else {
+      unit.waiters.pop()?.reject(error);
+      const rest = unit.waiters[unit.waiters.length - 1] as Waiter<Value>;
+      this.#append(unit.waiters, rest.request.command, false);
+    }
+    this.#end(unit);
+  }
+
+  #fail(unit: Unit<Value>, error: Error): void {
+    if (unit.reservation !== undefined) this.#options.hooks.abandon(unit.key, unit.reservation, error);
+    this.#end(unit);
+    for (const waiter of unit.waiters) waiter.reject(error);
+  }
+
+  /** Takes the unit out of its key's order, and lets the next one go. */
+  #end(unit: Unit<Value>): void {
+    if (unit.state === 'done') return;
+    unit.state = 'done';
+    if (this.#waiting.delete(unit)) this.#outside.shift()?.();
+    const units = this.#byKey.get(unit.key) as Unit<Value>[];
+    units.splice(units.indexOf(unit), 1);
+    const head = units[0];
+    if (head === undefined) this.#byKey.delete(unit.key);
+    else if (head.state === 'reserved') this.#makeReady(head);
+  }
+
+  /** One timer for all: units wait in the order in which they came. */
+  #sweepLater(): void {
+    if (this.#sweeping) return;
+    const oldest = this.#waiting.values().next().value;
+    if (oldest === undefined) return;
+    this.#sweeping = true;
+    const { batch, clock } = this.#options;
+    const remainingMs = oldest.createdAtMs + batch.queueTimeoutMs - clock.monotonic();
+    clock.schedule(this.#sweep, Math.max(1, remainingMs));
+  }
+
+  readonly #sweep = (): void => {
+    this.#sweeping = false;
+    const { batch, clock } = this.#options;
+    const limit = clock.monotonic() - batch.queueTimeoutMs;
+    for (const unit of this.#waiting) {
+      if (unit.createdAtMs > limit) break;
+      this.#fail(unit, this.#overloaded(unit.key));
+    }
+    this.#sweepLater();
+  };
+
+  #overloaded(key: string): StoreOverloadedError {
+    const { batch, collection } = this.#options;
+    return new StoreOverloadedError(
+      `collection "${collection}": a write waited longer than ${batch.queueTimeoutMs} ms for its turn (batch.queueTimeoutMs)`,
+      { collection, key },
+    );
+  }
+}
+
+function stamped<Value>(unit: Unit<Value>): StoreCommand<Value> {
+  const { command, reservation } = unit;
+  return command.kind === 'flush' ? command : { ...command, above: reservation?.above ?? 0 };
+}
+
+function isBlind(command: StoreCommand<unknown>): boolean {
+  return (command.kind === 'put' || command.kind === 'delete') && command.ifVersion === undefined;
+}
+
+function isMergeable(command: StoreCommand<unknown>, coalesce: boolean): boolean {
+  return coalesce && (isBlind(command) || command.kind === 'increment');
+}
+
+function isJoinable<Value>(unit: Unit<Value>, command: StoreCommand<Value>, coalesce: boolean): boolean {
+  if (!unit.joinable || unit.state === 'taken' || unit.state === 'done' || !coalesce) return false;
+  if (isBlind(command)) return isBlind(unit.command);
+  return (
+    command.kind === 'increment' && unit.command.kind === 'increment' && unit.command.field === command.field
+  );
+}
+
+/** Two writes of one key as one: the later blind one, or the sum. */
+function merged<Value>(earlier: StoreCommand<Value>, later: StoreCommand<Value>): StoreCommand<Value> {
+  if (earlier.kind === 'increment' && later.kind === 'increment') {
+    return { ...later, by: earlier.by + later.by };
+  }
+  return later;
+}
