@@ -75,7 +75,9 @@ export interface QueueAdapter {
   close(): Promise<void>;
 }
 
-/** What two jobs must share to be merged while they wait. */
+/** What two jobs must share to be merged while they wait. The length keeps colons in names from joining two jobs. */
 export function jobIdentity(job: QueueJob): string {
-  return job.kind === 'invalidate' ? `i:${job.key}` : `f:${job.collection}:${job.key}`;
+  return job.kind === 'invalidate'
+    ? `i:${job.key}`
+    : `f:${job.collection.length}:${job.collection}:${job.key}`;
 }
