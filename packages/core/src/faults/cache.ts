@@ -1,0 +1,47 @@
+import type {
+  CacheAdapter,
+  CacheCommand,
+  CacheHit,
+  CacheInfo,
+  CacheReply,
+  PayloadEncoding,
+} from '../contracts/cache.js';
+import { CacheUnavailableError } from '../errors.js';
+import type { FaultPlan } from './plan.js';
+
+/** The calls of a cache that can fail. */
+export type CacheCalls = {
+  readonly read: {
+    readonly input: readonly string[];
+    readonly output: readonly (CacheHit | undefined | Error)[];
+  };
+  readonly execute: {
+    readonly input: readonly CacheCommand[];
+    readonly output: readonly (CacheReply | Error)[];
+  };
+  readonly info: { readonly input: undefined; readonly output: CacheInfo };
+  /** The start of a scan; `input` is the prefix. */
+  readonly scan: { readonly input: string; readonly output: undefined };
+};
+
+const refusal = (message: string): Error => new CacheUnavailableError(message);
+
+/** The cache with the plan's faults at its boundary; they are `CacheUnavailableError`s unless told otherwise. */
+export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): CacheAdapter {
+  return {
+    name: cache.name,
+    shared: cache.shared,
+    local: cache.local,
+    open: async () => cache.open?.(),
+    read: (keys: readonly string[], encoding: PayloadEncoding) =>
+      plan.run('read', { input: keys, effect: () => cache.read(keys, encoding), refusal }),
+    execute: (commands: readonly CacheCommand[]) =>
+      plan.run('execute', { input: commands, effect: () => cache.execute(commands), refusal }),
+    info: () => plan.run('info', { input: undefined, effect: () => cache.info(), refusal }),
+    async *scan(prefix: string, encoding: PayloadEncoding) {
+      await plan.run('scan', { input: prefix, effect: async () => undefined, refusal });
+      yield* cache.scan(prefix, encoding);
+    },
+    close: () => cache.close(),
+  };
+}

@@ -1,0 +1,139 @@
+import type {
+  Change,
+  ChangeFeed,
+  StoreAdapter,
+  StoreCallOptions,
+  StoreCommand,
+  StoreOutcome,
+  StoreReadOptions,
+  StoreRow,
+  TransactionHost,
+} from '../contracts/store.js';
+import { StoreUnavailableError } from '../errors.js';
+import type { FaultPlan } from './plan.js';
+
+/** The calls of a store that can fail. */
+export type StoreCalls = {
+  readonly read: {
+    readonly input: { readonly keys: readonly string[]; readonly options: StoreReadOptions };
+    readonly output: readonly (StoreRow<unknown> | undefined)[];
+  };
+  readonly write: {
+    readonly input: {
+      readonly commands: readonly StoreCommand<unknown>[];
+      readonly options: StoreCallOptions;
+    };
+    readonly output: readonly StoreOutcome<unknown>[];
+  };
+  /** A whole transaction: its effect is its commit. */
+  readonly transaction: { readonly input: StoreCallOptions; readonly output: unknown };
+  /** The feed calling a handler, a replay's too. */
+  readonly deliver: { readonly input: readonly Change[]; readonly output: undefined };
+  readonly acknowledge: {
+    readonly input: readonly Pick<Change, 'source' | 'key' | 'version'>[];
+    readonly output: undefined;
+  };
+};
+
+const refusal = (message: string): Error => new StoreUnavailableError(message, 'not-committed');
+const loss = (message: string): Error => new StoreUnavailableError(message, 'unknown');
+
+/** Per plan, so that bindings of one database still share one host and one feed. */
+const hosts = new WeakMap<FaultPlan<StoreCalls>, WeakMap<TransactionHost, TransactionHost>>();
+const feeds = new WeakMap<FaultPlan<StoreCalls>, WeakMap<ChangeFeed, ChangeFeed>>();
+
+function shared<T extends object>(
+  known: WeakMap<FaultPlan<StoreCalls>, WeakMap<T, T>>,
+  plan: FaultPlan<StoreCalls>,
+  inner: T,
+  wrap: () => T,
+): T {
+  let ofPlan = known.get(plan);
+  if (ofPlan === undefined) {
+    ofPlan = new WeakMap();
+    known.set(plan, ofPlan);
+  }
+  let wrapped = ofPlan.get(inner);
+  if (wrapped === undefined) {
+    wrapped = wrap();
+    ofPlan.set(inner, wrapped);
+  }
+  return wrapped;
+}
+
+function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): TransactionHost {
+  return {
+    async transaction<T>(body: Parameters<typeof host.transaction<T>>[0], options: StoreCallOptions) {
+      const result = await plan.run('transaction', {
+        input: options,
+        effect: () => host.transaction(body, options),
+        refusal,
+        loss,
+      });
+      return result as T;
+    },
+  };
+}
+
+function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
+  type Handler = (changes: readonly Change[]) => Promise<void>;
+  const faulty =
+    (handler: Handler): Handler =>
+    async (changes) => {
+      await plan.run('deliver', {
+        input: changes,
+        effect: async () => void (await handler(changes)),
+        refusal,
+        loss,
+      });
+    };
+  return {
+    name: feed.name,
+    consume: (handler, options) => feed.consume(faulty(handler), options),
+    acknowledge(changes) {
+      const effect = async (): Promise<undefined> => void feed.acknowledge(changes);
+      // What is lost on the way is lost: acknowledging never throws.
+      plan.run('acknowledge', { input: changes, effect, refusal, loss }).catch(() => {});
+    },
+    status: (sources) => feed.status(sources),
+    replay: (sinceMs, handler, options) => feed.replay(sinceMs, faulty(handler), options),
+    close: () => feed.close(),
+  };
+}
+
+/**
+ * The store with the plan's faults at its boundary: `StoreUnavailableError`s unless told otherwise, of
+ * outcome `not-committed` for a refusal and `unknown` for a loss.
+ */
+export function faultyStore<Value, Id, Tx>(
+  store: StoreAdapter<Value, Id, Tx>,
+  plan: FaultPlan<StoreCalls>,
+): StoreAdapter<Value, Id, Tx> {
+  const { transactions, feed } = store;
+  return {
+    name: store.name,
+    source: store.source,
+    capabilities: store.capabilities,
+    transactions: transactions && shared(hosts, plan, transactions, () => faultyHost(transactions, plan)),
+    feed: feed && shared(feeds, plan, feed, () => faultyFeed(feed, plan)),
+    serializer: store.serializer,
+    open: async () => store.open?.(),
+    keyOf: (id) => store.keyOf(id),
+    async read(keys, options) {
+      const input = { keys, options };
+      const rows = await plan.run('read', { input, effect: () => store.read(keys, options), refusal, loss });
+      return rows as readonly (StoreRow<Value> | undefined)[];
+    },
+    async write(commands, options) {
+      const input = { commands, options };
+      const outcomes = await plan.run('write', {
+        input,
+        effect: () => store.write(commands, options),
+        refusal,
+        loss,
+      });
+      return outcomes as readonly StoreOutcome<Value>[];
+    },
+    close: () => store.close(),
+  };
+}
