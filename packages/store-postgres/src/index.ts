@@ -1,1 +1,11 @@
-export {};
+export type { FeedOptions } from './feed/options.js';
+export {
+  type Attachable,
+  type AttachOptions,
+  type PostgresMigration,
+  PostgresStore,
+  type PostgresStoreOptions,
+  type PostgresTableOptions,
+  postgresStore,
+} from './store.js';
+export { PostgresTable } from './table.js';

@@ -1,0 +1,70 @@
+import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+
+/** What pg's errors carry, as far as it is used. */
+interface ServerError {
+  readonly message: string;
+  readonly code?: string;
+  readonly severity?: string;
+  readonly constraint?: string;
+  readonly detail?: string;
+}
+
+const SQLSTATE = /^[0-9A-Z]{5}$/;
+
+/** The SQLSTATE of an error that the server sent; `undefined` of any other. */
+export function stateOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code, severity } = error as Error & ServerError;
+  return severity !== undefined && typeof code === 'string' && SQLSTATE.test(code) ? code : undefined;
+}
+
+export function detailOf(error: unknown): string | undefined {
+  return error instanceof Error ? (error as Error & ServerError).detail : undefined;
+}
+
+/** Deadlock and serialization failures: rolled back as a whole, and worth running again. */
+export function isTransient(error: unknown): boolean {
+  const state = stateOf(error);
+  return state === '40001' || state === '40P01';
+}
+
+/** A statement prepared before the table's columns changed. */
+export function isStalePlan(error: unknown): boolean {
+  const state = stateOf(error);
+  return (
+    state === '26000' ||
+    (state === '0A000' && error instanceof Error && error.message.includes('cached plan'))
+  );
+}
+
+/** True when the server refused the statement itself, not for want of resources or time. */
+export function isRefusal(error: unknown): boolean {
+  const state = stateOf(error);
+  if (state === undefined || isFatal(error) || isTransient(error)) return false;
+  return !/^(?:08|25006|53|55|57|58|XX|28|3D)/.test(state);
+}
+
+function isFatal(error: unknown): boolean {
+  const severity = error instanceof Error ? (error as Error & ServerError).severity : undefined;
+  return severity === 'FATAL' || severity === 'PANIC';
+}
+
+/**
+ * The store's error for what pg threw. `sent`: the statement was on its way, so that a broken
+ * connection leaves open whether it was committed.
+ */
+export function storeError(error: unknown, what: string, sent: boolean): LockstepError {
+  if (error instanceof LockstepError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const state = stateOf(error);
+  if (state === '57014') {
+    return new StoreTimeoutError(`${what}: the server cancelled the statement: ${message}`, { cause: error });
+  }
+  if (isRefusal(error)) {
+    return new StoreRefusedError(`${what}: ${message} (SQLSTATE ${state})`, { cause: error });
+  }
+  const outcome = sent && (state === undefined || isFatal(error)) ? 'unknown' : 'not-committed';
+  return new StoreUnavailableError(`${what}: ${message}${state ? ` (SQLSTATE ${state})` : ''}`, outcome, {
+    cause: error,
+  });
+}

@@ -1,0 +1,220 @@
+import {
+  type Change,
+  type Clock,
+  type FeedConsumeOptions,
+  MAX_KEY_LENGTH,
+  StoreTimeoutError,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { arrayText } from '../sql/quote.js';
+import { microsSql } from '../sql/stamp.js';
+import { toChange } from '../transactions.js';
+import { lenderOf } from '../wire/session.js';
+import type { Listener } from './listener.js';
+import type { ResolvedFeedOptions } from './options.js';
+
+/**
+ * Oldest first, but by what can be locked, never by a cursor: a change that commits late is taken when
+ * it is there. Our own writers' changes only after their grace.
+ */
+const CLAIM = `SELECT version::text AS version, id::text AS id, source, key, op::text AS op,
+pg_catalog.date_part('epoch', changed_at) * 1000 AS at
+FROM lockstep.outbox
+WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
+ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
+
+const TAKE = `DELETE FROM lockstep.outbox o USING unnest(?::int8[], ?::int8[]) AS d(version, id)
+WHERE o.version = d.version AND o.id = d.id`;
+
+/** Forgets deletes that no buffered write can be older than. Bounded; those ahead of the clock stay. */
+const PRUNE = `DELETE FROM lockstep.tombstone t USING (
+  SELECT source, key FROM lockstep.tombstone WHERE version < ${microsSql('pg_catalog.now()')} - ?::int8 * 1000
+  ORDER BY version LIMIT 5000 FOR UPDATE SKIP LOCKED
+) d WHERE t.source = d.source AND t.key = d.key`;
+
+const PRUNE_EVERY_MS = 10_000;
+const MAX_BACKOFF_MS = 5000;
+
+interface Claimed {
+  readonly version: string;
+  readonly id: string;
+  readonly source: string;
+  readonly key: string;
+  readonly op: string;
+  readonly at: number;
+}
+
+export interface ConsumeParts {
+  readonly knex: Knex;
+  readonly clock: Clock;
+  readonly options: ResolvedFeedOptions;
+  readonly listener: Listener | undefined;
+}
+
+export type Handler = (changes: readonly Change[]) => Promise<void>;
+
+/** One consumer's loop. Resolves when its signal has aborted and its batch is over. */
+export async function consume(
+  parts: ConsumeParts,
+  handler: Handler,
+  options: FeedConsumeOptions,
+): Promise<void> {
+  const { clock, listener } = parts;
+  const batchSize = options.batchSize ?? 500;
+  const release = listener?.use();
+  let failures = 0;
+  let prunedAt = Number.NEGATIVE_INFINITY;
+  try {
+    while (!options.signal.aborted) {
+      const alarm = new Alarm(parts, options.signal);
+      try {
+        const taken = await takeBatch(parts, handler, options, batchSize);
+        failures = 0;
+        if (clock.monotonic() - prunedAt > PRUNE_EVERY_MS) {
+          prunedAt = clock.monotonic();
+          await prune(parts);
+        }
+        if (taken < batchSize) await alarm.wait(parts.options.pollMs);
+      } catch (error) {
+        report(options, error);
+        failures++;
+        await alarm.sleep(Math.min(MAX_BACKOFF_MS, 50 * 2 ** Math.min(failures, 10)));
+      } finally {
+        alarm.end();
+      }
+    }
+  } finally {
+    release?.();
+  }
+}
+
+function report(options: FeedConsumeOptions, error: unknown): void {
+  try {
+    options.onError?.(error);
+  } catch {
+    // A listener's failure is not the feed's.
+  }
+}
+
+/**
+ * Claims a batch, hands it over, and commits the claim. The rows stay locked meanwhile: a consumer that
+ * dies loses its connection, and with it the claim.
+ */
+async function takeBatch(
+  parts: ConsumeParts,
+  handler: Handler,
+  consumeOptions: FeedConsumeOptions,
+  batchSize: number,
+): Promise<number> {
+  const { options } = parts;
+  const trx = await begin(parts);
+  let destroyed = false;
+  const destroy = async (reason: unknown): Promise<void> => {
+    destroyed = true;
+    const client = await lenderOf(trx).acquireConnection();
+    client.__knex__disposed = reason;
+    client.connection.stream.destroy();
+  };
+  try {
+    const claim = trx.raw<{ rows: Claimed[] }>(CLAIM, [
+      arrayText(consumeOptions.sources),
+      options.graceMs,
+      batchSize,
+    ]);
+    const { rows } = await bounded(parts, claim, options.statementTimeoutMs, 'claim');
+    if (rows.length > 0) {
+      const changes = rows.map(toChange).filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
+      if (changes.length > 0) await bounded(parts, handler(changes), options.handlerTimeoutMs, 'the handler');
+      const take = trx.raw(TAKE, [
+        arrayText(rows.map((row) => row.version)),
+        arrayText(rows.map((row) => row.id)),
+      ]);
+      await bounded(parts, take, options.statementTimeoutMs, 'taking a batch');
+    }
+    await bounded(parts, trx.commit(), options.statementTimeoutMs, 'commit');
+    return rows.length;
+  } catch (error) {
+    try {
+      await bounded(parts, trx.rollback(), 2000, 'rollback');
+    } catch (reason) {
+      if (!destroyed) await destroy(reason);
+    }
+    throw error;
+  }
+}
+
+async function begin({ knex, clock, options }: ConsumeParts): Promise<Knex.Transaction> {
+  const pending = knex.transaction();
+  try {
+    const trx = await bounded({ clock }, pending, options.statementTimeoutMs, 'begin');
+    const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
+    await trx.raw(
+      "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true)",
+      [String(options.statementTimeoutMs), String(idleMs)],
+    );
+    return trx;
+  } catch (error) {
+    pending.then((trx) => (trx.isCompleted() ? undefined : trx.rollback())).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function prune({ knex, options, clock }: ConsumeParts): Promise<void> {
+  await bounded({ clock }, knex.raw(PRUNE, [options.retainMs]), options.statementTimeoutMs, 'prune');
+}
+
+export async function bounded<T>(
+  { clock }: { readonly clock: Clock },
+  work: PromiseLike<T>,
+  timeoutMs: number,
+  what: string,
+): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = clock.schedule(
+    () => reject(new StoreTimeoutError(`feed: ${what} took more than ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    stop();
+  }
+}
+
+/** A wait that ends early when a notification arrived since the alarm was set, or the signal aborts. */
+class Alarm {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #aborted = Promise.withResolvers<void>();
+  readonly #notified = Promise.withResolvers<void>();
+  readonly #stop: (() => void) | undefined;
+  readonly #abort = (): void => this.#aborted.resolve();
+
+  constructor({ clock, listener }: ConsumeParts, signal: AbortSignal) {
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#stop = listener?.onNext(() => this.#notified.resolve());
+    signal.addEventListener('abort', this.#abort, { once: true });
+    if (signal.aborted) this.#abort();
+  }
+
+  wait(ms: number): Promise<void> {
+    return this.#until(ms, this.#notified.promise);
+  }
+
+  sleep(ms: number): Promise<void> {
+    return this.#until(ms, this.#aborted.promise);
+  }
+
+  async #until(ms: number, early: Promise<void>): Promise<void> {
+    const timer = Promise.withResolvers<void>();
+    const stop = this.#clock.schedule(timer.resolve, ms);
+    await Promise.race([timer.promise, early, this.#aborted.promise]);
+    stop();
+  }
+
+  end(): void {
+    this.#stop?.();
+    this.#signal.removeEventListener('abort', this.#abort);
+  }
+}

@@ -1,0 +1,101 @@
+import {
+  type Change,
+  type ChangeFeed,
+  type Clock,
+  ClosedError,
+  type FeedConsumeOptions,
+  type FeedStatus,
+  numberOption,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { storeError } from '../errors.js';
+import { arrayText } from '../sql/quote.js';
+import type { Session } from '../wire/session.js';
+import { Acknowledger } from './acknowledge.js';
+import { bounded, type ConsumeParts, consume, type Handler } from './consume.js';
+import { Listener } from './listener.js';
+import type { ResolvedFeedOptions } from './options.js';
+import { replay } from './replay.js';
+
+/** Counting stops here: a backlog's exact length is not worth a scan of it. */
+const STATUS_CAP = 100_000;
+
+const STATUS = `SELECT count(*)::int AS pending,
+coalesce(greatest(0, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - min(changed_at)) * 1000), 0) AS oldest
+FROM (SELECT changed_at FROM lockstep.outbox
+WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
+ORDER BY version, id LIMIT ${STATUS_CAP}) AS o`;
+
+export interface PostgresFeedParts {
+  readonly name: string;
+  readonly knex: Knex;
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly options: ResolvedFeedOptions;
+  readonly prepared: boolean;
+}
+
+/** The outbox as a feed. `status` counts up to 100,000, without rows that their writers still have. */
+export class PostgresFeed implements ChangeFeed {
+  readonly name: string;
+  readonly #parts: ConsumeParts;
+  readonly #acknowledger: Acknowledger;
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor({ name, knex, session, clock, options, prepared }: PostgresFeedParts) {
+    this.name = name;
+    const listener = options.listen ? new Listener(knex, clock) : undefined;
+    this.#parts = { knex, clock, options, listener };
+    this.#acknowledger = new Acknowledger(session, clock, options, prepared);
+  }
+
+  consume(handler: Handler, options: FeedConsumeOptions): Promise<void> {
+    return this.#run((checked) => consume(this.#parts, handler, checked), options);
+  }
+
+  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[]): void {
+    if (!this.#closing.signal.aborted) this.#acknowledger.add(changes);
+  }
+
+  async status(sources: readonly string[]): Promise<FeedStatus> {
+    const { knex, options } = this.#parts;
+    try {
+      const query = knex.raw<{ rows: { pending: number; oldest: number }[] }>(STATUS, [
+        arrayText(sources),
+        options.graceMs,
+      ]);
+      const { rows } = await bounded(this.#parts, query, options.statementTimeoutMs, 'status');
+      const [row] = rows;
+      return { pending: Number(row?.pending ?? 0), oldestMs: Number(row?.oldest ?? 0) };
+    } catch (error) {
+      throw storeError(error, this.name, false);
+    }
+  }
+
+  replay(sinceMs: number, handler: Handler, options: FeedConsumeOptions): Promise<void> {
+    return this.#run((checked) => replay(this.#parts, sinceMs, handler, checked), options);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new ClosedError(`${this.name} is closed`));
+    await this.#acknowledger.flush();
+    await Promise.allSettled(this.#running);
+  }
+
+  async #run(
+    work: (options: FeedConsumeOptions) => Promise<void>,
+    options: FeedConsumeOptions,
+  ): Promise<void> {
+    if (this.#closing.signal.aborted) throw new ClosedError(`${this.name} is closed`);
+    numberOption(options.batchSize, 500, 'batchSize', { min: 1, max: 100_000 });
+    const signal = AbortSignal.any([options.signal, this.#closing.signal]);
+    const running = work({ ...options, signal });
+    this.#running.add(running);
+    try {
+      await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+}

@@ -1,0 +1,266 @@
+import { InvalidOptionError } from '@lockstep/core';
+import { type KeyColumn, keySql } from '../keys/codec.js';
+import { keyType } from '../keys/types.js';
+import { identifier } from './quote.js';
+
+/** Runs one statement on some connection and gives its rows. */
+export type Run = (sql: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
+
+/** What a binding says of its table. */
+export interface TableSpec {
+  readonly schema: string;
+  readonly table: string;
+  /** Properties of the key, in order. */
+  readonly key: readonly string[];
+  /** Property to column, where they differ. */
+  readonly columns: Readonly<Record<string, string>>;
+  readonly versionColumn: string;
+}
+
+export type ColumnKind = 'json' | 'bytea' | 'timestamp' | 'date' | 'number' | 'text' | 'composite' | 'other';
+
+export interface TableColumn {
+  readonly name: string;
+  readonly property: string;
+  readonly sqlType: string;
+  readonly kind: ColumnKind;
+  readonly array: boolean;
+  /** False for generated columns, which Postgres computes itself. */
+  readonly writable: boolean;
+  /** `GENERATED ALWAYS AS IDENTITY`. */
+  readonly identityAlways: boolean;
+}
+
+/** A table as the catalogue describes it, with its key resolved. */
+export interface TableInfo {
+  readonly spec: TableSpec;
+  /** The feed's name for it, `schema.table`. */
+  readonly source: string;
+  /** Quoted, with its schema. */
+  readonly relation: string;
+  readonly partitioned: boolean;
+  /** Quoted relations of its leaf partitions; of a plain table, itself. */
+  readonly leaves: readonly string[];
+  /** Every column but the version. */
+  readonly columns: readonly TableColumn[];
+  readonly keyColumns: readonly KeyColumn[];
+  readonly hasVersion: boolean;
+  /** Names of Lockstep's triggers that are there and enabled. */
+  readonly triggers: readonly string[];
+}
+
+const CATALOG = `
+WITH RECURSIVE tab AS (
+  SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), tree AS (
+  SELECT oid, relkind FROM tab
+  UNION ALL
+  SELECT c.oid, c.relkind FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
+  JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+  WHERE t.relkind = 'p'
+), base AS (
+  SELECT a.attnum, t.oid AS type, a.atttypmod AS modifier, a.attcollation AS collation
+  FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  UNION ALL
+  SELECT b.attnum, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE b.modifier END, b.collation
+  FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
+)
+SELECT
+  (SELECT relkind FROM tab)::text AS kind,
+  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname) ORDER BY c.oid)
+   FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
+   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'r') AS leaves,
+  (SELECT json_agg(json_build_object(
+      'number', a.attnum, 'name', a.attname, 'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
+      'identity', a.attidentity, 'sqlType', quote_ident(tn.nspname) || '.' || quote_ident(t.typname),
+      'baseId', bn.nspname || '.' || bt.typname,
+      'baseSql', quote_ident(bn.nspname) || '.' || quote_ident(bt.typname),
+      'baseKind', bt.typtype, 'modifier', b.modifier, 'category', bt.typcategory,
+      'shown', pg_catalog.format_type(a.atttypid, a.atttypmod),
+      'elementId', (SELECT en.nspname || '.' || et.typname FROM pg_catalog.pg_type et
+        JOIN pg_catalog.pg_namespace en ON en.oid = et.typnamespace
+        WHERE et.oid = bt.typelem AND bt.typcategory = 'A'),
+      'deterministic', coalesce((SELECT co.collisdeterministic FROM pg_catalog.pg_collation co WHERE co.oid = b.collation), true),
+      'labels', (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = bt.oid)
+    ) ORDER BY a.attnum)
+   FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0 AND NOT a.attisdropped
+   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
+   JOIN base b ON b.attnum = a.attnum JOIN pg_catalog.pg_type bt ON bt.oid = b.type AND bt.typtype <> 'd'
+   JOIN pg_catalog.pg_namespace bn ON bn.oid = bt.typnamespace) AS columns,
+  (SELECT json_agg(i.indkey::text) FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
+   WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS uniques,
+  (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
+   WHERE g.tgname LIKE 'lockstep%' AND g.tgenabled <> 'D') AS triggers`;
+
+interface RawColumn {
+  readonly number: number;
+  readonly name: string;
+  readonly notNull: boolean;
+  readonly generated: boolean;
+  readonly identity: string;
+  readonly sqlType: string;
+  readonly baseId: string;
+  readonly baseSql: string;
+  readonly baseKind: string;
+  readonly modifier: number;
+  readonly category: string;
+  readonly shown: string;
+  readonly elementId: string | null;
+  readonly deterministic: boolean;
+  readonly labels: readonly string[] | null;
+}
+
+interface RawTable {
+  readonly kind: string | null;
+  readonly leaves: readonly string[] | null;
+  readonly columns: readonly RawColumn[] | null;
+  readonly uniques: readonly string[] | null;
+  readonly triggers: readonly string[] | null;
+}
+
+export function relationOf(spec: TableSpec): string {
+  return `${identifier(spec.schema)}.${identifier(spec.table)}`;
+}
+
+/**
+ * Reads a table from the catalogue and resolves its key. Throws `InvalidOptionError` naming what does
+ * not fit: no such table or column, a key that is not unique, a key type without one canonical text.
+ */
+export async function describeTable(run: Run, spec: TableSpec): Promise<TableInfo> {
+  const [answer] = await run(CATALOG, [spec.schema, spec.table]);
+  const raw = answer as unknown as RawTable | undefined;
+  const source = `${spec.schema}.${spec.table}`;
+  if (raw === undefined || raw.kind === null || raw.columns === null) {
+    throw new InvalidOptionError('table', `there is no table ${source} in this database`);
+  }
+  if (raw.kind !== 'r' && raw.kind !== 'p') {
+    throw new InvalidOptionError('table', `${source} is a view or a foreign table; bind the table itself`);
+  }
+  const propertyOf = new Map(Object.entries(spec.columns).map(([property, column]) => [column, property]));
+  checkMapping(spec, raw.columns, source);
+  const odd = raw.columns.find((column) => (propertyOf.get(column.name) ?? column.name).startsWith('#'));
+  if (odd !== undefined) {
+    throw new InvalidOptionError(
+      'columns',
+      `map column "${odd.name}" of ${source} to a property that does not start with #`,
+    );
+  }
+  const key = spec.key.map((property) => keyColumn(property, spec, raw.columns ?? [], source));
+  checkUnique(key, raw, source);
+  const columns = raw.columns
+    .filter((column) => column.name !== spec.versionColumn)
+    .map(
+      (column): TableColumn => ({
+        name: column.name,
+        property: propertyOf.get(column.name) ?? column.name,
+        sqlType: column.sqlType,
+        kind:
+          column.baseKind === 'c' ? 'composite' : kindOf(column.elementId ?? column.baseId, column.category),
+        array: column.elementId !== null,
+        writable: !column.generated,
+        identityAlways: column.identity === 'a',
+      }),
+    );
+  return {
+    spec,
+    source,
+    relation: relationOf(spec),
+    partitioned: raw.kind === 'p',
+    leaves: raw.leaves ?? [],
+    columns,
+    keyColumns: key.map(({ column, property, type }) => ({ column, property, type })),
+    hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
+    triggers: raw.triggers ?? [],
+  };
+}
+
+/** The canonical key over a row reference (`NEW`, a table alias, a quoted relation). */
+export function tableKeySql(info: TableInfo, row: string): string {
+  return keySql(info.keyColumns, (column) => `${row}.${identifier(column.column)}`);
+}
+
+function checkMapping(spec: TableSpec, columns: readonly RawColumn[], source: string): void {
+  const names = new Set(columns.map((column) => column.name));
+  const seen = new Map<string, string>();
+  for (const [property, column] of Object.entries(spec.columns)) {
+    if (!names.has(column)) {
+      throw new InvalidOptionError(`columns.${property}`, `${source} has no column "${column}"`);
+    }
+    if (column === spec.versionColumn) {
+      throw new InvalidOptionError(
+        `columns.${property}`,
+        `"${column}" is the version column, which rows do not show`,
+      );
+    }
+    const other = seen.get(column);
+    if (other !== undefined)
+      throw new InvalidOptionError(`columns.${property}`, `"${column}" is mapped by ${other} too`);
+    seen.set(column, property);
+    if (names.has(property) && property !== column && !Object.values(spec.columns).includes(property)) {
+      throw new InvalidOptionError(
+        `columns.${property}`,
+        `${source} has a column of that name, which is not mapped`,
+      );
+    }
+  }
+}
+
+function keyColumn(
+  property: string,
+  spec: TableSpec,
+  columns: readonly RawColumn[],
+  source: string,
+): KeyColumn & { readonly number: number } {
+  const name = spec.columns[property] ?? property;
+  const column = columns.find((each) => each.name === name);
+  if (column === undefined) throw new InvalidOptionError('key', `${source} has no column "${name}"`);
+  if (!column.notNull) throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL`);
+  const type = keyType({
+    typeId: column.baseId,
+    sqlType: column.baseSql,
+    typeKind: column.baseKind,
+    typeModifier: column.modifier,
+    deterministic: column.deterministic,
+    labels: column.labels ?? [],
+  });
+  if (typeof type === 'string') {
+    throw new InvalidOptionError(
+      'key',
+      `column "${name}" of ${source} is ${column.shown}, which can't be a key: ${type}`,
+    );
+  }
+  return { column: name, property, type, number: column.number };
+}
+
+function checkUnique(key: readonly { readonly number: number }[], raw: RawTable, source: string): void {
+  const wanted = key.map((column) => column.number).sort((a, b) => a - b);
+  const found = (raw.uniques ?? []).some((index) => {
+    const numbers = index.split(' ').map(Number);
+    return numbers.length === wanted.length && numbers.sort((a, b) => a - b).every((n, i) => n === wanted[i]);
+  });
+  if (!found) {
+    throw new InvalidOptionError(
+      'key',
+      `${source} has no primary key or unique index on exactly these columns (not partial, not deferrable)`,
+    );
+  }
+}
+
+function kindOf(typeId: string, category: string): ColumnKind {
+  switch (typeId) {
+    case 'pg_catalog.json':
+    case 'pg_catalog.jsonb':
+      return 'json';
+    case 'pg_catalog.bytea':
+      return 'bytea';
+    case 'pg_catalog.timestamp':
+    case 'pg_catalog.timestamptz':
+      return 'timestamp';
+    case 'pg_catalog.date':
+      return 'date';
+    default:
+      return category === 'N' ? 'number' : category === 'S' ? 'text' : 'other';
+  }
+}

@@ -1,0 +1,49 @@
+import type { Version } from '@lockstep/core';
+
+/**
+ * How a statement tells the stamping trigger what it wants, through the version column itself: a
+ * negative number marks the write as Lockstep's. Even: "stamp above this". Odd: "this very version".
+ * A number that is not negative is a foreign writer's and is ignored.
+ */
+export function stampAbove(above: Version): string {
+  return above === 0 ? '-2' : String(-2n * BigInt(above) - 2n);
+}
+
+/** {@link stampAbove} of an SQL expression. */
+export const stampAboveSql = (above: string): string => `(-2 * ${above} - 2)`;
+
+/** "This very version", of an SQL expression. */
+export const stampExactlySql = (version: string): string => `(-2 * ${version} - 1)`;
+
+/** The server's clock in µs; `now` may be `pg_catalog.now()` where an index is to be used. */
+export const microsSql = (now = 'pg_catalog.clock_timestamp()'): string =>
+  `pg_catalog.floor(pg_catalog.date_part('epoch', ${now}) * 1e6)::pg_catalog.int8`;
+
+/**
+ * The next version of a write of ours above `base`: 2 modulo 4. Even, so never a buffered write's, and
+ * told apart from a foreign write's (0 modulo 4): consumers leave ours alone for a while, since its
+ * writer normally deals with it.
+ */
+export const nextOwnSql = (base: string): string => `((${base} + 2) / 4 * 4 + 2)`;
+
+/** The next version of a foreign write above `base`: 0 modulo 4. */
+export const nextForeignSql = (base: string): string => `(${base} / 4 * 4 + 4)`;
+
+/** True of a foreign write's version, in SQL. */
+export const isForeignSql = (version: string): string => `(${version} % 4 = 0)`;
+
+/** The schema that holds what Lockstep installs. */
+export const SCHEMA = 'lockstep';
+
+/** The channel that foreign writes notify. */
+export const CHANNEL = 'lockstep';
+
+/** `own` inside a transaction of the store, so that the user's own statements in it count as ours. */
+export const SETTING_TX = 'lockstep.tx';
+/** What a delete of ours is stamped above; empty for a foreign one. */
+export const SETTING_DELETE_BASE = 'lockstep.delete_base';
+/** The versions that buffered deletes carry: a JSON object by key. */
+export const SETTING_DELETE_EXACT = 'lockstep.delete_exact';
+
+/** The SQLSTATE with which the insert trigger refuses a buffered write below a tombstone. */
+export const SUPERSEDED_STATE = 'LSSUP';

@@ -1,0 +1,187 @@
+import type { TableInfo } from './catalog.js';
+import { tableKeySql } from './catalog.js';
+import { identifier, literal } from './quote.js';
+import {
+  CHANNEL,
+  isForeignSql,
+  microsSql,
+  nextForeignSql,
+  nextOwnSql,
+  SETTING_DELETE_BASE,
+  SETTING_DELETE_EXACT,
+  SETTING_TX,
+  SUPERSEDED_STATE,
+  stampAboveSql,
+} from './stamp.js';
+
+export interface TriggerSql {
+  readonly name: string;
+  /** `BEFORE INSERT`, … */
+  readonly event: string;
+  readonly level: 'ROW' | 'STATEMENT';
+  /** plpgsql. */
+  readonly body: string;
+}
+
+const inOwnTransaction = `coalesce(pg_catalog.current_setting('${SETTING_TX}', true), '') = 'own'`;
+
+/** `target := next(base)`, ours or foreign by the transaction's setting. */
+const stampByTransaction = (target: string, base: string): string => `
+    IF ${inOwnTransaction} THEN
+      ${target} := ${nextOwnSql(base)};
+    ELSE
+      ${target} := ${nextForeignSql(base)};
+    END IF;`;
+
+const recordDelete = (source: string, key: string, version: string): string => `
+  INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, ${key}, ${version})
+    ON CONFLICT (source, key) DO UPDATE SET version = greatest(t.version, EXCLUDED.version);
+  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, ${key}, 'd');`;
+
+const notifyIfForeign = (version: string): string => `
+  IF ${isForeignSql(version)} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
+
+/**
+ * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
+ * so that per row the order of versions is the order of commits. Row triggers throughout: cheapest for
+ * a lone write, cloned to every partition, and exact under ON CONFLICT, COPY, MERGE and cascades.
+ */
+export function triggersOf(info: TableInfo): TriggerSql[] {
+  const version = identifier(info.spec.versionColumn);
+  const neu = `NEW.${version}`;
+  const old = `OLD.${version}`;
+  const source = literal(info.source);
+  const keyNew = tableKeySql(info, 'NEW');
+  const keyOld = tableKeySql(info, 'OLD');
+  const sameRow = info.keyColumns
+    .map((column) => `t.${identifier(column.column)} = NEW.${identifier(column.column)}`)
+    .join(' AND ');
+  const clock = microsSql();
+
+  const stampInsert = `
+BEGIN
+  IF ${neu} < 0 THEN
+    IF ${neu} % 2 = 0 THEN
+      ${neu} := ${nextOwnSql(`greatest((-${neu} - 2) / 2, ${clock})`)};
+    ELSE
+      ${neu} := (-${neu} - 1) / 2;
+      -- A buffered write must not bring back what was deleted after it.
+      IF EXISTS (SELECT FROM lockstep.tombstone t WHERE t.source = ${source} AND t.key = ${keyNew}
+                 AND t.version >= ${neu}) THEN
+        RETURN NULL;
+      END IF;
+    END IF;
+  ELSE${stampByTransaction(neu, clock)}
+  END IF;
+  RETURN NEW;
+END`;
+
+  const stampUpdate = `
+BEGIN
+  IF ${neu} < 0 THEN
+    IF ${neu} % 2 = 0 THEN
+      ${neu} := ${nextOwnSql(`greatest(${old}, (-${neu} - 2) / 2, ${clock})`)};
+    ELSE
+      ${neu} := (-${neu} - 1) / 2;
+      IF ${neu} <= ${old} THEN RETURN NULL; END IF;
+    END IF;
+  ELSE${stampByTransaction(neu, `greatest(${old}, ${clock})`)}
+  END IF;
+  RETURN NEW;
+END`;
+
+  // An insert that waited for a concurrent delete was stamped before it; only now is the delete visible.
+  const aboveTombstone = `
+  SELECT t.version INTO floor FROM lockstep.tombstone t
+    WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu};
+  IF FOUND THEN
+    IF ${neu} % 2 = 1 THEN
+      RAISE EXCEPTION 'a newer delete supersedes this buffered write'
+        USING ERRCODE = '${SUPERSEDED_STATE}', DETAIL = floor::text;
+    END IF;
+    UPDATE ${info.relation} t SET ${version} = ${stampAboveSql('floor')} WHERE ${sameRow};
+  END IF;`;
+
+  const recordPut = `
+  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${neu}, ${source}, new_key, 'p');${notifyIfForeign(neu)}`;
+
+  const recordInsert = `
+DECLARE
+  new_key text := ${keyNew};
+  floor bigint;
+BEGIN${recordPut}${aboveTombstone}
+  RETURN NULL;
+END`;
+
+  const recordUpdate = `
+DECLARE
+  new_key text := ${keyNew};
+  old_key text := ${keyOld};
+  floor bigint;
+  gone bigint;
+BEGIN${recordPut}
+  -- A change of the key is a delete of the old one.
+  IF new_key <> old_key THEN
+    gone := greatest(${old}, ${clock});${stampByTransaction('gone', 'gone')}${recordDelete(source, 'old_key', 'gone')}${aboveTombstone}
+  END IF;
+  RETURN NULL;
+END`;
+
+  const recordDeletion = `
+DECLARE
+  old_key text := ${keyOld};
+  base text := pg_catalog.current_setting('${SETTING_DELETE_BASE}', true);
+  exact text := pg_catalog.current_setting('${SETTING_DELETE_EXACT}', true);
+  gone bigint;
+BEGIN
+  IF exact <> '' THEN
+    gone := (exact::pg_catalog.jsonb ->> old_key)::bigint;
+    IF gone <= ${old} THEN gone := NULL; END IF;
+  END IF;
+  IF gone IS NULL THEN
+    IF base <> '' THEN
+      -- The deleting statement computes the same, to tell its caller.
+      gone := ${nextOwnSql(`greatest(${old}, base::bigint)`)};
+    ELSE
+      gone := greatest(${old}, ${clock});${stampByTransaction('gone', 'gone')}
+    END IF;
+  END IF;${recordDelete(source, 'old_key', 'gone')}${notifyIfForeign('gone')}
+  RETURN NULL;
+END`;
+
+  return [
+    { name: 'lockstep_stamp_insert', event: 'BEFORE INSERT', level: 'ROW', body: stampInsert },
+    { name: 'lockstep_stamp_update', event: 'BEFORE UPDATE', level: 'ROW', body: stampUpdate },
+    { name: 'lockstep_record_insert', event: 'AFTER INSERT', level: 'ROW', body: recordInsert },
+    { name: 'lockstep_record_update', event: 'AFTER UPDATE', level: 'ROW', body: recordUpdate },
+    { name: 'lockstep_record_delete', event: 'AFTER DELETE', level: 'ROW', body: recordDeletion },
+  ];
+}
+
+/** The trigger that records every row of a table (or of one leaf partition) about to be truncated. */
+export function truncateTriggerOf(info: TableInfo): TriggerSql {
+  // The statement goes through format(), which reads per cent signs.
+  const formatted = (sql: string): string => sql.replaceAll('%', '%%');
+  const version = formatted(`t.${identifier(info.spec.versionColumn)}`);
+  const source = formatted(literal(info.source));
+  const key = formatted(tableKeySql(info, 't'));
+  const body = `
+DECLARE
+  own boolean := ${inOwnTransaction};
+BEGIN
+  EXECUTE pg_catalog.format($lockstep_truncate$
+    WITH gone AS (
+      SELECT ${key} AS key,
+        CASE WHEN %L::boolean THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version
+      FROM ONLY %I.%I t, LATERAL (SELECT greatest(${version}, ${microsSql()}) AS base OFFSET 0) w
+    ), buried AS (
+      INSERT INTO lockstep.tombstone AS b (source, key, version) SELECT ${source}, key, version FROM gone
+      ON CONFLICT (source, key) DO UPDATE SET version = greatest(b.version, EXCLUDED.version)
+    )
+    INSERT INTO lockstep.outbox (version, source, key, op)
+    SELECT version, ${source}, key, 'd' FROM gone$lockstep_truncate$, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+  IF NOT own THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;
+  RETURN NULL;
+END`;
+  return { name: 'lockstep_record_truncate', event: 'BEFORE TRUNCATE', level: 'STATEMENT', body };
+}

@@ -1,0 +1,301 @@
+import {
+  type ChangeFeed,
+  type Clock,
+  checkKnown,
+  InvalidOptionError,
+  numberOption,
+  systemClock,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { storeError } from './errors.js';
+import { PostgresFeed } from './feed/feed.js';
+import { type FeedOptions, resolveFeedOptions } from './feed/options.js';
+import { attachStatements, detachStatements, fingerprintOf, readAttached } from './sql/attach.js';
+import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
+import { triggersOf } from './sql/triggers.js';
+import { PostgresTable } from './table.js';
+import { PostgresTransactions } from './transactions.js';
+import { Session } from './wire/session.js';
+
+export interface PostgresStoreOptions {
+  /** A knex instance on the `pg` client. It stays yours: closing the store leaves it open. */
+  readonly knex: Knex;
+  /**
+   * Named prepared statements. Turn them off behind a pooler that forbids them.
+   * @defaultValue true
+   */
+  readonly prepared?: boolean;
+  /** A replica for reads that may lag; it never takes writes. */
+  readonly replica?: Knex;
+  readonly feed?: FeedOptions;
+  /** For tests. @defaultValue the machine's */
+  readonly clock?: Clock;
+}
+
+export interface PostgresTableOptions {
+  /** The key's property, or properties in order. A primary key or unique index on exactly these. */
+  readonly key: string | readonly string[];
+  /** @defaultValue `public` */
+  readonly schema?: string;
+  /** Property to column, where they differ. @defaultValue every property is the column of its name */
+  readonly columns?: Readonly<Record<string, string>>;
+  /** @defaultValue `lockstep_version` */
+  readonly versionColumn?: string;
+}
+
+export interface AttachOptions {
+  /**
+   * How long a statement may wait for the table's lock, in ms; writers queue behind it meanwhile.
+   * @defaultValue 5000
+   */
+  readonly lockTimeoutMs?: number;
+  /** Roles that run Lockstep without owning its schema. @defaultValue none */
+  readonly grantTo?: readonly string[];
+}
+
+/** What `attach` takes: a table of this store. */
+export interface Attachable {
+  readonly spec: TableSpec;
+}
+
+export interface PostgresMigration {
+  up(knex: Knex): Promise<void>;
+  down(knex: Knex): Promise<void>;
+}
+
+const STORE_OPTIONS: readonly (keyof PostgresStoreOptions)[] = [
+  'knex',
+  'prepared',
+  'replica',
+  'feed',
+  'clock',
+];
+const TABLE_OPTIONS: readonly (keyof PostgresTableOptions)[] = ['key', 'schema', 'columns', 'versionColumn'];
+const ATTACH_OPTIONS: readonly (keyof AttachOptions)[] = ['lockTimeoutMs', 'grantTo'];
+
+/** Tables of one Postgres database as stores. Throws `InvalidOptionError` naming the option. */
+export function postgresStore(options: PostgresStoreOptions): PostgresStore {
+  return new PostgresStore(options);
+}
+
+export class PostgresStore {
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  readonly #knex: Knex;
+  readonly #clock: Clock;
+  readonly #prepared: boolean;
+  readonly #session: Session;
+  readonly #replica: Session | undefined;
+  readonly #database: string;
+
+  constructor(options: PostgresStoreOptions) {
+    checkKnown(options, STORE_OPTIONS, 'postgresStore');
+    const { knex, replica, prepared = true, clock = systemClock } = options;
+    checkKnex(knex, 'postgresStore.knex');
+    if (replica !== undefined) checkKnex(replica, 'postgresStore.replica');
+    if (typeof prepared !== 'boolean')
+      throw new InvalidOptionError('postgresStore.prepared', 'must be true or false');
+    this.#knex = knex;
+    this.#clock = clock;
+    this.#prepared = prepared;
+    this.#session = new Session(knex, clock);
+    this.#replica = replica === undefined ? undefined : new Session(replica, clock);
+    this.#database = databaseOf(knex);
+    const name = `postgres:${this.#database}`;
+    this.transactions = new PostgresTransactions(knex, clock, name);
+    const feed = resolveFeedOptions(options.feed, prepared);
+    this.feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });
+  }
+
+  /**
+   * Binds a table. Nothing is asked of the database before `open`.
+   *
+   * @typeParam Row the entity: its properties are the table's columns
+   * @typeParam Id a scalar, or for a composite key an object of its properties
+   */
+  table<Row extends object, Id = string | number>(
+    name: string,
+    options: PostgresTableOptions,
+  ): PostgresTable<Row, Id> {
+    return new PostgresTable<Row, Id>(specOf(name, options), {
+      database: this.#database,
+      run: runOn(this.#knex),
+      session: this.#session,
+      replica: this.#replica,
+      clock: this.#clock,
+      prepared: this.#prepared,
+      transactions: this.transactions,
+      feed: this.feed,
+    });
+  }
+
+  /**
+   * Adds version column, triggers and outbox to existing tables, each in a transaction of its own;
+   * does nothing where all is in place. Throws `StoreUnavailableError` when a lock was not to be had in
+   * time: nothing has changed then, try again.
+   */
+  async attach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
+    const resolved = resolveAttach(options);
+    for (const { spec } of asList(tables)) {
+      const info = await describeTable(runOn(this.#knex), spec);
+      if (resolved.grantTo.length === 0 && (await isCurrent(runOn(this.#knex), info))) continue;
+      await this.#inTransaction(attachStatements(info, resolved), info);
+    }
+  }
+
+  /** Takes out what `attach` put in. The last table takes the outbox and the schema with it. */
+  async detach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
+    const resolved = resolveAttach(options);
+    for (const { spec } of asList(tables)) {
+      const info = await describeTable(runOn(this.#knex), spec);
+      await this.#inTransaction(detachStatements(info, resolved), info);
+    }
+  }
+
+  /** What `attach` would run, as a script with a transaction for each table. */
+  attachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
+    const resolved = resolveAttach(options);
+    return this.#script(tables, (info) => attachStatements(info, resolved));
+  }
+
+  /** What `detach` would run, as a script with a transaction for each table. */
+  detachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
+    const resolved = resolveAttach(options);
+    return this.#script(tables, (info) => detachStatements(info, resolved));
+  }
+
+  /** The same as a migration of knex: `export const { up, down } = pg.migration([products])`. */
+  migration(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): PostgresMigration {
+    const resolved = resolveAttach(options);
+    const apply = async (knex: Knex, build: (info: TableInfo) => string[]): Promise<void> => {
+      for (const { spec } of asList(tables)) {
+        for (const sql of build(await describeTable(runOn(knex), spec))) await runOn(knex)(sql);
+      }
+    };
+    return {
+      up: (knex) => apply(knex, (info) => attachStatements(info, resolved)),
+      down: (knex) => apply(knex, (info) => detachStatements(info, resolved)),
+    };
+  }
+
+  /** Sends waiting acknowledgements and ends the feed. The knex instance stays open. */
+  close(): Promise<void> {
+    return this.feed.close();
+  }
+
+  async #inTransaction(statements: readonly string[], info: TableInfo): Promise<void> {
+    try {
+      await this.#knex.transaction(async (trx) => {
+        for (const sql of statements) await runOn(trx)(sql);
+      });
+    } catch (error) {
+      throw storeError(error, info.source, false);
+    }
+  }
+
+  async #script(
+    tables: Attachable | readonly Attachable[],
+    build: (info: TableInfo) => string[],
+  ): Promise<string> {
+    const scripts: string[] = [];
+    for (const { spec } of asList(tables)) {
+      const statements = build(await describeTable(runOn(this.#knex), spec));
+      scripts.push(['BEGIN', ...statements, 'COMMIT'].map((sql) => `${sql};`).join('\n'));
+    }
+    return `${scripts.join('\n\n')}\n`;
+  }
+}
+
+async function isCurrent(run: Run, info: TableInfo): Promise<boolean> {
+  const attached = await readAttached(run, info.source);
+  const complete = triggersOf(info).every((trigger) => info.triggers.includes(trigger.name));
+  return info.hasVersion && complete && attached?.fingerprint === fingerprintOf(info);
+}
+
+/** Statements with `$1` parameters, past knex's own reading of question marks. */
+function runOn(knex: Knex): Run {
+  return async (sql, values) => {
+    const bound: unknown[] = [];
+    const escaped = sql
+      .replaceAll('?', '\\?')
+      .replace(values === undefined ? /$^/ : /\$(\d+)/g, (_, number: string) => {
+        bound.push(values?.[Number(number) - 1]);
+        return '?';
+      });
+    const answer = await knex.raw<{ rows: Record<string, unknown>[] }>(escaped, bound as Knex.RawBinding[]);
+    return answer.rows;
+  };
+}
+
+function asList(tables: Attachable | readonly Attachable[]): readonly Attachable[] {
+  const list = Array.isArray(tables) ? (tables as readonly Attachable[]) : [tables as Attachable];
+  for (const table of list) {
+    if (typeof table !== 'object' || table === null || typeof table.spec !== 'object') {
+      throw new InvalidOptionError('tables', 'must be tables of this store, as pg.table() gives them');
+    }
+  }
+  return list;
+}
+
+function resolveAttach(options: AttachOptions): Required<AttachOptions> {
+  checkKnown(options, ATTACH_OPTIONS, 'attach');
+  return {
+    lockTimeoutMs: numberOption(options.lockTimeoutMs, 5000, 'attach.lockTimeoutMs', {
+      min: 1,
+      max: 3_600_000,
+    }),
+    grantTo: options.grantTo ?? [],
+  };
+}
+
+function specOf(table: string, options: PostgresTableOptions): TableSpec {
+  checkKnown(options, TABLE_OPTIONS, 'table');
+  const { schema = 'public', columns = {}, versionColumn = 'lockstep_version' } = options;
+  const key = typeof options.key === 'string' ? [options.key] : options.key;
+  const names: readonly [string, unknown][] = [
+    ['table', table],
+    ['table.schema', schema],
+    ['table.versionColumn', versionColumn],
+    ...Object.entries(columns).map(([property, column]): [string, unknown] => [
+      `table.columns.${property}`,
+      column,
+    ]),
+  ];
+  for (const [option, name] of names) {
+    if (typeof name !== 'string' || name === '' || name.includes('\0') || Buffer.byteLength(name) > 63) {
+      throw new InvalidOptionError(option, 'must be a name of 1 to 63 bytes');
+    }
+  }
+  if (
+    !Array.isArray(key) ||
+    key.length === 0 ||
+    key.some((part) => typeof part !== 'string' || part === '')
+  ) {
+    throw new InvalidOptionError('table.key', 'must be a property, or a list of properties');
+  }
+  if (new Set(key).size !== key.length) throw new InvalidOptionError('table.key', 'names a property twice');
+  return { schema, table, key, columns: { ...columns }, versionColumn };
+}
+
+function checkKnex(knex: Knex, option: string): void {
+  const client: unknown = typeof knex === 'function' ? knex.client : undefined;
+  if (typeof client !== 'object' || client === null) {
+    throw new InvalidOptionError(option, 'must be a knex instance');
+  }
+  const { dialect, driverName } = client as { dialect?: unknown; driverName?: unknown };
+  if (dialect !== 'postgresql' || driverName !== 'pg') {
+    throw new InvalidOptionError(option, `must use the client "pg", not "${String(driverName ?? dialect)}"`);
+  }
+}
+
+function databaseOf(knex: Knex): string {
+  const settings = (
+    knex.client as { connectionSettings?: { database?: unknown; connectionString?: unknown } }
+  ).connectionSettings;
+  if (typeof settings?.database === 'string') return settings.database;
+  if (typeof settings?.connectionString === 'string' && URL.canParse(settings.connectionString)) {
+    return new URL(settings.connectionString).pathname.slice(1) || 'postgres';
+  }
+  return 'postgres';
+}

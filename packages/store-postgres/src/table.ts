@@ -1,0 +1,236 @@
+import {
+  type ChangeFeed,
+  type Clock,
+  ClosedError,
+  InvalidOptionError,
+  type StoreAdapter,
+  type StoreCallOptions,
+  type StoreCapabilities,
+  type StoreCommand,
+  StoreContractError,
+  type StoreOutcome,
+  type StoreReadOptions,
+  type StoreRow,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { storeError } from './errors.js';
+import { KeyCodec } from './keys/codec.js';
+import { readAttached } from './sql/attach.js';
+import { describeTable, type Run, type TableInfo, type TableSpec, tableKeySql } from './sql/catalog.js';
+import { arrayText } from './sql/quote.js';
+import { triggersOf } from './sql/triggers.js';
+import { transactionOf } from './transaction-handle.js';
+import type { Row } from './wire/pipeline.js';
+import type { SendOptions, Session } from './wire/session.js';
+import { Shapes } from './write/shape.js';
+import { OUT, Statements } from './write/statements.js';
+import { versionOf, Writer } from './write/writer.js';
+
+export interface TableParts {
+  readonly database: string;
+  readonly run: Run;
+  readonly session: Session;
+  readonly replica: Session | undefined;
+  readonly clock: Clock;
+  readonly prepared: boolean;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+}
+
+interface Opened<Value> {
+  readonly info: TableInfo;
+  readonly codec: KeyCodec;
+  readonly statements: Statements;
+  readonly writer: Writer<Value>;
+}
+
+/**
+ * One table as a store of rows by key. Made by `postgresStore(…).table(…)`.
+ *
+ * Values are rows as pg gives them (int8 and numeric as text unless you set parsers), columns under
+ * their mapped names, without the version column.
+ */
+export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Transaction> {
+  readonly name: string;
+  readonly source: string;
+  readonly spec: TableSpec;
+  readonly capabilities: StoreCapabilities;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  readonly #parts: TableParts;
+  #opened: Opened<Value> | undefined;
+  #opening: Promise<Opened<Value>> | undefined;
+  #closed = false;
+
+  constructor(spec: TableSpec, parts: TableParts) {
+    this.spec = spec;
+    this.source = `${spec.schema}.${spec.table}`;
+    this.name = `postgres:${this.source}`;
+    this.transactions = parts.transactions;
+    this.feed = parts.feed;
+    this.#parts = parts;
+    this.capabilities = {
+      versioned: true,
+      compareAndSet: true,
+      transactions: true,
+      changeFeed: true,
+      increment: true,
+      restamp: true,
+      flush: true,
+      replicaReads: parts.replica !== undefined,
+      batching: true,
+    };
+  }
+
+  /**
+   * Reads the table's shape and checks the binding. Throws `InvalidOptionError` naming what to change
+   * or to run, `StoreUnavailableError` when the database can't be reached.
+   */
+  async open(): Promise<void> {
+    this.#closed = false;
+    await this.#open();
+  }
+
+  keyOf(id: Id): string {
+    return this.#ready().codec.keyOf(id);
+  }
+
+  async read(
+    keys: readonly string[],
+    options: StoreReadOptions,
+  ): Promise<readonly (StoreRow<Value> | undefined)[]> {
+    if (keys.length === 0) return [];
+    const { codec, statements } = await this.#open();
+    const inputs = keys.map((key) => codec.inputs(key));
+    const [first] = inputs;
+    const call =
+      inputs.length === 1 && first !== undefined
+        ? { statement: statements.readOne(), values: first }
+        : {
+            statement: statements.readMany(),
+            values: (first ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? ''))),
+          };
+    const rows = await this.#send(call, options);
+    const found = new Map(rows.map((row) => [String(row.meta[OUT.key]), row]));
+    return keys.map((key) => {
+      const row = found.get(key);
+      return row === undefined ? undefined : this.#row(key, row);
+    });
+  }
+
+  async write(
+    commands: readonly StoreCommand<Value>[],
+    options: StoreCallOptions,
+  ): Promise<readonly StoreOutcome<Value>[]> {
+    if (commands.length === 0) return [];
+    const { writer } = await this.#open();
+    return writer.write(commands, options);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  async #send(
+    call: { statement: Parameters<Session['send']>[0][number]['statement']; values: string[] },
+    options: StoreReadOptions,
+  ): Promise<readonly Row[]> {
+    const { session, replica, prepared } = this.#parts;
+    const from = options.primary || replica === undefined ? session : replica;
+    const send: SendOptions = {
+      deadline: from.deadline(options.timeoutMs),
+      signal: options.signal,
+      what: this.name,
+      readOnly: true,
+      prepared,
+    };
+    try {
+      const results =
+        options.tx === undefined
+          ? await from.send([call], send)
+          : await session.sendIn(transactionOf(options.tx), [call], send);
+      return results[0] ?? [];
+    } catch (error) {
+      if (options.signal?.aborted && error === options.signal.reason) throw error;
+      throw storeError(error, this.name, false);
+    }
+  }
+
+  #row(key: string, row: Row): StoreRow<Value> {
+    const version = versionOf(row.meta[OUT.version]);
+    if (!Number.isSafeInteger(version) || version <= 0) {
+      throw new StoreContractError(
+        `${this.name}: the row ${key} has no valid version (${String(row.meta[OUT.version])})`,
+        { key },
+      );
+    }
+    return { key, value: row.value as Value, version };
+  }
+
+  #ready(): Opened<Value> {
+    if (this.#closed) throw new ClosedError(`${this.name} is closed`);
+    if (this.#opened === undefined) {
+      throw new InvalidOptionError('store', `${this.name} must be opened before its ids are used`);
+    }
+    return this.#opened;
+  }
+
+  #open(): Promise<Opened<Value>> | Opened<Value> {
+    if (this.#closed) throw new ClosedError(`${this.name} is closed`);
+    if (this.#opened !== undefined) return this.#opened;
+    this.#opening ??= this.#check().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #check(): Promise<Opened<Value>> {
+    const { run, session, clock, prepared } = this.#parts;
+    const info = await describeTable(run, this.spec);
+    await assertAttached(run, info);
+    const codec = new KeyCodec(info.keyColumns, this.name);
+    const statements = new Statements(info, prepared);
+    const shapes = new Shapes(info);
+    const writer = new Writer<Value>({
+      name: this.name,
+      session,
+      statements,
+      codec,
+      shapes,
+      clock,
+      prepared,
+    });
+    this.#opened = { info, codec, statements, writer };
+    return this.#opened;
+  }
+}
+
+async function assertAttached(run: Run, info: TableInfo): Promise<void> {
+  const attached = await readAttached(run, info.source);
+  const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
+  const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
+  if (attached === undefined || !info.hasVersion) {
+    throw new InvalidOptionError('table', `${info.source} is not attached to Lockstep: ${advice}`);
+  }
+  if (missing.length > 0) {
+    const names = missing.map((trigger) => trigger.name).join(', ');
+    throw new InvalidOptionError(
+      'table',
+      `${info.source} lacks the triggers ${names}, or they are disabled: ${advice}`,
+    );
+  }
+  const wanted = info.keyColumns.map((key) => key.column).join(', ');
+  if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
+    throw new InvalidOptionError(
+      'key',
+      `${info.source} was attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": ${advice}`,
+    );
+  }
+  if (attached.keySql !== tableKeySql(info, 't')) {
+    throw new InvalidOptionError(
+      'key',
+      `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
+    );
+  }
+}

@@ -1,0 +1,191 @@
+import {
+  type Change,
+  type Clock,
+  LockstepError,
+  type StoreCallOptions,
+  StoreTimeoutError,
+  type StoreTransaction,
+  StoreUnavailableError,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { isTransient, stateOf, storeError } from './errors.js';
+import { SETTING_TX } from './sql/stamp.js';
+import { lenderOf } from './wire/session.js';
+
+const MAX_TRIES = 4;
+
+const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
+pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
+pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
+
+/**
+ * Newest change per key. A version is never below the clock of the transaction's start, which bounds
+ * the search in the outbox's primary key; a second of slack covers a clock that steps back.
+ */
+const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::text AS version, op::text AS op,
+pg_catalog.date_part('epoch', changed_at) * 1000 AS at
+FROM lockstep.outbox
+WHERE version >= (pg_catalog.date_part('epoch', pg_catalog.now()) * 1e6)::int8 - 1000000
+AND txid = pg_catalog.pg_current_xact_id_if_assigned()
+ORDER BY source, key, version DESC, id DESC`;
+
+interface ChangeRecord {
+  readonly source: string;
+  readonly key: string;
+  readonly version: string;
+  readonly op: string;
+  readonly at: number;
+}
+
+/** A change as the outbox has it. */
+export function toChange(row: ChangeRecord): Change {
+  return {
+    source: row.source,
+    key: row.key,
+    version: Number(row.version),
+    op: row.op === 'd' ? 'delete' : 'put',
+    changedAtMs: Number(row.at),
+  };
+}
+
+/** Transactions through knex; every statement in them is bounded and counts as Lockstep's own. */
+export class PostgresTransactions implements TransactionHost {
+  readonly #knex: Knex;
+  readonly #clock: Clock;
+  readonly #name: string;
+
+  constructor(knex: Knex, clock: Clock, name: string) {
+    this.#knex = knex;
+    this.#clock = clock;
+    this.#name = name;
+  }
+
+  async transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T> {
+    const deadline = this.#clock.monotonic() + options.timeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      options.signal?.throwIfAborted();
+      try {
+        return await this.#once(body, options, deadline);
+      } catch (error) {
+        const cause = error instanceof LockstepError ? error.cause : error;
+        const again = isTransient(error) || isTransient(cause);
+        const waitMs = Math.random() * 10 * 2 ** attempt;
+        if (!again) throw error;
+        if (attempt === MAX_TRIES || this.#clock.monotonic() + waitMs >= deadline) {
+          throw storeError(cause, `${this.#name}: transaction`, true);
+        }
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#clock.schedule(resolve, waitMs);
+        await promise;
+      }
+    }
+  }
+
+  async #once<T>(
+    body: (tx: StoreTransaction) => Promise<T>,
+    options: StoreCallOptions,
+    deadline: number,
+  ): Promise<T> {
+    const trx = await this.#begin(options, deadline);
+    let result: T;
+    try {
+      result = await this.#bounded(body(handleOf(trx)), options, deadline);
+      this.#assertUsable(await lenderOf(trx).acquireConnection());
+    } catch (error) {
+      await this.#rollback(trx);
+      throw error;
+    }
+    try {
+      await this.#bounded(Promise.resolve(trx.commit()), { ...options, signal: undefined }, deadline);
+      return result;
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      if (stateOf(error) !== undefined) throw storeError(error, `${this.#name}: commit`, true);
+      await this.#destroy(trx, error);
+      throw new StoreUnavailableError(
+        `${this.#name}: the answer to the commit was lost: ${error instanceof Error ? error.message : String(error)}`,
+        'unknown',
+        { cause: error },
+      );
+    }
+  }
+
+  async #begin(options: StoreCallOptions, deadline: number): Promise<Knex.Transaction> {
+    const pending = this.#knex.transaction();
+    try {
+      const trx = await this.#bounded(pending, options, deadline);
+      const left = String(Math.max(1, Math.ceil(deadline - this.#clock.monotonic())));
+      try {
+        await this.#bounded(Promise.resolve(trx.raw(BEGIN_SETTINGS, [left, left])), options, deadline);
+      } catch (error) {
+        await this.#rollback(trx);
+        throw error;
+      }
+      return trx;
+    } catch (error) {
+      // One that begins after its caller has gone is ended at once.
+      pending.then((trx) => (trx.isCompleted() ? undefined : trx.rollback())).catch(() => undefined);
+      if (options.signal?.aborted) throw error;
+      if (isTransient(error)) throw error;
+      throw storeError(error, `${this.#name}: begin`, false);
+    }
+  }
+
+  /** An aborted transaction answers COMMIT with a silent rollback. */
+  #assertUsable(client: object): void {
+    if ('getTransactionStatus' in client && typeof client.getTransactionStatus === 'function') {
+      if (client.getTransactionStatus() === 'E') {
+        throw new StoreUnavailableError(
+          `${this.#name}: a statement of the transaction failed, so it can't be committed`,
+          'not-committed',
+        );
+      }
+    }
+  }
+
+  async #rollback(trx: Knex.Transaction): Promise<void> {
+    const limit = this.#clock.monotonic() + 2000;
+    try {
+      await this.#bounded(Promise.resolve(trx.rollback()), { timeoutMs: 2000 }, limit);
+    } catch (error) {
+      await this.#destroy(trx, error);
+    }
+  }
+
+  /** Ends the connection, and with it the transaction; knex does not lend it again. */
+  async #destroy(trx: Knex.Transaction, reason: unknown): Promise<void> {
+    const client = await lenderOf(trx).acquireConnection();
+    client.__knex__disposed = reason;
+    client.connection.stream.destroy();
+  }
+
+  async #bounded<T>(work: Promise<T>, options: StoreCallOptions, deadline: number): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const stop = this.#clock.schedule(
+      () =>
+        reject(
+          new StoreTimeoutError(`${this.#name}: the transaction took more than ${options.timeoutMs} ms`),
+        ),
+      Math.max(0, deadline - this.#clock.monotonic()),
+    );
+    const abort = (): void => reject(options.signal?.reason);
+    options.signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await Promise.race([work, promise]);
+    } finally {
+      stop();
+      options.signal?.removeEventListener('abort', abort);
+    }
+  }
+}
+
+function handleOf(trx: Knex.Transaction): StoreTransaction {
+  return {
+    client: trx,
+    changes: async () => {
+      const { rows } = (await trx.raw(CHANGES)) as { rows: ChangeRecord[] };
+      return rows.map(toChange);
+    },
+  };
+}

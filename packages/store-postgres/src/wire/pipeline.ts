@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto';
+
+/** A statement by its text; prepared once per connection when it has a name. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Names a statement by its text. An empty name is parsed anew on each use. */
+export function statement(text: string, prepared = true): Statement {
+  return {
+    text,
+    name: prepared ? `lockstep_${createHash('sha256').update(text).digest('hex').slice(0, 24)}` : '',
+  };
+}
+
+export interface Call {
+  readonly statement: Statement;
+  readonly values: readonly (string | null)[];
+}
+
+/** A row as it came: columns whose name starts with `#` are the statement's own, the others the table's. */
+export interface Row {
+  readonly meta: Record<string, unknown>;
+  readonly value: Record<string, unknown>;
+}
+
+interface FieldDescription {
+  readonly name: string;
+  readonly dataTypeID: number;
+}
+
+/** The part of pg's `Connection` that a submittable speaks to. */
+export interface WireConnection {
+  readonly stream: { cork?(): void; uncork?(): void; destroy(): void };
+  parse(message: { text: string; name: string; types: readonly number[] }): void;
+  bind(message: {
+    portal: string;
+    statement: string;
+    values: readonly (string | null)[];
+    binary: boolean;
+  }): void;
+  describe(message: { type: 'P'; name: string }): void;
+  execute(message: { portal: string; rows: number }): void;
+  close(message: { type: 'S'; name: string }): void;
+  sync(): void;
+}
+
+/** The part of pg's `Client` that is used. */
+export interface WireClient {
+  readonly connection: WireConnection;
+  readonly processID: number | null;
+  query(submittable: object): unknown;
+  getTypeParser(oid: number, format: 'text'): (value: string) => unknown;
+}
+
+/** Statements that a connection holds; beyond this the oldest is closed. */
+const MAX_PREPARED = 200;
+
+const preparedOf = new WeakMap<WireConnection, Set<string>>();
+
+/**
+ * Several statements in one round trip and one transaction: everything before the Sync commits or
+ * fails together. It is what lets a time-out travel with its statement (`set_config(…, true)` ends with
+ * the transaction), through poolers too. A submittable in pg's sense, like pg-cursor's.
+ */
+export class Pipeline {
+  readonly #client: WireClient;
+  readonly #calls: readonly Call[];
+  readonly #results: Row[][] = [];
+  #rows: Row[] = [];
+  #names: string[] = [];
+  #parsers: ((value: string) => unknown)[] = [];
+  readonly #fresh: string[] = [];
+  readonly #resolve: (results: Row[][]) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly done: Promise<Row[][]>;
+  /** pg times queries out through this when the user set `query_timeout`. */
+  callback = (error?: unknown): void => {
+    if (error) this.#reject(error);
+  };
+
+  constructor(client: WireClient, calls: readonly Call[]) {
+    this.#client = client;
+    this.#calls = calls;
+    const { promise, resolve, reject } = Promise.withResolvers<Row[][]>();
+    this.done = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  submit(connection: WireConnection): Error | null {
+    let prepared = preparedOf.get(connection);
+    if (prepared === undefined) {
+      prepared = new Set();
+      preparedOf.set(connection, prepared);
+    }
+    connection.stream.cork?.();
+    try {
+      for (const call of this.#calls) this.#send(connection, call, prepared);
+      connection.sync();
+    } finally {
+      connection.stream.uncork?.();
+    }
+    return null;
+  }
+
+  #send(
+    connection: WireConnection,
+    { statement: { name, text }, values }: Call,
+    prepared: Set<string>,
+  ): void {
+    if (name === '' || !prepared.has(name)) {
+      if (name !== '') {
+        // A failed pipeline leaves open whether its statements were parsed; closing what may not exist is fine.
+        connection.close({ type: 'S', name });
+        const [oldest] = prepared;
+        if (prepared.size >= MAX_PREPARED && oldest !== undefined) {
+          prepared.delete(oldest);
+          connection.close({ type: 'S', name: oldest });
+        }
+        prepared.add(name);
+        this.#fresh.push(name);
+      }
+      connection.parse({ text, name, types: [] });
+    }
+    connection.bind({ portal: '', statement: name, values, binary: false });
+    connection.describe({ type: 'P', name: '' });
+    connection.execute({ portal: '', rows: 0 });
+  }
+
+  handleRowDescription(message: { readonly fields: readonly FieldDescription[] }): void {
+    this.#names = message.fields.map((field) => field.name);
+    this.#parsers = message.fields.map((field) => this.#client.getTypeParser(field.dataTypeID, 'text'));
+  }
+
+  handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
+    const row: Row = { meta: {}, value: {} };
+    const { fields } = message;
+    try {
+      for (let index = 0; index < fields.length; index++) {
+        const raw = fields[index];
+        const name = this.#names[index];
+        const parse = this.#parsers[index];
+        if (name === undefined || parse === undefined) continue;
+        const target = name.startsWith('#') ? row.meta : row.value;
+        target[name] = raw === null || raw === undefined ? null : parse(raw);
+      }
+      this.#rows.push(row);
+    } catch (error) {
+      // A user's type parser threw.
+      this.#reject(error);
+    }
+  }
+
+  handleCommandComplete(): void {
+    this.#results.push(this.#rows);
+    this.#rows = [];
+  }
+
+  handleEmptyQuery(): void {
+    this.handleCommandComplete();
+  }
+
+  handleError(error: unknown, connection: WireConnection): void {
+    const prepared = preparedOf.get(connection);
+    for (const name of this.#fresh) prepared?.delete(name);
+    this.#reject(error);
+  }
+
+  // Only now has the transaction committed.
+  handleReadyForQuery(): void {
+    this.callback();
+    this.#resolve(this.#results);
+  }
+
+  handlePortalSuspended(): void {}
+  handleCopyInResponse(): void {}
+  handleCopyData(): void {}
+}
+
+/** Forgets what a connection has prepared, so that it is parsed anew. */
+export function forgetPrepared(client: WireClient): void {
+  preparedOf.get(client.connection)?.clear();
+}

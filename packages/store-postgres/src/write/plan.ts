@@ -1,0 +1,153 @@
+import { InvalidIdError, type StoreCommand, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
+import type { KeyCodec } from '../keys/codec.js';
+import type { TableColumn } from '../sql/catalog.js';
+import type { Shape, Shapes } from './shape.js';
+import { stringify, toJson } from './values.js';
+
+/** One command, made ready to travel in a batch. */
+export interface Item {
+  /** Its position in the caller's list. */
+  readonly index: number;
+  readonly key: string;
+  readonly inputs: readonly string[];
+  /** Its element of the batch's JSON. */
+  readonly record: string;
+  readonly above: number;
+  /** A put's value. */
+  readonly value: Readonly<Record<string, unknown>> | undefined;
+  /** A buffered write's version. */
+  readonly exact: number;
+}
+
+export type GroupKind =
+  | 'put'
+  | 'insert'
+  | 'replace'
+  | 'delete'
+  | 'increment'
+  | 'restamp'
+  | 'flushPut'
+  | 'flushDelete';
+
+/** Commands that travel in one statement, in key order. */
+export interface Group {
+  readonly kind: GroupKind;
+  readonly shape: Shape;
+  readonly field: TableColumn | undefined;
+  readonly items: readonly Item[];
+}
+
+export interface Plan<Value> {
+  readonly groups: readonly Group[];
+  /** Those of commands that are refused before anything is sent; the rest is to be filled in. */
+  readonly outcomes: (StoreOutcome<Value> | undefined)[];
+}
+
+const NO_COLUMNS: Shape = { id: '', columns: [] };
+
+/**
+ * A batch is stamped above the highest version that any of its writers saw. One that is far ahead of
+ * the clock travels alone, so that it does not take the others along.
+ */
+const FAR_AHEAD_US = 60_000_000;
+
+/** Sorts commands into statements. Keys are ordered within each, so that two batches never deadlock. */
+export function planWrite<Value>(
+  commands: readonly StoreCommand<Value>[],
+  codec: KeyCodec,
+  shapes: Shapes,
+  nowMs: number,
+): Plan<Value> {
+  const outcomes = new Array<StoreOutcome<Value> | undefined>(commands.length).fill(undefined);
+  const groups = new Map<
+    string,
+    { kind: GroupKind; shape: Shape; field: TableColumn | undefined; items: Item[] }
+  >();
+  const farAhead = nowMs * 1000 + FAR_AHEAD_US;
+  commands.forEach((command, index) => {
+    try {
+      const { kind, shape, field, item } = planOne(command, index, codec, shapes);
+      const alone = item.above > farAhead ? index : '';
+      const id = `${kind}:${shape.id}:${field?.name ?? ''}:${alone}`;
+      const group = groups.get(id) ?? { kind, shape, field, items: [] };
+      groups.set(id, group);
+      group.items.push(item);
+    } catch (error) {
+      outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
+    }
+  });
+  for (const { items } of groups.values()) items.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return { groups: [...groups.values()], outcomes };
+}
+
+function planOne<Value>(
+  command: StoreCommand<Value>,
+  index: number,
+  codec: KeyCodec,
+  shapes: Shapes,
+): { kind: GroupKind; shape: Shape; field: TableColumn | undefined; item: Item } {
+  const inputs = codec.inputs(command.key);
+  const value = valueOf(command, codec);
+  const shape = value === undefined ? NO_COLUMNS : shapes.of(value);
+  const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
+  const record: Record<string, unknown> = { '#n': index };
+  inputs.forEach((input, part) => {
+    record[`k${part}`] = input;
+  });
+  shape.columns.forEach((column, position) => {
+    record[`c${position}`] = toJson(value?.[column.property], column);
+  });
+  const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
+  if (typeof ifVersion === 'number') record['#i'] = ifVersion;
+  if (command.kind === 'flush') record['#x'] = command.version;
+  if (command.kind === 'increment') record['#b'] = String(command.by);
+  const item: Item = {
+    index,
+    key: command.key,
+    inputs,
+    record: stringify(record, 'row'),
+    above: command.kind === 'flush' ? 0 : command.above,
+    value,
+    exact: command.kind === 'flush' ? command.version : 0,
+  };
+  return { kind: kindOf(command), shape, field, item };
+}
+
+function kindOf(command: StoreCommand<unknown>): GroupKind {
+  switch (command.kind) {
+    case 'put':
+      return command.ifVersion === undefined ? 'put' : command.ifVersion === null ? 'insert' : 'replace';
+    case 'flush':
+      return command.value === null ? 'flushDelete' : 'flushPut';
+    default:
+      return command.kind;
+  }
+}
+
+/** The row of a put; its key columns, where given, must be the command's own. */
+function valueOf(
+  command: StoreCommand<unknown>,
+  codec: KeyCodec,
+): Readonly<Record<string, unknown>> | undefined {
+  if (command.kind !== 'put' && (command.kind !== 'flush' || command.value === null)) return undefined;
+  const { value } = command;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new StoreRefusedError('a row must be an object of properties', { key: command.key });
+  }
+  const row = value as Readonly<Record<string, unknown>>;
+  const own = codec.keyOfRow(row);
+  if (own !== undefined && own !== command.key) {
+    throw new StoreRefusedError(
+      `the row's key is ${JSON.stringify(own)}, but it is written as ${JSON.stringify(command.key)}`,
+      { key: command.key },
+    );
+  }
+  return row;
+}
+
+function refusal(error: unknown, key: string): StoreRefusedError {
+  if (error instanceof StoreRefusedError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const where = error instanceof InvalidIdError ? '' : "the row can't be written: ";
+  return new StoreRefusedError(`${where}${message}`, { key, cause: error });
+}

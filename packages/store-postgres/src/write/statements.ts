@@ -1,0 +1,292 @@
+import { type TableColumn, type TableInfo, tableKeySql } from '../sql/catalog.js';
+import { identifier, literal } from '../sql/quote.js';
+import {
+  microsSql,
+  nextOwnSql,
+  SETTING_DELETE_BASE,
+  SETTING_DELETE_EXACT,
+  stampAboveSql,
+  stampExactlySql,
+} from '../sql/stamp.js';
+import { type Statement, statement } from '../wire/pipeline.js';
+import type { Shape } from './shape.js';
+
+/** Names of what statements return beside a row's own columns. */
+export const OUT = {
+  key: '#k',
+  version: '#v',
+  number: '#n',
+  locked: '#l',
+  tombstone: '#t',
+  done: '#d',
+} as const;
+
+/**
+ * Shapes beyond these (each its own statement) are not prepared: a table whose values come in endless
+ * shapes must not fill the server's memory with plans.
+ */
+const MAX_STATEMENTS = 64;
+
+/**
+ * The SQL of one table. Batches travel as one JSON parameter, so that a batch of any size is one
+ * prepared statement. Each locks its rows in the batch's order, which is the same everywhere.
+ */
+export class Statements {
+  readonly #info: TableInfo;
+  readonly #prepared: boolean;
+  readonly #cache = new Map<string, Statement>();
+  readonly #table: string;
+  readonly #version: string;
+  readonly #source: string;
+  readonly #returned: string;
+
+  constructor(info: TableInfo, prepared: boolean) {
+    this.#info = info;
+    this.#prepared = prepared;
+    this.#table = info.relation;
+    this.#version = identifier(info.spec.versionColumn);
+    this.#source = literal(info.source);
+    this.#returned = [
+      `${tableKeySql(info, 't')} AS "${OUT.key}"`,
+      `t.${this.#version} AS "${OUT.version}"`,
+      ...info.columns.map((column) => `t.${identifier(column.name)} AS ${identifier(column.property)}`),
+    ].join(', ');
+  }
+
+  /** $1…: the key's parts. */
+  readOne(): Statement {
+    return this.#get('readOne', () => {
+      const where = this.#info.keyColumns.map(
+        (key, index) => `t.${identifier(key.column)} = $${index + 1}::${key.type.sqlType}`,
+      );
+      return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where.join(' AND ')}`;
+    });
+  }
+
+  /** $1…: an array for each part of the keys. */
+  readMany(): Statement {
+    return this.#get('readMany', () => {
+      const keys = this.#info.keyColumns;
+      const arrays = keys.map((key, index) => `$${index + 1}::${key.type.sqlType}[]`);
+      const [first] = keys;
+      const where =
+        keys.length === 1 && first !== undefined
+          ? `t.${identifier(first.column)} = ANY (${arrays[0]})`
+          : `(${keys.map((key) => `t.${identifier(key.column)}`).join(', ')}) IN (SELECT * FROM unnest(${arrays.join(', ')}))`;
+      return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where}`;
+    });
+  }
+
+  /** One blind put. $1: stamp, $2: key, then the key's parts, then the shape's columns. */
+  putOne(shape: Shape): Statement {
+    return this.#get(`putOne ${shape.id}`, () => {
+      const { names, overriding } = this.#target(shape.columns);
+      const parameters = [
+        ...this.#info.keyColumns.map((key) => key.type.sqlType),
+        ...shape.columns.map((column) => column.sqlType),
+      ].map((type, index) => `$${index + 3}::${type}`);
+      const stamp = this.#aboveTombstone('$1::int8', 't.key = $2::text');
+      return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} VALUES (${parameters.join(', ')}, ${stamp})
+${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
+    });
+  }
+
+  /** Blind puts. $1: rows, $2: stamp, $3: their keys. */
+  putMany(shape: Shape): Statement {
+    return this.#get(`putMany ${shape.id}`, () => {
+      const { names, overriding } = this.#target(shape.columns);
+      const stamp = this.#aboveTombstone('$2::int8', 't.key = ANY ($3::text[])');
+      return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
+SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM ${this.#rows(shape.columns)}
+${this.#onConflict('$2::int8')} RETURNING ${this.#returned}`;
+    });
+  }
+
+  /** Puts where there is no row. Parameters as in {@link putMany}. */
+  insertMany(shape: Shape): Statement {
+    return this.#get(`insertMany ${shape.id}`, () => {
+      const { names, overriding } = this.#target(shape.columns);
+      const stamp = this.#aboveTombstone('$2::int8', 't.key = ANY ($3::text[])');
+      return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
+w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
+SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM r ON CONFLICT DO NOTHING RETURNING ${this.#returned})
+SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", w.* FROM r
+LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON w."${OUT.key}" = ${this.#rowKey}`;
+    });
+  }
+
+  /** Puts of rows that still are at a version. $1: rows with `#i`, $2: stamp. */
+  replaceMany(shape: Shape): Statement {
+    const defaults = this.#info.columns
+      .filter((column) => this.#settable(column) && !shape.columns.includes(column))
+      .map((column) => `${identifier(column.name)} = DEFAULT`);
+    return this.#guarded(
+      `replaceMany ${shape.id}`,
+      shape.columns,
+      [
+        ...shape.columns.flatMap((column, index) =>
+          column.identityAlways ? [] : [`${identifier(column.name)} = r."c${index}"`],
+        ),
+        ...defaults,
+      ],
+      'l."#l" = r."#i"',
+    );
+  }
+
+  /** New versions for rows that still are at one. Parameters as in {@link replaceMany}. */
+  restampMany(): Statement {
+    return this.#guarded('restampMany', [], [], 'l."#l" = r."#i"');
+  }
+
+  /** Sums. $1: rows with `#b`, $2: stamp. A NULL stays as it is, and is not returned. */
+  incrementMany(column: TableColumn): Statement {
+    const name = identifier(column.name);
+    return this.#guarded(
+      `incrementMany ${column.name}`,
+      [],
+      [`${name} = t.${name} + r."#b"::text::${column.sqlType}`],
+      `t.${name} IS NOT NULL`,
+    );
+  }
+
+  /** Deletes. $1: rows with `#i` or without, $2: the version to stay above. */
+  deleteMany(): Statement {
+    return this.#get('deleteMany', () => {
+      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest($2::int8, ${microsSql()})::text, true)::int8 AS base),
+r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
+d AS (DELETE FROM ${this.#table} t USING l JOIN r USING ("#n") CROSS JOIN h
+WHERE ${this.#sameKey} AND (r."#i" IS NULL OR r."#i" = l."#l") RETURNING l."#n", ${nextOwnSql(`greatest(t.${this.#version}, h.base)`)} AS "${OUT.version}")
+SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" FROM l LEFT JOIN d USING ("#n")`;
+    });
+  }
+
+  /** Buffered puts. $1: rows with `#x`, their versions. */
+  flushPuts(shape: Shape): Statement {
+    return this.#get(`flushPuts ${shape.id}`, () => {
+      const { names, overriding } = this.#target(shape.columns);
+      return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
+w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
+SELECT ${this.#inputs(shape.columns)}, ${stampExactlySql('r."#x"')} FROM r
+${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE t.${this.#version} < EXCLUDED.${this.#version}
+RETURNING ${this.#returned})
+SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", b.version AS "${OUT.tombstone}", w.* FROM r
+LEFT JOIN ${this.#table} t ON ${this.#sameKey}
+LEFT JOIN lockstep.tombstone b ON b.source = ${this.#source} AND b.key = ${this.#rowKey}
+LEFT JOIN w ON w."${OUT.key}" = ${this.#rowKey}`;
+    });
+  }
+
+  /** Buffered deletes. $1: rows with `#x`, $2: the versions by key, as JSON. */
+  flushDeletes(): Statement {
+    return this.#get('flushDeletes', () => {
+      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_EXACT}', $2::text, true) AS done),
+r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
+d AS (DELETE FROM ${this.#table} t USING l JOIN r USING ("#n") CROSS JOIN h
+WHERE ${this.#sameKey} AND l."#l" < r."#x" AND h.done IS NOT NULL RETURNING l."#n"),
+b AS (INSERT INTO lockstep.tombstone AS b (source, key, version)
+SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE l."#n" = r."#n") ORDER BY r."#n"
+ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE b.version < EXCLUDED.version RETURNING key, version),
+o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT version, ${this.#source}, key, 'd' FROM b)
+SELECT r."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", s.version AS "${OUT.tombstone}",
+(d."#n" IS NOT NULL) AS "${OUT.done}", (b.key IS NOT NULL) AS "${OUT.key}" FROM r
+LEFT JOIN l USING ("#n") LEFT JOIN d USING ("#n") LEFT JOIN b ON b.key = ${this.#rowKey}
+LEFT JOIN lockstep.tombstone s ON s.source = ${this.#source} AND s.key = ${this.#rowKey}`;
+    });
+  }
+
+  /** Buffered writes of one key exclude each other. $1: keys, in order. */
+  lockKeys(): Statement {
+    return this.#get(
+      'lockKeys',
+      () =>
+        `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#source}, 0)))
+FROM unnest($1::text[]) WITH ORDINALITY AS u(k, n) ORDER BY n`,
+    );
+  }
+
+  /** Ends what {@link flushDeletes} set, for the rest of a transaction. */
+  endFlush(): Statement {
+    return this.#get('endFlush', () => `SELECT pg_catalog.set_config('${SETTING_DELETE_EXACT}', '', true)`);
+  }
+
+  #guarded(id: string, columns: readonly TableColumn[], sets: readonly string[], guard: string): Statement {
+    return this.#get(
+      id,
+      () => `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(columns)}), ${this.#lock},
+w AS (UPDATE ${this.#table} t SET ${[...sets, `${this.#version} = $2::int8`].join(', ')} FROM l JOIN r USING ("#n")
+WHERE ${this.#sameKey} AND ${guard} RETURNING l."#n" AS "#w", ${this.#returned})
+SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOIN w ON w."#w" = l."#n"`,
+    );
+  }
+
+  /** Locks the rows in the batch's order and reads their versions as they are now, not as the snapshot has them. */
+  get #lock(): string {
+    return `l AS MATERIALIZED (SELECT r."#n", t.${this.#version} AS "#l" FROM r JOIN ${this.#table} t ON ${this.#sameKey} ORDER BY r."#n" FOR UPDATE OF t)`;
+  }
+
+  get #sameKey(): string {
+    return this.#info.keyColumns
+      .map((key, index) => `t.${identifier(key.column)} = r."k${index}"`)
+      .join(' AND ');
+  }
+
+  get #rowKey(): string {
+    const renamed = this.#info.keyColumns.map((key, index) => ({ ...key, column: `k${index}` }));
+    return tableKeySql({ ...this.#info, keyColumns: renamed }, 'r');
+  }
+
+  #rows(columns: readonly TableColumn[]): string {
+    const fields = [
+      ...this.#info.keyColumns.map((key, index) => `"k${index}" ${key.type.sqlType}`),
+      ...columns.map((column, index) => `"c${index}" ${column.sqlType}`),
+      '"#n" int4, "#i" int8, "#x" int8, "#b" text',
+    ];
+    return `pg_catalog.json_to_recordset($1::json) AS r(${fields.join(', ')})`;
+  }
+
+  #target(columns: readonly TableColumn[]): { names: string; overriding: string } {
+    const key = this.#info.keyColumns.map((each) => each.column);
+    const always = this.#info.columns.some(
+      (each) => each.identityAlways && (columns.includes(each) || key.includes(each.name)),
+    );
+    return {
+      names: [...key, ...columns.map((column) => column.name)].map(identifier).join(', '),
+      overriding: always ? ' OVERRIDING SYSTEM VALUE' : '',
+    };
+  }
+
+  #inputs(columns: readonly TableColumn[]): string {
+    return [
+      ...this.#info.keyColumns.map((_, index) => `r."k${index}"`),
+      ...columns.map((_, index) => `r."c${index}"`),
+    ].join(', ');
+  }
+
+  #settable(column: TableColumn): boolean {
+    const isKey = this.#info.keyColumns.some((key) => key.column === column.name);
+    return column.writable && !column.identityAlways && !isKey;
+  }
+
+  /** Columns that the value leaves out are proposed with their defaults, and so replaced by these. */
+  #onConflict(stamp: string): string {
+    const key = this.#info.keyColumns.map((each) => identifier(each.column)).join(', ');
+    const sets = this.#info.columns
+      .filter((column) => this.#settable(column))
+      .map((column) => `${identifier(column.name)} = EXCLUDED.${identifier(column.name)}`);
+    return `ON CONFLICT (${key}) DO UPDATE SET ${[...sets, `${this.#version} = ${stamp}`].join(', ')}`;
+  }
+
+  /** Only tombstones ahead of the clock matter, and there are none unless a clock stepped back. */
+  #aboveTombstone(stamp: string, keys: string): string {
+    return `least(${stamp}, (SELECT ${stampAboveSql('max(t.version)')} FROM lockstep.tombstone t WHERE t.version >= ${microsSql('pg_catalog.now()')} AND t.source = ${this.#source} AND ${keys}))`;
+  }
+
+  #get(id: string, build: () => string): Statement {
+    let found = this.#cache.get(id);
+    if (found === undefined) {
+      found = statement(build(), this.#prepared && this.#cache.size < MAX_STATEMENTS);
+      if (this.#cache.size < 1000) this.#cache.set(id, found);
+    }
+    return found;
+  }
+}

@@ -1,0 +1,273 @@
+import {
+  type Clock,
+  type StoreCallOptions,
+  type StoreCommand,
+  StoreContractError,
+  type StoreOutcome,
+  StoreRefusedError,
+  type Version,
+} from '@lockstep/core';
+import { detailOf, isRefusal, stateOf, storeError } from '../errors.js';
+import type { KeyCodec } from '../keys/codec.js';
+import type { TableColumn } from '../sql/catalog.js';
+import { arrayText } from '../sql/quote.js';
+import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
+import { transactionOf } from '../transaction-handle.js';
+import { type Call, type Row, statement } from '../wire/pipeline.js';
+import type { SendOptions, Session } from '../wire/session.js';
+import { type Group, type Item, planWrite } from './plan.js';
+import type { Shape, Shapes } from './shape.js';
+import { OUT, type Statements } from './statements.js';
+import { toText } from './values.js';
+
+export interface WriterParts {
+  readonly name: string;
+  readonly session: Session;
+  readonly statements: Statements;
+  readonly codec: KeyCodec;
+  readonly shapes: Shapes;
+  readonly clock: Clock;
+  readonly prepared: boolean;
+}
+
+/** Statements of one call that may be under way at once, each on a connection of its own. */
+const MAX_CONCURRENT = 4;
+
+const SAVEPOINT = statement('SAVEPOINT lockstep', false);
+const RELEASE = statement('RELEASE SAVEPOINT lockstep', false);
+const ROLLBACK = statement('ROLLBACK TO SAVEPOINT lockstep', false);
+
+/** Writes batches: one statement for each kind of command; a refused row fails alone. */
+export class Writer<Value> {
+  readonly #parts: WriterParts;
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts;
+  }
+
+  async write(
+    commands: readonly StoreCommand<Value>[],
+    options: StoreCallOptions,
+  ): Promise<StoreOutcome<Value>[]> {
+    const { codec, shapes, clock, session, name, prepared } = this.#parts;
+    const { groups, outcomes } = planWrite(commands, codec, shapes, clock.now());
+    const send: SendOptions = {
+      deadline: session.deadline(options.timeoutMs),
+      signal: options.signal,
+      what: name,
+      readOnly: false,
+      prepared,
+    };
+    const queue = [...groups];
+    const work = async (): Promise<void> => {
+      for (let group = queue.shift(); group !== undefined; group = queue.shift()) {
+        await this.#split(group, send, options, outcomes);
+      }
+    };
+    const workers = options.tx === undefined ? Math.min(MAX_CONCURRENT, groups.length) : 1;
+    await Promise.all(Array.from({ length: workers }, work));
+    return outcomes.map((outcome, index) => {
+      if (outcome !== undefined) return outcome;
+      const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
+      return { kind: 'failed', error };
+    });
+  }
+
+  /**
+   * Runs a group as one statement. When the server refuses it, each half runs on its own, down to the
+   * rows that are at fault: at most twice as many statements as rows, normally a few.
+   */
+  async #split(
+    group: Group,
+    send: SendOptions,
+    options: StoreCallOptions,
+    outcomes: (StoreOutcome<Value> | undefined)[],
+  ): Promise<void> {
+    const { items } = group;
+    try {
+      const rows = await this.#run(group, send, options);
+      this.#settle(group, rows, outcomes);
+      if (group.kind === 'flushDelete' && options.tx === undefined)
+        await this.#sweep(group, rows, send, options);
+    } catch (error) {
+      if (send.signal?.aborted && error === send.signal.reason) throw error;
+      if (items.length > 1 && isRefusal(error)) {
+        const middle = items.length >> 1;
+        await this.#split({ ...group, items: items.slice(0, middle) }, send, options, outcomes);
+        await this.#split({ ...group, items: items.slice(middle) }, send, options, outcomes);
+        return;
+      }
+      for (const item of items) outcomes[item.index] = this.#failure(item, error);
+    }
+  }
+
+  #failure(item: Item, error: unknown): StoreOutcome<Value> {
+    if (stateOf(error) === SUPERSEDED_STATE) {
+      return { kind: 'superseded', version: Number(detailOf(error)) };
+    }
+    return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
+  }
+
+  async #run(group: Group, send: SendOptions, options: StoreCallOptions): Promise<readonly Row[]> {
+    const calls = this.#calls(group);
+    const { session } = this.#parts;
+    const at = calls.length - (group.kind === 'flushDelete' ? 2 : 1);
+    if (options.tx === undefined) return (await session.send(calls, send))[at] ?? [];
+    const trx = transactionOf(options.tx);
+    // Alone, a refused write aborts the transaction, as it does in plain SQL.
+    if (group.items.length === 1) return (await session.sendIn(trx, calls, send))[at] ?? [];
+    const guarded: Call[] = [
+      { statement: SAVEPOINT, values: [] },
+      ...calls,
+      { statement: RELEASE, values: [] },
+    ];
+    try {
+      return (await session.sendIn(trx, guarded, send))[at + 1] ?? [];
+    } catch (error) {
+      if (isRefusal(error)) await session.sendIn(trx, [{ statement: ROLLBACK, values: [] }], send);
+      throw error;
+    }
+  }
+
+  #calls({ kind, shape, field, items }: Group): Call[] {
+    const { statements } = this.#parts;
+    const rows = (): string => `[${items.map((item) => item.record).join(',')}]`;
+    const stamp = stampAbove(items.reduce((above, item) => Math.max(above, item.above), 0));
+    const keys = (): string => arrayText(items.map((item) => item.key));
+    switch (kind) {
+      case 'put': {
+        const [only] = items;
+        if (items.length === 1 && only !== undefined && shape.columns.every(isScalar)) {
+          return [{ statement: statements.putOne(shape), values: this.#putOneValues(only, shape, stamp) }];
+        }
+        return [{ statement: statements.putMany(shape), values: [rows(), stamp, keys()] }];
+      }
+      case 'insert':
+        return [{ statement: statements.insertMany(shape), values: [rows(), stamp, keys()] }];
+      case 'replace':
+        return [{ statement: statements.replaceMany(shape), values: [rows(), stamp] }];
+      case 'restamp':
+        return [{ statement: statements.restampMany(), values: [rows(), stamp] }];
+      case 'increment':
+        if (field === undefined)
+          throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
+        return [{ statement: statements.incrementMany(field), values: [rows(), stamp] }];
+      case 'delete': {
+        const above = items.reduce((highest, item) => Math.max(highest, item.above), 0);
+        return [{ statement: statements.deleteMany(), values: [rows(), String(above)] }];
+      }
+      case 'flushPut':
+        return [
+          { statement: statements.lockKeys(), values: [keys()] },
+          { statement: statements.flushPuts(shape), values: [rows()] },
+        ];
+      case 'flushDelete': {
+        const versions = Object.fromEntries(items.map((item) => [item.key, item.exact]));
+        return [
+          { statement: statements.lockKeys(), values: [keys()] },
+          { statement: statements.flushDeletes(), values: [rows(), JSON.stringify(versions)] },
+          { statement: statements.endFlush(), values: [] },
+        ];
+      }
+    }
+  }
+
+  #putOneValues(item: Item, shape: Shape, stamp: string): (string | null)[] {
+    return [
+      stamp,
+      item.key,
+      ...item.inputs,
+      ...shape.columns.map((column) => toText(item.value?.[column.property], column)),
+    ];
+  }
+
+  #settle({ kind, items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
+    if (kind === 'put') {
+      const byKey = new Map(rows.map((row) => [row.meta[OUT.key], row]));
+      for (const item of items) {
+        const row = items.length === 1 ? rows[0] : byKey.get(item.key);
+        if (row !== undefined) outcomes[item.index] = this.#written(row);
+      }
+      return;
+    }
+    const byNumber = new Map(rows.map((row) => [Number(row.meta[OUT.number]), row]));
+    for (const item of items) outcomes[item.index] = this.#outcome(kind, item, byNumber.get(item.index));
+  }
+
+  #outcome(kind: Group['kind'], item: Item, row: Row | undefined): StoreOutcome<Value> | undefined {
+    const locked = row === undefined ? 0 : versionOf(row.meta[OUT.locked]);
+    switch (kind) {
+      case 'insert':
+      case 'flushPut':
+        if (row === undefined) return undefined;
+        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(row);
+        return kind === 'insert' ? { kind: 'conflict', version: locked } : superseded(item, locked, row);
+      case 'flushDelete':
+        if (row === undefined) return undefined;
+        if (row.meta[OUT.done] === true || row.meta[OUT.key] === true)
+          return { kind: 'written', value: null, version: item.exact };
+        return superseded(item, locked, row);
+      case 'delete':
+        if (row === undefined)
+          return item.record.includes('"#i":') ? { kind: 'conflict', version: 0 } : { kind: 'missing' };
+        if (versionOf(row.meta[OUT.version]) === 0) return { kind: 'conflict', version: locked };
+        return { kind: 'written', value: null, version: versionOf(row.meta[OUT.version]) };
+      case 'replace':
+        if (row === undefined || versionOf(row.meta[OUT.version]) === 0)
+          return { kind: 'conflict', version: locked };
+        return this.#written(row);
+      case 'restamp':
+        if (row === undefined) return { kind: 'missing' };
+        return versionOf(row.meta[OUT.version]) === 0
+          ? { kind: 'conflict', version: locked }
+          : this.#written(row);
+      case 'increment':
+        if (row === undefined) return { kind: 'missing' };
+        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(row);
+        return {
+          kind: 'failed',
+          error: new StoreRefusedError(`${this.#parts.name}: the field is NULL, which can't be incremented`, {
+            key: item.key,
+          }),
+        };
+      case 'put':
+        return undefined;
+    }
+  }
+
+  #written(row: Row): StoreOutcome<Value> {
+    return { kind: 'written', value: row.value as Value, version: versionOf(row.meta[OUT.version]) };
+  }
+
+  /**
+   * A delete that found no row can have missed one that was just being inserted. Its tombstone is
+   * committed now, so whatever older row is there goes.
+   */
+  async #sweep(
+    group: Group,
+    rows: readonly Row[],
+    send: SendOptions,
+    options: StoreCallOptions,
+  ): Promise<void> {
+    const buried = new Set(
+      rows.filter((row) => row.meta[OUT.key] === true).map((row) => Number(row.meta[OUT.number])),
+    );
+    const items = group.items.filter((item) => buried.has(item.index));
+    if (items.length > 0) await this.#run({ ...group, items }, send, options);
+  }
+}
+
+function isScalar(column: TableColumn): boolean {
+  return !column.array && column.kind !== 'composite';
+}
+
+function superseded<Value>(item: Item, locked: Version, row: Row): StoreOutcome<Value> {
+  const seen = Math.max(locked, versionOf(row.meta[OUT.tombstone]));
+  // What the snapshot did not show yet is newer by at least one.
+  return { kind: 'superseded', version: seen >= item.exact ? seen : item.exact + 1 };
+}
+
+/** Versions are safe integers, whatever parser the user has set for int8. */
+export function versionOf(raw: unknown): Version {
+  return raw === null || raw === undefined ? 0 : Number(raw);
+}
