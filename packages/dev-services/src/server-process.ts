@@ -92,9 +92,8 @@ export class ServerProcess implements OwnedProcess {
 
   async kill(): Promise<void> {
     if (!this.running) return;
-    const server = this.#server;
     signalTree(this.pid, 'SIGKILL');
-    await server?.exited;
+    await supervisor().end(this.pid, 'SIGKILL');
   }
 
   async restart(options: RestartOptions = {}): Promise<void> {
@@ -123,18 +122,9 @@ export class ServerProcess implements OwnedProcess {
 
   async #shutdown(): Promise<void> {
     if (!this.running) return;
-    const server = this.#server;
     this.thaw();
-    if (this.#spec.shutdown === undefined) {
-      await supervisor().end(this.pid, 'SIGTERM');
-      return;
-    }
-    await this.#spec.shutdown({ port: this.#port, pid: this.pid });
-    const exited = await Promise.race([
-      server?.exited.then(() => true),
-      delay(10_000, false, { ref: false }),
-    ]);
-    if (!exited) await supervisor().end(this.pid, 'SIGKILL');
+    await this.#spec.shutdown?.({ port: this.#port, pid: this.pid });
+    await supervisor().end(this.pid, this.#spec.shutdown === undefined ? 'SIGTERM' : undefined);
   }
 
   async #prepare(): Promise<void> {

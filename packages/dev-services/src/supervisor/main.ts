@@ -56,13 +56,13 @@ function start(spec: SpawnSpec): Promise<number> {
   });
 }
 
-async function end(pid: number, signal: NodeJS.Signals): Promise<void> {
+async function end(pid: number, signal?: NodeJS.Signals): Promise<void> {
   const server = servers.get(pid);
   if (server === undefined) return;
   // A frozen process obeys nothing but SIGKILL and SIGCONT.
   signalTree(pid, 'SIGCONT');
   if (signal === 'SIGKILL') signalTree(pid, 'SIGKILL');
-  else server.child.kill(signal);
+  else if (signal !== undefined) server.child.kill(signal);
   const timer = setTimeout(() => signalTree(pid, 'SIGKILL'), GRACE_MS);
   await server.exited;
   clearTimeout(timer);

@@ -1,7 +1,13 @@
 /** What the owner asks of the supervisor, over Node's IPC channel. */
 export type SupervisorRequest =
   | { readonly type: 'spawn'; readonly request: number; readonly spawn: SpawnSpec }
-  | { readonly type: 'end'; readonly request: number; readonly pid: number; readonly signal: NodeJS.Signals }
+  /** Answered when the process is gone; without a signal it only waits, and kills what does not go by itself. */
+  | {
+      readonly type: 'end';
+      readonly request: number;
+      readonly pid: number;
+      readonly signal?: NodeJS.Signals | undefined;
+    }
   /** Sent before the folder exists, so that no instant is left in which it has no keeper. */
   | { readonly type: 'keep'; readonly request: number; readonly cleanup: Cleanup }
   | { readonly type: 'clean'; readonly request: number; readonly cleanup: Cleanup };

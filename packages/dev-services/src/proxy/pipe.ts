@@ -1,0 +1,100 @@
+import type { Socket } from 'node:net';
+
+/** What happens to the bytes of one direction. */
+export type PipeMode = 'pass' | 'drop' | 'hold';
+
+/** The faults of one direction, shared by all connections of a proxy. */
+export interface PipeFaults {
+  mode: PipeMode;
+  delayMs: number;
+  /** Bytes that still pass before the connection is reset; undefined: no limit. */
+  budget: number | undefined;
+}
+
+/** What a delay may keep in memory, per direction of a connection; the sender is slowed down beyond it. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+
+/** Copies one direction of one connection, through whatever faults are set. */
+export class Pipe {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  readonly #faults: PipeFaults;
+  readonly #reset: () => void;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #due = 0;
+  #waiting = 0;
+  #ended = false;
+  #closed = false;
+  /** True once bytes were lost: what follows would make no sense to the receiver. */
+  lossy = false;
+
+  constructor(from: Socket, to: Socket, faults: PipeFaults, reset: () => void) {
+    this.#from = from;
+    this.#to = to;
+    this.#faults = faults;
+    this.#reset = reset;
+    from.on('data', (chunk) => this.#data(chunk));
+    from.on('end', () => {
+      this.#ended = true;
+      this.#finish();
+    });
+    to.on('drain', () => this.update());
+    this.update();
+  }
+
+  /** Applies a changed mode. Held bytes wait in the kernel's buffers, so that holding has a bound. */
+  update(): void {
+    const full = this.#to.writableNeedDrain || this.#waiting > MAX_WAITING_BYTES;
+    if (this.#faults.mode === 'hold' || (this.#faults.mode === 'pass' && full)) this.#from.pause();
+    else this.#from.resume();
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #data(chunk: Buffer): void {
+    const { mode, delayMs } = this.#faults;
+    if (mode === 'drop' || this.lossy) {
+      this.lossy = true;
+      return;
+    }
+    if (delayMs === 0 && this.#timers.size === 0) {
+      this.#write(chunk);
+      return;
+    }
+    // A shorter delay must not overtake a longer one that was set before it.
+    this.#due = Math.max(performance.now() + delayMs, this.#due);
+    this.#waiting += chunk.length;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#waiting -= chunk.length;
+      this.#write(chunk);
+      this.#finish();
+    }, this.#due - performance.now());
+    this.#timers.add(timer);
+    this.update();
+  }
+
+  #write(chunk: Buffer): void {
+    if (this.#closed || this.#to.destroyed) return;
+    const { budget } = this.#faults;
+    if (budget !== undefined && chunk.length > budget) {
+      this.#faults.budget = undefined;
+      // What is within the budget arrives before the reset does.
+      if (budget > 0) this.#to.write(chunk.subarray(0, budget), () => this.#reset());
+      else this.#reset();
+      this.lossy = true;
+      return;
+    }
+    if (budget !== undefined) this.#faults.budget = budget - chunk.length;
+    this.#to.write(chunk);
+    this.update();
+  }
+
+  #finish(): void {
+    if (this.#ended && this.#timers.size === 0 && this.#faults.mode !== 'drop') this.#to.end();
+  }
+}
