@@ -1,7 +1,6 @@
 import {
   type Change,
   type Clock,
-  LockstepError,
   type StoreCallOptions,
   StoreTimeoutError,
   type StoreTransaction,
@@ -11,6 +10,7 @@ import {
 import type { Knex } from 'knex';
 import { isTransient, stateOf, storeError } from './errors.js';
 import { SETTING_TX } from './sql/stamp.js';
+import { notedTransient } from './transaction-handle.js';
 import { lenderOf } from './wire/session.js';
 
 const MAX_TRIES = 4;
@@ -68,10 +68,9 @@ export class PostgresTransactions implements TransactionHost {
       try {
         return await this.#once(body, options, deadline);
       } catch (error) {
-        const cause = error instanceof LockstepError ? error.cause : error;
-        const again = isTransient(error) || isTransient(cause);
+        const cause = transientCause(error);
         const waitMs = Math.random() * 10 * 2 ** attempt;
-        if (!again) throw error;
+        if (cause === undefined) throw error;
         if (attempt === MAX_TRIES || this.#clock.monotonic() + waitMs >= deadline) {
           throw storeError(cause, `${this.#name}: transaction`, true);
         }
@@ -94,7 +93,7 @@ export class PostgresTransactions implements TransactionHost {
       this.#assertUsable(await lenderOf(trx).acquireConnection());
     } catch (error) {
       await this.#rollback(trx);
-      throw error;
+      throw notedTransient(trx) ?? error;
     }
     try {
       await this.#bounded(Promise.resolve(trx.commit()), { ...options, signal: undefined }, deadline);
@@ -178,6 +177,16 @@ export class PostgresTransactions implements TransactionHost {
       options.signal?.removeEventListener('abort', abort);
     }
   }
+}
+
+/** The deadlock or serialization failure behind an error, however the body wrapped it. */
+function transientCause(error: unknown): unknown {
+  let cause = error;
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
+    if (isTransient(cause)) return cause;
+    cause = cause.cause;
+  }
+  return undefined;
 }
 
 function handleOf(trx: Knex.Transaction): StoreTransaction {

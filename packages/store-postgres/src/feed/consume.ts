@@ -76,7 +76,7 @@ export async function consume(
         }
         if (taken < batchSize) await alarm.wait(parts.options.pollMs);
       } catch (error) {
-        report(options, error);
+        reportError(options, error);
         failures++;
         await alarm.sleep(Math.min(MAX_BACKOFF_MS, 50 * 2 ** Math.min(failures, 10)));
       } finally {
@@ -88,7 +88,7 @@ export async function consume(
   }
 }
 
-function report(options: FeedConsumeOptions, error: unknown): void {
+export function reportError(options: FeedConsumeOptions, error: unknown): void {
   try {
     options.onError?.(error);
   } catch {

@@ -1,7 +1,9 @@
 import type { Change, FeedConsumeOptions } from '@lockstep/core';
 import { arrayText, identifier } from '../sql/quote.js';
 import { toChange } from '../transactions.js';
-import { bounded, type ConsumeParts, type Handler } from './consume.js';
+import { bounded, type ConsumeParts, type Handler, reportError } from './consume.js';
+
+const MAX_TRIES = 8;
 
 interface Found {
   readonly source: string;
@@ -64,24 +66,44 @@ async function scan(
   const { knex } = parts;
   const { handlerTimeoutMs, statementTimeoutMs } = parts.options;
   const batchSize = options.batchSize ?? 500;
-  await knex.transaction(
-    async (trx) => {
-      // Looking for the next match may pass over most of a table.
-      await trx.raw(
-        "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true)",
-        [String(Math.max(statementTimeoutMs, 600_000)), String(handlerTimeoutMs + statementTimeoutMs)],
-      );
-      await trx.raw(`DECLARE lockstep_replay NO SCROLL CURSOR FOR ${sql}`, bindings);
-      for (;;) {
-        options.signal.throwIfAborted();
-        const { rows } = await trx.raw<{ rows: Found[] }>(`FETCH ${batchSize} FROM lockstep_replay`);
-        if (rows.length === 0) return;
-        const changes: Change[] = rows.map(toChange).filter((change) => change.key.length > 0);
-        await bounded(parts, handler(changes), handlerTimeoutMs, 'the handler');
-      }
-    },
-    { readOnly: false },
-  );
+  await knex.transaction(async (trx) => {
+    // Looking for the next match may pass over most of a table.
+    await trx.raw(
+      "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true)",
+      [String(Math.max(statementTimeoutMs, 600_000)), String(handlerTimeoutMs + statementTimeoutMs)],
+    );
+    await trx.raw(`DECLARE lockstep_replay NO SCROLL CURSOR FOR ${sql}`, bindings);
+    for (;;) {
+      options.signal.throwIfAborted();
+      const { rows } = await trx.raw<{ rows: Found[] }>(`FETCH ${batchSize} FROM lockstep_replay`);
+      if (rows.length === 0) return;
+      const changes = rows.map(toChange).filter((change) => change.key.length > 0);
+      await handOver(parts, changes, handler, options, () => trx.raw('SELECT 1'));
+    }
+  });
+}
+
+/** Rejections are told and tried again, a few times: the cursor can't be held for ever. */
+async function handOver(
+  parts: ConsumeParts,
+  changes: readonly Change[],
+  handler: Handler,
+  options: FeedConsumeOptions,
+  keepAlive: () => PromiseLike<unknown>,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await bounded(parts, handler(changes), parts.options.handlerTimeoutMs, 'the handler');
+    } catch (error) {
+      reportError(options, error);
+      if (attempt === MAX_TRIES) throw error;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      parts.clock.schedule(resolve, Math.min(5000, 50 * 2 ** attempt));
+      await promise;
+      options.signal.throwIfAborted();
+      await keepAlive();
+    }
+  }
 }
 
 /** knex reads question marks as bindings. */

@@ -9,8 +9,8 @@ export interface KeyColumn {
   readonly type: KeyType;
 }
 
-const escape = (part: string): string => part.replaceAll('%', '%25').replaceAll(':', '%3A');
-const unescape = (part: string): string => part.replaceAll('%3A', ':').replaceAll('%25', '%');
+const escapePart = (part: string): string => part.replaceAll('%', '%25').replaceAll(':', '%3A');
+const unescapePart = (part: string): string => part.replaceAll('%3A', ':').replaceAll('%25', '%');
 
 /**
  * Ids to canonical keys and back. A key of one column is its canonical text; a composite key joins
@@ -34,7 +34,7 @@ export class KeyCodec {
       return this.#check(this.#part(0, value));
     }
     return this.#check(
-      this.#columns.map((_, index) => escape(this.#part(index, this.#pick(id, index)))).join(':'),
+      this.#columns.map((_, index) => escapePart(this.#part(index, this.#pick(id, index)))).join(':'),
     );
   }
 
@@ -42,12 +42,12 @@ export class KeyCodec {
   keyOfRow(row: Readonly<Record<string, unknown>>): string | undefined {
     if (this.#columns.every((column) => row[column.property] === undefined)) return undefined;
     const parts = this.#columns.map((column, index) => this.#part(index, row[column.property]));
-    return parts.length === 1 ? parts[0] : parts.map(escape).join(':');
+    return parts.length === 1 ? parts[0] : parts.map(escapePart).join(':');
   }
 
   /** The key columns' values in their input syntax. */
   inputs(key: string): string[] {
-    const parts = this.#columns.length === 1 ? [key] : key.split(':').map(unescape);
+    const parts = this.#columns.length === 1 ? [key] : key.split(':').map(unescapePart);
     if (parts.length !== this.#columns.length) {
       throw new InvalidIdError(`${this.#name}: the key ${JSON.stringify(key)} is not of this table`, { key });
     }

@@ -1,6 +1,7 @@
 import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { isStalePlan, isTransient, storeError } from '../errors.js';
+import { noteTransient } from '../transaction-handle.js';
 import { type Call, forgetPrepared, Pipeline, type Row, statement, type WireClient } from './pipeline.js';
 
 /** A pooled connection; knex drops it instead of lending it again once it is marked. */
@@ -76,7 +77,12 @@ export class Session {
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
   async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     const client = await lenderOf(trx).acquireConnection();
-    return this.#exchange(client, calls, options);
+    try {
+      return await this.#exchange(client, calls, options);
+    } catch (error) {
+      if (isTransient(error)) noteTransient(trx, error);
+      throw error;
+    }
   }
 
   #withTimeout(calls: readonly Call[], { deadline, prepared }: SendOptions): Call[] {

@@ -87,7 +87,7 @@ function planOne<Value>(
   shapes: Shapes,
 ): { kind: GroupKind; shape: Shape; field: TableColumn | undefined; item: Item } {
   const inputs = codec.inputs(command.key);
-  const value = valueOf(command, codec);
+  const value = rowOf(command, codec);
   const shape = value === undefined ? NO_COLUMNS : shapes.of(value);
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
   const record: Record<string, unknown> = { '#n': index };
@@ -125,7 +125,7 @@ function kindOf(command: StoreCommand<unknown>): GroupKind {
 }
 
 /** The row of a put; its key columns, where given, must be the command's own. */
-function valueOf(
+function rowOf(
   command: StoreCommand<unknown>,
   codec: KeyCodec,
 ): Readonly<Record<string, unknown>> | undefined {

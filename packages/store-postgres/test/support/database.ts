@@ -1,0 +1,49 @@
+import { type PostgresService, startPostgres } from '@lockstep/dev-services';
+import knexPackage, { type Knex } from 'knex';
+import { afterAll, beforeAll } from 'vitest';
+import { type PostgresStore, type PostgresStoreOptions, postgresStore } from '../../src/index.js';
+
+const { knex: createKnex } = knexPackage;
+
+/** A real server for the tests of one file, and what was opened on it, ended afterwards. */
+export class TestServer {
+  service: PostgresService | undefined;
+  readonly #opened: { end(): Promise<void> }[] = [];
+
+  get url(): string {
+    if (this.service === undefined) throw new Error('the server has not started');
+    return this.service.url;
+  }
+
+  knex(url = this.url, max = 20): Knex {
+    const knex = createKnex({ client: 'pg', connection: url, pool: { min: 0, max } });
+    this.#opened.push({ end: () => knex.destroy() });
+    return knex;
+  }
+
+  store(options: Partial<PostgresStoreOptions> = {}): { pg: PostgresStore; knex: Knex } {
+    const knex = options.knex ?? this.knex();
+    const pg = postgresStore({ ...options, knex });
+    this.#opened.push({ end: () => pg.close() });
+    return { pg, knex };
+  }
+
+  async end(): Promise<void> {
+    for (const each of this.#opened.reverse()) await each.end();
+    await this.service?.stop();
+  }
+}
+
+/** Starts a server before the file's tests and stops it after them. */
+export function testServer(): TestServer {
+  const server = new TestServer();
+  beforeAll(async () => {
+    server.service = await startPostgres();
+  }, 120_000);
+  afterAll(() => server.end(), 60_000);
+  return server;
+}
+
+/** The bound of calls in tests: generous, the machine may be busy. */
+export const CALL = { timeoutMs: 15_000 } as const;
+export const READ = { ...CALL, primary: true } as const;
