@@ -5,7 +5,7 @@ import { BROKEN_CACHES, soundCache } from './support/broken-caches.js';
 import { collect, HASTE } from './support/collect.js';
 
 describe('the cache kit fails a cache in which', () => {
-  test.each(BROKEN_CACHES)('$flaw', { timeout: 60_000 }, async ({ noticedBy, create }) => {
+  test.concurrent.each(BROKEN_CACHES)('$flaw', { timeout: 60_000 }, async ({ noticedBy, create }) => {
     const { failures } = await collect((runner) =>
       cacheConformance({ ...runner, ...HASTE, hooks: ['evict'], propertyRuns: 30, create }),
     );

@@ -181,6 +181,8 @@ export function feedCases(test: StoreCase, { requires, gives }: StoreClaims): vo
       if (!changes.some(({ key }) => key === row.key)) return;
       started.resolve();
       await go.promise;
+      // Long enough for a consume() that does not wait to be over first.
+      await new Promise((resolve) => setTimeout(resolve, 50));
     });
     await row.putVersion(1);
     await bounded('the handler to be called', c.deadlineMs, started.promise);

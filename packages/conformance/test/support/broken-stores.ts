@@ -1,0 +1,464 @@
+import type {
+  Change,
+  ChangeFeed,
+  StoreAdapter,
+  StoreCallOptions,
+  StoreCommand,
+  StoreOutcome,
+  StoreTransaction,
+  TransactionHost,
+  Version,
+} from '@lockstep/core';
+import { type MemoryStore, memoryDatabase, memoryStore } from '@lockstep/core/memory';
+import type { StoreUnderTest } from '../../src/index.js';
+
+export interface Product {
+  readonly name: string;
+  readonly stock: number;
+}
+
+type Store = StoreAdapter<Product, string>;
+type Command = StoreCommand<Product>;
+type Outcomes = readonly StoreOutcome<Product>[];
+
+export interface BrokenStore {
+  readonly flaw: string;
+  readonly noticedBy: readonly string[];
+  readonly create: () => StoreUnderTest<Product, string>;
+}
+
+function validate({ stock }: Product): void {
+  if (stock < 0) throw new Error('stock must not be negative');
+}
+
+/** The memory store for one case, with a part replaced. */
+export function underTest(
+  change: (inner: MemoryStore<Product>) => Partial<Store> = () => ({}),
+  hooks: (inner: MemoryStore<Product>) => Partial<StoreUnderTest<Product, string>> = () => ({}),
+): StoreUnderTest<Product, string> {
+  const inner = memoryStore<Product>({
+    name: 'products',
+    database: memoryDatabase({ feedGraceMs: 0 }),
+    validate,
+  });
+  return {
+    store: { ...inner, ...change(inner) },
+    id: (n) => `p${n}`,
+    value: (id, n) => ({ name: `product ${id}`, stock: n }),
+    counter: 'stock',
+    refusedValue: (id) => ({ name: id, stock: -1 }),
+    badIds: ['', 5],
+    foreignWrite: (id, value) => inner.foreignWrite(id, value),
+    ...hooks(inner),
+  };
+}
+
+export const HOOKS = ['refusedValue', 'badIds', 'foreignWrite'] as const;
+
+function store(
+  flaw: string,
+  noticedBy: readonly string[],
+  change: (inner: MemoryStore<Product>) => Partial<Store>,
+): BrokenStore {
+  return { flaw, noticedBy, create: () => underTest(change) };
+}
+
+/** Sends other commands than it was given. */
+function sending(
+  flaw: string,
+  noticedBy: readonly string[],
+  change: (command: Command, inner: MemoryStore<Product>) => Command | Promise<Command>,
+): BrokenStore {
+  return store(flaw, noticedBy, (inner) => ({
+    async write(commands, options) {
+      return await inner.write(await Promise.all(commands.map((command) => change(command, inner))), options);
+    },
+  }));
+}
+
+function without<T extends object, K extends string>(value: T, name: K): Omit<T, K> {
+  const { [name]: _, ...rest } = value as T & Record<K, unknown>;
+  return rest;
+}
+
+/** Shows other versions than the rows have. */
+function showing(
+  flaw: string,
+  noticedBy: readonly string[],
+  shown: () => (key: string, version: Version, command?: Command) => Version,
+): BrokenStore {
+  return store(flaw, noticedBy, (inner) => {
+    const change = shown();
+    return {
+      async write(commands, options) {
+        const outcomes = await inner.write(commands, options);
+        return outcomes.map((outcome, at) => {
+          const command = commands[at];
+          if (outcome.kind !== 'written' || command === undefined) return outcome;
+          return { ...outcome, version: change(command.key, outcome.version, command) };
+        });
+      },
+      async read(keys, options) {
+        const rows = await inner.read(keys, options);
+        return rows.map((row) => row && { ...row, version: change(row.key, row.version) });
+      },
+    };
+  });
+}
+
+function feedOf(
+  flaw: string,
+  noticedBy: readonly string[],
+  change: (feed: ChangeFeed, inner: MemoryStore<Product>) => Partial<ChangeFeed>,
+): BrokenStore {
+  return store(flaw, noticedBy, (inner) => ({ feed: { ...inner.feed, ...change(inner.feed, inner) } }));
+}
+
+function hostOf(
+  flaw: string,
+  noticedBy: readonly string[],
+  change: (
+    host: TransactionHost,
+    body: (tx: StoreTransaction) => Promise<unknown>,
+    options: StoreCallOptions,
+  ) => Promise<unknown>,
+): BrokenStore {
+  return store(flaw, noticedBy, (inner) => ({
+    transactions: {
+      transaction: <T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions) =>
+        change(inner.transactions, body, options) as Promise<T>,
+    },
+  }));
+}
+
+/** Each write gets its number when it is asked for, and becomes the row when it gets there. */
+const stampedTooEarly = store(
+  'a version is stamped before the row is locked',
+  ['race: of writers on one row'],
+  (inner) => {
+    let last = 1_000_000_000_000_000;
+    const shown = new Map<string, Version>();
+    return {
+      async write(commands, options) {
+        last += 2;
+        const version = last;
+        for (let turns = 5 - ((last / 2) % 5); turns > 0; turns -= 1) await new Promise(setImmediate);
+        const outcomes = await inner.write(commands, options);
+        return outcomes.map((outcome, at) => {
+          const command = commands[at];
+          if (outcome.kind !== 'written' || command === undefined) return outcome;
+          shown.set(command.key, version);
+          return { ...outcome, version };
+        });
+      },
+      async read(keys, options) {
+        const rows = await inner.read(keys, options);
+        return rows.map((row) => row && { ...row, version: shown.get(row.key) ?? row.version });
+      },
+    };
+  },
+);
+
+async function lostUpdate(
+  commands: readonly Command[],
+  options: StoreCallOptions,
+  inner: Store,
+): Promise<Outcomes> {
+  const changed = commands.map(async (command): Promise<Command> => {
+    if (command.kind !== 'increment') return command;
+    const [row] = await inner.read([command.key], { ...options, primary: true });
+    await new Promise(setImmediate);
+    if (row === undefined) return command;
+    const value = { ...row.value, stock: row.value.stock + command.by };
+    return { kind: 'put', key: command.key, value, above: command.above };
+  });
+  return await inner.write(await Promise.all(changed), options);
+}
+
+export const BROKEN_STORES: readonly BrokenStore[] = [
+  showing('the version goes down after a deletion', ['version: every write has an even version'], () => {
+    const deletions = new Map<string, number>();
+    return (key, version, command) => {
+      const before = deletions.get(key) ?? 0;
+      if (command?.kind === 'delete') deletions.set(key, before + 1);
+      return version - before * 1_000_000_000_000;
+    };
+  }),
+  showing(
+    'versions are odd',
+    ['version: every write has an even version'],
+    () => (_, version) => version + 1,
+  ),
+  showing(
+    'versions are those of the second',
+    ['version: every write has an even version', 'race: of writers'],
+    () => {
+      return (_, version) => Math.floor(version / 1_000_000_000_000) * 1_000_000_000_000;
+    },
+  ),
+  stampedTooEarly,
+  sending(
+    'the writer’s bound is ignored',
+    ['version: an insert, an update', 'version: in one batch'],
+    (command) => ('above' in command ? { ...command, above: 0 } : command),
+  ),
+  store('one bound serves a whole batch', ['version: in one batch'], (inner) => ({
+    write(commands, options) {
+      const above = Math.max(0, ...commands.map((command) => ('above' in command ? command.above : 0)));
+      return inner.write(
+        commands.map((command) => ('above' in command ? { ...command, above } : command)),
+        options,
+      );
+    },
+  })),
+  sending(
+    'a version that does not match is written all the same',
+    ['compare-and-set: any other version', 'race: of many compare-and-sets', 'restamp: a row that changed'],
+    async (command, inner) => {
+      if (command.kind !== 'restamp') return without(command, 'ifVersion') as Command;
+      const [row] = await inner.read([command.key], { timeoutMs: 1_000, primary: true });
+      return { ...command, ifVersion: row?.version ?? command.ifVersion };
+    },
+  ),
+  sending('null as a version means any', ['compare-and-set: any other version'], (command) =>
+    command.kind === 'put' && command.ifVersion === null
+      ? (without(command, 'ifVersion') as Command)
+      : command,
+  ),
+  store('a refused row takes its batch along', ['batch: a row that the store refuses'], (inner) => ({
+    async write(commands, options) {
+      const outcomes = await inner.write(commands, options);
+      const refused = outcomes.find(({ kind }) => kind === 'failed');
+      if (refused?.kind === 'failed') throw refused.error;
+      return outcomes;
+    },
+  })),
+  store('outcomes come in the order of keys', ['batch: puts and deletes of one call'], (inner) => ({
+    async write(commands, options) {
+      const sorted = commands
+        .map((command, at) => ({ key: command.key, at }))
+        .sort((a, b) => (a.key < b.key ? 1 : -1));
+      const outcomes = await inner.write(commands, options);
+      return sorted.map(({ at }) => outcomes[at] as StoreOutcome<Product>);
+    },
+  })),
+  store('missing rows are left out of a read', ['read: rows position by position'], (inner) => ({
+    read: async (keys, options) => (await inner.read(keys, options)).filter((row) => row !== undefined),
+  })),
+  store('increments are read, added and put', ['increment: many at once'], (inner) => ({
+    write: (commands, options) => lostUpdate(commands, options, inner),
+  })),
+  sending('an increment sets', ['increment: adds to the field'], (command, inner) =>
+    command.kind === 'increment' && inner.keys().includes(command.key)
+      ? { kind: 'put', key: command.key, value: { name: '', stock: command.by }, above: command.above }
+      : command,
+  ),
+  sending('a restamp does nothing', ['restamp: gives an unchanged row'], (command) =>
+    command.kind === 'restamp' ? { ...command, above: 0 } : command,
+  ),
+  sending(
+    'a flush is a blind put',
+    ['flush: repeated, late and lower', 'flush: writes a new row'],
+    (command) => {
+      if (command.kind !== 'flush') return command;
+      return command.value === null
+        ? { kind: 'delete', key: command.key, above: command.version }
+        : { kind: 'put', key: command.key, value: command.value, above: command.version };
+    },
+  ),
+  sending(
+    'a flush does not see the tombstone',
+    ['flush: a tombstone refuses', 'flush: a buffered deletion'],
+    (command, inner) =>
+      command.kind === 'flush' && command.value !== null && !inner.keys().includes(command.key)
+        ? { kind: 'put', key: command.key, value: command.value, above: 0 }
+        : command,
+  ),
+  store('the time-out is ignored', ['time-out: a write that waits'], (inner) => ({
+    write: (commands, options) => inner.write(commands, { ...options, timeoutMs: 60_000 }),
+  })),
+  store('a write that timed out is committed later', ['time-out: a write that waits'], (inner) => ({
+    async write(commands, options) {
+      const late = inner.write(commands, { ...options, timeoutMs: 60_000 });
+      const error = new Error('timed out');
+      const timeout = new Promise<never>((_, reject) =>
+        setTimeout(() => reject(error), options.timeoutMs).unref(),
+      );
+      return await Promise.race([late, timeout]);
+    },
+  })),
+  store('an aborted call is written', ['abort:'], (inner) => ({
+    write: (commands, options) => inner.write(commands, without(options, 'signal')),
+  })),
+  hostOf(
+    'a rollback keeps what was written',
+    ['transaction: a throw rolls everything back'],
+    async (host, body, options) => {
+      let thrown: unknown;
+      const result = await host.transaction(async (tx) => {
+        try {
+          return await body(tx);
+        } catch (error) {
+          thrown = error;
+          return undefined;
+        }
+      }, options);
+      if (thrown !== undefined) throw thrown;
+      return result;
+    },
+  ),
+  hostOf(
+    'a rollback wraps its reason',
+    ['transaction: a throw rolls everything back'],
+    (host, body, options) =>
+      host.transaction(body, options).catch((cause: unknown) => {
+        throw new Error('rolled back', { cause });
+      }),
+  ),
+  store(
+    'writes in a transaction are committed at once',
+    ['transaction: what it wrote', 'feed: a transaction’s'],
+    (inner) => ({
+      write: (commands, options) => inner.write(commands, without(options, 'tx')),
+    }),
+  ),
+  store('reads in a transaction do not see it', ['transaction: reads in it'], (inner) => ({
+    read: (keys, options) => inner.read(keys, without(options, 'tx')),
+  })),
+  hostOf('a transaction does not know what it changed', ['transaction: changes()'], (host, body, options) =>
+    host.transaction((tx) => {
+      const changes = async (): Promise<readonly Change[]> => [];
+      return body(Object.create(tx, { changes: { value: changes } }) as StoreTransaction);
+    }, options),
+  ),
+  hostOf(
+    'the body runs once, deadlock or not',
+    ['transaction: of two that wait for each other'],
+    (host, body, options) => {
+      let ran = false;
+      return host.transaction(async (tx) => {
+        if (ran) throw new Error('deadlock');
+        ran = true;
+        return await body(tx);
+      }, options);
+    },
+  ),
+  feedOf(
+    'a batch that its handler rejects is dropped',
+    ['feed: a batch that its handler rejects', 'feed: what a consumer never took'],
+    (feed) => ({
+      consume: (handler, options) =>
+        feed.consume(
+          (changes) => handler(changes).catch((error: unknown) => options.onError?.(error)),
+          options,
+        ),
+    }),
+  ),
+  feedOf('rejections are not told', ['feed: a batch that its handler rejects'], (feed) => ({
+    consume: (handler, options) => feed.consume(handler, without(options, 'onError')),
+  })),
+  feedOf('the first rejection ends the feed', ['feed: a batch that its handler rejects'], (feed) => ({
+    async consume(handler, options) {
+      const own = new AbortController();
+      const signal = AbortSignal.any([own.signal, options.signal]);
+      await feed.consume(
+        (changes) =>
+          handler(changes).catch((error: unknown) => {
+            own.abort();
+            throw error;
+          }),
+        { ...options, signal },
+      );
+    },
+  })),
+  feedOf('what was changed before a consumer came is lost', ['feed: changes made while nobody'], (feed) => ({
+    async consume(handler, options) {
+      const startedMs = Date.now();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await feed.consume(async (changes) => {
+        const news = changes.filter(({ changedAtMs }) => changedAtMs > startedMs);
+        if (news.length > 0) await handler(news);
+      }, options);
+    },
+  })),
+  feedOf('deletes are not told', ['feed: inserts, updates and deletes'], (feed) => ({
+    consume: (handler, options) =>
+      feed.consume(async (changes) => {
+        const puts = changes.filter(({ op }) => op === 'put');
+        if (puts.length > 0) await handler(puts);
+      }, options),
+  })),
+  feedOf('the batch size is ignored', ['feed: a handler is given at most'], (feed) => ({
+    consume: (handler, options) => feed.consume(handler, without(options, 'batchSize')),
+  })),
+  feedOf('sources are ignored', ['feed: only the sources'], (feed) => ({
+    consume: (handler, options) => feed.consume(handler, { ...options, sources: ['products'] }),
+  })),
+  feedOf('consume does not wait for the handler under way', ['feed: consume() ends'], (feed) => ({
+    consume: (handler, options) =>
+      Promise.race([
+        feed.consume(handler, options),
+        new Promise<void>((resolve) => options.signal.addEventListener('abort', () => resolve())),
+      ]),
+  })),
+  feedOf('consume never ends', ['feed: inserts, updates', 'feed: consume() ends'], (feed) => ({
+    consume: (handler, options) =>
+      feed.consume(handler, { ...options, signal: new AbortController().signal }),
+  })),
+  feedOf(
+    'an acknowledgement hides what is newer',
+    ['feed: acknowledging a version', 'feed: acknowledging a writer'],
+    (feed) => {
+      const hidden = new Set<string>();
+      return {
+        acknowledge(changes) {
+          for (const { key } of changes) hidden.add(key);
+        },
+        consume: (handler, options) =>
+          feed.consume((changes) => handler(changes.filter(({ key }) => !hidden.has(key))), options),
+      };
+    },
+  ),
+  feedOf('status is always empty', ['feed: status counts'], () => ({
+    status: async () => ({ pending: 0, oldestMs: 0 }),
+  })),
+  feedOf('status never comes down', ['feed: status counts'], () => ({
+    status: async () => ({ pending: 1, oldestMs: 1 }),
+  })),
+  feedOf('a replay hands over nothing', ['feed: replay hands over'], () => ({ replay: async () => {} })),
+  feedOf('a replay goes past a rejection', ['feed: replay hands over'], (feed) => ({
+    replay: (since, handler, options) =>
+      feed.replay(since, (changes) => handler(changes).catch(() => {}), options),
+  })),
+  {
+    flaw: 'foreign writes go unseen',
+    noticedBy: ['feed: a row that another program wrote', 'feed: acknowledging a writer'],
+    create() {
+      const foreign = new Set<string>();
+      return underTest(
+        ({ feed }) => ({
+          feed: {
+            ...feed,
+            consume: (handler, options) =>
+              feed.consume((changes) => handler(changes.filter(({ key }) => !foreign.has(key))), options),
+          },
+        }),
+        (inner) => ({
+          async foreignWrite(id, value) {
+            foreign.add(id);
+            await inner.foreignWrite(id, value);
+          },
+        }),
+      );
+    },
+  },
+  store('two ids share a key', ['keyOf: an id has one key'], (inner) => ({
+    keyOf: (id) => inner.keyOf(id).slice(0, -1),
+  })),
+  store('anything is an id', ['keyOf: throws InvalidIdError'], () => ({ keyOf: (id) => String(id) })),
+  store('close does nothing', ['close: may be called twice'], () => ({ close: async () => {} })),
+  store('a capability is not claimed', ['claims:'], (inner) => ({
+    capabilities: { ...inner.capabilities, restamp: false },
+  })),
+  store('a feed is claimed that is not there', ['claims:'], () => ({ feed: undefined })),
+];
