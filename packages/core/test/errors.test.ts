@@ -1,0 +1,41 @@
+import { describe, expect, test } from 'vitest';
+import * as errors from '../src/errors.js';
+
+const cause = new Error('cause');
+const about = { cause, key: 'k', collection: 'products' };
+
+const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])[] = [
+  [new errors.InvalidOptionError('a.b', 'is odd', about), 'LOCKSTEP_INVALID_OPTION'],
+  [new errors.InvalidIdError('m', about), 'LOCKSTEP_INVALID_ID'],
+  [new errors.DuplicateCollectionError('m', about), 'LOCKSTEP_DUPLICATE_COLLECTION'],
+  [new errors.ValidationError('m', [], about), 'LOCKSTEP_VALIDATION'],
+  [new errors.SerializationError('m', about), 'LOCKSTEP_SERIALIZATION'],
+  [new errors.StoreContractError('m', about), 'LOCKSTEP_STORE_CONTRACT'],
+  [new errors.StoreRefusedError('m', about), 'LOCKSTEP_STORE_REFUSED'],
+  [new errors.StoreUnavailableError('m', 'unknown', about), 'LOCKSTEP_STORE_UNAVAILABLE'],
+  [new errors.StoreTimeoutError('m', about), 'LOCKSTEP_STORE_TIMEOUT'],
+  [new errors.StoreOverloadedError('m', about), 'LOCKSTEP_STORE_OVERLOADED'],
+  [new errors.CacheUnavailableError('m', about), 'LOCKSTEP_CACHE_UNAVAILABLE'],
+  [new errors.QueueUnavailableError('m', about), 'LOCKSTEP_QUEUE_UNAVAILABLE'],
+  [new errors.ConflictError('m', about), 'LOCKSTEP_CONFLICT'],
+  [new errors.PartialWriteError('m', [], about), 'LOCKSTEP_PARTIAL_WRITE'],
+  [new errors.UnsupportedError('m', about), 'LOCKSTEP_UNSUPPORTED'],
+  [new errors.ClosedError('m', about), 'LOCKSTEP_CLOSED'],
+];
+
+describe('errors', () => {
+  test.each(MADE)('%s has a stable code, its key, its collection and its cause', (error, code) => {
+    expect(error).toBeInstanceOf(errors.LockstepError);
+    expect(error).toMatchObject({ code, key: 'k', collection: 'products', cause });
+    expect(error.name).toBe(error.constructor.name);
+  });
+
+  test('every class has a code of its own', () => {
+    const classes = Object.values(errors).filter((value) => value !== errors.LockstepError);
+    expect(new Set(MADE.map(([, code]) => code)).size).toBe(classes.length);
+  });
+
+  test('without a cause there is none', () => {
+    expect('cause' in new errors.ClosedError('m')).toBe(false);
+  });
+});
