@@ -87,7 +87,7 @@ for (const suite of suites) {
     summary = `${report.numPassedTests} passed, ${report.numFailedTests} failed`;
     if (skipped > 0) complaints.push(`${skipped} skipped`);
     if (report.numPassedTests + report.numFailedTests === 0) complaints.push('no test ran');
-    if (!report.success && report.numFailedTests === 0) complaints.push('an error outside the tests');
+    else if (!report.success && report.numFailedTests === 0) complaints.push('an error outside the tests');
   } else {
     complaints.push('the suite did not finish');
   }

@@ -4,6 +4,7 @@
  * script closes however the script ends, `kill -9` included.
  */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 
 /** How long the command may take over an orderly end: longer than it grants its own children. */
@@ -15,16 +16,41 @@ if (command === undefined) throw new Error('lifeline: needs a command');
 const child = spawn(command, args, { stdio: 'inherit' });
 let ending = false;
 
-function end(signal: NodeJS.Signals): void {
-  if (ending) return;
-  ending = true;
-  child.kill(signal);
-  setTimeout(() => process.kill(-process.pid, 'SIGKILL'), GRACE_MS);
+/** The processes that a process has started, and theirs; none where there is no `/proc`. */
+function descendants(pid: number): number[] {
+  let children: number[] = [];
+  try {
+    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
+  } catch {
+    // It has ended.
+  }
+  return children.flatMap((id) => [...descendants(id), id]);
 }
 
-process.on('message', (signal: NodeJS.Signals) => end(signal));
-process.on('disconnect', () => end('SIGTERM'));
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => end(signal));
+function killAll(): void {
+  for (const pid of descendants(process.pid)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  }
+  process.kill(-process.pid, 'SIGKILL');
+}
+
+/** SIGTERM whatever came: turbo leaves SIGINT to the terminal, which does not reach this group. */
+function end(): void {
+  if (ending) return;
+  ending = true;
+  child.kill('SIGTERM');
+  setTimeout(killAll, GRACE_MS);
+}
+
+process.on('disconnect', end);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
 
 child.on('error', (error) => {
   console.error(`${command}: ${error.message}`);

@@ -5,14 +5,14 @@ import { watchCallers } from './ancestors.ts';
 import { ROOT } from './repository.ts';
 
 const LIFELINE = join(import.meta.dirname, 'lifeline.ts');
-const children = new Set<(signal: NodeJS.Signals) => void>();
+const children = new Set<() => void>();
 let interrupted: NodeJS.Signals | undefined;
 let watching = false;
 
 function interrupt(signal: NodeJS.Signals): void {
   if (interrupted !== undefined) return;
   interrupted = signal;
-  for (const end of children) end(signal);
+  for (const end of children) end();
 }
 
 function watch(): void {
@@ -32,8 +32,8 @@ export interface RunOptions {
 }
 
 /**
- * Runs a command to its end and resolves to its exit code. When this script is interrupted the command gets
- * one signal, is waited for, and then the script ends as a process does that the signal killed.
+ * Runs a command to its end and resolves to its exit code. When this script is interrupted the command is
+ * told to end and waited for, and then the script ends as a process does that the signal killed.
  */
 export async function run(
   command: string,
@@ -48,11 +48,11 @@ export async function run(
     stdio: ['ignore', output, output, 'ipc'],
     detached: true,
   });
-  const end = (signal: NodeJS.Signals): void => {
-    if (child.connected) child.send(signal, () => undefined);
+  const end = (): void => {
+    if (child.connected) child.disconnect();
   };
   children.add(end);
-  if (interrupted !== undefined) end(interrupted);
+  if (interrupted !== undefined) end();
   const code = await new Promise<number>((resolve) => {
     child.once('error', () => resolve(127));
     child.once('exit', (status, signal) =>
