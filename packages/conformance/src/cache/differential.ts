@@ -22,10 +22,20 @@ const version = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: top - 4, max: top }) },
 );
 const anyVersion = fc.oneof({ weight: 6, arbitrary: version }, { weight: 1, arbitrary: fc.constant(0) });
-const ttl = { ttlMs: fc.constant(LONG_MS), staleAtMs: fc.constantFrom(0, 1_893_456_000_123) };
-const holeTtlMs = fc.constant(LONG_MS);
 
-function commands(encoding: PayloadEncoding): fc.Arbitrary<CacheCommand> {
+/** Run out by the next call of a timed sequence, in ms. */
+const SHORT_MS = 1;
+
+/** What passes between two calls of a timed sequence, in ms: more than `SHORT_MS` by any server's clock. */
+const STEP_MS = 5;
+
+/** Timed sequences wait in real time where the cache has a clock of its own. */
+const MAX_TIMED_RUNS = 50;
+
+function commands(encoding: PayloadEncoding, times: readonly number[]): fc.Arbitrary<CacheCommand> {
+  const time = fc.constantFrom(...times);
+  const holeTtlMs = time;
+  const ttl = { ttlMs: time, staleAtMs: fc.constantFrom(0, 1_893_456_000_123) };
   const payload =
     encoding === 'utf8' ? fc.string({ unit: 'grapheme', maxLength: 12 }) : fc.uint8Array({ maxLength: 12 });
   const row = fc.oneof({ weight: 4, arbitrary: payload }, { weight: 1, arbitrary: fc.constant(null) });
@@ -39,7 +49,7 @@ function commands(encoding: PayloadEncoding): fc.Arbitrary<CacheCommand> {
   });
   return fc.oneof(
     fc.record({ kind: fc.constant('reserve'), key, token, holeTtlMs }),
-    fc.record({ kind: fc.constant('intend'), key, token, deadlineMs: fc.constant(LONG_MS), holeTtlMs }),
+    fc.record({ kind: fc.constant('intend'), key, token, deadlineMs: time, holeTtlMs }),
     fc.tuple(put, fc.option(token, { nil: undefined })).map(([command, own]) => ({ ...command, token: own })),
     fc.record({ kind: fc.constant('refresh'), key, version, payload, ...ttl }),
     fc.record({
@@ -53,7 +63,7 @@ function commands(encoding: PayloadEncoding): fc.Arbitrary<CacheCommand> {
       kind: fc.constant('lease'),
       key,
       token,
-      leaseMs: fc.constant(LONG_MS),
+      leaseMs: time,
       holeTtlMs,
       encoding: fc.constant(encoding),
     }),
@@ -94,10 +104,11 @@ async function compare(
   c: CacheContext,
   calls: readonly (readonly CacheCommand[])[],
   encoding: PayloadEncoding,
+  stepMs: number,
 ): Promise<void> {
   const start = c.key();
-  const nowMs = Date.now();
   const model = new Map<string, Entry>();
+  let nowMs = Date.now();
   for (const call of calls) {
     const named = call.map((command) => ({ ...command, key: `${start}:${command.key}` }));
     const expected = named.map((command) => {
@@ -107,32 +118,48 @@ async function compare(
     });
     const replies = await c.cache.execute(named);
     expectEqual(replies.map(plainReply), expected, `the replies to ${JSON.stringify(named)}`);
+    if (stepMs > 0) await c.pass(stepMs);
+    nowMs += stepMs;
   }
   const keys = Array.from({ length: KEYS }, (_, index) => `${start}:${index}`);
   const hits = await c.cache.read(keys, encoding);
-  expectEqual(
-    hits.map(plainHit),
-    keys.map((name) => plainHit(hitOf(model.get(name)))),
-    'what readers get at the end',
-  );
+  const expected = keys.map((name) => {
+    const entry = model.get(name);
+    return plainHit(hitOf(entry === undefined || entry.expiresAtMs <= nowMs ? undefined : entry));
+  });
+  expectEqual(hits.map(plainHit), expected, 'what readers get at the end');
+}
+
+async function check(runs: number, property: fc.IAsyncProperty<[CacheCommand[][]]>): Promise<void> {
+  const { FAST_CHECK_SEED: seed } = process.env;
+  await fc.assert(property, { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) });
 }
 
 /** Any sequence of commands does what the reference does. `FAST_CHECK_SEED` repeats a run. */
 export function differentialCases(test: CacheCase, runs: number): void {
   for (const encoding of ['utf8', 'binary'] as const) {
     test(`reference: random ${encoding} command sequences get the reference's replies and leave its entries (rules 1-7)`, async (c) => {
-      const { FAST_CHECK_SEED: seed } = process.env;
-      const sequences = fc.array(fc.array(commands(encoding), { minLength: 1, maxLength: 5 }), {
+      const calls = fc.array(fc.array(commands(encoding, [LONG_MS]), { minLength: 1, maxLength: 5 }), {
         minLength: 1,
         maxLength: 14,
         size: 'max',
       });
-      await fc.assert(
-        fc.asyncProperty(sequences, (calls) =>
-          compare(c, calls as readonly (readonly CacheCommand[])[], encoding),
-        ),
-        { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+      await check(
+        runs,
+        fc.asyncProperty(calls, (sequence) => compare(c, sequence, encoding, 0)),
       );
     });
   }
+
+  test('reference: leases, intents and entries that run out do so as in the reference (rules 6, 7)', async (c) => {
+    const calls = fc.array(fc.array(commands('utf8', [SHORT_MS, LONG_MS]), { minLength: 1, maxLength: 1 }), {
+      minLength: 1,
+      maxLength: 20,
+      size: 'max',
+    });
+    await check(
+      Math.min(runs, MAX_TIMED_RUNS),
+      fc.asyncProperty(calls, (sequence) => compare(c, sequence, 'utf8', STEP_MS)),
+    );
+  });
 }

@@ -155,6 +155,14 @@ export function intentCases(test: CacheCase): void {
     await c.expectMiss(key);
   });
 
+  test('rule 7, unversioned: a put whose intent the cache never heard counts as an overlapping write', async (c) => {
+    const [key, token] = [c.key(), c.token()];
+    await c.intend(key, token);
+    expectEqual(await c.put(key, 0, c.token(), 'unheard'), 'floored', 'a put without an intent');
+    expectEqual(await c.put(key, 0, token, 'plain'), 'floored', 'the put beside it');
+    await c.expectMiss(key);
+  });
+
   test('rule 7, unversioned: a put without an intent makes everything unreadable', async (c) => {
     const [key, token] = [c.key(), c.token()];
     await c.intend(key, token);

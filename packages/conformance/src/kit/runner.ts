@@ -23,24 +23,30 @@ export interface Waits {
     what: string,
     check: () => Promise<T | undefined | false> | T | undefined | false,
   ): Promise<T>;
+  /** Lets this much of the adapter's time pass, in ms. */
+  pass(ms: number): Promise<void>;
 }
 
 /** The pause between two polls, in ms. */
 const POLL_MS = 5;
 
 export function waits(deadlineMs: number, advance?: (ms: number) => unknown): Waits {
+  async function pass(ms: number): Promise<void> {
+    await advance?.(ms);
+    // An injected clock has moved already; what fell due needs a turn of the event loop, no time.
+    if (advance !== undefined) await new Promise(setImmediate);
+    else await new Promise((resolve) => setTimeout(resolve, ms));
+  }
   return {
     deadlineMs,
+    pass,
     async eventually(what, check) {
       const until = performance.now() + deadlineMs;
       for (;;) {
         const found = await check();
         if (found !== undefined && found !== false) return found;
         if (performance.now() > until) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-        await advance?.(POLL_MS);
-        // An injected clock has moved already; what fell due needs a turn of the event loop, no time.
-        if (advance !== undefined) await new Promise(setImmediate);
-        else await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+        await pass(POLL_MS);
       }
     },
   };
