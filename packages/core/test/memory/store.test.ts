@@ -162,6 +162,7 @@ describe('the change feed', () => {
     const store = memoryStore<Row>({ name: 'rows', clock });
     const own = await version(store, put('a', 1));
     await store.foreignWrite('a', { n: 2 });
+    expect((await store.feed.status(['rows'])).pending).toBe(1);
     const taken: number[] = [];
     const abort = new AbortController();
     const done = store.feed.consume(
@@ -255,6 +256,7 @@ describe('calls and transactions', () => {
     over.resolve();
     await holder;
     expect((await store.read(['a'], { ...call, primary: true }))[0]?.value).toEqual({ n: 1 });
+    expect((await write(store, put('a', 3))).kind).toBe('written');
     expect(clock.pending).toBe(0);
   });
 
