@@ -91,7 +91,8 @@ export class FreshnessChecker {
       return;
     }
     if (kind === 'delete-ended') {
-      this.#openDeletes[index] = (this.#openDeletes[index] ?? 0) - 1;
+      // Its beginning may have been told before this process could listen.
+      this.#openDeletes[index] = Math.max(0, (this.#openDeletes[index] ?? 0) - 1);
       return;
     }
     if (kind === 'delete' || kind === 'late-delete') raise(this.#deleted, index, version);

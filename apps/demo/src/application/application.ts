@@ -1,0 +1,192 @@
+import { FreshnessChecker } from '../checker/checker.js';
+import { systemMs } from '../checker/clock.js';
+import { FactBuffer, factsOf } from '../checker/facts.js';
+import type { EngineHooks, ShopEngine } from '../engines/engine.js';
+import { seededRandom } from '../load/random.js';
+import { knownMixes, type LoadSource, streamsOf } from '../load/source.js';
+import { readTrace } from '../load/trace.js';
+import { Meter } from '../measure.js';
+import type { ApplicationConfig, ApplicationReport, Rates } from '../messages.js';
+import { LOOPBACK } from '../naming.js';
+import { openStore } from '../stores/open.js';
+import type { ShopStore } from '../stores/store.js';
+import { shopApi } from './api.js';
+import { type AuditReport, audit } from './audit.js';
+import { Catalogue } from './catalogue.js';
+import { type ShopClient, shopClient } from './client.js';
+import { openEngine } from './engine.js';
+import { Generator } from './generator.js';
+import { type Inspection, inspect } from './inspect.js';
+
+const WARM_BATCH = 500;
+
+/** One application process: the catalogue, its HTTP API, a generator that plays the customers, the checker. */
+export class Application {
+  readonly #config: ApplicationConfig;
+  readonly #meter: Meter;
+  readonly #facts: FactBuffer;
+  readonly #checker: FreshnessChecker;
+  readonly #store: ShopStore;
+  readonly #engine: ShopEngine;
+  readonly #source: LoadSource;
+  readonly #state: State;
+  readonly #catalogue: Catalogue;
+  readonly #api: ReturnType<typeof shopApi>;
+  #client: ShopClient | undefined;
+  #generator: Generator | undefined;
+
+  private constructor(
+    config: ApplicationConfig,
+    parts: { meter: Meter; store: ShopStore; engine: ShopEngine; source: LoadSource; state: State },
+  ) {
+    this.#config = config;
+    this.#meter = parts.meter;
+    this.#store = parts.store;
+    this.#engine = parts.engine;
+    this.#source = parts.source;
+    this.#state = parts.state;
+    this.#facts = new FactBuffer();
+    this.#checker = new FreshnessChecker({
+      ...config.allowances,
+      products: config.products,
+      onSeen: (kind, index, version, atMs) => this.#facts.add(kind, index, version, atMs),
+    });
+    this.#catalogue = new Catalogue({
+      engine: this.#engine,
+      checker: this.#checker,
+      facts: this.#facts,
+      meter: this.#meter,
+      products: config.products,
+    });
+    this.#api = shopApi(this.#catalogue, this.#meter);
+  }
+
+  static async start(config: ApplicationConfig): Promise<Application> {
+    const meter = new Meter();
+    const state: State = { warming: false, doomed: false, breaker: 'closed' };
+    const store = await openStore(config.store);
+    const engine = await openEngine(config, store, hooksFor(meter, state));
+    const source = await openSource(config);
+    const application = new Application(config, { meter, store, engine, source, state });
+    await application.#api.listen({ host: LOOPBACK, port: config.port });
+    application.#client = shopClient(`http://${LOOPBACK}:${application.port}`, meter);
+    application.#generator = new Generator({
+      catalogue: application.#catalogue,
+      client: application.#client,
+      meter,
+      random: seededRandom(config.seed, 500_000 + config.process + 1_000 * config.life),
+    });
+    return application;
+  }
+
+  get port(): number {
+    const address = this.#api.server.address();
+    if (address === null || typeof address === 'string') throw new Error('the API does not listen');
+    return address.port;
+  }
+
+  /** Fills the cache; its statements are counted apart. */
+  async warm(from: number, to: number): Promise<void> {
+    this.#state.warming = true;
+    try {
+      for (let id = from; id <= to; id += WARM_BATCH) {
+        const length = Math.min(WARM_BATCH, to - id + 1);
+        await this.#engine.warm(Array.from({ length }, (_, i) => id + i));
+      }
+    } finally {
+      this.#state.warming = false;
+    }
+  }
+
+  load(rates: Rates): void {
+    const { products, seed, processes, process, life } = this.#config;
+    this.#generator?.run(streamsOf(this.#source, { ...rates, products, seed, processes, process, life }));
+  }
+
+  async unload(): Promise<void> {
+    await this.#generator?.stop();
+    await this.#engine.drain();
+  }
+
+  hear(facts: Float64Array | null, horizonMs: number): void {
+    if (facts !== null) for (const fact of factsOf(facts)) this.#checker.fact(fact);
+    this.judge(horizonMs);
+  }
+
+  outages(list: Parameters<FreshnessChecker['outages']>[0]): void {
+    this.#checker.outages(list);
+  }
+
+  judge(horizonMs: number): void {
+    this.#checker.judge(Math.min(horizonMs, systemMs()));
+  }
+
+  /** The next write of this process is its last: committed, and the cache not told. */
+  dieMidWrite(): void {
+    this.#state.doomed = true;
+  }
+
+  report(): ApplicationReport {
+    // Taken first: whatever is told after it belongs to the next report.
+    const markMs = systemMs();
+    return {
+      markMs,
+      facts: this.#facts.take(),
+      measures: this.#meter.take(),
+      verdicts: this.#checker.verdicts,
+      stale: this.#checker.samples.slice(),
+      breaker: this.#state.breaker,
+    };
+  }
+
+  audit(): Promise<AuditReport> {
+    return audit(this.#engine, this.#store.plain);
+  }
+
+  inspect(id: number): Promise<Inspection> {
+    return inspect(this.#engine, this.#store.plain, id);
+  }
+
+  async stop(): Promise<void> {
+    await this.#generator?.stop();
+    this.#client?.close();
+    await this.#api.close();
+    await this.#engine.close();
+    await this.#store.close();
+  }
+}
+
+interface State {
+  warming: boolean;
+  doomed: boolean;
+  breaker: ApplicationReport['breaker'];
+}
+
+function hooksFor(meter: Meter, state: State): EngineHooks {
+  return {
+    storeRead(rows) {
+      meter.count(state.warming ? 'warmupQueries' : 'storeQueries');
+      if (!state.warming) meter.count('storeRows', rows);
+    },
+    committed() {
+      if (state.doomed) process.kill(process.pid, 'SIGKILL');
+    },
+    writeTimes(storeMs, cacheMs) {
+      meter.time('writeStoreMs', storeMs);
+      meter.time('writeCacheMs', cacheMs);
+    },
+    breaker(now) {
+      state.breaker = now;
+    },
+    backgroundError(where, error) {
+      meter.failure(`background: ${where}`, error);
+    },
+  };
+}
+
+async function openSource({ trace, mix: name, zipf }: ApplicationConfig): Promise<LoadSource> {
+  if (trace !== null) return { trace: await readTrace(trace) };
+  const mix = (await knownMixes()).get(name);
+  if (mix === undefined) throw new Error(`no mix ${name}`);
+  return { mix: zipf === null ? mix : { ...mix, zipfExponent: zipf } };
+}

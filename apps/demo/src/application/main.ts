@@ -1,0 +1,57 @@
+// The entry of an application process: what its supervisor asks over IPC, done by `Application`.
+
+import { endWithParent } from '../child.js';
+import { Peer } from '../ipc.js';
+import type { ApplicationCalls, ApplicationNews, ApplicationTells, Nothing } from '../messages.js';
+import { Application } from './application.js';
+
+const REPORT_MS = 100;
+
+const supervisor = new Peer<Nothing, ApplicationTells, ApplicationCalls, ApplicationNews>(process);
+let application: Application | undefined;
+
+endWithParent(async () => {
+  await application?.stop();
+});
+
+function running(): Application {
+  if (application === undefined) throw new Error('the application has not been started');
+  return application;
+}
+
+function report(): void {
+  if (application !== undefined) supervisor.tell('report', application.report());
+}
+
+supervisor.answer('start', async (config) => {
+  application = await Application.start(config);
+  setInterval(report, REPORT_MS);
+  return { port: application.port };
+});
+supervisor.answer('warm', async ({ from, to }) => {
+  await running().warm(from, to);
+  return null;
+});
+supervisor.answer('load', (rates) => {
+  running().load(rates);
+  return null;
+});
+supervisor.answer('unload', async () => {
+  await running().unload();
+  report();
+  return null;
+});
+supervisor.answer('judge', ({ horizonMs }) => {
+  running().judge(horizonMs);
+  report();
+  return null;
+});
+supervisor.answer('audit', () => running().audit());
+supervisor.answer('inspect', ({ id }) => running().inspect(id));
+supervisor.answer('stop', async () => {
+  await application?.stop();
+  return null;
+});
+supervisor.hear('facts', ({ facts, horizonMs }) => application?.hear(facts, horizonMs));
+supervisor.hear('outages', (list) => application?.outages(list));
+supervisor.hear('dieMidWrite', () => application?.dieMidWrite());

@@ -1,0 +1,149 @@
+import {
+  type CacheAdapter,
+  type Collection,
+  type CollectionInfo,
+  createLockstep,
+  type Lockstep,
+  LockstepError,
+  type Payload,
+  type QueueAdapter,
+  type WriteResult,
+} from '@lockstep/core';
+import type { Product, ProductChange } from '../products.js';
+import type { ShopStore } from '../stores/store.js';
+import { countingStore } from './counting-store.js';
+import type { CachedProduct, EngineHooks, ReadAnswer, ShopEngine, WriteAnswer } from './engine.js';
+
+export interface LockstepEngineOptions {
+  readonly store: ShopStore;
+  readonly cache: CacheAdapter;
+  readonly queue: QueueAdapter | undefined;
+  readonly prefix: string;
+  /** The collection's name. */
+  readonly name: string;
+  /** Where no worker runs, the relay runs in here. */
+  readonly embeddedRelay: boolean;
+}
+
+/** The shop on Lockstep. */
+export class LockstepEngine implements ShopEngine {
+  readonly name = 'lockstep';
+  readonly #lockstep: Lockstep;
+  readonly #products: Collection<Product, number>;
+  readonly #info: CollectionInfo;
+  readonly #store: ShopStore;
+
+  constructor(options: LockstepEngineOptions, hooks: EngineHooks) {
+    this.#store = options.store;
+    this.#lockstep = createLockstep({
+      cache: options.cache,
+      prefix: options.prefix,
+      ...(options.queue === undefined ? {} : { queue: options.queue }),
+    });
+    this.#products = this.#lockstep.collection<Product, number>({
+      name: options.name,
+      store: countingStore(options.store.adapter, hooks),
+    });
+    const info = this.#lockstep.collections.find((one) => one.name === options.name);
+    if (info === undefined) throw new Error(`collection ${options.name} is not there`);
+    this.#info = info;
+    const { events } = this.#lockstep;
+    events.on('write', (event) => hooks.writeTimes(event.storeMs, event.cacheMs));
+    events.on('breaker', (event) => hooks.breaker(event.state));
+    events.on('error', (event) => hooks.backgroundError(event.where, event.error));
+    if (options.embeddedRelay) this.#lockstep.startRelay();
+  }
+
+  async read(id: number, ttlMs: number): Promise<ReadAnswer> {
+    const { value, version, from } = await this.#products.getVersioned(id, ttlOption(ttlMs));
+    return { product: value, version, hit: from === 'cache' };
+  }
+
+  async put(product: Product, ttlMs: number): Promise<WriteAnswer> {
+    return answerOf(await this.#products.put(product.id, product, ttlOption(ttlMs)));
+  }
+
+  async patch(id: number, change: ProductChange, ttlMs: number): Promise<WriteAnswer | undefined> {
+    let missing = false;
+    const result = await this.#products.update(
+      id,
+      (current) => {
+        missing = current === undefined;
+        return current === undefined ? undefined : { ...current, ...change };
+      },
+      ttlOption(ttlMs),
+    );
+    return missing ? undefined : answerOf(result);
+  }
+
+  async addStock(id: number, by: number, ttlMs: number): Promise<WriteAnswer | undefined> {
+    try {
+      return answerOf(await this.#products.increment(id, 'stock', by, ttlOption(ttlMs)));
+    } catch (error) {
+      if (error instanceof LockstepError && error.code === 'LOCKSTEP_STORE_REFUSED') return undefined;
+      throw error;
+    }
+  }
+
+  async remove(id: number): Promise<WriteAnswer> {
+    return answerOf(await this.#products.delete(id));
+  }
+
+  async warm(ids: readonly number[]): Promise<void> {
+    await this.#products.getMany(ids);
+  }
+
+  async *entries(): AsyncGenerator<CachedProduct> {
+    const { keyPrefix, serializer } = this.#info;
+    for await (const entry of this.#lockstep.cache.scan(keyPrefix, serializer.encoding)) {
+      yield {
+        id: Number(entry.key.slice(keyPrefix.length)),
+        state: entry.state,
+        version: entry.version,
+        product: this.#productOf(entry.payload),
+      };
+    }
+  }
+
+  async entry(id: number): Promise<CachedProduct | undefined> {
+    const { keyPrefix, serializer } = this.#info;
+    const key = keyPrefix + this.#store.adapter.keyOf(id);
+    const [hit] = await this.#lockstep.cache.read([key], serializer.encoding);
+    if (hit instanceof Error) throw hit;
+    if (hit !== undefined && hit.version > 0) {
+      return { id, state: 'value', version: hit.version, product: this.#productOf(hit.payload) };
+    }
+    // A read does not tell a hole from an empty key; the audit's scan does.
+    for await (const entry of this.#lockstep.cache.scan(key, serializer.encoding)) {
+      if (entry.key === key) {
+        return { id, state: entry.state, version: entry.version, product: this.#productOf(entry.payload) };
+      }
+    }
+    return undefined;
+  }
+
+  async drain(): Promise<void> {
+    await this.#lockstep.drain();
+  }
+
+  async close(): Promise<void> {
+    await this.#lockstep.close();
+  }
+
+  #productOf(payload: Payload | null): Product | null {
+    return payload === null ? null : (this.#info.serializer.deserialize(payload) as Product);
+  }
+}
+
+function ttlOption(ttlMs: number): { ttlMs: number } | undefined {
+  return ttlMs > 0 ? { ttlMs } : undefined;
+}
+
+function answerOf(result: WriteResult<Product>): WriteAnswer {
+  return {
+    product: result.value,
+    version: result.version,
+    cache: result.cache,
+    coalesced: result.coalesced,
+  };
+}

@@ -1,0 +1,179 @@
+import type { RedisService } from '@lockstep/dev-services';
+import { systemMs } from '../checker/clock.js';
+import { type Random, randomInt } from '../load/random.js';
+import { makeChange } from '../products.js';
+import type { ShopStore } from '../stores/store.js';
+import type { Applications } from '../supervisor/applications.js';
+import type { FactExchange } from '../supervisor/exchange.js';
+import { FAULT_NAMES, type FaultName } from './names.js';
+import type { PlannedFault } from './schedule.js';
+
+/** Something that was broken, for the timeline; `toMs` is `null` while it lasts. */
+export interface FaultRecord {
+  readonly number: number;
+  readonly name: FaultName;
+  /** Milliseconds since the epoch. */
+  readonly fromMs: number;
+  readonly toMs: number | null;
+  readonly detail: string;
+}
+
+export interface InjectorOptions {
+  readonly cache: RedisService | null;
+  readonly queue: RedisService | null;
+  readonly store: ShopStore;
+  readonly applications: Applications;
+  readonly exchange: FactExchange;
+  readonly products: number;
+  readonly random: Random;
+}
+
+/** Thrown when a fault can't be injected now; the message says why. */
+export class FaultError extends Error {
+  override readonly name = 'FaultError';
+}
+
+const MAX_RECORDS = 200;
+
+/** Breaks things, and counts what it broke. */
+export class FaultInjector {
+  readonly #options: InjectorOptions;
+  readonly #counts = new Map<FaultName, number>();
+  readonly #open = new Set<Promise<unknown>>();
+  readonly #cutShort = new Set<() => void>();
+  #records: FaultRecord[] = [];
+  #number = 0;
+  #redisBusy = false;
+  /** Kills of applications under way. */
+  #killing = 0;
+
+  constructor(options: InjectorOptions) {
+    this.#options = options;
+  }
+
+  get counts(): Record<string, number> {
+    return Object.fromEntries(
+      FAULT_NAMES.flatMap((name) => {
+        const count = this.#counts.get(name);
+        return count === undefined ? [] : [[name, count]];
+      }),
+    );
+  }
+
+  get records(): readonly FaultRecord[] {
+    return this.#records;
+  }
+
+  /** True when a process of that name ended because this killed it. */
+  expects(name: string): boolean {
+    return this.#killing > 0 && name.startsWith('app-');
+  }
+
+  /** Does one; resolves when it is over. Rejects with `FaultError`. */
+  inject(fault: Pick<PlannedFault, 'name' | 'forMs' | 'variant'>): Promise<void> {
+    const done = this.#inject(fault);
+    this.#open.add(done);
+    void done.catch(() => undefined).finally(() => this.#open.delete(done));
+    return done;
+  }
+
+  /** A plain statement of another program, which knows nothing of the cache. Returns what it left. */
+  async foreignWrite(id?: number): Promise<{ id: number; version: number } | undefined> {
+    const { store, exchange, random, products } = this.#options;
+    const chosen = id ?? randomInt(random, 1, products);
+    const row = await store.plain.update(chosen, makeChange(random));
+    if (row === undefined) return undefined;
+    if (chosen <= products) exchange.tell('late-put', chosen - 1, row.version, systemMs());
+    this.#count('foreign-write');
+    const last = this.#records.findLast((record) => record.name === 'foreign-write');
+    // Many a second make one mark.
+    if (last === undefined || Date.now() - last.fromMs > 500) {
+      this.#end(this.#begin('foreign-write', `product ${chosen}`));
+    }
+    return { id: chosen, version: row.version };
+  }
+
+  /** Ends what lasts, and waits until everything is mended. */
+  async settle(): Promise<void> {
+    for (const cut of this.#cutShort) cut();
+    await Promise.allSettled(this.#open);
+  }
+
+  async #inject({ name, forMs, variant }: Pick<PlannedFault, 'name' | 'forMs' | 'variant'>): Promise<void> {
+    const { cache, queue, applications, random } = this.#options;
+    if (name === 'foreign-write') {
+      await this.foreignWrite();
+    } else if (name === 'app-kill') {
+      const record = this.#begin(name, variant ? 'between commit and cache update' : 'at any moment');
+      this.#killing += 1;
+      const killed = await applications.kill(randomInt(random, 0, 1_000), variant).finally(() => {
+        this.#killing -= 1;
+      });
+      this.#end(record, killed);
+      if (killed === undefined) throw new FaultError('no application process is running');
+      this.#count(name);
+    } else {
+      await this.#redis(name, name === 'queue-kill' ? queue : cache, forMs, variant);
+    }
+  }
+
+  async #redis(
+    name: FaultName,
+    service: RedisService | null,
+    forMs: number,
+    keepData: boolean,
+  ): Promise<void> {
+    const server = service?.process;
+    if (server === undefined)
+      throw new FaultError('this Redis was not started here, so it is not broken here');
+    if (this.#redisBusy) throw new FaultError('Redis is broken already');
+    this.#redisBusy = true;
+    const freeze = name === 'redis-freeze';
+    // The queue's Redis is a record of its own and keeps its data.
+    const keep = keepData || name === 'queue-kill';
+    const record = this.#begin(
+      name,
+      freeze ? 'SIGSTOP' : keep ? 'kill -9, back with its data' : 'kill -9, back empty',
+    );
+    try {
+      if (freeze) server.freeze();
+      else await server.kill();
+      this.#count(name);
+      await this.#last(forMs);
+    } finally {
+      if (freeze) server.thaw();
+      else await server.restart({ keepData: keep });
+      this.#redisBusy = false;
+      this.#end(record);
+    }
+  }
+
+  async #last(forMs: number): Promise<void> {
+    const over = Promise.withResolvers<void>();
+    const timer = setTimeout(over.resolve, forMs);
+    this.#cutShort.add(over.resolve);
+    await over.promise;
+    clearTimeout(timer);
+    this.#cutShort.delete(over.resolve);
+  }
+
+  #count(name: FaultName): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+  }
+
+  #begin(name: FaultName, detail: string): FaultRecord {
+    this.#number += 1;
+    const record = { number: this.#number, name, fromMs: Date.now(), toMs: null, detail };
+    this.#records = [...this.#records, record].slice(-MAX_RECORDS);
+    return record;
+  }
+
+  #end(record: FaultRecord, detail?: string): void {
+    const ended = {
+      ...record,
+      toMs: Date.now(),
+      detail: detail === undefined ? record.detail : `${detail}, ${record.detail}`,
+    };
+    this.#records = this.#records.map((one) => (one.number === record.number ? ended : one));
+  }
+}

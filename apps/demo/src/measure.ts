@@ -1,0 +1,96 @@
+import { LockstepError } from '@lockstep/core';
+
+/** What is counted, in each application process. */
+export const COUNTERS = [
+  'reads',
+  'hits',
+  'writes',
+  'failedReads',
+  'failedWrites',
+  'httpReads',
+  'httpWrites',
+  'skippedReads',
+  'skippedWrites',
+  'storeQueries',
+  'storeRows',
+  'warmupQueries',
+  'updated',
+  'invalidated',
+  'queued',
+  'deferred',
+  'coalesced',
+] as const;
+export type Counter = (typeof COUNTERS)[number];
+export type Counts = Record<Counter, number>;
+
+/** What is timed, in ms. */
+export const TIMINGS = ['readMs', 'writeMs', 'writeStoreMs', 'writeCacheMs', 'httpMs'] as const;
+export type Timing = (typeof TIMINGS)[number];
+
+/** One kind of failure and how often it was seen. */
+export interface Failure {
+  readonly where: string;
+  readonly code: string;
+  readonly message: string;
+  readonly count: number;
+}
+
+/** What came together since the last one. */
+export interface Measures {
+  readonly counts: Counts;
+  readonly timings: Record<Timing, Float32Array>;
+  readonly failures: readonly Failure[];
+}
+
+/** Kinds of failures kept; further ones are only counted. */
+const MAX_FAILURES = 20;
+
+export function noCounts(): Counts {
+  return Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Counts;
+}
+
+/** Counts and times until somebody takes them. */
+export class Meter {
+  #counts = noCounts();
+  #timings = noTimings();
+  #failures = new Map<string, Failure>();
+
+  count(name: Counter, by = 1): void {
+    this.#counts[name] += by;
+  }
+
+  time(name: Timing, ms: number): void {
+    this.#timings[name].push(ms);
+  }
+
+  failure(where: string, error: unknown): void {
+    const code = codeOf(error);
+    const message = error instanceof Error ? error.message : String(error);
+    // Messages name ids and times; one of each kind is enough.
+    const kind = `${where} ${code} ${message.replace(/\d+/g, '#')}`;
+    const seen = this.#failures.get(kind);
+    if (seen === undefined && this.#failures.size >= MAX_FAILURES) return;
+    this.#failures.set(kind, { where, code, message: message.slice(0, 300), count: (seen?.count ?? 0) + 1 });
+  }
+
+  take(): Measures {
+    const timings = Object.fromEntries(
+      TIMINGS.map((name) => [name, Float32Array.from(this.#timings[name])]),
+    ) as Record<Timing, Float32Array>;
+    const taken = { counts: this.#counts, timings, failures: [...this.#failures.values()] };
+    this.#counts = noCounts();
+    this.#timings = noTimings();
+    this.#failures = new Map();
+    return taken;
+  }
+}
+
+function noTimings(): Record<Timing, number[]> {
+  return { readMs: [], writeMs: [], writeStoreMs: [], writeCacheMs: [], httpMs: [] };
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof LockstepError) return error.code;
+  if (error instanceof Error) return 'code' in error ? String(error.code) : error.name;
+  return 'unknown';
+}

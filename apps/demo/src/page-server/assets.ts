@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A file of the page, ready to send. */
+export interface Asset {
+  readonly type: string;
+  readonly body: Buffer;
+}
+
+export interface Assets {
+  readonly files: ReadonlyMap<string, Asset>;
+  /** For the `Content-Security-Policy`: the inline import map, by its hash. */
+  readonly scriptHashes: readonly string[];
+}
+
+const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url));
+const SCRIPTS = fileURLToPath(new URL('../page/', import.meta.url));
+
+/** Reads the page's files once; nothing of it comes from anywhere else. */
+export async function readAssets(): Promise<Assets> {
+  const files = new Map<string, Asset>();
+  const put = async (path: string, type: string, file: string) => {
+    files.set(path, { type: `${type}; charset=utf-8`, body: await readFile(file) });
+  };
+  await put('/', 'text/html', join(PUBLIC, 'index.html'));
+  await put('/style.css', 'text/css', join(PUBLIC, 'style.css'));
+  await put('/icon.svg', 'image/svg+xml', join(PUBLIC, 'icon.svg'));
+  for (const name of await readdir(SCRIPTS)) {
+    if (name.endsWith('.js')) await put(`/page/${name}`, 'text/javascript', join(SCRIPTS, name));
+  }
+  const charts = dirname(fileURLToPath(import.meta.resolve('uplot')));
+  await put('/vendor/uplot.js', 'text/javascript', join(charts, 'uPlot.esm.js'));
+  await put('/vendor/uplot.css', 'text/css', join(charts, 'uPlot.min.css'));
+  const html = files.get('/')?.body.toString() ?? '';
+  const scriptHashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
+    (match) =>
+      `'sha256-${createHash('sha256')
+        .update(match[1] ?? '')
+        .digest('base64')}'`,
+  );
+  return { files, scriptHashes };
+}

@@ -1,0 +1,101 @@
+import { keyPrefix } from '@lockstep/core';
+import type { FaultRecord } from '../faults/injector.js';
+import type { Figures } from '../figures.js';
+import { COLLECTION, NAIVE_PREFIX, PREFIX } from '../naming.js';
+import type { DemoOptions } from '../options.js';
+import type { ApplicationStatus } from '../supervisor/applications.js';
+import type { Phase, Recorder } from '../supervisor/recorder.js';
+import type { Shop } from '../supervisor/shop.js';
+import type { WorkerStatus } from '../supervisor/workers.js';
+
+/** A server's address and, when this process started it, its process id. */
+export interface ServerStatus {
+  readonly url: string;
+  readonly version: string;
+  readonly pid: number | null;
+}
+
+/** All that an outside checker or fault injector needs; the figures are those of `--json` so far. */
+export interface Status extends Figures {
+  readonly phase: Phase;
+  readonly url: string;
+  readonly pid: number;
+  /** Since the load began, in ms. */
+  readonly uptimeMs: number;
+  readonly engine: string;
+  readonly store: string;
+  readonly mix: string;
+  readonly seed: number;
+  readonly postgres: ServerStatus | null;
+  readonly mongo: ServerStatus | null;
+  /** The cache's; `null`: the cache is in memory. */
+  readonly redis: ServerStatus | null;
+  readonly queueRedis: ServerStatus | null;
+  readonly cacheDown: boolean;
+  readonly applications: readonly ApplicationStatus[];
+  readonly workers: readonly WorkerStatus[];
+  readonly table: string;
+  readonly keyColumn: string;
+  readonly versionColumn: string;
+  readonly collection: string;
+  /** A cache key is this and the id. */
+  readonly keyPrefix: string;
+  readonly feed: { readonly pending: number; readonly oldestMs: number } | null;
+  readonly queue: {
+    readonly waiting: number;
+    readonly active: number;
+    readonly delayed: number;
+    readonly dead: number;
+  } | null;
+  readonly faultLog: readonly FaultRecord[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly notes: readonly string[];
+  readonly unexpectedExits: number;
+  readonly options: DemoOptions;
+}
+
+export function statusOf(shop: Shop, recorder: Recorder, url: string, mix: string, uptimeMs: number): Status {
+  const { options, servers, store } = shop;
+  const database: ServerStatus = {
+    url: servers.store.url,
+    version: servers.store.version,
+    pid: pidOf(servers.store),
+  };
+  return {
+    ...shop.figures,
+    phase: recorder.phase,
+    url,
+    pid: process.pid,
+    uptimeMs,
+    engine: options.engine,
+    store: options.store,
+    mix,
+    seed: options.seed,
+    postgres: options.store === 'postgres' ? database : null,
+    mongo: options.store === 'mongo' ? database : null,
+    redis: servers.cache === null ? null : serverStatus(servers.cache),
+    queueRedis: servers.queue === null ? null : serverStatus(servers.queue),
+    cacheDown: shop.watch?.down ?? false,
+    applications: shop.applications.statuses,
+    workers: shop.workers.statuses,
+    ...store.names,
+    collection: COLLECTION,
+    keyPrefix: options.engine === 'naive' ? NAIVE_PREFIX : keyPrefix(PREFIX, COLLECTION),
+    feed: shop.feed?.value ?? null,
+    queue: shop.queue?.value ?? null,
+    faultLog: shop.faults.records,
+    versions: shop.serverVersions,
+    notes: shop.notes,
+    unexpectedExits: shop.unexpectedExits,
+    options,
+  };
+}
+
+function serverStatus(service: { readonly url: string; readonly version: string }): ServerStatus {
+  return { url: service.url, version: service.version, pid: pidOf(service) };
+}
+
+function pidOf(service: object): number | null {
+  const { process: owned } = service as { process?: { pid: number } | undefined };
+  return owned?.pid ?? null;
+}

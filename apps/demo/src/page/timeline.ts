@@ -1,0 +1,43 @@
+import type { FaultRecord } from '../faults/injector.js';
+import { WINDOW_SECONDS } from './charts.js';
+import { byId, element } from './dom.js';
+
+const LANES = [
+  { label: 'Cache', kind: 'redis', names: ['redis-freeze', 'redis-kill'] },
+  { label: 'Queue', kind: 'redis', names: ['queue-kill'] },
+  { label: 'Applications', kind: 'app', names: ['app-kill'] },
+  { label: 'Plain SQL', kind: 'foreign', names: ['foreign-write'] },
+] as const;
+
+/** Faults of the last two minutes, a lane for each part that they hit. */
+export class Timeline {
+  readonly #tracks: readonly HTMLElement[];
+
+  constructor() {
+    const tracks = LANES.map(() => element('div', [], 'track'));
+    byId('timeline').replaceChildren(
+      ...LANES.map(({ label }, lane) =>
+        element('div', [element('span', label), tracks[lane] ?? element('div', [])], 'lane'),
+      ),
+      element('div', [element('span', `−${WINDOW_SECONDS} s`), element('span', 'now')], 'axis'),
+    );
+    this.#tracks = tracks;
+  }
+
+  show(log: readonly FaultRecord[], nowMs: number): void {
+    const fromMs = nowMs - WINDOW_SECONDS * 1_000;
+    for (const [lane, { kind, names }] of LANES.entries()) {
+      const marks = log
+        .filter(({ name, toMs }) => names.some((one) => one === name) && (toMs ?? nowMs) >= fromMs)
+        .map(({ name, detail, fromMs: began, toMs }) => {
+          const mark = element('i', [], `mark ${kind}`);
+          const left = Math.max(0, (began - fromMs) / (WINDOW_SECONDS * 10));
+          mark.style.insetInlineStart = `${left}%`;
+          mark.style.inlineSize = `${Math.max(0, ((toMs ?? nowMs) - fromMs) / (WINDOW_SECONDS * 10) - left)}%`;
+          mark.title = `${name}: ${detail}`;
+          return mark;
+        });
+      this.#tracks[lane]?.replaceChildren(...marks);
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import type { FeedStatus, StoreAdapter } from '@lockstep/core';
+import type { Product, ProductChange } from '../products.js';
+
+export type StoreKind = 'postgres' | 'mongo';
+
+export const STORE_KINDS = ['postgres', 'mongo'] as const satisfies readonly StoreKind[];
+
+/** How to reach the store. */
+export interface StoreAddress {
+  readonly kind: StoreKind;
+  readonly url: string;
+}
+
+/** A row and its version. */
+export interface ProductRow {
+  readonly product: Product;
+  readonly version: number;
+}
+
+/** A table's or collection's names, for whoever looks at it from outside. */
+export interface StoreNames {
+  readonly table: string;
+  readonly keyColumn: string;
+  readonly versionColumn: string;
+}
+
+/**
+ * The shop's database as the supervisor and the applications use it. Another database is another
+ * implementation of this.
+ */
+export interface ShopStore {
+  readonly names: StoreNames;
+  /** What Lockstep is given. */
+  readonly adapter: StoreAdapter<Product, number>;
+  /** The driver's plain statements, which know nothing of Lockstep. */
+  readonly plain: PlainStore;
+  /** Creates the table, fills it and attaches the versions and the change feed. */
+  prepare(products: readonly Product[]): Promise<void>;
+  /** The server's version in words. */
+  serverVersion(): Promise<string>;
+  /** Changes that nobody has dealt with. */
+  feedStatus(): Promise<FeedStatus>;
+  close(): Promise<void>;
+}
+
+/** Statements as any other program would send them. */
+export interface PlainStore {
+  /** Position by position; `undefined` where there is none. */
+  read(ids: readonly number[]): Promise<(ProductRow | undefined)[]>;
+  upsert(product: Product): Promise<ProductRow>;
+  /** `undefined`: there is no such row; so do the others. */
+  update(id: number, change: ProductChange): Promise<ProductRow | undefined>;
+  addStock(id: number, by: number): Promise<ProductRow | undefined>;
+  /** The version of the row that is gone. */
+  remove(id: number): Promise<number | undefined>;
+}

@@ -1,0 +1,194 @@
+import type { QueueAdapter, QueueStatus } from '@lockstep/core';
+import { systemMs } from '../checker/clock.js';
+import type { OutageAllowances } from '../checker/outages.js';
+import { queueAt } from '../engines/adapters.js';
+import { FaultInjector } from '../faults/injector.js';
+import { type Figures, figuresOf } from '../figures.js';
+import { seededRandom } from '../load/random.js';
+import type { Rates } from '../messages.js';
+import type { DemoOptions } from '../options.js';
+import { makeProduct } from '../products.js';
+import { openStore } from '../stores/open.js';
+import type { ShopStore } from '../stores/store.js';
+import { Applications } from './applications.js';
+import { CacheWatch } from './cache-watch.js';
+import { FactExchange } from './exchange.js';
+import { FeedLag } from './feed-lag.js';
+import { Poller } from './poller.js';
+import { type Servers, startServers } from './servers.js';
+import { Totals } from './totals.js';
+import { Workers } from './workers.js';
+
+/**
+ * What the checker allows a write of which only the relay's lag is promised. After an outage clients look for
+ * the cache again every half second, and the relay, which backs off, a little later.
+ */
+export const ALLOWANCES: OutageAllowances = { lagBoundMs: 1_000, recoveryMs: 2_000 };
+
+const POLL_MS = 500;
+
+/** Everything that a run consists of, started and stopped together. */
+export class Shop {
+  readonly options: DemoOptions;
+  readonly servers: Servers;
+  readonly store: ShopStore;
+  readonly applications: Applications;
+  readonly workers: Workers;
+  readonly exchange: FactExchange;
+  readonly totals = new Totals();
+  readonly feedLag: FeedLag;
+  readonly faults: FaultInjector;
+  readonly watch: CacheWatch | undefined;
+  readonly feed: Poller<Awaited<ReturnType<ShopStore['feedStatus']>>> | undefined;
+  readonly queue: Poller<QueueStatus> | undefined;
+  readonly #queueAdapter: QueueAdapter | undefined;
+  readonly notes: string[];
+  /** Of `systemMs`; 0 before the load. */
+  loadSinceMs = 0;
+  unexpectedExits = 0;
+  serverVersions: Record<string, string> = {};
+  #stopping: Promise<void> | undefined;
+
+  private constructor(
+    options: DemoOptions,
+    servers: Servers,
+    store: ShopStore,
+    notes: string[],
+    onNotice: (message: string) => void,
+  ) {
+    this.options = options;
+    this.servers = servers;
+    this.store = store;
+    this.notes = notes;
+    const { cache, queue } = servers;
+    this.feedLag = new FeedLag(ALLOWANCES.recoveryMs);
+    this.exchange = new FactExchange(() => this.watch?.knownMs ?? systemMs());
+    this.watch =
+      cache === null ? undefined : new CacheWatch(cache.url, (outages) => this.exchange.tellOutages(outages));
+    const relayed = options.engine === 'lockstep';
+    const onExit = (name: string, how: string) => {
+      if (!this.faults.expects(name)) {
+        this.unexpectedExits += 1;
+        onNotice(`${name} ended: ${how}`);
+      }
+    };
+    this.applications = new Applications({
+      count: cache === null ? 1 : options.processes,
+      config: {
+        seed: options.seed,
+        products: options.products,
+        engine: options.engine,
+        store: servers.storeAddress,
+        cacheUrl: cache?.url ?? null,
+        queueUrl: queue?.url ?? null,
+        mix: options.mix,
+        trace: options.trace ?? null,
+        zipf: options.zipf ?? null,
+        allowances: ALLOWANCES,
+      },
+      exchange: this.exchange,
+      totals: this.totals,
+      onExit,
+    });
+    this.workers = new Workers({
+      count: cache === null || !relayed ? 0 : options.workers,
+      config: { store: servers.storeAddress, cacheUrl: cache?.url ?? '', queueUrl: queue?.url ?? null },
+      onReport: ({ batches }) => this.feedLag.add(batches),
+      onExit,
+    });
+    this.faults = new FaultInjector({
+      cache,
+      queue,
+      store,
+      applications: this.applications,
+      exchange: this.exchange,
+      products: options.products,
+      random: seededRandom(options.seed, 900_001),
+    });
+    this.feed = relayed ? new Poller(() => store.feedStatus(), POLL_MS) : undefined;
+    const adapter = queue === null || !relayed ? undefined : queueAt(queue.url);
+    this.#queueAdapter = adapter;
+    this.queue = adapter === undefined ? undefined : new Poller(() => adapter.status(), POLL_MS);
+  }
+
+  /** Starts servers, table, applications and workers; the cache is warm when it resolves, and nothing loads yet. */
+  static async start(options: DemoOptions, onNotice: (message: string) => void): Promise<Shop> {
+    const notes: string[] = [];
+    const note = (message: string) => {
+      notes.push(message);
+      onNotice(message);
+    };
+    onNotice('starting the servers');
+    const servers = await startServers({
+      store: options.store,
+      owned: options.faults.length > 0,
+      onNotice: note,
+    });
+    let store: ShopStore | undefined;
+    let shop: Shop | undefined;
+    try {
+      store = await openStore(servers.storeAddress);
+      onNotice(`seeding ${options.products} products`);
+      const random = seededRandom(options.seed, 900_000);
+      await store.prepare(
+        Array.from({ length: options.products }, (_, index) => makeProduct(index + 1, random)),
+      );
+      shop = new Shop(options, servers, store, notes, onNotice);
+      await shop.#begin(onNotice);
+      return shop;
+    } catch (error) {
+      await shop?.stop();
+      await store?.close().catch(() => undefined);
+      await servers.stop();
+      throw error;
+    }
+  }
+
+  async #begin(onNotice: (message: string) => void): Promise<void> {
+    const { cache, queue } = this.servers;
+    this.serverVersions = {
+      store: await this.store.serverVersion(),
+      ...(cache === null ? { cache: 'memory' } : { cache: `Redis or Valkey ${cache.version}` }),
+      ...(queue === null ? {} : { queue: `Redis or Valkey ${queue.version}` }),
+      node: process.version,
+    };
+    await this.watch?.start();
+    onNotice('starting the processes');
+    await Promise.all([this.applications.start(), this.workers.start()]);
+    onNotice('warming the cache with getMany, in batches of 500');
+    await this.applications.warm(this.options.products);
+  }
+
+  async load(rates: Rates): Promise<void> {
+    this.loadSinceMs = systemMs();
+    this.feedLag.begin(this.loadSinceMs);
+    await this.applications.load(rates);
+  }
+
+  get figures(): Figures {
+    this.feedLag.settle(systemMs(), this.watch?.outages ?? []);
+    return figuresOf({
+      totals: this.totals,
+      faults: this.faults.counts,
+      feedLag: this.feedLag.summary,
+      feedLagInOutages: this.feedLag.outageSummary,
+      cacheDownMs: this.watch?.downMs(this.loadSinceMs) ?? 0,
+    });
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.feed?.stop();
+    this.queue?.stop();
+    // A frozen Redis would hold up everything that wants to say goodbye to it.
+    await this.faults.settle();
+    await Promise.allSettled([this.applications.stop(), this.workers.stop()]);
+    this.watch?.stop();
+    await Promise.allSettled([this.#queueAdapter?.close(), this.store.close()]);
+    await this.servers.stop();
+  }
+}

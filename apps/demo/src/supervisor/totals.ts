@@ -1,0 +1,110 @@
+import { build, type Histogram } from 'hdr-histogram-js';
+import type { StaleRead, Verdicts } from '../checker/checker.js';
+import {
+  COUNTERS,
+  type Counts,
+  type Failure,
+  type Measures,
+  noCounts,
+  TIMINGS,
+  type Timing,
+} from '../measure.js';
+
+/** Percentiles, in ms. */
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+  readonly count: number;
+}
+
+/** A histogram of milliseconds with a resolution of a microsecond and three digits; longer than two minutes counts as that. */
+export class LatencyHistogram {
+  readonly #histogram: Histogram = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: MAX_US,
+    numberOfSignificantValueDigits: 3,
+  });
+
+  add(ms: number, count = 1): void {
+    const us = Math.min(MAX_US, Math.max(0, Math.round(ms * 1_000)));
+    this.#histogram.recordValueWithCount(us, count);
+  }
+
+  get summary(): Latency {
+    const at = (percentile: number) => this.#histogram.getValueAtPercentile(percentile) / 1_000;
+    return {
+      p50: at(50),
+      p99: at(99),
+      p999: at(99.9),
+      max: this.#histogram.maxValue / 1_000,
+      count: this.#histogram.totalCount,
+    };
+  }
+
+  reset(): void {
+    this.#histogram.reset();
+  }
+}
+
+const MAX_US = 120_000_000;
+const MAX_FAILURES = 50;
+
+/** What all processes, the ended ones included, have counted and timed. */
+export class Totals {
+  readonly counts: Counts = noCounts();
+  readonly timings = latencies();
+  /** Timings since whoever reads them last reset them. */
+  recent:
+    | { readonly store: LatencyHistogram; readonly cache: LatencyHistogram; readonly read: LatencyHistogram }
+    | undefined;
+  readonly #failures = new Map<string, Failure>();
+  readonly #lives = new Map<string, { readonly verdicts: Verdicts; readonly stale: readonly StaleRead[] }>();
+
+  add({ counts, timings, failures }: Measures): void {
+    for (const name of COUNTERS) this.counts[name] += counts[name];
+    for (const name of TIMINGS) for (const ms of timings[name]) this.timings[name].add(ms);
+    if (this.recent !== undefined) {
+      for (const ms of timings.writeStoreMs) this.recent.store.add(ms);
+      for (const ms of timings.writeCacheMs) this.recent.cache.add(ms);
+      for (const ms of timings.readMs) this.recent.read.add(ms);
+    }
+    for (const failure of failures) {
+      const kind = `${failure.where} ${failure.code} ${failure.message.replace(/\d+/g, '#')}`;
+      const seen = this.#failures.get(kind);
+      if (seen === undefined && this.#failures.size >= MAX_FAILURES) continue;
+      this.#failures.set(kind, { ...failure, count: failure.count + (seen?.count ?? 0) });
+    }
+  }
+
+  /** Verdicts only grow within a process's life; `life` names it. */
+  judge(life: string, verdicts: Verdicts, stale: readonly StaleRead[]): void {
+    this.#lives.set(life, { verdicts, stale });
+  }
+
+  /** Some of the stale reads. */
+  get stale(): readonly StaleRead[] {
+    return [...this.#lives.values()].flatMap((life) => life.stale).slice(0, 10);
+  }
+
+  get verdicts(): Verdicts {
+    const sum = { checked: 0, stale: 0, lagging: 0, unjudged: 0 };
+    for (const { verdicts: one } of this.#lives.values()) {
+      sum.checked += one.checked;
+      sum.stale += one.stale;
+      sum.lagging += one.lagging;
+      sum.unjudged += one.unjudged;
+    }
+    return sum;
+  }
+
+  get failures(): readonly Failure[] {
+    return [...this.#failures.values()].sort((a, b) => b.count - a.count);
+  }
+}
+
+function latencies(): Record<Timing, LatencyHistogram> {
+  const entries = TIMINGS.map((name) => [name, new LatencyHistogram()] as const);
+  return Object.fromEntries(entries) as Record<Timing, LatencyHistogram>;
+}

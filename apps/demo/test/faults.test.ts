@@ -1,0 +1,44 @@
+import { describe, expect, test } from 'vitest';
+import { FAULT_NAMES } from '../src/faults/names.js';
+import { planFaults } from '../src/faults/schedule.js';
+import { seededRandom } from '../src/load/random.js';
+
+describe('the plan of faults', () => {
+  test.each([5_000, 30_000, 120_000])('has one of each kind, inside the run, for %d ms', (durationMs) => {
+    for (let seed = 0; seed < 50; seed += 1) {
+      const plan = planFaults(FAULT_NAMES, durationMs, seededRandom(seed));
+      const names = new Set(plan.map(({ name }) => name));
+      expect([...names].sort()).toEqual(['app-kill', 'queue-kill', 'redis-freeze', 'redis-kill']);
+      for (const { atMs, forMs } of plan) {
+        expect(atMs).toBeGreaterThanOrEqual(durationMs * 0.1);
+        expect(atMs + forMs).toBeLessThanOrEqual(durationMs * 0.76);
+      }
+    }
+  });
+
+  test('never breaks two parts of Redis at once', () => {
+    for (let seed = 0; seed < 50; seed += 1) {
+      const plan = planFaults(FAULT_NAMES, 60_000, seededRandom(seed)).filter(
+        ({ name }) => name !== 'app-kill',
+      );
+      for (const [position, { atMs, forMs }] of plan.entries()) {
+        const next = plan[position + 1];
+        if (next !== undefined) expect(atMs + forMs).toBeLessThan(next.atMs);
+      }
+    }
+  });
+
+  test('one seed gives one plan', () => {
+    const plan = (seed: number) => planFaults(FAULT_NAMES, 60_000, seededRandom(seed));
+    expect(plan(3)).toEqual(plan(3));
+    expect(plan(3)).not.toEqual(plan(4));
+  });
+
+  test('kills with and without data, inside and outside of writes, in a longer run', () => {
+    const plan = planFaults(['redis-kill', 'app-kill'], 60_000, seededRandom(1));
+    for (const name of ['redis-kill', 'app-kill']) {
+      const variants = plan.filter((fault) => fault.name === name).map(({ variant }) => variant);
+      expect(new Set(variants)).toEqual(new Set([true, false]));
+    }
+  });
+});
