@@ -12,8 +12,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from '../contracts/api.js';
-import type { Payload } from '../contracts/cache.js';
-import type { StoreAdapter, StoreCommand, StoreOutcome, StoreRow } from '../contracts/store.js';
+import type { StoreAdapter, StoreCommand } from '../contracts/store.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import {
   ClosedError,
@@ -21,7 +20,6 @@ import {
   InvalidIdError,
   InvalidOptionError,
   PartialWriteError,
-  SerializationError,
   StoreRefusedError,
   StoreTimeoutError,
   UnsupportedError,
@@ -31,38 +29,28 @@ import { checkKey, keyPrefix } from '../key.js';
 import { checkKnown, numberOption } from '../options.js';
 import { nextImmediate, nextTick } from './batcher.js';
 import { withSignal, withTimeout } from './bounded.js';
-import { CacheSide, type Reservation } from './cache-side.js';
 import { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
-import { asStoreError, checkRow, Loader } from './loader.js';
+import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
-import {
-  type KeySettled,
-  LockstepTransaction,
-  type TransactionParticipant,
-  type TransactionWrite,
-} from './transaction.js';
-import { type Settled, WriteQueue } from './write-queue.js';
-
-type WriteOp = 'put' | 'delete' | 'increment' | 'transaction';
-type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+import { WritePath } from './write-path.js';
+import type { Settled } from './write-queue.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
 const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs', 'ifVersion', 'retries', 'fromCache'];
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 /** One collection: checks what callers pass, and joins the read path, the write path and the cache's part. */
-export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx>, TransactionParticipant {
+export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx> {
   readonly name: string;
   readonly store: StoreAdapter<Value, Id, Tx>;
   readonly settings: CollectionSettings;
   readonly keyPrefix: string;
   readonly codec: Codec<Value>;
   readonly #context: EngineContext;
-  readonly #cacheSide: CacheSide;
+  readonly writes: WritePath<Value>;
   readonly #reader: Reader<Value>;
-  readonly #writes: WriteQueue<Value>;
   #opening: Promise<void> | undefined;
   #opened = false;
 
@@ -78,8 +66,6 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     const serializer = options.serializer ?? store.serializer ?? jsonSerializer();
     this.codec = new Codec(settings.name, serializer, options.schema, settings.maxPayloadBytes);
     const lifetime = (ttlMs: number): { ttlMs: number; staleAtMs: number } => this.#lifetime(ttlMs);
-    const shared = { ...context, settings, lifetime };
-    this.#cacheSide = new CacheSide({ ...shared, store: untyped as StoreAdapter<never, never> });
     const loader = new Loader(untyped, {
       collection: settings.name,
       timeoutMs: settings.storeTimeoutMs,
@@ -90,19 +76,18 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       events: context.events,
     });
     const load: Load<Value> = (key, primary) => loader.load(key, primary);
-    this.#reader = new Reader({ ...shared, store: untyped, codec: this.codec, load });
-    this.#writes = new WriteQueue({
-      collection: settings.name,
+    const { codec, keyPrefix: prefix } = this;
+    const reader = new Reader({ ...context, settings, lifetime, store: untyped, codec, load });
+    this.#reader = reader;
+    const detach = (cacheKey: string): void => reader.detach(cacheKey);
+    this.writes = new WritePath({
       store: untyped,
-      storeTimeoutMs: settings.storeTimeoutMs,
-      batch: settings.batch,
-      clock: context.clock,
-      hooks: {
-        prepare: (key) => this.#cacheSide.prepare(this.keyPrefix + key),
-        settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
-        abandon: (key, reservation, error) =>
-          this.#cacheSide.abandon(this.keyPrefix + key, reservation, error),
-      },
+      settings,
+      keyPrefix: prefix,
+      codec,
+      context,
+      lifetime,
+      detach,
     });
   }
 
@@ -151,22 +136,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   /** Inside a transaction reads go to it and fill nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
-    const row = await this.#row(key, tx);
-    return row === undefined
-      ? { value: null, version: NO_VERSION, from: 'transaction' }
-      : { value: row.value, version: row.version, from: 'transaction' };
-  }
-
-  async #row(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
-    const storeTx = this.#inside(tx).storeFor(this.store.transactions, this.name);
-    const [row] = await this.store.read([key], {
-      timeoutMs: this.settings.storeTimeoutMs,
-      primary: true,
-      tx: storeTx,
-    });
-    const problem = checkRow(row, key, this.store as unknown as StoreAdapter<Value, never>);
-    if (problem !== undefined) throw problem;
-    return row;
+    const row = await this.writes.readInside(key, tx);
+    return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
   }
 
   // Writing.
@@ -183,7 +154,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       above: NO_VERSION,
       ...(ifVersion === undefined ? {} : { ifVersion }),
     } as const;
-    const settled = await this.#submit('put', command, accepted.bytes, options);
+    const settled = await this.#submit(command, accepted.bytes, options);
     if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
     return this.#result(settled);
   }
@@ -205,7 +176,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       above: NO_VERSION,
       ...(ifVersion === undefined ? {} : { ifVersion }),
     } as const;
-    const settled = await this.#submit('delete', command, 0, options);
+    const settled = await this.#submit(command, 0, options);
     if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
     return this.#result(settled);
   }
@@ -232,7 +203,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       });
     }
     const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
-    const settled = await this.#submit('increment', command, 0, options);
+    const settled = await this.#submit(command, 0, options);
     if (settled.outcome.kind === 'missing') {
       throw new StoreRefusedError(`collection "${this.name}": no row "${key}" to increment`, {
         collection: this.name,
@@ -284,32 +255,15 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     options: WriteOptions = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
     const key = await this.#begin(id, options);
-    if (this.store.transactions === undefined) throw this.#unsupported('write (transactions)');
     if (options.tx !== undefined) {
       throw new InvalidOptionError(
         'options.tx',
         'write() opens its own transaction; use tx.client inside yours',
       );
     }
-    const ttlMs = this.#ttl(options);
-    let row: StoreRow<Value> | undefined;
-    const { value: returned, settled } = await this.#context.transaction(
-      this.store.transactions,
-      async (tx) => {
-        const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
-        const note = (value: Value | null, version: Version): void =>
-          tx.wrote(this, this.store.source, key, { reservation, value, version, ttlMs });
-        // Noted before the caller's statements, too, so that a failure gives the reservation back.
-        note(null, NO_VERSION);
-        const result = await body(tx.client as Tx);
-        row = await this.#row(key, tx);
-        note(row?.value ?? null, row?.version ?? NO_VERSION);
-        return result;
-      },
-      { timeoutMs: options.timeoutMs ?? this.settings.storeTimeoutMs, signal: options.signal },
-    );
-    const { version, cache } = settled.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
-    return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
+    const timeoutMs = options.timeoutMs ?? this.settings.storeTimeoutMs;
+    const run = (client: unknown): Promise<T> => body(client as Tx);
+    return await this.writes.transact(key, run, this.#ttl(options), { timeoutMs, signal: options.signal });
   }
 
   async invalidate(id: Id | readonly Id[], options: CallOptions = {}): Promise<CacheOutcome> {
@@ -317,16 +271,9 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     this.#checkOpen();
     const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
     const keys = ids.map((one) => this.#key(one));
-    const all = Promise.all(keys.map((key) => this.#invalidate(key)));
+    const all = Promise.all(keys.map((key) => this.writes.invalidate(key)));
     const outcomes = await this.#bounded(this.#context.activity.track(all), options);
     return outcomes.reduce(worse, 'invalidated');
-  }
-
-  async #invalidate(key: string): Promise<CacheOutcome> {
-    const cacheKey = this.keyPrefix + key;
-    const outcome = await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
-    this.#reader.detach(cacheKey);
-    return outcome;
   }
 
   // For `through`: one entity by the caller's own functions.
@@ -348,123 +295,14 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   ): Promise<WriteResult<Value>> {
     const key = await this.#begin(id, options);
     const accepted = await this.#accept(key, value);
+    const writing = this.writes.writeBy(key, accepted.value, this.#ttl(options), write);
+    return await this.#bounded(this.#context.activity.track(writing), options);
+  }
+
+  async #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
     const ttlMs = this.#ttl(options);
-    const writing = async (): Promise<WriteResult<Value>> => {
-      const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
-      try {
-        await write();
-      } catch (error) {
-        this.#cacheSide.abandon(this.keyPrefix + key, reservation, error);
-        throw error;
-      }
-      const outcome = { kind: 'written', value: accepted.value, version: NO_VERSION } as const;
-      const cache = await this.#settle(key, reservation, outcome, ttlMs);
-      return { value: accepted.value, version: NO_VERSION, cache, store: 'committed', coalesced: false };
-    };
-    return await this.#bounded(this.#context.activity.track(writing()), options);
-  }
-
-  // The write path's parts.
-
-  async #submit(
-    op: WriteOp,
-    command: StoreCommand<Value>,
-    bytes: number,
-    options: WriteOptions,
-  ): Promise<Settled<Value>> {
-    const ttlMs = this.#ttl(options);
-    if (options.tx !== undefined) return await this.#submitInside(command, ttlMs, options.tx);
-    const submitting = this.#context.activity.track(this.#writes.submit({ command, bytes, ttlMs }));
-    const settled = await this.#bounded(submitting, options);
-    this.#wrote(op, command.key, settled);
-    return settled;
-  }
-
-  /** Inside a transaction: at once, alone, and the cache after the commit. */
-  async #submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
-    const inside = this.#inside(tx);
-    const storeTx = inside.storeFor(this.store.transactions, this.name);
-    const { key } = command;
-    const reservation = await this.#cacheSide.prepare(this.keyPrefix + key);
-    const stamped = command.kind === 'flush' ? command : { ...command, above: reservation.above };
-    const startedAt = this.#context.clock.monotonic();
-    let outcome: StoreOutcome<Value> | undefined;
-    try {
-      [outcome] = await this.store.write([stamped], { timeoutMs: this.settings.storeTimeoutMs, tx: storeTx });
-      if (outcome?.kind === 'failed') throw outcome.error;
-    } catch (error) {
-      this.#cacheSide.abandon(this.keyPrefix + key, reservation);
-      throw asStoreError(error, this.name, 'unknown');
-    }
-    if (outcome?.kind === 'written') {
-      const { value, version } = outcome;
-      inside.wrote(this, this.store.source, key, { reservation, value, version, ttlMs });
-    } else {
-      this.#cacheSide.abandon(this.keyPrefix + key, reservation);
-    }
-    const storeMs = this.#context.clock.monotonic() - startedAt;
-    return { outcome: outcome as Applied<Value>, cache: 'deferred', coalesced: false, storeMs, cacheMs: 0 };
-  }
-
-  /** The cache after a commit of one key. */
-  async #settle(
-    key: string,
-    reservation: Reservation,
-    outcome: Applied<Value>,
-    ttlMs: number,
-  ): Promise<CacheOutcome> {
-    const cacheKey = this.keyPrefix + key;
-    let settling: Promise<CacheOutcome>;
-    if (outcome.kind === 'written') {
-      const payload = outcome.value === null ? null : this.#payload(key, outcome.value);
-      settling = this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs);
-    } else if (outcome.kind === 'missing') {
-      // Nothing was there to change; what the cache may hold of it is wrong.
-      this.#cacheSide.abandon(cacheKey, reservation);
-      settling = this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
-    } else {
-      // The row has another version than the caller saw: whatever is older goes.
-      this.#cacheSide.abandon(cacheKey, reservation);
-      settling = this.#cacheSide.invalidate(key, cacheKey, outcome.version, false);
-    }
-    const cache = await settling;
-    this.#reader.detach(cacheKey);
-    return cache;
-  }
-
-  async settleTransaction(
-    key: string,
-    write: TransactionWrite | undefined,
-    version: Version,
-  ): Promise<KeySettled> {
-    const cacheKey = this.keyPrefix + key;
-    let cache: CacheOutcome;
-    const current = write !== undefined && (write.value === null || write.version === version);
-    if (write !== undefined && current && (version !== NO_VERSION || !this.store.capabilities.versioned)) {
-      const payload = write.value === null ? null : this.#payload(key, write.value as Value);
-      cache = await this.#cacheSide.settle(key, cacheKey, write.reservation, version, payload, write.ttlMs);
-    } else {
-      if (write !== undefined) this.#cacheSide.abandon(cacheKey, write.reservation);
-      cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
-    }
-    this.#reader.detach(cacheKey);
-    return { version, cache };
-  }
-
-  abandonTransaction(key: string, reservation: Reservation): void {
-    this.#cacheSide.abandon(this.keyPrefix + key, reservation);
-  }
-
-  #payload(key: string, value: Value): Payload | undefined {
-    try {
-      const payload = this.codec.encode(value, key);
-      return this.codec.fits(payload) ? payload : undefined;
-    } catch (error) {
-      // The row is committed and not what was checked before (a default, a trigger): it gets a floor.
-      if (!(error instanceof SerializationError)) throw error;
-      this.#context.events.error.emit({ where: 'serialize', error });
-      return undefined;
-    }
+    if (options.tx !== undefined) return await this.writes.submitInside(command, ttlMs, options.tx);
+    return await this.#bounded(this.writes.submit(command, bytes, ttlMs), options);
   }
 
   // Checks.
@@ -530,14 +368,6 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return withSignal(withTimeout(this.#context.clock, promise, ms, late), signal);
   }
 
-  #inside(tx: Transaction): LockstepTransaction {
-    if (tx instanceof LockstepTransaction) return tx;
-    throw new InvalidOptionError(
-      'options.tx',
-      'must be the transaction that lockstep.transaction() hands out',
-    );
-  }
-
   #unsupported(what: string): UnsupportedError {
     return new UnsupportedError(`collection "${this.name}": ${this.store.name} has no ${what}`, {
       collection: this.name,
@@ -574,12 +404,6 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       results,
       { cause: failed[0]?.reason, collection: this.name },
     );
-  }
-
-  #wrote(op: WriteOp, key: string, { outcome, cache, storeMs, cacheMs }: Settled<Value>): void {
-    const { write } = this.#context.events;
-    if (outcome.kind !== 'written' || !write.wanted) return;
-    write.emit({ collection: this.name, key, version: outcome.version, op, cache, storeMs, cacheMs });
   }
 
   /** Jittered, so that what was cached together does not expire together. */

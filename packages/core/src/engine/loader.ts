@@ -14,7 +14,7 @@ import type { EventHub } from './events.js';
 
 interface PendingLoad<Value> {
   readonly key: string;
-  readonly primary: boolean;
+  primary: boolean;
   readonly promise: Promise<StoreRow<Value> | undefined>;
   resolve(row: StoreRow<Value> | undefined): void;
   reject(error: Error): void;
@@ -36,13 +36,16 @@ const GRACE_MS = 250;
 
 /**
  * Loads rows: what is asked for in one turn travels in one statement, behind a bulkhead, so that a dead
- * cache does not become a dead database. A load that was not sent yet is shared; one that was never is.
+ * cache does not become a dead database. A load that was not sent yet is shared; one that was never is,
+ * since it may have read before a write that its new caller must see. So at most one load of a key is
+ * under way, and at most one, for all who came since, waits for it to end.
  */
 export class Loader<Value> {
   readonly #store: StoreAdapter<Value, never>;
   readonly #options: LoaderOptions;
   readonly #batcher: Batcher<PendingLoad<Value>>;
   readonly #unsent = new Map<string, PendingLoad<Value>>();
+  readonly #underWay = new Set<string>();
 
   constructor(store: StoreAdapter<Value, never>, options: LoaderOptions) {
     this.#store = store;
@@ -58,8 +61,11 @@ export class Loader<Value> {
   /** The row at a key, or `undefined`. Rejects with a `StoreError`. */
   load(key: string, primary: boolean): Promise<StoreRow<Value> | undefined> {
     const same = this.#unsent.get(key);
-    if (same !== undefined && (same.primary || !primary)) return same.promise;
-    if (this.#batcher.waiting >= this.#options.maxQueued) {
+    if (same !== undefined) {
+      same.primary ||= primary;
+      return same.promise;
+    }
+    if (this.#unsent.size >= this.#options.maxQueued) {
       const { collection, maxQueued } = this.#options;
       const message = `collection "${collection}": ${maxQueued} loads already wait for the store (maxQueuedLoads)`;
       return Promise.reject(new StoreOverloadedError(message, { collection, key }));
@@ -67,18 +73,25 @@ export class Loader<Value> {
     const { promise, resolve, reject } = Promise.withResolvers<StoreRow<Value> | undefined>();
     const pending = { key, primary, promise, resolve, reject };
     this.#unsent.set(key, pending);
-    this.#batcher.add(pending);
+    if (!this.#underWay.has(key)) this.#batcher.add(pending);
     return promise;
   }
 
   async #run(items: PendingLoad<Value>[]): Promise<void> {
-    for (const item of items) {
-      if (this.#unsent.get(item.key) === item) this.#unsent.delete(item.key);
+    for (const { key } of items) {
+      this.#unsent.delete(key);
+      this.#underWay.add(key);
     }
-    const primary = items.filter((item) => item.primary);
-    const replica = items.filter((item) => !item.primary);
     // A batch that needs the primary for some rows reads all of it there: one statement, none older.
-    await this.#read(primary.length === 0 ? replica : items, primary.length > 0);
+    await this.#read(
+      items,
+      items.some((item) => item.primary),
+    );
+    for (const { key } of items) {
+      this.#underWay.delete(key);
+      const parked = this.#unsent.get(key);
+      if (parked !== undefined) this.#batcher.add(parked);
+    }
   }
 
   async #read(items: PendingLoad<Value>[], primary: boolean): Promise<void> {

@@ -225,7 +225,7 @@ class LockstepEngine implements Lockstep {
     for (const collection of this.#collections.values()) {
       if (collection.store.transactions !== host) continue;
       const { source } = collection.store;
-      bySource.set(source, [...(bySource.get(source) ?? []), collection]);
+      bySource.set(source, [...(bySource.get(source) ?? []), collection.writes]);
     }
     return bySource;
   }

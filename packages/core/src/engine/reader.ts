@@ -29,14 +29,26 @@ export interface ReaderOptions<Value> {
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 25;
 
+/** A load under this process's lease that other readers of the process may join. */
+interface Flight<Value> {
+  /** What was loaded, once the fill has proved it current; `undefined` when it has not. */
+  readonly proven: Promise<Versioned<Value> | undefined>;
+  settle(proven: Versioned<Value> | undefined): void;
+}
+
 /**
  * The read path: the cache; on a miss one load per process (single flight) and one per fleet (the
  * lease); the store alone where the cache can't be reached.
+ *
+ * A reader may join a load that began before it only if that load proves to be current after the reader
+ * began (G2): it joins before the fill is sent, and takes the row only if the fill was accepted, which
+ * says that no write came between the lease and the fill. Otherwise it bids for the lease itself.
  */
 export class Reader<Value> {
   readonly #options: ReaderOptions<Value>;
-  /** Loads that a reader of the same key may join. A write that is acknowledged detaches its key's. */
-  readonly #flights = new Map<string, Promise<Versioned<Value>>>();
+  /** Loads that have not sent their fill yet. */
+  readonly #flights = new Map<string, Flight<Value>>();
+  readonly #revalidating = new Set<string>();
   readonly #strict: boolean;
 
   constructor(options: ReaderOptions<Value>) {
@@ -46,7 +58,7 @@ export class Reader<Value> {
 
   /**
    * No reader that begins from now on joins a load that began before. Called when a write of the key is
-   * acknowledged (G2).
+   * acknowledged: the cache may not have heard of it, and the fill be accepted.
    */
   detach(cacheKey: string): void {
     this.#flights.delete(cacheKey);
@@ -60,17 +72,18 @@ export class Reader<Value> {
       hit = await cache.read(cacheKey, codec.serializer.encoding);
     } catch {
       this.#missed(key, 'unavailable');
-      return await this.#fly(cacheKey, () => this.#loadOnly(key, load));
+      return await this.#options.activity.track(this.#loadOnly(key, load));
     }
     if (hit !== undefined) {
       const decoding = codec.decode(hit);
       const decoded = decoding instanceof Promise ? await decoding : decoding;
       if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load);
       this.#missed(key, decoded.reason);
-      return await this.#fly(cacheKey, () => this.#reload(key, cacheKey, ttlMs, load));
+      return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load));
     }
     this.#missed(key, 'absent');
-    return await this.#fly(cacheKey, () => this.#loadThrough(key, cacheKey, ttlMs, load));
+    const proven = await this.#flights.get(cacheKey)?.proven;
+    return proven ?? (await this.#options.activity.track(this.#loadThrough(key, cacheKey, ttlMs, load)));
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
@@ -98,24 +111,14 @@ export class Reader<Value> {
 
   /** One background refresh per key and process; a failure leaves the entry to expire. */
   #revalidate(key: string, cacheKey: string, ttlMs: number, load: Load<Value> | undefined): void {
-    if (this.#flights.has(cacheKey)) return;
-    this.#fly(cacheKey, () => this.#reload(key, cacheKey, ttlMs, load)).catch((error: unknown) =>
-      this.#options.events.error.emit({ where: 'revalidate', error }),
+    if (this.#revalidating.has(cacheKey)) return;
+    this.#revalidating.add(cacheKey);
+    const { activity, events } = this.#options;
+    activity.track(
+      this.#reload(key, cacheKey, ttlMs, load)
+        .catch((error: unknown) => events.error.emit({ where: 'revalidate', error }))
+        .finally(() => this.#revalidating.delete(cacheKey)),
     );
-  }
-
-  /** Single flight. Strict readers share no flight: one may have begun before another's write was seen. */
-  #fly(cacheKey: string, begin: () => Promise<Versioned<Value>>): Promise<Versioned<Value>> {
-    if (this.#strict) return this.#options.activity.track(begin());
-    const under = this.#flights.get(cacheKey);
-    if (under !== undefined) return under;
-    const flight = begin();
-    this.#flights.set(cacheKey, flight);
-    const land = (): void => {
-      if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
-    };
-    flight.then(land, land);
-    return this.#options.activity.track(flight);
   }
 
   /** The store alone: fills nothing. No floor tells whether a replica lags, so it asks the primary. */
@@ -173,58 +176,73 @@ export class Reader<Value> {
     ttlMs: number,
     load = this.#options.load,
   ): Promise<Versioned<Value>> {
-    const { activity, store } = this.#options;
+    const { activity, events, store } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<Versioned<Value> | undefined>();
+    const flight: Flight<Value> = { proven: promise, settle: resolve };
+    this.#flights.set(cacheKey, flight);
     let row: StoreRow<Value> | undefined;
     try {
       row = await load(key, this.#strict);
       const lags = (row?.version ?? NO_VERSION) < floor;
       if (lags && store.capabilities.replicaReads) row = await load(key, true);
     } catch (error) {
+      this.#leave(cacheKey, flight);
+      flight.settle(undefined);
       this.#release(cacheKey, token);
       throw error;
     }
-    const found = row;
-    activity.track(
-      this.#fill(key, cacheKey, token, found, ttlMs).catch((error: unknown) => {
+    const found = versioned(row);
+    this.#leave(cacheKey, flight);
+    const filling = this.#fill(key, cacheKey, token, row, ttlMs).then(
+      (filled) => flight.settle(filled ? found : undefined),
+      (error: unknown) => {
+        flight.settle(undefined);
         this.#release(cacheKey, token);
-        this.#options.events.error.emit({ where: 'fill', error });
-      }),
+        events.error.emit({ where: 'fill', error });
+      },
     );
-    return versioned(found);
+    activity.track(filling);
+    return found;
   }
 
+  /** Nobody joins the flight any more. */
+  #leave(cacheKey: string, flight: Flight<Value>): void {
+    if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+  }
+
+  /** True when the fill was accepted: the row was current when it was. */
   async #fill(
     key: string,
     cacheKey: string,
     token: string,
     row: StoreRow<Value> | undefined,
     ttlMs: number,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { cache, lifetime, settings } = this.#options;
+    if (row === undefined && settings.negativeTtlMs === 0) {
+      this.#release(cacheKey, token);
+      return false;
+    }
     if (row === undefined) {
-      if (settings.negativeTtlMs === 0) return this.#release(cacheKey, token);
       const absent = { version: NO_VERSION, payload: null, ttlMs: settings.negativeTtlMs, staleAtMs: 0 };
       const reply = await cache.run({ kind: 'fill', key: cacheKey, token, ...absent });
       if (reply.outcome !== 'filled') this.#refused(key, reply.outcome);
-      return;
+      return reply.outcome === 'filled';
     }
     const payload = this.#payload(key, row.value);
-    if (payload === undefined) return this.#release(cacheKey, token);
-    const life = lifetime(ttlMs);
-    const reply = await cache.run({
-      kind: 'fill',
-      key: cacheKey,
-      token,
-      version: row.version,
-      payload,
-      ...life,
-    });
-    if (reply.outcome === 'filled') return;
+    if (payload === undefined) {
+      this.#release(cacheKey, token);
+      return false;
+    }
+    const value = { payload, ...lifetime(ttlMs) };
+    const reply = await cache.run({ kind: 'fill', key: cacheKey, token, version: row.version, ...value });
+    if (reply.outcome === 'filled') return true;
     this.#refused(key, reply.outcome);
-    if (reply.outcome !== 'below-floor') return;
+    if (reply.outcome === 'lost') return false;
     const version = await this.#restamp(key, row.version, reply.floor);
-    if (version === undefined) return this.#release(cacheKey, token);
-    await cache.run({ kind: 'fill', key: cacheKey, token, version, payload, ...life });
+    if (version === undefined) this.#release(cacheKey, token);
+    else await cache.run({ kind: 'fill', key: cacheKey, token, version, ...value });
+    return false;
   }
 
   /**

@@ -53,7 +53,7 @@ export interface ValueEntry {
 export interface Intent {
   readonly token: string;
   readonly untilMs: number;
-  /** True when another intent stood at any time since this one was noted. */
+  /** True when another write may have been under way at any time since this one was noted. */
   readonly overlapped: boolean;
 }
 
@@ -153,16 +153,17 @@ function settledIntents(intents: readonly Intent[], nowMs: number): readonly Int
   return intents.some((intent) => intent.untilMs > nowMs) ? intents : [];
 }
 
+function overlapping(intents: readonly Intent[]): readonly Intent[] {
+  return intents.map((intent) => ({ ...intent, overlapped: true }));
+}
+
 function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition<ReserveReply> {
   const reply: ReserveReply = { kind: 'reserved', known: knownVersion(entry) };
   const untilMs = nowMs + command.deadlineMs;
   const hole = asHole(entry, Math.max(untilMs, nowMs + command.holeTtlMs));
   const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
   const overlapped = others.length > 0;
-  const intents = [
-    ...others.map((intent) => ({ ...intent, overlapped: true })),
-    { token: command.token, untilMs, overlapped },
-  ];
+  const intents = [...overlapping(others), { token: command.token, untilMs, overlapped }];
   return { entry: { ...hole, lease: undefined, knownAbsent: false, intents }, reply };
 }
 
@@ -176,7 +177,9 @@ function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutRe
     return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
   }
   const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
-  const intents = hole.intents.filter((intent) => intent.token !== command.token);
+  const others = hole.intents.filter((intent) => intent.token !== command.token);
+  // A write without versions may have come between, unannounced: the cache had not heard its intent.
+  const intents = version === NO_VERSION ? overlapping(others) : others;
   const reservation = hole.reservation === command.token ? undefined : hole.reservation;
   return { entry: { ...hole, intents, reservation }, reply: { kind: 'put', outcome: 'floored' } };
 }
@@ -209,7 +212,7 @@ function invalidate(entry: Entry, command: InvalidateCommand, nowMs: number): Tr
   const unknown = version === NO_VERSION;
   if (!unknown && entry !== undefined && knownVersion(entry) >= version) return nothing;
   const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
-  const intents = unknown ? hole.intents.map((intent) => ({ ...intent, overlapped: true })) : hole.intents;
+  const intents = unknown ? overlapping(hole.intents) : hole.intents;
   return { entry: { ...hole, intents }, reply: { kind: 'invalidate', outcome: 'floored' } };
 }
 

@@ -1,0 +1,264 @@
+import type { CacheOutcome, Transaction, WriteResult } from '../contracts/api.js';
+import type { Payload } from '../contracts/cache.js';
+import type {
+  StoreAdapter,
+  StoreCallOptions,
+  StoreCommand,
+  StoreOutcome,
+  StoreRow,
+} from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { InvalidOptionError, SerializationError, UnsupportedError } from '../errors.js';
+import { CacheSide, type Reservation } from './cache-side.js';
+import type { Codec } from './codec.js';
+import type { EngineContext } from './context.js';
+import { asStoreError, checkRow } from './loader.js';
+import type { CollectionSettings } from './settings.js';
+import {
+  type KeySettled,
+  LockstepTransaction,
+  type TransactionParticipant,
+  type TransactionWrite,
+} from './transaction.js';
+import { type Settled, WriteQueue } from './write-queue.js';
+
+/** A write that the store has taken, or whose condition did not hold. */
+type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+
+export interface WritePathOptions<Value> {
+  readonly store: StoreAdapter<Value, never>;
+  readonly settings: CollectionSettings;
+  readonly keyPrefix: string;
+  readonly codec: Codec<Value>;
+  readonly context: EngineContext;
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
+  readonly detach: (cacheKey: string) => void;
+}
+
+/**
+ * The write path: prepare the cache, write to the store, bring the cache in step. Three ways lead
+ * through it: group commit, the caller's own transaction, and the caller's own function.
+ */
+export class WritePath<Value> implements TransactionParticipant {
+  readonly #options: WritePathOptions<Value>;
+  readonly #cacheSide: CacheSide;
+  readonly #queue: WriteQueue<Value>;
+
+  constructor(options: WritePathOptions<Value>) {
+    const { context, keyPrefix, lifetime, settings, store } = options;
+    this.#options = options;
+    this.#cacheSide = new CacheSide({
+      ...context,
+      settings,
+      lifetime,
+      store: store as unknown as StoreAdapter<never, never>,
+    });
+    this.#queue = new WriteQueue({
+      collection: settings.name,
+      store,
+      storeTimeoutMs: settings.storeTimeoutMs,
+      batch: settings.batch,
+      clock: context.clock,
+      hooks: {
+        prepare: (key) => this.#cacheSide.prepare(keyPrefix + key),
+        settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
+        abandon: (key, reservation, error) => this.#cacheSide.abandon(keyPrefix + key, reservation, error),
+      },
+    });
+  }
+
+  /** By group commit. */
+  async submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
+    const { activity, events } = this.#options.context;
+    const settled = await activity.track(this.#queue.submit({ command, bytes, ttlMs }));
+    const { outcome, cache, storeMs, cacheMs } = settled;
+    if (
+      outcome.kind === 'written' &&
+      events.write.wanted &&
+      command.kind !== 'restamp' &&
+      command.kind !== 'flush'
+    ) {
+      const { key, kind: op } = command;
+      const { version } = outcome;
+      events.write.emit({
+        collection: this.#options.settings.name,
+        key,
+        version,
+        op,
+        cache,
+        storeMs,
+        cacheMs,
+      });
+    }
+    return settled;
+  }
+
+  /** Inside a transaction: at once, alone, and the cache after the commit. */
+  async submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
+    const { context, keyPrefix, settings, store } = this.#options;
+    const inside = asLockstepTransaction(tx);
+    const storeTx = inside.storeFor(store.transactions, settings.name);
+    const cacheKey = keyPrefix + command.key;
+    const reservation = await this.#cacheSide.prepare(cacheKey);
+    const stamped = command.kind === 'flush' ? command : { ...command, above: reservation.above };
+    const startedAt = context.clock.monotonic();
+    let outcome: StoreOutcome<Value> | undefined;
+    try {
+      [outcome] = await store.write([stamped], { timeoutMs: settings.storeTimeoutMs, tx: storeTx });
+      if (outcome?.kind === 'failed') throw outcome.error;
+      if (outcome === undefined) throw new UnsupportedError(`${store.name}: a write without an outcome`);
+    } catch (error) {
+      this.#cacheSide.abandon(cacheKey, reservation);
+      throw asStoreError(error, settings.name, 'unknown');
+    }
+    if (outcome.kind === 'written') {
+      const { value, version } = outcome;
+      inside.wrote(this, store.source, command.key, { reservation, value, version, ttlMs });
+    } else {
+      this.#cacheSide.abandon(cacheKey, reservation);
+    }
+    const storeMs = context.clock.monotonic() - startedAt;
+    return { outcome, cache: 'deferred', coalesced: false, storeMs, cacheMs: 0 };
+  }
+
+  /** The row at a key as a transaction sees it. */
+  async readInside(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
+    const { settings, store } = this.#options;
+    const storeTx = asLockstepTransaction(tx).storeFor(store.transactions, settings.name);
+    const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx });
+    const problem = checkRow(row, key, store);
+    if (problem !== undefined) throw problem;
+    return row;
+  }
+
+  /** The caller's own statements in a transaction, then the row at the key into the cache. */
+  async transact<T>(
+    key: string,
+    body: (client: unknown) => Promise<T>,
+    ttlMs: number,
+    options: StoreCallOptions,
+  ): Promise<WriteResult<Value> & { readonly returned: T }> {
+    const { context, keyPrefix, settings, store } = this.#options;
+    if (store.transactions === undefined) {
+      throw new UnsupportedError(`collection "${settings.name}": ${store.name} has no transactions`);
+    }
+    let row: StoreRow<Value> | undefined;
+    const { value: returned, settled } = await context.transaction(
+      store.transactions,
+      async (tx) => {
+        const reservation = await this.#cacheSide.prepare(keyPrefix + key);
+        const note = (value: Value | null, version: Version): void =>
+          tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
+        // Noted before the caller's statements, too, so that a failure gives the reservation back.
+        note(null, NO_VERSION);
+        const result = await body(tx.client);
+        row = await this.readInside(key, tx);
+        note(row?.value ?? null, row?.version ?? NO_VERSION);
+        return result;
+      },
+      options,
+    );
+    const { version, cache } = settled.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
+    return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
+  }
+
+  /** The caller's own function instead of the store's. Its error propagates. */
+  async writeBy(
+    key: string,
+    value: Value,
+    ttlMs: number,
+    write: () => Promise<unknown>,
+  ): Promise<WriteResult<Value>> {
+    const cacheKey = this.#options.keyPrefix + key;
+    const reservation = await this.#cacheSide.prepare(cacheKey);
+    try {
+      await write();
+    } catch (error) {
+      this.#cacheSide.abandon(cacheKey, reservation, error);
+      throw error;
+    }
+    const cache = await this.#settle(
+      key,
+      reservation,
+      { kind: 'written', value, version: NO_VERSION },
+      ttlMs,
+    );
+    return { value, version: NO_VERSION, cache, store: 'committed', coalesced: false };
+  }
+
+  /** Whatever the cache holds of the key becomes unreadable. */
+  async invalidate(key: string): Promise<CacheOutcome> {
+    const cacheKey = this.#options.keyPrefix + key;
+    const outcome = await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
+    this.#options.detach(cacheKey);
+    return outcome;
+  }
+
+  /** The cache after a commit of one key. */
+  async #settle(
+    key: string,
+    reservation: Reservation,
+    outcome: Applied<Value>,
+    ttlMs: number,
+  ): Promise<CacheOutcome> {
+    const cacheKey = this.#options.keyPrefix + key;
+    let settling: Promise<CacheOutcome>;
+    if (outcome.kind === 'written') {
+      const payload = outcome.value === null ? null : this.#payload(key, outcome.value);
+      settling = this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs);
+    } else {
+      // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
+      this.#cacheSide.abandon(cacheKey, reservation);
+      const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
+      settling = this.#cacheSide.invalidate(key, cacheKey, version, false);
+    }
+    const cache = await settling;
+    this.#options.detach(cacheKey);
+    return cache;
+  }
+
+  async settleTransaction(
+    key: string,
+    write: TransactionWrite | undefined,
+    version: Version,
+  ): Promise<KeySettled> {
+    const { detach, keyPrefix, store } = this.#options;
+    const cacheKey = keyPrefix + key;
+    // A deletion's own version may be known only from the change list.
+    const current = write !== undefined && (write.value === null || write.version === version);
+    let cache: CacheOutcome;
+    if (current && (version !== NO_VERSION || !store.capabilities.versioned)) {
+      const payload = write.value === null ? null : this.#payload(key, write.value as Value);
+      cache = await this.#cacheSide.settle(key, cacheKey, write.reservation, version, payload, write.ttlMs);
+    } else {
+      if (write !== undefined) this.#cacheSide.abandon(cacheKey, write.reservation);
+      cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
+    }
+    detach(cacheKey);
+    return { version, cache };
+  }
+
+  abandonTransaction(key: string, reservation: Reservation): void {
+    this.#cacheSide.abandon(this.#options.keyPrefix + key, reservation);
+  }
+
+  /** `undefined`: the row can't be cached, and its key gets a floor. */
+  #payload(key: string, value: Value): Payload | undefined {
+    const { codec, context } = this.#options;
+    try {
+      const payload = codec.encode(value, key);
+      return codec.fits(payload) ? payload : undefined;
+    } catch (error) {
+      // The row is committed and not what was checked before (a default, a trigger).
+      if (!(error instanceof SerializationError)) throw error;
+      context.events.error.emit({ where: 'serialize', error });
+      return undefined;
+    }
+  }
+}
+
+function asLockstepTransaction(tx: Transaction): LockstepTransaction {
+  if (tx instanceof LockstepTransaction) return tx;
+  throw new InvalidOptionError('options.tx', 'must be the transaction that lockstep.transaction() hands out');
+}

@@ -1,0 +1,76 @@
+import type { CacheOutcome } from '../../src/contracts/api.js';
+
+/** A write, with the events between which it happened; `end` is infinite while it is not acknowledged. */
+export interface WriteRecord {
+  readonly key: string;
+  readonly begin: number;
+  readonly end: number;
+  readonly version: number;
+  readonly deletes: boolean;
+  readonly cache: CacheOutcome | undefined;
+}
+
+/** A read that returned. A version of 0 is an absence. */
+export interface ReadRecord {
+  readonly key: string;
+  readonly begin: number;
+  readonly end: number;
+  readonly version: number;
+  readonly from: string;
+}
+
+/** A row state that the store committed. */
+export interface CommitRecord {
+  readonly key: string;
+  readonly step: number;
+  readonly version: number;
+  readonly deleted: boolean;
+  /** The row's own number; 0 for a deletion. */
+  readonly n: number;
+}
+
+export interface History {
+  readonly writes: WriteRecord[];
+  readonly reads: ReadRecord[];
+  readonly commits: CommitRecord[];
+}
+
+/** The version that a read proves: an absence is the newest deletion that it can have seen. */
+function provenVersion(read: ReadRecord, history: History): number {
+  if (read.version > 0) return read.version;
+  const deletions = history.commits.filter((c) => c.key === read.key && c.deleted && c.step <= read.end);
+  return Math.max(0, ...deletions.map(({ version }) => version));
+}
+
+/** G2: no read that begins after an acknowledgement returns an older version. */
+export function staleReads(history: History): string[] {
+  return history.reads.flatMap((read) => {
+    const owed = history.writes.filter(
+      (write) =>
+        write.key === read.key &&
+        write.end < read.begin &&
+        (write.cache === 'updated' || write.cache === 'invalidated'),
+    );
+    const newest = Math.max(0, ...owed.map(({ version }) => version));
+    const proven = provenVersion(read, history);
+    return proven >= newest
+      ? []
+      : [
+          `G2: read of "${read.key}" at ${read.begin}..${read.end} (${read.from}) returned ${proven} after ${newest} was acknowledged`,
+        ];
+  });
+}
+
+/** G7: no read returns a version older than one that an earlier read returned. */
+export function backwardReads(history: History): string[] {
+  return history.reads.flatMap((read) => {
+    const earlier = history.reads.filter((other) => other.key === read.key && other.end < read.begin);
+    const seen = Math.max(0, ...earlier.map((other) => other.version));
+    const proven = provenVersion(read, history);
+    return proven >= seen
+      ? []
+      : [
+          `G7: read of "${read.key}" at ${read.begin}..${read.end} (${read.from}) returned ${proven} after a read returned ${seen}`,
+        ];
+  });
+}

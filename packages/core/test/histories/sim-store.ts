@@ -1,0 +1,59 @@
+import type { StoreAdapter, StoreOutcome, StoreRow } from '../../src/contracts/store.js';
+import { StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '../../src/errors.js';
+import type { MemoryStore } from '../../src/memory/index.js';
+import type { Scheduler } from './scheduler.js';
+
+export interface SimStoreOptions<Value> {
+  readonly inner: MemoryStore<Value>;
+  readonly scheduler: Scheduler;
+  /** The chance that a write is refused, or its reply lost. */
+  readonly faults: () => number;
+  readonly versioned: boolean;
+  /** What a replica that lags shows of a key; absent: reads with `primary: false` see the primary, too. */
+  readonly lagging?: ((key: string) => StoreRow<Value> | undefined) | undefined;
+  readonly committed: (key: string, value: Value | null, version: number) => void;
+}
+
+/** The memory store across a network: arrival and reply are events. */
+export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<Value> {
+  const { inner, scheduler, faults, versioned, lagging, committed } = options;
+  const { feed, ...unfed } = inner;
+  const visible = (version: number): number => (versioned ? version : 0);
+  return {
+    ...unfed,
+    ...(versioned ? { feed } : {}),
+    capabilities: versioned
+      ? { ...inner.capabilities, replicaReads: lagging !== undefined }
+      : { ...inner.capabilities, versioned: false, compareAndSet: false, changeFeed: false, restamp: false },
+    async read(keys, { timeoutMs, primary }) {
+      await scheduler.deliver();
+      const rows =
+        lagging === undefined || primary
+          ? await inner.read(keys, { timeoutMs, primary: true })
+          : keys.map(lagging);
+      await scheduler.deliver();
+      return rows.map((row) => (row === undefined ? undefined : { ...row, version: visible(row.version) }));
+    },
+    async write(commands, { timeoutMs }) {
+      const startedAt = scheduler.clock.monotonic();
+      await scheduler.deliver();
+      if (scheduler.chance(faults())) {
+        const error = new StoreRefusedError('refused by the simulation');
+        return commands.map(() => ({ kind: 'failed', error }));
+      }
+      // A store's side of the contract: a statement that is late is not executed.
+      if (scheduler.clock.monotonic() - startedAt >= timeoutMs) throw new StoreTimeoutError('late');
+      const outcomes = await inner.write(commands, { timeoutMs });
+      commands.forEach(({ key }, i) => {
+        const outcome = outcomes[i];
+        if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
+      });
+      await scheduler.deliver();
+      if (scheduler.chance(faults())) throw new StoreUnavailableError('the reply was lost', 'unknown');
+      return outcomes.map(
+        (outcome): StoreOutcome<Value> =>
+          outcome.kind === 'written' ? { ...outcome, version: visible(outcome.version) } : outcome,
+      );
+    },
+  };
+}

@@ -1,0 +1,268 @@
+import type { Collection, Lockstep, WriteResult } from '../../src/contracts/api.js';
+import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
+import { createLockstep } from '../../src/engine/lockstep.js';
+import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
+import { backwardReads, type History, staleReads } from './history.js';
+import { Scheduler } from './scheduler.js';
+import { type Apply, SimCache } from './sim-cache.js';
+import { simStore } from './sim-store.js';
+
+/** `n` is unique per write, so that a row tells its commit even where versions are hidden. */
+export interface Row {
+  readonly n: number;
+}
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** The cache's transitions; a mutant takes a rule out. */
+  readonly apply?: Apply;
+  readonly consistency?: 'available' | 'strict';
+  readonly strategy?: 'write-through' | 'cache-aside';
+  /** @defaultValue true */
+  readonly versioned?: boolean;
+  /** The chance of a fault per message. @defaultValue 0.02 */
+  readonly faults?: number;
+  /** @defaultValue true */
+  readonly evicts?: boolean;
+  /** Readers' loads may come from a replica that lags. @defaultValue false */
+  readonly replica?: boolean;
+  /** Makes an application process; a negative control puts something naive in the engine's place. */
+  readonly application?: (parts: ApplicationParts) => Application;
+}
+
+export interface ApplicationParts {
+  readonly cache: SimCache;
+  readonly store: StoreAdapter<Row>;
+  readonly scheduler: Scheduler;
+  readonly options: WorldOptions;
+}
+
+export interface Application {
+  readonly collection: Pick<Collection<Row>, 'getVersioned' | 'put' | 'delete' | 'update'>;
+  readonly lockstep?: Lockstep;
+}
+
+const PROCESSES = 2;
+const CLIENTS = 5;
+const CALLS = 4;
+const KEYS = ['a', 'b'];
+const EVICTION = 0.04;
+
+/**
+ * Two application processes, a cache and a store behind a bad network, a foreign writer and a relay, in an
+ * order drawn from the seed. Returns what is wrong with the history, and with the cache after the drain.
+ */
+export async function runWorld(options: WorldOptions): Promise<string[]> {
+  const world = new World(options);
+  await world.live();
+  return [...world.problems, ...(await world.drain())];
+}
+
+class World {
+  readonly problems: string[] = [];
+  readonly #options: WorldOptions;
+  readonly #scheduler: Scheduler;
+  readonly #cache: SimCache;
+  readonly #inner: MemoryStore<Row>;
+  readonly #applications: Application[];
+  readonly #history: History = { writes: [], reads: [], commits: [] };
+  readonly #versioned: boolean;
+  #count = 0;
+  /** Whether a write may have been committed that neither cache nor queue heard of. */
+  #untold = false;
+
+  constructor(options: WorldOptions) {
+    const { apply, evicts = true, faults = 0.02, seed, versioned = true } = options;
+    const scheduler = new Scheduler(seed);
+    const cache = new SimCache({ scheduler, faults, evicts, ...(apply ? { apply } : {}) });
+    this.#options = options;
+    this.#versioned = versioned;
+    this.#scheduler = scheduler;
+    this.#cache = cache;
+    this.#inner = memoryStore<Row>({ name: 'rows', clock: scheduler.clock, feedGraceMs: 50 });
+    const store = simStore({
+      inner: this.#inner,
+      scheduler,
+      faults: () => (cache.calm ? 0 : faults),
+      versioned,
+      lagging: options.replica === true ? (key) => this.#lagging(key) : undefined,
+      committed: (key, value, version) => this.#committed(key, value, version),
+    });
+    const make = options.application ?? engine;
+    this.#applications = Array.from({ length: PROCESSES }, () => make({ cache, store, scheduler, options }));
+  }
+
+  /** Runs the clients to their ends, and judges what they saw. */
+  async live(): Promise<void> {
+    let running = CLIENTS + 1;
+    const ends = (): void => {
+      running--;
+    };
+    const clients = [...Array.from({ length: CLIENTS }, () => this.#client()), this.#foreigner()];
+    for (const client of clients) client.then(ends, ends);
+    const evict = (): void => {
+      if (this.#scheduler.chance(EVICTION)) this.#cache.evict();
+    };
+    await this.#scheduler.run(() => running === 0, evict);
+    await Promise.all(clients);
+    this.problems.push(...staleReads(this.#history));
+    if (this.#options.consistency === 'strict') this.problems.push(...backwardReads(this.#history));
+  }
+
+  async #client(): Promise<void> {
+    for (let call = 0; call < CALLS; call++) {
+      const { collection } = this.#scheduler.pick(this.#applications);
+      const key = this.#scheduler.pick(KEYS);
+      if (this.#scheduler.chance(0.5)) await this.#read(collection, key);
+      else await this.#write(collection, key);
+    }
+  }
+
+  async #read(collection: Application['collection'], key: string): Promise<void> {
+    const begin = this.#scheduler.step;
+    const read = await collection.getVersioned(key).catch(() => undefined);
+    if (read === undefined) return;
+    const end = this.#scheduler.step;
+    const version = read.value === null ? 0 : this.#versionOf(key, read.value);
+    if (this.#versioned && read.value !== null && version !== read.version) {
+      this.problems.push(`read of "${key}" returned the row of ${version} as ${read.version}`);
+    }
+    this.#history.reads.push({ key, begin, end, version: version || read.version, from: read.from });
+  }
+
+  async #write(collection: Application['collection'], key: string): Promise<void> {
+    const begin = this.#scheduler.step;
+    const row = { n: ++this.#count };
+    const kind = this.#scheduler.random();
+    const updates = this.#versioned && kind < 0.2;
+    const deletes = kind > 0.7;
+    const writing = updates
+      ? collection.update(key, () => row)
+      : deletes
+        ? collection.delete(key)
+        : collection.put(key, row);
+    const result = await writing.catch(() => undefined);
+    if (result === undefined || result.cache === 'deferred') this.#untold = true;
+    if (result === undefined) return;
+    const end = this.#scheduler.step;
+    const version = this.#versioned ? result.version : this.#provenBy(key, result, begin);
+    this.#history.writes.push({ key, begin, end, version, deletes, cache: result.cache });
+  }
+
+  /** Where versions are hidden: a row tells its own; a deletion is at least the first one since it began. */
+  #provenBy(key: string, { value }: WriteResult<Row>, begin: number): number {
+    if (value !== null) return this.#versionOf(key, value);
+    const deletion = this.#history.commits.find((c) => c.key === key && c.deleted && c.step >= begin);
+    return deletion?.version ?? 0;
+  }
+
+  #versionOf(key: string, { n }: Row): number {
+    const commit = this.#history.commits.find((c) => c.key === key && c.n === n);
+    if (commit === undefined) this.problems.push(`"${key}" held row ${n}, which was never committed (G1)`);
+    return commit?.version ?? 0;
+  }
+
+  #committed(key: string, value: Row | null, version: number): void {
+    const step = this.#scheduler.step;
+    this.#history.commits.push({ key, step, version, deleted: value === null, n: value?.n ?? 0 });
+  }
+
+  /** A state of the row that is up to two commits old; none, once the network is well. */
+  #lagging(key: string): StoreRow<Row> | undefined {
+    const commits = this.#history.commits.filter((commit) => commit.key === key);
+    const lag = this.#cache.calm ? 0 : Math.floor(this.#scheduler.random() * 3);
+    const seen = commits[commits.length - 1 - lag];
+    return seen === undefined || seen.deleted
+      ? undefined
+      : { key, value: { n: seen.n }, version: seen.version };
+  }
+
+  /**
+   * Writes behind the adapter's back. Without a feed nobody could tell the cache of it; and a strict
+   * collection promises G7 of writers that announce themselves (`docs/consistency.md`).
+   */
+  async #foreigner(): Promise<void> {
+    const writes = this.#versioned && this.#options.consistency !== 'strict' ? 2 : 0;
+    for (let i = 0; i < writes; i++) {
+      await this.#scheduler.deliver();
+      const key = this.#scheduler.pick(KEYS);
+      const command = this.#scheduler.chance(0.3)
+        ? ({ kind: 'delete', key, above: 0 } as const)
+        : ({ kind: 'put', key, value: { n: ++this.#count }, above: 0 } as const);
+      const [outcome] = await this.#inner.write([command], { timeoutMs: 1_000 });
+      if (outcome?.kind === 'written') this.#committed(key, outcome.value, outcome.version);
+    }
+  }
+
+  /** G5: once the network is well and the feed is drained, no entry may differ from its row. */
+  async drain(): Promise<string[]> {
+    this.#cache.calm = true;
+    const { lockstep } = this.#applications[0] as Application;
+    await this.#until(Promise.all(this.#applications.map((application) => application.lockstep?.drain())));
+    if (lockstep !== undefined && this.#versioned) {
+      const relay = lockstep.startRelay();
+      await this.#until(this.#feedDrained());
+      await this.#until(relay.stop());
+    }
+    // Without versions there is no feed to tell the cache of such a write: it may be old until it expires.
+    if (!this.#versioned && this.#untold) return [];
+    const problems: string[] = [];
+    for (const key of KEYS) {
+      const entry = this.#cache.live(`wtc:rows:${key}`);
+      const [row] = await this.#inner.read([key], { timeoutMs: 1_000, primary: true });
+      if (entry?.kind === 'hole' && entry.knownAbsent && row !== undefined) {
+        problems.push(`G5: "${key}" is known absent, the row is at ${row.version}`);
+      }
+      if (entry?.kind !== 'value') continue;
+      const cached = entry.payload === null ? undefined : (JSON.parse(String(entry.payload)) as Row).n;
+      if (cached !== row?.value.n) {
+        problems.push(
+          `G5: "${key}" holds row ${cached} (${entry.version}), the store ${row?.value.n} (${row?.version})`,
+        );
+      }
+    }
+    return problems;
+  }
+
+  async #feedDrained(): Promise<void> {
+    while ((await this.#inner.feed.status(['rows'])).pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#scheduler.clock.schedule(resolve, 20);
+      });
+    }
+  }
+
+  async #until(promise: Promise<unknown>): Promise<void> {
+    let done = false;
+    const end = (): void => {
+      done = true;
+    };
+    promise.then(end, end);
+    await this.#scheduler.run(() => done);
+    await promise;
+  }
+}
+
+function engine({ cache, options, scheduler, store }: ApplicationParts): Application {
+  const lockstep = createLockstep({
+    cache: cache.adapter,
+    clock: scheduler.clock,
+    random: scheduler.random,
+    cacheTimeoutMs: 100,
+    // The breaker has a clock of its own; here every call is tried.
+    breaker: { threshold: 1_000_000 },
+  });
+  const collection = lockstep.collection<Row>({
+    name: 'rows',
+    store,
+    ttlMs: 10_000,
+    holeTtlMs: 2_000,
+    leaseMs: 300,
+    leaseWaitMs: 200,
+    storeTimeoutMs: 500,
+    batch: { queueTimeoutMs: 1_000 },
+    ...(options.consistency ? { consistency: options.consistency } : {}),
+    ...(options.strategy ? { strategy: options.strategy } : {}),
+  });
+  return { collection, lockstep };
+}
