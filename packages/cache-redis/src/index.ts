@@ -1,1 +1,2 @@
-export {};
+export { redisCache } from './cache.js';
+export type { RedisCacheOptions } from './options.js';

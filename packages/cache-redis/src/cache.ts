@@ -1,0 +1,66 @@
+import type { CacheAdapter, CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '@lockstep/core';
+import { replyOf, scriptCall } from './calls.js';
+import { type Client, clusterClient, isCluster, sentinelClient, urlClient } from './clients.js';
+import { Connection } from './connection.js';
+import { Dispatch } from './dispatch.js';
+import { hitOf } from './format.js';
+import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
+import { scanEntries } from './scan.js';
+import { serverInfo } from './server-info.js';
+import { ClusterTopology } from './topology/cluster.js';
+import { SingleTopology } from './topology/single.js';
+
+/**
+ * The cache in Redis or Valkey: standalone, behind Sentinels, or a Cluster. Server 6.2 or later.
+ *
+ * Calls fail with `CacheUnavailableError`, at once while there is no connection, and after
+ * `commandTimeoutMs` while a server does not answer; on a Cluster only the commands of that server
+ * do. A command that failed may have taken effect, or may yet; every command tolerates that.
+ * Throws `InvalidOptionError`.
+ */
+export function redisCache(options: RedisCacheOptions): CacheAdapter {
+  const settings = settingsOf(options);
+  const client = clientOf(settings);
+  const connection = new Connection(client, settings.client === undefined, settings);
+  const topology = isCluster(client) ? new ClusterTopology(client) : new SingleTopology(client);
+  const dispatch = new Dispatch(connection, topology, settings);
+  const { commandTimeoutMs } = settings;
+  return {
+    name: 'redis',
+    shared: true,
+    local: false,
+    open: () => connection.open(),
+    async read(
+      keys: readonly string[],
+      encoding: PayloadEncoding,
+    ): Promise<(CacheHit | undefined | Error)[]> {
+      const texts = await dispatch.read(keys, encoding);
+      return texts.map((text) => (text instanceof Error ? text : hitOf(text, encoding)));
+    },
+    async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
+      const replies = await dispatch.run(commands.map(scriptCall));
+      return commands.map((command, position) => {
+        const reply = replies[position];
+        return reply instanceof Error ? reply : replyOf(command, reply);
+      });
+    },
+    async info() {
+      connection.check();
+      return serverInfo(topology, commandTimeoutMs);
+    },
+    async *scan(prefix: string, encoding: PayloadEncoding) {
+      connection.check();
+      yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);
+    },
+    close: () => connection.close(),
+  };
+}
+
+function clientOf(settings: Settings): Client {
+  const { client, url, cluster, sentinel, redisOptions = {} } = settings;
+  if (url !== undefined) return urlClient(url, redisOptions, settings);
+  if (cluster !== undefined) return clusterClient(cluster, settings);
+  if (sentinel !== undefined) return sentinelClient(sentinel, settings);
+  // The mapping of RESP3's maps makes no difference: nothing that is used here replies with one.
+  return client as Client;
+}

@@ -1,0 +1,116 @@
+import type { CacheCommand, CacheReply, LeaseReply, PayloadEncoding } from '@lockstep/core';
+import { hitOf, type Stored, valueText, versionText } from './format.js';
+import { SCRIPTS, type Script } from './lua/scripts.js';
+
+/** One script call on one key. */
+export interface ScriptCall {
+  readonly script: Script;
+  readonly key: string;
+  readonly args: readonly Stored[];
+  /** How its reply comes back. */
+  readonly encoding: PayloadEncoding;
+}
+
+/** The script call that makes a command's transition. */
+export function scriptCall(command: CacheCommand): ScriptCall {
+  return {
+    script: SCRIPTS[command.kind],
+    key: command.key,
+    args: argsOf(command),
+    encoding: command.kind === 'lease' ? command.encoding : 'utf8',
+  };
+}
+
+function argsOf(command: CacheCommand): readonly Stored[] {
+  switch (command.kind) {
+    case 'reserve':
+      return [command.token, millis(command.holeTtlMs)];
+    case 'intend':
+      return [command.token, millis(command.deadlineMs), millis(command.holeTtlMs)];
+    case 'put':
+      return [
+        command.token ?? '',
+        versionText(command.version),
+        millis(command.ttlMs),
+        millis(command.holeTtlMs),
+        valueText(command.version, command.payload, command.staleAtMs),
+      ];
+    case 'refresh':
+      return [
+        versionText(command.version),
+        millis(command.ttlMs),
+        valueText(command.version, command.payload, command.staleAtMs),
+      ];
+    case 'invalidate':
+      return [versionText(command.version), millis(command.holeTtlMs), command.holeOnEmpty ? '1' : '0'];
+    case 'lease':
+      return [command.token, millis(command.leaseMs), millis(command.holeTtlMs)];
+    case 'fill':
+      return [
+        command.token,
+        versionText(command.version),
+        millis(command.ttlMs),
+        command.payload === null ? '0' : '1',
+        command.payload === null ? '' : valueText(command.version, command.payload, command.staleAtMs),
+      ];
+    case 'release':
+      return [command.token];
+  }
+}
+
+/** The server counts whole milliseconds. */
+function millis(ms: number): string {
+  return String(Math.max(0, Math.ceil(ms)));
+}
+
+/** A script's reply as the contract's; an `Error` when it is none that the script gives. */
+export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Error {
+  if (typeof reply !== 'string' && !Buffer.isBuffer(reply)) return unexpected(command, reply);
+  if (command.kind === 'lease') return leaseReply(reply, command.encoding) ?? unexpected(command, reply);
+  const text = reply.toString();
+  switch (command.kind) {
+    case 'reserve':
+    case 'intend':
+      return { kind: 'reserved', known: Number(text) };
+    case 'put':
+      if (text === 'stored' || text === 'superseded' || text === 'floored') {
+        return { kind: 'put', outcome: text };
+      }
+      break;
+    case 'refresh':
+      if (text === 'stored' || text === 'refused') return { kind: 'refresh', outcome: text };
+      break;
+    case 'invalidate':
+      if (text === 'floored' || text === 'nothing') return { kind: 'invalidate', outcome: text };
+      break;
+    case 'fill':
+      if (text === 'f') return { kind: 'fill', outcome: 'filled' };
+      if (text === 'l') return { kind: 'fill', outcome: 'lost' };
+      if (text.startsWith('b')) return { kind: 'fill', outcome: 'below-floor', floor: Number(text.slice(1)) };
+      break;
+    case 'release':
+      return { kind: 'release' };
+  }
+  return unexpected(command, reply);
+}
+
+function leaseReply(reply: Stored, encoding: PayloadEncoding): LeaseReply | undefined {
+  const hit = hitOf(reply, encoding);
+  if (hit !== undefined) return { kind: 'lease', outcome: 'hit', hit };
+  const text = reply.toString();
+  const floor = Number(text.slice(1, 17));
+  switch (text[0]) {
+    case 'g':
+      return { kind: 'lease', outcome: 'granted', floor };
+    case 'p':
+      return { kind: 'lease', outcome: 'pass', floor };
+    case 'b':
+      return { kind: 'lease', outcome: 'busy', floor, remainingMs: Number(text.slice(17)) };
+    default:
+      return undefined;
+  }
+}
+
+function unexpected(command: CacheCommand, reply: unknown): Error {
+  return new Error(`${command.kind}: unexpected reply ${String(reply).slice(0, 64)}`);
+}

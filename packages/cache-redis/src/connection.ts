@@ -1,0 +1,118 @@
+import { CacheUnavailableError, ClosedError } from '@lockstep/core';
+import type { Redis } from 'ioredis';
+import { bounded } from './bounded.js';
+import { type Client, isCluster, retryDelayMs } from './clients.js';
+import type { Settings } from './options.js';
+
+const ignore = (): void => undefined;
+
+/** The life of a client: handed in, then never closed and only listened to, or made here. */
+export class Connection {
+  readonly client: Client;
+  readonly #owned: boolean;
+  readonly #settings: Settings;
+  #lastError: Error | undefined;
+  #closed = false;
+
+  constructor(client: Client, owned: boolean, settings: Settings) {
+    this.client = client;
+    this.#owned = owned;
+    this.#settings = settings;
+    if (owned) this.#look();
+  }
+
+  /** Resolves when commands can be sent. Rejects with `CacheUnavailableError`; clients made here go on trying. */
+  async open(): Promise<void> {
+    this.#checkOpen();
+    if (this.client.status === 'wait') this.client.connect().catch(ignore);
+    if (this.client.status !== 'ready') await this.#becomesReady();
+    if (isCluster(this.client)) await this.#connectNodes(this.client.nodes('master'));
+  }
+
+  /** Throws unless a command would be sent now: nothing is queued for a connection to come. */
+  check(): void {
+    this.#checkOpen();
+    const { status } = this.client;
+    if (status === 'ready') return;
+    if (status === 'wait') this.client.connect().catch(ignore);
+    throw this.unavailable(`Redis is not connected (${status})`);
+  }
+
+  unavailable(message: string): CacheUnavailableError {
+    const cause = this.#lastError;
+    if (cause === undefined) return new CacheUnavailableError(message);
+    return new CacheUnavailableError(`${message}: ${cause.message}`, { cause });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#owned) return;
+    if (this.client.status === 'ready') {
+      // What is under way gets its answers first.
+      await bounded<unknown>(this.client.quit(), this.#settings.commandTimeoutMs).catch(ignore);
+    }
+    if (this.client.status !== 'end') this.client.disconnect();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new ClosedError('the Redis cache is closed');
+  }
+
+  #look(): void {
+    const { client } = this;
+    client.on('error', (error: Error) => {
+      this.#lastError = error;
+    });
+    client.on('ready', () => {
+      this.#lastError = undefined;
+    });
+    client.on('end', () => this.#revive());
+    if (!isCluster(client)) return;
+    client.on('node error', (error: Error) => {
+      this.#lastError = error;
+    });
+    client.on('+node', (node: Redis) => {
+      if (client.status === 'ready') this.#connectNodes([node]).catch(ignore);
+    });
+  }
+
+  /** A connector that fails in a way that ioredis takes as final would leave the cache off for ever. */
+  #revive(): void {
+    if (this.#closed) return;
+    setTimeout(() => {
+      if (!this.#closed && this.client.status === 'end') this.client.connect().catch(ignore);
+    }, retryDelayMs(10)).unref();
+  }
+
+  async #becomesReady(): Promise<void> {
+    const { client } = this;
+    const { connectTimeoutMs, commandTimeoutMs } = this.#settings;
+    let stop = ignore;
+    const settled = new Promise<void>((resolve, reject) => {
+      const fail = (): void => reject(this.unavailable(`Redis can't be reached (${client.status})`));
+      if (client.status === 'end') fail();
+      client.on('ready', resolve);
+      client.on('close', fail);
+      client.on('end', fail);
+      stop = () => {
+        client.off('ready', resolve);
+        client.off('close', fail);
+        client.off('end', fail);
+      };
+    });
+    try {
+      await bounded(settled, connectTimeoutMs + commandTimeoutMs);
+    } finally {
+      stop();
+    }
+  }
+
+  /** ioredis connects a node with its first command; done here, a node that is not ready is a node that is gone. */
+  async #connectNodes(nodes: readonly Redis[]): Promise<void> {
+    const connecting = nodes.map(async (node) => {
+      if (node.status === 'wait') await node.connect();
+    });
+    await bounded(Promise.allSettled(connecting), this.#settings.connectTimeoutMs).catch(ignore);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * Holes: `readHole` takes the text after the header apart, `asHole` is the entry as a hole that lives
+ * at least `ttlMs` from now, `writeHole` puts it back. Tokens carry their length, so that any text is one.
+ */
+export const HOLE = `
+local function readHole()
+  local text = redis.call('GET', key)
+  local hole = { floor = known, absent = state == 'K', intents = {} }
+  local at = 32
+  while at <= #text do
+    local tag = string.sub(text, at, at)
+    local colon = string.find(text, ':', at, true)
+    local past = colon + tonumber(string.sub(text, at + 1, colon - 1)) + 1
+    local token = string.sub(text, colon + 1, past - 1)
+    if tag == 'R' then
+      hole.reservation = token
+      at = past
+    else
+      local noted = { token = token, untilMs = tonumber(string.sub(text, past, past + 12)) }
+      at = past + 13
+      if tag == 'L' then
+        hole.lease = noted
+      else
+        noted.overlapped = string.sub(text, at, at) == '1'
+        hole.intents[#hole.intents + 1] = noted
+        at = at + 1
+      end
+    end
+  end
+  return hole
+end
+
+local function asHole(ttlMs)
+  local hole = isHole and readHole() or { floor = known, absent = false, intents = {} }
+  hole.ttlMs = tonumber(ttlMs)
+  if isHole then hole.ttlMs = math.max(hole.ttlMs, redis.call('PTTL', key)) end
+  return hole
+end
+
+local function noted(tag, token, untilMs)
+  return tag .. #token .. ':' .. token .. string.format('%013.0f', math.min(untilMs, 9999999999999))
+end
+
+local function holeText(hole)
+  local parts = { hole.absent and 'K' or 'H', '-', hole.floor, '0000000000000' }
+  if hole.lease then parts[#parts + 1] = noted('L', hole.lease.token, hole.lease.untilMs) end
+  if hole.reservation then parts[#parts + 1] = 'R' .. #hole.reservation .. ':' .. hole.reservation end
+  for _, intent in ipairs(hole.intents) do
+    parts[#parts + 1] = noted('I', intent.token, intent.untilMs) .. (intent.overlapped and '1' or '0')
+  end
+  return table.concat(parts)
+end
+
+local function writeHole(hole)
+  if hole.ttlMs <= 0 then return redis.call('DEL', key) end
+  return redis.call('SET', key, holeText(hole), 'PX', string.format('%.0f', hole.ttlMs))
+end
+`;
+
+/**
+ * Rule 4, and the writing of the hole that a floor makes. A full server that may not evict refuses
+ * even a hole that is smaller than the value in its place; the value must go all the same, so it goes
+ * as an eviction would take it, which every rule allows for where no intent stands.
+ */
+export const RAISE = `
+local function raise(hole, version)
+  if tonumber(version) ~= 0 and tonumber(version) <= tonumber(hole.floor) then return end
+  if tonumber(version) > tonumber(hole.floor) then hole.floor = version end
+  hole.lease = nil
+  hole.absent = false
+end
+
+local function writeFloor(hole)
+  if hole.ttlMs <= 0 then return redis.call('DEL', key) end
+  local reply = redis.pcall('SET', key, holeText(hole), 'PX', string.format('%.0f', hole.ttlMs))
+  if reply.err == nil then return reply end
+  if #hole.intents == 0 and string.find(reply.err, 'OOM', 1, true) then return redis.call('DEL', key) end
+  return error(reply.err)
+end
+`;
+
+/** Rule 7: what becomes of intents. */
+export const INTENTS = `
+-- Those that ran out go, but only once none stands: until then they may hide a newer commit.
+local function settled(intents, now)
+  for _, intent in ipairs(intents) do
+    if intent.untilMs > now then return intents end
+  end
+  return {}
+end
+
+local function without(intents, token)
+  local others = {}
+  for _, intent in ipairs(intents) do
+    if intent.token ~= token then others[#others + 1] = intent end
+  end
+  return others
+end
+
+local function overlap(intents)
+  for _, intent in ipairs(intents) do intent.overlapped = true end
+end
+`;

@@ -1,0 +1,104 @@
+import type { PayloadEncoding } from '@lockstep/core';
+import slotOf from 'cluster-key-slot';
+import type { Cluster, Redis } from 'ioredis';
+import { asError } from '../bounded.js';
+import type { ScriptCall } from '../calls.js';
+import type { Stored } from '../format.js';
+import { addBySha, callBySha, callByText, execute, settled } from './send.js';
+import type { Group, Topology } from './topology.js';
+
+/** How often, at the most, a node that is gone makes the client ask who has its slots. */
+const REFRESH_MS = 200;
+
+/** Redis Cluster: one pipeline per node, commands that met a moved slot once more on their own. */
+export class ClusterTopology implements Topology {
+  readonly #client: Cluster;
+  readonly keyPrefix: string;
+  readonly description = 'cluster';
+  #refreshedMs = 0;
+
+  constructor(client: Cluster) {
+    this.#client = client;
+    this.keyPrefix = client.options.keyPrefix ?? '';
+  }
+
+  groups(keys: readonly string[]): readonly Group[] {
+    const groups = new Map<string, { server: string; positions: number[]; down: string | undefined }>();
+    const nodes = new Map(this.#client.nodes('master').map((node) => [nodeName(node), node]));
+    keys.forEach((key, position) => {
+      // ioredis takes a pipeline whose slots have the same primary and the same replicas.
+      const owners = this.#client.slots[slotOf(this.keyPrefix + key)] ?? [];
+      const name = owners.join();
+      const group = groups.get(name);
+      if (group !== undefined) {
+        group.positions.push(position);
+        return;
+      }
+      const server = owners[0] ?? '';
+      groups.set(name, { server, positions: [position], down: this.#down(server, nodes.get(server)) });
+    });
+    return [...groups.values()];
+  }
+
+  /** Nothing waits for a node to come back. One that the client has dropped it finds again by itself. */
+  #down(server: string, node: Redis | undefined): string | undefined {
+    if (node === undefined || node.status === 'ready' || node.status === 'wait') return undefined;
+    const now = performance.now();
+    if (now - this.#refreshedMs >= REFRESH_MS) {
+      this.#refreshedMs = now;
+      this.#client.refreshSlotsCache();
+    }
+    return `the Redis node ${server} is not connected (${node.status})`;
+  }
+
+  async read(
+    keys: readonly string[],
+    encoding: PayloadEncoding,
+  ): Promise<readonly (Stored | null | Error)[]> {
+    const client = this.#client;
+    const one = (key: string): Promise<Stored | null> =>
+      encoding === 'utf8' ? client.get(key) : client.getBuffer(key);
+    if (keys.length === 1) return settled(keys.map(one));
+    const pipeline = client.pipeline();
+    for (const key of keys) {
+      if (encoding === 'utf8') pipeline.get(key);
+      else pipeline.getBuffer(key);
+    }
+    const answers = (await execute(pipeline)) as (Stored | null | Error)[];
+    return Promise.all(
+      answers.map((answer, index) => {
+        const key = keys[index];
+        if (key === undefined || !(answer instanceof Error) || !redirects(answer)) return answer;
+        return one(key).catch(asError);
+      }),
+    );
+  }
+
+  async run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+    if (calls.length === 1) return settled(calls.map((call) => callBySha(this.#client, call)));
+    const pipeline = this.#client.pipeline();
+    for (const call of calls) addBySha(pipeline, call);
+    return execute(pipeline);
+  }
+
+  rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+    return settled(calls.map((call) => callByText(this.#client, call)));
+  }
+
+  worthRerun(error: Error): boolean {
+    return error.message.startsWith('NOSCRIPT') || redirects(error);
+  }
+
+  primaries(): readonly Redis[] {
+    return this.#client.nodes('master');
+  }
+}
+
+function nodeName(node: Redis): string {
+  return `${node.options.host}:${node.options.port}`;
+}
+
+/** Slots moved or are moving; in a pipeline ioredis follows that only when every command says the same. */
+function redirects(error: Error): boolean {
+  return /^(MOVED|ASK|TRYAGAIN) /.test(error.message);
+}

@@ -1,0 +1,31 @@
+import type { PayloadEncoding } from '@lockstep/core';
+import type { Redis } from 'ioredis';
+import type { ScriptCall } from '../calls.js';
+import type { Stored } from '../format.js';
+
+/** Positions of a call whose keys one server holds. */
+export interface Group {
+  /** Names the server. */
+  readonly server: string;
+  readonly positions: readonly number[];
+  /** Why nothing can be sent to it now. */
+  readonly down: string | undefined;
+}
+
+/** How commands get to the server that holds their key. */
+export interface Topology {
+  groups(keys: readonly string[]): readonly Group[];
+  /** The texts at keys of one group; `null` where nothing is. */
+  read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]>;
+  /** The replies of script calls on keys of one group, in order. */
+  run(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
+  /** Runs script calls again with their text, for servers that have lost them or handed their keys on. */
+  rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
+  /** True for an error after which `rerun` may find the right place. */
+  worthRerun(error: Error): boolean;
+  /** The servers that hold keys, each with a connection of its own. */
+  primaries(): readonly Redis[];
+  /** What ioredis puts before every key. */
+  readonly keyPrefix: string;
+  readonly description: string;
+}
