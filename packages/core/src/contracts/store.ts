@@ -170,6 +170,11 @@ export interface FeedConsumeOptions {
   readonly batchSize?: number;
   /** Told of each failure, the handler's included; the feed itself goes on, with backoff. */
   readonly onError?: (error: unknown) => void;
+  /**
+   * Told when rows of a source may be gone that the feed can't name (it was dropped, or the feed's history
+   * was lost): whatever a cache holds of it below `version` must become unreadable. A rejection has it told again.
+   */
+  readonly onReset?: ((source: string, version: Version) => Promise<void>) | undefined;
 }
 
 /**

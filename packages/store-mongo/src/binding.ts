@@ -1,0 +1,96 @@
+import { StoreContractError, StoreRefusedError, type StoreRow } from '@lockstep/core';
+import type { ClientSession, Collection, Document } from 'mongodb';
+import type { CallBound } from './bound.js';
+import { decodeKey, encodeKey } from './key.js';
+import { fromStored } from './stamp.js';
+import type { Tombstones } from './tombstones.js';
+
+/** One collection as the parts of this package see it. */
+export interface Binding {
+  /** For messages, e.g. `mongodb:shop.users`. */
+  readonly name: string;
+  /** Database and collection, e.g. `shop.users`. */
+  readonly source: string;
+  readonly keyField: string;
+  readonly versionField: string;
+  /** With the read preference and concern for reads that may be behind. */
+  readonly reader: Collection;
+  /** Where writes go: the primary, with a read concern that no failover can roll back. */
+  readonly primary: Collection;
+  readonly tombstones: Tombstones;
+  readonly together: Together;
+}
+
+/**
+ * Runs statements that must commit together, in a transaction of their own, and again while it meets
+ * others. A standalone server has none: they run one after the other.
+ */
+export type Together = <T>(bound: CallBound, body: (call: Call) => Promise<T>) => Promise<T>;
+
+/** What one call runs with: its time, and its transaction's session. */
+export interface Call {
+  readonly bound: CallBound;
+  readonly session: ClientSession | undefined;
+}
+
+/** The options that bind a statement to its call. */
+export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
+  const { maxTimeMS } = call.bound;
+  return call.session === undefined ? { maxTimeMS } : { session: call.session, maxTimeMS };
+}
+
+/** The filter that finds the row of a key. */
+export function keyFilter(binding: Binding, key: string): Document {
+  return { [binding.keyField]: { $eq: decodeKey(key, binding.source) } };
+}
+
+export function keysFilter(binding: Binding, keys: readonly string[]): Document {
+  const [first] = keys;
+  if (keys.length === 1 && first !== undefined) return keyFilter(binding, first);
+  return { [binding.keyField]: { $in: keys.map((key) => decodeKey(key, binding.source)) } };
+}
+
+/** The row's own canonical key. */
+export function keyOfDocument(binding: Binding, document: Document): string {
+  return encodeKey(document[binding.keyField], binding.source);
+}
+
+/** A document without its version; `version` is `0` when nobody has stamped it yet. Takes the document over. */
+export function toRow<Value>(binding: Binding, document: Document): StoreRow<Value> {
+  const version = fromStored(document[binding.versionField]);
+  const key = keyOfDocument(binding, document);
+  delete document[binding.versionField];
+  return { key, value: document as Value, version };
+}
+
+/** The document that stores a value: with its key, without a version. Throws `StoreRefusedError`. */
+export function toDocument(binding: Binding, key: string, value: unknown): Document {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const what = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
+    throw new StoreRefusedError(`${binding.name}: a value must be a document, got ${what}`, { key });
+  }
+  const { keyField, versionField } = binding;
+  const document = value as Document;
+  const own: unknown = document[keyField];
+  if (own === undefined) {
+    const { [versionField]: _version, ...rest } = document;
+    return {
+      [keyField]: decodeKey(key, binding.source),
+      ...rest,
+      [keyField]: decodeKey(key, binding.source),
+    };
+  }
+  if (encodeKey(own, binding.source) !== key) {
+    throw new StoreRefusedError(
+      `${binding.name}: the value's ${keyField} is not the id that it is stored under`,
+      { key },
+    );
+  }
+  if (!Object.hasOwn(document, versionField)) return document;
+  const { [versionField]: _version, ...rest } = document;
+  return rest;
+}
+
+export function contractError(binding: Binding, key: string, problem: string): StoreContractError {
+  return new StoreContractError(`${binding.name}, key "${key}": ${problem}`, { key });
+}

@@ -1,0 +1,105 @@
+import {
+  type ChangeFeed,
+  ClosedError,
+  type StoreAdapter,
+  type StoreCallOptions,
+  type StoreReadOptions,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { ClientSession, Document, OptionalId, WithId } from 'mongodb';
+import type { Binding, Call } from './binding.js';
+import { CallBound } from './bound.js';
+import { encodeKey } from './key.js';
+import { readRows } from './reads.js';
+import { bsonSerializer } from './serializer.js';
+import { readInTransaction } from './transaction-reads.js';
+import { mongoTransaction } from './transactions.js';
+import { runCommands, runInTransaction } from './writes.js';
+
+/** A collection bound to Lockstep. Its transactions and feed are those of all collections of its store. */
+export interface MongoCollection<Value extends Document, Id> extends StoreAdapter<Value, Id, ClientSession> {
+  open(): Promise<void>;
+}
+
+/** The entity of a document type: with its `_id` where the type says nothing of it. */
+export type Entity<Doc extends Document> = Doc extends { _id?: unknown }
+  ? Doc
+  : WithId<Doc> | OptionalId<Doc>;
+
+export interface Shared {
+  /** What the server has: known after `open`, assumed whole before. */
+  readonly replicated: () => boolean;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  readonly open: (binding: Binding) => Promise<void>;
+  readonly replicaReads: boolean;
+}
+
+export function boundCollection<Value extends Document, Id>(
+  binding: Binding,
+  shared: Shared,
+): MongoCollection<Value, Id> {
+  let closed = false;
+
+  function callOf(what: string, options: StoreCallOptions): Call {
+    if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
+    const bound = new CallBound(`${binding.name}: ${what}`, options);
+    bound.check();
+    return { bound, session: mongoTransaction(options.tx)?.client };
+  }
+
+  return {
+    name: binding.name,
+    source: binding.source,
+    get capabilities() {
+      const whole = shared.replicated();
+      return {
+        versioned: true,
+        compareAndSet: true,
+        transactions: whole,
+        changeFeed: whole,
+        increment: true,
+        restamp: true,
+        flush: whole,
+        replicaReads: shared.replicaReads,
+        batching: true,
+      };
+    },
+    get transactions() {
+      return shared.replicated() ? shared.transactions : undefined;
+    },
+    get feed() {
+      return shared.replicated() ? shared.feed : undefined;
+    },
+    serializer: bsonSerializer(binding.primary.bsonOptions),
+    open: () => shared.open(binding),
+    keyOf: (id) => encodeKey(id, binding.source),
+    async read(keys: readonly string[], options: StoreReadOptions) {
+      const call = callOf('read', options);
+      if (keys.length === 0) return [];
+      const tx = mongoTransaction(options.tx);
+      const collection = options.primary ? binding.primary : binding.reader;
+      return await call.bound.race(
+        tx === undefined
+          ? readRows<Value>(binding, collection, keys, call)
+          : readInTransaction<Value>(binding, keys, tx, call).catch((error: unknown) => {
+              tx.failed(error);
+              throw error;
+            }),
+      );
+    },
+    async write(commands, options) {
+      const call = callOf('write', options);
+      if (commands.length === 0) return [];
+      const tx = mongoTransaction(options.tx);
+      return await call.bound.race(
+        tx === undefined
+          ? runCommands(binding, commands, call)
+          : runInTransaction(binding, commands, tx, call),
+      );
+    },
+    async close() {
+      closed = true;
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import { NO_VERSION, type StoreDelete, type StoreOutcome, type Version } from '@lockstep/core';
+import { type Binding, type Call, keyOfDocument, keysFilter, statementOptions } from './binding.js';
+import { fromStored } from './stamp.js';
+
+/**
+ * Deletes rows and leaves tombstones, in the transaction of `call`: a crash leaves both or none, a flush
+ * that is late finds the tombstone, and whoever changed a row since the transaction's snapshot makes it
+ * conflict and run again.
+ *
+ * The tombstones come first, so that the change stream tells of them first: a deletion that follows its
+ * tombstone in one transaction is ours, any other is another program's.
+ */
+export async function deleteRows<Value>(
+  binding: Binding,
+  commands: readonly StoreDelete[],
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  const { primary, versionField, keyField, source, tombstones } = binding;
+  const found = await primary
+    .find(
+      keysFilter(
+        binding,
+        commands.map(({ key }) => key),
+      ),
+      {
+        ...statementOptions(call),
+        projection: { _id: 0, [keyField]: 1, [versionField]: 1 },
+      },
+    )
+    .toArray();
+  const versions = new Map(
+    found.map((document) => [keyOfDocument(binding, document), fromStored(document[versionField])]),
+  );
+  const doomed = commands.filter(({ key, ifVersion }) => {
+    const version = versions.get(key);
+    return version !== undefined && (ifVersion === undefined || ifVersion === version);
+  });
+  const buried = new Map<string, Version>();
+  if (doomed.length > 0) {
+    const burials = doomed.map(({ key, above }) => ({
+      key,
+      above: Math.max(above, versions.get(key) ?? NO_VERSION),
+    }));
+    const stamps = await tombstones.bury(source, burials, call);
+    doomed.forEach(({ key }, at) => {
+      buried.set(key, stamps[at] ?? NO_VERSION);
+    });
+    await primary.deleteMany(
+      keysFilter(
+        binding,
+        doomed.map(({ key }) => key),
+      ),
+      statementOptions(call),
+    );
+  }
+  return commands.map(({ key }): StoreOutcome<Value> => {
+    const version = buried.get(key);
+    if (version !== undefined) return { kind: 'written', value: null, version };
+    const standing = versions.get(key);
+    return standing === undefined ? { kind: 'missing' } : { kind: 'conflict', version: standing };
+  });
+}

@@ -1,0 +1,40 @@
+import type { Change, FeedConsumeOptions } from '@lockstep/core';
+import { Backoff } from './pause.js';
+
+export type Handler = (changes: readonly Change[]) => Promise<void>;
+
+/** Where changes go, and what is told of failures. */
+export interface Delivery {
+  readonly handler: Handler;
+  readonly batchSize: number;
+  readonly signal: AbortSignal;
+  readonly onError: (error: unknown) => void;
+  readonly onReset: FeedConsumeOptions['onReset'];
+}
+
+/** Runs `work` until it succeeds; false when the signal came first. Each failure is told. */
+export async function untilDone(
+  work: () => Promise<void>,
+  { signal, onError }: Pick<Delivery, 'signal' | 'onError'>,
+): Promise<boolean> {
+  const backoff = new Backoff();
+  while (!signal.aborted) {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      onError(error);
+      await backoff.wait(signal);
+    }
+  }
+  return false;
+}
+
+/** Hands changes over, again and again until they are taken; false when the signal came first. */
+export async function deliver(changes: readonly Change[], delivery: Delivery): Promise<boolean> {
+  for (let at = 0; at < changes.length; at += delivery.batchSize) {
+    const batch = changes.slice(at, at + delivery.batchSize);
+    if (!(await untilDone(() => delivery.handler(batch), delivery))) return false;
+  }
+  return true;
+}

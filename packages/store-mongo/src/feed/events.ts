@@ -1,0 +1,199 @@
+import { NO_VERSION, type Version } from '@lockstep/core';
+import { type Document, Timestamp } from 'mongodb';
+import type { Binding } from '../binding.js';
+import { encodeKey } from '../key.js';
+import { fromStored } from '../stamp.js';
+import type { VersionMemory } from './memory.js';
+
+/** What one change event means for the cache. */
+export type FeedEvent =
+  /** A row at a version that its writer stamped, or a tombstone. */
+  | {
+      readonly kind: 'versioned';
+      readonly source: string;
+      readonly key: string;
+      readonly version: Version;
+      readonly op: 'put' | 'delete';
+      readonly atMs: number;
+    }
+  /** Another program wrote, or deleted, what is at this `_id`; for a deletion the key it had. */
+  | {
+      readonly kind: 'foreign';
+      readonly source: string;
+      readonly id: unknown;
+      /** The key that is no more, or may be no more; `undefined` when only the row as it is now counts. */
+      readonly goneKey: string | undefined;
+      readonly atMs: number;
+    }
+  /** All rows of the source went at once, or others came in their place. */
+  | { readonly kind: 'reset'; readonly source: string; readonly atMs: number }
+  /** The event does not say which row it is about. */
+  | { readonly kind: 'nameless'; readonly source: string; readonly problem: string };
+
+/** Versions beyond a day ahead are somebody's garbage, and must not lift all others. */
+const DAY_US = 86_400_000_000;
+
+/** Reads change events in the stream's order; remembers what it needs to tell whose they are. */
+export class EventReader {
+  readonly #bindings: ReadonlyMap<string, Binding>;
+  readonly #database: string;
+  readonly #tombstones: string;
+  readonly #memory: VersionMemory;
+  /** The highest version seen of each source: above whatever a cache can hold of rows deleted meanwhile. */
+  readonly highest: Map<string, Version>;
+  /** Rows whose tombstones came in the transaction that is being read. */
+  readonly #buried = new Set<string>();
+  #buriedAt = '';
+
+  constructor(
+    bindings: ReadonlyMap<string, Binding>,
+    names: { readonly database: string; readonly tombstones: string },
+    memory: VersionMemory,
+    highest: Map<string, Version>,
+  ) {
+    this.#bindings = bindings;
+    this.#database = names.database;
+    this.#tombstones = names.tombstones;
+    this.#memory = memory;
+    this.highest = highest;
+  }
+
+  read(event: Document): FeedEvent[] {
+    const atMs = timeOf(event);
+    const ns = event['ns'] as { coll?: string } | undefined;
+    if (event['operationType'] === 'dropDatabase' || event['operationType'] === 'invalidate') {
+      return [...this.#bindings.keys()].map((source) => ({ kind: 'reset', source, atMs }));
+    }
+    if (ns?.coll === this.#tombstones) return this.#tombstone(event, atMs);
+    const to = event['to'] as { coll?: string } | undefined;
+    const binding = this.#bindings.get(`${this.#database}.${ns?.coll ?? ''}`);
+    switch (event['operationType']) {
+      case 'insert':
+      case 'update':
+      case 'replace':
+        return binding === undefined ? [] : this.#written(binding, event, atMs);
+      case 'delete':
+        return binding === undefined ? [] : this.#deleted(binding, event, atMs);
+      case 'drop':
+      case 'rename': {
+        const target = this.#bindings.get(`${this.#database}.${to?.coll ?? ''}`);
+        return [binding, target].flatMap((hit) =>
+          hit === undefined ? [] : [{ kind: 'reset', source: hit.source, atMs } as const],
+        );
+      }
+      default:
+        return [];
+    }
+  }
+
+  #tombstone(event: Document, atMs: number): FeedEvent[] {
+    if (event['operationType'] === 'delete') return [];
+    const id = (event['documentKey'] as { _id?: { s?: unknown; k?: unknown } } | undefined)?._id;
+    const source = String(id?.s);
+    const key = String(id?.k ?? '');
+    const { after, changed } = states(event);
+    const version = fromStored(changed?.['v'] ?? after?.['v']);
+    if (!this.#bindings.has(source) || key === '' || version === NO_VERSION) return [];
+    const transaction = transactionOf(event);
+    if (transaction !== this.#buriedAt) this.#buried.clear();
+    this.#buriedAt = transaction;
+    this.#buried.add(rowName(source, key));
+    this.#note(source, key, version, atMs);
+    return [{ kind: 'versioned', source, key, version, op: 'delete', atMs }];
+  }
+
+  #written(binding: Binding, event: Document, atMs: number): FeedEvent[] {
+    const { source, keyField, versionField } = binding;
+    const { before, after, changed } = states(event);
+    const id = (event['documentKey'] as Document)['_id'] as unknown;
+    const keyValue =
+      keyField === '_id' ? id : (changed?.[keyField] ?? after?.[keyField] ?? before?.[keyField]);
+    if (keyValue === undefined) {
+      return keyField === '_id' || event['operationType'] !== 'update'
+        ? []
+        : [{ kind: 'nameless', source, problem: `an update without a pre-image, _id ${String(id)}` }];
+    }
+    const key = encodeKey(keyValue, source);
+    const oldKey = keyField === '_id' || before === undefined ? key : encodeKeyOf(before[keyField], source);
+    const moved = oldKey !== undefined && oldKey !== key ? oldKey : undefined;
+    const version = fromStored(changed === undefined ? after?.[versionField] : changed[versionField]);
+    if (moved === undefined && version !== NO_VERSION && this.#isNew(binding, event, key, version, atMs)) {
+      this.#note(source, key, version, atMs);
+      return [{ kind: 'versioned', source, key, version, op: 'put', atMs }];
+    }
+    // The field's content is not this write's: it says only how high versions have been.
+    if (version !== NO_VERSION) this.#lift(source, version, atMs);
+    return [{ kind: 'foreign', source, id, goneKey: moved, atMs }];
+  }
+
+  #isNew(binding: Binding, event: Document, key: string, version: Version, atMs: number): boolean {
+    const { before, changed, removed } = states(event);
+    if (before !== undefined) return version > fromStored(before[binding.versionField]);
+    // Nothing but the version: a restamp, which only we do.
+    if (changed !== undefined && Object.keys(changed).length === 1 && removed === 0) return true;
+    return this.#memory.isNew(rowName(binding.source, key), version, atMs);
+  }
+
+  #deleted(binding: Binding, event: Document, atMs: number): FeedEvent[] {
+    const { source, keyField } = binding;
+    const { before } = states(event);
+    const id = (event['documentKey'] as Document)['_id'] as unknown;
+    const keyValue = keyField === '_id' ? id : before?.[keyField];
+    if (keyValue === undefined) {
+      if (before !== undefined) return [];
+      return [{ kind: 'nameless', source, problem: `a deletion without a pre-image, _id ${String(id)}` }];
+    }
+    const key = encodeKey(keyValue, source);
+    // Its tombstone came just before it, in the same transaction: a deletion of ours, told already.
+    if (this.#buriedAt === transactionOf(event) && this.#buried.delete(rowName(source, key))) return [];
+    return [{ kind: 'foreign', source, id, goneKey: key, atMs }];
+  }
+
+  #note(source: string, key: string, version: Version, atMs: number): void {
+    this.#memory.remember(rowName(source, key), version, atMs);
+    this.#lift(source, version, atMs);
+  }
+
+  #lift(source: string, version: Version, atMs: number): void {
+    if (version > atMs * 1000 + DAY_US) return;
+    this.highest.set(source, Math.max(this.highest.get(source) ?? NO_VERSION, version));
+  }
+}
+
+function states(event: Document): {
+  readonly before: Document | undefined;
+  readonly after: Document | undefined;
+  readonly changed: Document | undefined;
+  readonly removed: number;
+} {
+  const update = event['updateDescription'] as
+    | { updatedFields?: Document; removedFields?: unknown[]; truncatedArrays?: unknown[] }
+    | undefined;
+  return {
+    before: (event['fullDocumentBeforeChange'] as Document | null | undefined) ?? undefined,
+    after: (event['fullDocument'] as Document | null | undefined) ?? undefined,
+    changed: update === undefined ? undefined : (update.updatedFields ?? {}),
+    removed: (update?.removedFields?.length ?? 0) + (update?.truncatedArrays?.length ?? 0),
+  };
+}
+
+function encodeKeyOf(value: unknown, source: string): string | undefined {
+  return value === undefined ? undefined : encodeKey(value, source);
+}
+
+/** Events of one transaction share all three; of two transactions, no two do. */
+function transactionOf(event: Document): string {
+  const lsid = event['lsid'] as { id?: { toString(encoding: 'hex'): string } } | undefined;
+  return `${String(event['clusterTime'])}/${lsid?.id?.toString('hex') ?? ''}/${String(event['txnNumber'])}`;
+}
+
+function timeOf(event: Document): number {
+  const wall: unknown = event['wallTime'];
+  if (wall instanceof Date) return wall.getTime();
+  const cluster: unknown = event['clusterTime'];
+  return cluster instanceof Timestamp ? cluster.getHighBits() * 1000 : Date.now();
+}
+
+export function rowName(source: string, key: string): string {
+  return JSON.stringify([source, key]);
+}

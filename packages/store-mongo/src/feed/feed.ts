@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import {
+  type ChangeFeed,
+  ClosedError,
+  type FeedConsumeOptions,
+  InvalidOptionError,
+  numberOption,
+} from '@lockstep/core';
+import type { Db } from 'mongodb';
+import type { Binding } from '../binding.js';
+import type { FeedSettings } from '../options.js';
+import { Acknowledged } from './acknowledged.js';
+import { type Delivery, deliver, type Handler } from './deliver.js';
+import { Leader } from './leader.js';
+import { Backoff, pause } from './pause.js';
+import type { Positions } from './positions.js';
+import { changedSince } from './rescan.js';
+import { feedStatus } from './status.js';
+
+export interface FeedContext {
+  readonly db: Db;
+  readonly name: string;
+  /** All collections of the store, by source; grows. */
+  readonly bindings: ReadonlyMap<string, Binding>;
+  readonly tombstones: string;
+  readonly settings: FeedSettings;
+  readonly positions: Positions;
+}
+
+/**
+ * The change feed of one database: a change stream with a saved resume token. Of all consumers of the
+ * same sources, in whatever process, one reads; the others wait to take over.
+ */
+export function mongoFeed(context: FeedContext): ChangeFeed {
+  const { db, name, bindings, tombstones, settings, positions } = context;
+  const acknowledged = new Acknowledged();
+  const closed = new AbortController();
+
+  function deliveryOf(handler: Handler, options: FeedConsumeOptions): Delivery {
+    if (closed.signal.aborted) throw new ClosedError(`the change feed ${name} is closed`);
+    if (!Array.isArray(options.sources) || options.sources.length === 0) {
+      throw new InvalidOptionError('feed.sources', 'must name at least one source');
+    }
+    return {
+      handler,
+      batchSize: numberOption(options.batchSize, 500, 'feed.batchSize', { min: 1, max: 100_000 }),
+      signal: AbortSignal.any([options.signal, closed.signal]),
+      onReset: options.onReset,
+      onError(error) {
+        try {
+          options.onError?.(error);
+        } catch {
+          // A listener's own failure must not end the feed.
+        }
+      },
+    };
+  }
+
+  function bound(sources: readonly string[]): Map<string, Binding> {
+    return new Map([...bindings].filter(([source]) => sources.includes(source)));
+  }
+
+  return {
+    name,
+    async consume(handler, options) {
+      const delivery = deliveryOf(handler, options);
+      const { signal } = delivery;
+      const ours = bound(options.sources);
+      if (ours.size === 0) {
+        await pause(2 ** 31 - 1, signal);
+        return;
+      }
+      const owner = randomUUID();
+      const backoff = new Backoff(50);
+      while (!signal.aborted) {
+        try {
+          const lease = await positions.acquire([...ours.keys()], owner);
+          backoff.reset();
+          if (lease === undefined) {
+            await pause(settings.leaseMs / 4, signal);
+            continue;
+          }
+          const over = new AbortController();
+          const end = (): void => over.abort();
+          signal.addEventListener('abort', end, { once: true });
+          if (signal.aborted) end();
+          const leads = { db, bindings: ours, tombstones, settings, positions, acknowledged };
+          try {
+            await new Leader(leads, lease, delivery, over).run();
+          } finally {
+            signal.removeEventListener('abort', end);
+          }
+        } catch (error) {
+          delivery.onError(error);
+          await backoff.wait(signal);
+        }
+      }
+    },
+    acknowledge(changes) {
+      for (const change of changes) if (bindings.has(change.source)) acknowledged.add(change);
+    },
+    status: (sources) => feedStatus(db, bound(sources), positions),
+    async replay(sinceMs, handler, options) {
+      const delivery = deliveryOf(handler, options);
+      for (const binding of bound(options.sources).values()) {
+        for await (const changes of changedSince(binding, sinceMs, delivery.batchSize)) {
+          if (!(await deliver(changes, delivery))) return;
+        }
+      }
+    },
+    async close() {
+      closed.abort();
+    },
+  };
+}

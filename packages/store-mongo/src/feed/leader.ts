@@ -1,0 +1,254 @@
+import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
+import type { ChangeStream, Db, Document, ResumeToken } from 'mongodb';
+import type { Binding } from '../binding.js';
+import { CallBound } from '../bound.js';
+import type { FeedSettings } from '../options.js';
+import type { Acknowledged } from './acknowledged.js';
+import { adopt } from './adoption.js';
+import { type Delivery, deliver, untilDone } from './deliver.js';
+import { EventReader, type FeedEvent, rowName } from './events.js';
+import { VersionMemory } from './memory.js';
+import { Backoff, pause } from './pause.js';
+import type { Lease, Positions } from './positions.js';
+import { highestOf, rescan } from './rescan.js';
+import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
+
+/** The bound of one batch's adoption, in ms. */
+const ADOPT_TIMEOUT_MS = 10_000;
+
+export interface LeaderContext {
+  readonly db: Db;
+  readonly bindings: ReadonlyMap<string, Binding>;
+  readonly tombstones: string;
+  readonly settings: FeedSettings;
+  readonly positions: Positions;
+  readonly acknowledged: Acknowledged;
+}
+
+/** The one reader of its group: from the stream through adoption to the handler, then the position. */
+export class Leader {
+  readonly #context: LeaderContext;
+  readonly #lease: Lease;
+  readonly #delivery: Delivery;
+  /** Aborts with the consumer's signal, and when the lease is another's. */
+  readonly #over: AbortController;
+  /** Events that were read and not yet handled, oldest first. */
+  #queue: Document[] = [];
+  #handling: readonly Document[] = [];
+  #token: ResumeToken;
+  #events: EventReader;
+  #wake: () => void = () => {};
+
+  constructor(context: LeaderContext, lease: Lease, delivery: Delivery, over: AbortController) {
+    this.#context = context;
+    this.#lease = lease;
+    this.#over = over;
+    this.#delivery = { ...delivery, signal: over.signal };
+    this.#events = this.#reader(new Map());
+  }
+
+  #reader(highest: Map<string, Version>): EventReader {
+    const { bindings, db, tombstones, settings } = this.#context;
+    const memory = new VersionMemory(settings.maxRemembered, Date.now());
+    return new EventReader(bindings, { database: db.databaseName, tombstones }, memory, highest);
+  }
+
+  /** Leads until the signal aborts or the lease is lost; gives the lease back. */
+  async run(): Promise<void> {
+    const { positions, bindings } = this.#context;
+    const start = await positions.startOf([...bindings.keys()]);
+    for (const binding of bindings.values()) {
+      const known = start.highest.get(binding.source) ?? NO_VERSION;
+      start.highest.set(binding.source, Math.max(known, await highestOf(binding)));
+    }
+    this.#token = start.token;
+    this.#events = this.#reader(start.highest);
+    const heartbeat = this.#beat();
+    try {
+      await this.#follow();
+    } finally {
+      this.#over.abort();
+      await heartbeat;
+      await this.#save(true).catch(this.#delivery.onError);
+    }
+  }
+
+  /** Keeps the lease, and saves the position with it. */
+  async #beat(): Promise<void> {
+    const { leaseMs } = this.#context.settings;
+    const { signal } = this.#over;
+    let savedMs = performance.now();
+    for (;;) {
+      await pause(leaseMs / 4, signal);
+      if (signal.aborted) return;
+      try {
+        if (!(await this.#save(false))) this.#over.abort();
+        savedMs = performance.now();
+      } catch (error) {
+        this.#delivery.onError(error);
+        // Nobody can have taken it over while the database did not answer; after that, somebody may.
+        if (performance.now() - savedMs > 10 * leaseMs) this.#over.abort();
+      }
+    }
+  }
+
+  async #save(release: boolean): Promise<boolean> {
+    const oldest = this.#handling[0] ?? this.#queue[0];
+    const at: unknown = oldest?.['wallTime'];
+    return await this.#context.positions.beat(
+      this.#lease,
+      {
+        token: this.#token,
+        highest: this.#events.highest,
+        pending: this.#handling.length + this.#queue.length,
+        oldestAtMs: at instanceof Date ? at.getTime() : undefined,
+      },
+      release,
+    );
+  }
+
+  /** Reads the stream, opening it anew after each failure, and handles what comes. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#over;
+    const backoff = new Backoff(50);
+    while (!signal.aborted) {
+      const ended = new AbortController();
+      const reading = this.#read(ended.signal, backoff);
+      reading.catch(() => ended.abort());
+      try {
+        await this.#handle(AbortSignal.any([signal, ended.signal]));
+        ended.abort();
+        await reading;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#delivery.onError(error);
+        this.#queue = [];
+        if (isHistoryLost(error) && this.#token !== undefined) await this.#recover();
+        else await backoff.wait(signal);
+      }
+    }
+  }
+
+  async #read(ended: AbortSignal, backoff: Backoff): Promise<void> {
+    const { db, bindings, tombstones, settings } = this.#context;
+    const stop = AbortSignal.any([this.#over.signal, ended]);
+    const stream = openStream(db, [...bindings.values()], tombstones, this.#token, settings.maxAwaitTimeMs);
+    try {
+      while (!stop.aborted) {
+        if (this.#queue.length >= settings.maxBuffered) {
+          await pause(5, stop);
+          continue;
+        }
+        const event = await stream.tryNext();
+        backoff.reset();
+        if (event === null) this.#idle(stream);
+        else {
+          this.#queue.push(event);
+          this.#wake();
+          if (event['operationType'] === 'invalidate') return;
+        }
+      }
+    } finally {
+      await stream.close().catch(() => {});
+    }
+  }
+
+  /** Nothing has come: the server's own token is further than any event's. */
+  #idle(stream: ChangeStream<Document, Document>): void {
+    if (this.#queue.length === 0 && this.#handling.length === 0) this.#token = stream.resumeToken;
+  }
+
+  async #handle(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#queue.length === 0) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#wake = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+        await promise;
+        continue;
+      }
+      this.#handling = this.#queue.splice(0, this.#delivery.batchSize);
+      const taken = await this.#take(this.#handling);
+      const last = this.#handling.at(-1);
+      this.#handling = [];
+      if (!taken) return;
+      this.#token = last?.['_id'] as ResumeToken;
+      // The stream ends with it; another starts after it.
+      if (last?.['operationType'] === 'invalidate') return;
+    }
+  }
+
+  async #take(batch: readonly Document[]): Promise<boolean> {
+    const events = batch.flatMap((event) => this.#events.read(event));
+    let adopted: Change[] = [];
+    const foreign = Map.groupBy(
+      events.filter((event) => event.kind === 'foreign'),
+      ({ source }) => source,
+    );
+    const done = await untilDone(async () => {
+      adopted = [];
+      for (const [source, theirs] of foreign) adopted.push(...(await this.#adopt(source, theirs)));
+    }, this.#delivery);
+    if (!done || !(await deliver(this.#changes(events, adopted), this.#delivery))) return false;
+    // Their own events come back through the stream.
+    for (const change of adopted) this.#context.acknowledged.add(change);
+    for (const event of events) {
+      if (event.kind === 'nameless') {
+        this.#delivery.onError(new StoreContractError(`mongodb:${event.source}: ${event.problem}`));
+      }
+    }
+    const resets = new Set(events.flatMap((event) => (event.kind === 'reset' ? [event.source] : [])));
+    for (const source of resets) if (!(await this.#rescan(source))) return false;
+    return true;
+  }
+
+  async #adopt(
+    source: string,
+    events: readonly Extract<FeedEvent, { kind: 'foreign' }>[],
+  ): Promise<Change[]> {
+    const binding = this.#context.bindings.get(source);
+    if (binding === undefined) return [];
+    const bound = new CallBound(`${binding.name}: adopting`, { timeoutMs: ADOPT_TIMEOUT_MS });
+    const above = this.#events.highest.get(source) ?? NO_VERSION;
+    const latestMs = Math.max(...events.map(({ atMs }) => atMs));
+    return await bound.race(adopt(binding, events, above, latestMs, { bound, session: undefined }));
+  }
+
+  /** The newest change of each row, without those that this process has dealt with. */
+  #changes(events: readonly FeedEvent[], adopted: readonly Change[]): Change[] {
+    const newest = new Map<string, Change>();
+    const add = (change: Change): void => {
+      const row = rowName(change.source, change.key);
+      const known = newest.get(row);
+      if (known === undefined || known.version < change.version) newest.set(row, change);
+    };
+    for (const event of events) {
+      if (event.kind !== 'versioned') continue;
+      const { source, key, version, op, atMs } = event;
+      if (!this.#context.acknowledged.has(event)) add({ source, key, version, op, changedAtMs: atMs });
+    }
+    for (const change of adopted) add(change);
+    return [...newest.values()];
+  }
+
+  async #rescan(source: string): Promise<boolean> {
+    const binding = this.#context.bindings.get(source);
+    if (binding === undefined) return true;
+    return await rescan(this.#context.db, binding, this.#events.highest, this.#delivery);
+  }
+
+  /**
+   * What lies between the position and now is lost. A stream from now on is opened first, so that
+   * nothing falls between it and the scan; the lost position stays saved until the scan is through.
+   */
+  async #recover(): Promise<void> {
+    const { db, bindings } = this.#context;
+    let fresh: ResumeToken;
+    const opened = await untilDone(async () => {
+      fresh = await tokenOfNow(db);
+    }, this.#delivery);
+    if (!opened) return;
+    for (const source of bindings.keys()) if (!(await this.#rescan(source))) return;
+    this.#token = fresh;
+  }
+}

@@ -1,0 +1,45 @@
+import type { Version } from '@lockstep/core';
+
+/** How old a version may be when its write shows up in the stream, in ms, and still count as fresh. */
+const FRESH_MS = 5_000;
+
+/**
+ * The last versions of rows, as far back as there is room. It tells a write that stamped a new version
+ * from one that put an old copy of the document back, version included: the stream shows only what the
+ * field holds now.
+ */
+export class VersionMemory {
+  readonly #versions = new Map<string, { readonly version: Version; readonly atMs: number }>();
+  readonly #max: number;
+  /** Everything since then is remembered. */
+  #sinceMs: number;
+
+  constructor(max: number, sinceMs: number) {
+    this.#max = max;
+    this.#sinceMs = sinceMs;
+  }
+
+  remember(row: string, version: Version, atMs: number): void {
+    const last = this.#versions.get(row);
+    if (last !== undefined) this.#versions.delete(row);
+    this.#versions.set(row, { version: Math.max(version, last?.version ?? 0), atMs });
+    if (this.#versions.size <= this.#max) return;
+    for (const [oldest, { atMs: forgottenMs }] of this.#versions) {
+      this.#versions.delete(oldest);
+      this.#sinceMs = Math.max(this.#sinceMs, forgottenMs);
+      return;
+    }
+  }
+
+  /**
+   * Whether a write at `atMs` stamped this version. Where it can't be told the answer is no: the row gets
+   * one more version, which costs a miss.
+   */
+  isNew(row: string, version: Version, atMs: number): boolean {
+    const last = this.#versions.get(row);
+    if (last !== undefined) return version > last.version;
+    // Nothing of this row since then: a version stamped since then is new, an older one is a copy.
+    const stampedMs = version / 1000;
+    return Math.abs(atMs - stampedMs) <= FRESH_MS && stampedMs > this.#sinceMs;
+  }
+}

@@ -1,0 +1,55 @@
+import type { FeedStatus } from '@lockstep/core';
+import type { Db, Document } from 'mongodb';
+import type { Binding } from '../binding.js';
+import { serverNowMs } from '../server.js';
+import { toStored } from '../stamp.js';
+import type { PositionDocument, Positions } from './positions.js';
+
+/** Where no one reads, what waits is counted up to this. */
+const MAX_COUNTED = 10_000;
+const OPTIONS = { maxTimeMS: 10_000 } as const;
+
+/**
+ * What waits: by the active reader's own account, as of its last heartbeat; where nobody reads, the
+ * rows and tombstones with versions after the last position (foreign writes are not among them).
+ */
+export async function feedStatus(
+  db: Db,
+  bindings: ReadonlyMap<string, Binding>,
+  positions: Positions,
+): Promise<FeedStatus> {
+  if (bindings.size === 0) return { pending: 0, oldestMs: 0 };
+  const documents = await positions.covering([...bindings.keys()]);
+  const nowMs = await serverNowMs(db);
+  const active = new Set<PositionDocument>();
+  const idle: { readonly binding: Binding; readonly atMs: number }[] = [];
+  for (const [source, binding] of bindings) {
+    const ours = documents.filter(({ sources }) => sources.includes(source));
+    const reader = ours.find(({ expiresAt }) => expiresAt !== undefined && expiresAt.getTime() >= nowMs);
+    if (reader !== undefined) active.add(reader);
+    else idle.push({ binding, atMs: Math.max(0, ...ours.map(({ at }) => at?.getTime() ?? 0)) });
+  }
+  let pending = 0;
+  let oldestMs = 0;
+  for (const { pending: waiting = 0, oldestAt } of active) {
+    pending += waiting;
+    if (waiting > 0 && oldestAt instanceof Date) oldestMs = Math.max(oldestMs, nowMs - oldestAt.getTime());
+  }
+  for (const { binding, atMs } of idle) {
+    const waiting = await countSince(binding, atMs);
+    pending += waiting;
+    if (waiting > 0) oldestMs = Math.max(oldestMs, nowMs - atMs);
+  }
+  return { pending, oldestMs: Math.max(0, oldestMs) };
+}
+
+async function countSince(binding: Binding, atMs: number): Promise<number> {
+  const { primary, versionField, source, tombstones } = binding;
+  const limit = { ...OPTIONS, limit: MAX_COUNTED };
+  const rows = await primary.countDocuments({ [versionField]: { $gt: toStored(atMs * 1000) } }, limit);
+  const gone = await tombstones.collection.countDocuments(
+    { '_id.s': source, at: { $gt: new Date(atMs) } } as Document,
+    limit,
+  );
+  return rows + gone;
+}

@@ -1,0 +1,67 @@
+import { NO_VERSION, type Version } from '@lockstep/core';
+import { type Document, Long } from 'mongodb';
+
+/** Beyond this a number in the version field is somebody's mistake, and counts as none. */
+const MAX_STORED = Long.fromNumber(Number.MAX_SAFE_INTEGER - 1024);
+const MICROS_PER_MS = Long.fromNumber(1000);
+
+/** The next even number: the store's versions are even, a buffered write's odd. */
+export function nextEven(version: Version): Version {
+  return version + (version % 2 === 0 ? 2 : 1);
+}
+
+/** A version as it is stored: always 64 bits, whatever its size. */
+export function toStored(version: Version): Long {
+  return Long.fromNumber(version);
+}
+
+/** A stored version as a number; `0` for anything that is not a version. */
+export function fromStored(stored: unknown): Version {
+  const number =
+    typeof stored === 'number'
+      ? stored
+      : typeof stored === 'bigint' || Long.isLong(stored)
+        ? Number(stored)
+        : 0;
+  return Number.isSafeInteger(number) && number > 0 ? number : NO_VERSION;
+}
+
+/**
+ * The expression of a new version, evaluated by the server under the document's lock: its clock in µs,
+ * above the old version in `field` and above `above`.
+ *
+ * `$$NOW` has a resolution of 1 ms and stands still within a command, hence "old + 2" on a hot key.
+ */
+export function stampExpression(field: string, above: Version): Document {
+  return {
+    $max: [
+      { $multiply: [{ $toLong: '$$NOW' }, MICROS_PER_MS] },
+      toStored(above === NO_VERSION ? NO_VERSION : nextEven(above)),
+      {
+        $let: {
+          vars: { old: oldVersion(field) },
+          in: { $subtract: [{ $add: ['$$old', toStored(2)] }, { $mod: ['$$old', toStored(2)] }] },
+        },
+      },
+    ],
+  };
+}
+
+function oldVersion(field: string): Document {
+  const path = `$${field}`;
+  const usable = [{ $isNumber: path }, { $gte: [path, Long.ZERO] }, { $lte: [path, MAX_STORED] }];
+  return { $cond: [{ $and: usable }, { $toLong: path }, Long.ZERO] };
+}
+
+/** Gives the document a new version and changes nothing else. */
+export function restampPipeline(field: string, above: Version): Document[] {
+  return [{ $set: { [field]: stampExpression(field, above) } }];
+}
+
+/**
+ * Replaces the document whole. The user's data is a literal: strings that start with `$` and names with
+ * dots are data, never expressions. An existing document keeps its `_id`, and with it the BSON type.
+ */
+export function replacePipeline(field: string, value: Document, version: Document | Long): Document[] {
+  return [{ $replaceWith: { $mergeObjects: [{ $literal: value }, { _id: '$_id', [field]: version }] } }];
+}

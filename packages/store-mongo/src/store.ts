@@ -1,0 +1,205 @@
+import { type ChangeFeed, InvalidOptionError, type TransactionHost } from '@lockstep/core';
+import { type ClientSession, type Document, type ObjectId, ReadPreference } from 'mongodb';
+import type { Binding, Together } from './binding.js';
+import { boundCollection, type MongoCollection } from './collection.js';
+import { mongoFeed } from './feed/feed.js';
+import { type PositionDocument, Positions } from './feed/positions.js';
+import { tokenOfNow } from './feed/stream.js';
+import { checkInstalled, type Installation, install, uninstall } from './install.js';
+import { collectionNameOption } from './names.js';
+import {
+  collectionSettings,
+  type MongoCollectionOptions,
+  type MongoStoreOptions,
+  storeSettings,
+} from './options.js';
+import { askServer, STANDALONE } from './server.js';
+import { type TombstoneDocument, Tombstones } from './tombstones.js';
+import { runTransaction, transactionHost, transactionOfSession } from './transactions.js';
+
+/** The bound of what `open` asks, in ms. */
+const OPEN_TIMEOUT_MS = 10_000;
+
+export interface AttachOptions {
+  /** Give versions to all rows that have none, in one pass; otherwise each gets one when it is first read. @defaultValue true */
+  readonly stamp?: boolean;
+}
+
+type AnyCollection = Pick<MongoCollection<Document, never>, 'source'>;
+
+/** The type of an entity's id: its `_id`, an ObjectId where the document's type does not say. */
+export type IdOf<Doc> = Doc extends { readonly _id: infer Id } ? Id : ObjectId;
+
+/** One database: its collections share transactions and change feed. */
+export interface MongoStore {
+  /** For messages, e.g. `mongodb:shop`. */
+  readonly name: string;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  /** Binds an existing collection. Throws `InvalidOptionError`. */
+  collection<Doc extends Document, Id = IdOf<Doc>>(
+    name: string,
+    options?: MongoCollectionOptions,
+  ): MongoCollection<Doc, Id>;
+  /**
+   * Installs what the collections need, once, when you deploy: an index on the version, versions, a
+   * first position of the feed, the collection of tombstones; pre-images where the key is not `_id`.
+   * Idempotent. Rejects with the driver's error, or `InvalidOptionError` when the key has no unique index.
+   */
+  attach(collections: readonly AnyCollection[], options?: AttachOptions): Promise<void>;
+  /** Takes it away again, the version field of every row included. Pre-images stay on. */
+  detach(collections: readonly AnyCollection[]): Promise<void>;
+  /**
+   * Tells a transaction which rows the caller's own statements on its session changed: they get versions,
+   * and the cache is brought in step at the commit rather than by the feed. Reading a row in the
+   * transaction does the same, and `write(id, …)` does it for its id. Rejects with a `StoreError`.
+   */
+  noteChanges<Id>(
+    session: ClientSession,
+    collection: Pick<MongoCollection<Document, Id>, 'keyOf' | 'read'>,
+    ids: readonly Id[],
+    options?: { readonly timeoutMs?: number },
+  ): Promise<void>;
+  /** Ends the feed; the client is the caller's. */
+  close(): Promise<void>;
+}
+
+/** Makes a store of one database. Connects on the first `open`. Throws `InvalidOptionError`. */
+export function mongoStore(options: MongoStoreOptions): MongoStore {
+  const { client } = options;
+  const { db, feed: feedSettings, tombstones, tombstoneTtlMs, allowStandalone } = storeSettings(options);
+  const name = `mongodb:${db.databaseName}`;
+  const bindings = new Map<string, Binding>();
+  // Assumed until the server has been asked, and refused then unless `allowStandalone`.
+  let replicated = true;
+  let asked: Promise<boolean> | undefined;
+  const durable = {
+    readPreference: ReadPreference.primary,
+    readConcern: { level: 'majority' },
+    writeConcern: { w: 'majority' },
+  } as const;
+  const positions = new Positions(
+    db.collection<PositionDocument>(feedSettings.collection, durable),
+    feedSettings.leaseMs,
+  );
+  const graves = new Tombstones(
+    db.collection<TombstoneDocument>(tombstones, {
+      ...durable,
+      promoteLongs: true,
+      useBigInt64: false,
+      promoteValues: true,
+    }),
+  );
+  const transactions = transactionHost(client, name);
+  const feed = mongoFeed({ db, name, bindings, tombstones, settings: feedSettings, positions });
+
+  const together: Together = async (bound, body) => {
+    if (!replicated) return await body({ bound, session: undefined });
+    return await runTransaction(client, bound, (tx) => body({ bound, session: tx.client }));
+  };
+
+  async function ask(): Promise<boolean> {
+    const { replicated: whole } = await askServer(db, OPEN_TIMEOUT_MS);
+    if (!whole && !allowStandalone) throw new InvalidOptionError('mongoStore.client', STANDALONE);
+    replicated = whole;
+    return whole;
+  }
+
+  async function installation(): Promise<Installation> {
+    asked ??= ask();
+    try {
+      return { db, replicated: await asked, tombstones, tombstoneTtlMs };
+    } catch (error) {
+      asked = undefined;
+      throw error;
+    }
+  }
+
+  function bindingOf(collection: AnyCollection): Binding {
+    const binding = bindings.get(collection.source);
+    if (binding === undefined) {
+      throw new InvalidOptionError(
+        'attach.collections',
+        `${collection.source} is not a collection of this store`,
+      );
+    }
+    return binding;
+  }
+
+  return {
+    name,
+    transactions,
+    feed,
+    collection<Doc extends Document, Id = IdOf<Doc>>(
+      collectionName: string,
+      collectionOptions: MongoCollectionOptions = {},
+    ): MongoCollection<Doc, Id> {
+      collectionNameOption(collectionName, undefined, 'mongoStore.collection');
+      const { key, versionField, where } = collectionSettings(collectionName, collectionOptions);
+      const { bson = {}, writeConcern = { w: 'majority' }, readPreference, readConcern } = collectionOptions;
+      const source = `${db.databaseName}.${collectionName}`;
+      const known = bindings.get(source);
+      if (known !== undefined && (known.keyField !== key || known.versionField !== versionField)) {
+        throw new InvalidOptionError(where, 'is bound already, with another key or version field');
+      }
+      // What is less than majority may be rolled back after a failover, and no change event would tell.
+      const concern = readConcern ?? { level: writeConcern.w === 'majority' ? 'majority' : 'local' };
+      const common = { ...bson, readConcern: concern };
+      const reader = db.collection(collectionName, {
+        ...common,
+        ...(readPreference === undefined ? {} : { readPreference }),
+      });
+      const binding: Binding = {
+        name: `mongodb:${source}`,
+        source,
+        keyField: key,
+        versionField,
+        reader,
+        primary: db.collection(collectionName, {
+          ...common,
+          readPreference: ReadPreference.primary,
+          writeConcern,
+        }),
+        tombstones: graves,
+        together,
+      };
+      if (known === undefined) bindings.set(source, binding);
+      return boundCollection<Doc, Id>(binding, {
+        replicated: () => replicated,
+        transactions,
+        feed,
+        replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
+        open: async () => checkInstalled(await installation(), binding),
+      });
+    },
+    async attach(collections, { stamp = true } = {}) {
+      const it = await installation();
+      for (const collection of collections) {
+        const binding = bindingOf(collection);
+        await install(it, binding, stamp);
+        if (it.replicated) await positions.seed(binding.source, await tokenOfNow(db));
+      }
+    },
+    async detach(collections) {
+      const it = await installation();
+      for (const collection of collections) {
+        const binding = bindingOf(collection);
+        await uninstall(it, binding);
+        await positions.forget(binding.source);
+      }
+    },
+    async noteChanges(session, collection, ids, { timeoutMs = OPEN_TIMEOUT_MS } = {}) {
+      const tx = transactionOfSession(session);
+      if (tx === undefined) {
+        throw new InvalidOptionError('noteChanges.session', 'is not the session of a Lockstep transaction');
+      }
+      await collection.read(
+        ids.map((id) => collection.keyOf(id)),
+        { timeoutMs, primary: true, tx },
+      );
+    },
+    async close() {
+      await feed.close();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { NO_VERSION, type Version } from '@lockstep/core';
+import { type AnyBulkWriteOperation, type Collection, type Document, Long } from 'mongodb';
+import { type Call, statementOptions } from './binding.js';
+import { fromStored, stampExpression, toStored } from './stamp.js';
+
+/** What stands where a row was deleted: its version, for as long as a flush can be late. */
+export interface TombstoneDocument extends Document {
+  readonly _id: TombstoneId;
+  readonly v: Long;
+  readonly at: Date;
+}
+
+export interface TombstoneId {
+  /** The source. */
+  readonly s: string;
+  /** The canonical key; empty: all rows of the source (it was dropped). */
+  readonly k: string;
+}
+
+/** A key's new tombstone: above what it was, at the server's clock or later. */
+export interface Burial {
+  readonly key: string;
+  readonly above: Version;
+}
+
+/** No key is empty, so this one stands for a whole source. */
+export const WHOLE_SOURCE = '';
+
+/** The tombstones of one database. */
+export class Tombstones {
+  readonly collection: Collection<TombstoneDocument>;
+
+  constructor(collection: Collection<TombstoneDocument>) {
+    this.collection = collection;
+  }
+
+  /** The highest tombstone that stands for each key; `0` where there is none. */
+  async versions(source: string, keys: readonly string[], call: Call): Promise<Version[]> {
+    const ids = [...keys, WHOLE_SOURCE].map((k) => ({ s: source, k }));
+    const found = await this.collection
+      .find({ _id: { $in: ids } }, { ...statementOptions(call), projection: { v: 1 } })
+      .toArray();
+    const byKey = new Map(found.map((document) => [document._id.k, fromStored(document.v)]));
+    const whole = byKey.get(WHOLE_SOURCE) ?? NO_VERSION;
+    return keys.map((key) => Math.max(whole, byKey.get(key) ?? NO_VERSION));
+  }
+
+  /** Stamps tombstones by the server's clock, and says their versions. Keys must be distinct. */
+  async bury(source: string, burials: readonly Burial[], call: Call): Promise<Version[]> {
+    const operations = burials.map(
+      ({ key, above }): AnyBulkWriteOperation<TombstoneDocument> => ({
+        updateOne: {
+          filter: { _id: { $eq: { s: source, k: key } } },
+          update: [{ $set: { v: stampExpression('v', above), at: '$$NOW' } }],
+          upsert: true,
+        },
+      }),
+    );
+    await this.collection.bulkWrite(operations, {
+      ...statementOptions(call),
+      ordered: call.session !== undefined,
+    });
+    return this.versions(
+      source,
+      burials.map(({ key }) => key),
+      call,
+    );
+  }
+
+  /** Leaves a tombstone at a buffered deletion's own version, unless a higher one stands. */
+  async place(source: string, key: string, version: Version, call: Call): Promise<void> {
+    await this.collection.updateOne(
+      { _id: { $eq: { s: source, k: key } } },
+      [{ $set: { v: { $max: [{ $ifNull: ['$v', Long.ZERO] }, toStored(version)] }, at: '$$NOW' } }],
+      { ...statementOptions(call), upsert: true },
+    );
+  }
+}

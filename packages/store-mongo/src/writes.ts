@@ -1,0 +1,171 @@
+import type { StoreCommand, StoreDelete, StoreFlush, StoreOutcome, StorePut } from '@lockstep/core';
+import { type Binding, type Call, toDocument } from './binding.js';
+import { deleteRows } from './deletes.js';
+import { toStoreError } from './errors.js';
+import { type FlushOfValue, flushOntoRows, flushWithTombstone } from './flushes.js';
+import { putMany, putOne } from './puts.js';
+import type { MongoTransaction } from './transactions.js';
+import { increment, restamp } from './updates.js';
+
+/** Runs many commands at once: blind puts, deletes and flushes each in one bulk, the others side by side. */
+export async function runCommands<Value>(
+  binding: Binding,
+  commands: readonly StoreCommand<Value>[],
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  const outcomes = new Map<StoreCommand<Value>, StoreOutcome<Value>>();
+  const puts: StorePut<Value>[] = [];
+  const deletes: StoreDelete[] = [];
+  const flushes: StoreFlush<Value>[] = [];
+  const alone: StoreCommand<Value>[] = [];
+  for (const command of commands) {
+    const failure = checkValue(binding, command);
+    if (failure !== undefined) outcomes.set(command, failure);
+    else if (command.kind === 'put' && command.ifVersion === undefined) puts.push(command);
+    else if (command.kind === 'delete') deletes.push(command);
+    else if (command.kind === 'flush') flushes.push(command);
+    else alone.push(command);
+  }
+  if (puts.length === 1) alone.push(...puts.splice(0));
+  const note = <C extends StoreCommand<Value>>(
+    sent: readonly C[],
+    got: readonly StoreOutcome<Value>[],
+  ): void => {
+    sent.forEach((command, at) => {
+      const outcome = got[at];
+      if (outcome !== undefined) outcomes.set(command, outcome);
+    });
+  };
+  await Promise.all([
+    puts.length > 0 && putAll(binding, puts, call).then((got) => note(puts, got)),
+    deletes.length > 0 && deleteAll<Value>(binding, deletes, call).then((got) => note(deletes, got)),
+    flushes.length > 0 && flushAll(binding, flushes, call).then((got) => note(flushes, got)),
+    ...alone.map(async (command) => note([command], [await runOne(binding, command, call)])),
+  ]);
+  return commands.map((command) => {
+    const outcome = outcomes.get(command);
+    if (outcome === undefined) throw new TypeError(`${binding.name}: no outcome of a ${command.kind}`);
+    return outcome;
+  });
+}
+
+/** In a transaction: one after the other, on its session. A failure ends the server's transaction. */
+export async function runInTransaction<Value>(
+  binding: Binding,
+  commands: readonly StoreCommand<Value>[],
+  tx: MongoTransaction,
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  const outcomes: StoreOutcome<Value>[] = [];
+  for (const command of commands) {
+    const outcome = checkValue(binding, command) ?? (await runOne(binding, command, call));
+    if (outcome.kind === 'written') {
+      const op = outcome.value === null ? 'delete' : 'put';
+      tx.record(binding.source, command.key, outcome.version, op);
+    }
+    if (outcome.kind === 'failed') tx.failed(outcome.error);
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
+
+async function runOne<Value>(
+  binding: Binding,
+  command: StoreCommand<Value>,
+  call: Call,
+): Promise<StoreOutcome<Value>> {
+  try {
+    switch (command.kind) {
+      case 'put':
+        return await putOne(binding, command, call);
+      case 'increment':
+        return await increment<Value>(binding, command, call);
+      case 'restamp':
+        return await restamp<Value>(binding, command, call);
+      case 'delete': {
+        const [outcome] = await deleteRows<Value>(binding, [command], call);
+        return outcome ?? { kind: 'missing' };
+      }
+      case 'flush':
+        return await flushWithTombstone(binding, command, call);
+    }
+  } catch (error) {
+    return failed(binding, command, error);
+  }
+}
+
+function failed<Value>(binding: Binding, command: StoreCommand<Value>, error: unknown): StoreOutcome<Value> {
+  const { kind, key } = command;
+  return { kind: 'failed', error: toStoreError(error, `${binding.name}: ${kind}`, { key }) };
+}
+
+/** A value that can't be stored fails its own command, before it could spoil a bulk. */
+function checkValue<Value>(binding: Binding, command: StoreCommand<Value>): StoreOutcome<Value> | undefined {
+  if (command.kind !== 'put' && (command.kind !== 'flush' || command.value === null)) return undefined;
+  try {
+    toDocument(binding, command.key, command.value);
+    return undefined;
+  } catch (error) {
+    return failed(binding, command, error);
+  }
+}
+
+async function putAll<Value>(
+  binding: Binding,
+  commands: readonly StorePut<Value>[],
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  try {
+    return await putMany(binding, commands, call);
+  } catch (error) {
+    oneByOne(error, binding);
+    return await Promise.all(commands.map((command) => runOne<Value>(binding, command, call)));
+  }
+}
+
+async function deleteAll<Value>(
+  binding: Binding,
+  commands: readonly StoreDelete[],
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  try {
+    return await binding.together(call.bound, (own) => deleteRows<Value>(binding, commands, own));
+  } catch (error) {
+    if (commands.length === 1) return commands.map((command) => failed<Value>(binding, command, error));
+  }
+  const each = commands.map((command) => deleteAll<Value>(binding, [command], call));
+  return (await Promise.all(each)).flat();
+}
+
+/** What was refused as a whole before it was sent is tried one by one. Throws what is not a refusal. */
+function oneByOne(error: unknown, binding: Binding): readonly [] {
+  const storeError = toStoreError(error, `${binding.name}: bulk write`);
+  if (storeError.code !== 'LOCKSTEP_STORE_REFUSED') throw storeError;
+  return [];
+}
+
+async function flushAll<Value>(
+  binding: Binding,
+  commands: readonly StoreFlush<Value>[],
+  call: Call,
+): Promise<StoreOutcome<Value>[]> {
+  const outcomes = new Map<string, StoreOutcome<Value>>();
+  const onto = commands.filter((command): command is FlushOfValue<Value> => command.value !== null);
+  if (onto.length > 0) {
+    const done = await flushOntoRows(binding, onto, call).catch((error: unknown) => oneByOne(error, binding));
+    onto.forEach(({ key }, at) => {
+      const outcome = done[at];
+      if (outcome !== undefined) outcomes.set(key, outcome);
+    });
+  }
+  const left = commands.filter(({ key }) => !outcomes.has(key));
+  await Promise.all(
+    left.map(async (command) => {
+      const outcome = await binding
+        .together(call.bound, (own) => flushWithTombstone(binding, command, own))
+        .catch((error: unknown) => failed<Value>(binding, command, error));
+      outcomes.set(command.key, outcome);
+    }),
+  );
+  return commands.map(({ key }) => outcomes.get(key) ?? { kind: 'missing' });
+}
