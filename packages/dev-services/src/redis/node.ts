@@ -36,15 +36,7 @@ export async function startRedisNode(
   startTimeoutMs: number,
 ): Promise<ServerProcess> {
   const save = options.save ?? '';
-  const flags: (readonly string[])[] = [
-    ['--bind', LOOPBACK],
-    ['--daemonize', 'no'],
-    ['--save', save],
-    ['--appendonly', options.appendonly === true ? 'yes' : 'no'],
-  ];
-  if (options.maxmemory !== undefined) flags.push(['--maxmemory', String(options.maxmemory)]);
-  if (options.maxmemoryPolicy !== undefined) flags.push(['--maxmemory-policy', options.maxmemoryPolicy]);
-  if (options.appendfsync !== undefined) flags.push(['--appendfsync', options.appendfsync]);
+  const flags = ['--bind', LOOPBACK, '--daemonize', 'no', ...serverFlags(options)];
   return ServerProcess.start({
     name: 'Redis',
     command: binary.path,
@@ -77,10 +69,23 @@ export async function startRedisNode(
   });
 }
 
+/** The options as the server's own arguments. */
+export function serverFlags(options: RedisServerOptions): string[] {
+  const flags = ['--save', options.save ?? '', '--appendonly', options.appendonly === true ? 'yes' : 'no'];
+  if (options.maxmemory !== undefined) flags.push('--maxmemory', String(options.maxmemory));
+  if (options.maxmemoryPolicy !== undefined) flags.push('--maxmemory-policy', options.maxmemoryPolicy);
+  if (options.appendfsync !== undefined) flags.push('--appendfsync', options.appendfsync);
+  return [...flags, ...(options.args ?? [])];
+}
+
 /** A connection for a few commands: never retried, each command cut after five seconds. */
-export async function withRedis<T>(port: number, use: (client: Redis) => Promise<T>): Promise<T> {
+export async function withRedis<T>(
+  port: number,
+  use: (client: Redis) => Promise<T>,
+  host = LOOPBACK,
+): Promise<T> {
   const client = new Redis({
-    host: LOOPBACK,
+    host,
     port,
     lazyConnect: true,
     connectTimeout: 5_000,
@@ -89,10 +94,16 @@ export async function withRedis<T>(port: number, use: (client: Redis) => Promise
     retryStrategy: () => null,
     enableReadyCheck: false,
   });
-  client.on('error', () => undefined);
+  let reason: Error | undefined;
+  client.on('error', (error: Error) => {
+    reason = error;
+  });
   try {
     await client.connect();
     return await use(client);
+  } catch (error) {
+    // The rejection itself only says that the connection is closed.
+    throw reason ?? error;
   } finally {
     client.disconnect();
   }

@@ -95,7 +95,7 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     const set = new SentinelSet([nodes.primary, nodes.replica], sentinels);
     await set.greetEvery(100);
     await set.settled();
-    await set.greetEvery(2_000);
+    await set.greetEvery(1_000);
     return {
       kind: 'redis',
       version: binary.version,
@@ -178,14 +178,15 @@ class SentinelSet {
 
   /**
    * How often Sentinels greet each other, which can be set from Redis 7 on. Short while they get to know each
-   * other only: afterwards it is also how soon they take back a promotion that they have not heard of yet.
+   * other only: four times that is also how soon they take back a promotion that they have not heard of yet.
    */
   async greetEvery(ms: number): Promise<void> {
+    const periods = ['publish-period', String(ms), 'info-period', '1000'];
     await Promise.all(
       this.#sentinels.map((sentinel) =>
-        withRedis(sentinel.port, (client) =>
-          client.call('SENTINEL', 'DEBUG', 'publish-period', String(ms)),
-        ).catch(() => undefined),
+        withRedis(sentinel.port, (client) => client.call('SENTINEL', 'DEBUG', ...periods)).catch(
+          () => undefined,
+        ),
       ),
     );
   }

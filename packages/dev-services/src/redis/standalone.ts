@@ -1,5 +1,6 @@
 import { firstOrigin } from '../origins.js';
 import type { OwnedProcess, Service, ServiceOrigin, StartOptions } from '../types.js';
+import { redisContainer } from './container.js';
 import { claimDatabase } from './environment.js';
 import { REDIS_ADVICE, redisBinaries } from './locate.js';
 import { type RedisServerOptions, startRedisNode } from './node.js';
@@ -43,6 +44,8 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServi
       },
       binary: async () => launch(await redisBinaries.binary(), options),
       package: async () => launch(await redisBinaries.package(), options),
+      docker: async () => (options.owned === true ? undefined : redisContainer(options)),
+      apt: async () => launch(await redisBinaries.apt(), options),
     },
     REDIS_ADVICE,
   );

@@ -27,12 +27,10 @@ export function cleanupKey(cleanup: Cleanup): string {
 
 /** A Postgres that died by SIGKILL leaves a System V segment; line 7 of its pid file says which. */
 async function freeSharedMemory(folder: string): Promise<void> {
-  let pidFile: string;
-  try {
-    pidFile = await readFile(join(folder, 'data', 'postmaster.pid'), 'utf8');
-  } catch {
-    return;
-  }
+  const files = ['postmaster.pid', join('data', 'postmaster.pid')].map((name) => join(folder, name));
+  const contents = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => undefined)));
+  const pidFile = contents.find((content) => content !== undefined);
+  if (pidFile === undefined) return;
   const segment = pidFile.split('\n')[6]?.trim().split(/\s+/)[1];
   if (segment === undefined) return;
   try {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { DevServicesError } from '../errors.js';
+import { clean } from './cleanup.js';
 import { signalTree } from './process-tree.js';
 import type { Cleanup, SpawnSpec, SupervisorMessage, SupervisorRequest } from './protocol.js';
 
@@ -140,7 +140,7 @@ class SupervisorClient {
       exited();
     }
     this.#servers.clear();
-    for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    for (const path of this.#folders) void clean({ kind: 'folder', path }).catch(() => undefined);
     const error = new DevServicesError('DEV_SERVICES_SUPERVISOR', 'The supervisor of the servers was killed');
     for (const pending of this.#pending.values()) pending.reject(error);
   }

@@ -17,7 +17,8 @@ export function signalTree(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function descendants(root: number): number[] {
+/** All processes below `root`, itself not included. */
+export function descendants(root: number): number[] {
   const children = new Map<number, number[]>();
   for (const [pid, parent] of parents()) {
     const siblings = children.get(parent);
