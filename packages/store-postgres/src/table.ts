@@ -185,10 +185,20 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return this.#opening;
   }
 
+  async #describe(): Promise<TableInfo> {
+    const { run } = this.#parts;
+    try {
+      const info = await describeTable(run, this.spec);
+      await assertAttached(run, info);
+      return info;
+    } catch (error) {
+      throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
+    }
+  }
+
   async #check(): Promise<Opened<Value>> {
-    const { run, session, clock, prepared } = this.#parts;
-    const info = await describeTable(run, this.spec);
-    await assertAttached(run, info);
+    const { session, clock, prepared } = this.#parts;
+    const info = await this.#describe();
     const codec = new KeyCodec(info.keyColumns, this.name);
     const statements = new Statements(info, prepared);
     const shapes = new Shapes(info);

@@ -7,11 +7,20 @@ import type { ResolvedFeedOptions } from './options.js';
 const BATCH = 1000;
 
 /** Rows that a consumer holds are left to it: waiting for it would hold up everyone's acknowledgements. */
-const ACKNOWLEDGE = `DELETE FROM lockstep.outbox o USING (
-  SELECT c.version, c.id FROM unnest($1::int8[], $2::text[], $3::text[]) AS a(version, source, key)
-  JOIN lockstep.outbox c ON c.version = a.version AND c.source = a.source AND c.key = a.key
-  ORDER BY c.version, c.id FOR UPDATE OF c SKIP LOCKED
-) d WHERE o.version = d.version AND o.id = d.id`;
+const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
+  SELECT c.ctid FROM unnest($1::int8[], $2::text[], $3::text[]) AS a(version, source, key)
+  CROSS JOIN LATERAL (
+    SELECT o.ctid FROM lockstep.outbox o WHERE o.version = a.version AND o.source = a.source AND o.key = a.key
+    FOR UPDATE SKIP LOCKED
+  ) c
+))`;
+
+/**
+ * A crash may forget an acknowledgement; waiting for the disk would cost the writers. And a plan made
+ * while the outbox was empty must not become a scan of a full one.
+ */
+const SETTINGS =
+  "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)";
 
 type Acknowledgement = Pick<Change, 'source' | 'key' | 'version'>;
 
@@ -21,6 +30,7 @@ export class Acknowledger {
   readonly #clock: Clock;
   readonly #options: ResolvedFeedOptions;
   readonly #statement: Statement;
+  readonly #settings: Statement;
   readonly #prepared: boolean;
   #waiting: Acknowledgement[] = [];
   #scheduled = false;
@@ -32,6 +42,7 @@ export class Acknowledger {
     this.#options = options;
     this.#prepared = prepared;
     this.#statement = statement(ACKNOWLEDGE, prepared);
+    this.#settings = statement(SETTINGS, prepared);
   }
 
   add(changes: readonly Acknowledgement[]): void {
@@ -60,6 +71,7 @@ export class Acknowledger {
       try {
         await this.#session.send(
           [
+            { statement: this.#settings, values: [] },
             {
               statement: this.#statement,
               values: [

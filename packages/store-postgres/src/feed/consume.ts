@@ -17,14 +17,14 @@ import type { ResolvedFeedOptions } from './options.js';
  * Oldest first, but by what can be locked, never by a cursor: a change that commits late is taken when
  * it is there. Our own writers' changes only after their grace.
  */
-const CLAIM = `SELECT version::text AS version, id::text AS id, source, key, op::text AS op,
+const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
 pg_catalog.date_part('epoch', changed_at) * 1000 AS at
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
 
-const TAKE = `DELETE FROM lockstep.outbox o USING unnest(?::int8[], ?::int8[]) AS d(version, id)
-WHERE o.version = d.version AND o.id = d.id`;
+/** By place: nobody moves a row that is locked. */
+const TAKE = 'DELETE FROM lockstep.outbox WHERE ctid = ANY (?::tid[])';
 
 /** Forgets deletes that no buffered write can be older than. Bounded; those ahead of the clock stay. */
 const PRUNE = `DELETE FROM lockstep.tombstone t USING (
@@ -37,7 +37,7 @@ const MAX_BACKOFF_MS = 5000;
 
 interface Claimed {
   readonly version: string;
-  readonly id: string;
+  readonly place: string;
   readonly source: string;
   readonly key: string;
   readonly op: string;
@@ -125,10 +125,7 @@ async function takeBatch(
     if (rows.length > 0) {
       const changes = rows.map(toChange).filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
       if (changes.length > 0) await bounded(parts, handler(changes), options.handlerTimeoutMs, 'the handler');
-      const take = trx.raw(TAKE, [
-        arrayText(rows.map((row) => row.version)),
-        arrayText(rows.map((row) => row.id)),
-      ]);
+      const take = trx.raw(TAKE, [arrayText(rows.map((row) => row.place))]);
       await bounded(parts, take, options.statementTimeoutMs, 'taking a batch');
     }
     await bounded(parts, trx.commit(), options.statementTimeoutMs, 'commit');
@@ -149,7 +146,8 @@ async function begin({ knex, clock, options }: ConsumeParts): Promise<Knex.Trans
     const trx = await bounded({ clock }, pending, options.statementTimeoutMs, 'begin');
     const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
     await trx.raw(
-      "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true)",
+      // At least once: a crash right after the commit may hand a batch over again.
+      "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
       [String(options.statementTimeoutMs), String(idleMs)],
     );
     return trx;

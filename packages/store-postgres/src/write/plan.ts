@@ -76,8 +76,14 @@ export function planWrite<Value>(
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
   });
-  for (const { items } of groups.values()) items.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  for (const group of groups.values()) group.items = ordered(group.items);
   return { groups: [...groups.values()], outcomes };
+}
+
+/** Items by key, each record with its place, since a statement may not take rows as they come. */
+function ordered(items: readonly Item[]): Item[] {
+  const sorted = [...items].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return sorted.map((item, place) => ({ ...item, record: `{"#o":${place},${item.record.slice(1)}` }));
 }
 
 function planOne<Value>(

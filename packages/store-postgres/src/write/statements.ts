@@ -184,7 +184,7 @@ r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
 d AS (DELETE FROM ${this.#table} t USING l JOIN r USING ("#n") CROSS JOIN h
 WHERE ${this.#sameKey} AND l."#l" < r."#x" AND h.done IS NOT NULL RETURNING l."#n"),
 b AS (INSERT INTO lockstep.tombstone AS b (source, key, version)
-SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE l."#n" = r."#n") ORDER BY r."#n"
+SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE l."#n" = r."#n") ORDER BY r."#o"
 ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE b.version < EXCLUDED.version RETURNING key, version),
 o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT version, ${this.#source}, key, 'd' FROM b)
 SELECT r."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", s.version AS "${OUT.tombstone}",
@@ -221,7 +221,7 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
 
   /** Locks the rows in the batch's order and reads their versions as they are now, not as the snapshot has them. */
   get #lock(): string {
-    return `l AS MATERIALIZED (SELECT r."#n", t.${this.#version} AS "#l" FROM r JOIN ${this.#table} t ON ${this.#sameKey} ORDER BY r."#n" FOR UPDATE OF t)`;
+    return `l AS MATERIALIZED (SELECT r."#n", t.${this.#version} AS "#l" FROM r JOIN ${this.#table} t ON ${this.#sameKey} ORDER BY r."#o" FOR UPDATE OF t)`;
   }
 
   get #sameKey(): string {
@@ -239,7 +239,7 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
     const fields = [
       ...this.#info.keyColumns.map((key, index) => `"k${index}" ${key.type.sqlType}`),
       ...columns.map((column, index) => `"c${index}" ${column.sqlType}`),
-      '"#n" int4, "#i" int8, "#x" int8, "#b" text',
+      '"#n" int4, "#o" int4, "#i" int8, "#x" int8, "#b" text',
     ];
     return `pg_catalog.json_to_recordset($1::json) AS r(${fields.join(', ')})`;
   }

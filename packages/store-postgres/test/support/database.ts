@@ -16,7 +16,8 @@ export class TestServer {
   }
 
   knex(url = this.url, max = 20): Knex {
-    const knex = createKnex({ client: 'pg', connection: url, pool: { min: 0, max } });
+    // The server's user has the name of Lockstep's schema, which would come first.
+    const knex = createKnex({ client: 'pg', connection: url, pool: { min: 0, max }, searchPath: ['public'] });
     this.#opened.push({ end: () => knex.destroy() });
     return knex;
   }
