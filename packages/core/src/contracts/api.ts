@@ -90,7 +90,10 @@ export interface Versioned<Value> {
  */
 export interface Collection<Value, Id = string, Tx = unknown> {
   readonly name: string;
-  /** The entity, or `undefined` when the store has none. */
+  /**
+   * The entity, or `undefined` when the store has none. Readers who ask at the same time may be given the
+   * same object: treat it as read-only.
+   */
   get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
   /** As `get`, with version and origin. */
   getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>>;
@@ -141,7 +144,7 @@ export interface Transaction<Tx = unknown> {
   readonly client: Tx;
 }
 
-/** How a collection in a cluster of failures behaves: every number has a default, none may be absent-as-unlimited. */
+/** What a collection is, and the bounds of everything that it does. */
 export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   /** 1 to 128 characters, unique in this Lockstep. */
   readonly name: string;

@@ -253,7 +253,11 @@ class LockstepEngine implements Lockstep {
         })
       : undefined;
     const hasQueue = this.queue !== undefined;
-    const relay = startRelay(targets, { cache, handover, hasQueue, events, clock, watch }, options);
+    const relay = startRelay(
+      targets,
+      { cache, adapter: this.cache, handover, hasQueue, events, clock, watch },
+      options,
+    );
     const tracked: Relay = {
       status: () => relay.status(),
       stop: async () => {

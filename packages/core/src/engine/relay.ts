@@ -1,7 +1,8 @@
 import type { Relay, RelayOptions, RelayStatus } from '../contracts/api.js';
-import type { CacheReply, InvalidateCommand } from '../contracts/cache.js';
+import type { CacheAdapter, CacheReply, InvalidateCommand } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change, ChangeFeed } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import type { CacheClient } from './cache-client.js';
@@ -21,6 +22,7 @@ export interface RelayTarget {
 
 export interface RelayContext {
   readonly cache: CacheClient;
+  readonly adapter: CacheAdapter;
   readonly handover: Handover;
   readonly hasQueue: boolean;
   readonly events: EventHub;
@@ -83,11 +85,36 @@ export function startRelay(
     return largest;
   }
 
+  /** The feed can't name what is gone: everything of the source that the cache holds below the version goes. */
+  async function reset(feed: ChangeFeed, source: string, version: Version): Promise<void> {
+    for (const target of targets) {
+      if (target.feed !== feed || target.source !== source) continue;
+      let keys: string[] = [];
+      for await (const { key, version: held } of context.adapter.scan(target.keyPrefix, 'utf8')) {
+        if (held < version) keys.push(key);
+        if (keys.length < batchSize) continue;
+        await floor(target, keys, version);
+        keys = [];
+      }
+      await floor(target, keys, version);
+    }
+  }
+
+  async function floor(target: RelayTarget, keys: readonly string[], version: Version): Promise<void> {
+    const { holeOnEmpty, holeTtlMs } = target;
+    const shared = { kind: 'invalidate', version, holeOnEmpty, holeTtlMs } as const;
+    const replies = await context.cache.runMany(keys.map((key) => ({ ...shared, key })));
+    const failed = replies.find((reply) => reply instanceof Error);
+    if (failed !== undefined) throw failed;
+    counts.floored += replies.filter(isFloored).length;
+  }
+
   const onError = (error: unknown): void => context.events.error.emit({ where: 'relay', error });
   const feeds = [...new Set(targets.map(({ feed }) => feed))];
   const running = feeds.map((feed) => {
     const sources = [...new Set(targets.filter((t) => t.feed === feed).map(({ source }) => source))];
-    const consumeOptions = { signal: ending.signal, sources, batchSize, onError };
+    const onReset = (source: string, version: Version): Promise<void> => reset(feed, source, version);
+    const consumeOptions = { signal: ending.signal, sources, batchSize, onError, onReset };
     const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes);
     const consuming = feed.consume(handler, consumeOptions).catch(onError);
     const watching = context.watch
