@@ -44,7 +44,8 @@ export function isRefusal(error: unknown): boolean {
   return !/^(?:08|25006|53|55|57|58|XX|28|3D)/.test(state);
 }
 
-function isFatal(error: unknown): boolean {
+/** True when the server ended the connection with it. */
+export function isFatal(error: unknown): boolean {
   const severity = error instanceof Error ? (error as Error & ServerError).severity : undefined;
   return severity === 'FATAL' || severity === 'PANIC';
 }

@@ -8,7 +8,7 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isTransient, stateOf, storeError } from './errors.js';
+import { isFatal, isTransient, stateOf, storeError } from './errors.js';
 import { SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
 import { lenderOf } from './wire/session.js';
@@ -90,17 +90,23 @@ export class PostgresTransactions implements TransactionHost {
     let result: T;
     try {
       result = await this.#bounded(body(handleOf(trx)), options, deadline);
-      this.#assertUsable(await lenderOf(trx).acquireConnection());
     } catch (error) {
       await this.#rollback(trx);
       throw notedTransient(trx) ?? error;
     }
     try {
-      await this.#bounded(Promise.resolve(trx.commit()), { ...options, signal: undefined }, deadline);
+      await this.#bounded(commit(trx), { ...options, signal: undefined }, deadline);
       return result;
     } catch (error) {
       if (isTransient(error)) throw error;
-      if (stateOf(error) !== undefined) throw storeError(error, `${this.#name}: commit`, true);
+      if (error instanceof SilentRollback) {
+        throw new StoreUnavailableError(
+          `${this.#name}: a statement of the transaction failed, so it was rolled back`,
+          'not-committed',
+        );
+      }
+      if (stateOf(error) !== undefined && !isFatal(error))
+        throw storeError(error, `${this.#name}: commit`, true);
       await this.#destroy(trx, error);
       throw new StoreUnavailableError(
         `${this.#name}: the answer to the commit was lost: ${error instanceof Error ? error.message : String(error)}`,
@@ -128,18 +134,6 @@ export class PostgresTransactions implements TransactionHost {
       if (options.signal?.aborted) throw error;
       if (isTransient(error)) throw error;
       throw storeError(error, `${this.#name}: begin`, false);
-    }
-  }
-
-  /** An aborted transaction answers COMMIT with a silent rollback. */
-  #assertUsable(client: object): void {
-    if ('getTransactionStatus' in client && typeof client.getTransactionStatus === 'function') {
-      if (client.getTransactionStatus() === 'E') {
-        throw new StoreUnavailableError(
-          `${this.#name}: a statement of the transaction failed, so it can't be committed`,
-          'not-committed',
-        );
-      }
     }
   }
 
@@ -177,6 +171,19 @@ export class PostgresTransactions implements TransactionHost {
       options.signal?.removeEventListener('abort', abort);
     }
   }
+}
+
+class SilentRollback extends Error {}
+
+/**
+ * Commits for certain: knex's own promise resolves whatever the server said, and the server answers the
+ * COMMIT of a failed transaction with a rollback, not an error.
+ */
+export async function commit(trx: Knex.Transaction): Promise<void> {
+  const answer: unknown = await trx.commit();
+  await trx.executionPromise;
+  const { response } = (answer ?? {}) as { readonly response?: { readonly command?: unknown } };
+  if (response?.command === 'ROLLBACK') throw new SilentRollback('COMMIT was answered with ROLLBACK');
 }
 
 /** The deadlock or serialization failure behind an error, however the body wrapped it. */

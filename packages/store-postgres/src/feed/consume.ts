@@ -8,7 +8,7 @@ import {
 import type { Knex } from 'knex';
 import { arrayText } from '../sql/quote.js';
 import { microsSql } from '../sql/stamp.js';
-import { toChange } from '../transactions.js';
+import { commit, toChange } from '../transactions.js';
 import { lenderOf } from '../wire/session.js';
 import type { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
@@ -128,7 +128,7 @@ async function takeBatch(
       const take = trx.raw(TAKE, [arrayText(rows.map((row) => row.place))]);
       await bounded(parts, take, options.statementTimeoutMs, 'taking a batch');
     }
-    await bounded(parts, trx.commit(), options.statementTimeoutMs, 'commit');
+    await bounded(parts, commit(trx), options.statementTimeoutMs, 'commit');
     return rows.length;
   } catch (error) {
     try {

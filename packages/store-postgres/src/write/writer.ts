@@ -30,6 +30,10 @@ export interface WriterParts {
   readonly prepared: boolean;
 }
 
+interface WriteSend extends SendOptions {
+  readonly savepoint: boolean;
+}
+
 /** Statements of one call that may be under way at once, each on a connection of its own. */
 const MAX_CONCURRENT = 4;
 
@@ -51,7 +55,9 @@ export class Writer<Value> {
   ): Promise<StoreOutcome<Value>[]> {
     const { codec, shapes, clock, session, name, prepared } = this.#parts;
     const { groups, outcomes } = planWrite(commands, codec, shapes, clock.now());
-    const send: SendOptions = {
+    const send: WriteSend = {
+      // Alone, a refused write aborts the transaction, as it does in plain SQL.
+      savepoint: options.tx !== undefined && commands.length > 1,
       deadline: session.deadline(options.timeoutMs),
       signal: options.signal,
       what: name,
@@ -79,7 +85,7 @@ export class Writer<Value> {
    */
   async #split(
     group: Group,
-    send: SendOptions,
+    send: WriteSend,
     options: StoreCallOptions,
     outcomes: (StoreOutcome<Value> | undefined)[],
   ): Promise<void> {
@@ -108,14 +114,13 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
   }
 
-  async #run(group: Group, send: SendOptions, options: StoreCallOptions): Promise<readonly Row[]> {
+  async #run(group: Group, send: WriteSend, options: StoreCallOptions): Promise<readonly Row[]> {
     const calls = this.#calls(group);
     const { session } = this.#parts;
     const at = calls.length - (group.kind === 'flushDelete' ? 2 : 1);
     if (options.tx === undefined) return (await session.send(calls, send))[at] ?? [];
     const trx = transactionOf(options.tx);
-    // Alone, a refused write aborts the transaction, as it does in plain SQL.
-    if (group.items.length === 1) return (await session.sendIn(trx, calls, send))[at] ?? [];
+    if (!send.savepoint) return (await session.sendIn(trx, calls, send))[at] ?? [];
     const guarded: Call[] = [
       { statement: SAVEPOINT, values: [] },
       ...calls,
@@ -246,7 +251,7 @@ export class Writer<Value> {
   async #sweep(
     group: Group,
     rows: readonly Row[],
-    send: SendOptions,
+    send: WriteSend,
     options: StoreCallOptions,
   ): Promise<void> {
     const buried = new Set(
