@@ -33,7 +33,8 @@ const PRUNE = `DELETE FROM lockstep.tombstone t USING (
 ) d WHERE t.source = d.source AND t.key = d.key`;
 
 const PRUNE_EVERY_MS = 10_000;
-const MAX_BACKOFF_MS = 5000;
+/** Below the relay's lag bound (G4): a cache that is back is not kept waiting for longer. */
+const MAX_BACKOFF_MS = 400;
 
 interface Claimed {
   readonly version: string;
