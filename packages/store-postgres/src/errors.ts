@@ -44,6 +44,12 @@ export function isRefusal(error: unknown): boolean {
   return !/^(?:08|25006|53|55|57|58|XX|28|3D)/.test(state);
 }
 
+/** True when the connection broke or the server ended it. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof LockstepError) return false;
+  return stateOf(error) === undefined || isFatal(error);
+}
+
 /** True when the server ended the connection with it. */
 export function isFatal(error: unknown): boolean {
   const severity = error instanceof Error ? (error as Error & ServerError).severity : undefined;

@@ -14,6 +14,7 @@ import { notedTransient } from './transaction-handle.js';
 import { lenderOf } from './wire/session.js';
 
 const MAX_TRIES = 4;
+const IDLE_SLACK_MS = 5000;
 
 const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
 pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
@@ -122,7 +123,9 @@ export class PostgresTransactions implements TransactionHost {
       const trx = await this.#bounded(pending, options, deadline);
       const left = String(Math.max(1, Math.ceil(deadline - this.#clock.monotonic())));
       try {
-        await this.#bounded(Promise.resolve(trx.raw(BEGIN_SETTINGS, [left, left])), options, deadline);
+        // The server's bound on idling comes after our own, whose rollback keeps the connection.
+        const idle = String(Number(left) + IDLE_SLACK_MS);
+        await this.#bounded(Promise.resolve(trx.raw(BEGIN_SETTINGS, [left, idle])), options, deadline);
       } catch (error) {
         await this.#rollback(trx);
         throw error;

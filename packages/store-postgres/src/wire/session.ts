@@ -1,6 +1,6 @@
 import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isStalePlan, isTransient, storeError } from '../errors.js';
+import { isConnectionLoss, isStalePlan, isTransient, storeError } from '../errors.js';
 import { noteTransient } from '../transaction-handle.js';
 import { type Call, forgetPrepared, Pipeline, type Row, statement, type WireClient } from './pipeline.js';
 
@@ -28,7 +28,7 @@ export interface SendOptions {
   readonly signal?: AbortSignal | undefined;
   /** For messages. */
   readonly what: string;
-  /** Reads may be left behind when the signal aborts, and run again when the connection breaks. */
+  /** Reads run once more when the connection breaks: a pooled one may have died unnoticed. */
   readonly readOnly: boolean;
   readonly prepared: boolean;
 }
@@ -65,7 +65,7 @@ export class Session {
         return results.slice(1);
       } catch (error) {
         if (isStalePlan(error)) forgetPrepared(client);
-        else if (!isTransient(error)) throw error;
+        else if (!isTransient(error) && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
         if (attempt === MAX_TRIES) throw error;
       } finally {
         void lenderOf(this.#knex).releaseConnection(client);
