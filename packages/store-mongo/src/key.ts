@@ -43,7 +43,10 @@ function toText(id: unknown, collection: string): string {
   if (id instanceof ObjectId) return id.toHexString();
   if (Array.isArray(id)) throw invalid(collection, 'an array');
   const canonical = canonicalValue(id, collection);
-  if (canonical instanceof Int32 || canonical instanceof Long) return `${ESCAPE}${canonical.toString()}`;
+  // A Timestamp is a Long to JavaScript, and not to MongoDB.
+  const integer =
+    canonical instanceof Int32 || (canonical instanceof Long && !(canonical instanceof Timestamp));
+  if (integer) return `${ESCAPE}${canonical.toString()}`;
   return `${ESCAPE}${BSON.EJSON.stringify(canonical, { relaxed: false })}`;
 }
 

@@ -60,14 +60,15 @@ for (const each of COLLECTIONS) {
       ready ??= setUp();
       await ready;
       const open = async () => {
-        const store = await server.store({ feed: { leaseMs: 600 } });
+        const client = await server.client();
+        const store = await server.store({ client, feed: { leaseMs: 600 } });
         const binding = store.collection<Document, unknown>(each.name, { key: each.key });
         await binding.open();
-        return { store, binding };
+        return { client, store, binding };
       };
       const first = await open();
       const second = await open();
-      const foreign = (await server.client()).db(server.service.databaseName).collection(each.name);
+      const foreign = first.client.db(server.service.databaseName).collection(each.name);
       const value = (id: unknown, n: number): Document => ({
         [each.key]: id,
         name: `$name ${n}`,

@@ -58,6 +58,13 @@ export class EventReader {
     this.highest = highest;
   }
 
+  /** Says that the stream will show these versions as this process's own doing. */
+  expect(
+    changes: readonly { readonly source: string; readonly key: string; readonly version: Version }[],
+  ): void {
+    for (const { source, key, version } of changes) this.#memory.expect(rowName(source, key), version);
+  }
+
   read(event: Document): FeedEvent[] {
     const atMs = timeOf(event);
     const ns = event['ns'] as { coll?: string } | undefined;

@@ -7,9 +7,9 @@ import type { Acknowledged } from './acknowledged.js';
 import { adopt } from './adoption.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 import { EventReader, type FeedEvent, rowName } from './events.js';
-import { VersionMemory } from './memory.js';
+import { FRESH_MS, VersionMemory } from './memory.js';
 import { Backoff, pause } from './pause.js';
-import type { Lease, Positions } from './positions.js';
+import { type Lease, type Mark, type Positions, textOf } from './positions.js';
 import { highestOf, rescan } from './rescan.js';
 import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
 
@@ -35,7 +35,12 @@ export class Leader {
   /** Events that were read and not yet handled, oldest first. */
   #queue: Document[] = [];
   #handling: readonly Document[] = [];
+  /** Everything up to here has been handled. */
   #token: ResumeToken;
+  /** Where reading starts: before `#token` after a change of reader, until it has caught up. */
+  #from: ResumeToken;
+  /** Earlier positions, oldest first: the first is old enough to start from. */
+  #marks: Mark[] = [];
   #events: EventReader;
   #wake: () => void = () => {};
 
@@ -44,12 +49,12 @@ export class Leader {
     this.#lease = lease;
     this.#over = over;
     this.#delivery = { ...delivery, signal: over.signal };
-    this.#events = this.#reader(new Map());
+    this.#events = this.#reader(new Map(), Date.now());
   }
 
-  #reader(highest: Map<string, Version>): EventReader {
+  #reader(highest: Map<string, Version>, sinceMs: number): EventReader {
     const { bindings, db, tombstones, settings } = this.#context;
-    const memory = new VersionMemory(settings.maxRemembered, Date.now());
+    const memory = new VersionMemory(settings.maxRemembered, sinceMs);
     return new EventReader(bindings, { database: db.databaseName, tombstones }, memory, highest);
   }
 
@@ -62,15 +67,25 @@ export class Leader {
       start.highest.set(binding.source, Math.max(known, await highestOf(binding)));
     }
     this.#token = start.token;
-    this.#events = this.#reader(start.highest);
+    this.#from = start.warm?.token ?? start.token;
+    this.#marks = start.warm === undefined ? [] : [start.warm];
+    this.#events = this.#reader(start.highest, start.warm?.atMs ?? Date.now());
     const heartbeat = this.#beat();
     try {
+      await this.#meet(start.unknown);
       await this.#follow();
     } finally {
       this.#over.abort();
       await heartbeat;
       await this.#save(true).catch(this.#delivery.onError);
     }
+  }
+
+  /** Nobody has ever read these sources, or it was forgotten: what happened to them so far is not known. */
+  async #meet(unknown: readonly string[]): Promise<void> {
+    if (unknown.length === 0) return;
+    if (this.#token === undefined) await this.#recover();
+    else for (const source of unknown) await this.#rescan(source);
   }
 
   /** Keeps the lease, and saves the position with it. */
@@ -83,7 +98,7 @@ export class Leader {
       if (signal.aborted) return;
       try {
         if (!(await this.#save(false))) this.#over.abort();
-        savedMs = performance.now();
+        else savedMs = performance.now();
       } catch (error) {
         this.#delivery.onError(error);
         // Nobody can have taken it over while the database did not answer; after that, somebody may.
@@ -92,19 +107,27 @@ export class Leader {
     }
   }
 
+  /** False: the lease is another's. */
   async #save(release: boolean): Promise<boolean> {
     const oldest = this.#handling[0] ?? this.#queue[0];
     const at: unknown = oldest?.['wallTime'];
-    return await this.#context.positions.beat(
+    const token = this.#token;
+    const nowMs = await this.#context.positions.beat(
       this.#lease,
       {
-        token: this.#token,
+        token,
+        warm: this.#marks[0],
         highest: this.#events.highest,
         pending: this.#handling.length + this.#queue.length,
         oldestAtMs: at instanceof Date ? at.getTime() : undefined,
       },
       release,
     );
+    if (nowMs === undefined) return false;
+    if (token !== undefined) this.#marks.push({ token, atMs: nowMs });
+    const old = this.#marks.findLastIndex(({ atMs }) => atMs < nowMs - 2 * FRESH_MS);
+    if (old > 0) this.#marks.splice(0, old);
+    return true;
   }
 
   /** Reads the stream, opening it anew after each failure, and handles what comes. */
@@ -123,8 +146,10 @@ export class Leader {
         if (signal.aborted) return;
         this.#delivery.onError(error);
         this.#queue = [];
-        if (isHistoryLost(error) && this.#token !== undefined) await this.#recover();
-        else await backoff.wait(signal);
+        const early = this.#from !== this.#token;
+        this.#from = this.#token;
+        if (!isHistoryLost(error) || this.#token === undefined) await backoff.wait(signal);
+        else if (!early) await this.#recover();
       }
     }
   }
@@ -132,7 +157,7 @@ export class Leader {
   async #read(ended: AbortSignal, backoff: Backoff): Promise<void> {
     const { db, bindings, tombstones, settings } = this.#context;
     const stop = AbortSignal.any([this.#over.signal, ended]);
-    const stream = openStream(db, [...bindings.values()], tombstones, this.#token, settings.maxAwaitTimeMs);
+    const stream = openStream(db, [...bindings.values()], tombstones, this.#from, settings.maxAwaitTimeMs);
     try {
       while (!stop.aborted) {
         if (this.#queue.length >= settings.maxBuffered) {
@@ -155,31 +180,43 @@ export class Leader {
 
   /** Nothing has come: the server's own token is further than any event's. */
   #idle(stream: ChangeStream<Document, Document>): void {
-    if (this.#queue.length === 0 && this.#handling.length === 0) this.#token = stream.resumeToken;
+    if (this.#queue.length > 0 || this.#handling.length > 0) return;
+    const token = stream.resumeToken;
+    if (textOf(token) < textOf(this.#token)) return;
+    this.#token = token;
+    this.#from = token;
   }
 
   async #handle(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
       if (this.#queue.length === 0) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        this.#wake = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
-        await promise;
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
         continue;
       }
       this.#handling = this.#queue.splice(0, this.#delivery.batchSize);
       const taken = await this.#take(this.#handling);
-      const last = this.#handling.at(-1);
-      this.#handling = [];
+      // What was not taken stays, so that no position goes past it.
       if (!taken) return;
-      this.#token = last?.['_id'] as ResumeToken;
+      const last = this.#handling.at(-1);
+      const token = last?.['_id'] as ResumeToken;
+      if (textOf(token) > textOf(this.#token)) this.#token = token;
+      this.#from = this.#token;
+      this.#handling = [];
       // The stream ends with it; another starts after it.
       if (last?.['operationType'] === 'invalidate') return;
     }
   }
 
   async #take(batch: readonly Document[]): Promise<boolean> {
-    const events = batch.flatMap((event) => this.#events.read(event));
+    const events = batch.flatMap((event) => {
+      const known = textOf(event['_id'] as ResumeToken) <= textOf(this.#token);
+      const read = this.#events.read(event);
+      // Handled before; it was read for what it teaches of versions.
+      return known ? [] : read;
+    });
     let adopted: Change[] = [];
     const foreign = Map.groupBy(
       events.filter((event) => event.kind === 'foreign'),
@@ -188,6 +225,7 @@ export class Leader {
     const done = await untilDone(async () => {
       adopted = [];
       for (const [source, theirs] of foreign) adopted.push(...(await this.#adopt(source, theirs)));
+      this.#events.expect(adopted);
     }, this.#delivery);
     if (!done || !(await deliver(this.#changes(events, adopted), this.#delivery))) return false;
     // Their own events come back through the stream.
@@ -250,5 +288,7 @@ export class Leader {
     if (!opened) return;
     for (const source of bindings.keys()) if (!(await this.#rescan(source))) return;
     this.#token = fresh;
+    this.#from = fresh;
+    this.#marks = [];
   }
 }

@@ -1,7 +1,7 @@
 import type { Version } from '@lockstep/core';
 
 /** How old a version may be when its write shows up in the stream, in ms, and still count as fresh. */
-const FRESH_MS = 5_000;
+export const FRESH_MS = 10_000;
 
 /**
  * The last versions of rows, as far back as there is room. It tells a write that stamped a new version
@@ -9,6 +9,8 @@ const FRESH_MS = 5_000;
  * field holds now.
  */
 export class VersionMemory {
+  /** Versions that this process has just given and that the stream will show. */
+  readonly #expected = new Map<string, Version>();
   readonly #versions = new Map<string, { readonly version: Version; readonly atMs: number }>();
   readonly #max: number;
   /** Everything since then is remembered. */
@@ -31,11 +33,22 @@ export class VersionMemory {
     }
   }
 
+  /** Says that the stream will show a bump of our own, so that it is not taken for another's write. */
+  expect(row: string, version: Version): void {
+    this.#expected.set(row, version);
+    if (this.#expected.size <= this.#max) return;
+    for (const oldest of this.#expected.keys()) {
+      this.#expected.delete(oldest);
+      return;
+    }
+  }
+
   /**
    * Whether a write at `atMs` stamped this version. Where it can't be told the answer is no: the row gets
    * one more version, which costs a miss.
    */
   isNew(row: string, version: Version, atMs: number): boolean {
+    if (this.#expected.get(row) === version) return this.#expected.delete(row);
     const last = this.#versions.get(row);
     if (last !== undefined) return version > last.version;
     // Nothing of this row since then: a version stamped since then is new, an older one is a copy.

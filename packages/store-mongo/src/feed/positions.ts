@@ -1,6 +1,5 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
-import { type Collection, type Document, Long, MongoServerError, type ResumeToken } from 'mongodb';
-import { CODE } from '../errors.js';
+import { type Collection, type Document, Long, type ResumeToken } from 'mongodb';
 import { fromStored, toStored } from '../stamp.js';
 
 /** Where a group of readers stands, and which of them reads. One per set of sources. */
@@ -15,6 +14,9 @@ export interface PositionDocument extends Document {
   readonly token?: ResumeToken;
   /** When that was, by the server's clock. */
   readonly at?: Date;
+  /** A position some time before: from it on, a new reader learns which versions are new. */
+  readonly warm?: ResumeToken;
+  readonly warmAt?: Date;
   /** The highest version seen before it, by source. */
   readonly highest?: readonly { readonly s: string; readonly v: Long | number }[];
   readonly pending?: number;
@@ -28,8 +30,15 @@ export interface Lease {
   readonly epoch: number;
 }
 
+export interface Mark {
+  readonly token: ResumeToken;
+  /** By the server's clock; not before the token's events. */
+  readonly atMs: number;
+}
+
 export interface Progress {
   readonly token: ResumeToken;
+  readonly warm: Mark | undefined;
   readonly highest: ReadonlyMap<string, Version>;
   readonly pending: number;
   readonly oldestAtMs: number | undefined;
@@ -37,7 +46,11 @@ export interface Progress {
 
 export interface Start {
   readonly token: ResumeToken;
+  /** At or before `token`. */
+  readonly warm: Mark | undefined;
   readonly highest: Map<string, Version>;
+  /** Sources that have no position at all. */
+  readonly unknown: readonly string[];
 }
 
 /** The bound of each statement, in ms: a heartbeat that waits longer has come too late anyway. */
@@ -52,6 +65,7 @@ export function groupOf(sources: readonly string[]): string {
 export class Positions {
   readonly #collection: Collection<PositionDocument>;
   readonly #leaseMs: number;
+  readonly #ensured = new Set<string>();
 
   constructor(collection: Collection<PositionDocument>, leaseMs: number) {
     this.#collection = collection;
@@ -61,36 +75,41 @@ export class Positions {
   /** Makes this process the group's reader, unless another one's lease stands. */
   async acquire(sources: readonly string[], owner: string): Promise<Lease | undefined> {
     const group = groupOf(sources);
-    try {
-      const document = await this.#collection.findOneAndUpdate(
-        { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
-        [
-          {
-            $set: {
-              sources: { $literal: [...sources].sort() },
-              owner,
-              epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
-              expiresAt: { $add: ['$$NOW', this.#leaseMs] },
-            },
+    await this.#ensure(group, sources);
+    const document = await this.#collection.findOneAndUpdate(
+      { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
+      [
+        {
+          $set: {
+            owner,
+            epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
+            expiresAt: { $add: ['$$NOW', this.#leaseMs] },
           },
-        ],
-        { ...OPTIONS, upsert: true, returnDocument: 'after' },
-      );
-      return document === null ? undefined : { group, owner, epoch: fromStored(document.epoch) };
-    } catch (error) {
-      // The upsert met the document of a lease that stands.
-      if (error instanceof MongoServerError && error.code === CODE.duplicateKey) return undefined;
-      throw error;
-    }
+        },
+      ],
+      { ...OPTIONS, returnDocument: 'after' },
+    );
+    return document === null ? undefined : { group, owner, epoch: fromStored(document.epoch) };
   }
 
-  /** Renews the lease and saves how far its reader has come. False: it is another's by now. */
-  async beat(
-    lease: Lease,
-    { token, highest, pending, oldestAtMs }: Progress,
-    release = false,
-  ): Promise<boolean> {
-    const { matchedCount } = await this.#collection.updateOne(
+  /** Makes the group's document, once; an upsert must not depend on the time, which the lease does. */
+  async #ensure(group: string, sources: readonly string[]): Promise<void> {
+    if (this.#ensured.has(group)) return;
+    await this.#collection.updateOne(
+      { _id: group },
+      { $setOnInsert: { sources: [...sources].sort(), epoch: Long.ZERO } },
+      { ...OPTIONS, upsert: true },
+    );
+    this.#ensured.add(group);
+  }
+
+  /**
+   * Renews the lease and saves how far its reader has come. The server's time in ms since the epoch;
+   * `undefined`: the lease is another's by now.
+   */
+  async beat(lease: Lease, progress: Progress, release = false): Promise<number | undefined> {
+    const { token, warm, highest, pending, oldestAtMs } = progress;
+    const document = await this.#collection.findOneAndUpdate(
       { _id: lease.group, owner: lease.owner, epoch: toStored(lease.epoch) },
       [
         {
@@ -100,13 +119,16 @@ export class Positions {
             oldestAt: oldestAtMs === undefined ? null : new Date(oldestAtMs),
             at: oldestAtMs === undefined ? '$$NOW' : new Date(oldestAtMs),
             ...(token === undefined ? {} : { token: { $literal: token } }),
+            ...(warm === undefined ? {} : { warm: { $literal: warm.token }, warmAt: new Date(warm.atMs) }),
             highest: { $literal: [...highest].map(([s, v]) => ({ s, v: toStored(v) })) },
+            beatAt: '$$NOW',
           },
         },
       ],
-      OPTIONS,
+      { ...OPTIONS, returnDocument: 'after', projection: { beatAt: 1 } },
     );
-    return matchedCount === 1;
+    const beatAt: unknown = document?.['beatAt'];
+    return beatAt instanceof Date ? beatAt.getTime() : undefined;
   }
 
   /** All documents that cover one of the sources. */
@@ -121,21 +143,31 @@ export class Positions {
   async startOf(sources: readonly string[]): Promise<Start> {
     const documents = await this.covering(sources);
     const highest = new Map<string, Version>();
-    let earliest: ResumeToken;
+    const unknown: string[] = [];
+    let earliest: PositionDocument | undefined;
     for (const source of sources) {
-      let furthest: ResumeToken;
-      for (const { sources: covered, token, highest: seen } of documents) {
-        if (!covered.includes(source)) continue;
-        for (const { s, v } of seen ?? []) {
+      let furthest: PositionDocument | undefined;
+      for (const document of documents) {
+        if (!document.sources.includes(source)) continue;
+        for (const { s, v } of document.highest ?? []) {
           if (s === source) highest.set(s, Math.max(highest.get(s) ?? NO_VERSION, fromStored(v)));
         }
-        if (textOf(token) > textOf(furthest)) furthest = token;
+        if (textOf(document.token) > textOf(furthest?.token)) furthest = document;
       }
-      if (furthest !== undefined && (earliest === undefined || textOf(furthest) < textOf(earliest))) {
-        earliest = furthest;
+      if (furthest?.token === undefined) {
+        unknown.push(source);
+        continue;
       }
+      if (earliest === undefined || textOf(furthest.token) < textOf(earliest.token)) earliest = furthest;
     }
-    return { token: earliest, highest };
+    if (earliest === undefined) return { token: undefined, warm: undefined, highest, unknown };
+    const { token, at, warm = token, warmAt = at } = earliest;
+    return {
+      token,
+      warm: warmAt === undefined ? undefined : { token: warm, atMs: warmAt.getTime() },
+      highest,
+      unknown,
+    };
   }
 
   /** Makes the first position of a source that has none, so that nothing from now on is missed. */
@@ -153,7 +185,8 @@ export class Positions {
   }
 }
 
-function textOf(token: ResumeToken): string {
+/** Orders tokens: they are made to be compared as text. */
+export function textOf(token: ResumeToken): string {
   const data = (token as { _data?: unknown } | null | undefined)?._data;
   return typeof data === 'string' ? data : '';
 }

@@ -52,8 +52,9 @@ export async function rescan(
     }
     await delivery.onReset?.(source, version);
     for await (const changes of everyRow(binding, version, nowMs, delivery.batchSize)) {
-      if (!(await deliver(changes, delivery))) return;
+      if (!(await deliver(changes, delivery))) break;
     }
+    delivery.signal.throwIfAborted();
   }, delivery);
 }
 
