@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises';
 import { execa } from 'execa';
 import { messageOf } from '../errors.js';
 
+const APT = 'apt-get';
 const INSTALL_TIMEOUT_MS = 300_000;
 
 /** Installs a package of the distribution, saying so in one line; false where this is not Debian, or not root. */
@@ -21,8 +22,8 @@ export async function aptInstall(name: string): Promise<boolean> {
   // Another process may be installing: its lock is waited for.
   const lock = ['-o', 'DPkg::Lock::Timeout=120'];
   try {
-    await execa('apt-get', [...lock, 'update', '-qq'], options);
-    await execa('apt-get', [...lock, 'install', '-y', '-qq', '--no-install-recommends', name], options);
+    await execa(APT, [...lock, 'update', '-qq'], options);
+    await execa(APT, [...lock, 'install', '-y', '-qq', '--no-install-recommends', name], options);
   } catch (error) {
     throw new Error(`apt-get install ${name}: ${messageOf(error).slice(-1_000)}`, { cause: error });
   }

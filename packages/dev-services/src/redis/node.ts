@@ -90,6 +90,8 @@ export async function withRedis<T>(
     lazyConnect: true,
     connectTimeout: 5_000,
     commandTimeout: 5_000,
+    // Two seconds by default, for which the timer keeps the process alive although the socket is closed.
+    disconnectTimeout: 100,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
     enableReadyCheck: false,
