@@ -137,7 +137,10 @@ export function faultCases(test: CacheCase, hooks: readonly CacheHook[]): void {
         const stored = settled.filter(
           (call) => call.status === 'fulfilled' && call.value === 'stored',
         ).length;
-        const known = await c.reserve(key, c.token());
+        // Another server may hold this key than those that were seen to recover.
+        const known = await c.eventually('the key answers again', () =>
+          c.reserve(key, c.token()).catch(() => undefined),
+        );
         expectThat(stored === 0 || known >= round * 100, 'an acknowledged put must not be undone by the cut');
       }
     });
