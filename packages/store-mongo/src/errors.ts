@@ -28,6 +28,10 @@ export const CODE = {
   changeStreamFatal: 280,
   invalidResumeToken: 260,
   cappedPositionLost: 136,
+  /** What a resume token that is none is met with. */
+  failedToParse: 9,
+  emptyToken: 40649,
+  malformedToken: 50811,
   namespaceNotFound: 26,
   namespaceExists: 48,
 } as const;

@@ -72,12 +72,15 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
       }
       const owner = randomUUID();
       const backoff = new Backoff(50);
+      // The first try may only have made the document that the lease is taken in.
+      let waited = false;
       while (!signal.aborted) {
         try {
           const lease = await positions.acquire([...ours.keys()], owner);
           backoff.reset();
           if (lease === undefined) {
-            await pause(settings.leaseMs / 4, signal);
+            await pause(waited ? settings.leaseMs / 4 : 0, signal);
+            waited = true;
             continue;
           }
           const over = new AbortController();

@@ -65,7 +65,6 @@ export function groupOf(sources: readonly string[]): string {
 export class Positions {
   readonly #collection: Collection<PositionDocument>;
   readonly #leaseMs: number;
-  readonly #ensured = new Set<string>();
 
   constructor(collection: Collection<PositionDocument>, leaseMs: number) {
     this.#collection = collection;
@@ -75,7 +74,6 @@ export class Positions {
   /** Makes this process the group's reader, unless another one's lease stands. */
   async acquire(sources: readonly string[], owner: string): Promise<Lease | undefined> {
     const group = groupOf(sources);
-    await this.#ensure(group, sources);
     const document = await this.#collection.findOneAndUpdate(
       { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
       [
@@ -89,18 +87,19 @@ export class Positions {
       ],
       { ...OPTIONS, returnDocument: 'after' },
     );
-    return document === null ? undefined : { group, owner, epoch: fromStored(document.epoch) };
+    if (document !== null) return { group, owner, epoch: fromStored(document.epoch) };
+    // An upsert must not depend on the time, which the lease does.
+    if ((await this.#collection.findOne({ _id: group }, OPTIONS)) === null)
+      await this.#create(group, sources);
+    return undefined;
   }
 
-  /** Makes the group's document, once; an upsert must not depend on the time, which the lease does. */
-  async #ensure(group: string, sources: readonly string[]): Promise<void> {
-    if (this.#ensured.has(group)) return;
+  async #create(group: string, sources: readonly string[]): Promise<void> {
     await this.#collection.updateOne(
       { _id: group },
       { $setOnInsert: { sources: [...sources].sort(), epoch: Long.ZERO } },
       { ...OPTIONS, upsert: true },
     );
-    this.#ensured.add(group);
   }
 
   /**

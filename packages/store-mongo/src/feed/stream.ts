@@ -15,6 +15,9 @@ const LOST = new Set<number>([
   CODE.changeStreamFatal,
   CODE.invalidResumeToken,
   CODE.cappedPositionLost,
+  CODE.failedToParse,
+  CODE.emptyToken,
+  CODE.malformedToken,
 ]);
 
 export function isHistoryLost(error: unknown): boolean {
