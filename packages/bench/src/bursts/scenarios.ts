@@ -1,0 +1,129 @@
+import { PRODUCTS, product } from './product.js';
+import type { Bench, Side } from './sides.js';
+import { median, type Turn, turn } from './turn.js';
+
+/** What the benchmark writes. Ratios are ours ÷ theirs, medians over the turns. */
+export interface BurstResult {
+  readonly store: string;
+  readonly turns: number;
+  /** Writes per second, but for `single`: the median latency of one writer alone, where less is better. */
+  readonly ratio: {
+    readonly writers256: number;
+    readonly hotKey: number;
+    readonly increment: number;
+    readonly single: number;
+  };
+  /** Callers' writes per statement with 1,000 writers on one key. */
+  readonly hotKeyWritesPerStatement: number;
+  /** Whether the sum of all increments of all turns is exact. */
+  readonly incrementExact: boolean;
+  /** Medians of both sides' turns. */
+  readonly sides: Readonly<Record<string, { readonly ours: Turn; readonly theirs: Turn }>>;
+}
+
+interface Scenario {
+  readonly name: string;
+  readonly writers: number;
+  /** Calls per turn: enough for about a second of either side. */
+  readonly ours: number;
+  readonly theirs: number;
+  readonly call: (side: Side, n: number) => Promise<unknown>;
+}
+
+const HOT = '7';
+
+const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'writers256',
+    writers: 256,
+    ours: 30_000,
+    theirs: 8_000,
+    // A stride that shares no factor with the number of keys: neighbours in time are not neighbours in the table.
+    call: (side, n) => side.put(product((n * 7_919) % PRODUCTS)),
+  },
+  {
+    name: 'hotKey',
+    writers: 1_000,
+    ours: 100_000,
+    theirs: 8_000,
+    call: (side, n) => side.put({ ...product(n), id: HOT }),
+  },
+  {
+    name: 'increment',
+    writers: 1_000,
+    ours: 100_000,
+    theirs: 8_000,
+    call: (side) => side.increment(HOT, 1),
+  },
+  {
+    name: 'single',
+    writers: 1,
+    ours: 2_000,
+    theirs: 2_000,
+    call: (side, n) => side.put(product((n * 7_919) % PRODUCTS)),
+  },
+];
+
+/** Runs every scenario turn by turn, the sides one after the other and changing places. */
+export async function runBursts(
+  bench: Bench,
+  store: string,
+  turns: number,
+  progress: (line: string) => void,
+): Promise<BurstResult> {
+  const sides: Record<string, { ours: Turn; theirs: Turn }> = {};
+  const ratio: Record<string, number> = {};
+  let hotKeyWritesPerStatement = Number.NaN;
+  let incrementExact = true;
+  for (const scenario of SCENARIOS) {
+    const measured = { ours: [] as Turn[], theirs: [] as Turn[] };
+    const perStatement: number[] = [];
+    for (let round = 0; round <= turns; round++) {
+      for (const name of round % 2 === 0 ? (['ours', 'theirs'] as const) : (['theirs', 'ours'] as const)) {
+        const side = bench[name];
+        const before = scenario.name === 'increment' ? await side.stock(HOT) : 0;
+        bench.takeWrites();
+        const result = await turn(scenario.writers, scenario[name], (n) => scenario.call(side, n));
+        const { statements } = bench.takeWrites();
+        if (scenario.name === 'increment')
+          incrementExact &&= (await side.stock(HOT)) === before + scenario[name];
+        // The first round warms up: connections, plans, compiled code.
+        if (round === 0) continue;
+        measured[name].push(result);
+        if (name === 'ours') perStatement.push(scenario.ours / statements);
+      }
+    }
+    const middle = { ours: middleOf(measured.ours), theirs: middleOf(measured.theirs) };
+    sides[scenario.name] = middle;
+    const pairs = measured.ours.map((ours, i) => [ours, measured.theirs[i] as Turn] as const);
+    ratio[scenario.name] = median(
+      pairs.map(([ours, theirs]) =>
+        scenario.name === 'single' ? ours.p50Ms / theirs.p50Ms : ours.perSecond / theirs.perSecond,
+      ),
+    );
+    if (scenario.name === 'hotKey') hotKeyWritesPerStatement = median(perStatement);
+    progress(
+      `${scenario.name.padEnd(12)} ours ${line(middle.ours)}   theirs ${line(middle.theirs)}   ratio ${ratio[scenario.name]?.toFixed(2)}`,
+    );
+  }
+  return {
+    store,
+    turns,
+    ratio: ratio as BurstResult['ratio'],
+    hotKeyWritesPerStatement,
+    incrementExact,
+    sides,
+  };
+}
+
+function middleOf(turns: readonly Turn[]): Turn {
+  return {
+    perSecond: median(turns.map((one) => one.perSecond)),
+    p50Ms: median(turns.map((one) => one.p50Ms)),
+    p99Ms: median(turns.map((one) => one.p99Ms)),
+  };
+}
+
+function line({ p50Ms, p99Ms, perSecond }: Turn): string {
+  return `${Math.round(perSecond)}/s p50 ${p50Ms.toFixed(2)} p99 ${p99Ms.toFixed(2)} ms`;
+}

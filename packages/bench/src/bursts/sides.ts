@@ -1,0 +1,18 @@
+import type { Product } from './product.js';
+
+/** One way to write products to a database and a cache. */
+export interface Side {
+  put(product: Product): Promise<unknown>;
+  /** Adds to the stock of one product. */
+  increment(id: string, by: number): Promise<unknown>;
+  stock(id: string): Promise<number>;
+}
+
+/** Both sides on the same servers, and what was counted below them. */
+export interface Bench {
+  readonly ours: Side;
+  readonly theirs: Side;
+  /** Rows written and statements sent by our store adapter since the last call. */
+  takeWrites(): { readonly commands: number; readonly statements: number };
+  close(): Promise<void>;
+}
