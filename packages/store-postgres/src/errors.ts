@@ -1,5 +1,7 @@
 import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
+import { RETRY_STATE } from './sql/stamp.js';
+
 /** What pg's errors carry, as far as it is used. */
 interface ServerError {
   readonly message: string;
@@ -22,10 +24,10 @@ export function detailOf(error: unknown): string | undefined {
   return error instanceof Error ? (error as Error & ServerError).detail : undefined;
 }
 
-/** Deadlock and serialization failures: rolled back as a whole, and worth running again. */
+/** Deadlocks, serialization failures, stamps that came too early: rolled back as a whole, and worth running again. */
 export function isTransient(error: unknown): boolean {
   const state = stateOf(error);
-  return state === '40001' || state === '40P01';
+  return state === '40001' || state === '40P01' || state === RETRY_STATE;
 }
 
 /** A statement prepared before the table's columns changed. */

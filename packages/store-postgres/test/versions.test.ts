@@ -1,7 +1,7 @@
 import type { StoreOutcome, StoreRow } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { PostgresTable } from '../src/index.js';
+import type { PostgresStore, PostgresTable } from '../src/index.js';
 import { CALL, READ, testServer } from './support/database.js';
 
 interface Item {
@@ -11,12 +11,13 @@ interface Item {
 
 const server = testServer();
 let knex: Knex;
+let pg: PostgresStore;
 let items: PostgresTable<Item, number>;
 let lastId = 0;
 
 beforeAll(async () => {
   const store = server.store();
-  knex = store.knex;
+  ({ knex, pg } = store);
   await knex.raw('CREATE TABLE items (id int PRIMARY KEY, n int)');
   items = store.pg.table<Item, number>('items', { key: 'id' });
   await store.pg.attach(items);
@@ -108,22 +109,35 @@ describe('versions', () => {
     expect((await read(other))?.version).toBeGreaterThan(version);
   });
 
-  test('an insert that waited for a delete ends above it, though it was stamped before (G3)', async () => {
-    const id = newId();
-    await put(id, 1);
-    const deleting = await knex.transaction();
-    await deleting.raw('DELETE FROM items WHERE id = ?', [id]);
-    const putting = put(id, 2);
-    await waiting(1);
-    await deleting.commit();
-    await putting;
-    const row = await read(id);
-    const changes = await recorded(id);
-    const gone = changes.find((change) => change.op === 'd');
-    expect(row?.value.n).toBe(2);
-    expect(row?.version).toBeGreaterThan(gone?.version ?? Number.POSITIVE_INFINITY);
-    expect(changes.at(-1)).toEqual({ op: 'p', version: row?.version });
-  });
+  test.each(['ours', 'foreign', 'in a transaction'])(
+    'an insert (%s) that waited for a delete ends above it, though it was stamped before (G3)',
+    async (whose) => {
+      const id = newId();
+      await put(id, 1);
+      const deleting = await knex.transaction();
+      await deleting.raw('DELETE FROM items WHERE id = ?', [id]);
+      const command = { kind: 'put', key: String(id), value: { id, n: 2 }, above: 0 } as const;
+      const inserting =
+        whose === 'ours'
+          ? put(id, 2)
+          : whose === 'foreign'
+            ? Promise.resolve(knex.raw('INSERT INTO items (id, n) VALUES (?, 2)', [id]))
+            : pg.transactions.transaction(async (tx) => {
+                await items.write([command], { ...CALL, tx });
+                return (await tx.changes())[0]?.version;
+              }, CALL);
+      await waiting(1);
+      await deleting.commit();
+      const told = await inserting;
+      const row = await read(id);
+      const changes = await recorded(id);
+      const gone = changes.find((change) => change.op === 'd');
+      expect(row?.value.n).toBe(2);
+      expect(row?.version).toBeGreaterThan(gone?.version ?? Number.POSITIVE_INFINITY);
+      expect(changes.at(-1)).toEqual({ op: 'p', version: row?.version });
+      if (whose !== 'foreign') expect(told).toBe(row?.version);
+    },
+  );
 
   test('a flush that waited for a delete refuses itself below it (G3)', async () => {
     const id = newId();
@@ -190,7 +204,6 @@ describe('versions', () => {
     await knex.raw(
       'CREATE TABLE parted (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10); CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20)',
     );
-    const { pg } = server.store({ knex });
     const table = pg.table<Item, number>('parted', { key: 'id' });
     await pg.attach(table);
     await table.open();
@@ -214,7 +227,6 @@ describe('versions', () => {
     await knex.raw(`CREATE TABLE parents (id int PRIMARY KEY);
       CREATE TABLE kids (id int PRIMARY KEY, parent int REFERENCES parents ON DELETE CASCADE) PARTITION BY RANGE (id);
       CREATE TABLE kids_1 PARTITION OF kids FOR VALUES FROM (0) TO (100)`);
-    const { pg } = server.store({ knex });
     const table = pg.table('kids', { key: 'id' });
     await pg.attach(table);
     await knex.raw('CREATE TABLE kids_2 PARTITION OF kids FOR VALUES FROM (100) TO (200)');

@@ -47,3 +47,6 @@ export const SETTING_DELETE_EXACT = 'lockstep.delete_exact';
 
 /** The SQLSTATE with which the insert trigger refuses a buffered write below a tombstone. */
 export const SUPERSEDED_STATE = 'LSSUP';
+
+/** The SQLSTATE with which it has a statement of ours run again: it was stamped below a concurrent delete. */
+export const RETRY_STATE = 'LSTRY';

@@ -7,6 +7,7 @@ import {
   microsSql,
   nextForeignSql,
   nextOwnSql,
+  RETRY_STATE,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
   SETTING_TX,
@@ -98,6 +99,10 @@ END`;
     IF ${neu} % 2 = 1 THEN
       RAISE EXCEPTION 'a newer delete supersedes this buffered write'
         USING ERRCODE = '${SUPERSEDED_STATE}', DETAIL = floor::text;
+    END IF;
+    -- A statement of ours has told its version already: it runs again. A transaction tells it at its end.
+    IF NOT ${isForeignSql(neu)} AND NOT ${inOwnTransaction} THEN
+      RAISE EXCEPTION 'stamped below a concurrent delete' USING ERRCODE = '${RETRY_STATE}', DETAIL = floor::text;
     END IF;
     UPDATE ${info.relation} t SET ${version} = ${stampAboveSql('floor')} WHERE ${sameRow};
   END IF;`;

@@ -33,7 +33,8 @@ export interface SendOptions {
   readonly prepared: boolean;
 }
 
-const MAX_TRIES = 4;
+/** Quick ones at first: most are over as soon as the other transaction is. */
+const MAX_TRIES = 12;
 const SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', $1, true)";
 const setTimeoutPrepared = statement(SET_TIMEOUT);
 const setTimeoutUnprepared = statement(SET_TIMEOUT, false);
@@ -65,7 +66,8 @@ export class Session {
         return results.slice(1);
       } catch (error) {
         if (isStalePlan(error)) forgetPrepared(client);
-        else if (!isTransient(error) && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
+        else if (!isTransient(error) && !(options.readOnly && attempt === 1 && isConnectionLoss(error)))
+          throw error;
         if (attempt === MAX_TRIES) throw error;
       } finally {
         void lenderOf(this.#knex).releaseConnection(client);
@@ -148,7 +150,7 @@ export class Session {
   }
 
   async #backOff(attempt: number, { deadline, signal }: SendOptions): Promise<void> {
-    const waitMs = Math.random() * 10 * 2 ** attempt;
+    const waitMs = Math.random() * Math.min(250, 2 ** attempt);
     if (this.#clock.monotonic() + waitMs >= deadline.at) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const stop = this.#clock.schedule(resolve, waitMs);
