@@ -9,7 +9,7 @@ local key = KEYS[1]
 local head = redis.call('GETRANGE', key, 0, 30)
 local state = string.sub(head, 1, 1)
 -- A string of other making is no entry: it counts as empty, and is written over.
-if #head < 31 or not string.find('VAHK', state, 1, true) then state = '' end
+if #head < 31 or not string.find(head, '^[VAHK].%d+$') then state = '' end
 local isValue = state == 'V' or state == 'A'
 local isHole = state == 'H' or state == 'K'
 local known = state == '' and '0000000000000000' or string.sub(head, 3, 18)

@@ -23,19 +23,24 @@ export class ClusterTopology implements Topology {
   }
 
   groups(keys: readonly string[]): readonly Group[] {
-    const groups = new Map<string, { server: string; positions: number[]; down: string | undefined }>();
-    const nodes = new Map(this.#client.nodes('master').map((node) => [nodeName(node), node]));
+    const client = this.#client;
+    const groups = new Map<
+      number | undefined,
+      { server: string; positions: number[]; down: string | undefined }
+    >();
+    const nodes = new Map(client.nodes('master').map((node) => [nodeName(node), node]));
     keys.forEach((key, position) => {
-      // ioredis takes a pipeline whose slots have the same primary and the same replicas.
-      const owners = this.#client.slots[slotOf(this.keyPrefix + key)] ?? [];
-      const name = owners.join();
-      const group = groups.get(name);
+      const slot = slotOf(this.keyPrefix + key);
+      // The very groups that ioredis takes in one pipeline. Right after a slot has moved they may name
+      // the wrong server for a moment; what that one refuses is sent again.
+      const id = client._groupsBySlot[slot];
+      const group = groups.get(id);
       if (group !== undefined) {
         group.positions.push(position);
         return;
       }
-      const server = owners[0] ?? '';
-      groups.set(name, { server, positions: [position], down: this.#down(server, nodes.get(server)) });
+      const server = client.slots[slot]?.[0] ?? '';
+      groups.set(id, { server, positions: [position], down: this.#down(server, nodes.get(server)) });
     });
     return [...groups.values()];
   }
