@@ -1,8 +1,9 @@
-import { StoreContractError, StoreRefusedError, type StoreRow } from '@lockstep/core';
-import type { ClientSession, Collection, Document } from 'mongodb';
+import { StoreContractError, StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
+import type { ClientSession, Collection, Document, Long } from 'mongodb';
 import type { CallBound } from './bound.js';
 import { decodeKey, encodeKey } from './key.js';
-import { fromStored } from './stamp.js';
+import type { ServerClock } from './server-clock.js';
+import { before, fromStored, stampExpression } from './stamp.js';
 import type { Tombstones } from './tombstones.js';
 
 /** One collection as the parts of this package see it. */
@@ -18,6 +19,7 @@ export interface Binding {
   /** Where writes go: the primary, with a read concern that no failover can roll back. */
   readonly primary: Collection;
   readonly tombstones: Tombstones;
+  readonly clock: ServerClock;
   readonly together: Together;
 }
 
@@ -37,6 +39,16 @@ export interface Call {
 export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
   const { maxTimeMS } = call.bound;
   return call.session === undefined ? { maxTimeMS } : { session: call.session, maxTimeMS };
+}
+
+/** A new version for the call's write, as long as the call lasts. */
+export function stampFor(binding: Binding, above: Version, call: Call): Document {
+  return inTime(binding, stampExpression(binding.versionField, above), call) as Document;
+}
+
+/** The expression of a version, as long as the call lasts. */
+export function inTime(binding: Binding, version: Document | Long, call: Call): Document | Long {
+  return before(binding.clock.in(call.bound.remainingMs), version);
 }
 
 /** The filter that finds the row of a key. */

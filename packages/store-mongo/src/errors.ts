@@ -18,6 +18,8 @@ import {
   MongoWriteConcernError,
 } from 'mongodb';
 
+import { TOO_LATE } from './stamp.js';
+
 /** MongoDB's error codes that this adapter acts on. */
 export const CODE = {
   duplicateKey: 11000,
@@ -72,7 +74,8 @@ export function toStoreError(
 
 function fromServer(error: MongoServerError, message: string, options: LockstepErrorOptions): LockstepError {
   const code = typeof error.code === 'number' ? error.code : 0;
-  if (code === CODE.maxTimeExpired) return new StoreTimeoutError(message, options);
+  const late = code === CODE.conversionFailure && message.includes(TOO_LATE);
+  if (late || code === CODE.maxTimeExpired) return new StoreTimeoutError(message, options);
   if (NOT_PRIMARY.has(code)) return new StoreUnavailableError(message, 'not-committed', options);
   if (INTERRUPTED.has(code) || isTransient(error) || error.hasErrorLabel('RetryableWriteError')) {
     const aborted = isTransient(error) && !error.hasErrorLabel('UnknownTransactionCommitResult');

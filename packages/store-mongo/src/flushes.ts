@@ -1,5 +1,5 @@
 import { NO_VERSION, type StoreFlush, type StoreOutcome } from '@lockstep/core';
-import { type Binding, type Call, keyFilter, statementOptions, toDocument } from './binding.js';
+import { type Binding, type Call, inTime, keyFilter, statementOptions, toDocument } from './binding.js';
 import { bulk } from './bulk.js';
 import { toStoreError } from './errors.js';
 import { findRows, versionOf } from './reads.js';
@@ -25,7 +25,11 @@ export async function flushOntoRows<Value>(
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
       filter: { ...keyFilter(binding, key), [versionField]: { $not: { $gte: toStored(version) } } },
-      update: replacePipeline(versionField, toDocument(binding, key, value), toStored(version)),
+      update: replacePipeline(
+        versionField,
+        toDocument(binding, key, value),
+        inTime(binding, toStored(version), call),
+      ),
     },
   }));
   const { errors, matched } = await bulk(binding, operations, call);
@@ -70,7 +74,7 @@ export async function flushWithTombstone<Value>(
   }
   await primary.updateOne(
     keyFilter(binding, key),
-    replacePipeline(versionField, toDocument(binding, key, value), toStored(version)),
+    replacePipeline(versionField, toDocument(binding, key, value), inTime(binding, toStored(version), call)),
     { ...statementOptions(call), upsert: true },
   );
   const [row] = await findRows<Value>(binding, primary, [key], call);

@@ -1,10 +1,18 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
 import { BSON } from 'mongodb';
-import { type Binding, type Call, keyFilter, statementOptions, toDocument, toRow } from './binding.js';
+import {
+  type Binding,
+  type Call,
+  keyFilter,
+  stampFor,
+  statementOptions,
+  toDocument,
+  toRow,
+} from './binding.js';
 import { bulk } from './bulk.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { findRows, versionOf } from './reads.js';
-import { replacePipeline, stampExpression, toStored } from './stamp.js';
+import { replacePipeline, toStored } from './stamp.js';
 
 /** How often an insert that met another of its key starts again. */
 const INSERT_TRIES = 5;
@@ -48,7 +56,7 @@ async function replaceRow<Value>(
       ...keyFilter(binding, key),
       ...(ifVersion === undefined ? {} : { [versionField]: toStored(ifVersion) }),
     },
-    replacePipeline(versionField, toDocument(binding, key, value), stampExpression(versionField, above)),
+    replacePipeline(versionField, toDocument(binding, key, value), stampFor(binding, above, call)),
     { ...statementOptions(call), returnDocument: 'after' },
   );
   return replaced === null ? undefined : toRow(binding, replaced);
@@ -75,7 +83,7 @@ async function insertRow<Value>(
     replacePipeline(
       versionField,
       toDocument(binding, key, value),
-      stampExpression(versionField, Math.max(above, floor)),
+      stampFor(binding, Math.max(above, floor), call),
     ),
     { ...statementOptions(call), upsert: true, returnDocument: 'after' },
   );
@@ -101,11 +109,7 @@ export async function putMany<Value>(
   const operations = commands.map(({ key, value, above }) => ({
     updateOne: {
       filter: keyFilter(binding, key),
-      update: replacePipeline(
-        versionField,
-        toDocument(binding, key, value),
-        stampExpression(versionField, above),
-      ),
+      update: replacePipeline(versionField, toDocument(binding, key, value), stampFor(binding, above, call)),
     },
   }));
   const { errors, matched } = await bulk(binding, operations, call);
@@ -186,7 +190,7 @@ async function insertRows<Value>(
         update: replacePipeline(
           versionField,
           toDocument(binding, key, value),
-          stampExpression(versionField, Math.max(above, floors[at] ?? NO_VERSION)),
+          stampFor(binding, Math.max(above, floors[at] ?? NO_VERSION), call),
         ),
         upsert: true,
       },

@@ -1,6 +1,7 @@
 import { InvalidOptionError, StoreUnavailableError } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import { toStoreError } from './errors.js';
+import type { ServerClock } from './server-clock.js';
 
 /** The oldest server whose change events carry what the feed needs (the wall clock, pre-images). */
 const OLDEST_MAJOR = 6;
@@ -13,12 +14,13 @@ export interface ServerAbilities {
 }
 
 /** Asks the server what it is. Throws `StoreUnavailableError`, `InvalidOptionError` when it is too old. */
-export async function askServer(db: Db, timeoutMs: number): Promise<ServerAbilities> {
+export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<ServerAbilities> {
   let hello: Document;
   let build: Document;
   try {
     const admin = db.client.db('admin');
     hello = await admin.command({ hello: 1, maxTimeMS: timeoutMs });
+    if (hello['localTime'] instanceof Date) clock.sample('hello', hello['localTime']);
     build = await admin.command({ buildInfo: 1, maxTimeMS: timeoutMs });
   } catch (error) {
     const storeError = toStoreError(error, `mongodb:${db.databaseName}: connecting`);

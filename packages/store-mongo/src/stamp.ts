@@ -53,9 +53,23 @@ function oldVersion(field: string): Document {
   return { $cond: [{ $and: usable }, { $toLong: path }, Long.ZERO] };
 }
 
+/** What a statement says that was run too late. */
+export const TOO_LATE = 'lockstep: too late at';
+
+/**
+ * The expression, unless the server's clock is past the deadline: then the statement fails and changes
+ * nothing. `maxTimeMS` bounds only how long it runs, not when it starts: a server that was frozen, or a
+ * retry after an election, would run it long after its caller has gone.
+ */
+export function before(deadline: Date | undefined, expression: Document | Long): Document | Long {
+  if (deadline === undefined) return expression;
+  const fail = { $toLong: { $concat: [`${TOO_LATE} `, { $toString: '$$NOW' }] } };
+  return { $cond: [{ $lte: ['$$NOW', deadline] }, expression, fail] };
+}
+
 /** Gives the document a new version and changes nothing else. */
-export function restampPipeline(field: string, above: Version): Document[] {
-  return [{ $set: { [field]: stampExpression(field, above) } }];
+export function restampPipeline(field: string, above: Version, deadline?: Date): Document[] {
+  return [{ $set: { [field]: before(deadline, stampExpression(field, above)) } }];
 }
 
 /**

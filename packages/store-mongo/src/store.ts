@@ -14,6 +14,7 @@ import {
   storeSettings,
 } from './options.js';
 import { askServer, STANDALONE } from './server.js';
+import { ServerClock } from './server-clock.js';
 import { type TombstoneDocument, Tombstones } from './tombstones.js';
 import { runTransaction, transactionHost, transactionOfSession } from './transactions.js';
 
@@ -78,6 +79,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     readConcern: { level: 'majority' },
     writeConcern: { w: 'majority' },
   } as const;
+  const clock = new ServerClock(client);
   const positions = new Positions(
     db.collection<PositionDocument>(feedSettings.collection, durable),
     feedSettings.leaseMs,
@@ -99,7 +101,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   };
 
   async function ask(): Promise<boolean> {
-    const { replicated: whole } = await askServer(db, OPEN_TIMEOUT_MS);
+    const { replicated: whole } = await askServer(db, clock, OPEN_TIMEOUT_MS);
     if (!whole && !allowStandalone) throw new InvalidOptionError('mongoStore.client', STANDALONE);
     replicated = whole;
     return whole;
@@ -161,6 +163,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
           writeConcern,
         }),
         tombstones: graves,
+        clock,
         together,
       };
       if (known === undefined) bindings.set(source, binding);
@@ -199,6 +202,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       );
     },
     async close() {
+      clock.close();
       await feed.close();
     },
   };

@@ -1,9 +1,9 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, type Call, keyFilter, statementOptions, toRow } from './binding.js';
+import { type Binding, type Call, keyFilter, stampFor, statementOptions, toRow } from './binding.js';
 import { written } from './puts.js';
 import { versionOf } from './reads.js';
-import { restampPipeline, stampExpression, toStored } from './stamp.js';
+import { restampPipeline, toStored } from './stamp.js';
 
 /** Gives an unchanged row a version above a floor, if it still is at `ifVersion`. */
 export async function restamp<Value>(
@@ -14,7 +14,7 @@ export async function restamp<Value>(
   const { versionField } = binding;
   const document = await binding.primary.findOneAndUpdate(
     { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) },
-    restampPipeline(versionField, command.above),
+    restampPipeline(versionField, command.above, binding.clock.in(call.bound.remainingMs)),
     { ...statementOptions(call), returnDocument: 'after' },
   );
   if (document !== null) return written(toRow<Value>(binding, document));
@@ -42,7 +42,7 @@ export async function increment<Value>(
     { ...keyFilter(binding, key), $expr: { $isNumber: current } },
     [
       { $replaceWith: { $setField: { field: name, input: '$$ROOT', value: { $add: [current, amount] } } } },
-      { $set: { [versionField]: stampExpression(versionField, above) } },
+      { $set: { [versionField]: stampFor(binding, above, call) } },
     ],
     { ...statementOptions(call), returnDocument: 'after' },
   );

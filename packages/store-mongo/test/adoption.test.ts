@@ -38,10 +38,14 @@ async function put(key: string, n: number, above = 0): Promise<number> {
 
 /** Puts a row, lets the feed tell of it, has another program do something, and gives the adopted version. */
 async function adopted(key: string, foreign: () => Promise<unknown>, above = 0): Promise<[number, number]> {
-  const before = await put(key, 1, above);
-  await consumer.tookAbove(key, before - 1);
+  await put(key, 1, above);
+  // Whatever the feed makes of that is told before this.
+  const marker = await put('marker', 1);
+  await consumer.tookAbove('marker', marker - 1);
+  const before = consumer.newest(key)?.version ?? 0;
+  expect(before).toBeGreaterThan(above);
   await foreign();
-  return [before, (await consumer.tookAbove(key, before)).version];
+  return [before, (await consumer.tookAbove(key, before, 3_000)).version];
 }
 
 const FOREIGN: Record<string, (key: string) => Promise<unknown>> = {

@@ -1,0 +1,42 @@
+import type { MongoClient, ServerHeartbeatSucceededEvent } from 'mongodb';
+
+/** Samples kept of each server: the one that travelled fastest counts. */
+const SAMPLES = 5;
+
+/**
+ * How far the servers' clocks are from this process's, by their heartbeats. It serves deadlines only:
+ * no version comes from it. Between members whose clocks differ, the one that is furthest behind the
+ * others is given the most time.
+ */
+export class ServerClock {
+  readonly #client: MongoClient;
+  readonly #offsets = new Map<string, number[]>();
+  readonly #onHeartbeat = ({ connectionId, reply }: ServerHeartbeatSucceededEvent): void => {
+    const localTime: unknown = reply['localTime'];
+    if (localTime instanceof Date) this.sample(connectionId, localTime);
+  };
+
+  constructor(client: MongoClient) {
+    this.#client = client;
+    client.on('serverHeartbeatSucceeded', this.#onHeartbeat);
+  }
+
+  /** Notes a server's time as it has just arrived. */
+  sample(server: string, localTime: Date): void {
+    const offsets = this.#offsets.get(server) ?? [];
+    offsets.push(localTime.getTime() - Date.now());
+    if (offsets.length > SAMPLES) offsets.shift();
+    this.#offsets.set(server, offsets);
+  }
+
+  /** The time on the servers' clocks in `delayMs` from now; `undefined` before any has told its time. */
+  in(delayMs: number): Date | undefined {
+    if (this.#offsets.size === 0) return undefined;
+    const offset = Math.max(...[...this.#offsets.values()].flat());
+    return new Date(Date.now() + Math.max(0, delayMs) + offset);
+  }
+
+  close(): void {
+    this.#client.off('serverHeartbeatSucceeded', this.#onHeartbeat);
+  }
+}

@@ -1,0 +1,64 @@
+import type { StoreOutcome } from '@lockstep/core';
+import type { Document } from 'mongodb';
+import type { Binding } from '../../src/binding.js';
+import { CallBound } from '../../src/bound.js';
+import { flushWithTombstone } from '../../src/flushes.js';
+import { ServerClock } from '../../src/server-clock.js';
+import type { MongoStore } from '../../src/store.js';
+import { Tombstones } from '../../src/tombstones.js';
+import { runTransaction } from '../../src/transactions.js';
+import { CALL, type TestServer } from './server.js';
+
+/** Stops a flush between its look at row and tombstone, and its insert; the row comes and goes meanwhile. */
+export class FlushBarrier {
+  readonly #store: MongoStore;
+  readonly #server: TestServer;
+
+  constructor(store: MongoStore, server: TestServer) {
+    this.#store = store;
+    this.#server = server;
+  }
+
+  async run(key: string): Promise<{ outcome: StoreOutcome<Document>; version: number }> {
+    const client = await this.#server.client();
+    const db = client.db(this.#server.service.databaseName);
+    const things = this.#store.collection<Document, string>('things');
+    let looks = 0;
+    let version = 0;
+    const comeAndGo = async (): Promise<void> => {
+      await things.write([{ kind: 'put', key, value: { _id: key, n: 1 }, above: 0 }], CALL);
+      const [gone] = await things.write([{ kind: 'delete', key, above: 0 }], CALL);
+      version = gone?.kind === 'written' ? gone.version : 0;
+    };
+    const graves = new (class extends Tombstones {
+      override async versions(...args: Parameters<Tombstones['versions']>): Promise<number[]> {
+        const found = await super.versions(...args);
+        looks += 1;
+        if (looks === 1) await comeAndGo();
+        return found;
+      }
+    })(db.collection('lockstep_tombstones'));
+    const primary = db.collection('things');
+    const binding: Binding = {
+      name: 'things',
+      source: things.source,
+      keyField: '_id',
+      versionField: '_lockstep',
+      reader: primary,
+      primary,
+      tombstones: graves,
+      clock: new ServerClock(client),
+      together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.client })),
+    };
+    const command = {
+      kind: 'flush',
+      key,
+      value: { _id: key, n: 9 },
+      version: Date.now() * 1000 + 1,
+    } as const;
+    const outcome = await binding.together(new CallBound('flush', CALL), (call) =>
+      flushWithTombstone<Document>(binding, command, call),
+    );
+    return { outcome, version };
+  }
+}

@@ -1,0 +1,172 @@
+import { StoreRefusedError, type StoreTransaction } from '@lockstep/core';
+import type { ClientSession, Document } from 'mongodb';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { MongoCollection } from '../src/collection.js';
+import type { MongoStore } from '../src/store.js';
+import { FlushBarrier } from './support/barrier.js';
+import { CALL, PRIMARY, testServer } from './support/server.js';
+
+interface Thing extends Document {
+  readonly _id: string;
+  readonly n: number;
+}
+
+const server = testServer();
+let store: MongoStore;
+let things: MongoCollection<Thing, string>;
+let raw: ReturnType<Awaited<ReturnType<typeof server.client>>['db']>;
+
+beforeAll(async () => {
+  const client = await server.client();
+  store = await server.store({ client });
+  things = store.collection<Thing>('things');
+  await store.attach([things]);
+  raw = client.db(server.service.databaseName);
+});
+
+const rows = () => raw.collection<Thing>('things');
+const sessionOf = (tx: StoreTransaction): { session: ClientSession } => ({
+  session: tx.client as ClientSession,
+});
+
+async function put(key: string, n: number, tx?: StoreTransaction): Promise<number> {
+  const command = { kind: 'put', key, value: { _id: key, n }, above: 0 } as const;
+  const [outcome] = await things.write([command], { ...CALL, tx });
+  if (outcome?.kind !== 'written') throw new Error(`not written: ${outcome?.kind}`);
+  return outcome.version;
+}
+
+const read = async (key: string, tx?: StoreTransaction) => (await things.read([key], { ...PRIMARY, tx }))[0];
+
+describe('a row that the user’s own statement changed', () => {
+  test('gets its version when it is read in the transaction, once, and is among the changes', async () => {
+    const before = await put('own', 1);
+    const changes = await store.transactions.transaction(async (tx) => {
+      await rows().updateOne({ _id: 'own' }, { $set: { n: 2 } }, sessionOf(tx));
+      expect(await tx.changes()).toEqual([]);
+      const row = await read('own', tx);
+      expect(row?.value.n).toBe(2);
+      expect((await read('own', tx))?.version).toBe(row?.version);
+      return await tx.changes();
+    }, CALL);
+    expect(changes).toMatchObject([{ source: things.source, key: 'own', op: 'put' }]);
+    expect(changes[0]?.version).toBeGreaterThan(before);
+    expect((await read('own'))?.version).toBe(changes[0]?.version);
+  });
+
+  test('a read of what nobody changed writes nothing', async () => {
+    const before = await put('quiet', 1);
+    const changes = await store.transactions.transaction(async (tx) => {
+      expect((await read('quiet', tx))?.version).toBe(before);
+      // Somebody else may write it meanwhile: nothing here stands in the way.
+      await put('quiet', 2);
+      expect((await read('quiet', tx))?.value.n).toBe(1);
+      return await tx.changes();
+    }, CALL);
+    expect(changes).toEqual([]);
+  });
+
+  test('a deletion is told from a row that somebody else has inserted since', async () => {
+    await put('deleted', 1);
+    let tries = 0;
+    const changes = await store.transactions.transaction(async (tx) => {
+      tries += 1;
+      await rows().deleteOne({ _id: 'deleted' }, sessionOf(tx));
+      expect(await read('deleted', tx)).toBeUndefined();
+      // The snapshot stands; this row comes after it.
+      if (tries === 1) await put('late', 1);
+      const late = await read('late', tx);
+      if (tries === 2) expect(late?.value.n).toBe(1);
+      return await tx.changes();
+    }, CALL);
+    expect(tries).toBe(2);
+    expect(changes.map(({ key, op }) => [key, op])).toEqual([['deleted', 'delete']]);
+    expect(await read('deleted')).toBeUndefined();
+    expect((await read('late'))?.value.n).toBe(1);
+  });
+});
+
+describe('races', () => {
+  test('a flush onto nothing, while the row is inserted and deleted, meets the tombstone (G3)', async () => {
+    const barrier = new FlushBarrier(store, server);
+    const { outcome, version } = await barrier.run('raced');
+    expect(outcome).toEqual({ kind: 'superseded', version });
+    expect(await read('raced')).toBeUndefined();
+  });
+
+  test('an insert that waited for a deletion is above its tombstone', async () => {
+    await put('waited', 1);
+    const [buried, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const deleting = store.transactions.transaction(async (tx) => {
+      const [outcome] = await things.write([{ kind: 'delete', key: 'waited', above: 0 }], { ...CALL, tx });
+      buried.resolve();
+      await go.promise;
+      return outcome?.kind === 'written' ? outcome.version : 0;
+    }, CALL);
+    await buried.promise;
+    const inserting = put('waited', 2);
+    go.resolve();
+    expect(await inserting).toBeGreaterThan(await deleting);
+    expect((await read('waited'))?.value.n).toBe(2);
+  });
+
+  test('many batches on the same keys, deletions among them: versions and rows agree in the end', async () => {
+    const keys = Array.from({ length: 10 }, (_, n) => `hot ${n}`);
+    const highest = new Map<string, { version: number; n: number | undefined }>();
+    await Promise.all(
+      Array.from({ length: 12 }, async (_, n) => {
+        const outcomes = await things.write(
+          keys.map((key) =>
+            n % 4 === 3
+              ? { kind: 'delete' as const, key, above: 0 }
+              : { kind: 'put' as const, key, value: { _id: key, n }, above: 0 },
+          ),
+          CALL,
+        );
+        outcomes.forEach((outcome, at) => {
+          const key = keys[at] ?? '';
+          if (outcome.kind === 'failed') throw outcome.error;
+          if (outcome.kind !== 'written') return;
+          // What is read back may be a later writer's: the pair is what counts.
+          const known = highest.get(key);
+          const value = outcome.value?.n;
+          if (known?.version === outcome.version) expect(value).toBe(known.n);
+          if ((known?.version ?? 0) < outcome.version)
+            highest.set(key, { version: outcome.version, n: value });
+        });
+      }),
+    );
+    for (const key of keys) {
+      const row = await read(key);
+      const last = highest.get(key);
+      expect(row?.value.n).toBe(last?.n);
+      if (row !== undefined) expect(row.version).toBe(last?.version);
+    }
+  });
+});
+
+test('the body’s own error comes out as it is, and a foreign transaction is refused by name', async () => {
+  const reason = new Error('mine');
+  await expect(store.transactions.transaction(() => Promise.reject(reason), CALL)).rejects.toBe(reason);
+  const foreign: StoreTransaction = { client: {}, changes: async () => [] };
+  await expect(things.read(['a'], { ...PRIMARY, tx: foreign })).rejects.toThrow(StoreRefusedError);
+});
+
+test('a transient error of the user’s own statement runs the body again, by its label', async () => {
+  await put('conflicted', 1);
+  let tries = 0;
+  await store.transactions.transaction(async (tx) => {
+    tries += 1;
+    await rows().findOne({ _id: 'other' }, sessionOf(tx));
+    if (tries === 1) await put('conflicted', 2);
+    await rows().updateOne({ _id: 'conflicted' }, { $inc: { n: 10 } }, sessionOf(tx));
+  }, CALL);
+  expect(tries).toBe(2);
+  expect((await read('conflicted'))?.value.n).toBe(12);
+});
+
+test('noteChanges refuses a session of the user’s own', async () => {
+  const session = (await server.client()).startSession();
+  await expect(store.noteChanges(session, things, ['a'])).rejects.toThrow(/noteChanges.session/);
+  await session.endSession();
+});
