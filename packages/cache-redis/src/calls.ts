@@ -1,22 +1,19 @@
 import type { CacheCommand, CacheReply, LeaseReply, PayloadEncoding } from '@lockstep/core';
 import { hitOf, type Stored, valueText, versionText } from './format.js';
-import { SCRIPTS, type Script } from './lua/scripts.js';
 
-/** One script call on one key. */
+/** One call of the script, on one key. */
 export interface ScriptCall {
-  readonly script: Script;
   readonly key: string;
   readonly args: readonly Stored[];
   /** How its reply comes back. */
   readonly encoding: PayloadEncoding;
 }
 
-/** The script call that makes a command's transition. */
+/** The call that makes a command's transition. */
 export function scriptCall(command: CacheCommand): ScriptCall {
   return {
-    script: SCRIPTS[command.kind],
     key: command.key,
-    args: argsOf(command),
+    args: [command.kind, ...argsOf(command)],
     encoding: command.kind === 'lease' ? command.encoding : 'utf8',
   };
 }

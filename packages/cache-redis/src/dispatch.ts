@@ -100,8 +100,8 @@ export class Dispatch {
   }
 
   /**
-   * Commands of one call on one key take effect in their order: one that a later command on its key
-   * has overtaken stays an error. (A script lost its place to another process that loaded it again.)
+   * Commands of one call on one key take effect in their order: one that a later command on its key has
+   * overtaken stays an error. (Another process may bring a lost script back in the middle of a batch.)
    */
   #worthRerun(calls: readonly ScriptCall[], replies: readonly unknown[]): number[] {
     const again: number[] = [];

@@ -1,5 +1,5 @@
 /**
- * The start of every script: what is at the key, from the entry's fixed-width header alone, so that a
+ * The start of the script: what is at the key, from the entry's fixed-width header alone, so that a
  * large payload is not copied. `format.ts` describes the header. Versions stay the strings that they
  * are stored as and become numbers only to be compared: a double compares exactly up to 2^53, while
  * turning one back into text would round it.
@@ -10,9 +10,10 @@ local head = redis.call('GETRANGE', key, 0, 30)
 local state = string.sub(head, 1, 1)
 -- A string of other making is no entry: it counts as empty, and is written over.
 if #head < 31 or not string.find(head, '^[VAHK].%d+$') then state = '' end
+local isEmpty = state == ''
 local isValue = state == 'V' or state == 'A'
 local isHole = state == 'H' or state == 'K'
-local known = state == '' and '0000000000000000' or string.sub(head, 3, 18)
+local known = isEmpty and '0000000000000000' or string.sub(head, 3, 18)
 `;
 
 /** Makes the key a value. A TTL of nothing is a value that has expired already. */

@@ -1,25 +1,26 @@
-import { HEADER, NOW, SET_VALUE } from './header.js';
+import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS, RAISE } from './hole.js';
 
 /** ARGV: token, holeTtlMs. Reply: the highest version known. Rule 1: a value keeps no reservation. */
-export const RESERVE = `${HEADER}
+export const RESERVE = `
 if isValue then return known end
 ${HOLE}
-local hole = asHole(ARGV[2])
-hole.reservation = ARGV[1]
+local hole = asHole(ARGV[3])
+hole.reservation = ARGV[2]
 writeHole(hole)
 return known
 `;
 
 /** ARGV: token, deadlineMs, holeTtlMs. Reply: the highest version known. Rule 7. */
-export const INTEND = `${HEADER}${NOW}${HOLE}${INTENTS}
+export const INTEND = `${NOW}${HOLE}${INTENTS}
+local token, deadlineMs = ARGV[2], tonumber(ARGV[3])
 local now = nowMs()
-local hole = asHole(math.max(tonumber(ARGV[2]), tonumber(ARGV[3])))
-local others = without(settled(hole.intents, now), ARGV[1])
-local overlapped = #others > 0
-overlap(others)
-others[#others + 1] = { token = ARGV[1], untilMs = now + tonumber(ARGV[2]), overlapped = overlapped }
-hole.intents = others
+local hole = asHole(math.max(deadlineMs, tonumber(ARGV[4])))
+local intents = without(settled(hole.intents, now), token)
+local overlapped = #intents > 0
+overlap(intents)
+intents[#intents + 1] = { token = token, untilMs = now + deadlineMs, overlapped = overlapped }
+hole.intents = intents
 hole.lease = nil
 hole.absent = false
 writeHole(hole)
@@ -32,12 +33,12 @@ return known
  * Rule 7: among intents only the last one left makes a value, and without a version only one that
  * no other overlapped.
  */
-export const PUT = `${HEADER}${SET_VALUE}
-local token, version = ARGV[1], ARGV[2]
+export const PUT = `${SET_VALUE}
+local token, version = ARGV[2], ARGV[3]
 local unversioned = tonumber(version) == 0
 if isValue and not unversioned then
   if tonumber(version) < tonumber(known) then return 'superseded' end
-  setValue(ARGV[5], ARGV[3])
+  setValue(ARGV[6], ARGV[4])
   return 'stored'
 end
 ${HOLE}${RAISE}${INTENTS}
@@ -51,10 +52,9 @@ local function mayPlace(hole)
   if unversioned then return own ~= nil and not own.overlapped end
   return own ~= nil or hole.reservation == token
 end
-
-local hole = asHole(ARGV[4])
+local hole = asHole(ARGV[5])
 if isHole and mayPlace(hole) then
-  setValue(ARGV[5], ARGV[3])
+  setValue(ARGV[6], ARGV[4])
   return 'stored'
 end
 raise(hole, version)
@@ -67,13 +67,13 @@ return 'floored'
 `;
 
 /** ARGV: version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome. Rule 3: never a bare delete. */
-export const INVALIDATE = `${HEADER}
-local version = ARGV[1]
+export const INVALIDATE = `
+local version = ARGV[2]
 local unknown = tonumber(version) == 0
-if state == '' and ARGV[3] ~= '1' then return 'nothing' end
-if not unknown and state ~= '' and tonumber(known) >= tonumber(version) then return 'nothing' end
+if isEmpty and ARGV[4] ~= '1' then return 'nothing' end
+if not unknown and not isEmpty and tonumber(known) >= tonumber(version) then return 'nothing' end
 ${HOLE}${RAISE}${INTENTS}
-local hole = asHole(ARGV[2])
+local hole = asHole(ARGV[3])
 raise(hole, version)
 if unknown then overlap(hole.intents) end
 writeFloor(hole)
@@ -81,10 +81,10 @@ return 'floored'
 `;
 
 /** ARGV: token. Takes back the lease, reservation and intent of this token; the TTL stays. */
-export const RELEASE = `${HEADER}
+export const RELEASE = `
 if not isHole then return 'released' end
 ${HOLE}${INTENTS}
-local token = ARGV[1]
+local token = ARGV[2]
 local hole = readHole()
 if hole.lease and hole.lease.token == token then hole.lease = nil end
 if hole.reservation == token then hole.reservation = nil end

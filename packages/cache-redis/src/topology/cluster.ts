@@ -4,7 +4,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, callBySha, callByText, execute, settled } from './send.js';
+import { addBySha, callBySha, callByText, execute, isLostScript, settled } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
@@ -86,12 +86,21 @@ export class ClusterTopology implements Topology {
     return execute(pipeline);
   }
 
-  rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    return settled(calls.map((call) => callByText(this.#client, call)));
+  /** One by one, so that ioredis follows where each is sent on to; the first one brings the text. */
+  async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+    const client = this.#client;
+    const first = await settled(calls.slice(0, 1).map((call) => callByText(client, call)));
+    const others = calls.slice(1).map((call) =>
+      callBySha(client, call).catch((error: unknown) => {
+        if (isLostScript(error)) return callByText(client, call);
+        throw error;
+      }),
+    );
+    return [...first, ...(await settled(others))];
   }
 
   worthRerun(error: Error): boolean {
-    return error.message.startsWith('NOSCRIPT') || redirects(error);
+    return isLostScript(error) || redirects(error);
   }
 
   primaries(): readonly Redis[] {

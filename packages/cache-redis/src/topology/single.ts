@@ -2,7 +2,7 @@ import type { PayloadEncoding } from '@lockstep/core';
 import type { Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, addByText, callBySha, execute } from './send.js';
+import { addBySha, addByText, callBySha, execute, isLostScript } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** One server answers a command at a time: a long MGET would keep everybody else waiting. */
@@ -49,12 +49,16 @@ export class SingleTopology implements Topology {
 
   rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     const pipeline = this.#client.pipeline();
-    for (const call of calls) addByText(pipeline, call);
+    // The first one brings the text.
+    calls.forEach((call, index) => {
+      if (index === 0) addByText(pipeline, call);
+      else addBySha(pipeline, call);
+    });
     return execute(pipeline);
   }
 
   worthRerun(error: Error): boolean {
-    return error.message.startsWith('NOSCRIPT');
+    return isLostScript(error);
   }
 
   primaries(): readonly Redis[] {

@@ -17,9 +17,9 @@ export interface Topology {
   groups(keys: readonly string[]): readonly Group[];
   /** The texts at keys of one group; `null` where nothing is. */
   read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]>;
-  /** The replies of script calls on keys of one group, in order. */
+  /** The replies of calls on keys of one group, in order. */
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
-  /** Runs script calls again with their text, for servers that have lost them or handed their keys on. */
+  /** Runs calls again, for servers that have lost the script or handed the keys on. */
   rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
   /** True for an error after which `rerun` may find the right place. */
   worthRerun(error: Error): boolean;
