@@ -10,34 +10,41 @@ import { conclude, ratesFor, runFaults } from './supervisor/conduct.js';
 import { Recorder } from './supervisor/recorder.js';
 import { Shop } from './supervisor/shop.js';
 
-/** A second Ctrl-C does not wait for anything. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** As a shell has it. */
+const INTERRUPTED = 130;
+/** A second signal this long after the first asks for an end at once, in ms. */
+const INSIST_MS = 1_500;
 /** How long an ordinary end may take, in ms. */
 const STOP_MS = 15_000;
 
 /** Runs the demo to its end; resolves with the exit code. */
 export async function main(options: DemoOptions): Promise<number> {
   const ending = new AbortController();
-  let interrupted = 0;
+  let interruptedMs = 0;
   for (const signal of SIGNALS) {
     process.on(signal, () => {
-      interrupted += 1;
+      // Somebody who insists does not wait: the children end with this process. A terminal and a package
+      // manager that both pass one Ctrl-C on are not somebody who insists.
+      if (interruptedMs > 0 && performance.now() - interruptedMs > INSIST_MS) process.exit(1);
+      interruptedMs ||= performance.now();
       ending.abort();
-      if (interrupted > 1) process.exit(1);
     });
   }
   const say = (message: string) => process.stderr.write(`${message}\n`);
   const load = await chosen(options);
   for (const note of load.notes) say(note);
-  const shop = await unlessAborted(Shop.start(options, say), ending.signal);
-  if (shop === undefined) return 130;
-  shop.notes.push(...load.notes);
-  let page: PageServer | undefined;
+  // Before anything else is started: a port that is taken is known at once.
+  const page = options.headless ? undefined : await PageServer.open(options.port);
+  let shop: Shop | undefined;
   try {
+    shop = await Shop.start(options, say);
+    if (ending.signal.aborted) return INTERRUPTED;
+    shop.notes.push(...load.notes);
     const rates = ratesFor(options, load);
     const recorder = new Recorder(shop);
-    if (!options.headless) {
-      page = await PageServer.start({ shop, recorder, rates, mix: load.name, port: options.port });
+    if (page !== undefined) {
+      page.show({ shop, recorder, rates, mix: load.name });
       process.stdout.write(`The shop is open: ${page.url}\n`);
     }
     await shop.load(rates);
@@ -45,18 +52,18 @@ export async function main(options: DemoOptions): Promise<number> {
     const progress = startProgress(shop, options.headless ? 2_000 : 10_000);
     const faults = runFaults(shop, ending.signal);
     await lasting(options.seconds, ending.signal);
-    const wasInterrupted = interrupted > 0;
+    const wasInterrupted = interruptedMs > 0;
     ending.abort();
     await faults;
     progress.stop();
     recorder.phase = 'ending';
     if (!wasInterrupted || options.json !== undefined) await finish(shop, load, options, say);
     recorder.stop();
-    return wasInterrupted ? 130 : 0;
+    return wasInterrupted ? INTERRUPTED : 0;
   } finally {
-    await page?.stop();
     const timer = setTimeout(() => process.exit(1), STOP_MS);
-    await shop.stop();
+    await page?.stop();
+    await shop?.stop();
     clearTimeout(timer);
   }
 }
@@ -84,14 +91,6 @@ async function chosen(options: DemoOptions): Promise<ChosenLoad> {
     if (error instanceof TraceFormatError) throw new UsageError(`--trace: ${error.message}`, 2);
     throw error;
   }
-}
-
-/** A start that is interrupted is still brought to its end, so that nothing is left behind. */
-async function unlessAborted(starting: Promise<Shop>, signal: AbortSignal): Promise<Shop | undefined> {
-  const shop = await starting;
-  if (!signal.aborted) return shop;
-  await shop.stop();
-  return undefined;
 }
 
 async function lasting(seconds: number | undefined, signal: AbortSignal): Promise<void> {

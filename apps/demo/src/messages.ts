@@ -82,7 +82,8 @@ export interface WorkerConfig {
 export type WorkerCalls = {
   readonly start: {
     readonly argument: WorkerConfig;
-    readonly reply: { readonly healthUrl: string | null };
+    /** Where its health, metrics and dashboard answer. */
+    readonly reply: { readonly url: string };
   };
   readonly stop: { readonly argument: null; readonly reply: null };
 };

@@ -38,7 +38,9 @@ describe('a binding write (G2)', () => {
     fact('put', 20, 100);
     read(10, 101);
     expect(verdicts()).toMatchObject({ checked: 1, stale: 1 });
-    expect(one.samples).toEqual([{ id: 1, version: 10, expected: 20, startMs: 101 }]);
+    expect(one.samples).toEqual([
+      { id: 1, version: 10, expected: 20, startMs: 101, late: false, expectedMs: 100 },
+    ]);
   });
 
   test('its own version and newer ones are fresh', () => {

@@ -67,7 +67,6 @@ describe('the exchange of facts', () => {
     exchange.tellOutages([outage]);
     const a = member();
     exchange.join(a.one);
-    exchange.welcome(a.one);
     expect(a.outages).toEqual([[outage]]);
   });
 });

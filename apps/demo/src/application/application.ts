@@ -35,10 +35,7 @@ export class Application {
   #client: ShopClient | undefined;
   #generator: Generator | undefined;
 
-  private constructor(
-    config: ApplicationConfig,
-    parts: { meter: Meter; store: ShopStore; engine: ShopEngine; source: LoadSource; state: State },
-  ) {
+  private constructor(config: ApplicationConfig, parts: Parts) {
     this.#config = config;
     this.#meter = parts.meter;
     this.#store = parts.store;
@@ -57,17 +54,19 @@ export class Application {
       facts: this.#facts,
       meter: this.#meter,
       products: config.products,
+      tellNow: parts.tellNow,
     });
     this.#api = shopApi(this.#catalogue, this.#meter);
   }
 
-  static async start(config: ApplicationConfig): Promise<Application> {
+  /** `tellNow` has the facts so far reported at once. */
+  static async start(config: ApplicationConfig, tellNow: () => void): Promise<Application> {
     const meter = new Meter();
     const state: State = { warming: false, doomed: false, breaker: 'closed' };
     const store = await openStore(config.store);
     const engine = await openEngine(config, store, hooksFor(meter, state));
     const source = await openSource(config);
-    const application = new Application(config, { meter, store, engine, source, state });
+    const application = new Application(config, { meter, store, engine, source, state, tellNow });
     await application.#api.listen({ host: LOOPBACK, port: config.port });
     application.#client = shopClient(`http://${LOOPBACK}:${application.port}`, meter);
     application.#generator = new Generator({
@@ -154,6 +153,15 @@ export class Application {
     await this.#engine.close();
     await this.#store.close();
   }
+}
+
+interface Parts {
+  readonly meter: Meter;
+  readonly store: ShopStore;
+  readonly engine: ShopEngine;
+  readonly source: LoadSource;
+  readonly state: State;
+  readonly tellNow: () => void;
 }
 
 interface State {

@@ -13,6 +13,8 @@ export interface CatalogueOptions {
   readonly meter: Meter;
   /** Ids 1 to this are judged. */
   readonly products: number;
+  /** Tells the other processes at once what is in `facts`. */
+  readonly tellNow: () => void;
 }
 
 /** Every read and write of this process goes through here, whoever asks: counted, timed, told to the checker. */
@@ -22,6 +24,7 @@ export class Catalogue {
   readonly #facts: FactBuffer;
   readonly #meter: Meter;
   readonly #products: number;
+  readonly #tellNow: () => void;
 
   constructor(options: CatalogueOptions) {
     this.#engine = options.engine;
@@ -29,6 +32,7 @@ export class Catalogue {
     this.#facts = options.facts;
     this.#meter = options.meter;
     this.#products = options.products;
+    this.#tellNow = options.tellNow;
   }
 
   async read(id: number, ttlMs = 0): Promise<ReadAnswer> {
@@ -68,6 +72,7 @@ export class Catalogue {
   async remove(id: number): Promise<WriteAnswer> {
     // Told before it is sent: a process that is killed here leaves a delete of unknown outcome.
     this.#tell('delete-begun', id, 0);
+    this.#tellNow();
     const answer = await this.#write(id, 'delete', () => this.#engine.remove(id));
     this.#tell('delete-ended', id, 0);
     return answer;

@@ -21,15 +21,15 @@ const HTTP_SHARE = { read: 0.01, write: 0.1 };
 const TURN_MS = 4;
 /** How much of a stream's load may be made up for after a pause, in seconds; what is beyond that is skipped. */
 const CATCH_UP_SECONDS = 0.25;
-/** Operations under way at once; what is due beyond that is skipped. */
-const MAX_IN_FLIGHT = 2_000;
+/** Operations under way at once, as a server bounds its open requests; what is due beyond that is skipped. */
+const MAX_IN_FLIGHT = { read: 2_000, write: 500 };
 
 /** Starts operations on an open-loop schedule: a slow answer does not slow down what comes next. */
 export class Generator {
   readonly #options: GeneratorOptions;
   #streams: { readonly stream: OperationStream; readonly startMs: number; issued: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = { read: new Set<Promise<void>>(), write: new Set<Promise<void>>() };
 
   constructor(options: GeneratorOptions) {
     this.#options = options;
@@ -47,7 +47,7 @@ export class Generator {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#streams = [];
-    await Promise.all(this.#inFlight);
+    await Promise.all([...this.#inFlight.read, ...this.#inFlight.write]);
   }
 
   #turn(): void {
@@ -60,19 +60,20 @@ export class Generator {
       for (let i = 0; i < due; i += 1) {
         // A skipped operation is drawn all the same, so that the sequence does not depend on the machine.
         const operation = one.stream.next(nowMs);
-        if (i < allowed && this.#inFlight.size < MAX_IN_FLIGHT) this.#start(operation);
-        else this.#options.meter.count(operation.kind === 'read' ? 'skippedReads' : 'skippedWrites');
+        const type = operation.kind === 'read' ? 'read' : 'write';
+        if (i < allowed && this.#inFlight[type].size < MAX_IN_FLIGHT[type]) this.#start(operation, type);
+        else this.#options.meter.count(type === 'read' ? 'skippedReads' : 'skippedWrites');
       }
     }
   }
 
-  #start(operation: Operation): void {
-    const overHttp = this.#options.random() < HTTP_SHARE[operation.kind === 'read' ? 'read' : 'write'];
+  #start(operation: Operation, type: 'read' | 'write'): void {
+    const overHttp = this.#options.random() < HTTP_SHARE[type];
     // Failures are counted where they happen.
     const run = (overHttp ? this.#overHttp(operation) : this.#direct(operation))
       .catch(() => undefined)
-      .finally(() => this.#inFlight.delete(run));
-    this.#inFlight.add(run);
+      .finally(() => this.#inFlight[type].delete(run));
+    this.#inFlight[type].add(run);
   }
 
   async #direct({ kind, index, valueBytes, ttlMs }: Operation): Promise<void> {

@@ -9,6 +9,7 @@ const REPORT_MS = 100;
 
 const supervisor = new Peer<Nothing, ApplicationTells, ApplicationCalls, ApplicationNews>(process);
 let application: Application | undefined;
+const early: ((application: Application) => void)[] = [];
 
 endWithParent(async () => {
   await application?.stop();
@@ -19,12 +20,19 @@ function running(): Application {
   return application;
 }
 
+/** What the checker must not miss is kept for it while the application starts. */
+function heard(news: (application: Application) => void): void {
+  if (application !== undefined) news(application);
+  else early.push(news);
+}
+
 function report(): void {
   if (application !== undefined) supervisor.tell('report', application.report());
 }
 
 supervisor.answer('start', async (config) => {
-  application = await Application.start(config);
+  application = await Application.start(config, report);
+  for (const news of early.splice(0)) news(application);
   setInterval(report, REPORT_MS);
   return { port: application.port };
 });
@@ -52,6 +60,6 @@ supervisor.answer('stop', async () => {
   await application?.stop();
   return null;
 });
-supervisor.hear('facts', ({ facts, horizonMs }) => application?.hear(facts, horizonMs));
-supervisor.hear('outages', (list) => application?.outages(list));
+supervisor.hear('facts', ({ facts, horizonMs }) => heard((one) => one.hear(facts, horizonMs)));
+supervisor.hear('outages', (list) => heard((one) => one.outages(list)));
 supervisor.hear('dieMidWrite', () => application?.dieMidWrite());

@@ -26,6 +26,10 @@ export interface StaleRead {
   readonly version: number;
   readonly expected: number;
   readonly startMs: number;
+  /** The expected write was a late one: acknowledged as queued or deferred, foreign, or seen by a reader. */
+  readonly late: boolean;
+  /** When it was acknowledged, or seen. */
+  readonly expectedMs: number;
 }
 
 const SAMPLES = 10;
@@ -41,6 +45,9 @@ export class FreshnessChecker {
   readonly #outages: Outages;
   /** What a read that begins now must not be older than. */
   readonly #floor: Float64Array;
+  /** What made it so, for people: when, and whether it was a late write. */
+  readonly #floorMs: Float64Array;
+  readonly #floorLate: Uint8Array;
   /** The same, had late writes been binding at once. */
   readonly #known: Float64Array;
   readonly #deleted: Float64Array;
@@ -58,6 +65,8 @@ export class FreshnessChecker {
     this.#reads = new ReadLog(options.capacity ?? 262_144);
     this.#outages = new Outages(options);
     this.#floor = new Float64Array(options.products);
+    this.#floorMs = new Float64Array(options.products);
+    this.#floorLate = new Uint8Array(options.products);
     this.#known = new Float64Array(options.products);
     this.#deleted = new Float64Array(options.products);
     this.#openDeletes = new Int32Array(options.products);
@@ -138,7 +147,10 @@ export class FreshnessChecker {
     let next = 0;
     this.#reads.drain(horizonMs, (index, startMs, version, absent) => {
       for (let one = due[next]; one !== undefined && one.atMs < startMs; one = due[next]) {
-        raise(one.target, one.index, one.version);
+        if (raise(one.target, one.index, one.version) && one.target === this.#floor) {
+          this.#floorMs[one.index] = one.madeMs;
+          this.#floorLate[one.index] = one.late ? 1 : 0;
+        }
         next += 1;
       }
       this.#verdict(index, startMs, version, absent);
@@ -160,7 +172,9 @@ export class FreshnessChecker {
     if (shown < floor && !this.#outages.replaying(startMs)) {
       this.#stale += 1;
       if (this.samples.length < SAMPLES) {
-        this.samples.push({ id: index + 1, version: shown, expected: floor, startMs });
+        const expectedMs = this.#floorMs[index] ?? 0;
+        const late = this.#floorLate[index] === 1;
+        this.samples.push({ id: index + 1, version: shown, expected: floor, startMs, late, expectedMs });
       }
     } else if (shown < (this.#known[index] ?? 0)) {
       this.#lagging += 1;
@@ -180,6 +194,8 @@ interface Pending {
   atMs: number;
 }
 
-function raise(target: Float64Array, index: number, version: number): void {
-  if (version > (target[index] ?? 0)) target[index] = version;
+function raise(target: Float64Array, index: number, version: number): boolean {
+  if (version <= (target[index] ?? 0)) return false;
+  target[index] = version;
+  return true;
 }

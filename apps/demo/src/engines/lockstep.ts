@@ -25,6 +25,12 @@ export interface LockstepEngineOptions {
   readonly embeddedRelay: boolean;
 }
 
+/**
+ * A product on sale is written hundreds of times a second, and a compare-and-set may lose for ever: after this
+ * many tries a change waits for the row's lock instead.
+ */
+const OPTIMISTIC_RETRIES = 3;
+
 /** The shop on Lockstep. */
 export class LockstepEngine implements ShopEngine {
   readonly name = 'lockstep';
@@ -64,16 +70,24 @@ export class LockstepEngine implements ShopEngine {
   }
 
   async patch(id: number, change: ProductChange, ttlMs: number): Promise<WriteAnswer | undefined> {
-    let missing = false;
-    const result = await this.#products.update(
-      id,
-      (current) => {
-        missing = current === undefined;
-        return current === undefined ? undefined : { ...current, ...change };
-      },
-      ttlOption(ttlMs),
-    );
-    return missing ? undefined : answerOf(result);
+    try {
+      let missing = false;
+      const options = { ...ttlOption(ttlMs), retries: OPTIMISTIC_RETRIES };
+      const result = await this.#products.update(
+        id,
+        (current) => {
+          missing = current === undefined;
+          return current === undefined ? undefined : { ...current, ...change };
+        },
+        options,
+      );
+      return missing ? undefined : answerOf(result);
+    } catch (error) {
+      if (!(error instanceof LockstepError) || error.code !== 'LOCKSTEP_CONFLICT') throw error;
+      const body = (tx: unknown) => this.#store.updateIn(tx, id, change);
+      const result = await this.#products.write(id, body, ttlOption(ttlMs));
+      return result.returned ? answerOf(result) : undefined;
+    }
   }
 
   async addStock(id: number, by: number, ttlMs: number): Promise<WriteAnswer | undefined> {

@@ -1,174 +1,133 @@
-import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
-import { systemMs } from '../checker/clock.js';
+import { type FastifyInstance, fastify } from 'fastify';
 import { FaultError } from '../faults/injector.js';
-import { type FaultName, isFaultName } from '../faults/names.js';
-import type { Rates } from '../messages.js';
 import { LOOPBACK } from '../naming.js';
-import type { Recorder } from '../supervisor/recorder.js';
-import type { Shop } from '../supervisor/shop.js';
-import { readAssets } from './assets.js';
-import { type Status, statusOf } from './status.js';
+import { type Assets, readAssets } from './assets.js';
+import { Buttons, isButtonName } from './buttons.js';
+import type { PageContent } from './content.js';
+import { statusOf } from './status.js';
+import { Watchers } from './watchers.js';
 
-export interface PageOptions {
-  readonly shop: Shop;
-  readonly recorder: Recorder;
-  readonly rates: Rates;
-  readonly mix: string;
-  /** 0: any. */
-  readonly port: number;
+interface Shown {
+  readonly content: PageContent;
+  readonly buttons: Buttons;
+  readonly watchers: Watchers;
 }
 
-/** How long a button's fault lasts, in ms. */
-const BUTTON_MS = 3_000;
-const BURST = { forMs: 10_000, writesFactor: 10, leastWrites: 500 } as const;
-/** Pages that may watch at once. */
-const MAX_WATCHERS = 20;
+/** An answer while everything is still being started. */
+class NotYetError extends Error {
+  readonly statusCode = 503;
+  readonly code = 'STARTING';
+  constructor() {
+    super('the shop is being started');
+  }
+}
 
 /** The page, what feeds it, and what its buttons do. */
 export class PageServer {
   readonly url: string;
   readonly #server: FastifyInstance;
-  readonly #options: PageOptions;
-  readonly #watchers = new Set<FastifyReply>();
-  #burst: NodeJS.Timeout | undefined;
-  #keepData = false;
-  #midWrite = true;
+  #shown: Shown | undefined;
 
-  private constructor(server: FastifyInstance, options: PageOptions) {
+  private constructor(server: FastifyInstance, url: string) {
     this.#server = server;
-    this.#options = options;
-    const address = server.server.address();
-    const port = address === null || typeof address === 'string' ? options.port : address.port;
-    this.url = `http://${LOOPBACK}:${port}/`;
+    this.url = url;
   }
 
-  /** Rejects with a message that names `--port` when it is taken. */
-  static async start(options: PageOptions): Promise<PageServer> {
+  /** Listens; port 0 is any. Rejects with a message that names `--port` when it is taken. */
+  static async open(port: number): Promise<PageServer> {
     const server = fastify({ forceCloseConnections: true });
-    const { files, scriptHashes } = await readAssets();
-    // A page of another origin, or a name that somebody points at this machine, must not press the buttons.
-    server.addHook('onRequest', async ({ headers }, reply) => {
-      const host = headers.host ?? '';
-      const known = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
-      const same = headers.origin === undefined || headers.origin === `http://${host}`;
-      if (!known || !same)
-        return reply.status(403).send({ code: 'FORBIDDEN', message: 'only for this machine’s own page' });
-    });
-    server.setErrorHandler((error: Error & { statusCode?: number; code?: string }, _, reply) => {
-      const status = error instanceof FaultError ? 409 : (error.statusCode ?? 500);
-      const code = error instanceof FaultError ? 'NOT_NOW' : (error.code ?? 'INTERNAL');
-      return reply.status(status).send({ code, message: error.message });
-    });
-    const policy =
-      `default-src 'self'; script-src 'self' ${scriptHashes.join(' ')}; style-src 'self' 'unsafe-inline'; ` +
-      "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    for (const [path, { type, body }] of files) {
-      server.get(path, (_, reply) =>
-        reply
-          .type(type)
-          .header('content-security-policy', policy)
-          .header('cache-control', 'no-cache')
-          .send(body),
-      );
-    }
+    guard(server);
+    serve(server, await readAssets());
     let page: PageServer | undefined;
-    const running = (): PageServer => {
-      if (page === undefined) throw new Error('the page is not open yet');
-      return page;
-    };
-    server.get('/status', () => running().status());
-    server.get('/events', (_, reply) => running().#watch(reply));
-    server.get<{ Params: { id: string } }>('/inspect/:id', { schema: ID }, ({ params }) =>
-      options.shop.applications.inspect(Number(params.id)),
-    );
-    server.post<{ Params: { name: string }; Body: { id?: number } | null }>(
-      '/faults/:name',
-      { schema: { body: FAULT_BODY } },
-      async ({ params, body }, reply) => {
-        const { name } = params;
-        if (name !== 'burst' && !isFaultName(name)) {
-          return reply.status(404).send({ code: 'NO_FAULT', message: `there is no fault ${name}` });
-        }
-        return reply.status(202).send(await running().#press(name, body?.id));
-      },
-    );
+    route(server, () => {
+      const shown = page?.shown;
+      if (shown === undefined) throw new NotYetError();
+      return shown;
+    });
+    server.get('/status', () => {
+      if (page?.shown === undefined) throw new NotYetError();
+      return statusOf(page.shown.content, page.url);
+    });
     try {
-      await server.listen({ host: LOOPBACK, port: options.port });
+      await server.listen({ host: LOOPBACK, port });
     } catch (error) {
       const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-      if (taken) throw new Error(`--port: ${options.port} is in use`, { cause: error });
+      if (taken) throw new Error(`--port: ${port} is in use`, { cause: error });
       throw error;
     }
-    page = new PageServer(server, options);
-    return page.#feed();
+    const address = server.server.address();
+    const bound = address === null || typeof address === 'string' ? port : address.port;
+    page = new PageServer(server, `http://${LOOPBACK}:${bound}/`);
+    return page;
   }
 
-  status(): Status {
-    const { shop, recorder, mix } = this.#options;
-    const uptimeMs = shop.loadSinceMs === 0 ? 0 : systemMs() - shop.loadSinceMs;
-    return statusOf(shop, recorder, this.url, mix, uptimeMs);
+  /** Undefined while everything is still being started. */
+  get shown(): Shown | undefined {
+    return this.#shown;
+  }
+
+  show(content: PageContent): void {
+    const watchers = new Watchers(content, () => statusOf(content, this.url));
+    this.#shown = { content, buttons: new Buttons(content), watchers };
   }
 
   async stop(): Promise<void> {
-    clearTimeout(this.#burst);
-    for (const watcher of this.#watchers) watcher.raw.end();
+    this.#shown?.buttons.stop();
+    this.#shown?.watchers.stop();
     await this.#server.close();
   }
+}
 
-  #feed(): this {
-    this.#options.recorder.listen((point) => {
-      if (this.#watchers.size === 0) return;
-      const message = sse('point', { point, status: this.status() });
-      for (const watcher of this.#watchers) watcher.raw.write(message);
-    });
-    return this;
+/** A page of another origin, or a name that somebody points at this machine, must not press the buttons. */
+function guard(server: FastifyInstance): void {
+  server.addHook('onRequest', async ({ headers }, reply) => {
+    const host = headers.host ?? '';
+    const known = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
+    const same = headers.origin === undefined || headers.origin === `http://${host}`;
+    if (known && same) return;
+    await reply.status(403).send({ code: 'FORBIDDEN', message: 'only for this machine’s own page' });
+  });
+  server.setErrorHandler((error: Error & { statusCode?: number; code?: string }, _, reply) => {
+    const refused = error instanceof FaultError;
+    const code = refused ? 'NOT_NOW' : (error.code ?? 'INTERNAL');
+    return reply.status(refused ? 409 : (error.statusCode ?? 500)).send({ code, message: error.message });
+  });
+}
+
+function serve(server: FastifyInstance, { files, scriptHashes }: Assets): void {
+  const policy =
+    `default-src 'self'; script-src 'self' ${scriptHashes.join(' ')}; style-src 'self' 'unsafe-inline'; ` +
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  for (const [path, { type, body }] of files) {
+    server.get(path, (_, reply) =>
+      reply.headers({ 'content-security-policy': policy, 'cache-control': 'no-cache' }).type(type).send(body),
+    );
   }
+}
 
-  #watch(reply: FastifyReply): FastifyReply {
-    if (this.#watchers.size >= MAX_WATCHERS) {
+function route(server: FastifyInstance, shown: () => Shown): void {
+  server.get('/events', (_, reply) => {
+    const { watchers } = shown();
+    if (watchers.full) {
       return reply.status(503).send({ code: 'TOO_MANY', message: 'too many pages are open' });
     }
     reply.hijack();
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    reply.raw.write(sse('history', { points: this.#options.recorder.points, status: this.status() }));
-    this.#watchers.add(reply);
-    reply.raw.on('close', () => this.#watchers.delete(reply));
+    watchers.add(reply.raw);
     return reply;
-  }
-
-  async #press(name: FaultName | 'burst', id: number | undefined): Promise<object> {
-    const { faults } = this.#options.shop;
-    if (name === 'burst') return this.#startBurst();
-    if (name === 'foreign-write') {
-      const written = await faults.foreignWrite(id);
-      if (written === undefined) throw new FaultError(`there is no product ${id ?? ''}`);
-      return written;
-    }
-    let variant = false;
-    if (name === 'redis-kill') {
-      variant = this.#keepData;
-      this.#keepData = !this.#keepData;
-    } else if (name === 'app-kill') {
-      variant = this.#midWrite;
-      this.#midWrite = !this.#midWrite;
-    }
-    const done = faults.inject({ name, forMs: BUTTON_MS, variant });
-    // What is refused is refused at once; what was taken is answered before it is over.
-    await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 50))]);
-    return { name, forMs: BUTTON_MS };
-  }
-
-  async #startBurst(): Promise<object> {
-    const { shop, rates } = this.#options;
-    if (this.#burst !== undefined) throw new FaultError('a burst is under way');
-    const writesPerSecond = Math.max(BURST.leastWrites, rates.writesPerSecond * BURST.writesFactor);
-    this.#burst = setTimeout(() => {
-      this.#burst = undefined;
-      void shop.applications.load(rates).catch(() => undefined);
-    }, BURST.forMs);
-    await shop.applications.load({ ...rates, writesPerSecond });
-    return { name: 'burst', forMs: BURST.forMs, writesPerSecond };
-  }
+  });
+  server.get<{ Params: { id: string } }>('/inspect/:id', { schema: ID }, ({ params }) =>
+    shown().content.shop.applications.inspect(Number(params.id)),
+  );
+  server.post<{ Params: { name: string }; Body: { id?: number } | null }>(
+    '/faults/:name',
+    { schema: { body: FAULT_BODY } },
+    async ({ params: { name }, body }, reply) => {
+      if (!isButtonName(name)) {
+        return reply.status(404).send({ code: 'NO_FAULT', message: `there is no fault ${name}` });
+      }
+      return reply.status(202).send(await shown().buttons.press(name, body?.id));
+    },
+  );
 }
 
 const ID = {
@@ -185,7 +144,3 @@ const FAULT_BODY = {
     },
   ],
 } as const;
-
-function sse(event: string, data: object): string {
-  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-}

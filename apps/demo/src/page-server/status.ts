@@ -1,12 +1,14 @@
 import { keyPrefix } from '@lockstep/core';
+import { systemMs } from '../checker/clock.js';
 import type { FaultRecord } from '../faults/injector.js';
 import type { Figures } from '../figures.js';
 import { COLLECTION, NAIVE_PREFIX, PREFIX } from '../naming.js';
 import type { DemoOptions } from '../options.js';
 import type { ApplicationStatus } from '../supervisor/applications.js';
-import type { Phase, Recorder } from '../supervisor/recorder.js';
-import type { Shop } from '../supervisor/shop.js';
+import type { Phase } from '../supervisor/recorder.js';
 import type { WorkerStatus } from '../supervisor/workers.js';
+
+import type { PageContent } from './content.js';
 
 /** A server's address and, when this process started it, its process id. */
 export interface ServerStatus {
@@ -54,7 +56,7 @@ export interface Status extends Figures {
   readonly options: DemoOptions;
 }
 
-export function statusOf(shop: Shop, recorder: Recorder, url: string, mix: string, uptimeMs: number): Status {
+export function statusOf({ shop, recorder, mix }: PageContent, url: string): Status {
   const { options, servers, store } = shop;
   const database: ServerStatus = {
     url: servers.store.url,
@@ -66,7 +68,7 @@ export function statusOf(shop: Shop, recorder: Recorder, url: string, mix: strin
     phase: recorder.phase,
     url,
     pid: process.pid,
-    uptimeMs,
+    uptimeMs: shop.loadSinceMs === 0 ? 0 : systemMs() - shop.loadSinceMs,
     engine: options.engine,
     store: options.store,
     mix,

@@ -76,7 +76,7 @@ function showProcesses(status: Status): void {
     row(
       one.name,
       one.state,
-      one.healthUrl?.slice('http://'.length).replace(/\/.*$/, '') ?? '–',
+      one.url?.slice('http://'.length).replace(/\/.*$/, '') ?? '–',
       one.pid,
       one.restarts,
       '–',

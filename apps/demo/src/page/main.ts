@@ -2,7 +2,7 @@ import type { Status } from '../page-server/status.js';
 import type { Point } from '../supervisor/series.js';
 import { Charts } from './charts.js';
 import { startControls } from './controls.js';
-import { setState, setText } from './dom.js';
+import { byId, setState, setText } from './dom.js';
 import { showFigures } from './figures.js';
 import { Inspector } from './inspector.js';
 import { startTheme } from './theme.js';
@@ -10,6 +10,8 @@ import { Timeline } from './timeline.js';
 
 /** Two minutes at two points a second, and some. */
 const MAX_POINTS = 300;
+
+const RECONNECT_MS = 1_000;
 
 let points: Point[] = [];
 
@@ -19,6 +21,9 @@ const timeline = new Timeline();
 const inspector = new Inspector();
 startControls((id) => void inspector.look(id));
 
+// Where the table is wider than the screen, arrow keys must reach the rest of it.
+byId('scroll').tabIndex = 0;
+
 function show(status: Status): void {
   const newest = points.at(-1);
   showFigures(status, newest);
@@ -26,19 +31,24 @@ function show(status: Status): void {
   charts.show(points);
 }
 
-const source = new EventSource('/events');
-source.addEventListener('history', (event: MessageEvent<string>) => {
-  const history = JSON.parse(event.data) as { points: Point[]; status: Status };
-  points = history.points.slice(-MAX_POINTS);
-  show(history.status);
-});
-source.addEventListener('point', (event: MessageEvent<string>) => {
-  const { point, status } = JSON.parse(event.data) as { point: Point; status: Status };
-  points = [...points, point].slice(-MAX_POINTS);
-  show(status);
-});
-source.addEventListener('error', () => {
-  // The browser connects again by itself.
-  setText('state', 'not connected');
-  setState('state', 'bad');
-});
+function connect(): void {
+  const source = new EventSource('/events');
+  source.addEventListener('history', (event: MessageEvent<string>) => {
+    const history = JSON.parse(event.data) as { points: Point[]; status: Status };
+    points = history.points.slice(-MAX_POINTS);
+    show(history.status);
+  });
+  source.addEventListener('point', (event: MessageEvent<string>) => {
+    const { point, status } = JSON.parse(event.data) as { point: Point; status: Status };
+    points = [...points, point].slice(-MAX_POINTS);
+    show(status);
+  });
+  source.addEventListener('error', () => {
+    setText('state', 'not connected');
+    setState('state', 'bad');
+    // A connection that was lost is made again by the browser; one that was refused is not.
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RECONNECT_MS);
+  });
+}
+
+connect();

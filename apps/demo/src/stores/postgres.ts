@@ -63,6 +63,12 @@ export class PostgresShopStore implements ShopStore {
     await this.#pool.query(`ANALYZE ${COLLECTION}`);
   }
 
+  async updateIn(tx: unknown, id: number, change: ProductChange): Promise<boolean> {
+    // The adapter's transactions are knex's.
+    const changed = await (tx as Knex.Transaction)(COLLECTION).where({ id }).update(change);
+    return changed > 0;
+  }
+
   async serverVersion(): Promise<string> {
     const { rows } = await this.#pool.query<{ server_version: string }>('SHOW server_version');
     return `PostgreSQL ${rows[0]?.server_version ?? 'of unknown version'}`;

@@ -34,6 +34,8 @@ export interface ShopStore {
   readonly adapter: StoreAdapter<Product, number>;
   /** The driver's plain statements, which know nothing of Lockstep. */
   readonly plain: PlainStore;
+  /** Changes a product by the user's own statement inside a transaction of the adapter's; false: there is none. */
+  updateIn(tx: unknown, id: number, change: ProductChange): Promise<boolean>;
   /** Creates the table, fills it and attaches the versions and the change feed. */
   prepare(products: readonly Product[]): Promise<void>;
   /** The server's version in words. */

@@ -177,7 +177,6 @@ export class Applications {
     });
     const whole = { ...config, process: slot.number, processes: count, life: slot.life, port: slot.port };
     slot.port = (await child.peer.call('start', whole, START_MS)).port;
-    exchange.welcome(member);
     slot.state = 'running';
     if (this.#rates !== undefined) await child.peer.call('load', this.#rates, START_MS);
   }

@@ -27,10 +27,6 @@ export class FactExchange {
   /** Before the member can make its first fact. */
   join(member: ExchangeMember): void {
     this.#marks.set(member, systemMs());
-  }
-
-  /** Once the member can listen. */
-  welcome(member: ExchangeMember): void {
     member.outages(this.#outages);
   }
 

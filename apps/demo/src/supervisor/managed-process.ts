@@ -18,8 +18,8 @@ export class ManagedProcess<Asks extends Calls, Tells extends Notices, Hears ext
   constructor(entry: string) {
     this.#child = fork(fileURLToPath(new URL(entry, import.meta.url)), [], {
       serialization: 'advanced',
-      // Standard output belongs to whoever started the demo.
-      stdio: ['ignore', process.stderr, process.stderr, 'ipc'],
+      // Standard output belongs to whoever started the demo; logs that go there are not for them.
+      stdio: ['ignore', 'ignore', process.stderr, 'ipc'],
     });
     this.peer = new Peer(this.#child);
     this.exited = new Promise((resolve) => {

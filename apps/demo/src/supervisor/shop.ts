@@ -93,7 +93,12 @@ export class Shop {
     this.workers = new Workers({
       count: cache === null || !relayed ? 0 : options.workers,
       config: { store: servers.storeAddress, cacheUrl: cache?.url ?? '', queueUrl: queue?.url ?? null },
-      onReport: ({ batches }) => this.feedLag.add(batches),
+      onReport: ({ batches, errors }) => {
+        this.feedLag.add(batches);
+        for (const { where, message } of errors) {
+          this.totals.fail({ where: `worker: ${where}`, code: '', message, count: 1 });
+        }
+      },
       onExit,
     });
     this.faults = new FaultInjector({

@@ -70,12 +70,15 @@ export class Totals {
       for (const ms of timings.writeCacheMs) this.recent.cache.add(ms);
       for (const ms of timings.readMs) this.recent.read.add(ms);
     }
-    for (const failure of failures) {
-      const kind = `${failure.where} ${failure.code} ${failure.message.replace(/\d+/g, '#')}`;
-      const seen = this.#failures.get(kind);
-      if (seen === undefined && this.#failures.size >= MAX_FAILURES) continue;
-      this.#failures.set(kind, { ...failure, count: failure.count + (seen?.count ?? 0) });
-    }
+    for (const failure of failures) this.fail(failure);
+  }
+
+  /** Adds to its kind: messages that differ in numbers alone are one. */
+  fail(failure: Failure): void {
+    const kind = `${failure.where} ${failure.code} ${failure.message.replace(/\d+/g, '#')}`;
+    const seen = this.#failures.get(kind);
+    if (seen === undefined && this.#failures.size >= MAX_FAILURES) return;
+    this.#failures.set(kind, { ...failure, count: failure.count + (seen?.count ?? 0) });
   }
 
   /** Verdicts only grow within a process's life; `life` names it. */

@@ -10,7 +10,7 @@ type Child = ManagedProcess<WorkerCalls, Nothing, WorkerTells>;
 export interface WorkerStatus {
   readonly name: string;
   readonly pid: number;
-  readonly healthUrl: string | null;
+  readonly url: string | null;
   readonly state: 'starting' | 'running' | 'down';
   readonly restarts: number;
 }
@@ -19,7 +19,7 @@ interface Slot {
   readonly number: number;
   child: Child | undefined;
   state: WorkerStatus['state'];
-  healthUrl: string | null;
+  url: string | null;
   restarts: number;
 }
 
@@ -42,7 +42,7 @@ export class Workers {
       number,
       child: undefined,
       state: 'starting',
-      healthUrl: null,
+      url: null,
       restarts: 0,
     }));
   }
@@ -55,7 +55,7 @@ export class Workers {
     return this.#slots.map((slot) => ({
       name: nameOf(slot),
       pid: slot.child?.pid ?? 0,
-      healthUrl: slot.healthUrl,
+      url: slot.url,
       state: slot.state,
       restarts: slot.restarts,
     }));
@@ -82,7 +82,7 @@ export class Workers {
       setTimeout(() => void this.#again(slot), RESTART_MS);
     });
     const config = { ...this.#options.config, worker: slot.number };
-    slot.healthUrl = (await child.peer.call('start', config, START_MS)).healthUrl;
+    slot.url = (await child.peer.call('start', config, START_MS)).url;
     slot.state = 'running';
   }
 

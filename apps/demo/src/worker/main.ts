@@ -38,7 +38,7 @@ function report(): void {
 supervisor.answer('start', async (config) => {
   worker = await openWorker(config);
   setInterval(report, REPORT_MS);
-  return { healthUrl: worker.healthUrl };
+  return { url: worker.url };
 });
 supervisor.answer('stop', async () => {
   await worker?.stop();

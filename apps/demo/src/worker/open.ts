@@ -1,11 +1,39 @@
+import { createLockstep } from '@lockstep/core';
+import { startWorker } from '@lockstep/worker';
+import { cacheAt, queueAt } from '../engines/adapters.js';
 import type { WorkerConfig } from '../messages.js';
+import { COLLECTION, LOOPBACK, PREFIX } from '../naming.js';
+import type { Product } from '../products.js';
+import { openStore } from '../stores/open.js';
 
 /** A worker that runs in this process. */
 export interface RunningWorker {
-  readonly healthUrl: string | null;
+  /** Where its health, metrics and dashboard answer. */
+  readonly url: string;
   stop(): Promise<void>;
 }
 
-export async function openWorker(config: WorkerConfig): Promise<RunningWorker> {
-  throw new Error(`no worker ${config.worker}`);
+/** Lockstep's worker on the shop's servers, with the shop's collection. */
+export async function openWorker({
+  store: address,
+  cacheUrl,
+  queueUrl,
+}: WorkerConfig): Promise<RunningWorker> {
+  const store = await openStore(address);
+  const worker = await startWorker({
+    lockstep() {
+      const queue = queueUrl === null ? undefined : queueAt(queueUrl);
+      const lockstep = createLockstep({
+        cache: cacheAt(cacheUrl),
+        prefix: PREFIX,
+        ...(queue === undefined ? {} : { queue }),
+      });
+      lockstep.collection<Product, number>({ name: COLLECTION, store: store.adapter });
+      return lockstep;
+    },
+    close: () => store.close(),
+    host: LOOPBACK,
+    port: 0,
+  });
+  return { url: worker.url, stop: () => worker.close() };
 }
