@@ -1,1 +1,3 @@
-export {};
+export { defineWorker, type WorkerConfig } from './define.js';
+export type { FeedHealth, WorkerStatus } from './health.js';
+export { type StartWorkerOptions, startWorker, type Worker } from './worker.js';

@@ -8,7 +8,7 @@ import type { PostgresBinaries } from './locate.js';
 import type { SystemUser } from './user.js';
 
 /** The superuser of each server started here; loopback connections need no password. */
-export const SUPERUSER = 'lockstep';
+export const SUPERUSER = 'postgres';
 
 const INITDB = ['--no-sync', '--locale=C', '--encoding=UTF8', '--auth=trust', `--username=${SUPERUSER}`];
 

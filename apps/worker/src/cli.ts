@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { LockstepError } from '@lockstep/core';
+import { Command, CommanderError } from 'commander';
+import { configFromEnvironment, VARIABLES } from './config/environment.js';
+import { configFromFile } from './config/file.js';
+import type { WorkerConfig } from './define.js';
+import { workerLogger } from './log.js';
+import { startWorker } from './worker.js';
+
+interface Flags {
+  readonly config?: string;
+  readonly host?: string;
+  readonly port?: string;
+  readonly check?: boolean;
+  readonly allowQueueEviction?: boolean;
+}
+
+const USAGE = 2;
+const FAILED = 1;
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const variables = Object.entries(VARIABLES).map(([name, meaning]) => `  ${name.padEnd(30)}${meaning}`);
+  return new Command('lockstep-worker')
+    .description('Keeps caches in step with their databases: relays change feeds, retries invalidations.')
+    .version(version)
+    .option(
+      '--config <file>',
+      'TypeScript or JavaScript that exports defineWorker({ lockstep, … }) as its default',
+    )
+    .option('--host <host>', 'the address to listen on')
+    .option('--port <port>', 'the port to listen on; 0: any free one')
+    .option('--check', 'start, ask everything for its state, print it, and end')
+    .option('--allow-queue-eviction', "start although the queue's Redis may evict jobs")
+    .addHelpText('after', `\nWithout --config, the environment says it all:\n${variables.join('\n')}\n`)
+    .addHelpText('after', 'Answers /health/live, /health/ready, /metrics, and / with the dead letters.')
+    .allowExcessArguments(false)
+    .exitOverride();
+}
+
+async function configuration(flags: Flags): Promise<WorkerConfig> {
+  const config =
+    flags.config === undefined ? configFromEnvironment(process.env) : await configFromFile(flags.config);
+  return {
+    ...config,
+    ...(flags.host === undefined ? {} : { host: flags.host }),
+    ...(flags.port === undefined ? {} : { port: Number(flags.port) }),
+    ...(flags.check ? { port: 0 } : {}),
+    ...(flags.allowQueueEviction ? { allowQueueEviction: true } : {}),
+  };
+}
+
+async function run(flags: Flags): Promise<void> {
+  const level = process.env['LOCKSTEP_LOG_LEVEL'] || (flags.check ? 'error' : 'info');
+  const logger = workerLogger(level);
+  const worker = await startWorker({ ...(await configuration(flags)), logger });
+  if (flags.check) {
+    const status = await worker.status();
+    console.log(JSON.stringify(status, null, 2));
+    await worker.close();
+    process.exitCode = status.ready ? 0 : FAILED;
+    return;
+  }
+  let asked = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (asked) process.exit(FAILED);
+    asked = true;
+    logger.info({ signal }, 'draining; once more to end at once');
+    worker.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error({ err: error }, 'did not drain in time');
+        process.exit(FAILED);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+try {
+  await run(program().parse().opts<Flags>());
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : USAGE);
+  console.error(`lockstep-worker: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(error instanceof LockstepError && error.code === 'LOCKSTEP_INVALID_OPTION' ? USAGE : FAILED);
+}

@@ -1,0 +1,97 @@
+import { redisCache } from '@lockstep/cache-redis';
+import { type CollectionOptions, createLockstep, InvalidOptionError } from '@lockstep/core';
+import { bullmqQueue } from '@lockstep/queue-bullmq';
+import { postgresStore } from '@lockstep/store-postgres';
+import knex from 'knex';
+import type { WorkerConfig } from '../define.js';
+
+/** The variables, and what each means. */
+export const VARIABLES = {
+  LOCKSTEP_POSTGRES_URL: 'the database whose change feed is relayed',
+  LOCKSTEP_REDIS_URL: 'the cache',
+  LOCKSTEP_QUEUE_REDIS_URL: "the queue's Redis, apart from the cache's; none: the relay alone",
+  LOCKSTEP_COLLECTIONS: 'name=schema.table:key[+key…], comma-separated, e.g. products=public.products:id',
+  LOCKSTEP_PREFIX: "the start of every cache key, as the applications' (default wtc)",
+  LOCKSTEP_HOST: 'the address to listen on (default 127.0.0.1)',
+  LOCKSTEP_PORT: 'the port to listen on (default 4610)',
+  LOCKSTEP_MAX_FEED_LAG_MS: 'not ready while the oldest change is older (default 5000)',
+  LOCKSTEP_CONCURRENCY: 'jobs of the queue handled at once (default 16)',
+  LOCKSTEP_SHUTDOWN_TIMEOUT_MS: 'how long a shutdown may take (default 20000)',
+  LOCKSTEP_LOG_LEVEL: 'trace, debug, info, warn, error (default info)',
+} as const;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Binding {
+  readonly name: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly key: string | string[];
+}
+
+/** A configuration from environment variables alone. Throws `InvalidOptionError` naming the variable. */
+export function configFromEnvironment(environment: Environment): WorkerConfig {
+  const databaseUrl = required(environment, 'LOCKSTEP_POSTGRES_URL');
+  const cacheUrl = required(environment, 'LOCKSTEP_REDIS_URL');
+  const queueUrl = environment['LOCKSTEP_QUEUE_REDIS_URL'];
+  const bindings = required(environment, 'LOCKSTEP_COLLECTIONS').split(',').map(parseBinding);
+  const prefix = environment['LOCKSTEP_PREFIX'];
+  const database = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 10 } });
+  return {
+    ...numbers(environment),
+    lockstep: () => {
+      const lockstep = createLockstep({
+        cache: redisCache({ url: cacheUrl }),
+        ...(queueUrl ? { queue: bullmqQueue({ connection: { url: queueUrl } }) } : {}),
+        ...(prefix ? { prefix } : {}),
+      });
+      const store = postgresStore({ knex: database });
+      for (const { name, schema, table, key } of bindings) {
+        const options: CollectionOptions<never, never, never> = {
+          name,
+          store: store.table(table, { schema, key }) as unknown as CollectionOptions<
+            never,
+            never,
+            never
+          >['store'],
+        };
+        lockstep.collection(options);
+      }
+      return lockstep;
+    },
+    close: () => database.destroy(),
+  };
+}
+
+function required(environment: Environment, name: keyof typeof VARIABLES): string {
+  const value = environment[name];
+  if (value !== undefined && value !== '') return value;
+  throw new InvalidOptionError(name, `is not set: ${VARIABLES[name]} (or give --config FILE)`);
+}
+
+function parseBinding(text: string): Binding {
+  const match = /^\s*([^=\s]+)=(?:([^.:\s]+)\.)?([^.:\s]+):([^:\s]+)\s*$/.exec(text);
+  const [, name, schema, table, keys] = match ?? [];
+  if (name === undefined || table === undefined || keys === undefined) {
+    throw new InvalidOptionError('LOCKSTEP_COLLECTIONS', `"${text.trim()}" is not name=schema.table:key`);
+  }
+  const [first = '', ...more] = keys.split('+');
+  return { name, schema: schema ?? 'public', table, key: more.length === 0 ? first : [first, ...more] };
+}
+
+function numbers(environment: Environment): Partial<WorkerConfig> {
+  const number = (name: keyof typeof VARIABLES): number | undefined => {
+    const text = environment[name];
+    if (text === undefined || text === '') return undefined;
+    if (/^\d+$/.test(text)) return Number(text);
+    throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
+  };
+  const found = {
+    host: environment['LOCKSTEP_HOST'] || undefined,
+    port: number('LOCKSTEP_PORT'),
+    maxFeedLagMs: number('LOCKSTEP_MAX_FEED_LAG_MS'),
+    concurrency: number('LOCKSTEP_CONCURRENCY'),
+    shutdownTimeoutMs: number('LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+}

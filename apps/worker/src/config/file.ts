@@ -1,0 +1,19 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { InvalidOptionError } from '@lockstep/core';
+import { createJiti } from 'jiti';
+import type { WorkerConfig } from '../define.js';
+
+/** Loads a configuration's default export, TypeScript or JavaScript. Throws `InvalidOptionError`. */
+export async function configFromFile(path: string): Promise<WorkerConfig> {
+  const file = resolve(path);
+  if (!existsSync(file)) throw new InvalidOptionError('--config', `there is no file ${file}`);
+  const jiti = createJiti(pathToFileURL(file).href, { moduleCache: true });
+  const config = await jiti.import(file, { default: true });
+  if (typeof config === 'object' && config !== null && 'lockstep' in config) return config as WorkerConfig;
+  throw new InvalidOptionError(
+    '--config',
+    `${file} must export defineWorker({ lockstep, … }) as its default`,
+  );
+}

@@ -1,0 +1,31 @@
+import type { Lockstep, RelayOptions } from '@lockstep/core';
+
+/** What a worker runs. A config file's default export is one, by way of {@link defineWorker}. */
+export interface WorkerConfig {
+  /**
+   * The Lockstep whose feeds are relayed and whose queue is consumed, or a function that makes it: the
+   * collections must be declared as the applications declare them (same names, stores and prefix).
+   */
+  readonly lockstep: Lockstep | (() => Lockstep | Promise<Lockstep>);
+  /** Closes what the Lockstep was handed and does not own (a knex pool, a client). Called last. */
+  readonly close?: () => Promise<void>;
+  /** The address to listen on. @defaultValue '127.0.0.1' */
+  readonly host?: string;
+  /** `0`: any free port. @defaultValue 4610 */
+  readonly port?: number;
+  /** Not ready while the oldest change is older than this, in ms. @defaultValue 5_000 */
+  readonly maxFeedLagMs?: number;
+  /** Jobs of the queue handled at once. @defaultValue 16 */
+  readonly concurrency?: number;
+  /** How long a shutdown may take, in ms, before what is left is abandoned. @defaultValue 20_000 */
+  readonly shutdownTimeoutMs?: number;
+  /** @defaultValue the relay's own */
+  readonly relay?: RelayOptions;
+  /** Start although the queue's Redis may evict jobs. @defaultValue false */
+  readonly allowQueueEviction?: boolean;
+}
+
+/** Types a worker's configuration; returns it as it is. */
+export function defineWorker(config: WorkerConfig): WorkerConfig {
+  return config;
+}

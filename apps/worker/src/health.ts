@@ -1,0 +1,84 @@
+import type { ChangeFeed, FeedStatus, Lockstep, QueueStatus, Relay, RelayStatus } from '@lockstep/core';
+import { bounded } from './bounded.js';
+
+/** What a worker knows of itself and of what it depends on. Times are in ms. */
+export interface WorkerStatus {
+  readonly ready: boolean;
+  /** Why it is not ready, a line each. */
+  readonly problems: readonly string[];
+  readonly relay: RelayStatus;
+  readonly feeds: readonly FeedHealth[];
+  /** `null`: there is no queue, or it does not answer. */
+  readonly queue: QueueStatus | null;
+}
+
+export type FeedHealth = { readonly name: string } & (FeedStatus | { readonly error: string });
+
+const PROBE_TIMEOUT_MS = 2_000;
+
+/** Asks feeds and queue how they are, each within a bound. */
+export class Health {
+  readonly #lockstep: Lockstep;
+  readonly #relay: Relay;
+  readonly #maxFeedLagMs: number;
+  #stopping = false;
+
+  constructor(lockstep: Lockstep, relay: Relay, maxFeedLagMs: number) {
+    this.#lockstep = lockstep;
+    this.#relay = relay;
+    this.#maxFeedLagMs = maxFeedLagMs;
+  }
+
+  /** From now on not ready, so that nobody sends work. */
+  stopping(): void {
+    this.#stopping = true;
+  }
+
+  async status(): Promise<WorkerStatus> {
+    const relay = this.#relay.status();
+    const [feeds, queue] = await Promise.all([Promise.all(this.#feeds()), this.#queue()]);
+    const problems = feeds.flatMap((feed) => this.#feedProblem(feed));
+    if (queue instanceof Error) problems.push(queue.message);
+    if (!relay.running) problems.push('the relay is not running');
+    if (this.#stopping) problems.push('the worker is shutting down');
+    return {
+      ready: problems.length === 0,
+      problems,
+      relay,
+      feeds,
+      queue: queue instanceof Error ? null : queue,
+    };
+  }
+
+  #feeds(): Promise<FeedHealth>[] {
+    const sources = new Map<ChangeFeed, Set<string>>();
+    for (const { store } of this.#lockstep.collections) {
+      if (store.feed === undefined) continue;
+      sources.set(store.feed, (sources.get(store.feed) ?? new Set()).add(store.source));
+    }
+    return [...sources].map(async ([feed, names]) => {
+      try {
+        const status = await bounded(feed.name, PROBE_TIMEOUT_MS, feed.status([...names]));
+        return { name: feed.name, ...status };
+      } catch (error) {
+        return { name: feed.name, error: error instanceof Error ? error.message : String(error) };
+      }
+    });
+  }
+
+  #feedProblem(feed: FeedHealth): string[] {
+    if ('error' in feed) return [`feed ${feed.name}: ${feed.error}`];
+    if (feed.oldestMs <= this.#maxFeedLagMs) return [];
+    return [`feed ${feed.name}: the oldest change is ${Math.round(feed.oldestMs)} ms old`];
+  }
+
+  async #queue(): Promise<QueueStatus | Error | null> {
+    const { queue } = this.#lockstep;
+    if (queue === undefined) return null;
+    try {
+      return await bounded('queue', PROBE_TIMEOUT_MS, queue.status());
+    } catch (error) {
+      return new Error(`queue ${queue.name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import type { Lockstep } from '@lockstep/core';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Health } from './health.js';
+
+const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
+
+/** The worker's metrics: counted from the engine's events, gauges asked for at each scrape. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #unsubscribe: (() => void)[] = [];
+
+  constructor(lockstep: Lockstep, health: Health) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
+      new Counter({ name, help, labelNames, registers });
+    const relayed = counter('lockstep_relay_changes_total', 'Changes that the relay handled', ['feed']);
+    const floored = counter('lockstep_relay_floored_total', 'Of them: entries that were older', ['feed']);
+    const queued = counter('lockstep_relay_queued_total', 'Of them: handed to the queue', ['feed']);
+    const errors = counter('lockstep_errors_total', 'Failures behind the scenes', ['where']);
+    const generations = counter('lockstep_cache_generations_total', 'Times the cache may have lost writes');
+    const lag = new Histogram({
+      name: 'lockstep_relay_lag_seconds',
+      help: 'Age of the oldest change of a batch when its entries were dealt with',
+      labelNames: ['feed'],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers,
+    });
+    const breaker = new Gauge({
+      name: 'lockstep_cache_breaker_state',
+      help: 'Circuit breaker in front of the cache: 0 closed, 1 half-open, 2 open',
+      registers,
+    });
+    breaker.set(0);
+    this.#unsubscribe.push(
+      lockstep.events.on('relay', (event) => {
+        const labels = { feed: event.feed };
+        relayed.inc(labels, event.changes);
+        floored.inc(labels, event.floored);
+        queued.inc(labels, event.queued);
+        if (event.changes > 0) lag.observe(labels, event.lagMs / 1_000);
+      }),
+      lockstep.events.on('error', ({ where }) => errors.inc({ where })),
+      lockstep.events.on('cacheGeneration', () => generations.inc()),
+      lockstep.events.on('breaker', ({ state }) => breaker.set(BREAKER_STATES.indexOf(state))),
+    );
+    this.#gauges(health, registers);
+  }
+
+  #gauges(health: Health, registers: Registry[]): void {
+    const oldest = new Gauge({
+      name: 'lockstep_feed_oldest_seconds',
+      help: 'Age of the oldest change that nobody has dealt with',
+      labelNames: ['feed'],
+      registers,
+    });
+    const jobs = new Gauge({
+      name: 'lockstep_queue_jobs',
+      help: 'Jobs of the queue by state',
+      labelNames: ['state'],
+      registers,
+    });
+    const ready = new Gauge({ name: 'lockstep_ready', help: '1 when ready', registers });
+    new Gauge({
+      name: 'lockstep_feed_pending',
+      help: 'Changes that nobody has dealt with',
+      labelNames: ['feed'],
+      registers,
+      // One look for all gauges of a scrape.
+      async collect() {
+        const status = await health.status();
+        ready.set(status.ready ? 1 : 0);
+        for (const feed of status.feeds) {
+          if ('error' in feed) continue;
+          this.set({ feed: feed.name }, feed.pending);
+          oldest.set({ feed: feed.name }, feed.oldestMs / 1_000);
+        }
+        for (const [state, count] of Object.entries(status.queue ?? {})) jobs.set({ state }, count);
+      },
+    });
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.registry.clear();
+  }
+}

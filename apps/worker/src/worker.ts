@@ -1,0 +1,103 @@
+import type { Lockstep, QueueConsumer, QueueJob } from '@lockstep/core';
+import type { Logger } from 'pino';
+import { bounded } from './bounded.js';
+import type { WorkerConfig } from './define.js';
+import { Health, type WorkerStatus } from './health.js';
+import { workerServer } from './http/server.js';
+import { workerLogger } from './log.js';
+import { Metrics } from './metrics.js';
+import { checkQueue } from './queue-check.js';
+import { workerSettings } from './settings.js';
+
+export interface StartWorkerOptions extends WorkerConfig {
+  /** @defaultValue JSON lines on standard output, by pino */
+  readonly logger?: Logger;
+}
+
+/** A running worker. */
+export interface Worker extends AsyncDisposable {
+  /** Where health, metrics and the dashboard answer. */
+  readonly url: string;
+  status(): Promise<WorkerStatus>;
+  /** Finishes what is under way, within `shutdownTimeoutMs`; closes the Lockstep when the worker made it. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a worker in this process: the relay of all change feeds, the consumer of the queue, and the
+ * HTTP server. Any number of them may run side by side. Throws `InvalidOptionError`; rejects when the
+ * queue's Redis may evict jobs, and when the port is taken, with nothing left running.
+ */
+export async function startWorker(options: StartWorkerOptions): Promise<Worker> {
+  const { logger: given, ...config } = options;
+  const settings = workerSettings(config);
+  const logger = given ?? workerLogger('info');
+  const made = typeof config.lockstep === 'function';
+  const lockstep: Lockstep =
+    typeof config.lockstep === 'function' ? await config.lockstep() : config.lockstep;
+  const ends: (() => Promise<void>)[] = [];
+  const end = async (): Promise<void> => {
+    for (const step of ends.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        logger.error({ err: error }, 'shutting down');
+      }
+    }
+  };
+  if (config.close !== undefined) ends.push(config.close);
+  if (made) ends.push(() => lockstep.close());
+  try {
+    await checkQueue(lockstep, settings.allowQueueEviction, logger);
+    const unsubscribes = logEvents(lockstep, logger);
+    ends.push(async () => {
+      for (const unsubscribe of unsubscribes) unsubscribe();
+    });
+    const relay = lockstep.startRelay(config.relay);
+    ends.push(() => relay.stop());
+    const consumer = await consume(lockstep, settings.concurrency, logger);
+    if (consumer !== undefined) ends.push(() => consumer.close());
+    const health = new Health(lockstep, relay, settings.maxFeedLagMs);
+    const metrics = new Metrics(lockstep, health);
+    const server = workerServer({ lockstep, health, metrics });
+    const url = await server.listen({ host: settings.host, port: settings.port });
+    ends.push(async () => {
+      health.stopping();
+      await server.close();
+      metrics.close();
+    });
+    logger.info({ url, collections: lockstep.collections.map(({ name }) => name) }, 'worker started');
+    let closing: Promise<void> | undefined;
+    const close = (): Promise<void> => {
+      closing ??= bounded('shutdown', settings.shutdownTimeoutMs, end()).then(() =>
+        logger.info('worker stopped'),
+      );
+      return closing;
+    };
+    return { url, status: () => health.status(), close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+async function consume(
+  lockstep: Lockstep,
+  concurrency: number,
+  logger: Logger,
+): Promise<QueueConsumer | undefined> {
+  const { queue } = lockstep;
+  const onError = (error: unknown, job: QueueJob): void => logger.warn({ err: error, job }, 'a job failed');
+  return await queue?.consume((job) => lockstep.handleJob(job), { concurrency, onError });
+}
+
+function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
+  return [
+    lockstep.events.on('error', ({ where, error }) => logger.warn({ where, err: error }, 'failed')),
+    lockstep.events.on('breaker', ({ state }) => logger.warn({ state }, 'cache breaker')),
+    lockstep.events.on('cacheGeneration', ({ generation }) =>
+      logger.warn({ generation }, 'the cache may have lost writes: replaying the feed'),
+    ),
+    lockstep.events.on('relay', (event) => logger.debug(event, 'relayed')),
+  ];
+}
