@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 /** How often the callers are looked at. */
 const PERIOD_MS = 500;
-const PACKAGE_MANAGER = /\b(npm|npx|pnpm)\b/;
+const CALLER = /\b(npm|npx|pnpm)\b|\.ci\/run\b/;
 
 /** Field 4 of `/proc/{pid}/stat`, after the command in brackets; undefined where there is no `/proc`. */
 function parentOf(pid: number): number | undefined {
@@ -22,19 +22,19 @@ function commandOf(pid: number): string {
   }
 }
 
-/** This process, its parent, and on to the outermost package manager that it was started by. */
+/** This process, its parent, and on to the outermost package manager or `.ci/run` that it was started by. */
 function callers(): number[] {
   const chain = [process.pid, process.ppid];
   let length = chain.length;
   for (let pid = parentOf(process.ppid); pid !== undefined && pid > 1; pid = parentOf(pid)) {
     chain.push(pid);
-    if (PACKAGE_MANAGER.test(commandOf(pid))) length = chain.length;
+    if (CALLER.test(commandOf(pid))) length = chain.length;
   }
   return chain.slice(0, length);
 }
 
 /**
- * Calls `onGone` once when a package manager between the user and this script has ended: a signal that is
+ * Calls `onGone` once when a program between the user and this script has ended: a signal that is
  * sent to `npx` alone ends `npx`, and does not always reach what it started. Keeps no process alive.
  */
 export function watchCallers(onGone: () => void): void {

@@ -46,3 +46,13 @@ export function sleep(clock: Clock, ms: number): Promise<void> {
     clock.schedule(resolve, ms);
   });
 }
+
+/** As `sleep`, for a wait that a caller waits for: it keeps the process alive, as a call to a server does. */
+export async function callerSleep(clock: Clock, ms: number): Promise<void> {
+  const alive = setInterval(() => undefined, 2 ** 30);
+  try {
+    await sleep(clock, ms);
+  } finally {
+    clearInterval(alive);
+  }
+}

@@ -4,7 +4,7 @@ import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import type { Activity } from './activity.js';
-import { sleep } from './bounded.js';
+import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { Codec } from './codec.js';
 import type { EventHub } from './events.js';
@@ -151,7 +151,7 @@ export class Reader<Value> {
         if (reply.outcome === 'pass') this.#refused(key, 'writers');
         return await this.#loadOnly(key, load);
       }
-      await sleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+      await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
     }
   }
 

@@ -1,0 +1,94 @@
+/**
+ * `pnpm check:docs`: compiles the examples in the documentation and the programs in `examples` under the
+ * strict configuration, runs the programs and those examples that ask for it, and follows the pages' links.
+ */
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { execute } from './lib/execute.ts';
+import { modulesOf } from './lib/markdown.ts';
+import { conclude, problem } from './lib/problems.ts';
+import { type Manifest, ROOT, readJson } from './lib/repository.ts';
+import { build } from './lib/turbo.ts';
+
+interface Program {
+  /** Where people find it: a file, or a page and a line. */
+  readonly name: string;
+  readonly file: string;
+  readonly services: readonly string[];
+}
+
+const EXAMPLES = join(ROOT, 'examples');
+/** Ignored by git; beside the programs, so that the same packages are found from there. */
+const GENERATED = join(EXAMPLES, '.generated');
+const PAGES = ['*.md', 'docs/**/*.md', 'packages/*/*.md', 'apps/*/*.md', 'examples/*.md'];
+const GENERATED_PATH = /(?:examples\/)?\.generated\/([^()\s]+)\.L\d+\.ts\((\d+),(\d+)\)/g;
+
+const pages = globSync(PAGES, { cwd: ROOT })
+  .filter((page) => !page.endsWith('CHANGELOG.md'))
+  .sort();
+const modules = pages.flatMap((page) => modulesOf(page, readFileSync(join(ROOT, page), 'utf8')));
+
+/** A relative link must lead to a file. */
+function checkLinks(page: string): void {
+  const text = readFileSync(join(ROOT, page), 'utf8').replaceAll(/^```[\s\S]*?^```/gm, '');
+  for (const [, target = ''] of text.matchAll(/\]\((?!\w+:|#)([^)#\s]+)/g)) {
+    if (!existsSync(join(ROOT, dirname(page), target))) problem(`${page} links to ${target}: no such file`);
+  }
+}
+
+/** The commands that open the README name the pnpm that the repository is made for. */
+function checkPnpmVersion(): void {
+  const { packageManager } = readJson<Manifest>(join(ROOT, 'package.json'));
+  for (const page of pages) {
+    for (const [named] of readFileSync(join(ROOT, page), 'utf8').matchAll(/pnpm@[\d.]*\d/g)) {
+      if (named !== packageManager) problem(`${page} names ${named}, package.json ${packageManager}`);
+    }
+  }
+}
+
+function generate(): Program[] {
+  rmSync(GENERATED, { recursive: true, force: true });
+  mkdirSync(GENERATED, { recursive: true });
+  return modules.flatMap(({ page, line, code, services }) => {
+    const file = join(GENERATED, `${page.replaceAll('/', '__')}.L${line}.ts`);
+    writeFileSync(file, code);
+    return services === undefined ? [] : [{ name: `${page}:${line}`, file, services }];
+  });
+}
+
+/** A program names its servers in its first line: `// services: postgres redis`. */
+function programs(): Program[] {
+  return globSync('*.ts', { cwd: EXAMPLES })
+    .sort()
+    .map((name) => {
+      const file = join(EXAMPLES, name);
+      const [, services = ''] = /^\/\/ services: (.*)/.exec(readFileSync(file, 'utf8')) ?? [];
+      return { name: `examples/${name}`, file, services: services.split(' ').filter(Boolean) };
+    });
+}
+
+async function runProgram({ name, file, services }: Program): Promise<void> {
+  const started = Date.now();
+  const around =
+    services.length === 0 ? [] : [join(ROOT, 'packages/dev-services/dist/cli.js'), ...services, '--', 'node'];
+  const { ok, output } = await execute('node', [...around, file], { cwd: EXAMPLES });
+  if (ok) console.log(`  ran ${name} (${Date.now() - started} ms)`);
+  else problem(`${name} failed\n${output}`);
+}
+
+if ((await build()) !== 0) process.exit(1);
+for (const page of pages) checkLinks(page);
+checkPnpmVersion();
+const runnable = [...generate(), ...programs()];
+const types = await execute('tsc', ['-p', 'examples/tsconfig.json', '--pretty', 'false']);
+if (!types.ok) {
+  problem(
+    types.output.replaceAll(
+      GENERATED_PATH,
+      (_, page: string, line: string, column: string) => `${page.replaceAll('__', '/')}:${line}:${column}`,
+    ),
+  );
+}
+for (const program of runnable) await runProgram(program);
+rmSync(GENERATED, { recursive: true, force: true });
+conclude(`${pages.length} pages, ${modules.length} modules compiled, ${runnable.length} programs run`);
