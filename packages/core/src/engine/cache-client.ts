@@ -133,7 +133,7 @@ export class CacheClient {
     const { clock, timeoutMs } = this.#options;
     const answers = await withTimeout(
       clock,
-      this.#opened ? call() : this.#open().then(call),
+      this.#opened ? call() : this.open().then(call),
       timeoutMs,
       () => new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`),
     );
@@ -142,7 +142,9 @@ export class CacheClient {
     return answers;
   }
 
-  #open(): Promise<void> {
+  /** Connects, at most once at a time. Rejects with what the adapter says. */
+  open(): Promise<void> {
+    if (this.#opened) return Promise.resolve();
     this.#opening ??= (this.#adapter.open?.() ?? Promise.resolve()).then(
       () => {
         this.#opened = true;

@@ -57,7 +57,7 @@ export class GenerationWatch {
     const { adapter, cache, clock, events, nextToken, timeoutMs } = this.#options;
     const { generation } = await withTimeout(
       clock,
-      adapter.info(),
+      cache.open().then(() => adapter.info()),
       timeoutMs,
       () => new Error(`the cache did not say its generation within ${timeoutMs} ms`),
     );
