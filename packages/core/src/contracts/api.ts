@@ -24,8 +24,8 @@ export interface WriteResult<Value> {
   /** `0` when the store has no versions, or when a delete found no row. */
   readonly version: Version;
   readonly cache: CacheOutcome;
-  /** `buffered`: the cache has the write and the store does not yet. */
-  readonly store: 'committed' | 'buffered';
+  /** The store has it: nothing is acknowledged before. */
+  readonly store: 'committed';
   /** True when a later write of the same batch took this one's place; `value` and `version` are that one's. */
   readonly coalesced: boolean;
 }
@@ -33,8 +33,11 @@ export interface WriteResult<Value> {
 /** How a collection weighs freshness against availability. */
 export type Consistency = 'available' | 'strict';
 
-/** Which way writes take. `write-behind` needs `burst` support in cache and store. */
-export type Strategy = 'write-through' | 'write-behind' | 'cache-aside';
+/**
+ * Which way writes take: `write-through` puts what was written into the cache; `cache-aside` leaves a floor
+ * there, and the next reader loads.
+ */
+export type Strategy = 'write-through' | 'cache-aside';
 
 /** Options that every call takes. */
 export interface CallOptions {

@@ -93,7 +93,6 @@ export function collectionSettings(options: CollectionOptions<never, never, neve
   const strategy = choiceOption(options.strategy, 'write-through', `collection("${name}").strategy`, [
     'write-through',
     'cache-aside',
-    'write-behind',
   ]);
   return {
     name,
