@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { factsOf } from '../src/checker/facts.js';
+import { FactBuffer, factsOf } from '../src/checker/facts.js';
 import type { Outage } from '../src/checker/outages.js';
 import { type ExchangeMember, FactExchange } from '../src/supervisor/exchange.js';
 import { FeedLag } from '../src/supervisor/feed-lag.js';
@@ -8,7 +8,7 @@ import { LatencyHistogram } from '../src/supervisor/totals.js';
 function member() {
   const heard: { versions: number[]; horizonMs: number }[] = [];
   const outages: (readonly Outage[])[] = [];
-  const one: ExchangeMember = {
+  const one: { -readonly [Name in keyof ExchangeMember]: ExchangeMember[Name] } = {
     facts: (facts, horizonMs) =>
       heard.push({
         versions: facts === null ? [] : [...factsOf(facts)].map(({ version }) => version),
@@ -69,6 +69,26 @@ describe('the exchange of facts', () => {
     exchange.join(a.one);
     expect(a.outages).toEqual([[outage]]);
   });
+});
+
+test('a process that comes late hears of deletes, and of those whose process was killed in the middle', () => {
+  const exchange = new FactExchange(() => 0);
+  const [a, b] = [member(), member()];
+  const told: string[] = [];
+  b.one.facts = (list) => {
+    for (const { kind, index, version } of list === null ? [] : factsOf(list))
+      told.push(`${kind} ${index} ${version}`);
+  };
+  exchange.join(a.one);
+  const buffer = new FactBuffer();
+  buffer.add('delete-begun', 1, 0, 5);
+  buffer.add('delete', 1, 40, 6);
+  buffer.add('delete-ended', 1, 0, 6);
+  buffer.add('delete-begun', 2, 0, 7);
+  exchange.report(a.one, buffer.take(), 8);
+  exchange.leave(a.one);
+  exchange.join(b.one);
+  expect(told.sort()).toEqual(['delete-begun 2 0', 'late-delete 1 40']);
 });
 
 describe('the feed lag', () => {

@@ -1,6 +1,7 @@
 import { systemMs } from '../checker/clock.js';
 import { FactBuffer, type FactKind } from '../checker/facts.js';
 import type { Outage } from '../checker/outages.js';
+import { DeleteLedger } from './delete-ledger.js';
 
 /** An application as the exchange knows it. */
 export interface ExchangeMember {
@@ -17,6 +18,7 @@ export class FactExchange {
   readonly #marks = new Map<ExchangeMember, number>();
   readonly #own = new FactBuffer();
   readonly #ownMarkMs: () => number;
+  readonly #deletes = new DeleteLedger();
   #outages: readonly Outage[] = [];
 
   /** `ownMarkMs`: up to when this process knows all outages. */
@@ -28,6 +30,8 @@ export class FactExchange {
   join(member: ExchangeMember): void {
     this.#marks.set(member, systemMs());
     member.outages(this.#outages);
+    const deletes = this.#deletes.facts();
+    if (deletes.length > 0) member.facts(deletes, 0);
   }
 
   /** What it has not told dies with it: nobody else was told of those writes either. */
@@ -36,6 +40,7 @@ export class FactExchange {
   }
 
   report(member: ExchangeMember, facts: Float64Array, markMs: number): void {
+    this.#deletes.add(facts);
     if (this.#marks.has(member)) this.#marks.set(member, markMs);
     const horizonMs = this.horizonMs;
     const passed = facts.length > 0 ? facts : null;
