@@ -58,7 +58,12 @@ const cases: Record<string, () => Promise<number>> = {
   'plain updateOne upsert, one at a time': () => rate(400, () => loop(400, plain)),
   'ours, one at a time': () => rate(400, () => loop(400, (n) => ourPuts(n, 1))),
   'plain updateOne upsert, 256 at once': () =>
-    rate(2_560, () => loop(10, async (n) => void (await Promise.all(Array.from({ length: 256 }, (_, at) => plain(n * 256 + at)))))),
+    rate(2_560, () =>
+      loop(
+        10,
+        async (n) => void (await Promise.all(Array.from({ length: 256 }, (_, at) => plain(n * 256 + at)))),
+      ),
+    ),
   'ours, batches of 256': () => rate(2_560, () => loop(10, (n) => ourPuts(n * 256, 256))),
   'ours, deletions, one at a time': () =>
     rate(100, () => loop(100, (n) => ours.write([{ kind: 'delete', key: `product-${n}`, above: 0 }], CALL))),
@@ -83,8 +88,18 @@ const ejson = {
 };
 const payload = bson.serialize(value);
 const text = ejson.serialize(value);
-console.log('bson round trips/s', Math.round(await rate(20_000, () => loop(20_000, async () => bson.deserialize(bson.serialize(value))))), 'bytes', payload.length);
-console.log('ejson round trips/s', Math.round(await rate(20_000, () => loop(20_000, async () => ejson.deserialize(ejson.serialize(value))))), 'bytes', text.length);
+console.log(
+  'bson round trips/s',
+  Math.round(await rate(20_000, () => loop(20_000, async () => bson.deserialize(bson.serialize(value))))),
+  'bytes',
+  payload.length,
+);
+console.log(
+  'ejson round trips/s',
+  Math.round(await rate(20_000, () => loop(20_000, async () => ejson.deserialize(ejson.serialize(value))))),
+  'bytes',
+  text.length,
+);
 
 await mongo.close();
 await client.close();

@@ -1,4 +1,4 @@
-import { type AnyBulkWriteOperation, MongoBulkWriteError, MongoServerError } from 'mongodb';
+import { type AnyBulkWriteOperation, type Document, MongoBulkWriteError, MongoServerError } from 'mongodb';
 import { type Binding, type Call, statementOptions } from './binding.js';
 
 export interface BulkResult {
@@ -12,11 +12,13 @@ export async function bulk(
   binding: Binding,
   operations: readonly AnyBulkWriteOperation[],
   call: Call,
+  variables?: Document,
 ): Promise<BulkResult> {
   try {
     const result = await binding.primary.bulkWrite([...operations], {
       ...statementOptions(call),
       ordered: false,
+      ...(variables === undefined ? {} : { let: variables }),
     });
     return { errors: new Map(), matched: result.matchedCount };
   } catch (error) {

@@ -12,7 +12,7 @@ import {
 import { bulk } from './bulk.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { findRows, versionOf } from './reads.js';
-import { replacePipeline, toStored } from './stamp.js';
+import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStored } from './stamp.js';
 
 /** How often an insert that met another of its key starts again. */
 const INSERT_TRIES = 5;
@@ -109,10 +109,19 @@ export async function putMany<Value>(
   const operations = commands.map(({ key, value, above }) => ({
     updateOne: {
       filter: keyFilter(binding, key),
-      update: replacePipeline(versionField, toDocument(binding, key, value), stampFor(binding, above, call)),
+      update: replacePipeline(
+        versionField,
+        toDocument(binding, key, value),
+        stampExpression(versionField, above, CLOCK_VARIABLE),
+      ),
     },
   }));
-  const { errors, matched } = await bulk(binding, operations, call);
+  const { errors, matched } = await bulk(
+    binding,
+    operations,
+    call,
+    clockVariable(binding.clock.in(call.bound.remainingMs)),
+  );
   const sent = commands.filter((_, at) => !errors.has(at));
   const rows = await findRows<Value>(
     binding,

@@ -26,31 +26,36 @@ export function fromStored(stored: unknown): Version {
   return Number.isSafeInteger(number) && number > 0 ? number : NO_VERSION;
 }
 
+/** The server's clock in µs. */
+const CLOCK: Document = { $multiply: [{ $toLong: '$$NOW' }, MICROS_PER_MS] };
+
 /**
  * The expression of a new version, evaluated by the server under the document's lock: its clock in µs,
  * above the old version in `field` and above `above`.
  *
  * `$$NOW` has a resolution of 1 ms and stands still within a command, hence "old + 2" on a hot key.
  */
-export function stampExpression(field: string, above: Version): Document {
-  return {
-    $max: [
-      { $multiply: [{ $toLong: '$$NOW' }, MICROS_PER_MS] },
-      toStored(above === NO_VERSION ? NO_VERSION : nextEven(above)),
-      {
-        $let: {
-          vars: { old: oldVersion(field) },
-          in: { $subtract: [{ $add: ['$$old', toStored(2)] }, { $mod: ['$$old', toStored(2)] }] },
-        },
-      },
-    ],
+export function stampExpression(field: string, above: Version, clock: Document | string = CLOCK): Document {
+  const next = {
+    $let: {
+      vars: { old: oldVersion(field) },
+      in: { $subtract: [{ $add: ['$$old', toStored(2)] }, { $mod: ['$$old', toStored(2)] }] },
+    },
   };
+  return { $max: above === NO_VERSION ? [clock, next] : [clock, next, toStored(nextEven(above))] };
 }
 
+/** What the field holds as a version: `0` for what is none, and nothing that would leave no room above it. */
 function oldVersion(field: string): Document {
-  const path = `$${field}`;
-  const usable = [{ $isNumber: path }, { $gte: [path, Long.ZERO] }, { $lte: [path, MAX_STORED] }];
-  return { $cond: [{ $and: usable }, { $toLong: path }, Long.ZERO] };
+  const number = { $convert: { input: `$${field}`, to: 'long', onError: Long.ZERO, onNull: Long.ZERO } };
+  return { $mod: [number, MAX_STORED] };
+}
+
+/** A variable for `let`, so that a bulk of many stamps asks the clock, and the deadline, once. */
+export const CLOCK_VARIABLE = '$$at';
+
+export function clockVariable(deadline: Date | undefined): Document {
+  return { at: before(deadline, CLOCK) };
 }
 
 /** What a statement says that was run too late. */

@@ -47,9 +47,9 @@ export interface MongoStore {
    * first position of the feed, the collection of tombstones; pre-images where the key is not `_id`.
    * Idempotent. Rejects with the driver's error, or `InvalidOptionError` when the key has no unique index.
    */
-  attach(collections: readonly AnyCollection[], options?: AttachOptions): Promise<void>;
+  attach(collections: AnyCollection | readonly AnyCollection[], options?: AttachOptions): Promise<void>;
   /** Takes it away again, the version field of every row included. Pre-images stay on. */
-  detach(collections: readonly AnyCollection[]): Promise<void>;
+  detach(collections: AnyCollection | readonly AnyCollection[]): Promise<void>;
   /**
    * Tells a transaction which rows the caller's own statements on its session changed: they get versions,
    * and the cache is brought in step at the commit rather than by the feed. Reading a row in the
@@ -177,7 +177,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     },
     async attach(collections, { stamp = true } = {}) {
       const it = await installation();
-      for (const collection of collections) {
+      for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
         await install(it, binding, stamp);
         if (it.replicated) await positions.seed(binding.source, await tokenOfNow(db));
@@ -185,7 +185,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     },
     async detach(collections) {
       const it = await installation();
-      for (const collection of collections) {
+      for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
         await uninstall(it, binding);
         await positions.forget(binding.source);

@@ -39,6 +39,8 @@ export class Leader {
   #token: ResumeToken;
   /** Where reading starts: before `#token` after a change of reader, until it has caught up. */
   #from: ResumeToken;
+  /** Whether all sources are known up to `#token`: no position is saved before. */
+  #met = false;
   /** Earlier positions, oldest first: the first is old enough to start from. */
   #marks: Mark[] = [];
   #events: EventReader;
@@ -83,9 +85,11 @@ export class Leader {
 
   /** Nobody has ever read these sources, or it was forgotten: what happened to them so far is not known. */
   async #meet(unknown: readonly string[]): Promise<void> {
-    if (unknown.length === 0) return;
-    if (this.#token === undefined) await this.#recover();
-    else for (const source of unknown) await this.#rescan(source);
+    if (unknown.length > 0) {
+      if (this.#token === undefined) await this.#recover();
+      else for (const source of unknown) if (!(await this.#rescan(source))) return;
+    }
+    this.#met = !this.#over.signal.aborted;
   }
 
   /** Keeps the lease, and saves the position with it. */
@@ -111,7 +115,7 @@ export class Leader {
   async #save(release: boolean): Promise<boolean> {
     const oldest = this.#handling[0] ?? this.#queue[0];
     const at: unknown = oldest?.['wallTime'];
-    const token = this.#token;
+    const token = this.#met ? this.#token : undefined;
     const nowMs = await this.#context.positions.beat(
       this.#lease,
       {
