@@ -151,7 +151,14 @@ export class Reader<Value> {
         if (reply.outcome === 'pass') this.#refused(key, 'writers');
         return await this.#loadOnly(key, load);
       }
-      await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+      const flight = this.#flights.get(cacheKey);
+      if (flight === undefined) {
+        await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+        continue;
+      }
+      // The holder is of this process: readers of one turn, and of one `getMany`, meet here.
+      const proven = await flight.proven;
+      if (proven !== undefined) return proven;
     }
   }
 
