@@ -30,6 +30,11 @@ export function isTransient(error: unknown): boolean {
   return state === '40001' || state === '40P01' || state === RETRY_STATE;
 }
 
+/** A row stamped below a concurrent delete; the error's detail is the version to stay above. */
+export function isStampedTooEarly(error: unknown): boolean {
+  return stateOf(error) === RETRY_STATE;
+}
+
 /** A statement prepared before the table's columns changed. */
 export function isStalePlan(error: unknown): boolean {
   const state = stateOf(error);

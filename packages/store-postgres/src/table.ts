@@ -204,6 +204,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const shapes = new Shapes(info);
     const writer = new Writer<Value>({
       name: this.name,
+      source: this.source,
       session,
       statements,
       codec,

@@ -70,7 +70,7 @@ $lockstep$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
-  return `CREATE OR REPLACE TRIGGER ${trigger.name} ${trigger.event} ON ${relation} FOR EACH ${trigger.level} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
+  return `CREATE OR REPLACE TRIGGER ${trigger.name} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
 }
 
 /**
@@ -115,7 +115,10 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
 
 /** Tells whether what is installed is what this release would install. */
 export function fingerprintOf(info: TableInfo): string {
-  const parts = [...triggersOf(info), truncateTriggerOf(info)].map((each) => createFunction(info, each));
+  const parts = [...triggersOf(info), truncateTriggerOf(info)].flatMap((each) => [
+    createFunction(info, each),
+    createTrigger(info, each, info.relation),
+  ]);
   return createHash('sha256')
     .update([...BASE, ...parts, ...info.leaves].join('\n'))
     .digest('hex');

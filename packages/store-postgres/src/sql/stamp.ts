@@ -40,6 +40,8 @@ export const CHANNEL = 'lockstep';
 
 /** `own` inside a transaction of the store, so that the user's own statements in it count as ours. */
 export const SETTING_TX = 'lockstep.tx';
+/** Inside a statement that stamps and records its own puts: the source it does so for. */
+export const SETTING_STAMPED = 'lockstep.stamped';
 /** What a delete of ours is stamped above; empty for a foreign one. */
 export const SETTING_DELETE_BASE = 'lockstep.delete_base';
 /** The versions that buffered deletes carry: a JSON object by key. */

@@ -10,6 +10,7 @@ import {
   RETRY_STATE,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
+  SETTING_STAMPED,
   SETTING_TX,
   SUPERSEDED_STATE,
   stampAboveSql,
@@ -20,6 +21,8 @@ export interface TriggerSql {
   /** `BEFORE INSERT`, … */
   readonly event: string;
   readonly level: 'ROW' | 'STATEMENT';
+  /** The function is called where this holds; always when absent. */
+  readonly when?: string;
   /** plpgsql. */
   readonly body: string;
 }
@@ -41,6 +44,13 @@ const recordDelete = (source: string, key: string, version: string): string => `
 
 const notifyIfForeign = (version: string): string => `
   IF ${isForeignSql(version)} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
+
+/**
+ * True of a row that the statement at hand has stamped and records by itself. What users' triggers
+ * write on its behalf is deeper, and is not such a row. A condition spares the call of the function.
+ */
+const stampedBefore = (version: string, source: string, depth: number): string =>
+  `${version} % 4 = 2 AND pg_catalog.pg_trigger_depth() = ${depth} AND pg_catalog.current_setting('${SETTING_STAMPED}', true) IS NOT DISTINCT FROM ${source}`;
 
 /**
  * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
@@ -114,7 +124,9 @@ END`;
 DECLARE
   new_key text := ${keyNew};
   floor bigint;
-BEGIN${recordPut}${aboveTombstone}
+BEGIN
+  IF NOT (${stampedBefore(neu, source, 1)}) THEN${recordPut}
+  END IF;${aboveTombstone}
   RETURN NULL;
 END`;
 
@@ -154,11 +166,25 @@ BEGIN
   RETURN NULL;
 END`;
 
+  const inserted = `NOT (${stampedBefore(neu, source, 0)})`;
+  const updated = `NOT (${neu} > ${old} AND ${stampedBefore(neu, source, 0)})`;
   return [
-    { name: 'lockstep_stamp_insert', event: 'BEFORE INSERT', level: 'ROW', body: stampInsert },
-    { name: 'lockstep_stamp_update', event: 'BEFORE UPDATE', level: 'ROW', body: stampUpdate },
+    {
+      name: 'lockstep_stamp_insert',
+      event: 'BEFORE INSERT',
+      level: 'ROW',
+      when: inserted,
+      body: stampInsert,
+    },
+    { name: 'lockstep_stamp_update', event: 'BEFORE UPDATE', level: 'ROW', when: updated, body: stampUpdate },
     { name: 'lockstep_record_insert', event: 'AFTER INSERT', level: 'ROW', body: recordInsert },
-    { name: 'lockstep_record_update', event: 'AFTER UPDATE', level: 'ROW', body: recordUpdate },
+    {
+      name: 'lockstep_record_update',
+      event: 'AFTER UPDATE',
+      level: 'ROW',
+      when: updated,
+      body: recordUpdate,
+    },
     { name: 'lockstep_record_delete', event: 'AFTER DELETE', level: 'ROW', body: recordDeletion },
   ];
 }

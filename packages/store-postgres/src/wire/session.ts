@@ -1,6 +1,7 @@
 import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isConnectionLoss, isStalePlan, isTransient, storeError } from '../errors.js';
+import { isConnectionLoss, isStalePlan, isStampedTooEarly, isTransient, storeError } from '../errors.js';
+import { SETTING_STAMPED } from '../sql/stamp.js';
 import { noteTransient } from '../transaction-handle.js';
 import { type Call, forgetPrepared, Pipeline, type Row, statement, type WireClient } from './pipeline.js';
 
@@ -31,11 +32,13 @@ export interface SendOptions {
   /** Reads run once more when the connection breaks: a pooled one may have died unnoticed. */
   readonly readOnly: boolean;
   readonly prepared: boolean;
+  /** The source whose rows the statement stamps and records by itself. */
+  readonly stamps?: string;
 }
 
 /** Quick ones at first: most are over as soon as the other transaction is. */
 const MAX_TRIES = 12;
-const SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', $1, true)";
+const SET_TIMEOUT = `SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('${SETTING_STAMPED}', $2, true)`;
 const setTimeoutPrepared = statement(SET_TIMEOUT);
 const setTimeoutUnprepared = statement(SET_TIMEOUT, false);
 
@@ -55,7 +58,7 @@ export class Session {
 
   /**
    * Runs the calls as one transaction in one round trip. Deadlocks and serialization failures run it
-   * again within the deadline. Throws what pg threw, or an error of Lockstep.
+   * again within the deadline; a stamp that came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
    */
   async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     for (let attempt = 1; ; attempt++) {
@@ -66,6 +69,7 @@ export class Session {
         return results.slice(1);
       } catch (error) {
         if (isStalePlan(error)) forgetPrepared(client);
+        else if (isStampedTooEarly(error)) throw error;
         else if (!isTransient(error) && !(options.readOnly && attempt === 1 && isConnectionLoss(error)))
           throw error;
         if (attempt === MAX_TRIES) throw error;
@@ -87,12 +91,12 @@ export class Session {
     }
   }
 
-  #withTimeout(calls: readonly Call[], { deadline, prepared }: SendOptions): Call[] {
+  #withTimeout(calls: readonly Call[], { deadline, prepared, stamps = '' }: SendOptions): Call[] {
     const left = deadline.at - this.#clock.monotonic();
     // A little before our own timer, so that the server's clean answer comes first.
     const serverMs = Math.max(1, Math.floor(left - Math.min(50, left / 10)));
     return [
-      { statement: prepared ? setTimeoutPrepared : setTimeoutUnprepared, values: [String(serverMs)] },
+      { statement: prepared ? setTimeoutPrepared : setTimeoutUnprepared, values: [String(serverMs), stamps] },
       ...calls,
     ];
   }

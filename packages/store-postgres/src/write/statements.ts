@@ -102,6 +102,42 @@ ${this.#onConflict('$2::int8')} RETURNING ${this.#returned}`;
     });
   }
 
+  /**
+   * As {@link putOne} on its own, which stamps and records what it writes without calling a trigger for
+   * it: under the row's lock, too, since that is when a conflict's assignments are computed. A row that
+   * is new still meets the trigger that looks for a concurrent delete. $1: the version to stay above.
+   */
+  putOneStamped(shape: Shape): Statement {
+    return this.#get(`putOneStamped ${shape.id}`, () => {
+      const parameters = [
+        ...this.#info.keyColumns.map((key) => key.type.sqlType),
+        ...shape.columns.map((column) => column.sqlType),
+      ].map((type, index) => `$${index + 2}::${type}`);
+      return this.#stamped(shape, '$1::int8', (stamp) => `VALUES (${parameters.join(', ')}, ${stamp})`);
+    });
+  }
+
+  /** As {@link putMany}, likewise. $1: rows, $2: the version to stay above. */
+  putManyStamped(shape: Shape): Statement {
+    return this.#get(`putManyStamped ${shape.id}`, () =>
+      this.#stamped(
+        shape,
+        '$2::int8',
+        (stamp) => `SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM ${this.#rows(shape.columns)}`,
+      ),
+    );
+  }
+
+  #stamped(shape: Shape, above: string, rows: (stamp: string) => string): string {
+    const { names, overriding } = this.#target(shape.columns);
+    const inserted = nextOwnSql(`greatest(${above}, ${microsSql()})`);
+    const updated = nextOwnSql(`greatest(t.${this.#version}, ${above}, ${microsSql()})`);
+    return `WITH w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${rows(inserted)}
+${this.#onConflict(updated)} RETURNING ${this.#returned}),
+o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT "${OUT.version}", ${this.#source}, "${OUT.key}", 'p' FROM w)
+SELECT * FROM w`;
+  }
+
   /** Puts where there is no row. Parameters as in {@link putMany}. */
   insertMany(shape: Shape): Statement {
     return this.#get(`insertMany ${shape.id}`, () => {

@@ -7,7 +7,7 @@ import {
   StoreRefusedError,
   type Version,
 } from '@lockstep/core';
-import { detailOf, isRefusal, stateOf, storeError } from '../errors.js';
+import { detailOf, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
 import type { KeyCodec } from '../keys/codec.js';
 import type { TableColumn } from '../sql/catalog.js';
 import { arrayText } from '../sql/quote.js';
@@ -22,6 +22,7 @@ import { toText } from './values.js';
 
 export interface WriterParts {
   readonly name: string;
+  readonly source: string;
   readonly session: Session;
   readonly statements: Statements;
   readonly codec: KeyCodec;
@@ -33,6 +34,9 @@ export interface WriterParts {
 interface WriteSend extends SendOptions {
   readonly savepoint: boolean;
 }
+
+/** Each raises the stamp above a delete of the key that had not been committed before. */
+const MAX_RESTAMPS = 8;
 
 /** Statements of one call that may be under way at once, each on a connection of its own. */
 const MAX_CONCURRENT = 4;
@@ -115,10 +119,10 @@ export class Writer<Value> {
   }
 
   async #run(group: Group, send: WriteSend, options: StoreCallOptions): Promise<readonly Row[]> {
-    const calls = this.#calls(group);
+    if (options.tx === undefined) return await this.#runAlone(group, send);
+    const calls = this.#calls(group, false);
     const { session } = this.#parts;
-    const at = calls.length - (group.kind === 'flushDelete' ? 2 : 1);
-    if (options.tx === undefined) return (await session.send(calls, send))[at] ?? [];
+    const at = answerOf(group, calls);
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return (await session.sendIn(trx, calls, send))[at] ?? [];
     const guarded: Call[] = [
@@ -134,17 +138,42 @@ export class Writer<Value> {
     }
   }
 
-  #calls({ kind, shape, field, items }: Group): Call[] {
+  async #runAlone(group: Group, send: WriteSend): Promise<readonly Row[]> {
+    const { session, source } = this.#parts;
+    const stamps = group.kind === 'put';
+    let above = 0;
+    for (let attempt = 0; ; attempt++) {
+      const calls = this.#calls(group, stamps, above);
+      try {
+        const results = await session.send(calls, stamps ? { ...send, stamps: source } : send);
+        return results[answerOf(group, calls)] ?? [];
+      } catch (error) {
+        if (!isStampedTooEarly(error) || attempt === MAX_RESTAMPS) throw error;
+        above = Number(detailOf(error));
+      }
+    }
+  }
+
+  /** `stamps`: puts stamp and record themselves. `least`: what all are stamped above, too. */
+  #calls({ kind, shape, field, items }: Group, stamps: boolean, least = 0): Call[] {
     const { statements } = this.#parts;
     const rows = (): string => `[${items.map((item) => item.record).join(',')}]`;
-    const stamp = stampAbove(items.reduce((above, item) => Math.max(above, item.above), 0));
+    const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
+    const stamp = stampAbove(above);
     const keys = (): string => arrayText(items.map((item) => item.key));
     switch (kind) {
       case 'put': {
         const [only] = items;
         if (items.length === 1 && only !== undefined && shape.columns.every(isScalar)) {
-          return [{ statement: statements.putOne(shape), values: this.#putOneValues(only, shape, stamp) }];
+          if (stamps) {
+            const values = [String(above), ...this.#values(only, shape)];
+            return [{ statement: statements.putOneStamped(shape), values }];
+          }
+          return [
+            { statement: statements.putOne(shape), values: [stamp, only.key, ...this.#values(only, shape)] },
+          ];
         }
+        if (stamps) return [{ statement: statements.putManyStamped(shape), values: [rows(), String(above)] }];
         return [{ statement: statements.putMany(shape), values: [rows(), stamp, keys()] }];
       }
       case 'insert':
@@ -157,10 +186,8 @@ export class Writer<Value> {
         if (field === undefined)
           throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
         return [{ statement: statements.incrementMany(field), values: [rows(), stamp] }];
-      case 'delete': {
-        const above = items.reduce((highest, item) => Math.max(highest, item.above), 0);
+      case 'delete':
         return [{ statement: statements.deleteMany(), values: [rows(), String(above)] }];
-      }
       case 'flushPut':
         return [
           { statement: statements.lockKeys(), values: [keys()] },
@@ -177,13 +204,8 @@ export class Writer<Value> {
     }
   }
 
-  #putOneValues(item: Item, shape: Shape, stamp: string): (string | null)[] {
-    return [
-      stamp,
-      item.key,
-      ...item.inputs,
-      ...shape.columns.map((column) => toText(item.value?.[column.property], column)),
-    ];
+  #values(item: Item, shape: Shape): (string | null)[] {
+    return [...item.inputs, ...shape.columns.map((column) => toText(item.value?.[column.property], column))];
   }
 
   #settle({ kind, items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
@@ -260,6 +282,11 @@ export class Writer<Value> {
     const items = group.items.filter((item) => buried.has(item.index));
     if (items.length > 0) await this.#run({ ...group, items }, send, options);
   }
+}
+
+/** Which of a group's calls answers for its rows. */
+function answerOf(group: Group, calls: readonly Call[]): number {
+  return calls.length - (group.kind === 'flushDelete' ? 2 : 1);
 }
 
 function isScalar(column: TableColumn): boolean {
