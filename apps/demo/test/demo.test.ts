@@ -73,6 +73,23 @@ describe('a run without a page', () => {
     expect(figures.auditedEntries).toBeGreaterThan(400);
   });
 
+  test('runs on MongoDB, under the same eyes', async () => {
+    const argv = ['--store', 'mongo', ...SMALL, '--reads', '800', '--writes', '40', '--seconds', '4'];
+    const figures = await headless([...argv, '--faults', 'foreign-write,app-kill']);
+    expect(figures).toMatchObject({
+      store: 'mongo',
+      staleReads: 0,
+      staleSamples: [],
+      failedReads: 0,
+      failedWrites: 0,
+      feedDrained: true,
+      auditMismatches: 0,
+    });
+    expect(figures.versions['store']).toContain('MongoDB');
+    expect(figures.faults).toMatchObject({ 'app-kill': 1 });
+    expect(figures.auditedEntries).toBeGreaterThan(100);
+  });
+
   test('a mix of the table brings its own rates, sizes and kinds of writes', async () => {
     const figures = await headless([
       '--mix',

@@ -63,7 +63,7 @@ export class Application {
   static async start(config: ApplicationConfig, tellNow: () => void): Promise<Application> {
     const meter = new Meter();
     const state: State = { warming: false, doomed: false, breaker: 'closed' };
-    const store = await openStore(config.store);
+    const store = openStore(config.store);
     const engine = await openEngine(config, store, hooksFor(meter, state));
     const source = await openSource(config);
     const application = new Application(config, { meter, store, engine, source, state, tellNow });

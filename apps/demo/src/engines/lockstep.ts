@@ -62,11 +62,11 @@ export class LockstepEngine implements ShopEngine {
 
   async read(id: number, ttlMs: number): Promise<ReadAnswer> {
     const { value, version, from } = await this.#products.getVersioned(id, ttlOption(ttlMs));
-    return { product: value, version, hit: from === 'cache' };
+    return { product: this.#clean(value), version, hit: from === 'cache' };
   }
 
   async put(product: Product, ttlMs: number): Promise<WriteAnswer> {
-    return answerOf(await this.#products.put(product.id, product, ttlOption(ttlMs)));
+    return this.#answer(await this.#products.put(product.id, product, ttlOption(ttlMs)));
   }
 
   async patch(id: number, change: ProductChange, ttlMs: number): Promise<WriteAnswer | undefined> {
@@ -81,18 +81,18 @@ export class LockstepEngine implements ShopEngine {
         },
         options,
       );
-      return missing ? undefined : answerOf(result);
+      return missing ? undefined : this.#answer(result);
     } catch (error) {
       if (!(error instanceof LockstepError) || error.code !== 'LOCKSTEP_CONFLICT') throw error;
       const body = (tx: unknown) => this.#store.updateIn(tx, id, change);
       const result = await this.#products.write(id, body, ttlOption(ttlMs));
-      return result.returned ? answerOf(result) : undefined;
+      return result.returned ? this.#answer(result) : undefined;
     }
   }
 
   async addStock(id: number, by: number, ttlMs: number): Promise<WriteAnswer | undefined> {
     try {
-      return answerOf(await this.#products.increment(id, 'stock', by, ttlOption(ttlMs)));
+      return this.#answer(await this.#products.increment(id, 'stock', by, ttlOption(ttlMs)));
     } catch (error) {
       if (error instanceof LockstepError && error.code === 'LOCKSTEP_STORE_REFUSED') return undefined;
       throw error;
@@ -100,7 +100,7 @@ export class LockstepEngine implements ShopEngine {
   }
 
   async remove(id: number): Promise<WriteAnswer> {
-    return answerOf(await this.#products.delete(id));
+    return this.#answer(await this.#products.delete(id));
   }
 
   async warm(ids: readonly number[]): Promise<void> {
@@ -111,7 +111,7 @@ export class LockstepEngine implements ShopEngine {
     const { keyPrefix, serializer } = this.#info;
     for await (const entry of this.#lockstep.cache.scan(keyPrefix, serializer.encoding)) {
       yield {
-        id: Number(entry.key.slice(keyPrefix.length)),
+        id: Number(entry.key.slice(keyPrefix.length + this.#store.names.keyStart.length)),
         state: entry.state,
         version: entry.version,
         product: this.#productOf(entry.payload),
@@ -145,19 +145,18 @@ export class LockstepEngine implements ShopEngine {
   }
 
   #productOf(payload: Payload | null): Product | null {
-    return payload === null ? null : (this.#info.serializer.deserialize(payload) as Product);
+    return payload === null ? null : this.#clean(this.#info.serializer.deserialize(payload) as Product);
+  }
+
+  #clean(value: Product | null): Product | null {
+    return value === null ? null : this.#store.productOf(value);
+  }
+
+  #answer({ value, version, cache, coalesced }: WriteResult<Product>): WriteAnswer {
+    return { product: this.#clean(value), version, cache, coalesced };
   }
 }
 
 function ttlOption(ttlMs: number): { ttlMs: number } | undefined {
   return ttlMs > 0 ? { ttlMs } : undefined;
-}
-
-function answerOf(result: WriteResult<Product>): WriteAnswer {
-  return {
-    product: result.value,
-    version: result.version,
-    cache: result.cache,
-    coalesced: result.coalesced,
-  };
 }

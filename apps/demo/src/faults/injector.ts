@@ -1,8 +1,8 @@
 import type { RedisService } from '@lockstep/dev-services';
 import { systemMs } from '../checker/clock.js';
 import { type Random, randomInt } from '../load/random.js';
-import { makeChange } from '../products.js';
-import type { ShopStore } from '../stores/store.js';
+import { makeChange, type ProductChange } from '../products.js';
+import type { ForeignWrite, ShopStore } from '../stores/store.js';
 import type { Applications } from '../supervisor/applications.js';
 import type { FactExchange } from '../supervisor/exchange.js';
 import { FAULT_NAMES, type FaultName } from './names.js';
@@ -26,6 +26,8 @@ export interface InjectorOptions {
   readonly exchange: FactExchange;
   readonly products: number;
   readonly random: Random;
+  /** A relay runs, which gives versions to what other programs wrote, where the store does not. */
+  readonly adopts: boolean;
 }
 
 /** Thrown when a fault can't be injected now; the message says why. */
@@ -79,18 +81,28 @@ export class FaultInjector {
 
   /** A plain statement of another program, which knows nothing of the cache. Returns what it left. */
   async foreignWrite(id?: number): Promise<{ id: number; version: number } | undefined> {
-    const { store, exchange, random, products } = this.#options;
+    const { store, exchange, random, products, adopts } = this.#options;
     const chosen = id ?? randomInt(random, 1, products);
-    const row = await store.plain.update(chosen, makeChange(random));
-    if (row === undefined) return undefined;
-    if (chosen <= products) exchange.tell('late-put', chosen - 1, row.version, systemMs());
+    const written = await (adopts
+      ? store.foreignUpdate(chosen, makeChange(random))
+      : this.#unadopted(chosen, makeChange(random)));
+    if (written === undefined) return undefined;
+    const atMs = systemMs();
     this.#count('foreign-write');
     const last = this.#records.findLast((record) => record.name === 'foreign-write');
     // Many a second make one mark.
     if (last === undefined || Date.now() - last.fromMs > 500) {
       this.#end(this.#begin('foreign-write', `product ${chosen}`));
     }
-    return { id: chosen, version: row.version };
+    const version = await written.version();
+    if (version === undefined) return undefined;
+    if (chosen <= products) exchange.tell('late-put', chosen - 1, version, atMs);
+    return { id: chosen, version };
+  }
+
+  async #unadopted(id: number, change: ProductChange): Promise<ForeignWrite | undefined> {
+    const row = await this.#options.store.plain.update(id, change);
+    return row === undefined ? undefined : { version: async () => row.version };
   }
 
   /** Ends what lasts, and waits until everything is mended. */

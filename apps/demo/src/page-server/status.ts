@@ -1,4 +1,5 @@
 import { keyPrefix } from '@lockstep/core';
+import type { OwnedProcess } from '@lockstep/dev-services';
 import { systemMs } from '../checker/clock.js';
 import type { FaultRecord } from '../faults/injector.js';
 import type { Figures } from '../figures.js';
@@ -58,6 +59,7 @@ export interface Status extends Figures {
 
 export function statusOf({ shop, recorder, mix }: PageContent, url: string): Status {
   const { options, servers, store } = shop;
+  const { table, keyColumn, versionColumn, keyStart } = store.names;
   const database: ServerStatus = {
     url: servers.store.url,
     version: servers.store.version,
@@ -80,9 +82,11 @@ export function statusOf({ shop, recorder, mix }: PageContent, url: string): Sta
     cacheDown: shop.watch?.down ?? false,
     applications: shop.applications.statuses,
     workers: shop.workers.statuses,
-    ...store.names,
+    table,
+    keyColumn,
+    versionColumn,
     collection: COLLECTION,
-    keyPrefix: options.engine === 'naive' ? NAIVE_PREFIX : keyPrefix(PREFIX, COLLECTION),
+    keyPrefix: options.engine === 'naive' ? NAIVE_PREFIX : keyPrefix(PREFIX, COLLECTION) + keyStart,
     feed: shop.feed?.value ?? null,
     queue: shop.queue?.value ?? null,
     faultLog: shop.faults.records,
@@ -98,6 +102,9 @@ function serverStatus(service: { readonly url: string; readonly version: string 
 }
 
 function pidOf(service: object): number | null {
-  const { process: owned } = service as { process?: { pid: number } | undefined };
-  return owned?.pid ?? null;
+  const { process: owned, members } = service as {
+    process?: OwnedProcess;
+    members?: readonly OwnedProcess[];
+  };
+  return (owned ?? members?.[0])?.pid ?? null;
 }

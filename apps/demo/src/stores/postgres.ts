@@ -3,7 +3,7 @@ import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import { COLLECTION } from '../naming.js';
 import type { Product, ProductChange } from '../products.js';
-import type { PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
+import type { ForeignWrite, PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
 
 const VERSION_COLUMN = 'lockstep_version';
 const FIELDS = ['name', 'category', 'price', 'stock', 'description'] as const;
@@ -28,7 +28,12 @@ interface Row extends Product {
 
 /** The shop on Postgres. */
 export class PostgresShopStore implements ShopStore {
-  readonly names: StoreNames = { table: COLLECTION, keyColumn: 'id', versionColumn: VERSION_COLUMN };
+  readonly names: StoreNames = {
+    table: COLLECTION,
+    keyColumn: 'id',
+    versionColumn: VERSION_COLUMN,
+    keyStart: '',
+  };
   readonly adapter: PostgresTable<Product, number>;
   readonly plain: PlainStore;
   readonly #knex: Knex;
@@ -61,6 +66,16 @@ export class PostgresShopStore implements ShopStore {
     }
     await this.#store.attach(this.adapter);
     await this.#pool.query(`ANALYZE ${COLLECTION}`);
+  }
+
+  productOf(value: Product): Product {
+    return value;
+  }
+
+  async foreignUpdate(id: number, change: ProductChange): Promise<ForeignWrite | undefined> {
+    // The trigger stamps it like every write, so that the statement itself says its version.
+    const row = await this.plain.update(id, change);
+    return row === undefined ? undefined : { version: async () => row.version };
   }
 
   async updateIn(tx: unknown, id: number, change: ProductChange): Promise<boolean> {

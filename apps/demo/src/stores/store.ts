@@ -22,6 +22,14 @@ export interface StoreNames {
   readonly table: string;
   readonly keyColumn: string;
   readonly versionColumn: string;
+  /** What the store puts before an id in a cache key. */
+  readonly keyStart: string;
+}
+
+/** A write by a program that knows nothing of Lockstep. */
+export interface ForeignWrite {
+  /** The version that it has, once it has one; `undefined` when the row is gone before. */
+  version(): Promise<number | undefined>;
 }
 
 /**
@@ -34,6 +42,10 @@ export interface ShopStore {
   readonly adapter: StoreAdapter<Product, number>;
   /** The driver's plain statements, which know nothing of Lockstep. */
   readonly plain: PlainStore;
+  /** The product in a value of the adapter's, without what only the store needs. */
+  productOf(value: Product): Product;
+  /** Changes a product as another program would; resolves once that is committed, `undefined`: there is none. */
+  foreignUpdate(id: number, change: ProductChange): Promise<ForeignWrite | undefined>;
   /** Changes a product by the user's own statement inside a transaction of the adapter's; false: there is none. */
   updateIn(tx: unknown, id: number, change: ProductChange): Promise<boolean>;
   /** Creates the table, fills it and attaches the versions and the change feed. */

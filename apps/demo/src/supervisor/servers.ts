@@ -2,6 +2,7 @@ import {
   DevServicesError,
   type RedisService,
   type Service,
+  startMongo,
   startPostgres,
   startRedis,
 } from '@lockstep/dev-services';
@@ -57,9 +58,8 @@ export async function startServers({ store, owned, onNotice }: ServersOptions): 
   };
 }
 
-async function startStore(kind: StoreKind, owned: boolean): Promise<Service> {
-  if (kind === 'postgres') return startPostgres({ owned });
-  throw new DevServicesError('DEV_SERVICES_NO_SERVER', `--store ${kind} is not there yet`);
+function startStore(kind: StoreKind, owned: boolean): Promise<Service> {
+  return kind === 'postgres' ? startPostgres({ owned }) : startMongo({ owned });
 }
 
 /** Both, or none where there is no Redis to be had. */

@@ -109,6 +109,7 @@ export class Shop {
       exchange: this.exchange,
       products: options.products,
       random: seededRandom(options.seed, 900_001),
+      adopts: relayed,
     });
     this.feed = relayed ? new Poller(() => store.feedStatus(), POLL_MS) : undefined;
     const adapter = queue === null || !relayed ? undefined : queueAt(queue.url);
@@ -132,7 +133,7 @@ export class Shop {
     let store: ShopStore | undefined;
     let shop: Shop | undefined;
     try {
-      store = await openStore(servers.storeAddress);
+      store = openStore(servers.storeAddress);
       onNotice(`seeding ${options.products} products`);
       const random = seededRandom(options.seed, 900_000);
       await store.prepare(

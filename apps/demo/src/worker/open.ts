@@ -19,7 +19,7 @@ export async function openWorker({
   cacheUrl,
   queueUrl,
 }: WorkerConfig): Promise<RunningWorker> {
-  const store = await openStore(address);
+  const store = openStore(address);
   const worker = await startWorker({
     lockstep() {
       const queue = queueUrl === null ? undefined : queueAt(queueUrl);
