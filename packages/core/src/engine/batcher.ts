@@ -11,6 +11,8 @@ export const nextImmediate: Tick = (flush) => {
 
 export interface BatcherOptions<Item> {
   readonly tick: Tick;
+  /** While no batch is under way. @defaultValue `tick` */
+  readonly idleTick?: Tick;
   /** The most items of one batch. */
   readonly maxItems: number;
   /** The most batches under way at once. */
@@ -47,7 +49,8 @@ export class Batcher<Item> {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight >= this.#options.maxInFlight) return;
     this.#scheduled = true;
-    this.#options.tick(this.#start);
+    const { tick, idleTick = tick } = this.#options;
+    (this.#inFlight === 0 ? idleTick : tick)(this.#start);
   }
 
   readonly #start = (): void => {

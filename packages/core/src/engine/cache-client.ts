@@ -60,7 +60,8 @@ export class CacheClient {
     this.#options = options;
     this.#breaker = new Breaker(options.breaker, (state) => options.events.breaker.emit({ state }));
     const tick = adapter.local ? nextTick : nextImmediate;
-    const shape = { tick, maxItems: MAX_BATCH, maxInFlight: Number.POSITIVE_INFINITY };
+    // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
+    const shape = { tick, idleTick: nextTick, maxItems: MAX_BATCH, maxInFlight: Number.POSITIVE_INFINITY };
     this.#reads = {
       utf8: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'utf8') }),
       binary: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'binary') }),

@@ -3,7 +3,7 @@ import type { CacheOutcome } from '../contracts/api.js';
 import type { Payload } from '../contracts/cache.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { StoreRefusedError } from '../errors.js';
+import { StoreOverloadedError, StoreRefusedError, UnsupportedError } from '../errors.js';
 import type { Activity } from './activity.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
@@ -171,7 +171,8 @@ export class CacheSide {
 
 /** True for an error that says that nothing was committed. */
 function isCertain(error: unknown): boolean {
-  if (error instanceof StoreRefusedError) return true;
+  if (error instanceof StoreRefusedError || error instanceof StoreOverloadedError) return true;
+  if (error instanceof UnsupportedError) return true;
   const outcome = (error as { outcome?: unknown }).outcome;
   return outcome === 'not-committed';
 }

@@ -38,8 +38,14 @@ import { WritePath } from './write-path.js';
 import type { Settled } from './write-queue.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
-const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs', 'ifVersion', 'retries', 'fromCache'];
+const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
+const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs'];
+const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
+const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
+
+/** What `update` does to a row. */
+type Change<Value> = Parameters<Collection<Value>['update']>[1];
 
 /** One collection: checks what callers pass, and joins the read path, the write path and the cache's part. */
 export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx> {
@@ -143,7 +149,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   // Writing.
 
   async put(id: Id, value: Value, options: PutOptions = {}): Promise<WriteResult<Value>> {
-    const key = await this.#begin(id, options);
+    return await this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
+  }
+
+  async #put(key: string, value: Value, options: PutOptions): Promise<WriteResult<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
     const accepted = await this.#accept(key, value);
@@ -167,7 +176,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   }
 
   async delete(id: Id, options: DeleteOptions = {}): Promise<WriteResult<Value>> {
-    const key = await this.#begin(id, options);
+    return await this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
+  }
+
+  async #delete(key: string, options: DeleteOptions): Promise<WriteResult<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
     const command = {
@@ -191,61 +203,70 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     by: number,
     options: WriteOptions = {},
   ): Promise<WriteResult<Value>> {
-    const key = await this.#begin(id, options);
+    return await this.#writing(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
+  }
+
+  async #increment(
+    key: string,
+    field: string,
+    by: number,
+    options: WriteOptions,
+  ): Promise<WriteResult<Value>> {
     if (!this.store.capabilities.increment) throw this.#unsupported('increment');
+    const { name: collection } = this;
     if (typeof field !== 'string' || field === '') {
-      throw new InvalidOptionError('field', 'must name a field', { collection: this.name, key });
+      throw new InvalidOptionError('field', 'must name a field', { collection, key });
     }
     if (typeof by !== 'number' || !Number.isFinite(by)) {
-      throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, {
-        collection: this.name,
-        key,
-      });
+      throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, { collection, key });
     }
     const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
     const settled = await this.#submit(command, 0, options);
     if (settled.outcome.kind === 'missing') {
-      throw new StoreRefusedError(`collection "${this.name}": no row "${key}" to increment`, {
-        collection: this.name,
-        key,
-      });
+      const message = `collection "${collection}": no row "${key}" to increment`;
+      throw new StoreRefusedError(message, { collection, key });
     }
     return this.#result(settled);
   }
 
-  async update(
-    id: Id,
-    change: (current: Value | undefined) => Value | null | undefined | Promise<Value | null | undefined>,
-    options: UpdateOptions = {},
+  async update(id: Id, change: Change<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
+    return await this.#writing(id, options, UPDATE_OPTIONS, async (key) => {
+      if (!this.store.capabilities.compareAndSet) throw this.#unsupported('update (compare-and-set)');
+      const retries = numberOption(options.retries, 10, 'options.retries', { min: 0, max: 1_000 });
+      const giveUp = new AbortController();
+      try {
+        return await this.#bounded(this.#update(key, change, retries, options, giveUp.signal), options);
+      } finally {
+        giveUp.abort();
+      }
+    });
+  }
+
+  async #update(
+    key: string,
+    change: Change<Value>,
+    retries: number,
+    { fromCache, tx, ttlMs }: UpdateOptions,
+    givenUp: AbortSignal,
   ): Promise<WriteResult<Value>> {
-    const key = await this.#begin(id, options);
-    if (!this.store.capabilities.compareAndSet) throw this.#unsupported('update (compare-and-set)');
-    const retries = numberOption(options.retries, 10, 'options.retries', { min: 0, max: 1_000 });
-    const { signal, tx, ttlMs } = options;
-    const writing = { ...(tx ? { tx } : {}), ...(ttlMs === undefined ? {} : { ttlMs }) };
+    const inside = tx === undefined ? {} : { tx };
+    const writing = { ...inside, ...(ttlMs === undefined ? {} : { ttlMs }) };
     for (let attempt = 0; ; attempt++) {
-      signal?.throwIfAborted();
-      const fresh = attempt > 0 || options.fromCache === false;
-      const current = await this.#readWith(key, { ...(tx ? { tx } : {}), ...(fresh ? { fresh: true } : {}) });
-      const next = await change(current.value ?? undefined);
-      if (next === undefined || (next === null && current.value === null)) {
-        return {
-          value: current.value,
-          version: current.version,
-          cache: 'updated',
-          store: 'committed',
-          coalesced: false,
-        };
+      const fresh = attempt > 0 || fromCache === false;
+      const current = await this.#readWith(key, { ...inside, ...(fresh ? { fresh } : {}) });
+      const { value, version } = current;
+      const next = await change(value ?? undefined);
+      givenUp.throwIfAborted();
+      if (next === undefined || (next === null && value === null)) {
+        return { value, version, cache: 'updated', store: 'committed', coalesced: false };
       }
       try {
-        if (next !== null) {
-          const ifVersion = current.value === null ? null : current.version;
-          return await this.put(id, next, { ...writing, ifVersion });
-        }
-        return await this.delete(id, { ...writing, ifVersion: current.version });
+        if (next === null) return await this.#delete(key, { ...writing, ifVersion: version });
+        return await this.#put(key, next, { ...writing, ifVersion: value === null ? null : version });
       } catch (error) {
         if (!(error instanceof ConflictError) || attempt >= retries) throw error;
       }
+      givenUp.throwIfAborted();
     }
   }
 
@@ -254,21 +275,22 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     body: (tx: Tx) => Promise<T>,
     options: WriteOptions = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
-    const key = await this.#begin(id, options);
-    if (options.tx !== undefined) {
-      throw new InvalidOptionError(
-        'options.tx',
-        'write() opens its own transaction; use tx.client inside yours',
-      );
-    }
-    const timeoutMs = options.timeoutMs ?? this.settings.storeTimeoutMs;
-    const run = (client: unknown): Promise<T> => body(client as Tx);
-    return await this.writes.transact(key, run, this.#ttl(options), { timeoutMs, signal: options.signal });
+    return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
+      if (options.tx !== undefined) {
+        const problem = 'write() opens its own transaction; use tx.client inside yours';
+        throw new InvalidOptionError('options.tx', problem);
+      }
+      const timeoutMs = this.#timeout(options.timeoutMs, this.settings.storeTimeoutMs);
+      const run = (client: unknown): Promise<T> => body(client as Tx);
+      return await this.writes.transact(key, run, this.#ttl(options), { timeoutMs, signal: options.signal });
+    });
   }
 
   async invalidate(id: Id | readonly Id[], options: CallOptions = {}): Promise<CacheOutcome> {
     if (!this.#opened) await this.#open();
     this.#checkOpen();
+    checkKnown(options, INVALIDATE_OPTIONS, `collection("${this.name}") invalidate options`);
+    options.signal?.throwIfAborted();
     const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
     const keys = ids.map((one) => this.#key(one));
     const all = Promise.all(keys.map((key) => this.writes.invalidate(key)));
@@ -293,10 +315,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     options: WriteOptions,
     write: () => Promise<unknown>,
   ): Promise<WriteResult<Value>> {
-    const key = await this.#begin(id, options);
-    const accepted = await this.#accept(key, value);
-    const writing = this.writes.writeBy(key, accepted.value, this.#ttl(options), write);
-    return await this.#bounded(this.#context.activity.track(writing), options);
+    return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
+      const accepted = await this.#accept(key, value);
+      const writing = this.writes.writeBy(key, accepted.value, this.#ttl(options), write);
+      return await this.#bounded(this.#context.activity.track(writing), options);
+    });
   }
 
   async #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
@@ -307,13 +330,27 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   // Checks.
 
-  /** The key; throws what is wrong with the call before anything is touched. */
-  async #begin(id: Id, options: WriteOptions): Promise<string> {
+  /** A write from its first moment, so that `close` waits for it; wrong calls reject with nothing touched. */
+  #writing<T>(
+    id: Id,
+    options: WriteOptions,
+    known: readonly string[],
+    body: (key: string) => Promise<T>,
+  ): Promise<T> {
+    return this.#context.activity.track(this.#begun(id, options, known, body));
+  }
+
+  async #begun<T>(
+    id: Id,
+    options: WriteOptions,
+    known: readonly string[],
+    body: (key: string) => Promise<T>,
+  ): Promise<T> {
     if (!this.#opened) await this.#open();
     this.#checkOpen();
-    checkKnown(options, WRITE_OPTIONS, `collection("${this.name}") write options`);
+    checkKnown(options, known, `collection("${this.name}") write options`);
     options.signal?.throwIfAborted();
-    return this.#key(id);
+    return await body(this.#key(id));
   }
 
   /** The value as it will be written. Throws `ValidationError`, `SerializationError`, `InvalidOptionError`. */
@@ -358,9 +395,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return numberOption(options.ttlMs, this.settings.ttlMs, 'options.ttlMs', { min: 1, max: MAX_TTL_MS });
   }
 
+  #timeout(timeoutMs: number | undefined, fallback: number): number {
+    return numberOption(timeoutMs, fallback, 'options.timeoutMs', { min: 1, max: MAX_TIMEOUT_MS });
+  }
+
   #bounded<T>(promise: Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
     if (timeoutMs === undefined) return withSignal(promise, signal);
-    const ms = numberOption(timeoutMs, 0, 'options.timeoutMs', { min: 1, max: MAX_TIMEOUT_MS });
+    const ms = this.#timeout(timeoutMs, 0);
     const late = (): Error =>
       new StoreTimeoutError(`collection "${this.name}": no answer within ${ms} ms`, {
         collection: this.name,

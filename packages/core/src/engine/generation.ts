@@ -45,7 +45,7 @@ export class GenerationWatch {
     const { clock, events } = this.#options;
     while (!signal.aborted) {
       try {
-        await this.#check(replay);
+        await this.#check(signal, replay);
       } catch (error) {
         events.error.emit({ where: 'generation', error });
       }
@@ -53,7 +53,7 @@ export class GenerationWatch {
     }
   }
 
-  async #check(replay: (sinceMs: number) => Promise<void>): Promise<void> {
+  async #check(signal: AbortSignal, replay: (sinceMs: number) => Promise<void>): Promise<void> {
     const { adapter, cache, clock, events, nextToken, timeoutMs } = this.#options;
     const { generation } = await withTimeout(
       clock,
@@ -82,6 +82,11 @@ export class GenerationWatch {
     const seenMs = reply.outcome === 'hit' ? reply.hit.version / 1_000 - MARKER_MARGIN_MS : now;
     events.cacheGeneration.emit({ generation });
     await replay(Math.min(seenMs, now - WINDOW_MS));
+    if (signal.aborted) {
+      // It may have stopped half-way: the marker stays as it was, for the next relay to replay.
+      if (reply.outcome === 'granted') await cache.run({ kind: 'release', key, token });
+      return;
+    }
     if (reply.outcome === 'hit') await cache.run({ kind: 'refresh', key, ...marker });
     else await cache.run({ kind: 'fill', key, token, ...marker });
   }

@@ -76,7 +76,8 @@ export function collectionSettings(options: CollectionOptions<never, never, neve
       max,
       integer,
     });
-  if (typeof options.store?.read !== 'function' || typeof options.store.write !== 'function') {
+  const { capabilities, read, write } = options.store ?? {};
+  if (typeof read !== 'function' || typeof write !== 'function' || typeof capabilities !== 'object') {
     throw new InvalidOptionError(`collection("${name}").store`, 'must be a store adapter');
   }
   const consistency = choiceOption(options.consistency, 'available', `collection("${name}").consistency`, [
@@ -109,11 +110,7 @@ export function collectionSettings(options: CollectionOptions<never, never, neve
     holeTtlMs: number('holeTtlMs', 60_000, 1, MAX_TTL_MS),
     maxConcurrentLoads: number('maxConcurrentLoads', 64, 1, 100_000),
     maxQueuedLoads: number('maxQueuedLoads', 10_000, 1, 10_000_000),
-    batch: batchSettings(
-      options.batch ?? {},
-      `collection("${name}").batch`,
-      options.store.capabilities.batching,
-    ),
+    batch: batchSettings(options.batch ?? {}, `collection("${name}").batch`, capabilities.batching),
   };
 }
 
@@ -130,6 +127,9 @@ function batchSettings(
     ['maxRows', 'maxBytes', 'maxInFlight', 'maxWaiting', 'queueTimeoutMs', 'coalesce'],
     where,
   );
+  if (batch.coalesce !== undefined && typeof batch.coalesce !== 'boolean') {
+    throw new InvalidOptionError(`${where}.coalesce`, `must be true or false, got ${String(batch.coalesce)}`);
+  }
   return {
     maxRows: batching ? numberOption(batch.maxRows, 256, `${where}.maxRows`, { min: 1, max: 10_000 }) : 1,
     maxBytes: numberOption(batch.maxBytes, 4 * 2 ** 20, `${where}.maxBytes`, { min: 1, max: 2 ** 30 }),

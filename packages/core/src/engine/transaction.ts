@@ -6,8 +6,17 @@ import type { Reservation } from './cache-side.js';
 
 /** One collection's part in a transaction: what is to be done for the cache once it has committed. */
 export interface TransactionParticipant {
-  /** Brings a key in step with what the transaction left there. */
-  settleTransaction(key: string, write: TransactionWrite | undefined, version: Version): Promise<KeySettled>;
+  /**
+   * Brings a key in step with what the transaction left there.
+   *
+   * @param absent whether that is no row; `undefined`: the change list does not say
+   */
+  settleTransaction(
+    key: string,
+    write: TransactionWrite | undefined,
+    version: Version,
+    absent: boolean | undefined,
+  ): Promise<KeySettled>;
   abandonTransaction(key: string, reservation: Reservation): void;
 }
 
@@ -95,15 +104,21 @@ export class LockstepTransaction implements Transaction {
   ): Promise<TransactionSettled> {
     const settled = new Map<TransactionParticipant, Map<string, KeySettled>>();
     const work: Promise<void>[] = [];
-    const settleKey = (participant: TransactionParticipant, key: string, version: Version): void => {
+    const settleKey = (
+      participant: TransactionParticipant,
+      key: string,
+      version: Version,
+      absent?: boolean,
+    ): void => {
       const write = this.#participants.get(participant)?.writes.get(key);
       const keys = settled.get(participant) ?? new Map<string, KeySettled>();
       settled.set(participant, keys.set(key, { version, cache: 'deferred' }));
-      const settling = participant.settleTransaction(key, write, version);
+      const settling = participant.settleTransaction(key, write, version, absent);
       work.push(settling.then((outcome) => void keys.set(key, outcome)));
     };
-    for (const { source, key, version } of changes) {
-      for (const participant of bySource.get(source) ?? []) settleKey(participant, key, version);
+    for (const { source, key, op, version } of changes) {
+      const absent = op === 'delete';
+      for (const participant of bySource.get(source) ?? []) settleKey(participant, key, version, absent);
     }
     // What the store does not track, or did not change, is settled by what the collection itself knows.
     for (const [participant, { writes }] of this.#participants) {

@@ -222,11 +222,13 @@ export class WritePath<Value> implements TransactionParticipant {
     key: string,
     write: TransactionWrite | undefined,
     version: Version,
+    absent: boolean | undefined,
   ): Promise<KeySettled> {
     const { detach, keyPrefix, store } = this.#options;
     const cacheKey = keyPrefix + key;
-    // A deletion's own version may be known only from the change list.
-    const current = write !== undefined && (write.value === null || write.version === version);
+    // A deletion's own version may be known only from the change list; another statement may have put the row back.
+    const current =
+      write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && (version !== NO_VERSION || !store.capabilities.versioned)) {
       const payload = write.value === null ? null : this.#payload(key, write.value as Value);

@@ -136,11 +136,11 @@ export class WriteQueue<Value> {
       tail.waiters.push(waiter);
       return;
     }
-    this.#append([waiter], command, isMergeable(command, this.#options.batch.coalesce));
+    this.#add([waiter], command, isMergeable(command, this.#options.batch.coalesce));
   }
 
-  /** A new unit behind the key's last one. */
-  #append(waiters: Waiter<Value>[], command: StoreCommand<Value>, joinable: boolean): void {
+  /** A new unit: behind the key's last one, or at this place among them. */
+  #add(waiters: Waiter<Value>[], command: StoreCommand<Value>, joinable: boolean, place?: number): void {
     const unit: Unit<Value> = {
       key: command.key,
       waiters,
@@ -153,7 +153,7 @@ export class WriteQueue<Value> {
     };
     const units = this.#byKey.get(command.key);
     if (units === undefined) this.#byKey.set(command.key, [unit]);
-    else units.push(unit);
+    else units.splice(place ?? units.length, 0, unit);
     this.#waiting.add(unit);
     this.#sweepLater();
     void this.#prepare(unit);
@@ -286,7 +286,7 @@ export class WriteQueue<Value> {
     }
   }
 
-  /** A merged write that was refused fails its own caller only: the others go again without it. */
+  /** A merged write that was refused fails its own caller only: the others go again without it, before the key's next. */
   #refused(unit: Unit<Value>, error: LockstepError): void {
     if (!(error instanceof StoreRefusedError) || unit.waiters.length === 1) {
       this.#fail(unit, error);
@@ -295,13 +295,13 @@ export class WriteQueue<Value> {
     this.#options.hooks.abandon(unit.key, unit.reservation as Reservation, error);
     if (unit.command.kind === 'increment') {
       const middle = unit.waiters.length >> 1;
-      for (const half of [unit.waiters.slice(0, middle), unit.waiters.slice(middle)]) {
-        this.#append(half, half.map((waiter) => waiter.request.command).reduce(merged), false);
-      }
+      [unit.waiters.slice(0, middle), unit.waiters.slice(middle)].forEach((half, i) => {
+        this.#add(half, half.map((waiter) => waiter.request.command).reduce(merged), false, i + 1);
+      });
     } else {
       unit.waiters.pop()?.reject(error);
       const rest = unit.waiters[unit.waiters.length - 1] as Waiter<Value>;
-      this.#append(unit.waiters, rest.request.command, false);
+      this.#add(unit.waiters, rest.request.command, false, 1);
     }
     this.#end(unit);
   }

@@ -180,7 +180,10 @@ test('timeoutMs ends the wait with StoreTimeoutError', async () => {
   const shop = openShop();
   const held = shop.storePlan.pauseNext('read');
   const reading = shop.products.get('a', { timeoutMs: 40 });
-  const seen = expect(reading).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_TIMEOUT', collection: 'products' });
+  const seen = expect(reading).rejects.toMatchObject({
+    code: 'LOCKSTEP_STORE_TIMEOUT',
+    collection: 'products',
+  });
   await held.reached;
   shop.clock.advance(40);
   await seen;

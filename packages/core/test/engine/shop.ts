@@ -112,7 +112,12 @@ export async function turns(count = 20): Promise<void> {
 }
 
 /** Moves the clock in steps until the promise settles; fails after `maxMs` of the clock's time. */
-export async function elapse<T>(clock: ManualClock, promise: Promise<T>, stepMs = 5, maxMs = 60_000): Promise<T> {
+export async function elapse<T>(
+  clock: ManualClock,
+  promise: Promise<T>,
+  stepMs = 5,
+  maxMs = 60_000,
+): Promise<T> {
   let settled = false;
   const done = (): void => {
     settled = true;

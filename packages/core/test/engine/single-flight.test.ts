@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { refuse } from '../../src/faults/index.js';
-import { carries, CHAIR, elapse, LAMP, openShop, turns } from './shop.js';
+import { CHAIR, carries, elapse, LAMP, openShop, turns } from './shop.js';
 
 describe('G8: one load per cold key', () => {
   test('of one process', async () => {
