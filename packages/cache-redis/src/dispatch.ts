@@ -25,11 +25,7 @@ export class Dispatch {
     return this.#dispatch<Stored | null | Error>(
       keys,
       (position) => keys[position]?.length ?? 0,
-      (positions) =>
-        this.#topology.read(
-          positions.map((position) => keys[position] ?? ''),
-          encoding,
-        ),
+      (positions) => this.#topology.read(at(keys, positions), encoding),
     );
   }
 
@@ -38,7 +34,7 @@ export class Dispatch {
     return this.#dispatch<unknown>(
       calls.map((call) => call.key),
       (position) => bytesOf(calls[position]),
-      (positions) => this.#runGroup(positions.flatMap((position) => calls[position] ?? [])),
+      (positions) => this.#runGroup(at(calls, positions)),
     );
   }
 
@@ -91,7 +87,7 @@ export class Dispatch {
     const replies = await this.#topology.run(calls);
     const again = this.#worthRerun(calls, replies);
     if (again.length === 0) return replies;
-    const second = await this.#topology.rerun(again.flatMap((position) => calls[position] ?? []));
+    const second = await this.#topology.rerun(at(calls, again));
     const all = [...replies];
     again.forEach((position, index) => {
       all[position] = second[index];
@@ -117,6 +113,12 @@ export class Dispatch {
     }
     return again.reverse();
   }
+}
+
+/** The items at ascending positions. */
+function at<Item>(items: readonly Item[], positions: readonly number[]): readonly Item[] {
+  if (positions.length === items.length) return items;
+  return positions.map((position) => items[position] as Item);
 }
 
 function bytesOf(call: ScriptCall | undefined): number {

@@ -72,6 +72,17 @@ describe('what a server has not answered', () => {
     await expect(calls.read(['f'], 'utf8')).rejects.toThrow('maxPending');
   });
 
+  test('makes room once it is answered', async () => {
+    const topology = new Scripted(['stored']);
+    const calls = dispatch(topology, { maxPending: 1, maxPendingBytes: 1_000 });
+    for (let turn = 0; turn < 3; turn += 1) {
+      expect(await calls.run([scriptCall(put('a', 1, 'x'.repeat(900)))])).toEqual(['stored']);
+    }
+    const two = calls.run([scriptCall(put('a', 1)), scriptCall(put('b', 1))]);
+    await expect(calls.run([scriptCall(put('c', 1))])).rejects.toThrow('maxPending');
+    await two;
+  });
+
   test('is bounded in bytes', async () => {
     const calls = dispatch(new Scripted([]), { maxPendingBytes: 100 });
     await expect(calls.read(['a'.repeat(80)], 'utf8')).rejects.toThrow('within 50 ms');

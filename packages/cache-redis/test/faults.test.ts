@@ -166,6 +166,22 @@ describe('a connection that breaks', () => {
     );
   });
 
+  test('for good, as the client has it: the cache connects anew all the same', async () => {
+    await using proxy = await startProxy({ target: service.url });
+    const cache = redisCache({ url: proxy.url, redisOptions: { retryStrategy: () => null } });
+    await cache.open?.();
+    const key = newKey();
+    await setValue(cache, key, 2);
+    await proxy.cut();
+    await proxy.heal();
+    await until(
+      'the cache is connected again',
+      WITHIN_MS,
+      async () => (await hit(cache, key))?.version === 2,
+    );
+    await cache.close();
+  });
+
   test('while a batch is under way: every command is answered or fails (G3)', async () => {
     await using proxy = await startProxy({ target: service.url });
     await using cache = await opened({ url: proxy.url });
