@@ -44,6 +44,12 @@ const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
 const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
+/** A value that may be written. */
+interface Accepted<Value> {
+  readonly value: Value;
+  readonly bytes: number;
+}
+
 /** What `update` does to a row. */
 type Change<Value> = Parameters<Collection<Value>['update']>[1];
 
@@ -155,7 +161,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   async #put(key: string, value: Value, options: PutOptions): Promise<WriteResult<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
-    const accepted = await this.#accept(key, value);
+    const accepting = this.#accept(key, value);
+    const accepted = accepting instanceof Promise ? await accepting : accepting;
     const command = {
       kind: 'put',
       key,
@@ -353,17 +360,24 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return await body(this.#key(id));
   }
 
-  /** The value as it will be written. Throws `ValidationError`, `SerializationError`, `InvalidOptionError`. */
-  async #accept(key: string, value: Value): Promise<{ readonly value: Value; readonly bytes: number }> {
+  /**
+   * The value as it will be written; a promise only where the schema validates asynchronously, so that a
+   * caller's writes of one key keep their order. Throws `ValidationError`, `SerializationError`,
+   * `InvalidOptionError`.
+   */
+  #accept(key: string, value: Value): Accepted<Value> | Promise<Accepted<Value>> {
     if (value === undefined || value === null) {
       throw new InvalidOptionError('value', `must not be ${String(value)}; use delete()`, {
         collection: this.name,
         key,
       });
     }
+    const accept = (valid: Value): Accepted<Value> => ({
+      value: valid,
+      bytes: this.codec.encode(valid, key).length,
+    });
     const validating = this.codec.validate(value, key);
-    const valid = validating instanceof Promise ? await validating : validating;
-    return { value: valid, bytes: this.codec.encode(valid, key).length };
+    return validating instanceof Promise ? validating.then(accept) : accept(validating);
   }
 
   #key(id: Id): string {

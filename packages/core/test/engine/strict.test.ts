@@ -1,0 +1,139 @@
+import { describe, expect, test } from 'vitest';
+import { refuse } from '../../src/faults/index.js';
+import { CHAIR, carries, LAMP, openShop, turns } from './shop.js';
+
+const openStrict = (more: Parameters<typeof openShop>[0] = {}) =>
+  openShop({
+    ...more,
+    adapt: (cache) => ({
+      ...cache,
+      info: async () => ({ evicts: false, generation: undefined, description: 'keeps everything' }),
+    }),
+    collection: { consistency: 'strict', ...more.collection },
+  });
+
+describe('G7: strict', () => {
+  test('a write needs the cache: CacheUnavailableError, the store untouched', async () => {
+    const shop = openStrict();
+    shop.cachePlan.always('execute', refuse());
+    const writes = [
+      () => shop.products.put('a', LAMP),
+      () => shop.products.delete('a'),
+      () => shop.products.increment('a', 'stock', 1),
+      () => shop.products.write('a', async () => undefined),
+      () => shop.lockstep.transaction((tx) => shop.products.put('a', LAMP, { tx })),
+    ];
+    for (const write of writes)
+      await expect(write()).rejects.toMatchObject({ code: 'LOCKSTEP_CACHE_UNAVAILABLE' });
+    expect(shop.storePlan.calls('write')).toBe(0);
+    expect(shop.rows.keys()).toEqual([]);
+  });
+
+  test('from before the commit to the acknowledgement nobody reads the old value from the cache', async () => {
+    const shop = openStrict();
+    const other = shop.join();
+    await shop.products.put('a', LAMP);
+    const held = shop.storePlan.pauseNext('write', { at: 'after' });
+    const writing = shop.products.put('a', CHAIR);
+    await held.reached;
+    expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'store' });
+    expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'store' });
+    held.release();
+    expect(await writing).toMatchObject({ cache: 'updated' });
+    expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'cache' });
+  });
+
+  test('readers who pass a writer by are counted, and fill nothing', async () => {
+    const shop = openStrict();
+    await shop.products.put('a', LAMP);
+    const refused = shop.record('fillRefused');
+    const held = shop.storePlan.pauseNext('write');
+    const writing = shop.products.put('a', CHAIR);
+    await held.reached;
+    expect(await shop.products.get('a')).toEqual(LAMP);
+    expect(refused).toEqual([{ collection: 'products', key: 'a', reason: 'writers' }]);
+    expect(await shop.entry('a')).toMatchObject({ state: 'hole' });
+    held.release();
+    await writing;
+  });
+
+  test.each([
+    ['refused by the store', refuse],
+    ['given up before its turn', undefined],
+  ])('a write that was %s takes its intent back', async (_how, fault) => {
+    const shop = openStrict({ collection: { batch: { queueTimeoutMs: 1_000, maxInFlight: 1 } } });
+    await shop.products.put('a', LAMP);
+    const held = shop.storePlan.pauseNext('write');
+    if (fault === undefined) {
+      const busy = shop.products.put('b', LAMP);
+      await held.reached;
+      const late = shop.products.put('a', CHAIR);
+      const seen = expect(late).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_OVERLOADED' });
+      await turns();
+      shop.clock.advance(1_000);
+      await seen;
+      held.release();
+      await busy;
+    } else {
+      held.release();
+      await shop.products.put('b', LAMP);
+      shop.storePlan.next('write', fault());
+      await expect(shop.products.put('a', CHAIR)).rejects.toMatchObject({ outcome: 'not-committed' });
+    }
+    await shop.lockstep.drain();
+    await shop.products.get('a');
+    await shop.lockstep.drain();
+    expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
+  });
+
+  test('a write of unknown outcome keeps its intent until its deadline', async () => {
+    const shop = openStrict({ collection: { storeTimeoutMs: 1_000, batch: { queueTimeoutMs: 1_000 } } });
+    await shop.products.put('a', LAMP);
+    shop.storePlan.next('write', refuse(new Error('socket hang up')));
+    await expect(shop.products.put('a', CHAIR)).rejects.toMatchObject({ outcome: 'unknown' });
+    shop.clock.advance(2_999);
+    await shop.products.get('a');
+    await shop.lockstep.drain();
+    expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'store' });
+    shop.clock.advance(1);
+    await shop.products.get('a');
+    await shop.lockstep.drain();
+    expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
+  });
+
+  test('of two writers at once the last one left places its value', async () => {
+    const shop = openStrict();
+    const other = shop.join();
+    const held = shop.storePlan.pauseNext('write', { at: 'after' });
+    const first = shop.products.put('a', LAMP);
+    await held.reached;
+    expect(await other.products.put('a', CHAIR)).toMatchObject({ cache: 'invalidated' });
+    held.release();
+    expect(await first).toMatchObject({ cache: 'invalidated' });
+    expect(await shop.products.get('a')).toEqual(CHAIR);
+  });
+
+  test('a cache that evicts is warned of, once', async () => {
+    const warnings: unknown[] = [];
+    const listen = (warning: unknown): void => void warnings.push(warning);
+    process.on('warning', listen);
+    try {
+      const shop = openShop({ collection: { consistency: 'strict' } });
+      await shop.products.put('a', LAMP);
+      await shop.products.get('a');
+      await turns();
+      expect(warnings).toMatchObject([
+        { code: 'LOCKSTEP_STRICT_EVICTION', message: expect.stringContaining('noeviction') },
+      ]);
+    } finally {
+      process.off('warning', listen);
+    }
+  });
+});
+
+test('available: a lost reservation costs a miss, and nothing else', async () => {
+  const shop = openShop();
+  shop.cachePlan.next('execute', refuse(), carries('reserve'));
+  expect(await shop.products.put('a', LAMP)).toMatchObject({ cache: 'invalidated' });
+  expect(await shop.products.get('a')).toEqual(LAMP);
+});
