@@ -17,10 +17,13 @@ type Message =
   | { readonly type: 'failure'; readonly number: number; readonly message: string }
   | { readonly type: 'notice'; readonly name: string; readonly content: unknown };
 
-/** Thrown when the other process is gone, did not answer in time, or failed at what it was asked. */
+/** Thrown when the other process did not answer in time, or failed at what it was asked. */
 export class PeerError extends Error {
   override readonly name = 'PeerError';
 }
+
+/** Thrown when the other process is gone: it may or may not have done what it was asked. */
+export class PeerGoneError extends PeerError {}
 
 /** Typed calls and notices over an IPC channel; order is kept, also between the two. */
 export class Peer<Asks extends Calls, Tells extends Notices, Answers extends Calls, Hears extends Notices> {
@@ -39,7 +42,7 @@ export class Peer<Asks extends Calls, Tells extends Notices, Answers extends Cal
     endpoint.on('message', (message) => void this.#receive(message as Message));
     endpoint.on('disconnect', () => {
       this.#gone = true;
-      for (const { reject } of this.#waiting.values()) reject(new PeerError('the process is gone'));
+      for (const { reject } of this.#waiting.values()) reject(new PeerGoneError('the process is gone'));
       this.#waiting.clear();
     });
   }
@@ -50,7 +53,7 @@ export class Peer<Asks extends Calls, Tells extends Notices, Answers extends Cal
     argument: Asks[Name]['argument'],
     timeoutMs: number,
   ): Promise<Asks[Name]['reply']> {
-    if (this.#gone) throw new PeerError('the process is gone');
+    if (this.#gone) throw new PeerGoneError('the process is gone');
     this.#number += 1;
     const number = this.#number;
     const answer = Promise.withResolvers<unknown>();

@@ -6,7 +6,7 @@ const SMALL = ['--reads', '1500', '--writes', '60', '--products', '500', '--seed
 
 describe('a run without a page', () => {
   test('meets the classic scenario’s promises on a small scale', async () => {
-    const figures = await headless([...SMALL, '--seconds', '4']);
+    const figures = await headless([...SMALL, '--seconds', '3']);
     expect(figures).toMatchObject({
       staleReads: 0,
       failedReads: 0,
@@ -20,8 +20,8 @@ describe('a run without a page', () => {
       engine: 'lockstep',
       seed: 7,
     });
-    expect(figures.reads + figures.skippedReads).toBeGreaterThan(5_000);
-    expect(figures.writes + figures.skippedWrites).toBeGreaterThan(180);
+    expect(figures.reads + figures.skippedReads).toBeGreaterThan(4_000);
+    expect(figures.writes + figures.skippedWrites).toBeGreaterThan(140);
     expect(figures.checkedReads).toBeGreaterThan(figures.reads * 0.99);
     expect(figures.storeLoadReduction).toBeGreaterThanOrEqual(0.99);
     expect(figures.warmupQueries).toBeGreaterThan(0);
@@ -38,7 +38,7 @@ describe('a run without a page', () => {
 
   test('G2, G4, G5, G6, G9: faults leave no stale and no failed call, and no entry that differs from its row', async () => {
     const faults = ['redis-freeze', 'redis-kill', 'queue-kill', 'app-kill', 'foreign-write'];
-    const figures = await headless([...SMALL, '--seconds', '14', '--faults', faults.join(',')]);
+    const figures = await headless([...SMALL, '--seconds', '12', '--faults', faults.join(',')]);
     expect(Object.keys(figures.faults).sort()).toEqual([...faults].sort());
     expect(figures.faults['foreign-write']).toBeGreaterThan(50);
     expect(figures).toMatchObject({

@@ -1,5 +1,6 @@
 import { redisCache } from '@lockstep/cache-redis';
 import type { CacheAdapter, QueueAdapter } from '@lockstep/core';
+import { bullmqQueue } from '@lockstep/queue-bullmq';
 
 /** The cache on the Redis at an address. */
 export function cacheAt(url: string): CacheAdapter {
@@ -7,6 +8,6 @@ export function cacheAt(url: string): CacheAdapter {
 }
 
 /** The queue on the Redis at an address. */
-export function queueAt(_url: string): QueueAdapter | undefined {
-  return undefined;
+export function queueAt(url: string): QueueAdapter {
+  return bullmqQueue({ connection: { url } });
 }

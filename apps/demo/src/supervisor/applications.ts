@@ -1,3 +1,4 @@
+import { PeerGoneError } from '../ipc.js';
 import type {
   ApplicationCalls,
   ApplicationConfig,
@@ -11,6 +12,7 @@ import type { Totals } from './totals.js';
 
 const START_MS = 30_000;
 const LONG_MS = 120_000;
+const INSPECT_MS = 5_000;
 /** Starts in a row that may fail before a slot is given up. */
 const MAX_FAILED_STARTS = 5;
 
@@ -117,11 +119,11 @@ export class Applications {
   }
 
   audit(): Promise<ApplicationCalls['audit']['reply']> {
-    return this.#any().peer.call('audit', null, LONG_MS);
+    return this.#any('audit', null, LONG_MS);
   }
 
   inspect(id: number): Promise<ApplicationCalls['inspect']['reply']> {
-    return this.#any().peer.call('inspect', { id }, 5_000);
+    return this.#any('inspect', { id }, INSPECT_MS);
   }
 
   /** Kills one that runs; resolves when it is gone, with its name, or `undefined` when none runs. */
@@ -220,16 +222,27 @@ export class Applications {
           await child.peer.call(name, argument(slot), LONG_MS);
         } catch (error) {
           // One that was killed meanwhile is told when it is back.
-          if (child.running) throw error;
+          if (!(error instanceof PeerGoneError)) throw error;
         }
       }),
     );
   }
 
-  #any(): Child {
-    const child = this.#slots.find((slot) => slot.state === 'running')?.child;
-    if (child === undefined) throw new Error('no application process is running');
-    return child;
+  /** Asks one that runs, and another if that one dies meanwhile. */
+  async #any<Name extends 'audit' | 'inspect'>(
+    name: Name,
+    argument: ApplicationCalls[Name]['argument'],
+    timeoutMs: number,
+  ): Promise<ApplicationCalls[Name]['reply']> {
+    for (const { state, child } of this.#slots) {
+      if (state !== 'running' || child === undefined) continue;
+      try {
+        return await child.peer.call(name, argument, timeoutMs);
+      } catch (error) {
+        if (!(error instanceof PeerGoneError)) throw error;
+      }
+    }
+    throw new Error('no application process is running');
   }
 }
 
