@@ -138,11 +138,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     checkKnown(options, READ_OPTIONS, `collection("${this.name}") read options`);
     const ttlMs = this.#ttl(options);
     options.signal?.throwIfAborted();
-    if (options.tx !== undefined) return this.#bounded(this.#readInside(key, options.tx), options);
+    const { tx } = options;
+    if (tx !== undefined) return this.#bounded(() => this.#readInside(key, tx), options);
     const cacheKey = this.keyPrefix + key;
-    const reading = options.fresh
-      ? this.#reader.refresh(key, cacheKey, ttlMs, load)
-      : this.#reader.read(key, cacheKey, ttlMs, load);
+    const reading = (): Promise<Versioned<Value>> =>
+      options.fresh
+        ? this.#reader.refresh(key, cacheKey, ttlMs, load)
+        : this.#reader.read(key, cacheKey, ttlMs, load);
     return this.#bounded(reading, options);
   }
 
@@ -240,9 +242,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return await this.#writing(id, options, UPDATE_OPTIONS, async (key) => {
       if (!this.store.capabilities.compareAndSet) throw this.#unsupported('update (compare-and-set)');
       const retries = numberOption(options.retries, 10, 'options.retries', { min: 0, max: 1_000 });
+      this.#ttl(options);
       const giveUp = new AbortController();
       try {
-        return await this.#bounded(this.#update(key, change, retries, options, giveUp.signal), options);
+        return await this.#bounded(() => this.#update(key, change, retries, options, giveUp.signal), options);
       } finally {
         giveUp.abort();
       }
@@ -300,8 +303,9 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     options.signal?.throwIfAborted();
     const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
     const keys = ids.map((one) => this.#key(one));
-    const all = Promise.all(keys.map((key) => this.writes.invalidate(key)));
-    const outcomes = await this.#bounded(this.#context.activity.track(all), options);
+    const all = (): Promise<CacheOutcome[]> =>
+      this.#context.activity.track(Promise.all(keys.map((key) => this.writes.invalidate(key))));
+    const outcomes = await this.#bounded(all, options);
     return outcomes.reduce(worse, 'invalidated');
   }
 
@@ -324,15 +328,17 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   ): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
       const accepted = await this.#accept(key, value);
-      const writing = this.writes.writeBy(key, accepted.value, this.#ttl(options), write);
-      return await this.#bounded(this.#context.activity.track(writing), options);
+      const ttlMs = this.#ttl(options);
+      const writing = (): Promise<WriteResult<Value>> =>
+        this.#context.activity.track(this.writes.writeBy(key, accepted.value, ttlMs, write));
+      return await this.#bounded(writing, options);
     });
   }
 
   async #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
     const ttlMs = this.#ttl(options);
     if (options.tx !== undefined) return await this.writes.submitInside(command, ttlMs, options.tx);
-    return await this.#bounded(this.writes.submit(command, bytes, ttlMs), options);
+    return await this.#bounded(() => this.writes.submit(command, bytes, ttlMs), options);
   }
 
   // Checks.
@@ -413,14 +419,15 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return numberOption(timeoutMs, fallback, 'options.timeoutMs', { min: 1, max: MAX_TIMEOUT_MS });
   }
 
-  #bounded<T>(promise: Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
-    if (timeoutMs === undefined) return withSignal(promise, signal);
+  /** Starts it once its bounds are known to be right: a wrong call touches nothing. */
+  #bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
+    if (timeoutMs === undefined) return withSignal(start(), signal);
     const ms = this.#timeout(timeoutMs, 0);
     const late = (): Error =>
       new StoreTimeoutError(`collection "${this.name}": no answer within ${ms} ms`, {
         collection: this.name,
       });
-    return withSignal(withTimeout(this.#context.clock, promise, ms, late), signal);
+    return withSignal(withTimeout(this.#context.clock, start(), ms, late), signal);
   }
 
   #unsupported(what: string): UnsupportedError {

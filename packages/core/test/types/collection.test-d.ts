@@ -1,0 +1,112 @@
+import * as v from 'valibot';
+import { expectTypeOf } from 'vitest';
+import { z } from 'zod';
+import { callbackStore } from '../../src/callback-store.js';
+import type {
+  CacheOutcome,
+  Collection,
+  Transaction,
+  Versioned,
+  WriteResult,
+} from '../../src/contracts/api.js';
+import type { LockstepEventMap } from '../../src/contracts/events.js';
+import type { Version } from '../../src/contracts/version.js';
+import { createLockstep } from '../../src/engine/lockstep.js';
+import { type MemoryTx, memoryCache, memoryStore } from '../../src/memory/index.js';
+
+interface Product {
+  readonly name: string;
+  readonly stock: number;
+}
+
+/** Never called: what counts is what the compiler makes of it. */
+export async function types(): Promise<void> {
+  const lockstep = createLockstep({ cache: memoryCache() });
+
+  // The store's binding gives the entity, the id and the transaction's handle.
+  const products = lockstep.collection({
+    name: 'products',
+    store: memoryStore<Product>({ name: 'products' }),
+  });
+  expectTypeOf(products).toEqualTypeOf<Collection<Product, string, MemoryTx>>();
+  expectTypeOf(products.get('a')).resolves.toEqualTypeOf<Product | undefined>();
+  expectTypeOf(products.getMany(['a'])).resolves.toEqualTypeOf<(Product | undefined)[]>();
+  expectTypeOf(products.getVersioned('a')).resolves.toEqualTypeOf<Versioned<Product>>();
+  const composite = memoryStore<Product, readonly [number, string]>({
+    name: 'c',
+    keyOf: (id) => id.join('/'),
+  });
+  const byPair = lockstep.collection({ name: 'pairs', store: composite });
+  expectTypeOf(byPair.get).parameter(0).toEqualTypeOf<readonly [number, string]>();
+  const notes = callbackStore({ read: async () => ({ text: 'x' }), write: async () => undefined });
+  expectTypeOf(lockstep.collection({ name: 'notes', store: notes }).get('a')).resolves.toEqualTypeOf<
+    { text: string } | undefined
+  >();
+
+  // A Standard Schema gives the entity, too, and has to agree with a store that has a type of its own.
+  const zod = z.object({ name: z.string(), stock: z.number() });
+  const valibot = v.object({ name: v.string(), stock: v.number() });
+  type Plain = { name: string; stock: number };
+  const byZod = lockstep.collection({ name: 'z', store: memoryStore<Plain>({ name: 'z' }), schema: zod });
+  expectTypeOf(byZod.get('a')).resolves.toEqualTypeOf<Plain | undefined>();
+  const byValibot = lockstep.collection({
+    name: 'v',
+    store: memoryStore<Plain>({ name: 'v' }),
+    schema: valibot,
+  });
+  expectTypeOf(byValibot.get('a')).resolves.toEqualTypeOf<Plain | undefined>();
+  const other = z.object({ title: z.string() });
+  // @ts-expect-error a schema of something else
+  lockstep.collection({ name: 'wrong', store: memoryStore<Plain>({ name: 'w' }), schema: other });
+
+  // What may be written.
+  products.put('a', { name: 'lamp', stock: 1 });
+  // @ts-expect-error a field is missing
+  products.put('a', { name: 'lamp' });
+  // @ts-expect-error ids are strings here
+  products.get(5);
+  // @ts-expect-error an unknown option
+  products.get('a', { ttl: 5 });
+  // @ts-expect-error increments know no condition
+  products.increment('a', 'stock', 1, { ifVersion: 2 });
+  expectTypeOf(products.increment).parameter(1).toEqualTypeOf<'name' | 'stock'>();
+  // @ts-expect-error no such field
+  products.increment('a', 'price', 1);
+  products.update('a', (current) => {
+    expectTypeOf(current).toEqualTypeOf<Product | undefined>();
+    return current === undefined ? undefined : { ...current, stock: 0 };
+  });
+  products.update('a', () => null);
+  // @ts-expect-error not a product
+  products.update('a', () => ({ name: 'lamp' }));
+
+  // What a write tells.
+  const written = await products.put('a', { name: 'lamp', stock: 1 });
+  expectTypeOf(written).toEqualTypeOf<WriteResult<Product>>();
+  expectTypeOf(written.cache).toEqualTypeOf<CacheOutcome>();
+  expectTypeOf(written.cache).toEqualTypeOf<'updated' | 'invalidated' | 'queued' | 'deferred'>();
+  expectTypeOf(written.value).toEqualTypeOf<Product | null>();
+  expectTypeOf(written.version).toEqualTypeOf<Version>();
+  const own = await products.write('a', async (tx) => {
+    expectTypeOf(tx).toEqualTypeOf<MemoryTx>();
+    return 5;
+  });
+  expectTypeOf(own.returned).toEqualTypeOf<number>();
+  const result = lockstep.transaction(async (tx) => {
+    expectTypeOf(tx).toEqualTypeOf<Transaction>();
+    return 'done' as const;
+  });
+  expectTypeOf(result).resolves.toEqualTypeOf<'done'>();
+
+  // Events carry what their name says.
+  lockstep.events.on('write', (event) => {
+    expectTypeOf(event).toEqualTypeOf<LockstepEventMap['write']>();
+    expectTypeOf(event.cache).toEqualTypeOf<CacheOutcome>();
+  });
+  // @ts-expect-error no such event
+  lockstep.events.on('written', () => undefined);
+
+  // The classic form.
+  const record = lockstep.through({ namespace: 'files', id: 'a', reader: async () => ({ size: 1 }) });
+  expectTypeOf(record.read()).resolves.toEqualTypeOf<{ size: number } | undefined>();
+}
