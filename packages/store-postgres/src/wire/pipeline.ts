@@ -30,6 +30,13 @@ interface FieldDescription {
   readonly dataTypeID: number;
 }
 
+interface Field {
+  readonly name: string;
+  /** The statement's own, not the table's. */
+  readonly own: boolean;
+  readonly parse: (value: string) => unknown;
+}
+
 /** The part of pg's `Connection` that a submittable speaks to. */
 export interface WireConnection {
   readonly stream: { cork?(): void; uncork?(): void; destroy(): void };
@@ -57,7 +64,11 @@ export interface WireClient {
 /** Statements that a connection holds; beyond this the oldest is closed. */
 const MAX_PREPARED = 200;
 
-const preparedOf = new WeakMap<WireConnection, Set<string>>();
+/**
+ * What each connection has prepared, and the fields that it answers with once they are known: a
+ * statement is described once, since the server refuses one whose result has changed its type.
+ */
+const preparedOf = new WeakMap<WireConnection, Map<string, readonly FieldDescription[] | undefined>>();
 
 /**
  * Several statements in one round trip and one transaction: everything before the Sync commits or
@@ -69,8 +80,8 @@ export class Pipeline {
   readonly #calls: readonly Call[];
   readonly #results: Row[][] = [];
   #rows: Row[] = [];
-  #names: string[] = [];
-  #parsers: ((value: string) => unknown)[] = [];
+  /** Of the rows that arrive; `undefined` until the first row of a statement that was described before. */
+  #fields: Field[] | undefined;
   readonly #fresh: string[] = [];
   readonly #resolve: (results: Row[][]) => void;
   readonly #reject: (error: unknown) => void;
@@ -92,7 +103,7 @@ export class Pipeline {
   submit(connection: WireConnection): Error | null {
     let prepared = preparedOf.get(connection);
     if (prepared === undefined) {
-      prepared = new Set();
+      prepared = new Map();
       preparedOf.set(connection, prepared);
     }
     connection.stream.cork?.();
@@ -108,42 +119,54 @@ export class Pipeline {
   #send(
     connection: WireConnection,
     { statement: { name, text }, values }: Call,
-    prepared: Set<string>,
+    prepared: Map<string, readonly FieldDescription[] | undefined>,
   ): void {
     if (name === '' || !prepared.has(name)) {
       if (name !== '') {
         // A failed pipeline leaves open whether its statements were parsed; closing what may not exist is fine.
         connection.close({ type: 'S', name });
-        const [oldest] = prepared;
+        const [oldest] = prepared.keys();
         if (prepared.size >= MAX_PREPARED && oldest !== undefined) {
           prepared.delete(oldest);
           connection.close({ type: 'S', name: oldest });
         }
-        prepared.add(name);
+        prepared.set(name, undefined);
         this.#fresh.push(name);
       }
       connection.parse({ text, name, types: [] });
     }
     connection.bind({ portal: '', statement: name, values, binary: false });
-    connection.describe({ type: 'P', name: '' });
+    if (prepared.get(name) === undefined) connection.describe({ type: 'P', name: '' });
     connection.execute({ portal: '', rows: 0 });
   }
 
   handleRowDescription(message: { readonly fields: readonly FieldDescription[] }): void {
-    this.#names = message.fields.map((field) => field.name);
-    this.#parsers = message.fields.map((field) => this.#client.getTypeParser(field.dataTypeID, 'text'));
+    const prepared = preparedOf.get(this.#client.connection);
+    if (prepared?.has(this.#answering)) prepared.set(this.#answering, message.fields);
+    this.#fields = this.#fieldsOf(message.fields);
+  }
+
+  /** The name of the statement whose answer is arriving. */
+  get #answering(): string {
+    return this.#calls[this.#results.length]?.statement.name ?? '';
+  }
+
+  #fieldsOf(described: readonly FieldDescription[]): Field[] {
+    return described.map(({ name, dataTypeID }) => ({
+      name,
+      own: name.startsWith('#'),
+      parse: this.#client.getTypeParser(dataTypeID, 'text'),
+    }));
   }
 
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
     const row: Row = { meta: {}, value: {} };
-    const { fields } = message;
     try {
-      for (let index = 0; index < fields.length; index++) {
-        const raw = fields[index];
-        const name = this.#names[index];
-        const parse = this.#parsers[index];
-        if (name === undefined || parse === undefined) continue;
-        const target = name.startsWith('#') ? row.meta : row.value;
+      this.#fields ??= this.#fieldsOf(preparedOf.get(this.#client.connection)?.get(this.#answering) ?? []);
+      for (let index = 0; index < this.#fields.length; index++) {
+        const { name, own, parse } = this.#fields[index] as Field;
+        const raw = message.fields[index];
+        const target = own ? row.meta : row.value;
         target[name] = raw === null || raw === undefined ? null : parse(raw);
       }
       this.#rows.push(row);
@@ -156,6 +179,7 @@ export class Pipeline {
   handleCommandComplete(): void {
     this.#results.push(this.#rows);
     this.#rows = [];
+    this.#fields = undefined;
   }
 
   handleEmptyQuery(): void {
