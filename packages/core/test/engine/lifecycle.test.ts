@@ -66,7 +66,11 @@ describe('close', () => {
   test('waits for a write that began before it', async () => {
     const shop = openShop();
     await shop.products.get('open');
-    const writing = [shop.products.put('a', LAMP), shop.products.update('b', () => CHAIR)];
+    const change = async () => {
+      await turns();
+      return CHAIR;
+    };
+    const writing = [shop.products.put('a', LAMP), shop.products.update('b', change)];
     const closing = shop.lockstep.close();
     expect(await Promise.all(writing)).toMatchObject([{ cache: 'updated' }, { cache: 'updated' }]);
     await closing;

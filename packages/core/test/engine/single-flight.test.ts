@@ -70,6 +70,23 @@ describe('G2: a reader never joins a load older than an acknowledged write', () 
     expect(await elapse(shop.clock, late)).toEqual(CHAIR);
   });
 
+  test('(queued, and the cache has not heard of the write: the reader asks the cache again)', async () => {
+    const shop = openShop();
+    await shop.rows.foreignWrite('a', LAMP);
+    const held = shop.storePlan.pauseNext('read', { at: 'after' });
+    const early = shop.products.get('a');
+    await held.reached;
+    for (const kind of ['put', 'invalidate'] as const) {
+      shop.cachePlan.next('execute', refuse(), carries(kind));
+    }
+    expect(await shop.products.put('a', CHAIR)).toMatchObject({ cache: 'queued' });
+    const late = shop.products.getVersioned('a');
+    await turns();
+    held.release();
+    await early;
+    expect(await elapse(shop.clock, late)).toMatchObject({ from: 'cache' });
+  });
+
   test('a load that a writer overtook may not fill', async () => {
     const shop = openShop();
     await shop.rows.foreignWrite('a', LAMP);
