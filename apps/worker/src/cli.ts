@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { LockstepError } from '@lockstep/core';
+import { choiceOption, InvalidOptionError, numberOption } from '@lockstep/core';
 import { Command, CommanderError } from 'commander';
 import { configFromEnvironment, VARIABLES } from './config/environment.js';
 import { configFromFile } from './config/file.js';
 import type { WorkerConfig } from './define.js';
-import { workerLogger } from './log.js';
+import { LOG_LEVELS, workerLogger } from './log.js';
+import { RANGES } from './settings.js';
 import { startWorker } from './worker.js';
 
 interface Flags {
@@ -47,15 +48,21 @@ async function configuration(flags: Flags): Promise<WorkerConfig> {
   return {
     ...config,
     ...(flags.host === undefined ? {} : { host: flags.host }),
-    ...(flags.port === undefined ? {} : { port: Number(flags.port) }),
+    ...(flags.port === undefined ? {} : { port: portFlag(flags.port) }),
     ...(flags.check ? { port: 0 } : {}),
     ...(flags.allowQueueEviction ? { allowQueueEviction: true } : {}),
   };
 }
 
+function portFlag(text: string): number {
+  if (/^\d+$/.test(text)) return numberOption(Number(text), 0, '--port', RANGES.port);
+  throw new InvalidOptionError('--port', `must be a whole number, got "${text}"`);
+}
+
 async function run(flags: Flags): Promise<void> {
-  const level = process.env['LOCKSTEP_LOG_LEVEL'] || (flags.check ? 'error' : 'info');
-  const logger = workerLogger(level);
+  const asked = (process.env['LOCKSTEP_LOG_LEVEL'] || undefined) as (typeof LOG_LEVELS)[number] | undefined;
+  const fallback = flags.check ? 'error' : 'info';
+  const logger = workerLogger(choiceOption(asked, fallback, 'LOCKSTEP_LOG_LEVEL', LOG_LEVELS));
   const worker = await startWorker({ ...(await configuration(flags)), logger });
   if (flags.check) {
     const status = await worker.status();
@@ -64,10 +71,10 @@ async function run(flags: Flags): Promise<void> {
     process.exitCode = status.ready ? 0 : FAILED;
     return;
   }
-  let asked = false;
+  let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
-    if (asked) process.exit(FAILED);
-    asked = true;
+    if (stopping) process.exit(FAILED);
+    stopping = true;
     logger.info({ signal }, 'draining; once more to end at once');
     worker.close().then(
       () => process.exit(0),
@@ -81,10 +88,15 @@ async function run(flags: Flags): Promise<void> {
   process.on('SIGINT', stop);
 }
 
+/** By its code: a configuration may have brought a copy of the core of its own. */
+function isInvalidOption(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'LOCKSTEP_INVALID_OPTION';
+}
+
 try {
   await run(program().parse().opts<Flags>());
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : USAGE);
   console.error(`lockstep-worker: ${error instanceof Error ? error.message : String(error)}`);
-  process.exit(error instanceof LockstepError && error.code === 'LOCKSTEP_INVALID_OPTION' ? USAGE : FAILED);
+  process.exit(isInvalidOption(error) ? USAGE : FAILED);
 }

@@ -6,18 +6,25 @@ const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
 /** The worker's metrics: counted from the engine's events, gauges asked for at each scrape. */
 export class Metrics {
-  readonly registry = new Registry();
+  readonly #registry = new Registry();
+  readonly #jobs: Counter;
+  /** Sets the gauges. */
+  readonly #look: () => Promise<void>;
   readonly #unsubscribe: (() => void)[] = [];
 
   constructor(lockstep: Lockstep, health: Health) {
-    const registers = [this.registry];
-    collectDefaultMetrics({ register: this.registry });
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
     const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
       new Counter({ name, help, labelNames, registers });
     const relayed = counter('lockstep_relay_changes_total', 'Changes that the relay handled', ['feed']);
     const floored = counter('lockstep_relay_floored_total', 'Of them: entries that were older', ['feed']);
     const queued = counter('lockstep_relay_queued_total', 'Of them: handed to the queue', ['feed']);
     const errors = counter('lockstep_errors_total', 'Failures behind the scenes', ['where']);
+    const handovers = counter('lockstep_handover_jobs_total', 'Invalidations offered to the queue', [
+      'taken',
+    ]);
+    this.#jobs = counter('lockstep_jobs_total', 'Attempts at jobs of the queue', ['result']);
     const generations = counter('lockstep_cache_generations_total', 'Times the cache may have lost writes');
     const lag = new Histogram({
       name: 'lockstep_relay_lag_seconds',
@@ -41,13 +48,30 @@ export class Metrics {
         if (event.changes > 0) lag.observe(labels, event.lagMs / 1_000);
       }),
       lockstep.events.on('error', ({ where }) => errors.inc({ where })),
+      lockstep.events.on('handover', ({ jobs, taken }) => handovers.inc({ taken: String(taken) }, jobs)),
       lockstep.events.on('cacheGeneration', () => generations.inc()),
       lockstep.events.on('breaker', ({ state }) => breaker.set(BREAKER_STATES.indexOf(state))),
     );
-    this.#gauges(health, registers);
+    this.#look = this.#gauges(health, registers);
   }
 
-  #gauges(health: Health, registers: Registry[]): void {
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** What a scrape gets. */
+  async text(): Promise<string> {
+    // Before the first metric is read: each gauge would otherwise tell of the scrape before.
+    await this.#look();
+    return await this.#registry.metrics();
+  }
+
+  /** An attempt at a job of the queue. */
+  job(result: 'handled' | 'failed'): void {
+    this.#jobs.inc({ result });
+  }
+
+  #gauges(health: Health, registers: Registry[]): () => Promise<void> {
     const oldest = new Gauge({
       name: 'lockstep_feed_oldest_seconds',
       help: 'Age of the oldest change that nobody has dealt with',
@@ -61,27 +85,28 @@ export class Metrics {
       registers,
     });
     const ready = new Gauge({ name: 'lockstep_ready', help: '1 when ready', registers });
-    new Gauge({
+    const pending = new Gauge({
       name: 'lockstep_feed_pending',
       help: 'Changes that nobody has dealt with',
       labelNames: ['feed'],
       registers,
-      // One look for all gauges of a scrape.
-      async collect() {
-        const status = await health.status();
-        ready.set(status.ready ? 1 : 0);
-        for (const feed of status.feeds) {
-          if ('error' in feed) continue;
-          this.set({ feed: feed.name }, feed.pending);
-          oldest.set({ feed: feed.name }, feed.oldestMs / 1_000);
-        }
-        for (const [state, count] of Object.entries(status.queue ?? {})) jobs.set({ state }, count);
-      },
     });
+    return async () => {
+      const status = await health.status();
+      ready.set(status.ready ? 1 : 0);
+      // What does not answer has no figure, rather than its last one.
+      for (const gauge of [pending, oldest, jobs]) gauge.reset();
+      for (const feed of status.feeds) {
+        if ('error' in feed) continue;
+        pending.set({ feed: feed.name }, feed.pending);
+        oldest.set({ feed: feed.name }, feed.oldestMs / 1_000);
+      }
+      for (const [state, count] of Object.entries(status.queue ?? {})) jobs.set({ state }, count);
+    };
   }
 
   close(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
-    this.registry.clear();
+    this.#registry.clear();
   }
 }

@@ -1,4 +1,4 @@
-import { checkKnown, InvalidOptionError, numberOption } from '@lockstep/core';
+import { checkKnown, InvalidOptionError, type NumberRange, numberOption } from '@lockstep/core';
 import type { WorkerConfig } from './define.js';
 
 /** A worker's options, checked and complete. */
@@ -23,6 +23,16 @@ const KNOWN = [
   'allowQueueEviction',
 ];
 
+const HOUR_MS = 3_600_000;
+
+/** What each number may be. */
+export const RANGES = {
+  port: { min: 0, max: 65_535 },
+  maxFeedLagMs: { min: 1, max: HOUR_MS },
+  concurrency: { min: 1, max: 1_000 },
+  shutdownTimeoutMs: { min: 1, max: HOUR_MS },
+} as const satisfies Record<string, NumberRange>;
+
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function workerSettings(config: WorkerConfig): WorkerSettings {
   if (typeof config !== 'object' || config === null) {
@@ -36,16 +46,17 @@ export function workerSettings(config: WorkerConfig): WorkerSettings {
   if (config.host !== undefined && (typeof config.host !== 'string' || config.host === '')) {
     throw new InvalidOptionError('worker.host', 'must be a host name or address');
   }
-  const hour = 3_600_000;
+  if (config.close !== undefined && typeof config.close !== 'function') {
+    throw new InvalidOptionError('worker.close', 'must be a function');
+  }
+  const number = (name: keyof typeof RANGES, fallback: number): number =>
+    numberOption(config[name], fallback, `worker.${name}`, RANGES[name]);
   return {
     host: config.host ?? '127.0.0.1',
-    port: numberOption(config.port, 4610, 'worker.port', { min: 0, max: 65_535 }),
-    maxFeedLagMs: numberOption(config.maxFeedLagMs, 5_000, 'worker.maxFeedLagMs', { min: 1, max: hour }),
-    concurrency: numberOption(config.concurrency, 16, 'worker.concurrency', { min: 1, max: 1_000 }),
-    shutdownTimeoutMs: numberOption(config.shutdownTimeoutMs, 20_000, 'worker.shutdownTimeoutMs', {
-      min: 1,
-      max: hour,
-    }),
+    port: number('port', 4610),
+    maxFeedLagMs: number('maxFeedLagMs', 5_000),
+    concurrency: number('concurrency', 16),
+    shutdownTimeoutMs: number('shutdownTimeoutMs', 20_000),
     allowQueueEviction: config.allowQueueEviction ?? false,
   };
 }

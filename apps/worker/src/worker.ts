@@ -54,18 +54,19 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
       for (const unsubscribe of unsubscribes) unsubscribe();
     });
     const relay = lockstep.startRelay(config.relay);
-    ends.push(() => relay.stop());
-    const consumer = await consume(lockstep, settings.concurrency, logger);
-    if (consumer !== undefined) ends.push(() => consumer.close());
     const health = new Health(lockstep, relay, settings.maxFeedLagMs);
     const metrics = new Metrics(lockstep, health);
     const server = workerServer({ lockstep, health, metrics });
-    const url = await server.listen({ host: settings.host, port: settings.port });
+    // Answers until the rest has ended: whoever asks is told that the worker is shutting down.
     ends.push(async () => {
-      health.stopping();
       await server.close();
       metrics.close();
     });
+    ends.push(() => relay.stop());
+    const consumer = await consume(lockstep, settings.concurrency, logger, metrics);
+    if (consumer !== undefined) ends.push(() => consumer.close());
+    const url = await server.listen({ host: settings.host, port: settings.port });
+    ends.push(async () => health.stopping());
     logger.info({ url, collections: lockstep.collections.map(({ name }) => name) }, 'worker started');
     let closing: Promise<void> | undefined;
     const close = (): Promise<void> => {
@@ -85,10 +86,17 @@ async function consume(
   lockstep: Lockstep,
   concurrency: number,
   logger: Logger,
+  metrics: Metrics,
 ): Promise<QueueConsumer | undefined> {
-  const { queue } = lockstep;
-  const onError = (error: unknown, job: QueueJob): void => logger.warn({ err: error, job }, 'a job failed');
-  return await queue?.consume((job) => lockstep.handleJob(job), { concurrency, onError });
+  const handle = async (job: QueueJob): Promise<void> => {
+    await lockstep.handleJob(job);
+    metrics.job('handled');
+  };
+  const onError = (error: unknown, job: QueueJob): void => {
+    metrics.job('failed');
+    logger.warn({ err: error, job }, 'a job failed');
+  };
+  return await lockstep.queue?.consume(handle, { concurrency, onError });
 }
 
 function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {

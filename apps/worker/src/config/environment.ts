@@ -1,9 +1,10 @@
 import { redisCache } from '@lockstep/cache-redis';
-import { type CollectionOptions, createLockstep, InvalidOptionError } from '@lockstep/core';
+import { type CollectionOptions, createLockstep, InvalidOptionError, numberOption } from '@lockstep/core';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
+import { RANGES } from '../settings.js';
 
 /** The variables, and what each means. */
 export const VARIABLES = {
@@ -32,13 +33,17 @@ interface Binding {
 /** A configuration from environment variables alone. Throws `InvalidOptionError` naming the variable. */
 export function configFromEnvironment(environment: Environment): WorkerConfig {
   const databaseUrl = required(environment, 'LOCKSTEP_POSTGRES_URL');
+  checkUrl('LOCKSTEP_POSTGRES_URL', databaseUrl, ['postgres:', 'postgresql:']);
   const cacheUrl = required(environment, 'LOCKSTEP_REDIS_URL');
+  checkUrl('LOCKSTEP_REDIS_URL', cacheUrl, ['redis:', 'rediss:']);
   const queueUrl = environment['LOCKSTEP_QUEUE_REDIS_URL'];
+  if (queueUrl) checkUrl('LOCKSTEP_QUEUE_REDIS_URL', queueUrl, ['redis:', 'rediss:']);
   const bindings = required(environment, 'LOCKSTEP_COLLECTIONS').split(',').map(parseBinding);
   const prefix = environment['LOCKSTEP_PREFIX'];
+  const settings = numbers(environment);
   const database = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 10 } });
   return {
-    ...numbers(environment),
+    ...settings,
     lockstep: () => {
       const lockstep = createLockstep({
         cache: redisCache({ url: cacheUrl }),
@@ -69,6 +74,13 @@ function required(environment: Environment, name: keyof typeof VARIABLES): strin
   throw new InvalidOptionError(name, `is not set: ${VARIABLES[name]} (or give --config FILE)`);
 }
 
+/** The address is not repeated: it may hold a password. */
+function checkUrl(name: keyof typeof VARIABLES, value: string, protocols: readonly string[]): void {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url !== undefined && protocols.includes(url.protocol)) return;
+  throw new InvalidOptionError(name, `must be an address that starts with ${protocols[0]}//`);
+}
+
 function parseBinding(text: string): Binding {
   const match = /^\s*([^=\s]+)=(?:([^.:\s]+)\.)?([^.:\s]+):([^:\s]+)\s*$/.exec(text);
   const [, name, schema, table, keys] = match ?? [];
@@ -80,18 +92,18 @@ function parseBinding(text: string): Binding {
 }
 
 function numbers(environment: Environment): Partial<WorkerConfig> {
-  const number = (name: keyof typeof VARIABLES): number | undefined => {
+  const number = (option: keyof typeof RANGES, name: keyof typeof VARIABLES): number | undefined => {
     const text = environment[name];
     if (text === undefined || text === '') return undefined;
-    if (/^\d+$/.test(text)) return Number(text);
-    throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
+    if (!/^\d+$/.test(text)) throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
+    return numberOption(Number(text), 0, name, RANGES[option]);
   };
   const found = {
     host: environment['LOCKSTEP_HOST'] || undefined,
-    port: number('LOCKSTEP_PORT'),
-    maxFeedLagMs: number('LOCKSTEP_MAX_FEED_LAG_MS'),
-    concurrency: number('LOCKSTEP_CONCURRENCY'),
-    shutdownTimeoutMs: number('LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
+    port: number('port', 'LOCKSTEP_PORT'),
+    maxFeedLagMs: number('maxFeedLagMs', 'LOCKSTEP_MAX_FEED_LAG_MS'),
+    concurrency: number('concurrency', 'LOCKSTEP_CONCURRENCY'),
+    shutdownTimeoutMs: number('shutdownTimeoutMs', 'LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
   };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }

@@ -9,11 +9,21 @@ import type { WorkerConfig } from '../define.js';
 export async function configFromFile(path: string): Promise<WorkerConfig> {
   const file = resolve(path);
   if (!existsSync(file)) throw new InvalidOptionError('--config', `there is no file ${file}`);
-  const jiti = createJiti(pathToFileURL(file).href, { moduleCache: true });
-  const config = await jiti.import(file, { default: true });
+  const config = await load(file);
   if (typeof config === 'object' && config !== null && 'lockstep' in config) return config as WorkerConfig;
   throw new InvalidOptionError(
     '--config',
     `${file} must export defineWorker({ lockstep, … }) as its default`,
   );
+}
+
+async function load(file: string): Promise<unknown> {
+  // No cache on disk: a worker leaves no files behind.
+  const jiti = createJiti(pathToFileURL(file).href, { fsCache: false });
+  try {
+    return await jiti.import(file, { default: true });
+  } catch (error) {
+    const [problem = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    throw new InvalidOptionError('--config', `${file}: ${problem}`, { cause: error });
+  }
 }

@@ -1,5 +1,11 @@
+import { isIP } from 'node:net';
 import type { Lockstep } from '@lockstep/core';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import type { Health } from '../health.js';
 import type { Metrics } from '../metrics.js';
 import { dashboardPage } from './dashboard.js';
@@ -23,16 +29,25 @@ interface Selection {
 
 /** Health, metrics, and the dead letters with their page. */
 export function workerServer({ health, lockstep, metrics }: ServerParts): FastifyInstance {
-  const server = Fastify({ requestTimeout: 10_000, bodyLimit: 1_048_576, forceCloseConnections: true });
+  const server = Fastify({
+    requestTimeout: 10_000,
+    bodyLimit: 1_048_576,
+    forceCloseConnections: true,
+    // A misspelt `ids` must not discard everything.
+    ajv: { customOptions: { removeAdditional: false } },
+  });
+  server.setErrorHandler<FastifyError>((error, _, reply) =>
+    reply
+      .code(error.code === 'LOCKSTEP_QUEUE_UNAVAILABLE' ? 503 : (error.statusCode ?? 500))
+      .send({ error: error.message }),
+  );
 
   server.get('/health/live', async () => ({ live: true }));
   server.get('/health/ready', async (_, reply) => {
     const { problems, ready } = await health.status();
     return reply.code(ready ? 200 : 503).send({ ready, problems });
   });
-  server.get('/metrics', async (_, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
-  );
+  server.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   server.get('/', async (_, reply) =>
     reply
       .header(
@@ -76,7 +91,7 @@ export function workerServer({ health, lockstep, metrics }: ServerParts): Fastif
   for (const action of ['replay', 'discard'] as const) {
     server.post<{ Body: Selection }>(
       `/api/dead-letters/${action}`,
-      { schema: selection, preHandler: sameOrigin },
+      { schema: selection, onRequest: sameOrigin },
       async ({ body }, reply) => {
         if (lockstep.queue === undefined) return noQueue(reply);
         return { count: await lockstep.queue.deadLetters[action](body.ids) };
@@ -90,10 +105,27 @@ function noQueue(reply: FastifyReply): FastifyReply {
   return reply.code(404).send({ error: 'this worker has no queue' });
 }
 
-/** A page of somebody else's must not replay or discard: a JSON body from this origin, or from no browser. */
+/**
+ * A page of somebody else's must not replay or discard: a JSON body, from this origin or from no browser.
+ * A loopback server is called by an address or as localhost: another name has been pointed at it.
+ */
 async function sameOrigin(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const { origin } = request.headers;
-  const json = request.headers['content-type']?.startsWith('application/json') ?? false;
-  if (json && (origin === undefined || new URL(origin).host === request.headers.host)) return;
+  const { 'content-type': type = '', host = '', origin } = request.headers;
+  const json = /^application\/json\s*(;|$)/i.test(type);
+  const same = origin === undefined || hostOf(origin) === host;
+  const local = isLoopback(request.socket.localAddress);
+  if (json && same && (!local || isLocalName(request.hostname))) return;
   await reply.code(403).send({ error: 'send JSON, from the same origin' });
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}
+
+function isLoopback(address = ''): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+function isLocalName(name: string): boolean {
+  return name === 'localhost' || isIP(name.replace(/^\[|\]$/g, '')) !== 0;
 }

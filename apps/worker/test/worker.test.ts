@@ -1,0 +1,64 @@
+import { startRedis } from '@lockstep/dev-services';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCli, startCli } from './support/cli.js';
+import { openShop, type Shop, startShop } from './support/shop.js';
+import { until } from './support/until.js';
+
+let shop: Shop;
+let redis: Awaited<ReturnType<typeof startRedis>>;
+let variables: Record<string, string>;
+
+beforeAll(async () => {
+  [shop, redis] = await Promise.all([startShop(20), startRedis({ owned: true })]);
+  variables = {
+    LOCKSTEP_POSTGRES_URL: shop.url,
+    LOCKSTEP_REDIS_URL: redis.url,
+    LOCKSTEP_QUEUE_REDIS_URL: redis.url,
+    LOCKSTEP_COLLECTIONS: 'products=public.products:id',
+    LOCKSTEP_PREFIX: 'env',
+    LOCKSTEP_PORT: '0',
+  };
+});
+afterAll(async () => {
+  await shop[Symbol.asyncDispose]();
+  await redis.stop();
+});
+
+describe('the command line', () => {
+  test('--help names every variable, --version the version', async () => {
+    const help = await runCli(['--help']);
+    expect(help.code).toBe(0);
+    expect(help.out).toContain('LOCKSTEP_COLLECTIONS');
+    expect(await runCli(['--version'])).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+/) });
+  });
+
+  test.each([
+    ['LOCKSTEP_PORT', '99999'],
+    ['LOCKSTEP_LOG_LEVEL', 'loud'],
+    ['LOCKSTEP_COLLECTIONS', 'products'],
+    ['LOCKSTEP_POSTGRES_URL', 'secret'],
+  ])('a wrong %s is named in one line, exit code 2', async (name, value) => {
+    const { code, err } = await runCli([], { ...variables, [name]: value });
+    expect(err).toMatch(new RegExp(`^lockstep-worker: ${name}: .*\n$`));
+    expect(err).not.toContain('secret');
+    expect(code).toBe(2);
+  });
+});
+
+test('from the environment: answers, relays a foreign write within a second (G6), drains on SIGTERM', async () => {
+  const { lockstep, products } = openShop({ knex: shop.knex, redis: redis.url, prefix: 'env' });
+  await using _ = lockstep;
+  await using cli = startCli([], variables);
+  const url = await cli.url();
+  expect((await fetch(`${url}/health/live`)).status).toBe(200);
+  await until('it is ready', async () => (await fetch(`${url}/health/ready`)).status === 200);
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  expect(metrics).toContain('lockstep_ready 1');
+  expect(metrics).toContain('lockstep_queue_jobs{state="dead"} 0');
+  expect(await products.get(1)).toMatchObject({ name: 'first' });
+  await shop.knex.raw("UPDATE public.products SET name = 'foreign' WHERE id = 1");
+  const took = await until('readers see it', async () => (await products.get(1))?.name === 'foreign');
+  expect(took).toBeLessThan(1_000);
+  cli.child.kill('SIGTERM');
+  expect(await cli.ended).toBe(0);
+});
