@@ -1,0 +1,91 @@
+import type { StoreOutcome } from '@lockstep/core';
+import type { Knex } from 'knex';
+import { beforeAll, expect, test } from 'vitest';
+import type { PostgresTable } from '../src/index.js';
+import { CALL, testServer } from './support/database.js';
+
+interface Note {
+  readonly id: number;
+  readonly text: string;
+}
+
+const server = testServer();
+let knex: Knex;
+let notes: PostgresTable<Note, number>;
+
+beforeAll(async () => {
+  const store = server.store();
+  ({ knex } = store);
+  await knex.raw('CREATE TABLE notes (id int PRIMARY KEY, text text)');
+  notes = store.pg.table<Note, number>('notes', { key: 'id' });
+  await store.pg.attach(notes);
+  await notes.open();
+});
+
+async function put(id: number, text: string): Promise<number> {
+  const [outcome] = await notes.write(
+    [{ kind: 'put', key: String(id), value: { id, text }, above: 0 }],
+    CALL,
+  );
+  return versionOf(outcome);
+}
+
+function versionOf(outcome: StoreOutcome<Note> | undefined): number {
+  if (outcome?.kind !== 'written') throw new Error(`not written: ${JSON.stringify(outcome)}`);
+  return outcome.version;
+}
+
+async function recorded(id: number): Promise<number[]> {
+  const { rows } = await knex.raw<{ rows: { version: string }[] }>(
+    'SELECT version::text AS version FROM lockstep.outbox WHERE source = ? AND key = ? ORDER BY version, id',
+    [notes.source, String(id)],
+  );
+  return rows.map(({ version }) => Number(version));
+}
+
+test('puts that insert and puts that replace are recorded once each, alone and in batches', async () => {
+  const inserted = await put(1, 'a');
+  const replaced = await put(1, 'b');
+  const outcomes = await notes.write(
+    [1, 2].map((id) => ({ kind: 'put', key: String(id), value: { id, text: 'c' }, above: 0 }) as const),
+    CALL,
+  );
+  const [third, other] = outcomes.map(versionOf);
+  expect(await recorded(1)).toEqual([inserted, replaced, third]);
+  expect(await recorded(2)).toEqual([other]);
+});
+
+test("what a user's trigger writes on behalf of a put is stamped and recorded as a foreign write", async () => {
+  await put(10, 'a');
+  const copied = await put(11, 'a');
+  await knex.raw(`CREATE FUNCTION copy_note() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      UPDATE notes SET text = NEW.text, lockstep_version = NEW.lockstep_version + 4000000 WHERE id = 11;
+      INSERT INTO notes (id, text, lockstep_version) VALUES (12, NEW.text, NEW.lockstep_version) ON CONFLICT DO NOTHING;
+      RETURN NULL;
+    END $$`);
+  await knex.raw(
+    'CREATE TRIGGER copy_note AFTER UPDATE ON notes FOR EACH ROW WHEN (NEW.id = 10) EXECUTE FUNCTION copy_note()',
+  );
+  const version = await put(10, 'b');
+  const [first, second] = await recorded(11);
+  expect(first).toBe(copied);
+  expect((second ?? 0) % 4).toBe(0);
+  expect(second).toBeGreaterThan(copied);
+  const [inserted, ...more] = await recorded(12);
+  expect((inserted ?? 1) % 4).toBe(0);
+  expect(more).toEqual([]);
+  expect((await recorded(10)).at(-1)).toBe(version);
+});
+
+test('a put of a key whose delete was stamped ahead of the clock ends above the delete', async () => {
+  const ahead = (Date.now() + 3_600_000) * 4_000;
+  await knex.raw('INSERT INTO lockstep.tombstone (source, key, version) VALUES (?, ?, ?)', [
+    notes.source,
+    '20',
+    ahead,
+  ]);
+  const version = await put(20, 'back');
+  expect(version).toBeGreaterThan(ahead);
+  expect(await recorded(20)).toEqual([version]);
+});
