@@ -1,6 +1,6 @@
 import { CacheUnavailableError, ClosedError } from '@lockstep/core';
 import { type RedisService, startRedis } from '@lockstep/dev-services';
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { redisCache } from '../src/index.js';
 import { hit, invalidate, newKey, put, reserve, run, setValue } from './support/entries.js';
@@ -16,8 +16,8 @@ afterEach(() => {
   for (const client of clients.splice(0)) client.disconnect();
 });
 
-function client(options: ConstructorParameters<typeof Redis>[0] & object = {}): Redis {
-  const made = new Redis(service.url, options);
+function client(options: RedisOptions & { replyMapping?: 'legacy' | 'resp3' } = {}): Redis {
+  const made = new Redis(service.url, options as RedisOptions & { replyMapping?: 'legacy' });
   made.on('error', () => undefined);
   clients.push(made);
   return made;

@@ -52,6 +52,7 @@ interface Opened<Value> {
  * their mapped names, without the version column.
  */
 export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Transaction> {
+  declare readonly txType?: Knex.Transaction;
   readonly name: string;
   readonly source: string;
   readonly spec: TableSpec;

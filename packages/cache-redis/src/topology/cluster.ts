@@ -1,3 +1,4 @@
+/// <reference path="./cluster-key-slot.d.ts" />
 import type { PayloadEncoding } from '@lockstep/core';
 import slotOf from 'cluster-key-slot';
 import type { Cluster, Redis } from 'ioredis';

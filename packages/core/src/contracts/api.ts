@@ -3,7 +3,7 @@ import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
 import type { LockstepEvents } from './events.js';
 import type { QueueAdapter } from './queue.js';
-import type { Serializer, StoreAdapter, StoreTransaction, TransactionHost } from './store.js';
+import type { Serializer, StoreAdapter, TransactionHost } from './store.js';
 import type { Version } from './version.js';
 
 /**
@@ -294,9 +294,6 @@ export interface Relay {
   /** Finishes the batches under way. */
   stop(): Promise<void>;
 }
-
-/** The store transaction that a Lockstep transaction wraps; for adapters' tests. @internal */
-export type { StoreTransaction };
 
 /** A write-through cache over one cache and any number of collections. */
 export interface Lockstep extends AsyncDisposable {

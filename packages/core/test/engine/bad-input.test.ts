@@ -227,7 +227,7 @@ test('a store that answers a write with nothing breaks its contract', async () =
   const shop = openShop();
   shop.storePlan.next('write', async () => []);
   await expect(shop.products.put('a', LAMP)).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_CONTRACT' });
-  shop.storePlan.next('write', async () => [{ kind: 'written', value: LAMP, version: 0 }]);
+  shop.storePlan.next('write', async () => [{ kind: 'written' as const, value: LAMP, version: 0 }]);
   await expect(shop.products.put('a', LAMP)).rejects.toMatchObject({
     code: 'LOCKSTEP_STORE_CONTRACT',
     message: expect.stringContaining('without a version'),

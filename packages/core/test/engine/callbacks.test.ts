@@ -252,14 +252,13 @@ describe('through', () => {
   });
 });
 
+const nothing = async (): Promise<undefined> => undefined;
+
 test.each([
   [{}, 'callbackStore.read'],
-  [{ read: async () => undefined }, 'callbackStore.write'],
-  [{ read: async () => undefined, write: async () => undefined, delete: true }, 'callbackStore.delete'],
-  [
-    { read: async () => undefined, write: async () => undefined, remove: async () => undefined },
-    'callbackStore.remove',
-  ],
+  [{ read: nothing }, 'callbackStore.write'],
+  [{ read: nothing, write: nothing, delete: true }, 'callbackStore.delete'],
+  [{ read: nothing, write: nothing, remove: nothing }, 'callbackStore.remove'],
 ])('callbackStore(%o) names %s', (options, option) => {
   expect(() => callbackStore(options as never)).toThrow(option);
 });

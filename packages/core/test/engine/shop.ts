@@ -1,7 +1,6 @@
 import type { CollectionOptions, LockstepOptions } from '../../src/contracts/api.js';
 import type { CacheAdapter, CacheCommand, ScannedEntry } from '../../src/contracts/cache.js';
 import type { LockstepEventMap, LockstepEventName } from '../../src/contracts/events.js';
-import type { StoreAdapter, StoreCommand } from '../../src/contracts/store.js';
 import { createLockstep } from '../../src/engine/lockstep.js';
 import {
   type CacheCalls,
@@ -134,19 +133,6 @@ export async function elapse<T>(
 /** Picks the cache calls that carry a command of this kind. */
 export function carries(kind: CacheCommand['kind']) {
   return { when: (commands: readonly CacheCommand[]) => commands.some((command) => command.kind === kind) };
-}
-
-/** The commands of every `write` that reaches the store from now on. */
-export function recordWrites<Value, Id, Tx>(store: StoreAdapter<Value, Id, Tx>) {
-  const batches: (readonly StoreCommand<Value>[])[] = [];
-  const recording: StoreAdapter<Value, Id, Tx> = {
-    ...store,
-    async write(commands, options) {
-      batches.push(commands);
-      return await store.write(commands, options);
-    },
-  };
-  return { batches, recording };
 }
 
 export const LAMP: Product = { name: 'lamp', stock: 3 };
