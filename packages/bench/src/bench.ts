@@ -1,17 +1,25 @@
 import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { postgresBench } from './bursts/postgres.js';
-import { runBursts } from './bursts/scenarios.js';
+import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
 
 interface Flags {
   readonly json?: string;
   readonly turns: number;
+  readonly pool: number;
+  readonly only: readonly string[];
 }
 
-function turnsOf(text: string): number {
-  const turns = Number(text);
-  if (Number.isInteger(turns) && turns >= 1 && turns <= 1_000) return turns;
+function countOf(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 1_000) return count;
   throw new InvalidArgumentError('must be a whole number from 1 to 1000.');
+}
+
+function scenariosOf(text: string): string[] {
+  const names = text.split(',');
+  if (names.every((name) => SCENARIO_NAMES.includes(name))) return names;
+  throw new InvalidArgumentError(`must be some of ${SCENARIO_NAMES.join(',')}.`);
 }
 
 const program = new Command('bench').description('Benchmarks, side by side with what people write by hand.');
@@ -20,11 +28,13 @@ program
   .command('bursts')
   .description('Bursts of writes: Lockstep against a knex upsert followed by SETEX, on the same servers.')
   .option('--json <file>', 'write the result there, too')
-  .option('--turns <n>', 'measured turns of each side, after one that warms up', turnsOf, 5)
-  .action(async ({ json, turns }: Flags) => {
-    const bench = await postgresBench();
+  .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
+  .option('--pool <n>', 'connections to the database, of each side', countOf, 20)
+  .option('--only <names>', 'scenarios, with commas between', scenariosOf, SCENARIO_NAMES)
+  .action(async ({ json, turns, pool, only }: Flags) => {
+    const bench = await postgresBench(pool);
     try {
-      const result = await runBursts(bench, 'postgres', turns, (text) => console.error(text));
+      const result = await runBursts(bench, 'postgres', turns, only, (text) => console.error(text));
       const text = `${JSON.stringify(result, null, 2)}\n`;
       console.log(text);
       if (json !== undefined) writeFileSync(json, text);

@@ -5,15 +5,24 @@ import { postgresStore } from '@lockstep/store-postgres';
 import { Redis } from 'ioredis';
 import knexPackage from 'knex';
 import { counted } from './counted.js';
+import { processorTimes } from './processor.js';
 import { PRODUCTS, type Product, product } from './product.js';
 import type { Bench, Side } from './sides.js';
 
 const TTL_S = 3_600;
 
-/** Both sides on one Postgres and one Redis, a table each. */
-export async function postgresBench(): Promise<Bench> {
-  const [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-  const knex = knexPackage({ client: 'pg', connection: postgres.url, pool: { min: 0, max: 20 } });
+/** As a server comes that keeps what it has acknowledged: the ones for tests do not wait for their disk. */
+const DURABLE = { fsync: true, full_page_writes: true, synchronous_commit: 'on' };
+
+/** Both sides on one Postgres and one Redis, a table and a pool of connections each. */
+export async function postgresBench(pool: number): Promise<Bench> {
+  const [postgres, redis] = await Promise.all([
+    startPostgres({ settings: DURABLE, owned: true }),
+    startRedis({ owned: true }),
+  ]);
+  const connect = () => knexPackage({ client: 'pg', connection: postgres.url, pool: { min: 0, max: pool } });
+  const knex = connect();
+  const knexOfTheirs = connect();
   for (const table of ['ours', 'theirs']) {
     await knex.schema.createTable(table, (columns) => {
       columns.text('id').primary();
@@ -41,14 +50,14 @@ export async function postgresBench(): Promise<Bench> {
   const theirs: Side = {
     async put(value) {
       const row = { ...value, attributes: JSON.stringify(value.attributes) };
-      await knex('theirs').insert(row).onConflict('id').merge();
+      await knexOfTheirs('theirs').insert(row).onConflict('id').merge();
       await set(value);
     },
     async increment(id, by) {
-      const [row] = await knex<Product>('theirs').where({ id }).increment('stock', by).returning('*');
+      const [row] = await knexOfTheirs<Product>('theirs').where({ id }).increment('stock', by).returning('*');
       if (row !== undefined) await set(row);
     },
-    stock: async (id) => (await knex<Product>('theirs').where({ id }).first())?.stock ?? Number.NaN,
+    stock: async (id) => (await knexOfTheirs<Product>('theirs').where({ id }).first())?.stock ?? Number.NaN,
   };
   for (const side of [ours, theirs]) {
     for (let from = 0; from < PRODUCTS; from += 500) {
@@ -59,11 +68,13 @@ export async function postgresBench(): Promise<Bench> {
   return {
     ours,
     theirs,
+    settings: { ...DURABLE, version: postgres.version, pool },
     takeWrites: take,
+    processor: () => processorTimes({ postgres: postgres.process?.pid, redis: redis.process?.pid }),
     async close() {
       await lockstep.close();
       client.disconnect();
-      await knex.destroy();
+      await Promise.all([knex.destroy(), knexOfTheirs.destroy()]);
       await Promise.all([postgres.stop(), redis.stop()]);
     },
   };

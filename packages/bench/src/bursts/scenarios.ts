@@ -1,11 +1,14 @@
+import { type ProcessorTimes, perCall } from './processor.js';
 import { PRODUCTS, product } from './product.js';
 import type { Bench, Side } from './sides.js';
-import { median, type Turn, turn } from './turn.js';
+import { type CostedTurn, median, turn } from './turn.js';
 
 /** What the benchmark writes. Ratios are ours ÷ theirs, medians over the turns. */
 export interface BurstResult {
   readonly store: string;
   readonly turns: number;
+  /** What the servers were started with beyond their defaults. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** Writes per second, but for `single`: the median latency of one writer alone, where less is better. */
   readonly ratio: {
     readonly writers256: number;
@@ -18,7 +21,7 @@ export interface BurstResult {
   /** Whether the sum of all increments of all turns is exact. */
   readonly incrementExact: boolean;
   /** Medians of both sides' turns. */
-  readonly sides: Readonly<Record<string, { readonly ours: Turn; readonly theirs: Turn }>>;
+  readonly sides: Readonly<Record<string, { readonly ours: CostedTurn; readonly theirs: CostedTurn }>>;
 }
 
 interface Scenario {
@@ -64,38 +67,44 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** Runs every scenario turn by turn, the sides one after the other and changing places. */
+/** What each scenario's name means to the command line. */
+export const SCENARIO_NAMES: readonly string[] = SCENARIOS.map((scenario) => scenario.name);
+
+/** Runs the scenarios turn by turn, the sides one after the other and changing places. */
 export async function runBursts(
   bench: Bench,
   store: string,
   turns: number,
+  only: readonly string[],
   progress: (line: string) => void,
 ): Promise<BurstResult> {
-  const sides: Record<string, { ours: Turn; theirs: Turn }> = {};
+  const sides: Record<string, { ours: CostedTurn; theirs: CostedTurn }> = {};
   const ratio: Record<string, number> = {};
   let hotKeyWritesPerStatement = Number.NaN;
   let incrementExact = true;
-  for (const scenario of SCENARIOS) {
-    const measured = { ours: [] as Turn[], theirs: [] as Turn[] };
+  for (const scenario of SCENARIOS.filter(({ name }) => only.includes(name))) {
+    const measured = { ours: [] as CostedTurn[], theirs: [] as CostedTurn[] };
     const perStatement: number[] = [];
     for (let round = 0; round <= turns; round++) {
       for (const name of round % 2 === 0 ? (['ours', 'theirs'] as const) : (['theirs', 'ours'] as const)) {
         const side = bench[name];
         const before = scenario.name === 'increment' ? await side.stock(HOT) : 0;
         bench.takeWrites();
+        const used = bench.processor();
         const result = await turn(scenario.writers, scenario[name], (n) => scenario.call(side, n));
+        const processorUs = perCall(used, bench.processor(), scenario[name]);
         const { statements } = bench.takeWrites();
         if (scenario.name === 'increment')
           incrementExact &&= (await side.stock(HOT)) === before + scenario[name];
         // The first round warms up: connections, plans, compiled code.
         if (round === 0) continue;
-        measured[name].push(result);
+        measured[name].push({ ...result, processorUs });
         if (name === 'ours') perStatement.push(scenario.ours / statements);
       }
     }
     const middle = { ours: middleOf(measured.ours), theirs: middleOf(measured.theirs) };
     sides[scenario.name] = middle;
-    const pairs = measured.ours.map((ours, i) => [ours, measured.theirs[i] as Turn] as const);
+    const pairs = measured.ours.map((ours, i) => [ours, measured.theirs[i] as CostedTurn] as const);
     ratio[scenario.name] = median(
       pairs.map(([ours, theirs]) =>
         scenario.name === 'single' ? ours.p50Ms / theirs.p50Ms : ours.perSecond / theirs.perSecond,
@@ -103,12 +112,13 @@ export async function runBursts(
     );
     if (scenario.name === 'hotKey') hotKeyWritesPerStatement = median(perStatement);
     progress(
-      `${scenario.name.padEnd(12)} ours ${line(middle.ours)}   theirs ${line(middle.theirs)}   ratio ${ratio[scenario.name]?.toFixed(2)}`,
+      `${scenario.name}: ratio ${ratio[scenario.name]?.toFixed(2)}\n  ours   ${line(middle.ours)}\n  theirs ${line(middle.theirs)}`,
     );
   }
   return {
     store,
     turns,
+    settings: bench.settings,
     ratio: ratio as BurstResult['ratio'],
     hotKeyWritesPerStatement,
     incrementExact,
@@ -116,14 +126,24 @@ export async function runBursts(
   };
 }
 
-function middleOf(turns: readonly Turn[]): Turn {
+function middleOf(turns: readonly CostedTurn[]): CostedTurn {
+  const processes = Object.keys(turns[0]?.processorUs ?? {});
   return {
     perSecond: median(turns.map((one) => one.perSecond)),
     p50Ms: median(turns.map((one) => one.p50Ms)),
     p99Ms: median(turns.map((one) => one.p99Ms)),
+    processorUs: Object.fromEntries(
+      processes.map((name) => [name, median(turns.map((one) => one.processorUs[name] ?? Number.NaN))]),
+    ),
   };
 }
 
-function line({ p50Ms, p99Ms, perSecond }: Turn): string {
-  return `${Math.round(perSecond)}/s p50 ${p50Ms.toFixed(2)} p99 ${p99Ms.toFixed(2)} ms`;
+function line({ p50Ms, p99Ms, perSecond, processorUs }: CostedTurn): string {
+  return `${Math.round(perSecond)}/s p50 ${p50Ms.toFixed(2)} p99 ${p99Ms.toFixed(2)} ms, µs of ${costs(processorUs)}`;
+}
+
+function costs(times: ProcessorTimes): string {
+  return Object.entries(times)
+    .map(([name, us]) => `${name} ${us.toFixed(1)}`)
+    .join(' ');
 }

@@ -1,10 +1,16 @@
 import { build, type Histogram } from 'hdr-histogram-js';
+import type { ProcessorTimes } from './processor.js';
 
 /** What one turn of one side measured. */
 export interface Turn {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+}
+
+/** A turn, and what it cost: processor time in µs per call, by process. */
+export interface CostedTurn extends Turn {
+  readonly processorUs: ProcessorTimes;
 }
 
 /** Runs `total` calls with `writers` at once, each starting its next when its last has returned. */
