@@ -1,4 +1,4 @@
-import { StoreContractError, StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
+import { StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
 import type { ClientSession, Collection, Document, Long } from 'mongodb';
 import type { CallBound } from './bound.js';
 import { decodeKey, encodeKey } from './key.js';
@@ -101,8 +101,4 @@ export function toDocument(binding: Binding, key: string, value: unknown): Docum
   if (!Object.hasOwn(document, versionField)) return document;
   const { [versionField]: _version, ...rest } = document;
   return rest;
-}
-
-export function contractError(binding: Binding, key: string, problem: string): StoreContractError {
-  return new StoreContractError(`${binding.name}, key "${key}": ${problem}`, { key });
 }

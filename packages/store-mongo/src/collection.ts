@@ -6,7 +6,7 @@ import {
   type StoreReadOptions,
   type TransactionHost,
 } from '@lockstep/core';
-import type { ClientSession, Document, OptionalId, WithId } from 'mongodb';
+import type { ClientSession, Document } from 'mongodb';
 import type { Binding, Call } from './binding.js';
 import { CallBound } from './bound.js';
 import { encodeKey } from './key.js';
@@ -20,11 +20,6 @@ import { runCommands, runInTransaction } from './writes.js';
 export interface MongoCollection<Value extends Document, Id> extends StoreAdapter<Value, Id, ClientSession> {
   open(): Promise<void>;
 }
-
-/** The entity of a document type: with its `_id` where the type says nothing of it. */
-export type Entity<Doc extends Document> = Doc extends { _id?: unknown }
-  ? Doc
-  : WithId<Doc> | OptionalId<Doc>;
 
 export interface Shared {
   /** What the server has: known after `open`, assumed whole before. */

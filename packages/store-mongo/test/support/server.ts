@@ -1,7 +1,8 @@
 import { type MongoOptions, type MongoService, startMongo } from '@lockstep/dev-services';
 import { MongoClient, type MongoClientOptions } from 'mongodb';
 import { afterAll, beforeAll } from 'vitest';
-import { type MongoStore, type MongoStoreOptions, mongoStore } from '../../src/store.js';
+import type { MongoStoreOptions } from '../../src/options.js';
+import { type MongoStore, mongoStore } from '../../src/store.js';
 
 /** A server for one test file, and what it opened, all closed at its end. */
 export interface TestServer {
