@@ -1,5 +1,5 @@
-import type { CacheCommand, CacheReply, LeaseReply, PayloadEncoding } from '@lockstep/core';
-import { hitOf, type Stored, valueText, versionText } from './format.js';
+import type { CacheCommand, CacheReply, LeaseReply, Payload, PayloadEncoding } from '@lockstep/core';
+import { hitOf, type Stored, staleText, valueText, versionText } from './format.js';
 
 /** One call of the script, on one key. */
 export interface ScriptCall {
@@ -52,7 +52,23 @@ function argsOf(command: CacheCommand): readonly Stored[] {
       ];
     case 'release':
       return [command.token];
+    case 'buffer':
+      return [millis(command.notAfterMs), command.payload === null ? 'A' : 'V', bytes(command.payload ?? '')];
+    case 'flushed':
+      return [
+        versionText(command.version),
+        command.outcome,
+        millis(command.ttlMs),
+        staleText(command.staleAtMs),
+        millis(command.holeTtlMs),
+      ];
   }
+}
+
+function bytes(payload: Payload): Stored {
+  return typeof payload === 'string'
+    ? payload
+    : Buffer.from(payload.buffer, payload.byteOffset, payload.length);
 }
 
 /** The server counts whole milliseconds. */

@@ -22,11 +22,14 @@ export function versionText(version: Version): string {
   return String(version).padStart(16, '0');
 }
 
+export function staleText(staleAtMs: number): string {
+  return String(Math.min(Math.max(0, Math.trunc(staleAtMs)), MAX_STALE_AT)).padStart(13, '0');
+}
+
 /** The text of a value; bytes when the payload is bytes. */
 export function valueText(version: Version, payload: Payload | null, staleAtMs: number): Stored {
-  const staleAt = Math.min(Math.max(0, Math.trunc(staleAtMs)), MAX_STALE_AT);
   const state = payload === null ? 'A' : 'V';
-  const header = `${state}-${versionText(version)}${String(staleAt).padStart(13, '0')}`;
+  const header = `${state}-${versionText(version)}${staleText(staleAtMs)}`;
   if (payload === null) return header;
   if (typeof payload === 'string') return header + payload;
   const text = Buffer.allocUnsafe(HEADER_LENGTH + payload.length);

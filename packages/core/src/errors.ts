@@ -1,3 +1,5 @@
+import type { QueueJob } from './contracts/queue.js';
+
 /** Codes are stable: programs may compare them. */
 export type LockstepErrorCode =
   | 'LOCKSTEP_INVALID_OPTION'
@@ -12,6 +14,7 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_STORE_OVERLOADED'
   | 'LOCKSTEP_CACHE_UNAVAILABLE'
   | 'LOCKSTEP_QUEUE_UNAVAILABLE'
+  | 'LOCKSTEP_JOB_REFUSED'
   | 'LOCKSTEP_CONFLICT'
   | 'LOCKSTEP_PARTIAL_WRITE'
   | 'LOCKSTEP_UNSUPPORTED'
@@ -119,6 +122,16 @@ export class CacheUnavailableError extends LockstepError {
 /** Thrown when the queue did not take a job within its time-out. */
 export class QueueUnavailableError extends LockstepError {
   readonly code = 'LOCKSTEP_QUEUE_UNAVAILABLE';
+}
+
+/** Thrown by a job's handler when trying again is pointless: the queue makes `job` a dead letter at once. */
+export class JobRefusedError extends LockstepError {
+  readonly code = 'LOCKSTEP_JOB_REFUSED';
+  readonly job: QueueJob;
+  constructor(message: string, job: QueueJob, options?: LockstepErrorOptions) {
+    super(message, options);
+    this.job = job;
+  }
 }
 
 /** Thrown when a compare-and-set lost against other writers as often as was allowed; nothing was written. */

@@ -30,6 +30,8 @@ export type {
 } from './contracts/api.js';
 // For adapters.
 export type {
+  BufferCommand,
+  BufferReply,
   CacheAdapter,
   CacheCommand,
   CacheHit,
@@ -37,6 +39,8 @@ export type {
   CacheReply,
   FillCommand,
   FillReply,
+  FlushedCommand,
+  FlushedReply,
   IntendCommand,
   InvalidateCommand,
   InvalidateReply,
@@ -54,6 +58,8 @@ export type {
   ReserveCommand,
   ReserveReply,
   ScannedEntry,
+  UnflushedIndex,
+  UnflushedKey,
 } from './contracts/cache.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {
@@ -73,6 +79,7 @@ export {
   type QueueConsumer,
   type QueueJob,
   type QueueStatus,
+  type RefusedWrite,
 } from './contracts/queue.js';
 export type {
   Change,
@@ -104,6 +111,7 @@ export {
   DuplicateCollectionError,
   InvalidIdError,
   InvalidOptionError,
+  JobRefusedError,
   LockstepError,
   type LockstepErrorCode,
   type LockstepErrorOptions,

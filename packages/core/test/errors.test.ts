@@ -17,6 +17,10 @@ const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])
   [new errors.StoreOverloadedError('m', about), 'LOCKSTEP_STORE_OVERLOADED'],
   [new errors.CacheUnavailableError('m', about), 'LOCKSTEP_CACHE_UNAVAILABLE'],
   [new errors.QueueUnavailableError('m', about), 'LOCKSTEP_QUEUE_UNAVAILABLE'],
+  [
+    new errors.JobRefusedError('m', { kind: 'flush', collection: 'products', key: 'k' }, about),
+    'LOCKSTEP_JOB_REFUSED',
+  ],
   [new errors.ConflictError('m', about), 'LOCKSTEP_CONFLICT'],
   [new errors.PartialWriteError('m', [], about), 'LOCKSTEP_PARTIAL_WRITE'],
   [new errors.UnsupportedError('m', about), 'LOCKSTEP_UNSUPPORTED'],

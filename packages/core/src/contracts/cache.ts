@@ -14,6 +14,8 @@ export interface CacheHit {
   readonly payload: Payload | null;
   /** Milliseconds since the epoch after which the value should be refreshed; `0`: not before it expires. */
   readonly staleAtMs: number;
+  /** True for a buffered write that the store does not have yet. */
+  readonly unflushed?: boolean;
 }
 
 /**
@@ -105,6 +107,35 @@ export interface ReleaseCommand {
   readonly token: string;
 }
 
+/**
+ * A write that the cache acknowledges before the store has it. The cache gives it its version, odd and
+ * above both what the entry holds and the cache's clock in µs; marks the entry unflushed, and takes its
+ * expiry away. Only on a value, or an absence whose version is known.
+ */
+export interface BufferCommand {
+  readonly kind: 'buffer';
+  readonly key: string;
+  /** `null`: the row is to be deleted. */
+  readonly payload: Payload | null;
+  /** By the cache's clock, in ms since the epoch: a command that is applied later does nothing. */
+  readonly notAfterMs: number;
+  /** Answer only once the cache has it on its disk; an `Error` where that can't be confirmed. */
+  readonly durable: boolean;
+}
+
+/** What became of a buffered write in the store. */
+export interface FlushedCommand {
+  readonly kind: 'flushed';
+  readonly key: string;
+  /** The version that was flushed: an entry that is unflushed at another one stays as it is. */
+  readonly version: Version;
+  /** `stored`: the mark goes and the entry expires again. `refused`: the entry becomes a hole. */
+  readonly outcome: 'stored' | 'refused';
+  readonly ttlMs: number;
+  readonly staleAtMs: number;
+  readonly holeTtlMs: number;
+}
+
 /** One atomic transition of the entry at one key. `protocol/entry.ts` says what each does. */
 export type CacheCommand =
   | ReserveCommand
@@ -114,12 +145,16 @@ export type CacheCommand =
   | InvalidateCommand
   | LeaseCommand
   | FillCommand
-  | ReleaseCommand;
+  | ReleaseCommand
+  | BufferCommand
+  | FlushedCommand;
 
 /** The reply to `reserve` and `intend`: the highest version that the entry knew, `0` for none. */
 export interface ReserveReply {
   readonly kind: 'reserved';
   readonly known: Version;
+  /** True: the entry is unflushed. An intent was not noted then: the key has to be flushed first. */
+  readonly unflushed?: boolean;
 }
 
 /**
@@ -141,6 +176,8 @@ export interface RefreshReply {
 export interface InvalidateReply {
   readonly kind: 'invalidate';
   readonly outcome: 'floored' | 'nothing';
+  /** The version of a buffered write that the store will refuse, since it has this newer one. */
+  readonly superseded?: Version;
 }
 
 /**
@@ -168,6 +205,20 @@ export interface ReleaseReply {
   readonly kind: 'release';
 }
 
+/**
+ * `buffered`: acknowledged, at this version. `unfit`: the key holds no value and no absence of known version.
+ * `late`: it came after its deadline.
+ */
+export type BufferReply =
+  | { readonly kind: 'buffer'; readonly outcome: 'buffered'; readonly version: Version }
+  | { readonly kind: 'buffer'; readonly outcome: 'unfit' | 'late' };
+
+/** `cleared`: the entry was unflushed at this version. `kept`: at another one. `nothing`: it was not. */
+export interface FlushedReply {
+  readonly kind: 'flushed';
+  readonly outcome: 'cleared' | 'kept' | 'nothing';
+}
+
 export type CacheReply =
   | ReserveReply
   | PutReply
@@ -175,7 +226,9 @@ export type CacheReply =
   | InvalidateReply
   | LeaseReply
   | FillReply
-  | ReleaseReply;
+  | ReleaseReply
+  | BufferReply
+  | FlushedReply;
 
 /** The reply that belongs to a command. */
 export type ReplyOf<C extends CacheCommand> = C extends ReserveCommand | IntendCommand
@@ -190,12 +243,18 @@ export type ReplyOf<C extends CacheCommand> = C extends ReserveCommand | IntendC
           ? LeaseReply
           : C extends FillCommand
             ? FillReply
-            : ReleaseReply;
+            : C extends BufferCommand
+              ? BufferReply
+              : C extends FlushedCommand
+                ? FlushedReply
+                : ReleaseReply;
 
 /** What a cache says of itself when asked. */
 export interface CacheInfo {
   /** True when the server may drop entries that have not expired; `undefined` when it does not say. */
   readonly evicts: boolean | undefined;
+  /** True when it may drop even entries without an expiry, so that it must not hold a buffer; `undefined`: not known. */
+  readonly evictsPersistent?: boolean | undefined;
   /**
    * Changes when the server may have lost acknowledged writes (a restart, a failover); `undefined`
    * when it can't be told.
@@ -213,6 +272,38 @@ export interface ScannedEntry {
   readonly state: 'value' | 'hole';
   /** The payload of a value; `null` for an absent value and for a hole. */
   readonly payload: Payload | null;
+  /** True for a buffered write that the store does not have yet. */
+  readonly unflushed?: boolean;
+}
+
+/** A key in the index of unflushed keys. */
+export interface UnflushedKey {
+  readonly key: string;
+  /** Changes with every addition of the key; older ones are lower. */
+  readonly mark: number;
+}
+
+/**
+ * The keys that may hold buffered writes. A key is added before its entry is written and removed once the
+ * store has it, so that after a crash at any instruction the index names every unflushed entry.
+ */
+export interface UnflushedIndex {
+  /** True when a `buffer` command's `durable` is honoured. */
+  readonly durable: boolean;
+  /**
+   * Adds the keys, or moves them up when they are in it. `added` says position by position whether the key
+   * is in the index, which takes no new ones beyond `limit`; `nowMs` is the cache's clock at that moment.
+   */
+  add(
+    index: string,
+    keys: readonly string[],
+    limit: number,
+  ): Promise<{ readonly nowMs: number; readonly added: readonly boolean[] }>;
+  /** The oldest first, above a mark: at most `limit`. */
+  list(index: string, afterMark: number, limit: number): Promise<readonly UnflushedKey[]>;
+  /** Removes each key unless it was added again since its mark. */
+  remove(index: string, keys: readonly UnflushedKey[]): Promise<void>;
+  size(index: string): Promise<number>;
 }
 
 /**
@@ -244,6 +335,8 @@ export interface CacheAdapter {
   info(): Promise<CacheInfo>;
   /** Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for serving. */
   scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
+  /** What a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
+  readonly unflushed?: UnflushedIndex;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
 }

@@ -15,6 +15,16 @@ export interface FlushJob {
   readonly collection: string;
   /** The store's key, not the cache's. */
   readonly key: string;
+  /** Of a dead letter: the write that the store refused for good. */
+  readonly refused?: RefusedWrite;
+}
+
+/** A buffered write that the store refused, whole, so that a person can decide what becomes of it. */
+export interface RefusedWrite {
+  readonly version: Version;
+  /** The serialised value; `null`: a deletion. */
+  readonly payload: string | null;
+  readonly encoding: 'utf8' | 'base64';
 }
 
 export type QueueJob = InvalidateJob | FlushJob;
@@ -64,6 +74,7 @@ export interface DeadLetters {
  *
  * Contract: jobs of one key may be merged while they wait (the highest version stays; a version of `0` counts
  * as the highest), and a job that arrives while one of its key is active runs after it: none is swallowed.
+ * A handler that rejects with `JobRefusedError` is not called again: the dead letter holds the error's `job`.
  */
 export interface QueueAdapter {
   readonly name: string;

@@ -17,6 +17,11 @@ export interface StorePut<Value> {
   readonly value: Value;
   /** The new version must be above this; `0` for no bound. */
   readonly above: Version;
+  /**
+   * The new version must be this much ahead of the store's clock, in ms: for a writer that could not learn
+   * what version a buffered write may have. @defaultValue 0
+   */
+  readonly aheadMs?: number;
   /** Only if the row is at this version; `null`: only if there is no row. */
   readonly ifVersion?: Version | null;
 }
@@ -26,6 +31,8 @@ export interface StoreDelete {
   readonly kind: 'delete';
   readonly key: string;
   readonly above: Version;
+  /** As a put's. */
+  readonly aheadMs?: number;
   readonly ifVersion?: Version;
 }
 

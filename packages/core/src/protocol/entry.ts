@@ -16,13 +16,19 @@
  * 7. An intent turns a value into a hole that nobody fills while it stands; a put makes a value only
  *    when its intent is the last one left. An intent that ran out stays listed while another stands,
  *    since its writer may have committed something newer.
+ * 8. A buffered write stands on a value, or an absence of known version, is numbered above it and above
+ *    the clock, oddly, and does not expire. Only its own flush, or a newer version, takes the mark away.
  */
 import type {
+  BufferCommand,
+  BufferReply,
   CacheCommand,
   CacheHit,
   CacheReply,
   FillCommand,
   FillReply,
+  FlushedCommand,
+  FlushedReply,
   IntendCommand,
   InvalidateCommand,
   InvalidateReply,
@@ -45,8 +51,10 @@ export interface ValueEntry {
   readonly version: Version;
   readonly payload: Payload | null;
   readonly staleAtMs: number;
-  /** By the cache's clock, in ms since the epoch. */
+  /** By the cache's clock, in ms since the epoch. `Infinity` for an unflushed entry. */
   readonly expiresAtMs: number;
+  /** True for a buffered write that the store does not have yet. */
+  readonly unflushed: boolean;
 }
 
 /** A strict or unversioned writer under way. */
@@ -105,6 +113,10 @@ export function applyCommand(stored: Entry, command: CacheCommand, nowMs: number
       return fill(entry, command, nowMs);
     case 'release':
       return release(entry, command);
+    case 'buffer':
+      return buffer(entry, command, nowMs);
+    case 'flushed':
+      return flushed(entry, command, nowMs);
   }
 }
 
@@ -141,8 +153,17 @@ function knownVersion(entry: Entry): Version {
   return entry.kind === 'value' ? entry.version : entry.floor;
 }
 
+function isUnflushed(entry: Entry): entry is ValueEntry {
+  return entry?.kind === 'value' && entry.unflushed;
+}
+
+function reserved(entry: Entry): ReserveReply {
+  const known = knownVersion(entry);
+  return isUnflushed(entry) ? { kind: 'reserved', known, unflushed: true } : { kind: 'reserved', known };
+}
+
 function reserve(entry: Entry, command: ReserveCommand, nowMs: number): Transition<ReserveReply> {
-  const reply: ReserveReply = { kind: 'reserved', known: knownVersion(entry) };
+  const reply = reserved(entry);
   if (entry?.kind === 'value') return { entry, reply };
   const hole = asHole(entry, nowMs + command.holeTtlMs);
   return { entry: { ...hole, reservation: command.token }, reply };
@@ -158,7 +179,9 @@ function overlapping(intents: readonly Intent[]): readonly Intent[] {
 }
 
 function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition<ReserveReply> {
-  const reply: ReserveReply = { kind: 'reserved', known: knownVersion(entry) };
+  const reply = reserved(entry);
+  // A hole would hide what only the cache has.
+  if (isUnflushed(entry)) return { entry, reply };
   const untilMs = nowMs + command.deadlineMs;
   const hole = asHole(entry, Math.max(untilMs, nowMs + command.holeTtlMs));
   const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
@@ -195,7 +218,7 @@ function mayPlace(hole: HoleEntry, command: PutCommand): boolean {
 
 function valueFrom(command: PutCommand | RefreshCommand | FillCommand, nowMs: number): ValueEntry {
   const { version, payload, staleAtMs, ttlMs } = command;
-  return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs };
+  return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false };
 }
 
 function refresh(entry: Entry, command: RefreshCommand, nowMs: number): Transition<RefreshReply> {
@@ -210,10 +233,14 @@ function invalidate(entry: Entry, command: InvalidateCommand, nowMs: number): Tr
   const nothing = { entry, reply: { kind: 'invalidate', outcome: 'nothing' } } as const;
   if (entry === undefined && !command.holeOnEmpty) return nothing;
   const unknown = version === NO_VERSION;
+  if (unknown && isUnflushed(entry)) return nothing;
   if (!unknown && entry !== undefined && knownVersion(entry) >= version) return nothing;
   const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
   const intents = unknown ? overlapping(hole.intents) : hole.intents;
-  return { entry: { ...hole, intents }, reply: { kind: 'invalidate', outcome: 'floored' } };
+  const reply: InvalidateReply = isUnflushed(entry)
+    ? { kind: 'invalidate', outcome: 'floored', superseded: entry.version }
+    : { kind: 'invalidate', outcome: 'floored' };
+  return { entry: { ...hole, intents }, reply };
 }
 
 function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<LeaseReply> {
@@ -259,5 +286,44 @@ function release(entry: Entry, command: ReleaseCommand): Transition {
       intents: entry.intents.filter((intent) => intent.token !== command.token),
     },
     reply,
+  };
+}
+
+/** Rule 8. The lowest odd number above what the entry holds, and not below the clock in µs. */
+function bufferedVersion(held: Version, nowMs: number): Version {
+  const above = Math.max(held + 1, Math.trunc(nowMs * 1_000));
+  return above % 2 === 1 ? above : above + 1;
+}
+
+function buffer(entry: Entry, command: BufferCommand, nowMs: number): Transition<BufferReply> {
+  if (nowMs > command.notAfterMs) return { entry, reply: { kind: 'buffer', outcome: 'late' } };
+  if (entry?.kind !== 'value' || entry.version === NO_VERSION) {
+    return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
+  }
+  const version = bufferedVersion(entry.version, nowMs);
+  const { payload } = command;
+  return {
+    entry: {
+      kind: 'value',
+      version,
+      payload,
+      staleAtMs: 0,
+      expiresAtMs: Number.POSITIVE_INFINITY,
+      unflushed: true,
+    },
+    reply: { kind: 'buffer', outcome: 'buffered', version },
+  };
+}
+
+function flushed(entry: Entry, command: FlushedCommand, nowMs: number): Transition<FlushedReply> {
+  if (!isUnflushed(entry)) return { entry, reply: { kind: 'flushed', outcome: 'nothing' } };
+  if (entry.version !== command.version) return { entry, reply: { kind: 'flushed', outcome: 'kept' } };
+  const { holeTtlMs, staleAtMs, ttlMs } = command;
+  return {
+    entry:
+      command.outcome === 'stored'
+        ? { ...entry, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false }
+        : asHole(entry, nowMs + holeTtlMs),
+    reply: { kind: 'flushed', outcome: 'cleared' },
   };
 }
