@@ -291,14 +291,15 @@ export interface UnflushedIndex {
   /** True when a `buffer` command's `durable` is honoured. */
   readonly durable: boolean;
   /**
-   * Adds the keys, or moves them up when they are in it. `added` says position by position whether the key
-   * is in the index, which takes no new ones beyond `limit`; `nowMs` is the cache's clock at that moment.
+   * Adds the keys, or moves them up when they are in it. `marks` says position by position which mark the
+   * key got; `undefined`: the index is full, and takes no new ones beyond `limit`. `nowMs` is the cache's
+   * clock at that moment.
    */
   add(
     index: string,
     keys: readonly string[],
     limit: number,
-  ): Promise<{ readonly nowMs: number; readonly added: readonly boolean[] }>;
+  ): Promise<{ readonly nowMs: number; readonly marks: readonly (number | undefined)[] }>;
   /** The oldest first, above a mark: at most `limit`. */
   list(index: string, afterMark: number, limit: number): Promise<readonly UnflushedKey[]>;
   /** Removes each key unless it was added again since its mark. */
