@@ -31,7 +31,10 @@ export interface Figures {
   readonly checkedReads: number;
   readonly unjudgedReads: number;
   readonly failedReads: number;
+  /** Every write that was rejected, those of unknown outcome included. */
   readonly failedWrites: number;
+  /** Of `failedWrites` those that may have been committed all the same: their reply was lost, or late. */
+  readonly unknownWrites: number;
   /** Due on the schedule and never started: the machine, or a broken server, was too slow. */
   readonly skippedReads: number;
   readonly skippedWrites: number;
@@ -45,9 +48,9 @@ export interface Figures {
     readonly deferred: number;
   };
   readonly faults: Readonly<Record<string, number>>;
-  /** While the cache could be reached. */
+  /** While cache and store could be reached. */
   readonly feedLagMs: Percentiles;
-  /** Of changes that an outage of the cache held up. */
+  /** Of changes that an outage of either held up. */
   readonly feedLagInOutagesMs: Percentiles;
   readonly readMs: Percentiles;
   readonly writeMs: Percentiles;
@@ -55,6 +58,8 @@ export interface Figures {
   readonly writeCacheMs: Percentiles;
   readonly httpMs: Percentiles;
   readonly cacheDownMs: number;
+  /** Without a primary. */
+  readonly storeDownMs: number;
   readonly failures: readonly Failure[];
   readonly staleSamples: readonly StaleRead[];
 }
@@ -85,10 +90,11 @@ export interface FiguresInput {
   readonly feedLag: Latency;
   readonly feedLagInOutages: Latency;
   readonly cacheDownMs: number;
+  readonly storeDownMs: number;
 }
 
 export function figuresOf(input: FiguresInput): Figures {
-  const { totals, faults, feedLag, feedLagInOutages, cacheDownMs } = input;
+  const { totals, faults, feedLag, feedLagInOutages, cacheDownMs, storeDownMs } = input;
   const { counts, timings, verdicts } = totals;
   return {
     reads: counts.reads,
@@ -104,6 +110,7 @@ export function figuresOf(input: FiguresInput): Figures {
     unjudgedReads: verdicts.unjudged,
     failedReads: counts.failedReads,
     failedWrites: counts.failedWrites,
+    unknownWrites: counts.unknownWrites,
     skippedReads: counts.skippedReads,
     skippedWrites: counts.skippedWrites,
     httpReads: counts.httpReads,
@@ -124,6 +131,7 @@ export function figuresOf(input: FiguresInput): Figures {
     writeCacheMs: timings.writeCacheMs.summary,
     httpMs: timings.httpMs.summary,
     cacheDownMs: Math.round(cacheDownMs),
+    storeDownMs: Math.round(storeDownMs),
     failures: totals.failures,
     staleSamples: totals.stale,
   };

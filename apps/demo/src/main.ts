@@ -35,7 +35,7 @@ export async function main(options: DemoOptions): Promise<number> {
   const load = await chosen(options);
   for (const note of load.notes) say(note);
   // Before anything else is started: a port that is taken is known at once.
-  const page = options.headless ? undefined : await PageServer.open(options.port);
+  const page = options.headless ? undefined : await PageServer.open(options.port, options.store);
   let shop: Shop | undefined;
   try {
     shop = await Shop.start(options, say);

@@ -1,4 +1,4 @@
-import { LockstepError } from '@lockstep/core';
+import { LockstepError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
 /** What is counted, in each application process. */
 export const COUNTERS = [
@@ -7,6 +7,7 @@ export const COUNTERS = [
   'writes',
   'failedReads',
   'failedWrites',
+  'unknownWrites',
   'httpReads',
   'httpWrites',
   'skippedReads',
@@ -87,6 +88,13 @@ export class Meter {
 
 function noTimings(): Record<Timing, number[]> {
   return { readMs: [], writeMs: [], writeStoreMs: [], writeCacheMs: [], httpMs: [] };
+}
+
+/** What became in the store of a write that was rejected with this; `undefined`: the error does not say. */
+export function fateOf(error: unknown): 'not-committed' | 'unknown' | undefined {
+  if (error instanceof StoreUnavailableError) return error.outcome;
+  if (error instanceof StoreTimeoutError) return 'unknown';
+  return error instanceof LockstepError ? 'not-committed' : undefined;
 }
 
 function codeOf(error: unknown): string {

@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { FAULT_NAMES, type FaultName, isFaultName } from './faults/names.js';
+import { FAULT_NAMES, type FaultName, faultsOf, isFaultName, MONGO_FAULTS } from './faults/names.js';
 import type { EngineName } from './messages.js';
 import { STORE_KINDS, type StoreKind } from './stores/store.js';
 
@@ -40,6 +40,11 @@ export class UsageError extends Error {
 
 /** What a run without an end in sight gets when nobody watches, in seconds. */
 const HEADLESS_SECONDS = 30;
+
+const EPILOGUE = `
+Figures: failedWrites counts every write that was rejected. unknownWrites says how many of them may have been
+committed all the same: a primary was lost, and neither the driver's retry nor the time-out brought an answer.
+What a reader then sees, old or new, is right; a new value binds all readers from then on.`;
 
 /**
  * Reads the command line (without Node and the script). `mixes` are the names that `--mix` may take. Writes
@@ -92,7 +97,7 @@ export function parseOptions(argv: readonly string[], mixes: readonly string[]):
     .addOption(
       new Option(
         '--faults <names>',
-        `what to break at random times, comma-separated: ${FAULT_NAMES.join(', ')}`,
+        `what to break at random times, comma-separated: ${FAULT_NAMES.join(', ')} (${MONGO_FAULTS.join(' and ')} with --store mongo, on a replica set of three)`,
       )
         .default([], 'none')
         .argParser(faultNames),
@@ -100,7 +105,7 @@ export function parseOptions(argv: readonly string[], mixes: readonly string[]):
     .addOption(
       numeric(
         '--foreign-writes <n>',
-        'plain SQL updates per second with the fault foreign-write',
+        'updates per second by another program (plain SQL, or updateOne on MongoDB) with the fault foreign-write',
         10,
         0,
         1_000,
@@ -128,6 +133,7 @@ export function parseOptions(argv: readonly string[], mixes: readonly string[]):
     .addOption(
       new Option('--json <file>', 'write the figures there as JSON when the run is over').argParser(writable),
     )
+    .addHelpText('after', EPILOGUE)
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ writeErr: () => undefined });
@@ -145,6 +151,10 @@ export function parseOptions(argv: readonly string[], mixes: readonly string[]):
   }
   if (options.trace !== undefined && options.zipf !== undefined) {
     throw new UsageError('--zipf: a trace has its own keys', 2);
+  }
+  const misplaced = options.faults.filter((name) => !faultsOf(options.store).includes(name));
+  if (misplaced.length > 0) {
+    throw new UsageError(`--faults: ${misplaced.join(', ')}: only with --store mongo`, 2);
   }
   const seconds = options.seconds ?? (options.headless ? HEADLESS_SECONDS : undefined);
   return { ...options, seconds };

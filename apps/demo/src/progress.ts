@@ -31,7 +31,7 @@ export function summary(figures: FinalFigures): string {
       `${figures.reads} reads, ${figures.writes} writes, faults: ${faults.join(', ') || 'none'}`,
     `hits ${percent(figures.hitRate)}, ${figures.storeQueries} statements for reads: ` +
       `${percent(figures.storeLoadReduction)} less than without a cache`,
-    `stale reads ${figures.staleReads} of ${figures.checkedReads}, failed reads ${figures.failedReads}, failed writes ${figures.failedWrites}`,
+    `stale reads ${figures.staleReads} of ${figures.checkedReads}, failed reads ${figures.failedReads}, failed writes ${figures.failedWrites}, of them of unknown outcome ${figures.unknownWrites}`,
     `read ${latency(figures.readMs)}; write ${latency(figures.writeMs)}; feed lag ${latency(figures.feedLagMs)}`,
     `audit: ${figures.auditedEntries} entries compared with their rows, ${figures.auditMismatches} differ`,
     ...figures.notes.map((note) => `note: ${note}`),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FreshnessChecker } from '../src/checker/checker.js';
 import { FactBuffer, type FactKind, factsOf } from '../src/checker/facts.js';
-import { Outages } from '../src/checker/outages.js';
+import { eitherDown, Outages } from '../src/checker/outages.js';
 
 const LAG = 1_000;
 const RECOVERY = 500;
@@ -163,6 +163,28 @@ describe('a cache that came back without its last writes', () => {
   });
 });
 
+describe('a write of unknown outcome, of which no acknowledgement tells', () => {
+  test('may be there or not, until a reader has seen it', () => {
+    const { fact, read, verdicts } = checker();
+    fact('put', 20, 100);
+    read(20, 300);
+    read(30, 400);
+    read(20, 410);
+    expect(verdicts()).toMatchObject({ checked: 3, stale: 0, lagging: 1 });
+  });
+
+  test('may be a deletion: an absence is not judged until it is known to have failed', () => {
+    const { fact, read, verdicts } = checker();
+    fact('put', 20, 100);
+    fact('delete-begun', 0, 150);
+    read(0, 300, true);
+    expect(verdicts()).toMatchObject({ unjudged: 1, stale: 0 });
+    fact('delete-ended', 0, 350);
+    read(0, 400, true);
+    expect(verdicts()).toMatchObject({ unjudged: 1, stale: 1 });
+  });
+});
+
 describe('absent products', () => {
   test('an absence without a version is fresh after the delete and stale after a newer put', () => {
     const { fact, read, verdicts } = checker();
@@ -209,6 +231,26 @@ describe('bounds', () => {
     one.cancel(one.begin(0, 1));
     expect(verdicts()).toMatchObject({ checked: 0, unjudged: 0 });
   });
+});
+
+test('outages of two servers that meet are one, and the next is its own', () => {
+  const cache = [
+    { fromMs: 10, toMs: 20, restarted: false },
+    { fromMs: 50, toMs: 60, restarted: true },
+  ];
+  const store = [
+    { fromMs: 15, toMs: 30, restarted: false },
+    { fromMs: 52, toMs: 55, restarted: false },
+    { fromMs: 90, toMs: null, restarted: false },
+  ];
+  expect(eitherDown(cache, store)).toEqual([
+    { fromMs: 10, toMs: 30, restarted: false },
+    { fromMs: 50, toMs: 60, restarted: true },
+    { fromMs: 90, toMs: null, restarted: false },
+  ]);
+  expect(eitherDown([{ fromMs: 1, toMs: null, restarted: false }], cache)).toEqual([
+    { fromMs: 1, toMs: null, restarted: true },
+  ]);
 });
 
 test('due times add up over several outages', () => {

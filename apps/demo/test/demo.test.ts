@@ -90,6 +90,26 @@ describe('a run without a page', () => {
     expect(figures.auditedEntries).toBeGreaterThan(100);
   });
 
+  test('G4, G5, G6, G9: elections of the replica set fail no write but those of unknown outcome, and leave no stale read', async () => {
+    const argv = ['--store', 'mongo', ...SMALL, '--reads', '800', '--writes', '40', '--seconds', '9'];
+    const figures = await headless([...argv, '--faults', 'mongo-stepdown,mongo-kill,foreign-write']);
+    expect(figures).toMatchObject({
+      faults: { 'mongo-stepdown': 1, 'mongo-kill': 1 },
+      staleReads: 0,
+      staleSamples: [],
+      failedReads: 0,
+      feedDrained: true,
+      auditMismatches: 0,
+      unexpectedExits: 0,
+    });
+    expect(figures.failedWrites).toBe(figures.unknownWrites);
+    // Of one lost connection's writes; the rest waits for the next primary.
+    expect(figures.unknownWrites).toBeLessThan(figures.writes * 0.02);
+    expect(figures.storeDownMs).toBeGreaterThan(500);
+    expect(figures.feedLagMs.p999).toBeLessThan(1_000);
+    expect(figures.auditedEntries).toBeGreaterThan(100);
+  });
+
   test('a mix of the table brings its own rates, sizes and kinds of writes', async () => {
     const figures = await headless([
       '--mix',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FAULT_NAMES } from '../src/faults/names.js';
+import { FAULT_NAMES, type FaultName, faultsOf, MONGO_FAULTS, REDIS_FAULTS } from '../src/faults/names.js';
 import { planFaults } from '../src/faults/schedule.js';
 import { seededRandom } from '../src/load/random.js';
 
@@ -8,7 +8,14 @@ describe('the plan of faults', () => {
     for (let seed = 0; seed < 50; seed += 1) {
       const plan = planFaults(FAULT_NAMES, durationMs, seededRandom(seed));
       const names = new Set(plan.map(({ name }) => name));
-      expect([...names].sort()).toEqual(['app-kill', 'queue-kill', 'redis-freeze', 'redis-kill']);
+      expect([...names].sort()).toEqual([
+        'app-kill',
+        'mongo-kill',
+        'mongo-stepdown',
+        'queue-kill',
+        'redis-freeze',
+        'redis-kill',
+      ]);
       for (const { atMs, forMs } of plan) {
         expect(atMs).toBeGreaterThanOrEqual(durationMs * 0.1);
         expect(atMs + forMs).toBeLessThanOrEqual(durationMs * 0.76);
@@ -16,16 +23,25 @@ describe('the plan of faults', () => {
     }
   });
 
-  test('never breaks two parts of Redis at once', () => {
+  test.each([
+    ['two parts of Redis', REDIS_FAULTS],
+    ['two members of the replica set', MONGO_FAULTS],
+  ] as const)('never breaks %s at once', (_, lane: readonly FaultName[]) => {
     for (let seed = 0; seed < 50; seed += 1) {
-      const plan = planFaults(FAULT_NAMES, 60_000, seededRandom(seed)).filter(
-        ({ name }) => name !== 'app-kill',
+      const plan = planFaults(FAULT_NAMES, 60_000, seededRandom(seed)).filter(({ name }) =>
+        lane.includes(name),
       );
       for (const [position, { atMs, forMs }] of plan.entries()) {
         const next = plan[position + 1];
         if (next !== undefined) expect(atMs + forMs).toBeLessThan(next.atMs);
       }
     }
+  });
+
+  test('without MongoDB is what it is with it, less the faults of the replica set', () => {
+    const whole = planFaults(FAULT_NAMES, 60_000, seededRandom(5));
+    const postgres = planFaults(faultsOf('postgres'), 60_000, seededRandom(5));
+    expect(postgres).toEqual(whole.filter(({ name }) => !MONGO_FAULTS.some((one) => one === name)));
   });
 
   test('one seed gives one plan', () => {

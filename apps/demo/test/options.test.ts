@@ -54,6 +54,12 @@ describe('the command line', () => {
     ]);
   });
 
+  test('faults of MongoDB’s replica set come with --store mongo, in either order', () => {
+    const faults = ['mongo-stepdown', 'mongo-kill'];
+    expect(parse('--faults', faults.join(','), '--store', 'mongo').faults).toEqual(faults);
+    expect(parse('--store=mongo', '--faults', 'redis-kill,mongo-kill').faults).toHaveLength(2);
+  });
+
   test('the separator of a package manager is passed over', () => {
     expect(parse('--', '--headless').headless).toBe(true);
   });
@@ -68,6 +74,8 @@ describe('the command line', () => {
     [['--mix', 'cluster5'], '--mix', 'no operations'],
     [['--mix', 'salad'], '--mix', 'known are'],
     [['--faults', 'redis-melt'], '--faults', '"redis-melt"'],
+    [['--faults', 'redis-kill,mongo-kill'], '--faults: mongo-kill', '--store mongo'],
+    [['--store', 'postgres', '--faults', 'mongo-stepdown'], '--faults: mongo-stepdown', '--store mongo'],
     [['--engine', 'magic'], '--engine', 'lockstep, naive'],
     [['--store', 'tape'], '--store', 'postgres, mongo'],
     [['--trace', '/nowhere/at.all'], '--trace', 'no such file'],

@@ -3,7 +3,7 @@ import type { FreshnessChecker } from '../checker/checker.js';
 import { systemMs } from '../checker/clock.js';
 import type { FactBuffer, FactKind } from '../checker/facts.js';
 import type { ReadAnswer, ShopEngine, WriteAnswer } from '../engines/engine.js';
-import type { Meter } from '../measure.js';
+import { fateOf, type Meter } from '../measure.js';
 import type { Product, ProductChange } from '../products.js';
 
 export interface CatalogueOptions {
@@ -73,9 +73,15 @@ export class Catalogue {
     // Told before it is sent: a process that is killed here leaves a delete of unknown outcome.
     this.#tell('delete-begun', id, 0);
     this.#tellNow();
-    const answer = await this.#write(id, 'delete', () => this.#engine.remove(id));
-    this.#tell('delete-ended', id, 0);
-    return answer;
+    try {
+      const answer = await this.#write(id, 'delete', () => this.#engine.remove(id));
+      this.#tell('delete-ended', id, 0);
+      return answer;
+    } catch (error) {
+      // One of unknown outcome stays open: it may explain an absence for ever.
+      if (fateOf(error) === 'not-committed') this.#tell('delete-ended', id, 0);
+      throw error;
+    }
   }
 
   async #write<Answer extends WriteAnswer | undefined>(
@@ -91,6 +97,7 @@ export class Catalogue {
     } catch (error) {
       this.#meter.count('writes');
       this.#meter.count('failedWrites');
+      if (fateOf(error) === 'unknown') this.#meter.count('unknownWrites');
       this.#meter.failure(what, error);
       throw error;
     }

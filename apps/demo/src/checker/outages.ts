@@ -1,4 +1,4 @@
-/** A time in which the cache could not be reached; `toMs` is `null` while it lasts. */
+/** A time in which a server could not be reached; `toMs` is `null` while it lasts. */
 export interface Outage {
   readonly fromMs: number;
   readonly toMs: number | null;
@@ -7,10 +7,25 @@ export interface Outage {
 }
 
 export interface OutageAllowances {
-  /** How long a late write may stay unseen while the cache can be reached, in ms. */
+  /** How long a late write may stay unseen while cache and store can be reached, in ms. */
   readonly lagBoundMs: number;
-  /** How long after an outage clients may take to find the cache again; not counted as reachable, in ms. */
+  /** How long after an outage clients may take to find the server again; not counted as reachable, in ms. */
   readonly recoveryMs: number;
+}
+
+/** The times in which at least one of several servers could not be reached, in order and not overlapping. */
+export function eitherDown(...lists: readonly (readonly Outage[])[]): Outage[] {
+  const joined: Outage[] = [];
+  for (const outage of lists.flat().sort((a, b) => a.fromMs - b.fromMs)) {
+    const last = joined.at(-1);
+    if (last === undefined || (last.toMs !== null && last.toMs < outage.fromMs)) {
+      joined.push(outage);
+      continue;
+    }
+    const toMs = last.toMs === null || outage.toMs === null ? null : Math.max(last.toMs, outage.toMs);
+    joined[joined.length - 1] = { ...last, toMs, restarted: last.restarted || outage.restarted };
+  }
+  return joined;
 }
 
 /** The times that don't count against the relay's lag. */

@@ -1,11 +1,11 @@
-import type { RedisService } from '@lockstep/dev-services';
+import type { MongoService, RedisService } from '@lockstep/dev-services';
 import { systemMs } from '../checker/clock.js';
 import { type Random, randomInt } from '../load/random.js';
 import { makeChange, type ProductChange } from '../products.js';
 import type { ForeignWrite, ShopStore } from '../stores/store.js';
 import type { Applications } from '../supervisor/applications.js';
 import type { FactExchange } from '../supervisor/exchange.js';
-import { FAULT_NAMES, type FaultName } from './names.js';
+import { FAULT_NAMES, type FaultName, isMongoFault, type MongoFault } from './names.js';
 import type { PlannedFault } from './schedule.js';
 
 /** Something that was broken, for the timeline; `toMs` is `null` while it lasts. */
@@ -22,6 +22,8 @@ export interface InjectorOptions {
   readonly cache: RedisService | null;
   readonly queue: RedisService | null;
   readonly store: ShopStore;
+  /** `null`: the store is another. */
+  readonly mongo: MongoService | null;
   readonly applications: Applications;
   readonly exchange: FactExchange;
   readonly products: number;
@@ -46,6 +48,7 @@ export class FaultInjector {
   #records: FaultRecord[] = [];
   #number = 0;
   #redisBusy = false;
+  #mongoBusy = false;
   /** Kills of applications under way. */
   #killing = 0;
 
@@ -124,6 +127,8 @@ export class FaultInjector {
       this.#end(record, killed);
       if (killed === undefined) throw new FaultError('no application process is running');
       this.#count(name);
+    } else if (isMongoFault(name)) {
+      await this.#mongo(name, forMs);
     } else {
       await this.#redis(name, name === 'queue-kill' ? queue : cache, forMs, variant);
     }
@@ -157,6 +162,37 @@ export class FaultInjector {
       else await server.restart({ keepData: keep });
       this.#redisBusy = false;
       this.#end(record);
+    }
+  }
+
+  async #mongo(name: MongoFault, forMs: number): Promise<void> {
+    const { mongo } = this.#options;
+    if (mongo === null) throw new FaultError('the store is not MongoDB');
+    if (mongo.members.length === 0) {
+      throw new FaultError('this MongoDB was not started here, so it is not broken here');
+    }
+    if (this.#mongoBusy) throw new FaultError('MongoDB is broken already');
+    this.#mongoBusy = true;
+    const record = this.#begin(name, name === 'mongo-kill' ? 'kill -9, back with its data' : 'step-down');
+    let primary: string | undefined;
+    try {
+      const server = await mongo.primary();
+      primary = `the primary at ${server.port}`;
+      if (name === 'mongo-stepdown') {
+        await mongo.stepDown();
+        this.#count(name);
+      } else {
+        await server.kill();
+        this.#count(name);
+        await this.#last(forMs);
+        await server.restart({ keepData: true });
+      }
+    } catch (error) {
+      primary = `failed: ${error instanceof Error ? error.message : String(error)}`;
+      throw new FaultError(`${name} ${primary}`, { cause: error });
+    } finally {
+      this.#mongoBusy = false;
+      this.#end(record, primary);
     }
   }
 

@@ -1,5 +1,5 @@
 import { type Random, randomInt } from '../load/random.js';
-import { type FaultName, REDIS_FAULTS } from './names.js';
+import { type FaultName, MONGO_FAULTS, REDIS_FAULTS } from './names.js';
 
 /** A fault that is to happen. */
 export interface PlannedFault {
@@ -20,18 +20,19 @@ const LONGEST_MS = 3_000;
 
 /**
  * Plans a run's faults at seeded random times. Faults of Redis share one lane, since two of them at once are
- * one; kills of applications have one of their own and may meet them. Foreign writes go on throughout and are
- * not planned here.
+ * one; kills of applications, and faults of the replica set, have lanes of their own and may meet them. Foreign
+ * writes go on throughout and are not planned here.
  */
 export function planFaults(names: readonly FaultName[], durationMs: number, random: Random): PlannedFault[] {
   const redis = REDIS_FAULTS.filter((name) => names.includes(name));
   const apps = names.includes('app-kill') ? (['app-kill'] as const) : [];
-  return [...lane(redis, durationMs, random), ...lane(apps, durationMs, random)].sort(
-    (a, b) => a.atMs - b.atMs,
-  );
+  const mongo = MONGO_FAULTS.filter((name) => names.includes(name));
+  return [redis, apps, mongo]
+    .flatMap((lane) => planLane(lane, durationMs, random))
+    .sort((a, b) => a.atMs - b.atMs);
 }
 
-function lane(names: readonly FaultName[], durationMs: number, random: Random): PlannedFault[] {
+function planLane(names: readonly FaultName[], durationMs: number, random: Random): PlannedFault[] {
   if (names.length === 0) return [];
   const fromMs = durationMs * CALM.before;
   const spanMs = durationMs * (1 - CALM.before - CALM.after);
@@ -46,6 +47,7 @@ function lane(names: readonly FaultName[], durationMs: number, random: Random): 
   });
 }
 
+/** The others take as long as they take: a process dies, another primary is elected. */
 function lasts(name: FaultName): boolean {
-  return name !== 'app-kill' && name !== 'foreign-write';
+  return name === 'mongo-kill' || REDIS_FAULTS.some((one) => one === name);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { StoreKind } from '../stores/store.js';
 
 /** A file of the page, ready to send. */
 export interface Asset {
@@ -18,13 +19,17 @@ export interface Assets {
 const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url));
 const SCRIPTS = fileURLToPath(new URL('../page/', import.meta.url));
 
-/** Reads the page's files once; nothing of it comes from anywhere else. */
-export async function readAssets(): Promise<Assets> {
+/** Reads the page's files once, in the words for a store; nothing of it comes from anywhere else. */
+export async function readAssets(store: StoreKind): Promise<Assets> {
   const files = new Map<string, Asset>();
   const put = async (path: string, type: string, file: string) => {
     files.set(path, { type: `${type}; charset=utf-8`, body: await readFile(file) });
   };
-  await put('/', 'text/html', join(PUBLIC, 'index.html'));
+  const html = (await readFile(join(PUBLIC, 'index.html'), 'utf8')).replace(
+    'data-store="postgres"',
+    `data-store="${store}"`,
+  );
+  files.set('/', { type: 'text/html; charset=utf-8', body: Buffer.from(html) });
   await put('/style.css', 'text/css', join(PUBLIC, 'style.css'));
   await put('/icon.svg', 'image/svg+xml', join(PUBLIC, 'icon.svg'));
   for (const name of await readdir(SCRIPTS)) {
@@ -33,7 +38,6 @@ export async function readAssets(): Promise<Assets> {
   const charts = dirname(fileURLToPath(import.meta.resolve('uplot')));
   await put('/vendor/uplot.js', 'text/javascript', join(charts, 'uPlot.esm.js'));
   await put('/vendor/uplot.css', 'text/css', join(charts, 'uPlot.min.css'));
-  const html = files.get('/')?.body.toString() ?? '';
   const scriptHashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
     (match) =>
       `'sha256-${createHash('sha256')

@@ -1,6 +1,7 @@
 import { type FastifyInstance, fastify } from 'fastify';
 import { FaultError } from '../faults/injector.js';
 import { LOOPBACK } from '../naming.js';
+import type { StoreKind } from '../stores/store.js';
 import { type Assets, readAssets } from './assets.js';
 import { Buttons, isButtonName } from './buttons.js';
 import type { PageContent } from './content.js';
@@ -34,10 +35,10 @@ export class PageServer {
   }
 
   /** Listens; port 0 is any. Rejects with a message that names `--port` when it is taken. */
-  static async open(port: number): Promise<PageServer> {
+  static async open(port: number, store: StoreKind): Promise<PageServer> {
     const server = fastify({ forceCloseConnections: true });
     guard(server);
-    serve(server, await readAssets());
+    serve(server, await readAssets(store));
     let page: PageServer | undefined;
     route(server, () => {
       const shown = page?.shown;

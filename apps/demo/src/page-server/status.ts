@@ -1,5 +1,5 @@
 import { keyPrefix } from '@lockstep/core';
-import type { OwnedProcess } from '@lockstep/dev-services';
+import type { MongoService, OwnedProcess } from '@lockstep/dev-services';
 import { systemMs } from '../checker/clock.js';
 import type { FaultRecord } from '../faults/injector.js';
 import type { Figures } from '../figures.js';
@@ -18,6 +18,13 @@ export interface ServerStatus {
   readonly pid: number | null;
 }
 
+export interface MongoStatus extends ServerStatus {
+  /** `null`: a standalone server. */
+  readonly replicaSet: string | null;
+  /** The servers of the set, when this process started them. */
+  readonly members: readonly { readonly url: string; readonly pid: number; readonly running: boolean }[];
+}
+
 /** All that an outside checker or fault injector needs; the figures are those of `--json` so far. */
 export interface Status extends Figures {
   readonly phase: Phase;
@@ -30,16 +37,20 @@ export interface Status extends Figures {
   readonly mix: string;
   readonly seed: number;
   readonly postgres: ServerStatus | null;
-  readonly mongo: ServerStatus | null;
+  readonly mongo: MongoStatus | null;
   /** The cache's; `null`: the cache is in memory. */
   readonly redis: ServerStatus | null;
   readonly queueRedis: ServerStatus | null;
   readonly cacheDown: boolean;
+  /** The replica set has no primary that commits. */
+  readonly storeDown: boolean;
   readonly applications: readonly ApplicationStatus[];
   readonly workers: readonly WorkerStatus[];
+  /** The table, or MongoDB's collection; its columns, or fields. */
   readonly table: string;
   readonly keyColumn: string;
   readonly versionColumn: string;
+  /** The name that Lockstep knows it by. */
   readonly collection: string;
   /** A cache key is this and the id. */
   readonly keyPrefix: string;
@@ -76,10 +87,11 @@ export function statusOf({ shop, recorder, mix }: PageContent, url: string): Sta
     mix,
     seed: options.seed,
     postgres: options.store === 'postgres' ? database : null,
-    mongo: options.store === 'mongo' ? database : null,
+    mongo: servers.mongo === null ? null : { ...database, ...replicaSetOf(servers.mongo) },
     redis: servers.cache === null ? null : serverStatus(servers.cache),
     queueRedis: servers.queue === null ? null : serverStatus(servers.queue),
     cacheDown: shop.watch?.down ?? false,
+    storeDown: shop.storeWatch?.down ?? false,
     applications: shop.applications.statuses,
     workers: shop.workers.statuses,
     table,
@@ -94,6 +106,17 @@ export function statusOf({ shop, recorder, mix }: PageContent, url: string): Sta
     notes: shop.notes,
     unexpectedExits: shop.unexpectedExits,
     options,
+  };
+}
+
+function replicaSetOf({ replicaSet, members }: MongoService): Pick<MongoStatus, 'replicaSet' | 'members'> {
+  return {
+    replicaSet: replicaSet ?? null,
+    members: members.map(({ host, port, pid, running }) => ({
+      url: `mongodb://${host}:${port}/?directConnection=true`,
+      pid,
+      running,
+    })),
   };
 }
 

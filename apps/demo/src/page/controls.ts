@@ -18,7 +18,9 @@ export function startControls(onForeign: (id: string) => void): void {
 
 async function press(button: HTMLButtonElement, name: string, body: object): Promise<void> {
   button.disabled = true;
-  const label = button.querySelector('b')?.textContent ?? name;
+  // The words for another store are there as well, and not shown.
+  const labels = [...button.querySelectorAll('b')];
+  const label = labels.find((one) => one.checkVisibility())?.textContent ?? name;
   try {
     const response = await fetch(`/faults/${name}`, {
       method: 'POST',

@@ -29,15 +29,15 @@ function showRun(status: Status): void {
   const down = status.applications.some(({ state }) => state !== 'running');
   const [text, state] = status.cacheDown
     ? (['cache is down', 'bad'] as const)
-    : down
-      ? (['a process is down', 'bad'] as const)
-      : status.phase === 'running'
-        ? (['all running', 'good'] as const)
-        : ([status.phase === 'warm' ? 'warming up' : 'ending', 'wait'] as const);
+    : status.storeDown
+      ? (['no primary', 'bad'] as const)
+      : down
+        ? (['a process is down', 'bad'] as const)
+        : status.phase === 'running'
+          ? (['all running', 'good'] as const)
+          : ([status.phase === 'warm' ? 'warming up' : 'ending', 'wait'] as const);
   setText('state', text);
   setState('state', state);
-  const title = status.store === 'mongo' ? 'Document in MongoDB' : 'Row in Postgres';
-  setText('row-title', title);
 }
 
 function showVerdict(status: Status): void {

@@ -6,17 +6,20 @@ const LANES = [
   { label: 'Cache', kind: 'redis', names: ['redis-freeze', 'redis-kill'] },
   { label: 'Queue', kind: 'redis', names: ['queue-kill'] },
   { label: 'Applications', kind: 'app', names: ['app-kill'] },
-  { label: 'Plain SQL', kind: 'foreign', names: ['foreign-write'] },
+  { label: 'Other programs', kind: 'foreign', names: ['foreign-write'] },
 ] as const;
+const STORE_LANE = { label: 'Primary', kind: 'store', names: ['mongo-stepdown', 'mongo-kill'] } as const;
 
 /** Faults of the last two minutes, a lane for each part that they hit. */
 export class Timeline {
+  readonly #lanes: readonly (typeof STORE_LANE | (typeof LANES)[number])[];
   readonly #tracks: readonly HTMLElement[];
 
   constructor() {
-    const tracks = LANES.map(() => element('div', [], 'track'));
+    this.#lanes = document.documentElement.dataset['store'] === 'mongo' ? [...LANES, STORE_LANE] : LANES;
+    const tracks = this.#lanes.map(() => element('div', [], 'track'));
     byId('timeline').replaceChildren(
-      ...LANES.map(({ label }, lane) =>
+      ...this.#lanes.map(({ label }, lane) =>
         element('div', [element('span', label), tracks[lane] ?? element('div', [])], 'lane'),
       ),
       element('div', [element('span', `−${WINDOW_SECONDS} s`), element('span', 'now')], 'axis'),
@@ -26,7 +29,7 @@ export class Timeline {
 
   show(log: readonly FaultRecord[], nowMs: number): void {
     const fromMs = nowMs - WINDOW_SECONDS * 1_000;
-    for (const [lane, { kind, names }] of LANES.entries()) {
+    for (const [lane, { kind, names }] of this.#lanes.entries()) {
       const marks = log
         .filter(({ name, toMs }) => names.some((one) => one === name) && (toMs ?? nowMs) >= fromMs)
         .map(({ name, detail, fromMs: began, toMs }) => {

@@ -39,14 +39,14 @@ export async function runFaults(shop: Shop, signal: AbortSignal): Promise<void> 
 
 /** Ends the load, waits for what is under way, judges the last reads and compares cache and store. */
 export async function conclude(shop: Shop, mixName: string): Promise<FinalFigures> {
-  const { options, faults, applications, watch } = shop;
+  const { options, faults, applications, watch, storeWatch } = shop;
   await faults.settle();
   await applications.unload();
   const endMs = systemMs();
   const reached = await holds(
-    () => (watch?.knownMs ?? Number.POSITIVE_INFINITY) > endMs && watch?.down !== true,
+    () => shop.outagesKnownMs > endMs && watch?.down !== true && storeWatch?.down !== true,
   );
-  if (!reached) shop.notes.push('the cache could not be reached after the load');
+  if (!reached) shop.notes.push('cache or store could not be reached after the load');
   const feedDrained = options.engine === 'naive' || (await drained(shop));
   if (!feedDrained) shop.notes.push(`feed or queue were not empty ${DRAIN_MS / 1_000} s after the load`);
   await applications.judge(endMs);

@@ -7,8 +7,8 @@ const SETTLE_MS = 1_000;
 
 /**
  * How old changes are when the relay has dealt with them. What was made before the load began (the seeding),
- * and what an outage of the cache, or the recovery from it, held up, is kept apart: the promise of the
- * relay's lag is for the time in which the cache can be reached.
+ * and what an outage of cache or store, or the recovery from it, held up, is kept apart: the promise of the
+ * relay's lag is for the time in which both can be reached.
  */
 export class FeedLag {
   readonly #recoveryMs: number;
@@ -50,7 +50,7 @@ export class FeedLag {
     );
   }
 
-  /** While the cache could be reached. */
+  /** While cache and store could be reached. */
   get summary(): Latency {
     return this.#reachable.summary;
   }

@@ -1,5 +1,7 @@
 import {
   DevServicesError,
+  type MongoService,
+  type PostgresService,
   type RedisService,
   type Service,
   startMongo,
@@ -12,6 +14,8 @@ import type { StoreAddress, StoreKind } from '../stores/store.js';
 export interface Servers {
   readonly store: Service;
   readonly storeAddress: StoreAddress;
+  /** The store once more, where it is MongoDB. */
+  readonly mongo: MongoService | null;
   /** `null`: there is no Redis on this machine, and none could be had. */
   readonly cache: RedisService | null;
   readonly queue: RedisService | null;
@@ -22,6 +26,8 @@ export interface ServersOptions {
   readonly store: StoreKind;
   /** Servers that this process may break: addresses in the environment are passed over. */
   readonly owned: boolean;
+  /** The primary is going to be taken away: a set of three, so that another one takes over. */
+  readonly elections: boolean;
   readonly onNotice: (message: string) => void;
 }
 
@@ -30,12 +36,12 @@ const CACHE = { maxmemory: '256mb', maxmemoryPolicy: 'allkeys-lru', appendonly: 
 /** A queue's Redis never drops anything. */
 const QUEUE = { maxmemoryPolicy: 'noeviction', appendonly: true } as const;
 
+const REPLICA_SET = { members: 3, electionTimeoutMillis: 1_000 } as const;
+
 /** Starts the database, a Redis for the cache and a small one for the queue. Rejects with `DevServicesError`. */
-export async function startServers({ store, owned, onNotice }: ServersOptions): Promise<Servers> {
-  const starting = await Promise.allSettled([
-    startStore(store, owned),
-    startCaches(owned, onNotice),
-  ] as const);
+export async function startServers(options: ServersOptions): Promise<Servers> {
+  const { store, owned, onNotice } = options;
+  const starting = await Promise.allSettled([startStore(options), startCaches(owned, onNotice)] as const);
   const [database, caches] = starting;
   const started = [
     ...(database.status === 'fulfilled' ? [database.value] : []),
@@ -52,14 +58,16 @@ export async function startServers({ store, owned, onNotice }: ServersOptions): 
   return {
     store: database.value,
     storeAddress: { kind: store, url: database.value.url },
+    mongo: database.value.kind === 'mongo' ? database.value : null,
     cache: cache ?? null,
     queue: queue ?? null,
     stop,
   };
 }
 
-function startStore(kind: StoreKind, owned: boolean): Promise<Service> {
-  return kind === 'postgres' ? startPostgres({ owned }) : startMongo({ owned });
+function startStore({ store, owned, elections }: ServersOptions): Promise<PostgresService | MongoService> {
+  if (store === 'postgres') return startPostgres({ owned });
+  return startMongo(elections ? { ...REPLICA_SET, owned: true } : { owned });
 }
 
 /** Both, or none where there is no Redis to be had. */

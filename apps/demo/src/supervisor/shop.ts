@@ -1,8 +1,9 @@
 import type { QueueAdapter, QueueStatus } from '@lockstep/core';
 import { systemMs } from '../checker/clock.js';
-import type { OutageAllowances } from '../checker/outages.js';
+import { eitherDown, type Outage, type OutageAllowances } from '../checker/outages.js';
 import { queueAt } from '../engines/adapters.js';
 import { FaultInjector } from '../faults/injector.js';
+import { isMongoFault } from '../faults/names.js';
 import { type Figures, figuresOf } from '../figures.js';
 import { seededRandom } from '../load/random.js';
 import type { Rates } from '../messages.js';
@@ -11,9 +12,10 @@ import { makeProduct } from '../products.js';
 import { openStore } from '../stores/open.js';
 import type { ShopStore } from '../stores/store.js';
 import { Applications } from './applications.js';
-import { CacheWatch } from './cache-watch.js';
 import { FactExchange } from './exchange.js';
 import { FeedLag } from './feed-lag.js';
+import { OutageWatch } from './outage-watch.js';
+import { mongoPinger, redisPinger } from './pingers.js';
 import { Poller } from './poller.js';
 import { type Servers, startServers } from './servers.js';
 import { Totals } from './totals.js';
@@ -38,7 +40,10 @@ export class Shop {
   readonly totals = new Totals();
   readonly feedLag: FeedLag;
   readonly faults: FaultInjector;
-  readonly watch: CacheWatch | undefined;
+  /** Of the cache. */
+  readonly watch: OutageWatch | undefined;
+  /** Of the store, where it is a replica set: another primary may have to be elected. */
+  readonly storeWatch: OutageWatch | undefined;
   readonly feed: Poller<Awaited<ReturnType<ShopStore['feedStatus']>>> | undefined;
   readonly queue: Poller<QueueStatus> | undefined;
   readonly #queueAdapter: QueueAdapter | undefined;
@@ -62,9 +67,11 @@ export class Shop {
     this.notes = notes;
     const { cache, queue } = servers;
     this.feedLag = new FeedLag(ALLOWANCES.recoveryMs);
-    this.exchange = new FactExchange(() => this.watch?.knownMs ?? systemMs());
-    this.watch =
-      cache === null ? undefined : new CacheWatch(cache.url, (outages) => this.exchange.tellOutages(outages));
+    this.exchange = new FactExchange(() => this.outagesKnownMs);
+    const onOutage = () => this.exchange.tellOutages(this.outages);
+    this.watch = cache === null ? undefined : new OutageWatch(redisPinger(cache.url), onOutage);
+    this.storeWatch =
+      servers.mongo === null ? undefined : new OutageWatch(mongoPinger(servers.mongo.url), onOutage);
     const relayed = options.engine === 'lockstep';
     const onExit = (name: string, how: string) => {
       if (!this.faults.expects(name)) {
@@ -105,6 +112,7 @@ export class Shop {
       cache,
       queue,
       store,
+      mongo: servers.mongo,
       applications: this.applications,
       exchange: this.exchange,
       products: options.products,
@@ -128,6 +136,7 @@ export class Shop {
     const servers = await startServers({
       store: options.store,
       owned: options.faults.length > 0,
+      elections: options.faults.some(isMongoFault),
       onNotice: note,
     });
     let store: ShopStore | undefined;
@@ -158,7 +167,7 @@ export class Shop {
       ...(queue === null ? {} : { queue: `Redis or Valkey ${queue.version}` }),
       node: process.version,
     };
-    await this.watch?.start();
+    await Promise.all([this.watch?.start(), this.storeWatch?.start()]);
     onNotice('starting the processes');
     await Promise.all([this.applications.start(), this.workers.start()]);
     onNotice('warming the cache with getMany, in batches of 500');
@@ -171,14 +180,26 @@ export class Shop {
     await this.applications.load(rates);
   }
 
+  /** In which the relay could not bring cache and store in step. */
+  get outages(): Outage[] {
+    return eitherDown(this.watch?.outages ?? [], this.storeWatch?.outages ?? []);
+  }
+
+  /** Up to when all outages are known. */
+  get outagesKnownMs(): number {
+    const nowMs = systemMs();
+    return Math.min(this.watch?.knownMs ?? nowMs, this.storeWatch?.knownMs ?? nowMs);
+  }
+
   get figures(): Figures {
-    this.feedLag.settle(systemMs(), this.watch?.outages ?? []);
+    this.feedLag.settle(systemMs(), this.outages);
     return figuresOf({
       totals: this.totals,
       faults: this.faults.counts,
       feedLag: this.feedLag.summary,
       feedLagInOutages: this.feedLag.outageSummary,
       cacheDownMs: this.watch?.downMs(this.loadSinceMs) ?? 0,
+      storeDownMs: this.storeWatch?.downMs(this.loadSinceMs) ?? 0,
     });
   }
 
@@ -193,8 +214,12 @@ export class Shop {
     // A frozen Redis would hold up everything that wants to say goodbye to it.
     await this.faults.settle();
     await Promise.allSettled([this.applications.stop(), this.workers.stop()]);
-    this.watch?.stop();
-    await Promise.allSettled([this.#queueAdapter?.close(), this.store.close()]);
+    await Promise.allSettled([
+      this.watch?.stop(),
+      this.storeWatch?.stop(),
+      this.#queueAdapter?.close(),
+      this.store.close(),
+    ]);
     await this.servers.stop();
   }
 }

@@ -164,6 +164,8 @@ async function stepDown(servers: readonly ServerProcess[], standalone: boolean):
   );
   await waitFor('the next primary', SETTLE_MS, async () => alone || (await findPrimary(servers)) !== before);
   await findPrimary(servers);
+  // Whoever breaks the next primary soon needs this one as a candidate.
+  if (!alone) await withMember(before, (client) => client.db('admin').command({ replSetFreeze: 0 }));
 }
 
 async function hello(server: ServerProcess): Promise<Record<string, unknown>> {

@@ -1,56 +1,57 @@
-import { Redis } from 'ioredis';
 import { systemMs } from '../checker/clock.js';
 import type { Outage } from '../checker/outages.js';
 
 const PING_MS = 100;
 /** No answer for this long is an outage, which began with the last one. */
-const SILENCE_MS = 400;
+export const SILENCE_MS = 400;
 /** Outages kept; a checker needs those of the last minutes. */
 const MAX_OUTAGES = 200;
 
+/** Somebody to ask whether a server is there. */
+export interface Pinger {
+  connect(): Promise<void>;
+  /**
+   * Rejects within about `SILENCE_MS` when there is no answer. Resolves with what the server's process is
+   * called, where another process may know less than the one before; otherwise with `undefined`.
+   */
+  ping(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
 /**
- * Notices when the cache can't be reached, and when it came back as another process, whoever broke it: an
+ * Notices when a server can't be reached, and when it came back as another process, whoever broke it: an
  * outage reaches from the last answered ping before it to the first after it.
  */
-export class CacheWatch {
-  readonly #redis: Redis;
-  readonly #onChange: (outages: readonly Outage[]) => void;
+export class OutageWatch {
+  readonly #pinger: Pinger;
+  readonly #onChange: () => void;
   #outages: Outage[] = [];
   #timer: NodeJS.Timeout | undefined;
   #pinging = false;
   #answeredMs = systemMs();
-  #runId: string | undefined;
+  #process: string | undefined;
 
-  constructor(url: string, onChange: (outages: readonly Outage[]) => void) {
+  constructor(pinger: Pinger, onChange: () => void) {
+    this.#pinger = pinger;
     this.#onChange = onChange;
-    this.#redis = new Redis(url, {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      commandTimeout: SILENCE_MS,
-      connectTimeout: SILENCE_MS,
-      maxRetriesPerRequest: 0,
-      retryStrategy: () => PING_MS,
-    });
-    // Being unreachable is what it is there to see.
-    this.#redis.on('error', () => undefined);
   }
 
   async start(): Promise<void> {
-    await this.#redis.connect();
+    await this.#pinger.connect();
     await this.#ping();
     this.#timer = setInterval(() => void this.#turn(), PING_MS);
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#redis.disconnect();
+    await this.#pinger.close();
   }
 
   get outages(): readonly Outage[] {
     return this.#outages;
   }
 
-  /** The cache can't be reached right now. */
+  /** The server can't be reached right now. */
   get down(): boolean {
     return this.#outages.at(-1)?.toMs === null;
   }
@@ -60,7 +61,7 @@ export class CacheWatch {
     return this.down ? systemMs() : this.#answeredMs;
   }
 
-  /** Time without the cache, in ms, since `sinceMs`. */
+  /** Time without the server, in ms, since `sinceMs`. */
   downMs(sinceMs: number): number {
     let sum = 0;
     for (const { fromMs, toMs } of this.#outages)
@@ -79,9 +80,9 @@ export class CacheWatch {
     this.#pinging = true;
     const sentMs = systemMs();
     try {
-      const runId = /^run_id:(\w+)/m.exec(await this.#redis.info('server'))?.[1];
-      this.#answered(sentMs, this.#runId !== undefined && runId !== this.#runId);
-      this.#runId = runId;
+      const process = await this.#pinger.ping();
+      this.#answered(sentMs, this.#process !== undefined && process !== this.#process);
+      this.#process = process;
     } catch {
       // Not answered: the next turn sees for how long.
     } finally {
@@ -102,6 +103,6 @@ export class CacheWatch {
 
   #change(outages: Outage[]): void {
     this.#outages = outages.slice(-MAX_OUTAGES);
-    this.#onChange(this.#outages);
+    this.#onChange();
   }
 }
