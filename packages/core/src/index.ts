@@ -3,6 +3,7 @@ export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
   BatchOptions,
   BreakerOptions,
+  BurstOptions,
   CacheOutcome,
   CallbackContext,
   CallOptions,
@@ -63,6 +64,8 @@ export type {
 } from './contracts/cache.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {
+  BufferRefusal,
+  BufferState,
   LockstepEventMap,
   LockstepEventName,
   LockstepEvents,

@@ -24,8 +24,11 @@ export interface WriteResult<Value> {
   /** `0` when the store has no versions, or when a delete found no row. */
   readonly version: Version;
   readonly cache: CacheOutcome;
-  /** The store has it: nothing is acknowledged before. */
-  readonly store: 'committed';
+  /**
+   * `buffered`: acknowledged by the cache, and on its way to the store; only where `burst` or the strategy
+   * `write-behind` allow it.
+   */
+  readonly store: 'committed' | 'buffered';
   /** True when a later write of the same batch took this one's place; `value` and `version` are that one's. */
   readonly coalesced: boolean;
 }
@@ -34,10 +37,11 @@ export interface WriteResult<Value> {
 export type Consistency = 'available' | 'strict';
 
 /**
- * Which way writes take: `write-through` puts what was written into the cache; `cache-aside` leaves a floor
- * there, and the next reader loads.
+ * Which way writes take. `write-through`: to the store, then into the cache. `write-behind`: into the cache,
+ * then, by the worker, to the store. `cache-aside`: to the store, then a floor into the cache; the next reader
+ * loads.
  */
-export type Strategy = 'write-through' | 'cache-aside';
+export type Strategy = 'write-through' | 'write-behind' | 'cache-aside';
 
 /** Options that every call takes. */
 export interface CallOptions {
@@ -137,6 +141,8 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   ): Promise<WriteResult<Value> & { readonly returned: T }>;
   /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
   invalidate(id: Id | readonly Id[], options?: CallOptions): Promise<CacheOutcome>;
+  /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
+  flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
   refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>;
 }
@@ -187,6 +193,35 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   readonly maxQueuedLoads?: number;
   /** Group commit. */
   readonly batch?: BatchOptions;
+  /** Lets the cache acknowledge writes before the store has them, while the store can't keep up. @defaultValue never */
+  readonly burst?: BurstOptions;
+}
+
+/**
+ * The buffer: when writes go there, and its bounds. A buffered write is as durable as the cache's server; it
+ * needs one that evicts only what has an expiry (`noeviction` or a `volatile-*` policy).
+ */
+export interface BurstOptions {
+  /** Buffer once statements take longer than this, in ms. @defaultValue 100 */
+  readonly storeLatencyMs?: number;
+  /** Buffer once this many writes wait for the store. @defaultValue 1_000 */
+  readonly waitingWrites?: number;
+  /** Buffer the writes of a key that is written more often than this, per second. @defaultValue 200 */
+  readonly keyRatePerSecond?: number;
+  /** How long the pressure must be gone before writes try the store again, in ms. @defaultValue 1_000 */
+  readonly quietMs?: number;
+  /** How long a write waits for the buffer before it goes to the store, in ms. @defaultValue 100; 2_000 with durability 'disk' */
+  readonly ackTimeoutMs?: number;
+  /** Keys that may be unflushed at once, in all processes; more writes go to the store. @defaultValue 100_000 */
+  readonly maxUnflushed?: number;
+  /** How far the clocks of the cache's and the store's servers may be apart, in ms. @defaultValue 250 */
+  readonly maxClockSkewMs?: number;
+  /**
+   * `disk`: acknowledge once the cache's server has the write in its append-only file (`WAITAOF`, server 7.2 or
+   * later; not with Cluster). `memory`: at once; what a crash of that server loses is up to its own settings.
+   * @defaultValue 'memory'
+   */
+  readonly durability?: 'memory' | 'disk';
 }
 
 /** Bounds of group commit: writes that arrive while a batch is under way travel together in the next. */

@@ -1,4 +1,17 @@
+import type { RefusedWrite } from './queue.js';
 import type { Version } from './version.js';
+
+/**
+ * Where a collection's writes go: to the store, into the buffer, or into it while what it holds is flushed
+ * before they go to the store again.
+ */
+export type BufferState = 'synchronous' | 'buffering' | 'draining';
+
+/**
+ * Why a write was not buffered and went to the store: the cache could not be reached, or may evict what it
+ * must keep; the buffer is full; the key held nothing to stand on; or the write came too late.
+ */
+export type BufferRefusal = 'away' | 'evicts' | 'full' | 'unfit' | 'late';
 
 /** What each event carries. Times are in ms. */
 export interface LockstepEventMap {
@@ -23,12 +36,13 @@ export interface LockstepEventMap {
     readonly key: string;
     readonly reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit';
   };
-  /** A write that the store has. */
+  /** A write that was acknowledged. */
   write: {
     readonly collection: string;
     readonly key: string;
     readonly version: Version;
     readonly op: 'put' | 'delete' | 'increment' | 'transaction';
+    readonly store: 'committed' | 'buffered';
     readonly cache: 'updated' | 'invalidated' | 'queued' | 'deferred';
     readonly storeMs: number;
     readonly cacheMs: number;
@@ -54,6 +68,26 @@ export interface LockstepEventMap {
   };
   /** The cache may have lost acknowledged writes; the feed is replayed. */
   cacheGeneration: { readonly generation: string };
+  /** Where a collection's writes go from now on. */
+  buffer: { readonly collection: string; readonly state: BufferState };
+  /** A write that was to be buffered and went to the store. */
+  bufferRefused: { readonly collection: string; readonly key: string; readonly reason: BufferRefusal };
+  /** A buffered write that the store has, or that it refused because it has a newer one: the one at `by`. */
+  flush: {
+    readonly collection: string;
+    readonly key: string;
+    readonly version: Version;
+    readonly outcome: 'stored' | 'superseded';
+    readonly by?: Version;
+  };
+  /** A buffered write that the store refused for good. It is among the dead letters, where there is a queue. */
+  flushRefused: {
+    readonly collection: string;
+    readonly key: string;
+    readonly version: Version;
+    readonly refused: RefusedWrite;
+    readonly error: unknown;
+  };
   /** Something failed where nobody waits for an answer. */
   error: { readonly where: string; readonly error: unknown };
 }

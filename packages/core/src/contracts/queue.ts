@@ -88,7 +88,8 @@ export interface QueueAdapter {
 
 /** What two jobs must share to be merged while they wait. The length keeps colons in names from joining two jobs. */
 export function jobIdentity(job: QueueJob): string {
-  return job.kind === 'invalidate'
-    ? `i:${job.key}`
-    : `f:${job.collection.length}:${job.collection}:${job.key}`;
+  if (job.kind === 'invalidate') return `i:${job.key}`;
+  const { collection, key, refused } = job;
+  const version = refused === undefined ? '' : refused.version;
+  return `f${version}:${collection.length}:${collection}:${key}`;
 }

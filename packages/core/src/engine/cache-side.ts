@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { Payload } from '../contracts/cache.js';
+import type { IntendCommand, Payload } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { StoreOverloadedError, StoreRefusedError, UnsupportedError } from '../errors.js';
 import type { Activity } from './activity.js';
+import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
@@ -16,6 +18,10 @@ export interface Reservation {
   readonly above: Version;
   /** `undefined`: the cache could not be asked, or the key is thought to hold a value. */
   readonly token: string | undefined;
+  /** True when the token is an intent's: the entry is a hole until it is given back. */
+  readonly intent: boolean;
+  /** How far ahead of its clock the store stamps a blind write, in ms: the cache may hold a buffered one. */
+  readonly aheadMs: number;
 }
 
 /** Keys thought to hold a value, so that their writers need not reserve; a wrong guess costs a miss. */
@@ -37,10 +43,15 @@ export interface CacheSideOptions {
   readonly nextToken: () => string;
   /** The time to live of a new entry: jittered. */
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  readonly clock: Clock;
+  /** Where writes may be buffered: brings a key's buffered write into the store. */
+  readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }
 
 /** What an intent outlives its write by, in ms. */
 const INTENT_MARGIN_MS = 1_000;
+/** How often a key is flushed again because others went on buffering writes of it. */
+const MAX_FLUSHES = 20;
 
 /**
  * The cache's part of every write: prepare before the store is touched, settle after the commit,
@@ -48,46 +59,87 @@ const INTENT_MARGIN_MS = 1_000;
  */
 export class CacheSide {
   readonly #options: CacheSideOptions;
-  /** A collection that is strict, or whose store has no versions, protects its writes by intents. */
-  readonly usesIntents: boolean;
+  /** A collection that is strict, or whose store has no versions, protects all its writes by intents. */
+  readonly #usesIntents: boolean;
   readonly #intentMs: number;
 
   constructor(options: CacheSideOptions) {
     const { settings, store } = options;
     this.#options = options;
-    this.usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
+    this.#usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
     this.#intentMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs + INTENT_MARGIN_MS;
   }
 
   /**
    * Notes the writer in the cache. Where the cache can't be reached a strict writer's rejects with
-   * `CacheUnavailableError`; the others go on without.
+   * `CacheUnavailableError`, and so does one that reads before it writes where writes may be buffered,
+   * since the store may not have what it should read; the others go on without.
+   *
+   * @param blind the write asks nothing of the row that it replaces
    */
-  async prepare(cacheKey: string): Promise<Reservation> {
-    const { cache, hints, nextToken, settings } = this.#options;
-    const known = this.usesIntents ? undefined : hints.get(cacheKey);
-    if (known !== undefined) return { above: known, token: undefined };
+  async prepare(key: string, cacheKey: string, blind: boolean): Promise<Reservation> {
+    const { cache, flushKey, hints, nextToken, settings } = this.#options;
+    if (flushKey !== undefined && !blind) return await this.#intendFlushed(key, cacheKey, flushKey);
+    const intent = this.#usesIntents;
+    // What this process remembers may be below what another has buffered since.
+    const known = intent || flushKey !== undefined ? undefined : hints.get(cacheKey);
+    if (known !== undefined) return { above: known, token: undefined, intent: false, aheadMs: 0 };
     const token = nextToken();
     const { holeTtlMs } = settings;
     try {
       const reply = await cache.run(
-        this.usesIntents
-          ? { kind: 'intend', key: cacheKey, token, deadlineMs: this.#intentMs, holeTtlMs }
-          : { kind: 'reserve', key: cacheKey, token, holeTtlMs },
+        intent ? this.#intend(cacheKey, token) : { kind: 'reserve', key: cacheKey, token, holeTtlMs },
       );
-      return { above: reply.known, token };
+      return { above: reply.known, token, intent, aheadMs: 0 };
     } catch (error) {
       if (settings.consistency === 'strict') throw error;
-      return { above: NO_VERSION, token: this.usesIntents ? token : undefined };
+      const aheadMs = settings.burst?.maxClockSkewMs ?? 0;
+      return { above: NO_VERSION, token: intent ? token : undefined, intent, aheadMs };
     }
+  }
+
+  /** Keeps others from buffering what this writer would not see; first the store gets what is buffered. */
+  async #intendFlushed(
+    key: string,
+    cacheKey: string,
+    flushKey: (key: string) => Promise<void>,
+  ): Promise<Reservation> {
+    const { activity, cache, nextToken, settings } = this.#options;
+    for (let flushes = 0; flushes < MAX_FLUSHES; flushes++) {
+      const token = nextToken();
+      try {
+        const reply = await cache.run(this.#intend(cacheKey, token));
+        if (reply.unflushed !== true) return { above: reply.known, token, intent: true, aheadMs: 0 };
+      } catch (error) {
+        // Unanswered, it may stand.
+        activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+        throw error;
+      }
+      await flushKey(key);
+    }
+    const collection = settings.name;
+    throw new StoreOverloadedError(
+      `collection "${collection}", key "${key}": its writes are buffered faster than they can be flushed`,
+      { collection, key },
+    );
+  }
+
+  #intend(key: string, token: string): IntendCommand {
+    return {
+      kind: 'intend',
+      key,
+      token,
+      deadlineMs: this.#intentMs,
+      holeTtlMs: this.#options.settings.holeTtlMs,
+    };
   }
 
   /**
    * After a write that is certain not to have been committed. An uncertain one keeps its intent until
    * its deadline, since it may have been.
    */
-  abandon(cacheKey: string, { token }: Reservation, error?: unknown): void {
-    if (!this.usesIntents || token === undefined) return;
+  abandon(cacheKey: string, { intent, token }: Reservation, error?: unknown): void {
+    if (!intent || token === undefined) return;
     if (error !== undefined && !isCertain(error)) return;
     const { activity, cache } = this.#options;
     // Unanswered, the intent runs out by itself.
@@ -102,15 +154,16 @@ export class CacheSide {
   async settle(
     key: string,
     cacheKey: string,
-    { token }: Reservation,
+    reservation: Reservation,
     version: Version,
     payload: Payload | null | undefined,
     ttlMs: number,
   ): Promise<CacheOutcome> {
     const { cache, hints, settings, lifetime } = this.#options;
     const { holeTtlMs } = settings;
+    const { token } = reservation;
     if (payload === undefined || settings.strategy === 'cache-aside') {
-      if (this.usesIntents && token !== undefined) this.abandon(cacheKey, { above: 0, token });
+      this.abandon(cacheKey, reservation);
       return await this.invalidate(key, cacheKey, version, payload === undefined);
     }
     try {
@@ -140,7 +193,7 @@ export class CacheSide {
     version: Version,
     holeOnEmpty: boolean,
   ): Promise<CacheOutcome> {
-    const { cache, handover, hints, settings, store } = this.#options;
+    const { cache, clock, handover, hints, settings, store } = this.#options;
     hints.delete(cacheKey);
     try {
       await cache.run({
@@ -154,6 +207,8 @@ export class CacheSide {
       return 'invalidated';
     } catch {
       const taken = await handover.offer({ kind: 'invalidate', key: cacheKey, version });
+      // Nothing but the clocks orders this write before one that is buffered from now on.
+      if (settings.burst !== undefined) await callerSleep(clock, settings.burst.maxClockSkewMs);
       return taken ? 'queued' : 'deferred';
     }
   }

@@ -15,6 +15,7 @@ import type {
 import type { StoreAdapter, StoreCommand } from '../contracts/store.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import {
+  CacheUnavailableError,
   ClosedError,
   ConflictError,
   InvalidIdError,
@@ -67,7 +68,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   #opened = false;
 
   constructor(options: CollectionOptions<Value, Id, Tx>, context: EngineContext) {
-    const settings = collectionSettings(options as unknown as CollectionOptions<never, never, never>);
+    const settings = collectionSettings(
+      options as unknown as CollectionOptions<never, never, never>,
+      context.adapter,
+    );
     const { store } = options;
     const untyped = store as unknown as StoreAdapter<Value, never>;
     this.name = settings.name;
@@ -100,6 +104,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       context,
       lifetime,
       detach,
+      load: (key) => reader.read(key, prefix + key, settings.ttlMs),
     });
   }
 
@@ -143,9 +148,22 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     const cacheKey = this.keyPrefix + key;
     const reading = (): Promise<Versioned<Value>> =>
       options.fresh
-        ? this.#reader.refresh(key, cacheKey, ttlMs, load)
+        ? this.#refresh(key, cacheKey, ttlMs, load)
         : this.#reader.read(key, cacheKey, ttlMs, load);
     return this.#bounded(reading, options);
+  }
+
+  async #refresh(
+    key: string,
+    cacheKey: string,
+    ttlMs: number,
+    load?: Load<Value>,
+  ): Promise<Versioned<Value>> {
+    // The store does not have what is buffered; where the cache is away there is nothing to ask.
+    await this.writes.flushKey(key).catch((error: unknown) => {
+      if (!(error instanceof CacheUnavailableError)) throw error;
+    });
+    return await this.#reader.refresh(key, cacheKey, ttlMs, load);
   }
 
   /** Inside a transaction reads go to it and fill nothing. */
@@ -309,6 +327,12 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return outcomes.reduce(worse, 'invalidated');
   }
 
+  async flush(): Promise<number> {
+    if (!this.#opened) await this.#open();
+    const { buffer } = this.writes;
+    return buffer === undefined ? 0 : await this.#context.activity.track(buffer.flusher.flushAll());
+  }
+
   // For `through`: one entity by the caller's own functions.
 
   /** Reads with another load than the store's. @internal */
@@ -450,9 +474,9 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   // Results.
 
-  #result({ outcome, cache, coalesced }: Settled<Value>): WriteResult<Value> {
+  #result({ outcome, cache, coalesced, store }: Settled<Value>): WriteResult<Value> {
     const written = outcome.kind === 'written' ? outcome : { value: null, version: NO_VERSION };
-    return { value: written.value, version: written.version, cache, store: 'committed', coalesced };
+    return { value: written.value, version: written.version, cache, store, coalesced };
   }
 
   async #many(writes: Promise<WriteResult<Value>>[]): Promise<WriteResult<Value>[]> {
@@ -497,6 +521,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   async #openStore(): Promise<void> {
     this.#checkOpen();
     await this.store.open?.();
+    // A cache that can't be asked now takes nothing into its buffer; it is asked again.
+    await this.writes.buffer?.check().catch(() => undefined);
     if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);
   }
 }

@@ -1,5 +1,7 @@
 import type { Transaction } from '../contracts/api.js';
+import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
+import type { QueueAdapter } from '../contracts/queue.js';
 import type { StoreCallOptions, TransactionHost } from '../contracts/store.js';
 import type { Activity } from './activity.js';
 import type { CacheClient } from './cache-client.js';
@@ -11,9 +13,11 @@ import type { LockstepTransaction, TransactionSettled } from './transaction.js';
 /** What the collections of one Lockstep share. */
 export interface EngineContext {
   readonly prefix: string;
+  readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
   readonly hints: ValueHints;
   readonly handover: Handover;
+  readonly queue: QueueAdapter | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
   readonly clock: Clock;

@@ -56,6 +56,10 @@ export class EventHub implements LockstepEvents {
   readonly handover = new Topic('handover');
   readonly relay = new Topic('relay');
   readonly cacheGeneration = new Topic('cacheGeneration');
+  readonly buffer = new Topic('buffer');
+  readonly bufferRefused = new Topic('bufferRefused');
+  readonly flush = new Topic('flush');
+  readonly flushRefused = new Topic('flushRefused');
   readonly error = new Topic('error');
 
   on<Name extends LockstepEventName>(name: Name, listener: LockstepListener<Name>): () => void {

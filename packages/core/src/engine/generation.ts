@@ -49,7 +49,7 @@ export class GenerationWatch {
       } catch (error) {
         events.error.emit({ where: 'generation', error });
       }
-      await Promise.race([sleep(clock, POLL_MS), aborted(signal)]);
+      await sleep(clock, POLL_MS, signal);
     }
   }
 
@@ -90,11 +90,4 @@ export class GenerationWatch {
     if (reply.outcome === 'hit') await cache.run({ kind: 'refresh', key, ...marker });
     else await cache.run({ kind: 'fill', key, token, ...marker });
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../contracts/clock.js';
-import { type InvalidateJob, jobIdentity, type QueueAdapter } from '../contracts/queue.js';
+import { jobIdentity, type QueueAdapter, type QueueJob } from '../contracts/queue.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { QueueUnavailableError } from '../errors.js';
 import { Batcher, nextTick } from './batcher.js';
@@ -8,7 +8,7 @@ import { Breaker } from './breaker.js';
 import type { EventHub } from './events.js';
 
 interface PendingJob {
-  readonly job: InvalidateJob;
+  readonly job: QueueJob;
   resolve(taken: boolean): void;
 }
 
@@ -47,7 +47,7 @@ export class Handover {
   }
 
   /** True when the queue has the job; false, never a rejection, when it does not. */
-  async offer(job: InvalidateJob): Promise<boolean> {
+  async offer(job: QueueJob): Promise<boolean> {
     if (this.#queue === undefined || this.#batcher.waiting >= MAX_WAITING) return false;
     return await new Promise<boolean>((resolve) => this.#batcher.add({ job, resolve }));
   }
@@ -65,7 +65,7 @@ export class Handover {
     for (const item of items) item.resolve(taken);
   }
 
-  async #enqueue(jobs: readonly InvalidateJob[]): Promise<void> {
+  async #enqueue(jobs: readonly QueueJob[]): Promise<void> {
     const queue = this.#queue as QueueAdapter;
     await withTimeout(
       this.#clock,
@@ -77,8 +77,8 @@ export class Handover {
 }
 
 /** One job per key, at its highest version; an unknown version (`0`) is the highest. */
-function newestPerKey(jobs: readonly InvalidateJob[]): InvalidateJob[] {
-  const newest = new Map<string, InvalidateJob>();
+function newestPerKey(jobs: readonly QueueJob[]): QueueJob[] {
+  const newest = new Map<string, QueueJob>();
   for (const job of jobs) {
     const id = jobIdentity(job);
     const other = newest.get(id);
@@ -87,6 +87,7 @@ function newestPerKey(jobs: readonly InvalidateJob[]): InvalidateJob[] {
   return [...newest.values()];
 }
 
-function rank(job: InvalidateJob): number {
+function rank(job: QueueJob): number {
+  if (job.kind === 'flush') return 0;
   return job.version === NO_VERSION ? Number.POSITIVE_INFINITY : job.version;
 }

@@ -106,9 +106,11 @@ class LockstepEngine implements Lockstep {
     this.#cacheTimeoutMs = timeoutMs;
     this.#context = {
       prefix: this.prefix,
+      adapter: this.cache,
       cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
       hints: valueHints(),
       handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events }),
+      queue: this.queue,
       events,
       activity: this.#activity,
       clock,
@@ -233,11 +235,14 @@ class LockstepEngine implements Lockstep {
   startRelay(options: RelayOptions = {}): Relay {
     this.#checkOpen();
     const { cache, clock, events, handover, nextToken } = this.#context;
-    const targets = [...this.#collections.values()].flatMap(({ keyPrefix, settings, store }) => {
+    const flushers = [...this.#collections.values()].flatMap(({ writes }) => writes.buffer?.flusher ?? []);
+    const targets = [...this.#collections.values()].flatMap(({ keyPrefix, name, settings, store }) => {
       const { capabilities, feed, source } = store;
       if (feed === undefined) return [];
       const { holeTtlMs } = settings;
-      return [{ source, keyPrefix, holeTtlMs, holeOnEmpty: capabilities.replicaReads, feed }];
+      return [
+        { collection: name, source, keyPrefix, holeTtlMs, holeOnEmpty: capabilities.replicaReads, feed },
+      ];
     });
     if (targets.length === 0)
       throw new UnsupportedError('startRelay: no collection has a store with a change feed');
@@ -255,7 +260,7 @@ class LockstepEngine implements Lockstep {
     const hasQueue = this.queue !== undefined;
     const relay = startRelay(
       targets,
-      { cache, adapter: this.cache, handover, hasQueue, events, clock, watch },
+      { cache, adapter: this.cache, handover, hasQueue, events, clock, watch, flushers },
       options,
     );
     const tracked: Relay = {
@@ -271,8 +276,13 @@ class LockstepEngine implements Lockstep {
 
   async handleJob(job: QueueJob): Promise<void> {
     this.#checkOpen();
-    if (job.kind !== 'invalidate') {
-      throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
+    if (job.kind === 'flush') {
+      const buffer = this.#collections.get(job.collection)?.writes.buffer;
+      if (buffer === undefined) {
+        throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
+      }
+      await buffer.flusher.flushJob(job);
+      return;
     }
     const { key, version } = job;
     const command = { kind: 'invalidate', key, version, holeTtlMs: JOB_HOLE_TTL_MS } as const;
@@ -307,6 +317,11 @@ class LockstepEngine implements Lockstep {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#relays].map((relay) => relay.stop()));
+    const failed = (error: unknown): void => this.#hub.error.emit({ where: 'close', error });
+    for (const { writes } of this.#collections.values()) {
+      const flushing = writes.buffer?.flusher.flushOwn().catch(failed);
+      if (flushing !== undefined) this.#activity.track(flushing);
+    }
     const late = (): Error =>
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(this.#clock, this.#activity.idle(), CLOSE_TIMEOUT_MS, late).catch((error: unknown) =>

@@ -5,6 +5,7 @@ import type { Change, ChangeFeed } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
+import { type Sweepable, sweepUnflushed } from './burst/sweeper.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { GenerationWatch } from './generation.js';
@@ -13,6 +14,7 @@ import { LagWindow } from './lag-window.js';
 
 /** A collection as the relay needs it. */
 export interface RelayTarget {
+  readonly collection: string;
   readonly source: string;
   readonly keyPrefix: string;
   readonly holeTtlMs: number;
@@ -28,6 +30,8 @@ export interface RelayContext {
   readonly events: EventHub;
   readonly clock: Clock;
   readonly watch: GenerationWatch | undefined;
+  /** Of the collections whose writes may be buffered. */
+  readonly flushers: readonly Sweepable[];
 }
 
 /**
@@ -50,6 +54,7 @@ export function startRelay(
   async function handle(feed: ChangeFeed, changes: readonly Change[]): Promise<void> {
     const commands = commandsFor(targets, feed, changes);
     const replies = await context.cache.runMany(commands);
+    noteSuperseded(commands, replies);
     const failed = commands.filter((_, i) => replies[i] instanceof Error);
     if (failed.length > 0) await handOver(failed, commands.length);
     const lagMs = noteLags(changes);
@@ -61,6 +66,28 @@ export function startRelay(
     if (relay.wanted) {
       relay.emit({ feed: feed.name, changes: changes.length, floored, queued: failed.length, lagMs });
     }
+  }
+
+  /** A newer write of somebody else's: the store will refuse the buffered one. */
+  function noteSuperseded(
+    commands: readonly InvalidateCommand[],
+    replies: readonly (CacheReply | Error)[],
+  ): void {
+    replies.forEach((reply, i) => {
+      if (reply instanceof Error || reply.kind !== 'invalidate' || reply.superseded === undefined) return;
+      const { key, version: by } = commands[i] as InvalidateCommand;
+      const target = targets.find(({ keyPrefix }) => key.startsWith(keyPrefix));
+      if (target === undefined) return;
+      const { collection, keyPrefix } = target;
+      const version = reply.superseded;
+      context.events.flush.emit({
+        collection,
+        key: key.slice(keyPrefix.length),
+        version,
+        outcome: 'superseded',
+        by,
+      });
+    });
   }
 
   /** Throws, so that the feed keeps the batch, unless the queue has taken every one. */
@@ -122,6 +149,10 @@ export function startRelay(
       .catch(onError);
     return Promise.all([consuming, watching]);
   });
+  const { clock, events } = context;
+  const sweeping = context.flushers.map((flusher) =>
+    sweepUnflushed(flusher, { clock, events, signal: ending.signal }),
+  );
 
   return {
     status(): RelayStatus {
@@ -129,7 +160,7 @@ export function startRelay(
     },
     async stop(): Promise<void> {
       ending.abort();
-      await Promise.all(running);
+      await Promise.all([...running, ...sweeping]);
     },
   };
 }

@@ -1,6 +1,8 @@
 import type { CollectionOptions, Consistency, Strategy } from '../contracts/api.js';
+import type { CacheAdapter } from '../contracts/cache.js';
 import { InvalidOptionError } from '../errors.js';
 import { checkKnown, choiceOption, numberOption } from '../options.js';
+import { type BurstSettings, burstSettings } from './burst/settings.js';
 
 /** A collection's options, checked and complete. */
 export interface CollectionSettings {
@@ -19,6 +21,8 @@ export interface CollectionSettings {
   readonly maxConcurrentLoads: number;
   readonly maxQueuedLoads: number;
   readonly batch: BatchSettings;
+  /** `undefined`: every write is in the store before it is acknowledged. */
+  readonly burst: BurstSettings | undefined;
 }
 
 export interface BatchSettings {
@@ -55,10 +59,14 @@ const KNOWN = [
   'maxConcurrentLoads',
   'maxQueuedLoads',
   'batch',
+  'burst',
 ];
 
 /** Checks every option of a collection. Throws `InvalidOptionError` naming the first that is wrong. */
-export function collectionSettings(options: CollectionOptions<never, never, never>): CollectionSettings {
+export function collectionSettings(
+  options: CollectionOptions<never, never, never>,
+  cache: CacheAdapter,
+): CollectionSettings {
   if (typeof options !== 'object' || options === null) {
     throw new InvalidOptionError('collection', 'takes an object of options');
   }
@@ -93,6 +101,7 @@ export function collectionSettings(options: CollectionOptions<never, never, neve
   }
   const strategy = choiceOption(options.strategy, 'write-through', `collection("${name}").strategy`, [
     'write-through',
+    'write-behind',
     'cache-aside',
   ]);
   return {
@@ -111,6 +120,7 @@ export function collectionSettings(options: CollectionOptions<never, never, neve
     maxConcurrentLoads: number('maxConcurrentLoads', 64, 1, 100_000),
     maxQueuedLoads: number('maxQueuedLoads', 10_000, 1, 10_000_000),
     batch: batchSettings(options.batch ?? {}, `collection("${name}").batch`, capabilities.batching),
+    burst: burstSettings(options, cache),
   };
 }
 

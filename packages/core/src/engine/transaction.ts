@@ -81,6 +81,10 @@ export class LockstepTransaction implements Transaction {
     participation.writes.set(key, write);
   }
 
+  hasWritten(participant: TransactionParticipant, key: string): boolean {
+    return this.#participants.get(participant)?.writes.has(key) ?? false;
+  }
+
   /** Everything that the transaction changed, asked before the commit. */
   async changes(): Promise<readonly Change[]> {
     return await this.#store.changes();

@@ -9,6 +9,7 @@ import type {
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, SerializationError, UnsupportedError } from '../errors.js';
+import { CollectionBuffer } from './burst/buffer.js';
 import { CacheSide, type Reservation } from './cache-side.js';
 import type { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
@@ -18,9 +19,10 @@ import {
   type KeySettled,
   LockstepTransaction,
   type TransactionParticipant,
+  type TransactionSettled,
   type TransactionWrite,
 } from './transaction.js';
-import { type Settled, WriteQueue } from './write-queue.js';
+import { isBlind, reserved, type Settled, WriteQueue } from './write-queue.js';
 
 /** A write that the store has taken, or whose condition did not hold. */
 type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
@@ -34,6 +36,8 @@ export interface WritePathOptions<Value> {
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
   readonly detach: (cacheKey: string) => void;
+  /** Brings a row into the cache. */
+  readonly load: (key: string) => Promise<unknown>;
 }
 
 /**
@@ -44,15 +48,19 @@ export class WritePath<Value> implements TransactionParticipant {
   readonly #options: WritePathOptions<Value>;
   readonly #cacheSide: CacheSide;
   readonly #queue: WriteQueue<Value>;
+  /** Where writes may be acknowledged before the store has them. */
+  readonly buffer: CollectionBuffer<Value> | undefined;
 
   constructor(options: WritePathOptions<Value>) {
-    const { context, keyPrefix, lifetime, settings, store } = options;
+    const { codec, context, keyPrefix, lifetime, load, settings, store } = options;
+    const { burst } = settings;
     this.#options = options;
     this.#cacheSide = new CacheSide({
       ...context,
       settings,
       lifetime,
       store: store as unknown as StoreAdapter<never, never>,
+      flushKey: burst === undefined ? undefined : (key) => this.flushKey(key),
     });
     this.#queue = new WriteQueue({
       collection: settings.name,
@@ -61,18 +69,26 @@ export class WritePath<Value> implements TransactionParticipant {
       batch: settings.batch,
       clock: context.clock,
       hooks: {
-        prepare: (key) => this.#cacheSide.prepare(keyPrefix + key),
+        prepare: (command) => this.#prepare(command),
         settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
         abandon: (key, reservation, error) => this.#cacheSide.abandon(keyPrefix + key, reservation, error),
       },
+      ...(burst === undefined ? {} : { committed: (storeMs) => this.buffer?.committed(storeMs) }),
     });
+    const writes = this.#queue;
+    this.buffer =
+      burst &&
+      new CollectionBuffer({ burst, settings, store, codec, keyPrefix, context, lifetime, load, writes });
   }
 
-  /** By group commit. */
+  /** By group commit, or through the buffer. */
   async submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
     const { activity, events } = this.#options.context;
-    const settled = await activity.track(this.#queue.submit({ command, bytes, ttlMs }));
-    const { outcome, cache, storeMs, cacheMs } = settled;
+    const writing = (): Promise<Settled<Value>> => this.#queue.submit({ command, bytes, ttlMs });
+    const settled = await activity.track(
+      this.buffer === undefined ? writing() : this.#submitOrBuffer(this.buffer, command, writing),
+    );
+    const { outcome, cache, store, storeMs, cacheMs } = settled;
     if (
       outcome.kind === 'written' &&
       events.write.wanted &&
@@ -86,6 +102,7 @@ export class WritePath<Value> implements TransactionParticipant {
         key,
         version,
         op,
+        store,
         cache,
         storeMs,
         cacheMs,
@@ -94,14 +111,42 @@ export class WritePath<Value> implements TransactionParticipant {
     return settled;
   }
 
+  async #submitOrBuffer(
+    buffer: CollectionBuffer<Value>,
+    command: StoreCommand<Value>,
+    writing: () => Promise<Settled<Value>>,
+  ): Promise<Settled<Value>> {
+    const { key } = command;
+    if (!isBlind(command)) return await buffer.holding(key, writing);
+    if (!buffer.takes(key)) return await writing();
+    const value = command.kind === 'put' ? command.value : null;
+    const payload = value === null ? null : this.#payload(key, value);
+    const buffered = payload === undefined ? undefined : await buffer.offer({ key, value, payload });
+    if (buffered === undefined) return await writing();
+    this.#options.detach(this.#options.keyPrefix + key);
+    const { cacheMs, coalesced, version } = buffered;
+    const outcome = { kind: 'written', value: buffered.value, version } as const;
+    return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
+  }
+
+  /** Before something reads what the store has: what is buffered of the key gets there first. */
+  async flushKey(key: string): Promise<void> {
+    await this.buffer?.flusher.flushKey(key);
+  }
+
+  #prepare(command: StoreCommand<Value>): Promise<Reservation> {
+    const { key } = command;
+    return this.#cacheSide.prepare(key, this.#options.keyPrefix + key, isBlind(command));
+  }
+
   /** Inside a transaction: at once, alone, and the cache after the commit. */
   async submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
     const { context, keyPrefix, settings, store } = this.#options;
     const inside = asLockstepTransaction(tx);
     const storeTx = inside.storeFor(store.transactions, settings.name);
     const cacheKey = keyPrefix + command.key;
-    const reservation = await this.#cacheSide.prepare(cacheKey);
-    const stamped = command.kind === 'flush' ? command : { ...command, above: reservation.above };
+    const reservation = await this.#prepare(command);
+    const stamped = command.kind === 'flush' ? command : reserved(command, reservation);
     const startedAt = context.clock.monotonic();
     let outcome: StoreOutcome<Value> | undefined;
     try {
@@ -119,13 +164,16 @@ export class WritePath<Value> implements TransactionParticipant {
       this.#cacheSide.abandon(cacheKey, reservation);
     }
     const storeMs = context.clock.monotonic() - startedAt;
-    return { outcome, cache: 'deferred', coalesced: false, storeMs, cacheMs: 0 };
+    return { outcome, cache: 'deferred', store: 'committed', coalesced: false, storeMs, cacheMs: 0 };
   }
 
   /** The row at a key as a transaction sees it. */
   async readInside(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
     const { settings, store } = this.#options;
-    const storeTx = asLockstepTransaction(tx).storeFor(store.transactions, settings.name);
+    const inside = asLockstepTransaction(tx);
+    const storeTx = inside.storeFor(store.transactions, settings.name);
+    // What the transaction itself has written it has locked.
+    if (!inside.hasWritten(this, key)) await this.flushKey(key);
     const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx });
     const problem = checkRow(row, key, store);
     if (problem !== undefined) throw problem;
@@ -143,22 +191,28 @@ export class WritePath<Value> implements TransactionParticipant {
     if (store.transactions === undefined) {
       throw new UnsupportedError(`collection "${settings.name}": ${store.name} has no transactions`);
     }
+    // Before the transaction holds a connection: flushing needs one, too.
+    await this.flushKey(key);
+    const host = store.transactions;
+    const { buffer } = this;
     let row: StoreRow<Value> | undefined;
-    const { value: returned, settled } = await context.transaction(
-      store.transactions,
-      async (tx) => {
-        const reservation = await this.#cacheSide.prepare(keyPrefix + key);
-        const note = (value: Value | null, version: Version): void =>
-          tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
-        // Noted before the caller's statements, too, so that a failure gives the reservation back.
-        note(null, NO_VERSION);
-        const result = await body(tx.client);
-        row = await this.readInside(key, tx);
-        note(row?.value ?? null, row?.version ?? NO_VERSION);
-        return result;
-      },
-      options,
-    );
+    const transaction = (): Promise<{ readonly value: T; readonly settled: TransactionSettled }> =>
+      context.transaction(
+        host,
+        async (tx) => {
+          const reservation = await this.#cacheSide.prepare(key, keyPrefix + key, false);
+          const note = (value: Value | null, version: Version): void =>
+            tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
+          // Noted before the caller's statements, too, so that a failure gives the reservation back.
+          note(null, NO_VERSION);
+          const result = await body(tx.client);
+          row = await this.readInside(key, tx);
+          note(row?.value ?? null, row?.version ?? NO_VERSION);
+          return result;
+        },
+        options,
+      );
+    const { value: returned, settled } = await (buffer?.holding(key, transaction) ?? transaction());
     const { version, cache } = settled.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
     return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
   }
@@ -171,7 +225,7 @@ export class WritePath<Value> implements TransactionParticipant {
     write: () => Promise<unknown>,
   ): Promise<WriteResult<Value>> {
     const cacheKey = this.#options.keyPrefix + key;
-    const reservation = await this.#cacheSide.prepare(cacheKey);
+    const reservation = await this.#cacheSide.prepare(key, cacheKey, true);
     try {
       await write();
     } catch (error) {
@@ -190,6 +244,8 @@ export class WritePath<Value> implements TransactionParticipant {
   /** Whatever the cache holds of the key becomes unreadable. */
   async invalidate(key: string): Promise<CacheOutcome> {
     const cacheKey = this.#options.keyPrefix + key;
+    // A buffered write is what the cache must not lose; where it can't be flushed now, it stays.
+    await this.flushKey(key).catch(() => undefined);
     const outcome = await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
     this.#options.detach(cacheKey);
     return outcome;

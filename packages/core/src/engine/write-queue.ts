@@ -1,6 +1,6 @@
 import type { CacheOutcome } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter, StoreCommand, StoreOutcome } from '../contracts/store.js';
+import type { StoreAdapter, StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
 import {
   type LockstepError,
   StoreContractError,
@@ -17,6 +17,7 @@ import type { BatchSettings } from './settings.js';
 export interface Settled<Value> {
   readonly outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
   readonly cache: CacheOutcome;
+  readonly store: 'committed' | 'buffered';
   readonly coalesced: boolean;
   readonly storeMs: number;
   readonly cacheMs: number;
@@ -31,7 +32,7 @@ export interface WriteRequest<Value> {
 
 /** The cache's part, by key. */
 export interface WriteHooks<Value> {
-  prepare(key: string): Promise<Reservation>;
+  prepare(command: StoreCommand<Value>): Promise<Reservation>;
   settle(
     key: string,
     reservation: Reservation,
@@ -67,6 +68,8 @@ export interface WriteQueueOptions<Value> {
   readonly batch: BatchSettings;
   readonly clock: Clock;
   readonly hooks: WriteHooks<Value>;
+  /** Told how long each statement took, in ms. */
+  readonly committed?: ((storeMs: number) => void) | undefined;
 }
 
 /** What the engine's own timer allows beyond the store's. */
@@ -85,12 +88,30 @@ export class WriteQueue<Value> {
   readonly #waiting = new Set<Unit<Value>>();
   #ready: Unit<Value>[] = [];
   #inFlight = 0;
+  /** The statements under way, oldest first. */
+  readonly #underWay = new Set<{ readonly startedAt: number }>();
   #scheduled = false;
   #sweeping = false;
   readonly #outside: (() => void)[] = [];
 
   constructor(options: WriteQueueOptions<Value>) {
     this.#options = options;
+  }
+
+  /** Writes that wait for a statement. */
+  get waiting(): number {
+    return this.#waiting.size + this.#outside.length;
+  }
+
+  /** How long the oldest statement has been under way, in ms; 0: none is. */
+  get underWayMs(): number {
+    const oldest = this.#underWay.values().next().value;
+    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.startedAt;
+  }
+
+  /** True while a write of the key waits or is under way. */
+  has(key: string): boolean {
+    return this.#byKey.has(key);
   }
 
   /**
@@ -161,7 +182,7 @@ export class WriteQueue<Value> {
 
   async #prepare(unit: Unit<Value>): Promise<void> {
     try {
-      const reservation = await this.#options.hooks.prepare(unit.key);
+      const reservation = await this.#options.hooks.prepare(unit.command);
       unit.reservation = reservation;
       if (this.#isDone(unit)) {
         this.#options.hooks.abandon(unit.key, reservation, undefined);
@@ -225,9 +246,16 @@ export class WriteQueue<Value> {
   }
 
   async #commit(batch: readonly Unit<Value>[]): Promise<void> {
-    const { clock, collection, store, storeTimeoutMs } = this.#options;
+    const { clock, collection, committed, store, storeTimeoutMs } = this.#options;
     const commands = batch.map(stamped);
-    const startedAt = clock.monotonic();
+    const statement = { startedAt: clock.monotonic() };
+    this.#underWay.add(statement);
+    const ended = (): number => {
+      this.#underWay.delete(statement);
+      const storeMs = clock.monotonic() - statement.startedAt;
+      committed?.(storeMs);
+      return storeMs;
+    };
     try {
       const outcomes = await withTimeout(
         clock,
@@ -238,9 +266,10 @@ export class WriteQueue<Value> {
             collection,
           }),
       );
-      const storeMs = clock.monotonic() - startedAt;
+      const storeMs = ended();
       for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Unit<Value>, outcomes[i], storeMs);
     } catch (error) {
+      ended();
       const cause = asStoreError(error, collection, 'unknown');
       for (const unit of batch) this.#fail(unit, cause);
     }
@@ -278,7 +307,8 @@ export class WriteQueue<Value> {
       const cacheMs = clock.monotonic() - startedAt;
       const additive = unit.command.kind === 'increment';
       unit.waiters.forEach((waiter, index) => {
-        waiter.resolve({ outcome, cache, coalesced: index < last && !additive, storeMs, cacheMs });
+        const coalesced = index < last && !additive;
+        waiter.resolve({ outcome, cache, store: 'committed', coalesced, storeMs, cacheMs });
       });
     } catch (error) {
       this.#end(unit);
@@ -357,10 +387,19 @@ export class WriteQueue<Value> {
 
 function stamped<Value>(unit: Unit<Value>): StoreCommand<Value> {
   const { command, reservation } = unit;
-  return command.kind === 'flush' ? command : { ...command, above: reservation?.above ?? 0 };
+  return command.kind === 'flush' || reservation === undefined ? command : reserved(command, reservation);
 }
 
-function isBlind(command: StoreCommand<unknown>): boolean {
+/** The command as its writer's reservation has it stamped. */
+export function reserved<Value>(
+  command: Exclude<StoreCommand<Value>, { kind: 'flush' }>,
+  { above, aheadMs }: Reservation,
+): StoreCommand<Value> {
+  return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
+}
+
+/** A write that asks nothing of the row that it replaces. */
+export function isBlind<Value>(command: StoreCommand<Value>): command is StorePut<Value> | StoreDelete {
   return (command.kind === 'put' || command.kind === 'delete') && command.ifVersion === undefined;
 }
 

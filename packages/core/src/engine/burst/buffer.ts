@@ -1,0 +1,139 @@
+import type { CacheAdapter } from '../../contracts/cache.js';
+import type { StoreAdapter } from '../../contracts/store.js';
+import { CacheUnavailableError } from '../../errors.js';
+import { withTimeout } from '../bounded.js';
+import type { Codec } from '../codec.js';
+import type { EngineContext } from '../context.js';
+import type { CollectionSettings } from '../settings.js';
+import { type Buffered, BufferQueue, type BufferWrite } from './buffer-queue.js';
+import { Flusher } from './flusher.js';
+import { Pressure } from './pressure.js';
+import type { BurstSettings } from './settings.js';
+
+export interface BufferOptions<Value> {
+  readonly burst: BurstSettings;
+  readonly settings: CollectionSettings;
+  readonly store: StoreAdapter<Value, never>;
+  readonly codec: Codec<Value>;
+  readonly keyPrefix: string;
+  readonly context: EngineContext;
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  /** The collection's synchronous writes. */
+  readonly writes: { readonly waiting: number; readonly underWayMs: number; has(key: string): boolean };
+  /** Brings a row into the cache. */
+  readonly load: (key: string) => Promise<unknown>;
+}
+
+const CHECK_EVERY_MS = 5_000;
+const CHECK_TIMEOUT_MS = 1_000;
+/** How many times what is buffered is flushed whole before writes go to the store again. */
+const MAX_DRAINS = 5;
+
+/** The key, in the cache, of a collection's index of unflushed keys. No entry's key starts like it. */
+export function unflushedIndex(keyPrefix: string): string {
+  return `unflushed:${keyPrefix}`;
+}
+
+/**
+ * The buffer of one collection: which writes it takes, the way into it, and the way from it into the store.
+ */
+export class CollectionBuffer<Value> {
+  readonly flusher: Flusher<Value>;
+  readonly #queue: BufferQueue<Value>;
+  readonly #pressure: Pressure;
+  readonly #adapter: CacheAdapter;
+  readonly #clock: EngineContext['clock'];
+  /** Keys with a write that reads first under way in this process, and how many. */
+  readonly #held = new Map<string, number>();
+  #evicts = true;
+  #checkedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: BufferOptions<Value>) {
+    const { burst, codec, context, keyPrefix, lifetime, load, settings, store, writes } = options;
+    const { adapter, clock, events } = context;
+    const { name: collection } = settings;
+    const index = unflushedIndex(keyPrefix);
+    this.#adapter = adapter;
+    this.#clock = clock;
+    this.flusher = new Flusher({
+      ...context,
+      settings,
+      store,
+      codec,
+      keyPrefix,
+      index,
+      lifetime,
+      committed: (storeMs) => this.#pressure.committed(storeMs),
+    });
+    this.#pressure = new Pressure({
+      settings: burst,
+      clock,
+      waiting: () => writes.waiting,
+      underWayMs: () => writes.underWayMs,
+      drain: () => this.#drain(),
+      onState: (state) => events.buffer.emit({ collection, state }),
+    });
+    this.#queue = new BufferQueue({
+      settings: burst,
+      index,
+      keyPrefix,
+      cache: adapter,
+      clock,
+      fit: () => this.#fit(),
+      isBusy: (key) => writes.has(key),
+      load,
+      onBuffered: (keys) => this.flusher.later(keys),
+      onRefused: (key, reason) => {
+        if (events.bufferRefused.wanted) events.bufferRefused.emit({ collection, key, reason });
+      },
+    });
+  }
+
+  /** Is this blind write of the key to go into the buffer? */
+  takes(key: string): boolean {
+    // It must not overtake one that is on its way there.
+    if (this.#queue.has(key)) return true;
+    return this.#pressure.wants(key) && this.#queue.open && !this.#held.has(key);
+  }
+
+  /** `undefined`: it was not buffered, and won't be. */
+  offer(write: BufferWrite<Value>): Promise<Buffered<Value> | undefined> {
+    return this.#queue.offer(write);
+  }
+
+  /** A statement of the synchronous path took so long. */
+  committed(storeMs: number): void {
+    this.#pressure.committed(storeMs);
+  }
+
+  /** Nothing of this process is buffered on top of what the write reads. */
+  async holding<T>(key: string, write: () => Promise<T>): Promise<T> {
+    this.#held.set(key, (this.#held.get(key) ?? 0) + 1);
+    try {
+      return await write();
+    } finally {
+      const left = (this.#held.get(key) as number) - 1;
+      if (left === 0) this.#held.delete(key);
+      else this.#held.set(key, left);
+    }
+  }
+
+  /** Asks the cache whether it keeps what has no expiry. */
+  async check(): Promise<void> {
+    this.#checkedAtMs = this.#clock.monotonic();
+    const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
+    const info = await withTimeout(this.#clock, this.#adapter.info(), CHECK_TIMEOUT_MS, late);
+    this.#evicts = info.evictsPersistent !== false;
+  }
+
+  #fit(): boolean {
+    if (this.#clock.monotonic() >= this.#checkedAtMs + CHECK_EVERY_MS) this.check().catch(() => undefined);
+    return !this.#evicts;
+  }
+
+  async #drain(): Promise<void> {
+    for (let drains = 0; drains < MAX_DRAINS; drains++) {
+      if ((await this.flusher.flushAll()) === 0) return;
+    }
+  }
+}

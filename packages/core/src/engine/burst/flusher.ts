@@ -1,0 +1,336 @@
+import type { CacheAdapter, CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../../contracts/cache.js';
+import type { Clock } from '../../contracts/clock.js';
+import type { FlushJob, QueueAdapter, RefusedWrite } from '../../contracts/queue.js';
+import type { StoreAdapter, StoreOutcome } from '../../contracts/store.js';
+import { NO_VERSION, type Version } from '../../contracts/version.js';
+import {
+  InvalidIdError,
+  InvalidOptionError,
+  JobRefusedError,
+  SerializationError,
+  StoreRefusedError,
+} from '../../errors.js';
+import type { Activity } from '../activity.js';
+import { sleep } from '../bounded.js';
+import type { CacheClient } from '../cache-client.js';
+import type { Codec } from '../codec.js';
+import type { EventHub } from '../events.js';
+import type { Handover } from '../handover.js';
+import type { CollectionSettings } from '../settings.js';
+import { WriteQueue } from '../write-queue.js';
+
+export interface FlusherOptions<Value> {
+  readonly settings: CollectionSettings;
+  readonly store: StoreAdapter<Value, never>;
+  readonly codec: Codec<Value>;
+  readonly keyPrefix: string;
+  readonly index: string;
+  readonly adapter: CacheAdapter;
+  readonly cache: CacheClient;
+  readonly handover: Handover;
+  readonly queue: QueueAdapter | undefined;
+  readonly clock: Clock;
+  readonly events: EventHub;
+  readonly activity: Activity;
+  readonly closed: () => boolean;
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  /** Told how long each statement took. */
+  readonly committed: (storeMs: number) => void;
+}
+
+const PAGE = 500;
+const FIRST_PAUSE_MS = 20;
+const LAST_PAUSE_MS = 2_000;
+
+/**
+ * Brings buffered writes into the store, each with the version that the buffer gave it: whatever is late,
+ * repeated or superseded refuses itself there. The index says which keys; the entry is the record.
+ */
+export class Flusher<Value> {
+  readonly #options: FlusherOptions<Value>;
+  readonly #index: UnflushedIndex;
+  readonly #queue: WriteQueue<Value>;
+  /** Buffered by this process and not handed to the queue: flushed from here. */
+  readonly #mine = new Map<string, number>();
+  #running = false;
+  /** Something was buffered here. */
+  #dirty = false;
+
+  constructor(options: FlusherOptions<Value>) {
+    const { adapter, clock, committed, settings, store } = options;
+    this.#options = options;
+    this.#index = adapter.unflushed as UnflushedIndex;
+    const nothing = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
+    this.#queue = new WriteQueue({
+      collection: settings.name,
+      store,
+      storeTimeoutMs: settings.storeTimeoutMs,
+      batch: settings.batch,
+      clock,
+      committed,
+      hooks: { prepare: async () => nothing, settle: async () => 'updated', abandon: () => undefined },
+    });
+  }
+
+  /** Before this process ends: everything, if it buffered something. */
+  async flushOwn(): Promise<void> {
+    if (this.#dirty) await this.flushAll();
+    this.#dirty = false;
+  }
+
+  /** Newly buffered keys: to the queue, or flushed from here where it does not take them. */
+  later(keys: readonly UnflushedKey[]): void {
+    const { activity, handover, queue, settings } = this.#options;
+    this.#dirty = true;
+    if (queue === undefined) {
+      for (const { key, mark } of keys) this.#mine.set(key, mark);
+      this.#run();
+      return;
+    }
+    for (const { key, mark } of keys) {
+      const offering = handover.offer({ kind: 'flush', collection: settings.name, key }).then((taken) => {
+        if (taken) return;
+        this.#mine.set(key, mark);
+        this.#run();
+      });
+      activity.track(offering);
+    }
+  }
+
+  /**
+   * Brings the key's buffered write into the store, if there is one. Rejects with the store's error, or with
+   * `CacheUnavailableError`; a write that the store refuses for good is set aside.
+   */
+  async flushKey(key: string): Promise<void> {
+    const { cache, codec, keyPrefix } = this.#options;
+    const hit = await cache.read(keyPrefix + key, codec.serializer.encoding);
+    if (hit?.unflushed === true) await this.#flush(key, hit);
+  }
+
+  /** What a job of the queue asks for. Rejects with `JobRefusedError` where trying again is pointless. */
+  async flushJob(job: FlushJob): Promise<void> {
+    const { key, refused } = job;
+    if (refused === undefined) {
+      await this.flushKey(key);
+      return;
+    }
+    const { version } = refused;
+    try {
+      const outcome = await this.#store(key, version, payloadOf(refused));
+      if (outcome.kind === 'written') await this.#invalidate(key, version);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      throw new JobRefusedError(error.message, job, {
+        cause: error,
+        collection: this.#options.settings.name,
+        key,
+      });
+    }
+  }
+
+  /**
+   * Flushes every key that is in the index now, whoever buffered it. Resolves with how many had something;
+   * rejects with the first error once all have been tried.
+   */
+  async flushAll(): Promise<number> {
+    let left = await this.#index.size(this.#options.index);
+    let flushed = 0;
+    let failure: unknown;
+    for (let after = 0; left > 0; ) {
+      const page = await this.#index.list(this.#options.index, after, PAGE);
+      const { done, failed, found } = await this.#flushPage(page);
+      await this.#index.remove(this.#options.index, done);
+      failure ??= failed;
+      flushed += found;
+      left = page.length < PAGE ? 0 : left - page.length;
+      after = page.at(-1)?.mark ?? after;
+    }
+    if (failure !== undefined) throw failure;
+    return flushed;
+  }
+
+  /**
+   * Flushes what has been in the index for longer than `olderThanMs`: what a job was lost for. Resolves
+   * with how many had something.
+   */
+  async sweep(olderThanMs: number, signal: AbortSignal): Promise<number> {
+    const { nowMs } = await this.#index.add(this.#options.index, [], 0);
+    const newest = (nowMs - olderThanMs) * 1_000;
+    let flushed = 0;
+    for (let after = 0; !signal.aborted; ) {
+      const page = await this.#index.list(this.#options.index, after, PAGE);
+      const old = page.filter(({ mark }) => mark <= newest);
+      const { done, failed, found } = await this.#flushPage(old);
+      await this.#index.remove(this.#options.index, done);
+      if (failed !== undefined) throw failed;
+      flushed += found;
+      if (old.length < PAGE) break;
+      after = old.at(-1)?.mark ?? after;
+    }
+    return flushed;
+  }
+
+  /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */
+  async rebuildIndex(): Promise<void> {
+    const { adapter, codec, index, keyPrefix } = this.#options;
+    let keys: string[] = [];
+    const add = async (): Promise<void> => {
+      if (keys.length > 0) await this.#index.add(index, keys, Number.MAX_SAFE_INTEGER);
+      keys = [];
+    };
+    for await (const { key, unflushed } of adapter.scan(keyPrefix, codec.serializer.encoding)) {
+      if (unflushed !== true) continue;
+      keys.push(key.slice(keyPrefix.length));
+      if (keys.length === PAGE) await add();
+    }
+    await add();
+  }
+
+  async #flushPage(
+    page: readonly UnflushedKey[],
+  ): Promise<{ done: UnflushedKey[]; found: number; failed: unknown }> {
+    const { cache, codec, keyPrefix } = this.#options;
+    const done: UnflushedKey[] = [];
+    let found = 0;
+    let failed: unknown;
+    const one = async (entry: UnflushedKey): Promise<void> => {
+      try {
+        const hit = await cache.read(keyPrefix + entry.key, codec.serializer.encoding);
+        if (hit?.unflushed === true) {
+          found++;
+          await this.#flush(entry.key, hit);
+        }
+        done.push(entry);
+      } catch (error) {
+        failed ??= error;
+      }
+    };
+    await Promise.all(page.map(one));
+    return { done, found, failed };
+  }
+
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const running = this.#flushMine().finally(() => {
+      this.#running = false;
+    });
+    this.#options.activity.track(running);
+  }
+
+  /** Until nothing is left or this process closes; what then is left is in the index. */
+  async #flushMine(): Promise<void> {
+    const { clock, closed, events, index } = this.#options;
+    let pauseMs = FIRST_PAUSE_MS;
+    while (this.#mine.size > 0 && !closed()) {
+      const page = [...this.#mine].slice(0, PAGE).map(([key, mark]) => ({ key, mark }));
+      const { done, failed } = await this.#flushPage(page);
+      for (const { key, mark } of done) if (this.#mine.get(key) === mark) this.#mine.delete(key);
+      await this.#index.remove(index, done).catch(() => undefined);
+      if (failed === undefined) {
+        pauseMs = FIRST_PAUSE_MS;
+        continue;
+      }
+      // What failed goes behind what has not been tried.
+      for (const { key } of page) {
+        const mark = this.#mine.get(key);
+        if (mark !== undefined && this.#mine.delete(key)) this.#mine.set(key, mark);
+      }
+      events.error.emit({ where: 'flush', error: failed });
+      await sleep(clock, pauseMs);
+      pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS);
+    }
+  }
+
+  async #flush(key: string, { payload, version }: CacheHit): Promise<void> {
+    let outcome: Stored<Value>;
+    try {
+      outcome = await this.#store(key, version, payload);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      await this.#setAside(key, version, payload, error);
+      return;
+    }
+    if (outcome.kind === 'superseded' && outcome.version !== version) {
+      await this.#invalidate(key, outcome.version);
+      this.#emit(key, version, 'superseded', outcome.version);
+      return;
+    }
+    // The relay need not hear of it: the entry holds what the store has.
+    this.#options.store.feed?.acknowledge([{ source: this.#options.store.source, key, version }]);
+    if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
+  }
+
+  async #store(key: string, version: Version, payload: Payload | null): Promise<Stored<Value>> {
+    const { codec, settings } = this.#options;
+    let value: Value | null = null;
+    if (payload !== null) {
+      try {
+        value = codec.serializer.deserialize(payload) as Value;
+      } catch (error) {
+        const message = `collection "${settings.name}", key "${key}": a buffered value can't be read`;
+        throw new SerializationError(message, { cause: error, collection: settings.name, key });
+      }
+    }
+    const command = { kind: 'flush', key, value, version } as const;
+    const { outcome } = await this.#queue.submit({ command, bytes: payload?.length ?? 0, ttlMs: 0 });
+    return outcome;
+  }
+
+  /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
+  async #setAside(key: string, version: Version, payload: Payload | null, error: Error): Promise<void> {
+    const { events, queue, settings } = this.#options;
+    const { name: collection } = settings;
+    const refused = refusedWrite(version, payload);
+    await queue?.enqueue([{ kind: 'flush', collection, key, refused }]);
+    await this.#clear(key, version, 'refused');
+    events.flushRefused.emit({ collection, key, version, refused, error });
+  }
+
+  async #clear(key: string, version: Version, outcome: 'stored' | 'refused'): Promise<boolean> {
+    const { cache, keyPrefix, lifetime, settings } = this.#options;
+    const { holeTtlMs, ttlMs } = settings;
+    const entry = { key: keyPrefix + key, version, outcome, holeTtlMs, ...lifetime(ttlMs) };
+    const reply = await cache.run({ kind: 'flushed', ...entry });
+    return reply.outcome === 'cleared';
+  }
+
+  async #invalidate(key: string, version: Version): Promise<void> {
+    const { cache, keyPrefix, settings } = this.#options;
+    const command = {
+      kind: 'invalidate',
+      key: keyPrefix + key,
+      version,
+      holeTtlMs: settings.holeTtlMs,
+    } as const;
+    await cache.run({ ...command, holeOnEmpty: false });
+  }
+
+  #emit(key: string, version: Version, outcome: 'stored' | 'superseded', by?: Version): void {
+    const { events, settings } = this.#options;
+    if (!events.flush.wanted) return;
+    const event = { collection: settings.name, key, version, outcome };
+    events.flush.emit(by === undefined ? event : { ...event, by });
+  }
+}
+
+type Stored<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+
+/** Trying again would end the same way. */
+function isRefusal(error: unknown): error is Error {
+  return (
+    error instanceof StoreRefusedError ||
+    error instanceof SerializationError ||
+    error instanceof InvalidOptionError ||
+    error instanceof InvalidIdError
+  );
+}
+
+function refusedWrite(version: Version, payload: Payload | null): RefusedWrite {
+  if (payload === null || typeof payload === 'string') return { version, payload, encoding: 'utf8' };
+  return { version, payload: Buffer.from(payload).toString('base64'), encoding: 'base64' };
+}
+
+function payloadOf({ encoding, payload }: RefusedWrite): Payload | null {
+  return payload !== null && encoding === 'base64' ? Buffer.from(payload, 'base64') : payload;
+}
