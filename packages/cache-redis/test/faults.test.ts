@@ -8,6 +8,7 @@ import { failure, until } from './support/time.js';
 
 /** Far more than any of these should take, on any machine. */
 const WITHIN_MS = 10_000;
+const STORED = { kind: 'put', outcome: 'stored' };
 
 let service: RedisService;
 let server: OwnedProcess;
@@ -196,6 +197,32 @@ describe('a connection that breaks', () => {
       // All of the batch had reached the server.
       return hits.every((found) => !(found instanceof Error) && found?.version === 4);
     });
+  });
+});
+
+describe('a command that the server refuses', () => {
+  test('fails alone, wherever it stands in a large batch; the others keep their order', async () => {
+    await using cache = await opened();
+    const admin = new Redis(service.url);
+    const keys = Array.from({ length: 200 }, newKey);
+    const wrong = new Set([0, 63, 64, 150, 199]);
+    for (const index of wrong) await admin.rpush(keys[index] as string, 'not an entry');
+    for (const key of keys.filter((_, index) => !wrong.has(index))) await setValue(cache, key, 2);
+    const payload = Buffer.from([0, 255, 128]);
+    const replies = await cache.execute([
+      ...keys.map((key) => put(key, 4)),
+      { kind: 'lease', key: keys[1] as string, token: 't', leaseMs: 1, holeTtlMs: 1, encoding: 'binary' },
+      ...keys.map((key) => put(key, 6, payload)),
+    ]);
+    admin.disconnect();
+    expect(replies).toHaveLength(401);
+    const outcome = (_: string, index: number): unknown =>
+      wrong.has(index) ? expect.objectContaining({ message: expect.stringContaining('WRONGTYPE') }) : STORED;
+    expect(replies.slice(0, 200)).toEqual(keys.map(outcome));
+    expect(replies[200]).toMatchObject({ outcome: 'hit', hit: { version: 4 } });
+    expect(replies.slice(201)).toEqual(keys.map(outcome));
+    const [found] = await cache.read([keys[1] as string], 'binary');
+    expect(found).toMatchObject({ version: 6, payload });
   });
 });
 

@@ -5,7 +5,6 @@
  * turning one back into text would round it.
  */
 export const HEADER = `
-local key = KEYS[1]
 local head = redis.call('GETRANGE', key, 0, 30)
 local state = string.sub(head, 1, 1)
 -- A string of other making is no entry: it counts as empty, and is written over.

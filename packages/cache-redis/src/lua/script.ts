@@ -3,12 +3,19 @@ import { HEADER } from './header.js';
 import { FILL, LEASE, REFRESH } from './readers.js';
 import { INTEND, INVALIDATE, PUT, RELEASE, RESERVE } from './writers.js';
 
+/** What marks a failed command's message among the replies of many: no other reply begins with it. */
+export const FAILED = '!';
+
 /**
- * One script makes every transition, told by ARGV[1] which. So a server has lost either all of the
- * commands of a batch or none, and they can be sent again without changing places. Functions stand
- * where they are needed: each run of the script makes those that it comes past.
+ * One script makes every transition, told by the first of its arguments which. So a server has lost either
+ * all of the commands of a batch or none, and they can be sent again without changing places. Functions
+ * stand where they are needed: each run makes those that it comes past.
+ *
+ * With one key ARGV is the command. With many each key's command comes after its length, and they run in
+ * order, failing apart: a call costs the server more than a command does.
  */
-export const LUA = `${HEADER}
+export const LUA = `local function run(key, ARGV)
+${HEADER}
 local kind = ARGV[1]
 if kind == 'reserve' then ${RESERVE}
 elseif kind == 'put' then ${PUT}
@@ -19,6 +26,18 @@ elseif kind == 'refresh' then ${REFRESH}
 elseif kind == 'intend' then ${INTEND}
 elseif kind == 'release' then ${RELEASE}
 end
+end
+
+if #KEYS == 1 then return run(KEYS[1], ARGV) end
+local replies, at = {}, 1
+for index, key in ipairs(KEYS) do
+  local last = at + tonumber(ARGV[at])
+  local done, reply = pcall(run, key, { unpack(ARGV, at + 1, last) })
+  if not done then reply = '${FAILED}' .. (type(reply) == 'table' and reply.err or tostring(reply)) end
+  replies[index] = reply
+  at = last + 1
+end
+return replies
 `;
 
 /** The name under which a server that has seen the script keeps it. */

@@ -2,7 +2,8 @@ import type { ChainableCommander } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Client } from '../clients.js';
-import { LUA, SHA } from '../lua/script.js';
+import type { Stored } from '../format.js';
+import { FAILED, LUA, SHA } from '../lua/script.js';
 
 type Sender = Pick<Client, 'call' | 'callBuffer'>;
 
@@ -20,14 +21,69 @@ export function callByText(sender: Sender, { key, args, encoding }: ScriptCall):
     : sender.callBuffer('eval', LUA, 1, key, ...args);
 }
 
-export function addBySha(pipeline: ChainableCommander, { key, args, encoding }: ScriptCall): void {
+export function addBySha(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
+  if ('keys' in call) {
+    pipeline.call('evalsha', SHA, call.keys.length, ...call.keys, ...call.args);
+    return;
+  }
+  const { key, args, encoding } = call;
   if (encoding === 'utf8') pipeline.call('evalsha', SHA, 1, key, ...args);
   else pipeline.callBuffer('evalsha', SHA, 1, key, ...args);
 }
 
-export function addByText(pipeline: ChainableCommander, { key, args, encoding }: ScriptCall): void {
+export function addByText(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
+  if ('keys' in call) {
+    pipeline.call('eval', LUA, call.keys.length, ...call.keys, ...call.args);
+    return;
+  }
+  const { key, args, encoding } = call;
   if (encoding === 'utf8') pipeline.call('eval', LUA, 1, key, ...args);
   else pipeline.callBuffer('eval', LUA, 1, key, ...args);
+}
+
+/** Calls on keys of one server that travel as one: its reply is a list of theirs. */
+export interface Chunk {
+  readonly keys: readonly string[];
+  readonly args: readonly Stored[];
+}
+
+/** More would keep the server's other clients waiting. */
+const MAX_CHUNK = 64;
+
+/** Neighbours whose replies are text as chunks; a reply in bytes comes in a call of its own. */
+export function chunksOf(calls: readonly ScriptCall[]): (ScriptCall | Chunk)[] {
+  const chunks: (ScriptCall | Chunk)[] = [];
+  let from = 0;
+  while (from < calls.length) {
+    let to = from;
+    while (to < calls.length && to - from < MAX_CHUNK && calls[to]?.encoding === 'utf8') to += 1;
+    if (to - from < 2) {
+      chunks.push(calls[from] as ScriptCall);
+      from += 1;
+      continue;
+    }
+    const keys: string[] = [];
+    const args: Stored[] = [];
+    for (; from < to; from += 1) {
+      const call = calls[from] as ScriptCall;
+      keys.push(call.key);
+      args.push(String(call.args.length), ...call.args);
+    }
+    chunks.push({ keys, args });
+  }
+  return chunks;
+}
+
+/** The replies of calls that travelled as {@link chunksOf} made of them. */
+export function unchunked(chunks: readonly (ScriptCall | Chunk)[], replies: readonly unknown[]): unknown[] {
+  return chunks.flatMap((chunk, index) => {
+    const reply = replies[index];
+    if (!('keys' in chunk)) return [reply];
+    if (!Array.isArray(reply)) return chunk.keys.map(() => reply);
+    return reply.map((each: unknown) =>
+      typeof each === 'string' && each.startsWith(FAILED) ? new Error(each.slice(FAILED.length)) : each,
+    );
+  });
 }
 
 /** The replies of a pipeline, a failed command's `Error` in its place. */

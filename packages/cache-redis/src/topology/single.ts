@@ -1,8 +1,17 @@
 import type { PayloadEncoding } from '@lockstep/core';
-import type { Redis } from 'ioredis';
+import type { ChainableCommander, Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, addByText, callBySha, execute, isLostScript } from './send.js';
+import {
+  addBySha,
+  addByText,
+  type Chunk,
+  callBySha,
+  chunksOf,
+  execute,
+  isLostScript,
+  unchunked,
+} from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** One server answers a command at a time: a long MGET would keep everybody else waiting. */
@@ -42,19 +51,27 @@ export class SingleTopology implements Topology {
     if (first !== undefined && calls.length === 1) {
       return [await callBySha(this.#client, first).catch((error: unknown) => error)];
     }
-    const pipeline = this.#client.pipeline();
-    for (const call of calls) addBySha(pipeline, call);
-    return execute(pipeline);
+    return this.#send(calls, addBySha);
   }
 
   rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    const pipeline = this.#client.pipeline();
     // The first one brings the text.
-    calls.forEach((call, index) => {
+    return this.#send(calls, (pipeline, call, index) => {
       if (index === 0) addByText(pipeline, call);
       else addBySha(pipeline, call);
     });
-    return execute(pipeline);
+  }
+
+  async #send(
+    calls: readonly ScriptCall[],
+    add: (pipeline: ChainableCommander, call: ScriptCall | Chunk, index: number) => void,
+  ): Promise<readonly unknown[]> {
+    const chunks = chunksOf(calls);
+    const pipeline = this.#client.pipeline();
+    chunks.forEach((chunk, index) => {
+      add(pipeline, chunk, index);
+    });
+    return unchunked(chunks, await execute(pipeline));
   }
 
   worthRerun(error: Error): boolean {

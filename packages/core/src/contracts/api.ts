@@ -226,7 +226,7 @@ export interface BurstOptions {
 
 /** Bounds of group commit: writes that arrive while a batch is under way travel together in the next. */
 export interface BatchOptions {
-  /** The most rows in a statement. @defaultValue 256 */
+  /** The most rows in a statement. @defaultValue 128 */
   readonly maxRows?: number;
   /** The most payload bytes in a statement; one larger row travels alone. @defaultValue 4_194_304 */
   readonly maxBytes?: number;

@@ -141,7 +141,7 @@ function batchSettings(
     throw new InvalidOptionError(`${where}.coalesce`, `must be true or false, got ${String(batch.coalesce)}`);
   }
   return {
-    maxRows: batching ? numberOption(batch.maxRows, 256, `${where}.maxRows`, { min: 1, max: 10_000 }) : 1,
+    maxRows: batching ? numberOption(batch.maxRows, 128, `${where}.maxRows`, { min: 1, max: 10_000 }) : 1,
     maxBytes: numberOption(batch.maxBytes, 4 * 2 ** 20, `${where}.maxBytes`, { min: 1, max: 2 ** 30 }),
     maxInFlight: numberOption(batch.maxInFlight, batching ? 2 : UNBATCHED_IN_FLIGHT, `${where}.maxInFlight`, {
       min: 1,
