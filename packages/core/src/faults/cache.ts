@@ -5,6 +5,7 @@ import type {
   CacheInfo,
   CacheReply,
   PayloadEncoding,
+  UnflushedIndex,
 } from '../contracts/cache.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
@@ -22,12 +23,15 @@ export type CacheCalls = {
   readonly info: { readonly input: undefined; readonly output: CacheInfo };
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
+  /** A call of the index of unflushed keys; `input` says which. */
+  readonly index: { readonly input: keyof UnflushedIndex; readonly output: unknown };
 };
 
 const refusal = (message: string): Error => new CacheUnavailableError(message);
 
 /** The cache with the plan's faults at its boundary; they are `CacheUnavailableError`s unless told otherwise. */
 export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): CacheAdapter {
+  const { unflushed } = cache;
   return {
     name: cache.name,
     shared: cache.shared,
@@ -42,6 +46,19 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       await plan.run('scan', { input: prefix, effect: async () => undefined, refusal });
       yield* cache.scan(prefix, encoding);
     },
+    ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
     close: () => cache.close(),
+  };
+}
+
+function faultyIndex(index: UnflushedIndex, plan: FaultPlan<CacheCalls>): UnflushedIndex {
+  const run = async <T>(input: keyof UnflushedIndex, effect: () => Promise<T>): Promise<T> =>
+    (await plan.run('index', { input, effect, refusal })) as T;
+  return {
+    durable: index.durable,
+    add: (name, keys, limit) => run('add', () => index.add(name, keys, limit)),
+    list: (name, afterMark, limit) => run('list', () => index.list(name, afterMark, limit)),
+    remove: (name, keys) => run('remove', () => index.remove(name, keys)),
+    size: (name) => run('size', () => index.size(name)),
   };
 }
