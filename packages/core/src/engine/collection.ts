@@ -104,7 +104,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       context,
       lifetime,
       detach,
-      load: (key) => reader.read(key, prefix + key, settings.ttlMs),
+      load: async (key) => {
+        await reader.read(key, prefix + key, settings.ttlMs);
+        // The fill goes on behind the reader; what follows it on the same key comes after it.
+        await context.cache.run({ kind: 'release', key: prefix + key, token: context.nextToken() });
+      },
     });
   }
 

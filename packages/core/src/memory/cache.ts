@@ -12,6 +12,7 @@ import { type Clock, systemClock } from '../contracts/clock.js';
 import { ClosedError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { applyCommand, type Entry, hitOf } from '../protocol/entry.js';
+import { unflushedIndex } from './unflushed-index.js';
 
 export interface MemoryCacheOptions {
   /** Entries kept; the least recently used goes first. @defaultValue 100_000 */
@@ -24,7 +25,7 @@ export interface MemoryCacheOptions {
 
 /** The cache of one process: the protocol's reference implementation behind bounds. */
 export interface MemoryCache extends CacheAdapter {
-  /** Drops an entry as an eviction would; for tests of what evictions do. */
+  /** Drops an entry as an eviction would, unless it is unflushed; for tests of what evictions do. */
   evict(key: string): void;
   /** Drops everything, as a flushed or replaced server would. */
   clear(): void;
@@ -47,6 +48,9 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
     maxSize: maxBytes,
     sizeCalculation: (entry, key) => 64 + key.length + payloadSize(entry),
   });
+  /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
+  const unflushed = new Map<string, NonNullable<Entry>>();
+  const index = unflushedIndex(clock);
   let closed = false;
 
   function checkOpen(): void {
@@ -54,17 +58,20 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   }
 
   function live(key: string): Entry {
-    const entry = entries.get(key);
+    const entry = unflushed.get(key) ?? entries.get(key);
     if (entry === undefined || entry.expiresAtMs > clock.now()) return entry;
     entries.delete(key);
     return undefined;
   }
 
   function apply(command: CacheCommand): CacheReply {
-    const before = entries.get(command.key);
+    const { key } = command;
+    const before = unflushed.get(key) ?? entries.get(key);
     const { entry, reply } = applyCommand(before, command, clock.now());
-    if (entry === undefined) entries.delete(command.key);
-    else if (entry !== before) entries.set(command.key, entry);
+    if (entry === before) return reply;
+    unflushed.delete(key);
+    entries.delete(key);
+    if (entry !== undefined) (isUnflushed(entry) ? unflushed : entries).set(key, entry);
     return reply;
   }
 
@@ -81,30 +88,43 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       return commands.map(apply);
     },
     async info(): Promise<CacheInfo> {
-      return { evicts: true, generation: undefined, description: `memory, at most ${maxEntries} entries` };
+      return {
+        evicts: true,
+        evictsPersistent: false,
+        generation: undefined,
+        description: `memory, at most ${maxEntries} entries`,
+      };
     },
     async *scan(prefix: string): AsyncGenerator<ScannedEntry> {
-      for (const key of [...entries.keys()]) {
+      for (const key of [...entries.keys(), ...unflushed.keys()]) {
         if (!key.startsWith(prefix)) continue;
         const entry = live(key);
         if (entry?.kind === 'value') {
-          yield { key, version: entry.version, state: 'value', payload: entry.payload };
+          const { payload, version } = entry;
+          yield { key, version, state: 'value', payload, ...(entry.unflushed ? { unflushed: true } : {}) };
         } else if (entry !== undefined) {
           yield { key, version: entry.floor, state: 'hole', payload: null };
         }
       }
     },
+    unflushed: index,
     async close(): Promise<void> {
       closed = true;
-      entries.clear();
+      this.clear();
     },
     evict(key: string): void {
       entries.delete(key);
     },
     clear(): void {
       entries.clear();
+      unflushed.clear();
+      index.clear();
     },
   };
+}
+
+function isUnflushed(entry: NonNullable<Entry>): boolean {
+  return entry.kind === 'value' && entry.unflushed;
 }
 
 function payloadSize(entry: NonNullable<Entry>): number {

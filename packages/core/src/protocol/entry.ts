@@ -301,6 +301,7 @@ function buffer(entry: Entry, command: BufferCommand, nowMs: number): Transition
     return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
   }
   const version = bufferedVersion(entry.version, nowMs);
+  if (!Number.isSafeInteger(version)) return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
   const { payload } = command;
   return {
     entry: {
