@@ -1,14 +1,23 @@
-import type { CacheAdapter, CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '@lockstep/core';
-import { replyOf, scriptCall } from './calls.js';
+import {
+  type CacheAdapter,
+  type CacheCommand,
+  type CacheHit,
+  type CacheReply,
+  CacheUnavailableError,
+  type PayloadEncoding,
+} from '@lockstep/core';
+import { replyOf, type ScriptCall, scriptCall } from './calls.js';
 import { type Client, clusterClient, isCluster, sentinelClient, urlClient } from './clients.js';
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
+import { DurableLane } from './durable.js';
 import { hitOf } from './format.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { scanEntries } from './scan.js';
 import { serverInfo } from './server-info.js';
 import { ClusterTopology } from './topology/cluster.js';
 import { SingleTopology } from './topology/single.js';
+import { unflushedIndex } from './unflushed.js';
 
 /**
  * The cache in Redis or Valkey: standalone, behind Sentinels, or a Cluster. Server 6.2 or later.
@@ -25,6 +34,13 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
   const topology = isCluster(client) ? new ClusterTopology(client) : new SingleTopology(client);
   const dispatch = new Dispatch(connection, topology, settings);
   const { commandTimeoutMs } = settings;
+  const lane = isCluster(client) ? undefined : new DurableLane(client, settings);
+  async function runDurable(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+    connection.check();
+    if (lane === undefined)
+      throw new CacheUnavailableError('a Redis Cluster does not confirm durable writes');
+    return lane.run(calls);
+  }
   return {
     name: 'redis',
     shared: true,
@@ -38,7 +54,8 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       return texts.map((text) => (text instanceof Error ? text : hitOf(text, encoding)));
     },
     async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
-      const replies = await dispatch.run(commands.map(scriptCall));
+      const calls = commands.map(scriptCall);
+      const replies = await (commands.some(isDurable) ? runDurable(calls) : dispatch.run(calls));
       return commands.map((command, position) => {
         const reply = replies[position];
         return reply instanceof Error ? reply : replyOf(command, reply);
@@ -52,8 +69,15 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       connection.check();
       yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);
     },
-    close: () => connection.close(),
+    unflushed: unflushedIndex(dispatch, lane !== undefined),
+    async close() {
+      await Promise.all([connection.close(), lane?.close()]);
+    },
   };
+}
+
+function isDurable(command: CacheCommand): boolean {
+  return command.kind === 'buffer' && command.durable;
 }
 
 function clientOf(settings: Settings): Client {

@@ -84,7 +84,8 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
   switch (command.kind) {
     case 'reserve':
     case 'intend':
-      return { kind: 'reserved', known: Number(text) };
+      if (!text.startsWith('U')) return { kind: 'reserved', known: Number(text) };
+      return { kind: 'reserved', known: Number(text.slice(1)), unflushed: true };
     case 'put':
       if (text === 'stored' || text === 'superseded' || text === 'floored') {
         return { kind: 'put', outcome: text };
@@ -95,6 +96,9 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
       break;
     case 'invalidate':
       if (text === 'floored' || text === 'nothing') return { kind: 'invalidate', outcome: text };
+      if (text.startsWith('S')) {
+        return { kind: 'invalidate', outcome: 'floored', superseded: Number(text.slice(1)) };
+      }
       break;
     case 'fill':
       if (text === 'f') return { kind: 'fill', outcome: 'filled' };
@@ -103,8 +107,22 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
       break;
     case 'release':
       return { kind: 'release' };
+    case 'buffer':
+      if (text === 'unfit' || text === 'late') return { kind: 'buffer', outcome: text };
+      if (isVersion(text)) return { kind: 'buffer', outcome: 'buffered', version: Number(text) };
+      break;
+    case 'flushed':
+      if (text === 'cleared' || text === 'kept' || text === 'nothing') {
+        return { kind: 'flushed', outcome: text };
+      }
+      break;
   }
   return unexpected(command, reply);
+}
+
+/** The reply to a buffered write that was taken. */
+export function isVersion(reply: unknown): boolean {
+  return typeof reply === 'string' && /^\d{16}$/.test(reply);
 }
 
 function leaseReply(reply: Stored, encoding: PayloadEncoding): LeaseReply | undefined {

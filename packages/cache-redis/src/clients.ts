@@ -63,6 +63,17 @@ export function sentinelClient(options: RedisOptions, settings: Settings): Redis
   });
 }
 
+/** Another connection to the same server, Sentinels included, whatever client was handed in. */
+export function durableClient(client: Redis, settings: Settings): Redis {
+  return client.duplicate({
+    ...connectionDefaults(settings),
+    retryStrategy: retryDelayMs,
+    enableOfflineQueue: false,
+    enableAutoPipelining: false,
+    ...FIXED,
+  });
+}
+
 export function clusterClient(
   { nodes, options = {} }: NonNullable<Settings['cluster']>,
   settings: Settings,

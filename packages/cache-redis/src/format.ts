@@ -4,7 +4,7 @@
  * | at | width | what |
  * | --- | --- | --- |
  * | 0 | 1 | state: `V` value, `A` absent value, `H` hole, `K` hole of a known absence |
- * | 1 | 1 | flags: `-`; the letters are kept for marks to come |
+ * | 1 | 1 | flags: `U` for a buffered write that the store does not have yet, else `-` |
  * | 2 | 16 | version, or the hole's floor, in decimal |
  * | 18 | 13 | staleAt in ms since the epoch, `0` for none |
  * | 31 | | the payload's bytes; of a hole its lease, reservation and intents (`lua/hole.ts`) |
@@ -45,6 +45,7 @@ export interface Decoded {
   readonly payload: Payload | null;
   readonly staleAtMs: number;
   readonly knownAbsent: boolean;
+  readonly unflushed: boolean;
 }
 
 /** `undefined`: not an entry of ours. */
@@ -54,21 +55,29 @@ export function decode(text: Stored, encoding: PayloadEncoding): Decoded | undef
   const state = header.charCodeAt(0);
   const version = Number(header.slice(2, 18));
   const staleAtMs = Number(header.slice(18, HEADER_LENGTH));
+  const unflushed = header.charCodeAt(1) === U;
   if (!Number.isSafeInteger(version) || !Number.isSafeInteger(staleAtMs)) return undefined;
   switch (state) {
     case V:
-      return { state: 'value', version, payload: payloadOf(text, encoding), staleAtMs, knownAbsent: false };
+      return {
+        state: 'value',
+        version,
+        payload: payloadOf(text, encoding),
+        staleAtMs,
+        knownAbsent: false,
+        unflushed,
+      };
     case A:
-      return { state: 'value', version, payload: null, staleAtMs, knownAbsent: false };
+      return { state: 'value', version, payload: null, staleAtMs, knownAbsent: false, unflushed };
     case H:
     case K:
-      return { state: 'hole', version, payload: null, staleAtMs: 0, knownAbsent: state === K };
+      return { state: 'hole', version, payload: null, staleAtMs: 0, knownAbsent: state === K, unflushed };
     default:
       return undefined;
   }
 }
 
-const [V, A, H, K] = [0x56, 0x41, 0x48, 0x4b];
+const [V, A, H, K, U] = [0x56, 0x41, 0x48, 0x4b, 0x55];
 
 function payloadOf(text: Stored, encoding: PayloadEncoding): Payload {
   if (typeof text === 'string') return text.slice(HEADER_LENGTH);
@@ -83,5 +92,5 @@ export function hitOf(text: Stored | null, encoding: PayloadEncoding): CacheHit 
   if (entry === undefined) return undefined;
   if (entry.state === 'hole') return entry.knownAbsent ? KNOWN_ABSENT : undefined;
   const { version, payload, staleAtMs } = entry;
-  return { version, payload, staleAtMs };
+  return entry.unflushed ? { version, payload, staleAtMs, unflushed: true } : { version, payload, staleAtMs };
 }

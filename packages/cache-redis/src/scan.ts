@@ -46,7 +46,9 @@ async function* entriesAt(
     const key = keys[index];
     if (entry === undefined || key === undefined) continue;
     const { version, state, payload } = entry;
-    yield { key, version, state, payload };
+    yield entry.unflushed
+      ? { key, version, state, payload, unflushed: true }
+      : { key, version, state, payload };
   }
 }
 

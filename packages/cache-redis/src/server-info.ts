@@ -12,12 +12,14 @@ export async function serverInfo(topology: Topology, timeoutMs: number): Promise
   const found = answers.filter((answer): answer is Fields => !(answer instanceof Error));
   if (found.length === 0) throw answers[0] ?? new Error('no Redis server is known');
   const complete = found.length === servers.length;
+  const told = complete && found.every((fields) => fields.has('maxmemory_policy'));
   const policies = unique(found.map((fields) => fields.get('maxmemory_policy')));
   const versions = unique(found.map(versionOf));
   const policy = policies.length === 0 ? 'unknown' : policies.join(', ');
   const count = servers.length === 1 ? '' : ` of ${servers.length} primaries`;
   return {
-    evicts: evicts(policies, complete && found.every((fields) => fields.has('maxmemory_policy'))),
+    evicts: evicts(policies, told),
+    evictsPersistent: evictsPersistent(policies, told),
     generation: complete ? generationOf(found) : undefined,
     description: `${versions.join(', ')}, ${topology.description}${count}, maxmemory-policy ${policy}`,
   };
@@ -27,6 +29,13 @@ export async function serverInfo(topology: Topology, timeoutMs: number): Promise
 function evicts(policies: readonly string[], complete: boolean): boolean | undefined {
   if (policies.some((policy) => policy !== 'noeviction')) return true;
   return complete ? false : undefined;
+}
+
+/** Only `allkeys-*` drops what has no TTL. */
+function evictsPersistent(policies: readonly string[], complete: boolean): boolean | undefined {
+  if (policies.some((policy) => policy.startsWith('allkeys-'))) return true;
+  const known = policies.every((policy) => policy === 'noeviction' || policy.startsWith('volatile-'));
+  return complete && known ? false : undefined;
 }
 
 /**

@@ -11,6 +11,7 @@ local state = string.sub(head, 1, 1)
 if #head < 31 or not string.find(head, '^[VAHK].%d+$') then state = '' end
 local isEmpty = state == ''
 local isValue = state == 'V' or state == 'A'
+local isUnflushed = isValue and string.sub(head, 2, 2) == 'U'
 local isHole = state == 'H' or state == 'K'
 local known = isEmpty and '0000000000000000' or string.sub(head, 3, 18)
 `;

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
+import { BUFFER, FLUSHED } from './buffer.js';
 import { HEADER } from './header.js';
 import { FILL, LEASE, REFRESH } from './readers.js';
+import { UNFLUSHED } from './unflushed.js';
 import { INTEND, INVALIDATE, PUT, RELEASE, RESERVE } from './writers.js';
 
 /** What marks a failed command's message among the replies of many: no other reply begins with it. */
 export const FAILED = '!';
 
 /**
- * One script makes every transition, told by the first of its arguments which. So a server has lost either
+ * One script makes every transition and keeps the index of unflushed keys, told by the first of its arguments which. So a server has lost either
  * all of the commands of a batch or none, and they can be sent again without changing places. Functions
  * stand where they are needed: each run makes those that it comes past.
  *
@@ -15,8 +17,9 @@ export const FAILED = '!';
  * order, failing apart: a call costs the server more than a command does.
  */
 export const LUA = `local function run(key, ARGV)
-${HEADER}
 local kind = ARGV[1]
+if kind == 'unflushed' then ${UNFLUSHED} end
+${HEADER}
 if kind == 'reserve' then ${RESERVE}
 elseif kind == 'put' then ${PUT}
 elseif kind == 'lease' then ${LEASE}
@@ -25,6 +28,8 @@ elseif kind == 'invalidate' then ${INVALIDATE}
 elseif kind == 'refresh' then ${REFRESH}
 elseif kind == 'intend' then ${INTEND}
 elseif kind == 'release' then ${RELEASE}
+elseif kind == 'buffer' then ${BUFFER}
+elseif kind == 'flushed' then ${FLUSHED}
 end
 end
 

@@ -1,9 +1,12 @@
 import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS, RAISE } from './hole.js';
 
-/** ARGV: token, holeTtlMs. Reply: the highest version known. Rule 1: a value keeps no reservation. */
+/**
+ * ARGV: token, holeTtlMs. Reply: the highest version known, after a U where the entry is unflushed.
+ * Rule 1: a value keeps no reservation.
+ */
 export const RESERVE = `
-if isValue then return known end
+if isValue then return isUnflushed and 'U' .. known or known end
 ${HOLE}
 local hole = asHole(ARGV[3])
 hole.reservation = ARGV[2]
@@ -11,8 +14,13 @@ writeHole(hole)
 return known
 `;
 
-/** ARGV: token, deadlineMs, holeTtlMs. Reply: the highest version known. Rule 7. */
-export const INTEND = `${NOW}${HOLE}${INTENTS}
+/**
+ * ARGV: token, deadlineMs, holeTtlMs. Reply: as to a reservation. Rule 7. Nothing is noted on an unflushed
+ * entry: a hole would hide what only the cache has.
+ */
+export const INTEND = `
+if isUnflushed then return 'U' .. known end
+${NOW}${HOLE}${INTENTS}
 local token, deadlineMs = ARGV[2], tonumber(ARGV[3])
 local now = nowMs()
 local hole = asHole(math.max(deadlineMs, tonumber(ARGV[4])))
@@ -66,17 +74,22 @@ writeFloor(hole)
 return 'floored'
 `;
 
-/** ARGV: version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome. Rule 3: never a bare delete. */
+/**
+ * ARGV: version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome; of an unflushed entry S and its
+ * version. Rule 3: never a bare delete.
+ */
 export const INVALIDATE = `
 local version = ARGV[2]
 local unknown = tonumber(version) == 0
 if isEmpty and ARGV[4] ~= '1' then return 'nothing' end
+if unknown and isUnflushed then return 'nothing' end
 if not unknown and not isEmpty and tonumber(known) >= tonumber(version) then return 'nothing' end
 ${HOLE}${RAISE}${INTENTS}
 local hole = asHole(ARGV[3])
 raise(hole, version)
 if unknown then overlap(hole.intents) end
 writeFloor(hole)
+if isUnflushed then return 'S' .. known end
 return 'floored'
 `;
 
