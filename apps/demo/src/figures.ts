@@ -60,7 +60,10 @@ export interface Figures {
   readonly cacheDownMs: number;
   /** Without a primary. */
   readonly storeDownMs: number;
+  /** Examples of rejected calls. */
   readonly failures: readonly Failure[];
+  /** Examples of what went wrong where no caller waits for it; Lockstep tries it again by itself. */
+  readonly backgroundErrors: readonly Failure[];
   readonly staleSamples: readonly StaleRead[];
 }
 
@@ -132,7 +135,8 @@ export function figuresOf(input: FiguresInput): Figures {
     httpMs: timings.httpMs.summary,
     cacheDownMs: Math.round(cacheDownMs),
     storeDownMs: Math.round(storeDownMs),
-    failures: totals.failures,
+    failures: totals.failures.list,
+    backgroundErrors: totals.backgroundErrors.list,
     staleSamples: totals.stale,
   };
 }

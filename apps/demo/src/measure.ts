@@ -40,11 +40,36 @@ export interface Failure {
 export interface Measures {
   readonly counts: Counts;
   readonly timings: Record<Timing, Float32Array>;
+  /** Calls that were rejected. */
   readonly failures: readonly Failure[];
+  /** What went wrong where no caller waits for it, and is tried again. */
+  readonly backgroundErrors: readonly Failure[];
 }
 
 /** Kinds of failures kept; further ones are only counted. */
-const MAX_FAILURES = 20;
+const MAX_FAILURES = 50;
+
+/** Failures by kind: messages name ids and times, and one of each kind is enough. */
+export class FailureLog {
+  #kinds = new Map<string, Failure>();
+
+  add(failure: Failure): void {
+    const kind = `${failure.where} ${failure.code} ${failure.message.replace(/\d+/g, '#')}`;
+    const seen = this.#kinds.get(kind);
+    if (seen === undefined && this.#kinds.size >= MAX_FAILURES) return;
+    this.#kinds.set(kind, { ...failure, count: failure.count + (seen?.count ?? 0) });
+  }
+
+  error(where: string, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.add({ where, code: codeOf(error), message: message.slice(0, 300), count: 1 });
+  }
+
+  /** The most frequent ones first. */
+  get list(): Failure[] {
+    return [...this.#kinds.values()].sort((a, b) => b.count - a.count);
+  }
+}
 
 export function noCounts(): Counts {
   return Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Counts;
@@ -54,7 +79,8 @@ export function noCounts(): Counts {
 export class Meter {
   #counts = noCounts();
   #timings = noTimings();
-  #failures = new Map<string, Failure>();
+  #failures = new FailureLog();
+  #background = new FailureLog();
 
   count(name: Counter, by = 1): void {
     this.#counts[name] += by;
@@ -65,23 +91,27 @@ export class Meter {
   }
 
   failure(where: string, error: unknown): void {
-    const code = codeOf(error);
-    const message = error instanceof Error ? error.message : String(error);
-    // Messages name ids and times; one of each kind is enough.
-    const kind = `${where} ${code} ${message.replace(/\d+/g, '#')}`;
-    const seen = this.#failures.get(kind);
-    if (seen === undefined && this.#failures.size >= MAX_FAILURES) return;
-    this.#failures.set(kind, { where, code, message: message.slice(0, 300), count: (seen?.count ?? 0) + 1 });
+    this.#failures.error(where, error);
+  }
+
+  backgroundError(where: string, error: unknown): void {
+    this.#background.error(where, error);
   }
 
   take(): Measures {
     const timings = Object.fromEntries(
       TIMINGS.map((name) => [name, Float32Array.from(this.#timings[name])]),
     ) as Record<Timing, Float32Array>;
-    const taken = { counts: this.#counts, timings, failures: [...this.#failures.values()] };
+    const taken = {
+      counts: this.#counts,
+      timings,
+      failures: this.#failures.list,
+      backgroundErrors: this.#background.list,
+    };
     this.#counts = noCounts();
     this.#timings = noTimings();
-    this.#failures = new Map();
+    this.#failures = new FailureLog();
+    this.#background = new FailureLog();
     return taken;
   }
 }

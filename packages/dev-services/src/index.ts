@@ -1,5 +1,6 @@
 export type { DevServicesErrorCode } from './errors.js';
 export { DevServicesError } from './errors.js';
+export { type TemporaryFolder, temporaryFolder } from './folders.js';
 export type { ReplicaSetOptions } from './mongo/replica-set.js';
 export type { MongoDatabase, MongoOptions, MongoService } from './mongo/start.js';
 export { startMongo } from './mongo/start.js';

@@ -19,6 +19,7 @@ import { Generator } from './generator.js';
 import { type Inspection, inspect } from './inspect.js';
 
 const WARM_BATCH = 500;
+const MAX_WARM_LOOKS = 20;
 
 /** One application process: the catalogue, its HTTP API, a generator that plays the customers, the checker. */
 export class Application {
@@ -62,7 +63,7 @@ export class Application {
   /** `tellNow` has the facts so far reported at once. */
   static async start(config: ApplicationConfig, tellNow: () => void): Promise<Application> {
     const meter = new Meter();
-    const state: State = { warming: false, doomed: false, breaker: 'closed' };
+    const state: State = { warming: false, warmedRows: 0, doomed: false, breaker: 'closed' };
     const store = openStore(config.store);
     const engine = await openEngine(config, store, hooksFor(meter, state));
     const source = await openSource(config);
@@ -84,13 +85,21 @@ export class Application {
     return address.port;
   }
 
-  /** Fills the cache; its statements are counted apart. */
+  /**
+   * Fills the cache; its statements are counted apart. A worker that finds a new cache goes through all recent
+   * changes, the seeding among them, and what it invalidates under a load's hands is not filled: such products
+   * are asked for again, until one look finds everything there.
+   */
   async warm(from: number, to: number): Promise<void> {
     this.#state.warming = true;
     try {
-      for (let id = from; id <= to; id += WARM_BATCH) {
-        const length = Math.min(WARM_BATCH, to - id + 1);
-        await this.#engine.warm(Array.from({ length }, (_, i) => id + i));
+      for (let look = 0; look < MAX_WARM_LOOKS; look += 1) {
+        this.#state.warmedRows = 0;
+        for (let id = from; id <= to; id += WARM_BATCH) {
+          const length = Math.min(WARM_BATCH, to - id + 1);
+          await this.#engine.warm(Array.from({ length }, (_, i) => id + i));
+        }
+        if (this.#state.warmedRows === 0) break;
       }
     } finally {
       this.#state.warming = false;
@@ -166,6 +175,8 @@ interface Parts {
 
 interface State {
   warming: boolean;
+  /** Rows that the look under way had from the store. */
+  warmedRows: number;
   doomed: boolean;
   breaker: ApplicationReport['breaker'];
 }
@@ -174,7 +185,8 @@ function hooksFor(meter: Meter, state: State): EngineHooks {
   return {
     storeRead(rows) {
       meter.count(state.warming ? 'warmupQueries' : 'storeQueries');
-      if (!state.warming) meter.count('storeRows', rows);
+      if (state.warming) state.warmedRows += rows;
+      else meter.count('storeRows', rows);
     },
     committed() {
       if (state.doomed) process.kill(process.pid, 'SIGKILL');
@@ -187,7 +199,7 @@ function hooksFor(meter: Meter, state: State): EngineHooks {
       state.breaker = now;
     },
     backgroundError(where, error) {
-      meter.failure(`background: ${where}`, error);
+      meter.backgroundError(`application: ${where}`, error);
     },
   };
 }

@@ -16,9 +16,13 @@ export async function openEngine(
 ): Promise<ShopEngine> {
   if (config.engine === 'naive') return openNaive(config, store, hooks);
   const { cacheUrl, queueUrl } = config;
+  const cache = cacheUrl === null ? memoryCache() : cacheAt(cacheUrl);
+  // A first call does not wait for a connection as long as this does, on a machine that is busy starting
+  // everything at once. A cache that is away when the process starts is found as soon as it is back.
+  await cache.open?.().catch((error: unknown) => hooks.backgroundError('cache', error));
   const options = {
     store,
-    cache: cacheUrl === null ? memoryCache() : cacheAt(cacheUrl),
+    cache,
     queue: queueUrl === null ? undefined : queueAt(queueUrl),
     prefix: PREFIX,
     name: COLLECTION,

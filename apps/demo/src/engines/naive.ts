@@ -70,8 +70,11 @@ export class NaiveEngine implements ShopEngine {
   }
 
   async warm(ids: readonly number[]): Promise<void> {
-    this.#hooks.storeRead(ids.length);
-    const rows = await this.#store.read(ids);
+    const cached = await this.#redis.mget(ids.map((id) => this.#key(id)));
+    const missing = ids.filter((_, position) => cached[position] === null);
+    if (missing.length === 0) return;
+    this.#hooks.storeRead(missing.length);
+    const rows = await this.#store.read(missing);
     const pipeline = this.#redis.pipeline();
     for (const row of rows) {
       if (row === undefined) continue;

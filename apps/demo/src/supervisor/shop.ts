@@ -103,7 +103,7 @@ export class Shop {
       onReport: ({ batches, errors }) => {
         this.feedLag.add(batches);
         for (const { where, message } of errors) {
-          this.totals.fail({ where: `worker: ${where}`, code: '', message, count: 1 });
+          this.totals.backgroundErrors.add({ where: `worker: ${where}`, code: '', message, count: 1 });
         }
       },
       onExit,

@@ -3,7 +3,7 @@ import type { StaleRead, Verdicts } from '../checker/checker.js';
 import {
   COUNTERS,
   type Counts,
-  type Failure,
+  FailureLog,
   type Measures,
   noCounts,
   TIMINGS,
@@ -49,20 +49,22 @@ export class LatencyHistogram {
 }
 
 const MAX_US = 120_000_000;
-const MAX_FAILURES = 50;
 
 /** What all processes, the ended ones included, have counted and timed. */
 export class Totals {
   readonly counts: Counts = noCounts();
   readonly timings = latencies();
+  /** Calls that were rejected. */
+  readonly failures = new FailureLog();
+  /** What went wrong where no caller waits for it, and is tried again. */
+  readonly backgroundErrors = new FailureLog();
   /** Timings since whoever reads them last reset them. */
   recent:
     | { readonly store: LatencyHistogram; readonly cache: LatencyHistogram; readonly read: LatencyHistogram }
     | undefined;
-  readonly #failures = new Map<string, Failure>();
   readonly #lives = new Map<string, { readonly verdicts: Verdicts; readonly stale: readonly StaleRead[] }>();
 
-  add({ counts, timings, failures }: Measures): void {
+  add({ counts, timings, failures, backgroundErrors }: Measures): void {
     for (const name of COUNTERS) this.counts[name] += counts[name];
     for (const name of TIMINGS) for (const ms of timings[name]) this.timings[name].add(ms);
     if (this.recent !== undefined) {
@@ -70,15 +72,8 @@ export class Totals {
       for (const ms of timings.writeCacheMs) this.recent.cache.add(ms);
       for (const ms of timings.readMs) this.recent.read.add(ms);
     }
-    for (const failure of failures) this.fail(failure);
-  }
-
-  /** Adds to its kind: messages that differ in numbers alone are one. */
-  fail(failure: Failure): void {
-    const kind = `${failure.where} ${failure.code} ${failure.message.replace(/\d+/g, '#')}`;
-    const seen = this.#failures.get(kind);
-    if (seen === undefined && this.#failures.size >= MAX_FAILURES) return;
-    this.#failures.set(kind, { ...failure, count: failure.count + (seen?.count ?? 0) });
+    for (const failure of failures) this.failures.add(failure);
+    for (const error of backgroundErrors) this.backgroundErrors.add(error);
   }
 
   /** Verdicts only grow within a process's life; `life` names it. */
@@ -100,10 +95,6 @@ export class Totals {
       sum.unjudged += one.unjudged;
     }
     return sum;
-  }
-
-  get failures(): readonly Failure[] {
-    return [...this.#failures.values()].sort((a, b) => b.count - a.count);
   }
 }
 

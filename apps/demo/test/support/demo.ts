@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from '@lockstep/dev-services';
 import type { FinalFigures } from '../../src/figures.js';
 import type { Status } from '../../src/page-server/status.js';
 
@@ -67,15 +67,16 @@ export async function headless(
   argv: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<FinalFigures> {
-  const folder = await mkdtemp(join(tmpdir(), 'lockstep-demo-'));
+  // One that goes with this process, however it ends.
+  const folder = await temporaryFolder('demo');
   try {
-    const file = join(folder, 'figures.json');
+    const file = join(folder.path, 'figures.json');
     await using demo = new DemoProcess(['--headless', '--json', file, ...argv], env);
     const { code, stderr } = await demo.ended;
     if (code !== 0) throw new Error(`the demo ended with ${code}: ${stderr}`);
     return JSON.parse(await readFile(file, 'utf8')) as FinalFigures;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await folder.remove();
   }
 }
 
