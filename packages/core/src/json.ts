@@ -21,7 +21,7 @@ const JSON_SERIALIZER: Serializer = {
   name: 'json',
   encoding: 'utf8',
   serialize(value) {
-    const plain = isPlain(value, '', 0);
+    const plain = isPlain(value, [], 0);
     return plain ? JSON.stringify(value) : TAGGED + JSON.stringify(tag(value));
   },
   deserialize(payload) {
@@ -30,60 +30,68 @@ const JSON_SERIALIZER: Serializer = {
   },
 };
 
+/** Where a value is: one name or index for each level, made into text only for an error. */
+type Path = (string | number)[];
+
 /** True when JSON carries the value as it is; false when it needs tags. Throws for what can't be carried. */
-function isPlain(value: unknown, path: string, depth: number): boolean {
+function isPlain(value: unknown, path: Path, depth: number): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
       return true;
     case 'number':
       if (Number.isFinite(value)) return true;
-      throw unserializable(path, String(value));
+      throw unserializable(path, depth, String(value));
     case 'bigint':
       return false;
     case 'undefined':
       if (depth > 0) return true;
-      throw unserializable(path, 'undefined');
+      throw unserializable(path, depth, 'undefined');
     case 'object':
       return value === null || isPlainObject(value, path, depth);
     default:
-      throw unserializable(path, typeof value);
+      throw unserializable(path, depth, typeof value);
   }
 }
 
-function isPlainObject(value: object, path: string, depth: number): boolean {
-  if (depth > MAX_DEPTH) throw unserializable(path, `more than ${MAX_DEPTH} levels (a cycle?)`);
+function isPlainObject(value: object, path: Path, depth: number): boolean {
+  if (depth > MAX_DEPTH) throw unserializable(path, depth, `more than ${MAX_DEPTH} levels (a cycle?)`);
   if (value instanceof Date) {
-    if (Number.isNaN(value.getTime())) throw unserializable(path, 'an invalid Date');
+    if (Number.isNaN(value.getTime())) throw unserializable(path, depth, 'an invalid Date');
     return false;
   }
   if (value instanceof Uint8Array) return false;
   let plain = true;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
-      if (value[i] === undefined) throw unserializable(`${path}[${i}]`, 'undefined in an array');
-      plain = isPlain(value[i], `${path}[${i}]`, depth + 1) && plain;
+      path[depth] = i;
+      if (value[i] === undefined) throw unserializable(path, depth + 1, 'undefined in an array');
+      plain = isPlain(value[i], path, depth + 1) && plain;
     }
     return plain;
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null && Object.getPrototypeOf(prototype) !== null) {
-    throw unserializable(path, `an instance of ${value.constructor?.name ?? 'a class'}`);
+    throw unserializable(path, depth, `an instance of ${value.constructor?.name ?? 'a class'}`);
   }
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
-    throw unserializable(path, 'an object with toJSON');
+    throw unserializable(path, depth, 'an object with toJSON');
   for (const name in value) {
     if (name.startsWith(TAGGED)) plain = false;
-    plain =
-      isPlain((value as Record<string, unknown>)[name], path === '' ? name : `${path}.${name}`, depth + 1) &&
-      plain;
+    path[depth] = name;
+    plain = isPlain((value as Record<string, unknown>)[name], path, depth + 1) && plain;
   }
   return plain;
 }
 
-function unserializable(path: string, what: string): TypeError {
+function unserializable(path: Path, depth: number, what: string): TypeError {
+  const where = path
+    .slice(0, depth)
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`))
+    .join('')
+    .replace(/^\./, '');
   return new TypeError(
-    `${path === '' ? 'the value' : path} is ${what}, which JSON can't carry; use another serializer`,
+    `${where === '' ? 'the value' : where} is ${what}, which JSON can't carry; use another serializer`,
   );
 }
 

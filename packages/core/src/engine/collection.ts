@@ -178,8 +178,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   // Writing.
 
-  async put(id: Id, value: Value, options: PutOptions = {}): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
+  put(id: Id, value: Value, options: PutOptions = {}): Promise<WriteResult<Value>> {
+    return this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
   }
 
   async #put(key: string, value: Value, options: PutOptions): Promise<WriteResult<Value>> {
@@ -206,8 +206,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return await this.#many([...entries].map(([id, value]) => this.put(id, value, options)));
   }
 
-  async delete(id: Id, options: DeleteOptions = {}): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
+  delete(id: Id, options: DeleteOptions = {}): Promise<WriteResult<Value>> {
+    return this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
   }
 
   async #delete(key: string, options: DeleteOptions): Promise<WriteResult<Value>> {
@@ -228,13 +228,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return await this.#many([...ids].map((id) => this.delete(id, options)));
   }
 
-  async increment(
+  increment(
     id: Id,
     field: keyof Value & string,
     by: number,
     options: WriteOptions = {},
   ): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
+    return this.#writing(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
   }
 
   async #increment(
@@ -363,10 +363,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     });
   }
 
-  async #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
+  #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
     const ttlMs = this.#ttl(options);
-    if (options.tx !== undefined) return await this.writes.submitInside(command, ttlMs, options.tx);
-    return await this.#bounded(() => this.writes.submit(command, bytes, ttlMs), options);
+    if (options.tx !== undefined) return this.writes.submitInside(command, ttlMs, options.tx);
+    return this.#bounded(() => this.writes.submit(command, bytes, ttlMs), options);
   }
 
   // Checks.

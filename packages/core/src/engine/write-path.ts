@@ -82,19 +82,19 @@ export class WritePath<Value> implements TransactionParticipant {
   }
 
   /** By group commit, or through the buffer. */
-  async submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
+  submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
     const { activity, events } = this.#options.context;
     const writing = (): Promise<Settled<Value>> => this.#queue.submit({ command, bytes, ttlMs });
-    const settled = await activity.track(
+    const settling = activity.track(
       this.buffer === undefined ? writing() : this.#submitOrBuffer(this.buffer, command, writing),
     );
+    return events.write.wanted ? settling.then((settled) => this.#told(command, settled)) : settling;
+  }
+
+  #told(command: StoreCommand<Value>, settled: Settled<Value>): Settled<Value> {
     const { outcome, cache, store, storeMs, cacheMs } = settled;
-    if (
-      outcome.kind === 'written' &&
-      events.write.wanted &&
-      command.kind !== 'restamp' &&
-      command.kind !== 'flush'
-    ) {
+    const { events } = this.#options.context;
+    if (outcome.kind === 'written' && command.kind !== 'restamp' && command.kind !== 'flush') {
       const { key, kind: op } = command;
       const { version } = outcome;
       events.write.emit({

@@ -118,10 +118,15 @@ export class WriteQueue<Value> {
    * Resolves once the write is committed and the cache dealt with. Rejects with the store's error, or
    * with `StoreOverloadedError` when it could not start within `queueTimeoutMs`.
    */
-  async submit(request: WriteRequest<Value>): Promise<Settled<Value>> {
+  submit(request: WriteRequest<Value>): Promise<Settled<Value>> {
     const { maxWaiting } = this.#options.batch;
-    if (this.#waiting.size >= maxWaiting && !this.#canJoin(request.command)) await this.#admission(request);
-    return await new Promise<Settled<Value>>((resolve, reject) => {
+    const full = this.#waiting.size >= maxWaiting && !this.#canJoin(request.command);
+    if (full) return this.#admission(request).then(() => this.#submitted(request));
+    return this.#submitted(request);
+  }
+
+  #submitted(request: WriteRequest<Value>): Promise<Settled<Value>> {
+    return new Promise((resolve, reject) => {
       this.#enter({ request, resolve, reject });
     });
   }
