@@ -12,6 +12,7 @@ export type {
   CollectionOptions,
   Consistency,
   DeleteOptions,
+  InvalidateOptions,
   Lockstep,
   LockstepOptions,
   PutOptions,

@@ -53,6 +53,9 @@ export interface CallOptions {
   readonly tx?: Transaction;
 }
 
+/** The cache is touched at once, so it takes no transaction. */
+export type InvalidateOptions = Omit<CallOptions, 'tx'>;
+
 export interface ReadOptions extends CallOptions {
   /** Ask the store's primary, and put what it says into the cache. @defaultValue false */
   readonly fresh?: boolean;
@@ -140,7 +143,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
     options?: WriteOptions,
   ): Promise<WriteResult<Value> & { readonly returned: T }>;
   /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
-  invalidate(id: Id | readonly Id[], options?: CallOptions): Promise<CacheOutcome>;
+  invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
   /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */

@@ -21,12 +21,16 @@ export interface LockstepEventMap {
     readonly key: string;
     readonly version: Version;
     readonly stale: boolean;
+    /** From the call to the cache's answer. */
+    readonly durationMs: number;
   };
   /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read, or no cache. */
   miss: {
     readonly collection: string;
     readonly key: string;
     readonly reason: 'absent' | 'undecodable' | 'schema' | 'unavailable' | 'fresh';
+    /** From the call to the cache's answer, or to its failure. */
+    readonly durationMs: number;
   };
   /** A load from the store, for one or many readers. */
   load: { readonly collection: string; readonly keys: number; readonly durationMs: number };
@@ -57,7 +61,7 @@ export interface LockstepEventMap {
   /** The circuit breaker in front of the cache. */
   breaker: { readonly state: 'open' | 'half-open' | 'closed' };
   /** Invalidations that the queue took (or not) because the cache did not. */
-  handover: { readonly jobs: number; readonly taken: boolean };
+  handover: { readonly jobs: number; readonly taken: boolean; readonly durationMs: number };
   /** What the relay handled. */
   relay: {
     readonly feed: string;

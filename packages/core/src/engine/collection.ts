@@ -4,6 +4,7 @@ import type {
   Collection,
   CollectionOptions,
   DeleteOptions,
+  InvalidateOptions,
   PutOptions,
   ReadOptions,
   Transaction,
@@ -29,7 +30,7 @@ import { jsonSerializer } from '../json.js';
 import { checkKey, keyPrefix } from '../key.js';
 import { checkKnown, numberOption } from '../options.js';
 import { nextImmediate, nextTick } from './batcher.js';
-import { withSignal, withTimeout } from './bounded.js';
+import { callerSleep, withSignal, withTimeout } from './bounded.js';
 import { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
 import { Loader } from './loader.js';
@@ -44,6 +45,8 @@ const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs'];
 const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
 const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
+/** The longest pause between two tries of `update`. */
+const MAX_RETRY_PAUSE_MS = 64;
 
 /** A value that may be written. */
 interface Accepted<Value> {
@@ -283,6 +286,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   ): Promise<WriteResult<Value>> {
     const inside = tx === undefined ? {} : { tx };
     const writing = { ...inside, ...(ttlMs === undefined ? {} : { ttlMs }) };
+    const { clock, random } = this.#context;
     for (let attempt = 0; ; attempt++) {
       const fresh = attempt > 0 || fromCache === false;
       const current = await this.#readWith(key, { ...inside, ...(fresh ? { fresh } : {}) });
@@ -298,6 +302,8 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       } catch (error) {
         if (!(error instanceof ConflictError) || attempt >= retries) throw error;
       }
+      // Those who lost against each other at once would meet again.
+      if (attempt > 0) await callerSleep(clock, random() * Math.min(2 ** attempt, MAX_RETRY_PAUSE_MS));
       givenUp.throwIfAborted();
     }
   }
@@ -318,7 +324,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     });
   }
 
-  async invalidate(id: Id | readonly Id[], options: CallOptions = {}): Promise<CacheOutcome> {
+  async invalidate(id: Id | readonly Id[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
     if (!this.#opened) await this.#open();
     this.#checkOpen();
     checkKnown(options, INVALIDATE_OPTIONS, `collection("${this.name}") invalidate options`);

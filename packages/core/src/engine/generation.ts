@@ -1,5 +1,5 @@
-import type { CacheAdapter } from '../contracts/cache.js';
-import type { Clock } from '../contracts/clock.js';
+import type { CacheAdapter, LeaseCommand } from '../contracts/cache.js';
+import type { CancelTimer, Clock } from '../contracts/clock.js';
 import { keyPrefix } from '../key.js';
 import { sleep, withTimeout } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
@@ -66,14 +66,15 @@ export class GenerationWatch {
     const key = this.#key;
     const now = clock.now();
     const marker = { version: now * 1_000, payload: generation, ttlMs: MARKER_TTL_MS, staleAtMs: 0 };
-    const reply = await cache.run({
+    const lease = {
       kind: 'lease',
       key,
       token,
       leaseMs: LEASE_MS,
       holeTtlMs: LEASE_MS,
       encoding: 'utf8',
-    });
+    } as const;
+    const reply = await cache.run(lease);
     if (reply.outcome === 'hit' && reply.hit.payload === generation) {
       await cache.run({ kind: 'refresh', key, ...marker });
       return;
@@ -81,7 +82,12 @@ export class GenerationWatch {
     if (reply.outcome !== 'hit' && reply.outcome !== 'granted') return;
     const seenMs = reply.outcome === 'hit' ? reply.hit.version / 1_000 - MARKER_MARGIN_MS : now;
     events.cacheGeneration.emit({ generation });
-    await replay(Math.min(seenMs, now - WINDOW_MS));
+    const renewing = reply.outcome === 'granted' ? this.#renew(lease) : () => undefined;
+    try {
+      await replay(Math.min(seenMs, now - WINDOW_MS));
+    } finally {
+      renewing();
+    }
     if (signal.aborted) {
       // It may have stopped half-way: the marker stays as it was, for the next relay to replay.
       if (reply.outcome === 'granted') await cache.run({ kind: 'release', key, token });
@@ -89,5 +95,18 @@ export class GenerationWatch {
     }
     if (reply.outcome === 'hit') await cache.run({ kind: 'refresh', key, ...marker });
     else await cache.run({ kind: 'fill', key, token, ...marker });
+  }
+
+  /** A replay may take longer than the lease stands. Returns what ends the renewals. */
+  #renew(lease: LeaseCommand): () => void {
+    const { cache, clock } = this.#options;
+    let cancel: CancelTimer;
+    const again = (): void => {
+      // One that goes unanswered leaves two more before the lease runs out.
+      cache.run(lease).catch(() => undefined);
+      cancel = clock.schedule(again, LEASE_MS / 3);
+    };
+    cancel = clock.schedule(again, LEASE_MS / 3);
+    return () => cancel();
   }
 }

@@ -54,6 +54,7 @@ export class Handover {
 
   async #run(items: PendingJob[]): Promise<void> {
     const jobs = newestPerKey(items.map((item) => item.job));
+    const startedAt = this.#clock.monotonic();
     let taken = true;
     try {
       await this.#breaker.execute(() => this.#enqueue(jobs));
@@ -61,7 +62,8 @@ export class Handover {
       taken = false;
       this.#events.error.emit({ where: 'queue', error });
     }
-    this.#events.handover.emit({ jobs: jobs.length, taken });
+    const durationMs = this.#clock.monotonic() - startedAt;
+    this.#events.handover.emit({ jobs: jobs.length, taken, durationMs });
     for (const item of items) item.resolve(taken);
   }
 

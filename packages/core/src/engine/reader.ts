@@ -1,6 +1,7 @@
 import type { Versioned } from '../contracts/api.js';
 import type { CacheHit, Payload } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
+import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import type { Activity } from './activity.js';
@@ -25,6 +26,8 @@ export interface ReaderOptions<Value> {
   readonly nextToken: () => string;
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
 }
+
+type MissReason = LockstepEventMap['miss']['reason'];
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 25;
@@ -66,29 +69,31 @@ export class Reader<Value> {
 
   /** Reads one entity. */
   async read(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
-    const { cache, codec } = this.#options;
+    const { cache, clock, codec, events } = this.#options;
+    const timed = events.hit.wanted || events.miss.wanted;
+    const startedAt = timed ? clock.monotonic() : 0;
     let hit: CacheHit | undefined;
     try {
       hit = await cache.read(cacheKey, codec.serializer.encoding);
     } catch {
-      this.#missed(key, 'unavailable');
+      this.#missed(key, 'unavailable', startedAt);
       return await this.#options.activity.track(this.#loadOnly(key, load));
     }
     if (hit !== undefined) {
       const decoding = codec.decode(hit);
       const decoded = decoding instanceof Promise ? await decoding : decoding;
-      if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load);
-      this.#missed(key, decoded.reason);
+      if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load, startedAt);
+      this.#missed(key, decoded.reason, startedAt);
       return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load));
     }
-    this.#missed(key, 'absent');
+    this.#missed(key, 'absent', startedAt);
     const proven = await this.#flights.get(cacheKey)?.proven;
     return proven ?? (await this.#options.activity.track(this.#loadThrough(key, cacheKey, ttlMs, load)));
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
   async refresh(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
-    this.#missed(key, 'fresh');
+    this.#missed(key, 'fresh', this.#options.clock.monotonic());
     return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load));
   }
 
@@ -99,12 +104,14 @@ export class Reader<Value> {
     value: Value | null,
     ttlMs: number,
     load: Load<Value> | undefined,
+    startedAt: number,
   ): Versioned<Value> {
     const { clock, events, settings } = this.#options;
     const stale = hit.staleAtMs > 0 && clock.now() >= hit.staleAtMs;
     if (stale) this.#revalidate(key, cacheKey, ttlMs, load);
     if (events.hit.wanted) {
-      events.hit.emit({ collection: settings.name, key, version: hit.version, stale });
+      const durationMs = clock.monotonic() - startedAt;
+      events.hit.emit({ collection: settings.name, key, version: hit.version, stale, durationMs });
     }
     return { value, version: hit.version, from: 'cache' };
   }
@@ -329,9 +336,11 @@ export class Reader<Value> {
     activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
   }
 
-  #missed(key: string, reason: 'absent' | 'undecodable' | 'schema' | 'unavailable' | 'fresh'): void {
-    const { events, settings } = this.#options;
-    if (events.miss.wanted) events.miss.emit({ collection: settings.name, key, reason });
+  #missed(key: string, reason: MissReason, startedAt: number): void {
+    const { clock, events, settings } = this.#options;
+    if (!events.miss.wanted) return;
+    const durationMs = clock.monotonic() - startedAt;
+    events.miss.emit({ collection: settings.name, key, reason, durationMs });
   }
 
   #refused(key: string, reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit'): void {

@@ -51,13 +51,14 @@ export function startRelay(
   const lags = new LagWindow();
   const counts = { handled: 0, floored: 0, queued: 0 };
 
-  async function handle(feed: ChangeFeed, changes: readonly Change[]): Promise<void> {
+  async function handle(feed: ChangeFeed, changes: readonly Change[], replayed: boolean): Promise<void> {
     const commands = commandsFor(targets, feed, changes);
     const replies = await context.cache.runMany(commands);
     noteSuperseded(commands, replies);
     const failed = commands.filter((_, i) => replies[i] instanceof Error);
     if (failed.length > 0) await handOver(failed, commands.length);
-    const lagMs = noteLags(changes);
+    // What is replayed was dealt with before: its age says nothing of the relay.
+    const lagMs = replayed ? 0 : noteLags(changes);
     const floored = replies.filter(isFloored).length;
     counts.handled += changes.length;
     counts.floored += floored;
@@ -142,10 +143,11 @@ export function startRelay(
     const sources = [...new Set(targets.filter((t) => t.feed === feed).map(({ source }) => source))];
     const onReset = (source: string, version: Version): Promise<void> => reset(feed, source, version);
     const consumeOptions = { signal: ending.signal, sources, batchSize, onError, onReset };
-    const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes);
+    const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes, false);
+    const again = (changes: readonly Change[]): Promise<void> => handle(feed, changes, true);
     const consuming = feed.consume(handler, consumeOptions).catch(onError);
     const watching = context.watch
-      ?.run(ending.signal, (sinceMs) => feed.replay(sinceMs, handler, consumeOptions))
+      ?.run(ending.signal, (sinceMs) => feed.replay(sinceMs, again, consumeOptions))
       .catch(onError);
     return Promise.all([consuming, watching]);
   });

@@ -8,7 +8,7 @@ import type {
   StoreRow,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { InvalidOptionError, SerializationError, UnsupportedError } from '../errors.js';
+import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
 import { CollectionBuffer } from './burst/buffer.js';
 import { CacheSide, type Reservation } from './cache-side.js';
 import type { Codec } from './codec.js';
@@ -152,7 +152,7 @@ export class WritePath<Value> implements TransactionParticipant {
     try {
       [outcome] = await store.write([stamped], { timeoutMs: settings.storeTimeoutMs, tx: storeTx });
       if (outcome?.kind === 'failed') throw outcome.error;
-      if (outcome === undefined) throw new UnsupportedError(`${store.name}: a write without an outcome`);
+      if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
     } catch (error) {
       this.#cacheSide.abandon(cacheKey, reservation);
       throw asStoreError(error, settings.name, 'unknown');

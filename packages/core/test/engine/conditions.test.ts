@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { before, refuse } from '../../src/faults/index.js';
-import { CHAIR, LAMP, openShop, type Product } from './shop.js';
+import { CHAIR, elapse, LAMP, openShop, type Product } from './shop.js';
 
 const sold = (row: Product | undefined): Product | undefined => row && { ...row, stock: row.stock - 1 };
 
@@ -83,9 +83,10 @@ describe('update', () => {
     const other = shop.join();
     await shop.products.put('a', { name: 'lamp', stock: 100 });
     const options = { retries: 1_000 };
-    await Promise.all(
-      Array.from({ length: 40 }, (_, i) => (i % 2 ? shop : other).products.update('a', sold, options)),
+    const updates = Array.from({ length: 40 }, (_, i) =>
+      (i % 2 ? shop : other).products.update('a', sold, options),
     );
+    await elapse(shop.clock, Promise.all(updates));
     expect(await shop.products.get('a', { fresh: true })).toMatchObject({ stock: 60 });
   });
 
@@ -101,9 +102,11 @@ describe('update', () => {
       runs += 1;
       return sold(row);
     };
-    await expect(shop.products.update('a', change, { retries: 2 })).rejects.toMatchObject({
-      code: 'LOCKSTEP_CONFLICT',
-    });
+    await expect(elapse(shop.clock, shop.products.update('a', change, { retries: 2 }))).rejects.toMatchObject(
+      {
+        code: 'LOCKSTEP_CONFLICT',
+      },
+    );
     expect(runs).toBe(3);
   });
 

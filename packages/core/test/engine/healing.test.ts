@@ -25,7 +25,7 @@ describe('what can’t be read is a counted miss that heals', () => {
     const misses = shop.record('miss');
     expect(await shop.products.get('a')).toEqual(LAMP);
     await shop.lockstep.drain();
-    expect(misses).toEqual([{ collection: 'products', key: 'a', reason }]);
+    expect(misses).toEqual([{ collection: 'products', key: 'a', reason, durationMs: 0 }]);
     expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
     expect(shop.storePlan.calls('read')).toBe(1);
   });
@@ -105,7 +105,7 @@ describe('G5: the cache is away', () => {
     });
     const misses = shop.record('miss');
     expect(await shop.products.getMany(['a', 'b'])).toEqual([LAMP, CHAIR]);
-    expect(misses).toEqual([{ collection: 'products', key: 'a', reason: 'unavailable' }]);
+    expect(misses).toEqual([{ collection: 'products', key: 'a', reason: 'unavailable', durationMs: 0 }]);
   });
 
   test('a write during the outage is not lost to the readers after it', async () => {

@@ -46,7 +46,7 @@ describe('events', () => {
     } finally {
       unsubscribe('lockstep:miss', listen);
     }
-    expect(published).toEqual([{ collection: 'products', key: 'a', reason: 'absent' }]);
+    expect(published).toEqual([{ collection: 'products', key: 'a', reason: 'absent', durationMs: 0 }]);
   });
 
   test('a listener can be removed', async () => {

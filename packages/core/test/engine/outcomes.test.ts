@@ -72,7 +72,7 @@ describe('the write result says what became of the cache', () => {
     shop.cachePlan.always('execute', refuse());
     const { cache, version } = await shop.products.put('a', CHAIR);
     expect(cache).toBe('queued');
-    expect(handovers).toEqual([{ jobs: 1, taken: true }]);
+    expect(handovers).toEqual([{ jobs: 1, taken: true, durationMs: 0 }]);
     shop.cachePlan.clear();
     expect(await shop.products.get('a')).toEqual(LAMP);
     const done = Promise.withResolvers<void>();
@@ -94,7 +94,7 @@ describe('the write result says what became of the cache', () => {
       shop.cachePlan.always('execute', refuse());
       const handovers = shop.record('handover');
       expect(await shop.products.put('a', CHAIR)).toMatchObject({ value: CHAIR, cache: 'deferred' });
-      expect(handovers).toEqual(withQueue ? [{ jobs: 1, taken: false }] : []);
+      expect(handovers).toEqual(withQueue ? [{ jobs: 1, taken: false, durationMs: 0 }] : []);
       expect(await shop.rows.feed.status(['products'])).toMatchObject({ pending: 1 });
     },
   );

@@ -10,7 +10,7 @@ test('the first read loads and fills, the second is a hit', async () => {
   await shop.lockstep.drain();
   expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
   expect(shop.storePlan.calls('read')).toBe(1);
-  expect(misses).toEqual([{ collection: 'products', key: 'a', reason: 'absent' }]);
+  expect(misses).toEqual([{ collection: 'products', key: 'a', reason: 'absent', durationMs: 0 }]);
   expect(hits).toMatchObject([{ collection: 'products', key: 'a', stale: false }]);
 });
 
