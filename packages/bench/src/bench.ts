@@ -1,9 +1,13 @@
 import { writeFileSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
 
+const STORES = { postgres: postgresBench, mongo: mongoBench };
+
 interface Flags {
+  readonly store: keyof typeof STORES;
   readonly json?: string;
   readonly turns: number;
   readonly pool: number;
@@ -26,15 +30,20 @@ const program = new Command('bench').description('Benchmarks, side by side with 
 
 program
   .command('bursts')
-  .description('Bursts of writes: Lockstep against a knex upsert followed by SETEX, on the same servers.')
+  .description(
+    'Bursts of writes: Lockstep against an upsert (knex, or the driver of MongoDB) followed by SETEX, on the same servers.',
+  )
+  .addOption(
+    new Option('--store <name>', 'the system of record').choices(Object.keys(STORES)).default('postgres'),
+  )
   .option('--json <file>', 'write the result there, too')
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .option('--pool <n>', 'connections to the database, of each side', countOf, 20)
   .option('--only <names>', 'scenarios, with commas between', scenariosOf, SCENARIO_NAMES)
-  .action(async ({ json, turns, pool, only }: Flags) => {
-    const bench = await postgresBench(pool);
+  .action(async ({ store, json, turns, pool, only }: Flags) => {
+    const bench = await STORES[store](pool);
     try {
-      const result = await runBursts(bench, 'postgres', turns, only, (text) => console.error(text));
+      const result = await runBursts(bench, store, turns, only, (text) => console.error(text));
       const text = `${JSON.stringify(result, null, 2)}\n`;
       console.log(text);
       if (json !== undefined) writeFileSync(json, text);

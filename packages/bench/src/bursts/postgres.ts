@@ -5,11 +5,10 @@ import { postgresStore } from '@lockstep/store-postgres';
 import { Redis } from 'ioredis';
 import knexPackage from 'knex';
 import { counted } from './counted.js';
+import { fill, oursOn, TTL_S } from './ours.js';
 import { processorTimes } from './processor.js';
-import { PRODUCTS, type Product, product } from './product.js';
+import type { Product } from './product.js';
 import type { Bench, Side } from './sides.js';
-
-const TTL_S = 3_600;
 
 /** As a server comes that keeps what it has acknowledged: the ones for tests do not wait for their disk. */
 const DURABLE = { fsync: true, full_page_writes: true, synchronous_commit: 'on' };
@@ -40,11 +39,7 @@ export async function postgresBench(pool: number): Promise<Bench> {
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
 
-  const ours: Side = {
-    put: (value) => products.put(value.id, value),
-    increment: (id, by) => products.increment(id, 'stock', by),
-    stock: async (id) => (await products.get(id, { fresh: true }))?.stock ?? Number.NaN,
-  };
+  const ours = oursOn(products, (value) => value);
   const set = (value: Product): Promise<unknown> =>
     client.setex(`products:${value.id}`, TTL_S, JSON.stringify(value));
   const theirs: Side = {
@@ -59,11 +54,7 @@ export async function postgresBench(pool: number): Promise<Bench> {
     },
     stock: async (id) => (await knexOfTheirs<Product>('theirs').where({ id }).first())?.stock ?? Number.NaN,
   };
-  for (const side of [ours, theirs]) {
-    for (let from = 0; from < PRODUCTS; from += 500) {
-      await Promise.all(Array.from({ length: 500 }, (_, i) => side.put(product(from + i))));
-    }
-  }
+  await fill([ours, theirs]);
   take();
   return {
     ours,
