@@ -1,0 +1,111 @@
+import { writeFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { CONTROLS, isControl } from './crash/controls/names.js';
+import { runCrash } from './crash/run.js';
+import type { AppendFsync, Durability, StoreName } from './crash/settings.js';
+
+interface Flags {
+  readonly kills: number;
+  readonly json?: string;
+  readonly store: StoreName;
+  readonly redisRestart?: true;
+  readonly powerLoss?: true;
+  readonly durability: Durability;
+  readonly appendfsync: AppendFsync;
+  readonly control?: string;
+  readonly seed: number;
+}
+
+/** A kill takes about a quarter of a second; what takes ten times that hangs. */
+const MS_PER_KILL = 3_000;
+const MS_BESIDES = 120_000;
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (Number.isInteger(number) && number >= min && number <= max) return number;
+    throw new InvalidArgumentError(`must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+const program = new Command('crash').description('Kills processes under load and checks what is left.');
+
+program
+  .command('bursts')
+  .description(
+    'Two applications and two workers on real servers, killed (-9) at random moments while they buffer, write and ' +
+      'read the same keys beside a foreign writer. Exit code 1 when something acknowledged is lost or out of order, ' +
+      'or a read was stale.',
+  )
+  .option('--kills <n>', 'how many times', wholeNumber(1, 100_000), 200)
+  .option('--json <file>', 'write the result there, too')
+  .addOption(new Option('--store <name>', 'the database').choices(['postgres', 'mongo']).default('postgres'))
+  .option('--redis-restart', "kill the cache's server, too, and restart it with its data")
+  .addOption(
+    new Option('--durability <name>', 'of buffered writes: disk waits for the append-only file (WAITAOF)')
+      .choices(['memory', 'disk'])
+      .default('memory'),
+  )
+  .addOption(
+    new Option('--appendfsync <policy>', "of the cache's server; off: no append-only file")
+      .choices(['always', 'everysec', 'no', 'off'])
+      .default('always'),
+  )
+  .option(
+    '--power-loss',
+    'what a killed cache server had not synced goes with it, as if its machine had failed',
+  )
+  .addOption(
+    new Option('--control <name>', 'take one rule of the buffer out; the exit code is 0 then').choices(
+      Object.keys(CONTROLS),
+    ),
+  )
+  .option('--seed <n>', 'of all random choices', wholeNumber(0, 2 ** 31), Date.now() % 1_000_000)
+  .addHelpText('after', () => `\nControls:\n${controls()}`)
+  .action(async (flags: Flags) => {
+    process.exitCode = await bursts(flags);
+  });
+
+function controls(): string {
+  return Object.entries(CONTROLS)
+    .map(([name, text]) => `  ${name.padEnd(23)}${text}`)
+    .join('\n');
+}
+
+async function bursts({ control, json, powerLoss, redisRestart, ...rest }: Flags): Promise<number> {
+  if (powerLoss && rest.durability === 'disk') {
+    console.error('--power-loss does not know what WAITAOF has waited for: not with --durability disk');
+    return 2;
+  }
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
+  const bound = setTimeout(() => ending.abort(), MS_BESIDES + rest.kills * MS_PER_KILL);
+  const settings = {
+    ...rest,
+    redisRestart: redisRestart === true,
+    powerLoss: powerLoss === true,
+    control: control !== undefined && isControl(control) ? control : undefined,
+  };
+  try {
+    const result = await runCrash(settings, ending.signal, progress);
+    const text = `${JSON.stringify(result, null, 2)}\n`;
+    if (process.stderr.isTTY) process.stderr.write('\n');
+    console.log(text);
+    if (json !== undefined) writeFileSync(json, text);
+    return result.clean || control !== undefined ? 0 : 1;
+  } catch (error) {
+    if (!ending.signal.aborted) throw error;
+    console.error('\ninterrupted, or too long: there is no result');
+    return 2;
+  } finally {
+    clearTimeout(bound);
+  }
+}
+
+/** One line that changes, on a terminal; elsewhere one for every tenth kill. */
+function progress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+  else if (/^\d*0 /.test(line)) console.error(line);
+}
+
+await program.parseAsync();

@@ -1,0 +1,57 @@
+import { stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RedisService } from '@lockstep/dev-services';
+import { Redis } from 'ioredis';
+import type { CrashSettings } from './settings.js';
+
+/** How old what a machine that fails has on its disk may be at the worst, in ms, by the server's policy. */
+const UNSYNCED_MS = { always: 0, everysec: 1_000, no: 30_000, off: 0 } as const;
+const LOOK_EVERY_MS = 20;
+
+/** The cache's server, to be killed and restarted with what it kept. */
+export class CacheServer {
+  readonly #service: RedisService;
+  readonly #unsyncedMs: number;
+  #file = '';
+  #sizes: { readonly atMs: number; readonly bytes: number }[] = [];
+  #looking: NodeJS.Timeout | undefined;
+
+  constructor(service: RedisService, { appendfsync, powerLoss }: CrashSettings) {
+    this.#service = service;
+    this.#unsyncedMs = powerLoss ? UNSYNCED_MS[appendfsync] : 0;
+  }
+
+  /** Where a machine that fails is to be played: looks how its append-only file grows. */
+  async watch(): Promise<void> {
+    if (this.#unsyncedMs === 0) return;
+    const client = new Redis(this.#service.url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
+    const [, folder] = (await client.config('GET', 'dir')) as string[];
+    client.disconnect();
+    this.#file = join(folder ?? '', 'appendonlydir', 'appendonly.aof.1.incr.aof');
+    await this.#look();
+    this.#looking = setInterval(() => void this.#look(), LOOK_EVERY_MS);
+  }
+
+  async #look(): Promise<void> {
+    const size = await stat(this.#file).catch(() => undefined);
+    if (size !== undefined) this.#sizes.push({ atMs: performance.now(), bytes: size.size });
+  }
+
+  async restart(): Promise<void> {
+    const killedAtMs = performance.now();
+    await this.#service.process?.kill();
+    if (this.#unsyncedMs > 0) {
+      const synced =
+        this.#sizes.findLast(({ atMs }) => atMs <= killedAtMs - this.#unsyncedMs) ?? this.#sizes[0];
+      if (synced !== undefined) await truncate(this.#file, synced.bytes);
+      this.#sizes = [];
+    }
+    await this.#service.process?.restart();
+    // What it has loaded counts as being on its disk.
+    if (this.#unsyncedMs > 0) await this.#look();
+  }
+
+  close(): void {
+    clearInterval(this.#looking);
+  }
+}
