@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { bufferAck } from './bursts/buffer-ack.js';
 import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
@@ -41,15 +42,13 @@ program
   .option('--pool <n>', 'connections to the database, of each side', countOf, 20)
   .option('--only <names>', 'scenarios, with commas between', scenariosOf, SCENARIO_NAMES)
   .action(async ({ store, json, turns, pool, only }: Flags) => {
+    const progress = (text: string): void => console.error(text);
     const bench = await STORES[store](pool);
-    try {
-      const result = await runBursts(bench, store, turns, only, (text) => console.error(text));
-      const text = `${JSON.stringify(result, null, 2)}\n`;
-      console.log(text);
-      if (json !== undefined) writeFileSync(json, text);
-    } finally {
-      await bench.close();
-    }
+    const result = await runBursts(bench, store, turns, only, progress).finally(() => bench.close());
+    const bufferAckMs = only.includes('bufferAck') ? await bufferAck(store, turns, progress) : undefined;
+    const text = `${JSON.stringify({ ...result, bufferAckMs }, null, 2)}\n`;
+    console.log(text);
+    if (json !== undefined) writeFileSync(json, text);
   });
 
 await program.parseAsync();

@@ -11,9 +11,9 @@ import type { Product } from './product.js';
 import type { Bench, Side } from './sides.js';
 
 /** A product under MongoDB's name for its key. */
-type Document = Omit<Product, 'id'> & { readonly _id: string };
+export type ProductDocument = Omit<Product, 'id'> & { readonly _id: string };
 
-function documentOf({ id, ...rest }: Product): Document {
+export function documentOf({ id, ...rest }: Product): ProductDocument {
   return { _id: id, ...rest };
 }
 
@@ -27,16 +27,16 @@ export async function mongoBench(pool: number): Promise<Bench> {
   const db = client.db();
   await db.createCollection('ours');
   const store = mongoStore({ client, db });
-  const bound = store.collection<Document>('ours');
+  const bound = store.collection<ProductDocument>('ours');
   await store.attach(bound);
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }) });
   const { store: counting, take } = counted(bound);
   const products = lockstep.collection({ name: 'products', store: counting, ttlMs: TTL_S * 1_000 });
   const ours = oursOn(products, documentOf);
 
-  const documents = clientOfTheirs.db().collection<Document>('theirs');
+  const documents = clientOfTheirs.db().collection<ProductDocument>('theirs');
   const cache = new Redis(redis.url);
-  const set = (value: Document): Promise<unknown> =>
+  const set = (value: ProductDocument): Promise<unknown> =>
     cache.setex(`products:${value._id}`, TTL_S, JSON.stringify(value));
   const theirs: Side = {
     async put(value) {

@@ -3,7 +3,7 @@ import { createLockstep } from '@lockstep/core';
 import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { postgresStore } from '@lockstep/store-postgres';
 import { Redis } from 'ioredis';
-import knexPackage from 'knex';
+import knexPackage, { type Knex } from 'knex';
 import { counted } from './counted.js';
 import { fill, oursOn, TTL_S } from './ours.js';
 import { processorTimes } from './processor.js';
@@ -12,6 +12,17 @@ import type { Bench, Side } from './sides.js';
 
 /** As a server comes that keeps what it has acknowledged: the ones for tests do not wait for their disk. */
 const DURABLE = { fsync: true, full_page_writes: true, synchronous_commit: 'on' };
+
+/** A table of products. */
+export async function createProducts(knex: Knex, table: string): Promise<void> {
+  await knex.schema.createTable(table, (columns) => {
+    columns.text('id').primary();
+    columns.text('name').notNullable();
+    columns.integer('stock').notNullable();
+    columns.double('price').notNullable();
+    columns.jsonb('attributes').notNullable();
+  });
+}
 
 /** Both sides on one Postgres and one Redis, a table and a pool of connections each. */
 export async function postgresBench(pool: number): Promise<Bench> {
@@ -22,15 +33,7 @@ export async function postgresBench(pool: number): Promise<Bench> {
   const connect = () => knexPackage({ client: 'pg', connection: postgres.url, pool: { min: 0, max: pool } });
   const knex = connect();
   const knexOfTheirs = connect();
-  for (const table of ['ours', 'theirs']) {
-    await knex.schema.createTable(table, (columns) => {
-      columns.text('id').primary();
-      columns.text('name').notNullable();
-      columns.integer('stock').notNullable();
-      columns.double('price').notNullable();
-      columns.jsonb('attributes').notNullable();
-    });
-  }
+  for (const table of ['ours', 'theirs']) await createProducts(knex, table);
   const pg = postgresStore({ knex });
   const table = pg.table<Product>('ours', { key: 'id' });
   await pg.attach(table);

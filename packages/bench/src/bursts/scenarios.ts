@@ -75,7 +75,7 @@ const SCENARIOS: readonly Scenario[] = [
 ];
 
 /** What each scenario's name means to the command line. */
-export const SCENARIO_NAMES: readonly string[] = SCENARIOS.map((scenario) => scenario.name);
+export const SCENARIO_NAMES: readonly string[] = [...SCENARIOS.map(({ name }) => name), 'bufferAck'];
 
 /** Runs the scenarios turn by turn, the sides one after the other and changing places. */
 export async function runBursts(
