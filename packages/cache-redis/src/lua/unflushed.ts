@@ -14,7 +14,7 @@ if operation == 'add' then
   local reply = { string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)) }
   local room = tonumber(ARGV[3]) - redis.call('ZCARD', key)
   local keys = { unpack(ARGV, 4) }
-  local held = room < #keys and redis.call('ZMSCORE', key, unpack(keys))
+  local held = #keys > 0 and room < #keys and redis.call('ZMSCORE', key, unpack(keys))
   local taken, added = {}, {}
   for position, name in ipairs(keys) do
     local new = held and not held[position] and not taken[name]
