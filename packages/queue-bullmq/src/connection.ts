@@ -16,13 +16,30 @@ export function boundedClient(connection: BullmqQueueOptions['connection'], time
   return client(connection, {
     ...SHARED,
     commandTimeout: timeoutMs,
+    // Commands that timed out would pile up on a connection that is silent.
+    socketTimeout: timeoutMs,
     maxRetriesPerRequest: 1,
   });
 }
 
+export interface WaitingOptions {
+  /** A connection without a reply for so long is replaced. */
+  readonly silentMs: number;
+  /** True once nobody needs it any more, nor the clients that BullMQ makes of it. */
+  readonly over: () => boolean;
+}
+
 /** A client that waits for jobs as long as it takes, as BullMQ's Worker needs it. */
-export function waitingClient(connection: BullmqQueueOptions['connection']): Redis {
-  return client(connection, { ...SHARED, maxRetriesPerRequest: null });
+export function waitingClient(
+  connection: BullmqQueueOptions['connection'],
+  { over, silentMs }: WaitingOptions,
+): Redis {
+  return client(connection, {
+    ...SHARED,
+    maxRetriesPerRequest: null,
+    socketTimeout: silentMs,
+    retryStrategy: (times) => (over() ? null : retryStrategy(times)),
+  });
 }
 
 function client(connection: BullmqQueueOptions['connection'], options: RedisOptions): Redis {
@@ -39,9 +56,20 @@ function open(connection: BullmqQueueOptions['connection'], options: RedisOption
   return new Redis({ ...(connection as RedisOptions), ...options });
 }
 
-/** Resolves when commands can be sent; rejects when they can't within `ms`. */
+const waits = new WeakMap<Redis, Promise<void>>();
+
+/**
+ * Resolves when commands can be sent; rejects when they can't within `ms`. Those who ask meanwhile share
+ * the wait, however many they are.
+ */
 export async function ready(redis: Redis, ms: number): Promise<void> {
   if (redis.status === 'ready') return;
+  const under = waits.get(redis) ?? becomesReady(redis, ms).finally(() => waits.delete(redis));
+  waits.set(redis, under);
+  await under;
+}
+
+async function becomesReady(redis: Redis, ms: number): Promise<void> {
   const { promise, reject, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(new Error(`not connected within ${ms} ms`)), ms);
   redis.once('ready', resolve);

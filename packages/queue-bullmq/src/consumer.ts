@@ -1,14 +1,21 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { jobIdentity, type QueueConsumeOptions, type QueueConsumer, type QueueJob } from '@lockstep/core';
 import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import pRetry from 'p-retry';
 import { waitingClient } from './connection.js';
 import type { QueueSettings } from './options.js';
-import type { Versions } from './versions.js';
+import { higher, type Versions } from './versions.js';
 
 /** What `close` waits for jobs under way. */
 const CLOSE_MS = 15_000;
+/** What it waits for a server that has nothing under way. */
+const QUIET_MS = 1_000;
 const QUICK_TRY_MS = 20;
+/** Beyond the longest time that BullMQ waits for a job in one call, with the default lock. */
+const SILENCE_BEYOND_LOCK_MS = 2_000;
+/** Of an error's message: what a dead letter tells. */
+const MAX_MESSAGE = 1_000;
 
 export interface ConsumerParts {
   readonly settings: QueueSettings;
@@ -25,7 +32,12 @@ export interface ConsumerParts {
 export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions): QueueConsumer {
   const { handler, redis, settings, versions } = parts;
   const { concurrency = 16, onError } = options;
-  const connection = waitingClient(settings.connection);
+  const running = new Set<Promise<void>>();
+  let over = false;
+  const connection = waitingClient(settings.connection, {
+    silentMs: settings.lockMs + SILENCE_BEYOND_LOCK_MS,
+    over: () => over,
+  });
 
   async function attempt(job: Job<QueueJob>): Promise<void> {
     const current = await newest(job);
@@ -33,8 +45,9 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
       await handler(current);
     } catch (error) {
       onError?.(error, current);
+      const message = error instanceof Error ? error.message : String(error);
       // p-retry takes some classes of errors for mistakes of the program, and does not try again.
-      throw new Error(error instanceof Error ? error.message : String(error), { cause: error });
+      throw new Error(message.slice(0, MAX_MESSAGE), { cause: error });
     }
   }
 
@@ -42,46 +55,76 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
   async function newest(job: Job<QueueJob>): Promise<QueueJob> {
     if (job.data.kind !== 'invalidate') return job.data;
     const identity = jobIdentity(job.data);
-    const version = await versions.read(redis, identity);
-    if (version === undefined) return job.data;
+    const noted = await versions.read(redis, identity);
+    if (noted === undefined) return job.data;
+    // A job that waits for its next try has settled a version that may be the higher one.
+    const version = higher(job.data.version, noted);
     if (version !== job.data.version) await job.updateData({ ...job.data, version });
-    await versions.settle(redis, identity, version);
+    await versions.settle(redis, identity, noted);
     return job.data;
   }
 
-  const worker = new Worker<QueueJob>(
-    settings.name,
-    (job) =>
-      pRetry(() => attempt(job), {
-        retries: settings.quickTries - 1,
-        minTimeout: QUICK_TRY_MS,
-        randomize: true,
-      }),
-    {
-      connection,
-      prefix: settings.prefix,
-      concurrency,
-      lockDuration: settings.lockMs,
-      stalledInterval: settings.lockMs,
-      // A consumer's death is not the job's fault.
-      maxStalledCount: 1_000,
-      drainDelay: 1,
-      runRetryDelay: 500,
-      settings: { backoffStrategy: (attemptsMade) => pauseMs(attemptsMade, settings) },
-    },
-  );
+  async function run(job: Job<QueueJob>): Promise<void> {
+    const tries = pRetry(() => attempt(job), {
+      retries: settings.quickTries - 1,
+      minTimeout: QUICK_TRY_MS,
+      randomize: true,
+    });
+    running.add(tries);
+    try {
+      await tries;
+    } finally {
+      running.delete(tries);
+    }
+  }
+
+  const worker = new Worker<QueueJob>(settings.name, run, {
+    connection,
+    prefix: settings.prefix,
+    concurrency,
+    lockDuration: settings.lockMs,
+    stalledInterval: settings.lockMs,
+    // A consumer's death is not the job's fault.
+    maxStalledCount: 1_000,
+    drainDelay: 1,
+    runRetryDelay: 500,
+    settings: { backoffStrategy: (attemptsMade) => pauseMs(attemptsMade, settings) },
+  });
   // BullMQ goes on by itself; without a listener the event would end the process.
   worker.on('error', () => undefined);
 
   return {
     async close() {
-      const { promise: late, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, CLOSE_MS);
-      await Promise.race([worker.close(), late]);
-      clearTimeout(timer);
+      // BullMQ's own close waits for ever for a connection that is between two tries.
+      const away = connection.status !== 'ready';
+      if (away) {
+        await worker.pause(true);
+        await within(CLOSE_MS, quiet(running));
+      }
+      const closed = worker.close(away).catch(() => undefined);
+      await within(CLOSE_MS, Promise.race([closed, quiet(running)]));
+      // A server that goes away now would keep it waiting; a job whose end it did not hear of runs again.
+      over = true;
       connection.disconnect();
+      await within(QUIET_MS, closed);
     },
   };
+}
+
+/** Resolves once no job is under way, and none has begun for a while. */
+async function quiet(running: ReadonlySet<Promise<void>>): Promise<void> {
+  do {
+    await Promise.allSettled(running);
+    await pause(QUIET_MS, undefined, { ref: false });
+  } while (running.size > 0);
+}
+
+/** Waits for the promise, for no longer than `ms`. */
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  const ended = new AbortController();
+  const late = pause(ms, undefined, { signal: ended.signal }).catch(() => undefined);
+  await Promise.race([promise, late]);
+  ended.abort();
 }
 
 /** Doubles up to a cap, with jitter: what failed together is not tried again together. */

@@ -17,7 +17,7 @@ import { boundedClient, ready } from './connection.js';
 import { startConsumer } from './consumer.js';
 import { deadLettersOf } from './dead-letters.js';
 import { type BullmqQueueOptions, type QueueSettings, queueSettings } from './options.js';
-import { Versions } from './versions.js';
+import { higher, Versions } from './versions.js';
 
 /** A queue on BullMQ. */
 export interface BullmqQueue extends QueueAdapter {
@@ -88,6 +88,8 @@ class BullmqAdapter implements BullmqQueue {
       backoff: { type: 'custom' },
       removeOnComplete: true,
       removeOnFail: { count: deadLetterLimit },
+      // The last one's message is told as the reason; a trace per attempt would outgrow the job.
+      stackTraceLimit: 1,
     };
     const byIdentity = new Map(jobs.map((job) => [jobIdentity(job), job]));
     await queue.addBulk(
@@ -189,9 +191,7 @@ function highestVersions(jobs: readonly QueueJob[]): Map<string, Version> {
     if (job.kind !== 'invalidate') continue;
     const id = jobIdentity(job);
     const held = highest.get(id);
-    if (held === undefined || (held !== 0 && (job.version === 0 || job.version > held))) {
-      highest.set(id, job.version);
-    }
+    highest.set(id, held === undefined ? job.version : higher(held, job.version));
   }
   return highest;
 }

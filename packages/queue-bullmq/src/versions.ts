@@ -37,6 +37,11 @@ export class Versions {
   }
 }
 
+/** The higher of two versions; an unknown one (`0`) counts as the highest. */
+export function higher(one: Version, other: Version): Version {
+  return one === 0 || other === 0 ? 0 : Math.max(one, other);
+}
+
 interface Script {
   readonly text: string;
   readonly sha: string;
