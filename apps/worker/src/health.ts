@@ -10,6 +10,8 @@ export interface WorkerStatus {
   readonly feeds: readonly FeedHealth[];
   /** `null`: there is no queue, or it does not answer. */
   readonly queue: QueueStatus | null;
+  /** Of each collection whose writes may be buffered: keys that the store may not have the newest write of. */
+  readonly unflushed: Readonly<Record<string, number>>;
 }
 
 export type FeedHealth = { readonly name: string } & (FeedStatus | { readonly error: string });
@@ -36,7 +38,11 @@ export class Health {
 
   async status(): Promise<WorkerStatus> {
     const relay = this.#relay.status();
-    const [feeds, queue] = await Promise.all([Promise.all(this.#feeds()), this.#queue()]);
+    const [feeds, queue, unflushed] = await Promise.all([
+      Promise.all(this.#feeds()),
+      this.#queue(),
+      this.#unflushed(),
+    ]);
     const problems = feeds.flatMap((feed) => this.#feedProblem(feed));
     if (queue instanceof Error) problems.push(queue.message);
     if (!relay.running) problems.push('the relay is not running');
@@ -47,6 +53,7 @@ export class Health {
       relay,
       feeds,
       queue: queue instanceof Error ? null : queue,
+      unflushed,
     };
   }
 
@@ -70,6 +77,18 @@ export class Health {
     if ('error' in feed) return [`feed ${feed.name}: ${feed.error}`];
     if (feed.oldestMs <= this.#maxFeedLagMs) return [];
     return [`feed ${feed.name}: the oldest change is ${Math.round(feed.oldestMs)} ms old`];
+  }
+
+  /** What does not answer is left out: the cache may be away, and the worker ready all the same. */
+  async #unflushed(): Promise<Record<string, number>> {
+    const sizes = await Promise.all(
+      this.#lockstep.collections.map(async ({ name, unflushed }) => {
+        if (unflushed === undefined) return [];
+        const size = await bounded(name, PROBE_TIMEOUT_MS, unflushed()).catch(() => undefined);
+        return size === undefined ? [] : [[name, size] as const];
+      }),
+    );
+    return Object.fromEntries(sizes.flat());
   }
 
   async #queue(): Promise<QueueStatus | Error | null> {

@@ -21,10 +21,12 @@ export class Metrics {
     const floored = counter('lockstep_relay_floored_total', 'Of them: entries that were older', ['feed']);
     const queued = counter('lockstep_relay_queued_total', 'Of them: handed to the queue', ['feed']);
     const errors = counter('lockstep_errors_total', 'Failures behind the scenes', ['where']);
-    const handovers = counter('lockstep_handover_jobs_total', 'Invalidations offered to the queue', [
-      'taken',
-    ]);
+    const handovers = counter('lockstep_handover_jobs_total', 'Jobs offered to the queue', ['taken']);
     this.#jobs = counter('lockstep_jobs_total', 'Attempts at jobs of the queue', ['result']);
+    const flushes = counter('lockstep_flushes_total', 'Buffered writes that left the buffer', [
+      'collection',
+      'outcome',
+    ]);
     const generations = counter('lockstep_cache_generations_total', 'Times the cache may have lost writes');
     const lag = new Histogram({
       name: 'lockstep_relay_lag_seconds',
@@ -49,6 +51,8 @@ export class Metrics {
       }),
       lockstep.events.on('error', ({ where }) => errors.inc({ where })),
       lockstep.events.on('handover', ({ jobs, taken }) => handovers.inc({ taken: String(taken) }, jobs)),
+      lockstep.events.on('flush', ({ collection, outcome }) => flushes.inc({ collection, outcome })),
+      lockstep.events.on('flushRefused', ({ collection }) => flushes.inc({ collection, outcome: 'refused' })),
       lockstep.events.on('cacheGeneration', () => generations.inc()),
       lockstep.events.on('breaker', ({ state }) => breaker.set(BREAKER_STATES.indexOf(state))),
     );
@@ -91,17 +95,24 @@ export class Metrics {
       labelNames: ['feed'],
       registers,
     });
+    const unflushed = new Gauge({
+      name: 'lockstep_unflushed_keys',
+      help: 'Keys with a buffered write that the store may not have',
+      labelNames: ['collection'],
+      registers,
+    });
     return async () => {
       const status = await health.status();
       ready.set(status.ready ? 1 : 0);
       // What does not answer has no figure, rather than its last one.
-      for (const gauge of [pending, oldest, jobs]) gauge.reset();
+      for (const gauge of [pending, oldest, jobs, unflushed]) gauge.reset();
       for (const feed of status.feeds) {
         if ('error' in feed) continue;
         pending.set({ feed: feed.name }, feed.pending);
         oldest.set({ feed: feed.name }, feed.oldestMs / 1_000);
       }
       for (const [state, count] of Object.entries(status.queue ?? {})) jobs.set({ state }, count);
+      for (const [collection, keys] of Object.entries(status.unflushed)) unflushed.set({ collection }, keys);
     };
   }
 

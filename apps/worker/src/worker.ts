@@ -94,7 +94,9 @@ async function consume(
   };
   const onError = (error: unknown, job: QueueJob): void => {
     metrics.job('failed');
-    logger.warn({ err: error, job }, 'a job failed');
+    // A write that the store refused is in the job, whole: values are not for logs.
+    const { kind, key } = job;
+    logger.warn({ err: error, job: { kind, key } }, 'a job failed');
   };
   return await lockstep.queue?.consume(handle, { concurrency, onError });
 }
@@ -106,6 +108,12 @@ function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
     lockstep.events.on('cacheGeneration', ({ generation }) =>
       logger.warn({ generation }, 'the cache may have lost writes: replaying the feed'),
     ),
+    lockstep.events.on('flushRefused', ({ collection, error, key, version }) =>
+      logger.error({ collection, key, version, err: error }, 'the store refused a buffered write for good'),
+    ),
+    lockstep.events.on('flush', ({ outcome, ...event }) => {
+      if (outcome === 'superseded') logger.warn(event, 'a buffered write was superseded by a newer one');
+    }),
     lockstep.events.on('relay', (event) => logger.debug(event, 'relayed')),
   ];
 }

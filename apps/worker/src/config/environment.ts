@@ -12,6 +12,7 @@ export const VARIABLES = {
   LOCKSTEP_REDIS_URL: 'the cache',
   LOCKSTEP_QUEUE_REDIS_URL: "the queue's Redis, apart from the cache's; none: the relay alone",
   LOCKSTEP_COLLECTIONS: 'name=schema.table:key[+key…], comma-separated, e.g. products=public.products:id',
+  LOCKSTEP_BUFFERED: 'names of collections whose writes may be buffered, comma-separated (default none)',
   LOCKSTEP_PREFIX: "the start of every cache key, as the applications' (default wtc)",
   LOCKSTEP_HOST: 'the address to listen on (default 127.0.0.1)',
   LOCKSTEP_PORT: 'the port to listen on (default 4610)',
@@ -39,6 +40,7 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
   const queueUrl = environment['LOCKSTEP_QUEUE_REDIS_URL'];
   if (queueUrl) checkUrl('LOCKSTEP_QUEUE_REDIS_URL', queueUrl, ['redis:', 'rediss:']);
   const bindings = required(environment, 'LOCKSTEP_COLLECTIONS').split(',').map(parseBinding);
+  const buffered = bufferedNames(environment, bindings);
   const prefix = environment['LOCKSTEP_PREFIX'];
   const settings = numbers(environment);
   const database = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 10 } });
@@ -54,6 +56,7 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
       for (const { name, schema, table, key } of bindings) {
         const options: CollectionOptions<never, never, never> = {
           name,
+          ...(buffered.has(name) ? { burst: {} } : {}),
           store: store.table(table, { schema, key }) as unknown as CollectionOptions<
             never,
             never,
@@ -89,6 +92,13 @@ function parseBinding(text: string): Binding {
   }
   const [first = '', ...more] = keys.split('+');
   return { name, schema: schema ?? 'public', table, key: more.length === 0 ? first : [first, ...more] };
+}
+
+function bufferedNames(environment: Environment, bindings: readonly Binding[]): ReadonlySet<string> {
+  const names = (environment['LOCKSTEP_BUFFERED'] ?? '').split(',').flatMap((name) => name.trim() || []);
+  const unknown = names.find((name) => !bindings.some((binding) => binding.name === name));
+  if (unknown === undefined) return new Set(names);
+  throw new InvalidOptionError('LOCKSTEP_BUFFERED', `"${unknown}" is not among LOCKSTEP_COLLECTIONS`);
 }
 
 function numbers(environment: Environment): Partial<WorkerConfig> {

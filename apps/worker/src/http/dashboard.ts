@@ -20,8 +20,9 @@ td { overflow-wrap: anywhere; } button { font: inherit; padding: .3rem .8rem; } 
 <div id="problems" role="status"></div>
 <dl id="figures"></dl>
 <h2>Dead letters</h2>
-<p>A dead letter is an invalidation that the cache refused on every attempt. Its entry may be older than
-the store until it expires; the change feed usually has dealt with it since. Replaying is always safe.</p>
+<p>An invalidation that the cache refused on every attempt: its entry may be older than the store until it expires;
+the change feed usually has dealt with it since. Or a flush: a buffered write that the store refused, which is in
+nothing but this letter. Replaying is always safe; discarding a flush loses the write.</p>
 <div><button id="replay">Replay all</button> <button id="discard">Discard all</button></div>
 <table><thead><tr><th scope="col">Job</th><th scope="col">Version</th><th scope="col">Attempts</th><th scope="col">Failed</th><th scope="col">Error</th></tr></thead>
 <tbody id="letters"></tbody></table>
@@ -44,6 +45,7 @@ async function show() {
     figure('Lag p99', Math.round(status.relay.lagMs.p99) + ' ms'),
     figure('Feed pending', pending.toLocaleString()),
     figure('Queue', (waiting + active + delayed).toLocaleString()),
+    figure('Unflushed', Object.values(status.unflushed).reduce((sum, keys) => sum + keys, 0).toLocaleString()),
     figure('Dead letters', dead.toLocaleString()),
   );
   const answer = await fetch('/api/dead-letters');
@@ -51,7 +53,7 @@ async function show() {
   byId('letters').replaceChildren(...letters.map((letter) => {
     const row = document.createElement('tr');
     const name = letter.job.kind + ' ' + (letter.job.collection ? letter.job.collection + ' ' : '') + letter.job.key;
-    row.append(element('td', name), element('td', String(letter.job.version ?? '')), element('td', String(letter.attempts)),
+    row.append(element('td', name), element('td', String(letter.job.version ?? letter.job.refused?.version ?? '')), element('td', String(letter.attempts)),
       element('td', new Date(letter.failedAtMs).toLocaleString()), element('td', letter.error));
     return row;
   }));

@@ -370,4 +370,6 @@ export interface CollectionInfo {
   /** The start of its cache keys; a store key follows. */
   readonly keyPrefix: string;
   readonly serializer: Serializer;
+  /** Keys whose newest write the store may not have yet; `undefined` where writes are never buffered. */
+  readonly unflushed: (() => Promise<number>) | undefined;
 }

@@ -343,6 +343,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return buffer === undefined ? 0 : await this.#context.activity.track(buffer.flusher.flushAll());
   }
 
+  /** Keys that may hold a buffered write. @internal */
+  async unflushed(): Promise<number> {
+    return (await this.writes.buffer?.flusher.size()) ?? 0;
+  }
+
   // For `through`: one entity by the caller's own functions.
 
   /** Reads with another load than the store's. @internal */

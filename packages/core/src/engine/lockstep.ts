@@ -134,6 +134,7 @@ class LockstepEngine implements Lockstep {
       store: collection.store as unknown as StoreAdapter<unknown, never>,
       keyPrefix: collection.keyPrefix,
       serializer: collection.codec.serializer,
+      unflushed: collection.writes.buffer && (() => collection.unflushed()),
     }));
   }
 

@@ -72,6 +72,11 @@ export class Flusher<Value> {
     });
   }
 
+  /** Keys in the index. */
+  size(): Promise<number> {
+    return this.#index.size(this.#options.index);
+  }
+
   /** Before this process ends: everything, if it buffered something. */
   async flushOwn(): Promise<void> {
     if (this.#dirty) await this.flushAll();
