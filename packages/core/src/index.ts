@@ -1,4 +1,6 @@
 // For applications.
+
+export { foldAhead } from './ahead.js';
 export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
   BatchOptions,

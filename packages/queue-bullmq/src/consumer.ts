@@ -1,8 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { jobIdentity, type QueueConsumeOptions, type QueueConsumer, type QueueJob } from '@lockstep/core';
-import { type Job, Worker } from 'bullmq';
+import {
+  JobRefusedError,
+  jobIdentity,
+  type QueueConsumeOptions,
+  type QueueConsumer,
+  type QueueJob,
+} from '@lockstep/core';
+import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import pRetry from 'p-retry';
+import pRetry, { AbortError } from 'p-retry';
 import { waitingClient } from './connection.js';
 import type { QueueSettings } from './options.js';
 import { higher, type Versions } from './versions.js';
@@ -45,6 +51,7 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
       await handler(current);
     } catch (error) {
       onError?.(error, current);
+      if (error instanceof JobRefusedError) throw new AbortError(error);
       const message = error instanceof Error ? error.message : String(error);
       // p-retry takes some classes of errors for mistakes of the program, and does not try again.
       throw new Error(message.slice(0, MAX_MESSAGE), { cause: error });
@@ -73,6 +80,10 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
     running.add(tries);
     try {
       await tries;
+    } catch (error) {
+      if (!(error instanceof JobRefusedError)) throw error;
+      await job.updateData(error.job);
+      throw new UnrecoverableError(error.message.slice(0, MAX_MESSAGE));
     } finally {
       running.delete(tries);
     }

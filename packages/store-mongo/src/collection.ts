@@ -1,6 +1,7 @@
 import {
   type ChangeFeed,
   ClosedError,
+  foldAhead,
   type StoreAdapter,
   type StoreCallOptions,
   type StoreReadOptions,
@@ -28,6 +29,8 @@ export interface Shared {
   readonly feed: ChangeFeed;
   readonly open: (binding: Binding) => Promise<void>;
   readonly replicaReads: boolean;
+  /** The primary's clock, in ms since the epoch. */
+  readonly nowMs: () => Promise<number>;
 }
 
 export function boundCollection<Value extends Document, Id>(
@@ -87,10 +90,10 @@ export function boundCollection<Value extends Document, Id>(
       const call = callOf('write', options);
       if (commands.length === 0) return [];
       const tx = mongoTransaction(options.tx);
+      const folding = foldAhead(commands, async () => (await call.bound.race(shared.nowMs())) * 1_000);
+      const folded = folding instanceof Promise ? await folding : folding;
       return await call.bound.race(
-        tx === undefined
-          ? runCommands(binding, commands, call)
-          : runInTransaction(binding, commands, tx, call),
+        tx === undefined ? runCommands(binding, folded, call) : runInTransaction(binding, folded, tx, call),
       );
     },
     async close() {

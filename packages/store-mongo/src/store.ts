@@ -13,7 +13,7 @@ import {
   type MongoStoreOptions,
   storeSettings,
 } from './options.js';
-import { askServer, STANDALONE } from './server.js';
+import { askServer, STANDALONE, serverNowMs } from './server.js';
 import { ServerClock } from './server-clock.js';
 import { type TombstoneDocument, Tombstones } from './tombstones.js';
 import { runTransaction, transactionHost, transactionOfSession } from './transactions.js';
@@ -173,6 +173,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         feed,
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         open: async () => checkInstalled(await installation(), binding),
+        nowMs: () => serverNowMs(db),
       });
     },
     async attach(collections, { stamp = true } = {}) {

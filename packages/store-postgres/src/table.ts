@@ -2,6 +2,7 @@ import {
   type ChangeFeed,
   type Clock,
   ClosedError,
+  foldAhead,
   InvalidOptionError,
   type StoreAdapter,
   type StoreCallOptions,
@@ -19,9 +20,10 @@ import { KeyCodec } from './keys/codec.js';
 import { readAttached } from './sql/attach.js';
 import { describeTable, type Run, type TableInfo, type TableSpec, tableKeySql } from './sql/catalog.js';
 import { arrayText } from './sql/quote.js';
+import { microsSql } from './sql/stamp.js';
 import { triggersOf } from './sql/triggers.js';
 import { transactionOf } from './transaction-handle.js';
-import type { Row } from './wire/pipeline.js';
+import { type Row, statement } from './wire/pipeline.js';
 import type { SendOptions, Session } from './wire/session.js';
 import { Shapes } from './write/shape.js';
 import { OUT, Statements } from './write/statements.js';
@@ -126,7 +128,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   ): Promise<readonly StoreOutcome<Value>[]> {
     if (commands.length === 0) return [];
     const { writer } = await this.#open();
-    return writer.write(commands, options);
+    const folding = foldAhead(commands, () => this.#clockUs(options));
+    return writer.write(folding instanceof Promise ? await folding : folding, options);
   }
 
   async close(): Promise<void> {
@@ -156,6 +159,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       if (options.signal?.aborted && error === options.signal.reason) throw error;
       throw storeError(error, this.name, false);
     }
+  }
+
+  async #clockUs(options: StoreCallOptions): Promise<number> {
+    const clock = statement(`SELECT ${microsSql()} AS "#now"`, this.#parts.prepared);
+    const [row] = await this.#send({ statement: clock, values: [] }, { ...options, primary: true });
+    return Number(row?.meta['#now']);
   }
 
   #row(key: string, row: Row): StoreRow<Value> {

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { QueueUnavailableError } from '@lockstep/core';
+import { JobRefusedError, QueueUnavailableError } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
 import { bounded } from '../kit/runner.js';
 import { invalidation, type QueueCase, type QueueContext } from './context.js';
@@ -77,6 +77,33 @@ export function failureCases(test: QueueCase, hooks: readonly QueueHook[]): void
       `it must have a time and an id, got ${inspect(letter)}`,
     );
     expectEqual((await c.queue.status()).dead, 1, 'the number of dead letters in status()');
+  });
+
+  test('dead letters: a job whose handler refuses it is not tried again, and is kept as the handler says (G9)', async (c) => {
+    const key = c.key();
+    const flush = { kind: 'flush', collection: 'products', key } as const;
+    const refused = { version: 11, payload: '{"stock":-1}', encoding: 'utf8' } as const;
+    const recorder = await c.consume(() => {
+      throw new JobRefusedError('not this one', { ...flush, refused });
+    });
+    await c.queue.enqueue([flush]);
+    await c.eventually('its dead letter', async () => (await c.queue.deadLetters.list()).length > 0);
+    const [letter] = await c.queue.deadLetters.list();
+    expectEqual(letter?.job, { ...flush, refused } as never, "the dead letter's job");
+    expectThat(
+      letter?.error.includes('not this one') === true,
+      `its error must be told, got ${inspect(letter)}`,
+    );
+    expectEqual(recorder.started.length, 1, 'the number of tries');
+    await recorder.close();
+    const again = await c.consume();
+    await c.queue.enqueue([flush]);
+    await c.queue.deadLetters.replay();
+    await c.eventually('a new job of the key and the replayed one run', () => again.handled.length >= 2);
+    expectThat(
+      again.handled.some((job) => job.kind === 'flush' && job.refused?.payload === refused.payload),
+      `the replayed job must have what was refused, got ${inspect(again.handled)}`,
+    );
   });
 
   test('dead letters: newest first, by page', async (c) => {

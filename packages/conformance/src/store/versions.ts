@@ -100,6 +100,23 @@ export function versionCases(test: StoreCase, { requires }: StoreClaims): void {
       }
     });
 
+    test('version: a put and a delete are stamped ahead of the clock where they ask for it', async (c) => {
+      const [row, other] = [c.newRow(), c.newRow()];
+      const aheadMs = AHEAD / 1_000;
+      const now = await c.newRow().putVersion(1);
+      const outcomes = await c.write([
+        { kind: 'put', key: row.key, value: row.value(1), above: 0, aheadMs },
+        { kind: 'put', key: other.key, value: other.value(1), above: 0 },
+      ]);
+      const [put] = outcomes.map((outcome) => c.expectWritten(outcome, 'a put of the batch').version);
+      expectAbove(put ?? 0, now + AHEAD - 1, 'a put ahead of the clock');
+      expectAbove(await row.putVersion(2), put ?? 0, 'the next put');
+      await other.putVersion(2);
+      const [gone] = await c.write([{ kind: 'delete', key: other.key, above: 0, aheadMs }]);
+      const { version } = c.expectWritten(gone, 'a delete ahead of the clock');
+      expectAbove(version, now + AHEAD - 1, 'a delete ahead of the clock');
+    });
+
     test('race: of writers on one row the highest version is the one that stays', (c) => raceOn(c, false));
 
     test('race: of writers and deleters of one row the highest version is the one that stays', (c) =>

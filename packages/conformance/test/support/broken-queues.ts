@@ -1,4 +1,10 @@
-import { type InvalidateJob, jobIdentity, type QueueAdapter, type QueueJob } from '@lockstep/core';
+import {
+  type InvalidateJob,
+  JobRefusedError,
+  jobIdentity,
+  type QueueAdapter,
+  type QueueJob,
+} from '@lockstep/core';
 import { type MemoryQueueOptions, memoryQueue } from '@lockstep/core/memory';
 import type { QueueUnderTest } from '../../src/index.js';
 
@@ -146,6 +152,34 @@ export const BROKEN_QUEUES: readonly BrokenQueue[] = [
     ['retry: a job that fails', 'dead letters: a job that failed'],
     (inner) => ({
       consume: (handler, options) => inner.consume((job) => handler(job).catch(() => {}), options),
+    }),
+  ),
+  queue(
+    'a job that its handler refuses is tried again',
+    ['dead letters: a job whose handler refuses it'],
+    (inner) => ({
+      consume: (handler, options) =>
+        inner.consume(
+          (job) =>
+            handler(job).catch((error: unknown) => {
+              throw new Error(String(error));
+            }),
+          options,
+        ),
+    }),
+  ),
+  queue(
+    'a refused job is kept as it was queued',
+    ['dead letters: a job whose handler refuses it'],
+    (inner) => ({
+      consume: (handler, options) =>
+        inner.consume(
+          (job) =>
+            handler(job).catch((error: unknown) => {
+              throw error instanceof JobRefusedError ? new JobRefusedError(error.message, job) : error;
+            }),
+          options,
+        ),
     }),
   ),
   queue('failures are not told', ['retry: a job that fails'], (inner) => ({

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../contracts/queue.js';
-import { ClosedError, QueueUnavailableError } from '../errors.js';
+import { ClosedError, JobRefusedError, QueueUnavailableError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { deadLetterBox } from './queue-dead-letters.js';
 import { type QueuedJob, QueueJobs } from './queue-jobs.js';
@@ -89,7 +89,11 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
       jobs.finish(item);
     } catch (error) {
       report(consumer, error, item.job);
-      fail({ job: item.job, attempts: item.attempts + 1 }, error);
+      const failed = item.attempts + 1;
+      if (error instanceof JobRefusedError) {
+        jobs.finish(item);
+        bury(error.job, failed, error);
+      } else fail({ job: item.job, attempts: failed }, error);
     }
   }
 
@@ -112,8 +116,12 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
       return;
     }
     jobs.finish(item);
+    bury(item.job, item.attempts, error);
+  }
+
+  function bury(job: QueueJob, tried: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    dead.add({ job: item.job, error: message, attempts: item.attempts, failedAtMs: clock.now() });
+    dead.add({ job, error: message, attempts: tried, failedAtMs: clock.now() });
   }
 
   /** Exponential, with the upper half drawn at random, so that retries spread. */

@@ -1,3 +1,4 @@
+import { foldAhead } from '../ahead.js';
 import type {
   ChangeFeed,
   StoreAdapter,
@@ -133,11 +134,13 @@ export function memoryStore<Value, Id = string>(
       checkOpen();
       using bound = boundCall(call, clock, `${name}: write`);
       bound.check();
+      const folding = foldAhead(commands, async () => clock.now() * 1_000);
+      const folded = folding instanceof Promise ? await folding : folding;
       if (call.tx === undefined) {
-        return await Promise.all(commands.map((command) => write(command, call, bound)));
+        return await Promise.all(folded.map((command) => write(command, call, bound)));
       }
       const outcomes: StoreOutcome<Value>[] = [];
-      for (const command of commands) outcomes.push(await write(command, call, bound));
+      for (const command of folded) outcomes.push(await write(command, call, bound));
       return outcomes;
     },
     async foreignWrite(key, value) {
