@@ -76,7 +76,7 @@ type Put = Extract<CacheCommand, { kind: 'put' | 'fill' | 'refresh' }>;
 
 function valueFrom(command: Put, nowMs: number): ValueEntry {
   const { version, payload, staleAtMs, ttlMs } = command;
-  return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs };
+  return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false };
 }
 
 const stored: CacheReply = { kind: 'put', outcome: 'stored' };

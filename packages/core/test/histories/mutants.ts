@@ -18,7 +18,7 @@ const UNVERSIONED = { versioned: false, evicts: false } as const;
 function asValue(command: PutCommand, nowMs: number): Transition {
   const { version, payload, staleAtMs, ttlMs } = command;
   return {
-    entry: { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs },
+    entry: { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false },
     reply: { kind: 'put', outcome: 'stored' },
   };
 }
@@ -159,6 +159,7 @@ export const MUTANTS: readonly Mutant[] = [
               payload: null,
               staleAtMs: 0,
               expiresAtMs: Number.MAX_SAFE_INTEGER,
+              unflushed: false,
             },
           }
         : result,

@@ -11,7 +11,8 @@ export function naive({ cache, store, scheduler }: ApplicationParts): Applicatio
     await scheduler.deliver();
     const payload = row === null ? null : JSON.stringify(row);
     const expiresAtMs = scheduler.clock.now() + 10_000;
-    cache.entries.set(entryKey(key), { kind: 'value', version, payload, staleAtMs: 0, expiresAtMs });
+    const entry = { kind: 'value', version, payload, staleAtMs: 0, expiresAtMs, unflushed: false } as const;
+    cache.entries.set(entryKey(key), entry);
     await scheduler.deliver();
   };
   const write = async (key: string, value: Row | null): Promise<WriteResult<Row>> => {
