@@ -7,8 +7,8 @@ import { Load } from './load.js';
 
 const PRESSURES: readonly Pressure[] = ['rate', 'rate', 'forced', 'forced', 'synchronous'];
 /** Callers at once. */
-const CALLERS = 24;
-const LONGEST_PAUSE_MS = 16;
+const CALLERS = 16;
+const LONGEST_PAUSE_MS = 20;
 
 /** Reads and writes until it is told to stop, or killed. */
 export async function runApplication(

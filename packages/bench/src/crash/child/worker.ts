@@ -1,6 +1,12 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { QueueJob } from '@lockstep/core';
 import { openParty } from '../party.js';
+import { seededRandom } from '../random.js';
 import type { ChildSettings } from '../settings.js';
 import { tally } from './journal.js';
+
+/** What the slower jobs wait before they begin, at the most, so that entries stay unflushed for a while. */
+const LONGEST_WAIT_MS = 150;
 
 /** Consumes the queue and relays the feed, as a worker does. */
 export async function runWorker(
@@ -14,7 +20,12 @@ export async function runWorker(
   await lockstep.cache.open?.().catch(() => undefined);
   await ready();
   tally(lockstep.events);
-  const consumer = await lockstep.queue?.consume((job) => lockstep.handleJob(job), { concurrency: 16 });
+  const random = seededRandom(settings.seed);
+  const handle = async (job: QueueJob): Promise<void> => {
+    if (random() < 0.5) await pause(random() * LONGEST_WAIT_MS);
+    await lockstep.handleJob(job);
+  };
+  const consumer = await lockstep.queue?.consume(handle, { concurrency: 32 });
   lockstep.startRelay();
   await stop;
   await consumer?.close();
