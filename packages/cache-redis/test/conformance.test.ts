@@ -6,7 +6,12 @@ import { type RedisCacheOptions, redisCache } from '../src/index.js';
 import { type Proxies, proxiesOf } from './support/proxies.js';
 
 const START_MS = 120_000;
-const settings = { describe, test, hooks: ['second', 'evict', 'flushScripts', 'cut', 'freeze'] } as const;
+const settings = {
+  buffer: true,
+  describe,
+  test,
+  hooks: ['second', 'evict', 'flushScripts', 'cut', 'freeze'],
+} as const;
 
 /** What the kit works with: caches by proxies, and the servers from behind. */
 async function underTest(

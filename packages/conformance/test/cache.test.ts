@@ -7,6 +7,7 @@ cacheConformance({
   test,
   name: 'the memory cache conforms',
   hooks: ['evict'],
+  buffer: true,
   propertyRuns: 500,
   create() {
     const cache = memoryCache();

@@ -82,10 +82,51 @@ function commands(encoding: PayloadEncoding, times: readonly number[]): fc.Arbit
   );
 }
 
+/** Versions that no clock reaches: two clocks number a buffered write alike above them. */
+const AHEAD = 4_102_444_800_000_000;
+const FAR_MS = 8_000_000_000_000;
+
+function bufferedCommands(): fc.Arbitrary<CacheCommand> {
+  const ahead = fc.integer({ min: AHEAD, max: AHEAD + 24 });
+  const others = commands('utf8', [LONG_MS]).map((command) =>
+    'version' in command && command.version > 0
+      ? { ...command, version: AHEAD + (command.version % 24) }
+      : command,
+  );
+  return fc.oneof(
+    { weight: 3, arbitrary: others },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant('buffer'),
+        key,
+        payload: fc.option(fc.string({ unit: 'grapheme', maxLength: 12 }), { nil: null }),
+        notAfterMs: fc.oneof(
+          { weight: 6, arbitrary: fc.constant(FAR_MS) },
+          { weight: 1, arbitrary: fc.constant(1) },
+        ),
+        durable: fc.constant(false),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant('flushed'),
+        key,
+        version: ahead,
+        outcome: fc.constantFrom('stored', 'refused'),
+        ttlMs: fc.constant(LONG_MS),
+        staleAtMs: fc.constantFrom(0, 1_893_456_000_123),
+        holeTtlMs: fc.constant(LONG_MS),
+      }),
+    },
+  );
+}
+
 function plainHit(hit: CacheHit | Error | undefined): unknown {
   if (hit === undefined || hit instanceof Error) return hit;
-  const { version, payload, staleAtMs } = hit;
-  return { version, payload: payload instanceof Uint8Array ? [...payload] : payload, staleAtMs };
+  const { version, payload, staleAtMs, unflushed = false } = hit;
+  return { version, payload: payload instanceof Uint8Array ? [...payload] : payload, staleAtMs, unflushed };
 }
 
 /** A reply in a form that two clocks agree on. */
@@ -136,7 +177,7 @@ async function check(runs: number, property: fc.IAsyncProperty<[CacheCommand[][]
 }
 
 /** Any sequence of commands does what the reference does. `FAST_CHECK_SEED` repeats a run. */
-export function differentialCases(test: CacheCase, runs: number): void {
+export function differentialCases(test: CacheCase, runs: number, buffers: boolean): void {
   for (const encoding of ['utf8', 'binary'] as const) {
     test(`reference: random ${encoding} command sequences get the reference's replies and leave its entries (rules 1-7)`, async (c) => {
       const calls = fc.array(fc.array(commands(encoding, [LONG_MS]), { minLength: 1, maxLength: 5 }), {
@@ -147,6 +188,20 @@ export function differentialCases(test: CacheCase, runs: number): void {
       await check(
         runs,
         fc.asyncProperty(calls, (sequence) => compare(c, sequence, encoding, 0)),
+      );
+    });
+  }
+
+  if (buffers) {
+    test("reference: random sequences with buffered writes get the reference's replies and leave its entries (rule 8)", async (c) => {
+      const calls = fc.array(fc.array(bufferedCommands(), { minLength: 1, maxLength: 5 }), {
+        minLength: 1,
+        maxLength: 14,
+        size: 'max',
+      });
+      await check(
+        runs,
+        fc.asyncProperty(calls, (sequence) => compare(c, sequence, 'utf8', 0)),
       );
     });
   }

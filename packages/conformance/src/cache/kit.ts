@@ -1,6 +1,7 @@
 import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { batchCases } from './batches.js';
+import { bufferCases } from './buffer.js';
 import { cacheContext } from './context.js';
 import { differentialCases } from './differential.js';
 import { faultCases } from './faults.js';
@@ -9,6 +10,7 @@ import { payloadCases } from './payloads.js';
 import { raceCases } from './races.js';
 import { readerCases } from './readers.js';
 import type { CacheConformanceOptions, CacheHook } from './under-test.js';
+import { unflushedCases } from './unflushed.js';
 import { writeCases } from './writes.js';
 
 const HOOKS: readonly CacheHook[] = ['second', 'evict', 'cut', 'flushScripts', 'freeze'];
@@ -33,6 +35,13 @@ export function cacheConformance(options: CacheConformanceOptions): void {
             : `options.hooks names ${hook}, but the factory does not give it`,
         );
       }
+      const buffers = c.cache.unflushed !== undefined;
+      expectThat(
+        buffers === (options.buffer ?? false),
+        buffers
+          ? 'cache.unflushed is there: set options.buffer, so that its cases run'
+          : 'options.buffer is set, but cache.unflushed is not there',
+      );
       expectThat(
         !c.cache.shared || hooks.includes('second'),
         'cache.shared is true: give a second client, and name it in options.hooks',
@@ -44,7 +53,11 @@ export function cacheConformance(options: CacheConformanceOptions): void {
     payloadCases(test);
     batchCases(test);
     raceCases(test);
-    differentialCases(test, options.propertyRuns ?? 100);
+    differentialCases(test, options.propertyRuns ?? 100, options.buffer ?? false);
     faultCases(test, hooks);
+    if (options.buffer === true) {
+      bufferCases(test);
+      unflushedCases(test, hooks);
+    }
   });
 }

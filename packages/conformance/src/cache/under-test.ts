@@ -30,6 +30,8 @@ export interface CacheConformanceOptions extends KitOptions {
   readonly create: () => Promise<CacheUnderTest> | CacheUnderTest;
   /** The hooks that `create` gives; the kit fails when it gives others than these. @defaultValue none */
   readonly hooks?: readonly CacheHook[];
+  /** The cache holds buffered writes: `cache.unflushed` is there. @defaultValue false */
+  readonly buffer?: boolean;
   /** The start of the kit's keys. @defaultValue 'wtc:conformance' */
   readonly keyPrefix?: string;
   /** Random command sequences compared with the reference. @defaultValue 100 */

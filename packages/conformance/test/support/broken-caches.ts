@@ -7,9 +7,11 @@ import {
   type HoleEntry,
   hitOf,
   type Transition,
+  type UnflushedIndex,
   type ValueEntry,
 } from '@lockstep/core';
 import { manualClock } from '@lockstep/core/faults';
+import { memoryCache } from '@lockstep/core/memory';
 import type { CacheUnderTest } from '../../src/index.js';
 
 type Apply = (entry: Entry, command: CacheCommand, nowMs: number) => Transition;
@@ -28,6 +30,8 @@ function cacheOf(
 ): CacheUnderTest {
   const clock = manualClock();
   const entries = new Map<string, Entry>();
+  // Its index alone: the entries are this cache's own.
+  const { unflushed } = memoryCache({ clock, maxEntries: 1 });
   let closed = false;
   function check(): void {
     if (closed) throw new Error('closed');
@@ -47,17 +51,25 @@ function cacheOf(
     async execute(commands) {
       check();
       return commands.map((command) => {
+        if (command.kind === 'buffer' && command.durable) return new Error('there is no disk');
         const { entry, reply } = apply(live(command.key), command, clock.now());
         entries.set(command.key, entry);
         return reply;
       });
     },
-    info: async () => ({ evicts: false, generation: undefined, description: 'broken' }),
+    info: async () => ({
+      evicts: false,
+      evictsPersistent: false,
+      generation: undefined,
+      description: 'broken',
+    }),
+    ...(unflushed === undefined ? {} : { unflushed }),
     async *scan(prefix) {
       for (const key of [...entries.keys()].filter((name) => name.startsWith(prefix))) {
         const entry = live(key);
         if (entry?.kind === 'value') {
-          yield { key, version: entry.version, state: 'value', payload: entry.payload };
+          const { payload, unflushed: mark, version } = entry;
+          yield { key, version, state: 'value', payload, unflushed: mark };
         } else if (entry !== undefined) yield { key, version: entry.floor, state: 'hole', payload: null };
       }
     },
@@ -110,6 +122,14 @@ function wrapped(
   change: (cache: CacheAdapter) => Partial<CacheAdapter>,
 ): BrokenCache {
   return { flaw, noticedBy, create: () => cacheOf(applyCommand, change) };
+}
+
+/** The index of unflushed keys with a part replaced. */
+function indexOf(
+  { unflushed }: CacheAdapter,
+  change: (index: UnflushedIndex) => Partial<UnflushedIndex>,
+): Partial<CacheAdapter> {
+  return unflushed === undefined ? {} : { unflushed: { ...unflushed, ...change(unflushed) } };
 }
 
 /** A number as Lua's `tostring` writes it: 14 digits. */
@@ -385,6 +405,107 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
       return applyCommand(entry, { ...command, payload }, nowMs);
     },
   ),
+  flawed(
+    'a flush takes the mark of any version away',
+    ['rule 8: the flush of another version'],
+    except((entry, command, nowMs) =>
+      command.kind === 'flushed' && entry?.kind === 'value' && entry.unflushed
+        ? applyCommand(entry, { ...command, version: entry.version }, nowMs)
+        : undefined,
+    ),
+  ),
+  flawed(
+    'a put below a buffered write takes its mark away',
+    ['rule 8: a put below a buffered write'],
+    except((entry, command, nowMs) => {
+      if (command.kind !== 'put' || entry?.kind !== 'value' || command.version >= entry.version)
+        return undefined;
+      return applyCommand({ ...entry, unflushed: false }, command, nowMs);
+    }),
+  ),
+  flawed(
+    'a write is buffered on nothing',
+    ['rule 8: an empty key takes no buffered write', 'rule 8: a hole takes no buffered write'],
+    except((entry, command, nowMs) => {
+      if (command.kind !== 'buffer' || entry?.kind === 'value') return undefined;
+      const base = { kind: 'value', version: 1, payload: null, staleAtMs: 0, unflushed: false } as const;
+      return applyCommand({ ...base, expiresAtMs: nowMs + 1 }, command, nowMs);
+    }),
+  ),
+  flawed(
+    'a buffered write expires',
+    ['rule 8: a buffered write outlives'],
+    except((entry, command, nowMs) => {
+      if (command.kind !== 'buffer') return undefined;
+      const result = applyCommand(entry, command, nowMs);
+      if (result.reply.kind !== 'buffer' || result.reply.outcome !== 'buffered') return result;
+      return { ...result, entry: result.entry && { ...result.entry, expiresAtMs: nowMs + 20 } };
+    }),
+  ),
+  flawed(
+    'a buffered write is numbered by the clock alone',
+    ['rule 8: where the value is ahead of the clock'],
+    except((entry, command, nowMs) =>
+      command.kind === 'buffer' && entry?.kind === 'value' && entry.version > 0
+        ? applyCommand({ ...entry, version: 1 }, command, nowMs)
+        : undefined,
+    ),
+  ),
+  flawed(
+    'buffered writes are numbered evenly',
+    ['rule 8: a buffered write is numbered oddly'],
+    except((entry, command, nowMs) => {
+      if (command.kind !== 'buffer') return undefined;
+      const result = applyCommand(entry, command, nowMs);
+      if (result.reply.kind !== 'buffer' || result.reply.outcome !== 'buffered') return result;
+      const version = result.reply.version + 1;
+      const after = result.entry as ValueEntry;
+      return { entry: { ...after, version }, reply: { ...result.reply, version } };
+    }),
+  ),
+  flawed(
+    'a buffered write is taken however late it comes',
+    ['rule 8: a command that comes after its deadline'],
+    except((entry, command, nowMs) =>
+      command.kind === 'buffer'
+        ? applyCommand(entry, { ...command, notAfterMs: Number.POSITIVE_INFINITY }, nowMs)
+        : undefined,
+    ),
+  ),
+  flawed(
+    'an intent hides a buffered write',
+    ['rule 8: an intent is not noted on a buffered write'],
+    except((entry, command, nowMs) =>
+      command.kind === 'intend' && entry?.kind === 'value'
+        ? applyCommand({ ...entry, unflushed: false }, command, nowMs)
+        : undefined,
+    ),
+  ),
+  flawed(
+    'an invalidation of unknown version drops a buffered write',
+    ['rule 8: an invalidation of unknown'],
+    except((entry, command, nowMs) =>
+      command.kind === 'invalidate' && command.version === 0 && entry?.kind === 'value'
+        ? applyCommand({ ...entry, unflushed: false }, command, nowMs)
+        : undefined,
+    ),
+  ),
+  wrapped('the index drops a key that was added again', ['index: a removal takes a key unless'], (cache) => ({
+    ...indexOf(cache, ({ list, remove }) => ({
+      async remove(index, keys) {
+        const held = await list(index, 0, Number.MAX_SAFE_INTEGER);
+        await remove(
+          index,
+          held.filter(({ key }) => keys.some((one) => one.key === key)),
+        );
+      },
+    })),
+  })),
+  wrapped('the index takes keys without a bound', ['index: a full one takes no new keys'], (cache) => ({
+    ...indexOf(cache, ({ add }) => ({
+      add: (index, keys) => add(index, keys, Number.MAX_SAFE_INTEGER),
+    })),
+  })),
   wrapped('commands of one call run in any order', ['batch: commands of one call'], (cache) => ({
     execute: async (commands) => (await cache.execute([...commands].reverse())).toReversed(),
   })),

@@ -9,7 +9,7 @@ import type {
   ScannedEntry,
 } from '../contracts/cache.js';
 import { type Clock, systemClock } from '../contracts/clock.js';
-import { ClosedError } from '../errors.js';
+import { ClosedError, UnsupportedError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { applyCommand, type Entry, hitOf } from '../protocol/entry.js';
 import { unflushedIndex } from './unflushed-index.js';
@@ -64,7 +64,10 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
     return undefined;
   }
 
-  function apply(command: CacheCommand): CacheReply {
+  function apply(command: CacheCommand): CacheReply | Error {
+    if (command.kind === 'buffer' && command.durable) {
+      return new UnsupportedError('the memory cache has no disk: it takes no durable write');
+    }
     const { key } = command;
     const before = unflushed.get(key) ?? entries.get(key);
     const { entry, reply } = applyCommand(before, command, clock.now());
@@ -83,7 +86,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       checkOpen();
       return keys.map((key) => hitOf(live(key)));
     },
-    async execute(commands: readonly CacheCommand[]): Promise<CacheReply[]> {
+    async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
       checkOpen();
       return commands.map(apply);
     },
