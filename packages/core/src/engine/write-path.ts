@@ -4,11 +4,18 @@ import type {
   StoreAdapter,
   StoreCallOptions,
   StoreCommand,
+  StoreDelete,
   StoreOutcome,
   StoreRow,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
+import {
+  CacheUnavailableError,
+  InvalidOptionError,
+  SerializationError,
+  StoreContractError,
+  UnsupportedError,
+} from '../errors.js';
 import { CollectionBuffer } from './burst/buffer.js';
 import { CacheSide, type Reservation } from './cache-side.js';
 import type { Codec } from './codec.js';
@@ -69,7 +76,10 @@ export class WritePath<Value> implements TransactionParticipant {
       batch: settings.batch,
       clock: context.clock,
       hooks: {
-        prepare: (command) => this.#prepare(command),
+        prepare: (command) =>
+          burst !== undefined && command.kind === 'delete'
+            ? this.#prepareDelete(command)
+            : this.#prepare(command),
         settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
         abandon: (key, reservation, error) => this.#cacheSide.abandon(keyPrefix + key, reservation, error),
       },
@@ -132,6 +142,14 @@ export class WritePath<Value> implements TransactionParticipant {
   /** Before something reads what the store has: what is buffered of the key gets there first. */
   async flushKey(key: string): Promise<void> {
     await this.buffer?.flusher.flushKey(key);
+  }
+
+  /** A deletion that finds no row leaves nothing that would stop a buffered write of it: that goes first. */
+  async #prepareDelete(command: StoreDelete): Promise<Reservation> {
+    await this.flushKey(command.key).catch((error: unknown) => {
+      if (!(error instanceof CacheUnavailableError)) throw error;
+    });
+    return await this.#prepare(command);
   }
 
   #prepare(command: StoreCommand<Value>): Promise<Reservation> {

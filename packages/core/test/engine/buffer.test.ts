@@ -83,6 +83,20 @@ describe('write-behind', () => {
     expect(await shop.rows.write([late], { timeoutMs: 1_000 })).toEqual([{ kind: 'superseded', version }]);
   });
 
+  test('a deletion past the buffer takes away what is buffered of a row that the store does not have', async () => {
+    const shop = await openBehind();
+    await shop.products.delete('a');
+    await shop.products.flush();
+    expect(await shop.products.put('a', CHAIR)).toMatchObject({ store: 'buffered' });
+    const lockstep = createLockstep({ cache: shop.memory, clock: shop.clock, random: () => 0.5 });
+    const burst = { keyRatePerSecond: 1_000_000 };
+    const others = lockstep.collection({ name: 'products', store: shop.rows, burst });
+    expect(await others.delete('a')).toMatchObject({ store: 'committed' });
+    await shop.products.flush();
+    expect(await stored(shop, 'a')).toBeUndefined();
+    expect(await others.get('a')).toBeUndefined();
+  });
+
   test('what the cache does not hold is loaded first', async () => {
     const shop = await openBehind();
     shop.memory.clear();
