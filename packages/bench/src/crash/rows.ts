@@ -9,8 +9,6 @@ export interface CrashRow {
   readonly counter: number;
 }
 
-export const FIELDS = ['_id', 'token', 'after', 'counter'] as const;
-
 /** The table's, and the collection's, name. */
 export const TABLE = 'crash';
 

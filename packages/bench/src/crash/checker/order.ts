@@ -14,9 +14,11 @@ export function reorderedWrites({ reads, rows, writes }: History, foreignSlackUs
     found.push(...against(key, own, own, 0), ...against(key, foreign, foreign, 0));
     found.push(...against(key, own, foreign, foreignSlackUs), ...against(key, foreign, own, foreignSlackUs));
     const tokens = new Map<number, string | null>();
+    // Until a relay adopts a foreign write without a version, its row shows the old one.
+    const unstamped = list.some((write) => write.foreign && write.ack?.version === 0);
     const sightings = [
       ...acked.map(({ ack }) => ack),
-      ...(readsOf.get(key) ?? []).filter(({ version }) => version > 0),
+      ...(unstamped ? [] : (readsOf.get(key) ?? [])).filter(({ version }) => version > 0),
     ];
     for (const { seen, version } of sightings) {
       const other = tokens.get(version);
