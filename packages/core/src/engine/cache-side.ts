@@ -29,7 +29,8 @@ export type ValueHints = LRUCache<string, Version>;
 
 /** Hints for about 2 MB of keys. */
 export function valueHints(): ValueHints {
-  return new LRUCache({ max: 20_000 });
+  // By size, not by number, so that the room for all of them is not taken before there are any.
+  return new LRUCache({ maxSize: 20_000, sizeCalculation: () => 1 });
 }
 
 export interface CacheSideOptions {
@@ -77,13 +78,18 @@ export class CacheSide {
    *
    * @param blind the write asks nothing of the row that it replaces
    */
-  async prepare(key: string, cacheKey: string, blind: boolean): Promise<Reservation> {
-    const { cache, flushKey, hints, nextToken, settings } = this.#options;
-    if (flushKey !== undefined && !blind) return await this.#intendFlushed(key, cacheKey, flushKey);
+  prepare(key: string, cacheKey: string, blind: boolean): Reservation | Promise<Reservation> {
+    const { flushKey, hints } = this.#options;
+    if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, flushKey);
     const intent = this.#usesIntents;
     // What this process remembers may be below what another has buffered since.
     const known = intent || flushKey !== undefined ? undefined : hints.get(cacheKey);
     if (known !== undefined) return { above: known, token: undefined, intent: false, aheadMs: 0 };
+    return this.#reserve(cacheKey, intent);
+  }
+
+  async #reserve(cacheKey: string, intent: boolean): Promise<Reservation> {
+    const { cache, nextToken, settings } = this.#options;
     const token = nextToken();
     const { holeTtlMs } = settings;
     try {

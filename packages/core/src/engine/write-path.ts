@@ -4,18 +4,11 @@ import type {
   StoreAdapter,
   StoreCallOptions,
   StoreCommand,
-  StoreDelete,
   StoreOutcome,
   StoreRow,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import {
-  CacheUnavailableError,
-  InvalidOptionError,
-  SerializationError,
-  StoreContractError,
-  UnsupportedError,
-} from '../errors.js';
+import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
 import { CollectionBuffer } from './burst/buffer.js';
 import { CacheSide, type Reservation } from './cache-side.js';
 import type { Codec } from './codec.js';
@@ -76,14 +69,13 @@ export class WritePath<Value> implements TransactionParticipant {
       batch: settings.batch,
       clock: context.clock,
       hooks: {
-        prepare: (command) =>
-          burst !== undefined && command.kind === 'delete'
-            ? this.#prepareDelete(command)
-            : this.#prepare(command),
+        prepare: (command) => this.#prepare(command),
         settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
         abandon: (key, reservation, error) => this.#cacheSide.abandon(keyPrefix + key, reservation, error),
       },
-      ...(burst === undefined ? {} : { committed: (storeMs) => this.buffer?.committed(storeMs) }),
+      ...(burst === undefined
+        ? {}
+        : { deletesAsk: true, committed: (storeMs) => this.buffer?.committed(storeMs) }),
     });
     const writes = this.#queue;
     this.buffer =
@@ -128,15 +120,23 @@ export class WritePath<Value> implements TransactionParticipant {
   ): Promise<Settled<Value>> {
     const { key } = command;
     if (!isBlind(command)) return await buffer.holding(key, writing);
-    if (!buffer.takes(key)) return await writing();
+    if (!buffer.takes(key)) return await this.#past(buffer, command, writing);
     const value = command.kind === 'put' ? command.value : null;
     const payload = value === null ? null : this.#payload(key, value);
     const buffered = payload === undefined ? undefined : await buffer.offer({ key, value, payload });
-    if (buffered === undefined) return await writing();
+    if (buffered === undefined) return await this.#past(buffer, command, writing);
     this.#options.detach(this.#options.keyPrefix + key);
     const { cacheMs, coalesced, version } = buffered;
     const outcome = { kind: 'written', value: buffered.value, version } as const;
     return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
+  }
+
+  #past(
+    buffer: CollectionBuffer<Value>,
+    { key, kind }: StoreCommand<Value>,
+    writing: () => Promise<Settled<Value>>,
+  ): Promise<Settled<Value>> {
+    return kind === 'delete' ? buffer.holding(key, writing) : writing();
   }
 
   /** Before something reads what the store has: what is buffered of the key gets there first. */
@@ -144,17 +144,11 @@ export class WritePath<Value> implements TransactionParticipant {
     await this.buffer?.flusher.flushKey(key);
   }
 
-  /** A deletion that finds no row leaves nothing that would stop a buffered write of it: that goes first. */
-  async #prepareDelete(command: StoreDelete): Promise<Reservation> {
-    await this.flushKey(command.key).catch((error: unknown) => {
-      if (!(error instanceof CacheUnavailableError)) throw error;
-    });
-    return await this.#prepare(command);
-  }
-
-  #prepare(command: StoreCommand<Value>): Promise<Reservation> {
+  #prepare(command: StoreCommand<Value>): Reservation | Promise<Reservation> {
     const { key } = command;
-    return this.#cacheSide.prepare(key, this.#options.keyPrefix + key, isBlind(command));
+    // A deletion asks for a row: where it finds none, nothing would stop a buffered write of it.
+    const blind = command.kind === 'put' && isBlind(command);
+    return this.#cacheSide.prepare(key, this.#options.keyPrefix + key, blind);
   }
 
   /** Inside a transaction: at once, alone, and the cache after the commit. */

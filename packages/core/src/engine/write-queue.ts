@@ -32,7 +32,8 @@ export interface WriteRequest<Value> {
 
 /** The cache's part, by key. */
 export interface WriteHooks<Value> {
-  prepare(command: StoreCommand<Value>): Promise<Reservation>;
+  /** A promise only where the cache has to be asked. */
+  prepare(command: StoreCommand<Value>): Reservation | Promise<Reservation>;
   settle(
     key: string,
     reservation: Reservation,
@@ -68,6 +69,8 @@ export interface WriteQueueOptions<Value> {
   readonly batch: BatchSettings;
   readonly clock: Clock;
   readonly hooks: WriteHooks<Value>;
+  /** A deletion is prepared in another way than a put, and so does not join one. */
+  readonly deletesAsk?: boolean;
   /** Told how long each statement took, in ms. */
   readonly committed?: ((storeMs: number) => void) | undefined;
 }
@@ -150,13 +153,13 @@ export class WriteQueue<Value> {
 
   #canJoin(command: StoreCommand<Value>): boolean {
     const tail = this.#byKey.get(command.key)?.at(-1);
-    return tail !== undefined && isJoinable(tail, command, this.#options.batch.coalesce);
+    return tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.deletesAsk);
   }
 
   #enter(waiter: Waiter<Value>): void {
     const { command, bytes } = waiter.request;
     const tail = this.#byKey.get(command.key)?.at(-1);
-    if (tail !== undefined && isJoinable(tail, command, this.#options.batch.coalesce)) {
+    if (tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.deletesAsk)) {
       tail.command = merged(tail.command, command);
       tail.bytes = bytes;
       tail.waiters.push(waiter);
@@ -182,22 +185,31 @@ export class WriteQueue<Value> {
     else units.splice(place ?? units.length, 0, unit);
     this.#waiting.add(unit);
     this.#sweepLater();
-    void this.#prepare(unit);
+    this.#prepare(unit);
   }
 
-  async #prepare(unit: Unit<Value>): Promise<void> {
+  #prepare(unit: Unit<Value>): void {
+    const preparing = this.#options.hooks.prepare(unit.command);
+    if (preparing instanceof Promise) void this.#reserve(unit, preparing);
+    else this.#reserved(unit, preparing);
+  }
+
+  async #reserve(unit: Unit<Value>, reserving: Promise<Reservation>): Promise<void> {
     try {
-      const reservation = await this.#options.hooks.prepare(unit.command);
-      unit.reservation = reservation;
-      if (this.#isDone(unit)) {
-        this.#options.hooks.abandon(unit.key, reservation, undefined);
-        return;
-      }
-      unit.state = 'reserved';
-      if (this.#byKey.get(unit.key)?.[0] === unit) this.#makeReady(unit);
+      this.#reserved(unit, await reserving);
     } catch (error) {
       if (!this.#isDone(unit)) this.#fail(unit, error as Error);
     }
+  }
+
+  #reserved(unit: Unit<Value>, reservation: Reservation): void {
+    unit.reservation = reservation;
+    if (this.#isDone(unit)) {
+      this.#options.hooks.abandon(unit.key, reservation, undefined);
+      return;
+    }
+    unit.state = 'reserved';
+    if (this.#byKey.get(unit.key)?.[0] === unit) this.#makeReady(unit);
   }
 
   /** A unit may have run out of time while it was preparing. */
@@ -412,9 +424,16 @@ function isMergeable(command: StoreCommand<unknown>, coalesce: boolean): boolean
   return coalesce && (isBlind(command) || command.kind === 'increment');
 }
 
-function isJoinable<Value>(unit: Unit<Value>, command: StoreCommand<Value>, coalesce: boolean): boolean {
+function isJoinable<Value>(
+  unit: Unit<Value>,
+  command: StoreCommand<Value>,
+  { coalesce }: BatchSettings,
+  deletesAsk: boolean | undefined,
+): boolean {
   if (!unit.joinable || unit.state === 'taken' || unit.state === 'done' || !coalesce) return false;
-  if (isBlind(command)) return isBlind(unit.command);
+  if (isBlind(command)) {
+    return isBlind(unit.command) && !(deletesAsk && command.kind === 'delete' && unit.command.kind === 'put');
+  }
   return (
     command.kind === 'increment' && unit.command.kind === 'increment' && unit.command.field === command.field
   );

@@ -300,6 +300,16 @@ describe('what reads before it writes', () => {
     expect((await stored(shop, 'a'))?.value).toEqual(LAMP);
   });
 
+  test('a deletion past the buffer is one of them: it is refused, too', async () => {
+    const shop = await openBehind();
+    shop.cachePlan.always('execute', refuse());
+    shop.cachePlan.always('index', refuse());
+    await expect(elapse(shop.clock, shop.products.delete('a'))).rejects.toMatchObject({
+      code: 'LOCKSTEP_CACHE_UNAVAILABLE',
+    });
+    expect((await stored(shop, 'a'))?.value).toEqual(LAMP);
+  });
+
   test('a fresh read and a read inside a transaction see it', async () => {
     const shop = await openBehind();
     await shop.products.put('a', CHAIR);
