@@ -17,7 +17,7 @@ export interface FeedOptions {
   readonly handlerTimeoutMs?: number;
   /** The bound of each of the feed's own statements, in ms. @defaultValue 10000 */
   readonly statementTimeoutMs?: number;
-  /** How long acknowledgements are gathered, in ms. @defaultValue 20 */
+  /** How long acknowledgements are gathered, in ms. @defaultValue 50 */
   readonly acknowledgeMs?: number;
   /** Acknowledgements that may wait; beyond it the oldest is forgotten. @defaultValue 20000 */
   readonly maxAcknowledgements?: number;
@@ -59,7 +59,7 @@ export function resolveFeedOptions(options: FeedOptions = {}, prepared: boolean)
       min: 100,
       max: 600_000,
     }),
-    acknowledgeMs: numberOption(options.acknowledgeMs, 20, 'feed.acknowledgeMs', { min: 1, max: 60_000 }),
+    acknowledgeMs: numberOption(options.acknowledgeMs, 50, 'feed.acknowledgeMs', { min: 1, max: 60_000 }),
     maxAcknowledgements: numberOption(options.maxAcknowledgements, 20_000, 'feed.maxAcknowledgements', {
       min: 1,
       max: 1_000_000,
