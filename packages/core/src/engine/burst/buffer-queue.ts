@@ -1,9 +1,10 @@
-import type { BufferCommand, CacheAdapter, CacheReply, Payload } from '../../contracts/cache.js';
+import type { BufferCommand, CacheReply, Payload } from '../../contracts/cache.js';
 import type { Clock } from '../../contracts/clock.js';
 import type { BufferRefusal } from '../../contracts/events.js';
 import type { Version } from '../../contracts/version.js';
 import { CacheUnavailableError } from '../../errors.js';
 import { callerSleep, withTimeout } from '../bounded.js';
+import type { OpenedCache } from './opened.js';
 import type { BurstSettings } from './settings.js';
 
 /** A blind write as the buffer takes it. */
@@ -37,7 +38,7 @@ export interface BufferQueueOptions {
   readonly settings: BurstSettings;
   readonly index: string;
   readonly keyPrefix: string;
-  readonly cache: CacheAdapter;
+  readonly cache: OpenedCache;
   readonly clock: Clock;
   /** False while the cache may drop what it must keep. */
   readonly fit: () => boolean;
@@ -173,9 +174,7 @@ export class BufferQueue<Value> {
     const { cache, index, settings } = this.#options;
     const keys = units.map(({ write }) => write.key);
     try {
-      const answer = await this.#bounded(
-        (cache.unflushed as NonNullable<CacheAdapter['unflushed']>).add(index, keys, settings.maxUnflushed),
-      );
+      const answer = await this.#bounded(cache.index.add(index, keys, settings.maxUnflushed));
       const taken: Unit<Value>[] = [];
       const marks: number[] = [];
       units.forEach((unit, i) => {

@@ -1,4 +1,3 @@
-import type { CacheAdapter } from '../../contracts/cache.js';
 import type { StoreAdapter } from '../../contracts/store.js';
 import { CacheUnavailableError } from '../../errors.js';
 import { withTimeout } from '../bounded.js';
@@ -7,6 +6,7 @@ import type { EngineContext } from '../context.js';
 import type { CollectionSettings } from '../settings.js';
 import { type Buffered, BufferQueue, type BufferWrite } from './buffer-queue.js';
 import { Flusher } from './flusher.js';
+import { type OpenedCache, openedCache } from './opened.js';
 import { Pressure } from './pressure.js';
 import type { BurstSettings } from './settings.js';
 
@@ -41,7 +41,7 @@ export class CollectionBuffer<Value> {
   readonly flusher: Flusher<Value>;
   readonly #queue: BufferQueue<Value>;
   readonly #pressure: Pressure;
-  readonly #adapter: CacheAdapter;
+  readonly #cache: OpenedCache;
   readonly #clock: EngineContext['clock'];
   /** Keys with a write that reads first under way in this process, and how many. */
   readonly #held = new Map<string, number>();
@@ -50,10 +50,11 @@ export class CollectionBuffer<Value> {
 
   constructor(options: BufferOptions<Value>) {
     const { burst, codec, context, keyPrefix, lifetime, load, settings, store, writes } = options;
-    const { adapter, clock, events } = context;
+    const { adapter, cache: client, clock, events } = context;
     const { name: collection } = settings;
     const index = unflushedIndex(keyPrefix);
-    this.#adapter = adapter;
+    const cache = openedCache(adapter, client);
+    this.#cache = cache;
     this.#clock = clock;
     this.flusher = new Flusher({
       ...context,
@@ -62,6 +63,7 @@ export class CollectionBuffer<Value> {
       codec,
       keyPrefix,
       index,
+      unflushed: cache.index,
       lifetime,
       committed: (storeMs) => this.#pressure.committed(storeMs),
     });
@@ -77,7 +79,7 @@ export class CollectionBuffer<Value> {
       settings: burst,
       index,
       keyPrefix,
-      cache: adapter,
+      cache,
       clock,
       fit: () => this.#fit(),
       isBusy: (key) => writes.has(key),
@@ -122,7 +124,7 @@ export class CollectionBuffer<Value> {
   async check(): Promise<void> {
     this.#checkedAtMs = this.#clock.monotonic();
     const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
-    const info = await withTimeout(this.#clock, this.#adapter.info(), CHECK_TIMEOUT_MS, late);
+    const info = await withTimeout(this.#clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
     this.#evicts = info.evictsPersistent !== false;
   }
 

@@ -25,6 +25,7 @@ export interface FlusherOptions<Value> {
   readonly codec: Codec<Value>;
   readonly keyPrefix: string;
   readonly index: string;
+  readonly unflushed: UnflushedIndex;
   readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
   readonly handover: Handover;
@@ -57,9 +58,9 @@ export class Flusher<Value> {
   #dirty = false;
 
   constructor(options: FlusherOptions<Value>) {
-    const { adapter, clock, committed, settings, store } = options;
+    const { clock, committed, settings, store, unflushed } = options;
     this.#options = options;
-    this.#index = adapter.unflushed as UnflushedIndex;
+    this.#index = unflushed;
     const nothing = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
     this.#queue = new WriteQueue({
       collection: settings.name,
