@@ -90,7 +90,9 @@ export function boundCollection<Value extends Document, Id>(
       const call = callOf('write', options);
       if (commands.length === 0) return [];
       const tx = mongoTransaction(options.tx);
-      const folding = foldAhead(commands, async () => (await call.bound.race(shared.nowMs())) * 1_000);
+      // The server tells whole milliseconds, rounded down.
+      const clockUs = async (): Promise<number> => ((await call.bound.race(shared.nowMs())) + 1) * 1_000;
+      const folding = foldAhead(commands, clockUs);
       const folded = folding instanceof Promise ? await folding : folding;
       return await call.bound.race(
         tx === undefined ? runCommands(binding, folded, call) : runInTransaction(binding, folded, tx, call),

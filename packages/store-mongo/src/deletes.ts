@@ -1,6 +1,6 @@
 import { NO_VERSION, type StoreDelete, type StoreOutcome, type Version } from '@lockstep/core';
-import { type Binding, type Call, keyOfDocument, keysFilter, statementOptions } from './binding.js';
-import { fromStored } from './stamp.js';
+import { type Binding, type Call, keysFilter, statementOptions } from './binding.js';
+import { versionsOf } from './reads.js';
 
 /**
  * Deletes rows and leaves tombstones, in the transaction of `call`: a crash leaves both or none, a flush
@@ -15,21 +15,11 @@ export async function deleteRows<Value>(
   commands: readonly StoreDelete[],
   call: Call,
 ): Promise<StoreOutcome<Value>[]> {
-  const { primary, versionField, keyField, source, tombstones } = binding;
-  const found = await primary
-    .find(
-      keysFilter(
-        binding,
-        commands.map(({ key }) => key),
-      ),
-      {
-        ...statementOptions(call),
-        projection: { _id: 0, [keyField]: 1, [versionField]: 1 },
-      },
-    )
-    .toArray();
-  const versions = new Map(
-    found.map((document) => [keyOfDocument(binding, document), fromStored(document[versionField])]),
+  const { primary, source, tombstones } = binding;
+  const versions = await versionsOf(
+    binding,
+    commands.map(({ key }) => key),
+    call,
   );
   const doomed = commands.filter(({ key, ifVersion }) => {
     const version = versions.get(key);

@@ -1,8 +1,16 @@
 import { NO_VERSION, type StoreFlush, type StoreOutcome } from '@lockstep/core';
-import { type Binding, type Call, inTime, keyFilter, statementOptions, toDocument } from './binding.js';
+import {
+  type Binding,
+  type Call,
+  inTime,
+  keyFilter,
+  keysFilter,
+  statementOptions,
+  toDocument,
+} from './binding.js';
 import { bulk } from './bulk.js';
 import { toStoreError } from './errors.js';
-import { findRows, versionOf } from './reads.js';
+import { findRows, versionsOf } from './reads.js';
 import { replacePipeline, toStored } from './stamp.js';
 
 /** A flush with the value that it is to store. */
@@ -46,37 +54,78 @@ export async function flushOntoRows<Value>(
     }
     const row = rows[at];
     if (row === undefined) return undefined;
-    // Its own version is there: just written, or by an earlier sending of the same flush.
+    // Its own version is there: just written, or, in a batch that wrote others, by an earlier sending of it.
     if (row.version === version && matched > 0) return { kind: 'written', value: row.value, version };
     return { kind: 'superseded', version: row.version };
   });
 }
 
 /**
- * One flush in the transaction of `call`, for what touches tombstones: buffered deletes, and values for
- * which there is no row. Row and tombstone are read in one snapshot, and both stay what they were until
- * the commit, or the transaction conflicts and runs again.
+ * Flushes in the transaction of `call`, for what touches tombstones: buffered deletes, and values for
+ * which there is no row. Rows and tombstones are read in one snapshot, and all stay what they were until
+ * the commit, or the transaction conflicts and runs again. Keys must be distinct.
  */
-export async function flushWithTombstone<Value>(
+export async function flushWithTombstones<Value>(
   binding: Binding,
-  command: StoreFlush<Value>,
+  commands: readonly StoreFlush<Value>[],
   call: Call,
-): Promise<StoreOutcome<Value>> {
-  const { key, value, version } = command;
-  const { primary, versionField, source, tombstones } = binding;
-  const [tombstone = NO_VERSION] = await tombstones.versions(source, [key], call);
-  const known = Math.max(tombstone, (await versionOf(binding, key, call)) ?? NO_VERSION);
-  if (known >= version) return { kind: 'superseded', version: known };
-  if (value === null) {
-    await tombstones.place(source, key, version, call);
-    await primary.deleteOne(keyFilter(binding, key), statementOptions(call));
-    return { kind: 'written', value: null, version };
-  }
-  await primary.updateOne(
-    keyFilter(binding, key),
-    replacePipeline(versionField, toDocument(binding, key, value), inTime(binding, toStored(version), call)),
-    { ...statementOptions(call), upsert: true },
+): Promise<StoreOutcome<Value>[]> {
+  const { source, tombstones } = binding;
+  const keys = commands.map(({ key }) => key);
+  const buried = await tombstones.versions(source, keys, call);
+  const versions = await versionsOf(binding, keys, call);
+  const known = keys.map((key, at) => Math.max(buried[at] ?? NO_VERSION, versions.get(key) ?? NO_VERSION));
+  const higher = commands.filter(({ version }, at) => (known[at] ?? NO_VERSION) < version);
+  await flushDeletions(
+    binding,
+    higher.filter(({ value }) => value === null),
+    call,
   );
-  const [row] = await findRows<Value>(binding, primary, [key], call);
-  return { kind: 'written', value: row?.value ?? value, version };
+  const rows = await flushValues(
+    binding,
+    higher.filter((command): command is FlushOfValue<Value> => command.value !== null),
+    call,
+  );
+  return commands.map(({ key, value, version }, at): StoreOutcome<Value> => {
+    const found = known[at] ?? NO_VERSION;
+    if (found >= version) return { kind: 'superseded', version: found };
+    return { kind: 'written', value: rows.get(key) ?? value, version };
+  });
+}
+
+/** The tombstones first, as a delete's: the change stream tells of them in that order. */
+async function flushDeletions(
+  binding: Binding,
+  commands: readonly StoreFlush<unknown>[],
+  call: Call,
+): Promise<void> {
+  if (commands.length === 0) return;
+  await binding.tombstones.place(binding.source, commands, call);
+  const keys = commands.map(({ key }) => key);
+  await binding.primary.deleteMany(keysFilter(binding, keys), statementOptions(call));
+}
+
+/** Gives the values as stored, by key. */
+async function flushValues<Value>(
+  binding: Binding,
+  commands: readonly FlushOfValue<Value>[],
+  call: Call,
+): Promise<ReadonlyMap<string, Value>> {
+  if (commands.length === 0) return new Map();
+  const { primary, versionField } = binding;
+  const operations = commands.map(({ key, value, version }) => ({
+    updateOne: {
+      filter: keyFilter(binding, key),
+      update: replacePipeline(
+        versionField,
+        toDocument(binding, key, value),
+        inTime(binding, toStored(version), call),
+      ),
+      upsert: true,
+    },
+  }));
+  await primary.bulkWrite(operations, { ...statementOptions(call), ordered: true });
+  const keys = commands.map(({ key }) => key);
+  const rows = await findRows<Value>(binding, primary, keys, call);
+  return new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.key, row.value]])));
 }

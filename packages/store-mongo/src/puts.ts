@@ -15,7 +15,7 @@ import { findRows, versionOf } from './reads.js';
 import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStored } from './stamp.js';
 
 /** How often an insert that met another of its key starts again. */
-const INSERT_TRIES = 5;
+export const INSERT_TRIES = 5;
 
 export function written<Value>(row: StoreRow<Value>): StoreOutcome<Value> {
   return { kind: 'written', value: row.value, version: row.version };

@@ -1,6 +1,14 @@
 import { NO_VERSION, type StoreRow, type Version } from '@lockstep/core';
 import type { Collection, Document } from 'mongodb';
-import { type Binding, type Call, keyFilter, keysFilter, statementOptions, toRow } from './binding.js';
+import {
+  type Binding,
+  type Call,
+  keyFilter,
+  keyOfDocument,
+  keysFilter,
+  statementOptions,
+  toRow,
+} from './binding.js';
 import { fromStored, restampPipeline } from './stamp.js';
 
 /** The rows of some keys, in the keys' order. A row that nobody has stamped yet has version `0`. */
@@ -77,4 +85,23 @@ export async function versionOf(binding: Binding, key: string, call: Call): Prom
     ...(call.session === undefined ? { readConcern: { level: 'local' } } : {}),
   });
   return found === null ? undefined : fromStored(found[versionField]);
+}
+
+/** The versions of rows where writes go, by key. */
+export async function versionsOf(
+  binding: Binding,
+  keys: readonly string[],
+  call: Call,
+): Promise<ReadonlyMap<string, Version>> {
+  const { primary, versionField, keyField } = binding;
+  const found = await primary
+    .find(keysFilter(binding, keys), {
+      ...statementOptions(call),
+      projection: { _id: 0, [keyField]: 1, [versionField]: 1 },
+      batchSize: Math.min(keys.length + 1, 100_000),
+    })
+    .toArray();
+  return new Map(
+    found.map((document) => [keyOfDocument(binding, document), fromStored(document[versionField])]),
+  );
 }

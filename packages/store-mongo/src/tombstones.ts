@@ -67,12 +67,26 @@ export class Tombstones {
     );
   }
 
-  /** Leaves a tombstone at a buffered deletion's own version, unless a higher one stands. */
-  async place(source: string, key: string, version: Version, call: Call): Promise<void> {
-    await this.collection.updateOne(
-      { _id: { $eq: { s: source, k: key } } },
-      [{ $set: { v: { $max: [{ $ifNull: ['$v', Long.ZERO] }, toStored(version)] }, at: '$$NOW' } }],
-      { ...statementOptions(call), upsert: true },
+  /** Leaves tombstones at buffered deletions' own versions, unless higher ones stand. Keys must be distinct. */
+  async place(
+    source: string,
+    deletions: readonly { readonly key: string; readonly version: Version }[],
+    call: Call,
+  ): Promise<void> {
+    const operations = deletions.map(
+      ({ key, version }): AnyBulkWriteOperation<TombstoneDocument> => ({
+        updateOne: {
+          filter: { _id: { $eq: { s: source, k: key } } },
+          update: [
+            { $set: { v: { $max: [{ $ifNull: ['$v', Long.ZERO] }, toStored(version)] }, at: '$$NOW' } },
+          ],
+          upsert: true,
+        },
+      }),
     );
+    await this.collection.bulkWrite(operations, {
+      ...statementOptions(call),
+      ordered: call.session !== undefined,
+    });
   }
 }

@@ -1,9 +1,9 @@
 import type { StoreCommand, StoreDelete, StoreFlush, StoreOutcome, StorePut } from '@lockstep/core';
 import { type Binding, type Call, toDocument } from './binding.js';
 import { deleteRows } from './deletes.js';
-import { toStoreError } from './errors.js';
-import { type FlushOfValue, flushOntoRows, flushWithTombstone } from './flushes.js';
-import { putMany, putOne } from './puts.js';
+import { isDuplicateOf, toStoreError } from './errors.js';
+import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
+import { INSERT_TRIES, putMany, putOne } from './puts.js';
 import type { MongoTransaction } from './transactions.js';
 import { increment, restamp } from './updates.js';
 
@@ -86,8 +86,10 @@ async function runOne<Value>(
         const [outcome] = await deleteRows<Value>(binding, [command], call);
         return outcome ?? { kind: 'missing' };
       }
-      case 'flush':
-        return await flushWithTombstone(binding, command, call);
+      case 'flush': {
+        const [outcome] = await flushWithTombstones(binding, [command], call);
+        return outcome ?? { kind: 'missing' };
+      }
     }
   } catch (error) {
     return failed(binding, command, error);
@@ -159,13 +161,33 @@ async function flushAll<Value>(
     });
   }
   const left = commands.filter(({ key }) => !outcomes.has(key));
-  await Promise.all(
-    left.map(async (command) => {
-      const outcome = await binding
-        .together(call.bound, (own) => flushWithTombstone(binding, command, own))
-        .catch((error: unknown) => failed<Value>(binding, command, error));
-      outcomes.set(command.key, outcome);
-    }),
-  );
+  const late = await flushTogether(binding, left, call);
+  left.forEach(({ key }, at) => {
+    const outcome = late[at];
+    if (outcome !== undefined) outcomes.set(key, outcome);
+  });
   return commands.map(({ key }) => outcomes.get(key) ?? { kind: 'missing' });
+}
+
+/** Many flushes in one transaction; where one is refused, each half in its own, down to the one at fault. */
+async function flushTogether<Value>(
+  binding: Binding,
+  commands: readonly StoreFlush<Value>[],
+  call: Call,
+  tries = 1,
+): Promise<StoreOutcome<Value>[]> {
+  if (commands.length === 0) return [];
+  try {
+    return await binding.together(call.bound, (own) => flushWithTombstones(binding, commands, own));
+  } catch (error) {
+    // A row of one of these keys has been inserted since: now there is one to compare with.
+    if (isDuplicateOf(error, binding.keyField) && tries < INSERT_TRIES) {
+      return await flushTogether(binding, commands, call, tries + 1);
+    }
+    const refused = toStoreError(error, binding.name).code === 'LOCKSTEP_STORE_REFUSED';
+    if (!refused || commands.length === 1) return commands.map((each) => failed<Value>(binding, each, error));
+    const middle = commands.length >> 1;
+    const halves = [commands.slice(0, middle), commands.slice(middle)];
+    return (await Promise.all(halves.map((half) => flushTogether(binding, half, call)))).flat();
+  }
 }

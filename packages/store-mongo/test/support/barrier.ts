@@ -2,7 +2,7 @@ import type { StoreOutcome } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import type { Binding } from '../../src/binding.js';
 import { CallBound } from '../../src/bound.js';
-import { flushWithTombstone } from '../../src/flushes.js';
+import { flushWithTombstones } from '../../src/flushes.js';
 import { ServerClock } from '../../src/server-clock.js';
 import type { MongoStore } from '../../src/store.js';
 import { Tombstones } from '../../src/tombstones.js';
@@ -56,9 +56,10 @@ export class FlushBarrier {
       value: { _id: key, n: 9 },
       version: Date.now() * 1000 + 1,
     } as const;
-    const outcome = await binding.together(new CallBound('flush', CALL), (call) =>
-      flushWithTombstone<Document>(binding, command, call),
+    const [outcome] = await binding.together(new CallBound('flush', CALL), (call) =>
+      flushWithTombstones<Document>(binding, [command], call),
     );
+    if (outcome === undefined) throw new Error('a flush gave no outcome');
     return { outcome, version };
   }
 }
