@@ -38,7 +38,7 @@ function flushes(value: (n: number) => Document | null): StoreFlush<Document>[] 
     return {
       kind: 'flush',
       key,
-      version: base + 2 * n + (base % 2 === 0 ? 1 : 0),
+      version: base + 2 * n,
       value: row && { _id: key, ...row },
     };
   });

@@ -12,6 +12,7 @@ import {
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
+  StoreUnavailableError,
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
@@ -129,7 +130,17 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     if (commands.length === 0) return [];
     const { writer } = await this.#open();
     const folding = foldAhead(commands, () => this.#clockUs(options));
-    return writer.write(folding instanceof Promise ? await folding : folding, options);
+    if (!(folding instanceof Promise)) return writer.write(folding, options);
+    const { clock } = this.#parts;
+    const startedMs = clock.monotonic();
+    const folded = await folding;
+    // Asking takes of the write's own time: it must not be committed later than one that asks for nothing.
+    const timeoutMs = Math.ceil(options.timeoutMs - (clock.monotonic() - startedMs));
+    if (timeoutMs <= 0) {
+      const message = `${this.name}: the server's clock came after ${options.timeoutMs} ms`;
+      throw new StoreUnavailableError(message, 'not-committed');
+    }
+    return writer.write(folded, { ...options, timeoutMs });
   }
 
   async close(): Promise<void> {
