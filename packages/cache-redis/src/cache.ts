@@ -7,7 +7,7 @@ import {
   type PayloadEncoding,
 } from '@lockstep/core';
 import { replyOf, type ScriptCall, scriptCall } from './calls.js';
-import { type Client, clusterClient, isCluster, sentinelClient, urlClient } from './clients.js';
+import { type Client, clusterClient, isCluster, resends, sentinelClient, urlClient } from './clients.js';
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
@@ -69,7 +69,7 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       connection.check();
       yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);
     },
-    unflushed: unflushedIndex(dispatch, lane !== undefined),
+    ...(resends(client) ? {} : { unflushed: unflushedIndex(dispatch, lane !== undefined) }),
     async close() {
       await Promise.all([connection.close(), lane?.close()]);
     },

@@ -94,3 +94,10 @@ export function clusterClient(
     lazyConnect: true,
   });
 }
+
+/** True of a client that may send a command again whose reply it missed: it must not be given a buffered write. */
+export function resends(client: Client): boolean {
+  if (!isCluster(client)) return client.options.autoResendUnfulfilledCommands !== false;
+  const { redisOptions, retryDelayOnFailover } = client.options;
+  return redisOptions?.autoResendUnfulfilledCommands !== false || retryDelayOnFailover !== 0;
+}

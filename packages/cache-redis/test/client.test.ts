@@ -134,3 +134,11 @@ describe('what is at the key', () => {
     expect(await raw.exists(key)).toBe(0);
   });
 });
+
+test('holds a buffer only in a client that sends nothing twice', () => {
+  expect(redisCache({ client: client({ lazyConnect: true }) }).unflushed).toBeUndefined();
+  const once = client({ lazyConnect: true, autoResendUnfulfilledCommands: false });
+  expect(redisCache({ client: once }).unflushed).toBeDefined();
+  const made = redisCache({ url: service.url });
+  expect(made.unflushed).toBeDefined();
+});

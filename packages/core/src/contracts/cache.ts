@@ -110,7 +110,8 @@ export interface ReleaseCommand {
 /**
  * A write that the cache acknowledges before the store has it. The cache gives it its version, odd and
  * above both what the entry holds and the cache's clock in µs; marks the entry unflushed, and takes its
- * expiry away. Only on a value, or an absence whose version is known.
+ * expiry away. Only on a value, or an absence whose version is known. An adapter sends it once, or not at all:
+ * applied twice it would be two writes.
  */
 export interface BufferCommand {
   readonly kind: 'buffer';

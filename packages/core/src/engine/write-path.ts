@@ -75,7 +75,7 @@ export class WritePath<Value> implements TransactionParticipant {
       },
       ...(burst === undefined
         ? {}
-        : { deletesAsk: true, committed: (storeMs) => this.buffer?.committed(storeMs) }),
+        : { buffered: true, committed: (storeMs) => this.buffer?.committed(storeMs) }),
     });
     const writes = this.#queue;
     this.buffer =

@@ -58,8 +58,8 @@ interface Unit<Value> {
   command: StoreCommand<Value>;
   bytes: number;
   reservation: Reservation | undefined;
-  /** `reserved`: waits for the key's earlier units; `ready`: for a place in a batch. */
-  state: 'preparing' | 'reserved' | 'ready' | 'taken' | 'done';
+  /** `waiting`, `reserved`: for the key's earlier units, before or after its preparation; `ready`: for a place in a batch. */
+  state: 'waiting' | 'preparing' | 'reserved' | 'ready' | 'taken' | 'done';
 }
 
 export interface WriteQueueOptions<Value> {
@@ -69,8 +69,11 @@ export interface WriteQueueOptions<Value> {
   readonly batch: BatchSettings;
   readonly clock: Clock;
   readonly hooks: WriteHooks<Value>;
-  /** A deletion is prepared in another way than a put, and so does not join one. */
-  readonly deletesAsk?: boolean;
+  /**
+   * Others may buffer writes of a key between a write's preparation and another that would join it: so a write is
+   * prepared when its turn has come, and nothing joins it from then on.
+   */
+  readonly buffered?: boolean;
   /** Told how long each statement took, in ms. */
   readonly committed?: ((storeMs: number) => void) | undefined;
 }
@@ -153,13 +156,13 @@ export class WriteQueue<Value> {
 
   #canJoin(command: StoreCommand<Value>): boolean {
     const tail = this.#byKey.get(command.key)?.at(-1);
-    return tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.deletesAsk);
+    return tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.buffered);
   }
 
   #enter(waiter: Waiter<Value>): void {
     const { command, bytes } = waiter.request;
     const tail = this.#byKey.get(command.key)?.at(-1);
-    if (tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.deletesAsk)) {
+    if (tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.buffered)) {
       tail.command = merged(tail.command, command);
       tail.bytes = bytes;
       tail.waiters.push(waiter);
@@ -181,11 +184,12 @@ export class WriteQueue<Value> {
       state: 'preparing',
     };
     const units = this.#byKey.get(command.key);
+    if (this.#options.buffered && units !== undefined) unit.state = 'waiting';
     if (units === undefined) this.#byKey.set(command.key, [unit]);
     else units.splice(place ?? units.length, 0, unit);
     this.#waiting.add(unit);
     this.#sweepLater();
-    this.#prepare(unit);
+    if (unit.state === 'preparing') this.#prepare(unit);
   }
 
   #prepare(unit: Unit<Value>): void {
@@ -369,6 +373,10 @@ export class WriteQueue<Value> {
     const head = units[0];
     if (head === undefined) this.#byKey.delete(unit.key);
     else if (head.state === 'reserved') this.#makeReady(head);
+    else if (head.state === 'waiting') {
+      head.state = 'preparing';
+      this.#prepare(head);
+    }
   }
 
   /** One timer for all: units wait in the order in which they came. */
@@ -428,12 +436,11 @@ function isJoinable<Value>(
   unit: Unit<Value>,
   command: StoreCommand<Value>,
   { coalesce }: BatchSettings,
-  deletesAsk: boolean | undefined,
+  buffered: boolean | undefined,
 ): boolean {
   if (!unit.joinable || unit.state === 'taken' || unit.state === 'done' || !coalesce) return false;
-  if (isBlind(command)) {
-    return isBlind(unit.command) && !(deletesAsk && command.kind === 'delete' && unit.command.kind === 'put');
-  }
+  if (buffered && unit.state !== 'waiting') return false;
+  if (isBlind(command)) return isBlind(unit.command);
   return (
     command.kind === 'increment' && unit.command.kind === 'increment' && unit.command.field === command.field
   );

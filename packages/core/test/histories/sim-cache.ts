@@ -1,6 +1,7 @@
 import type { CacheAdapter, CacheCommand, CacheReply } from '../../src/contracts/cache.js';
 import { applyCommand, type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
 import type { Scheduler } from './scheduler.js';
+import { SimIndex } from './sim-index.js';
 
 export type Apply = (entry: Entry, command: CacheCommand, nowMs: number) => Transition;
 
@@ -12,6 +13,10 @@ export interface SimCacheOptions {
   readonly faults: number;
   /** Whether entries may be evicted. */
   readonly evicts: boolean;
+  /** Whether even those may be that the store does not have yet. @defaultValue false */
+  readonly evictsUnflushed?: boolean;
+  /** How far its clock is ahead of the scheduler's, in ms. @defaultValue 0 */
+  readonly skewMs?: number;
 }
 
 /**
@@ -22,11 +27,16 @@ export class SimCache {
   readonly entries = new Map<string, Entry>();
   readonly adapter: CacheAdapter;
   readonly #options: SimCacheOptions;
+  readonly index: SimIndex;
   /** While true, faults don't happen: for the drain at the end. */
   calm = false;
 
   constructor(options: SimCacheOptions) {
     this.#options = options;
+    this.index = new SimIndex(
+      () => this.#travel(),
+      () => this.#now(),
+    );
     this.adapter = {
       name: 'sim',
       shared: true,
@@ -38,22 +48,30 @@ export class SimCache {
         return hits;
       },
       execute: (commands) => Promise.all(commands.map((command) => this.#execute(command))),
-      info: async () => ({ evicts: options.evicts, generation: undefined, description: 'simulated' }),
+      info: async () => ({
+        evicts: options.evicts,
+        evictsPersistent: false,
+        generation: undefined,
+        description: 'simulated',
+      }),
       async *scan() {},
+      unflushed: this.index,
       close: async () => undefined,
     };
   }
 
   live(key: string): Entry {
     const entry = this.entries.get(key);
-    return entry !== undefined && entry.expiresAtMs <= this.#options.scheduler.clock.now()
-      ? undefined
-      : entry;
+    return entry !== undefined && entry.expiresAtMs <= this.#now() ? undefined : entry;
   }
 
   evict(): void {
-    if (this.calm || !this.#options.evicts || this.entries.size === 0) return;
-    this.entries.delete(this.#options.scheduler.pick([...this.entries.keys()]));
+    const { evicts, evictsUnflushed, scheduler } = this.#options;
+    if (this.calm || !evicts) return;
+    const keys = [...this.entries].flatMap(([key, entry]) =>
+      evictsUnflushed !== true && entry?.kind === 'value' && entry.unflushed ? [] : [key],
+    );
+    if (keys.length > 0) this.entries.delete(scheduler.pick(keys));
   }
 
   async #travel(): Promise<void> {
@@ -62,7 +80,9 @@ export class SimCache {
   }
 
   async #execute(command: CacheCommand): Promise<CacheReply> {
-    if (this.#fault()) void this.#options.scheduler.deliver().then(() => this.#apply(command));
+    // An adapter's side of the contract: a buffered write is not sent twice.
+    const repeats = command.kind !== 'buffer' && this.#fault();
+    if (repeats) void this.#options.scheduler.deliver().then(() => this.#apply(command));
     await this.#travel();
     const reply = this.#apply(command);
     await this.#travel();
@@ -70,11 +90,15 @@ export class SimCache {
   }
 
   #apply(command: CacheCommand): CacheReply {
-    const { apply = applyCommand, scheduler } = this.#options;
-    const { entry, reply } = apply(this.entries.get(command.key), command, scheduler.clock.now());
+    const { apply = applyCommand } = this.#options;
+    const { entry, reply } = apply(this.entries.get(command.key), command, this.#now());
     if (entry === undefined) this.entries.delete(command.key);
     else this.entries.set(command.key, entry);
     return reply;
+  }
+
+  #now(): number {
+    return this.#options.scheduler.clock.now() + (this.#options.skewMs ?? 0);
   }
 
   #fault(): boolean {

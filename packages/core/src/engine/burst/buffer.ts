@@ -53,7 +53,7 @@ export class CollectionBuffer<Value> {
     const { adapter, cache: client, clock, events } = context;
     const { name: collection } = settings;
     const index = unflushedIndex(keyPrefix);
-    const cache = openedCache(adapter, client);
+    const cache = openedCache(adapter, client, clock);
     this.#cache = cache;
     this.#clock = clock;
     this.flusher = new Flusher({

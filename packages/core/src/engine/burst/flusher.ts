@@ -53,6 +53,8 @@ export class Flusher<Value> {
   readonly #queue: WriteQueue<Value>;
   /** Buffered by this process and not handed to the queue: flushed from here. */
   readonly #mine = new Map<string, number>();
+  /** A key that was added more recently may be that of a write which has not reached its entry yet. */
+  readonly #graceMs: number;
   #running = false;
   /** Something was buffered here. */
   #dirty = false;
@@ -61,6 +63,7 @@ export class Flusher<Value> {
     const { clock, committed, settings, store, unflushed } = options;
     this.#options = options;
     this.#index = unflushed;
+    this.#graceMs = (settings.burst?.ackTimeoutMs ?? 0) + (settings.burst?.maxClockSkewMs ?? 0);
     const nothing = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
     this.#queue = new WriteQueue({
       collection: settings.name,
@@ -139,13 +142,17 @@ export class Flusher<Value> {
    * rejects with the first error once all have been tried.
    */
   async flushAll(): Promise<number> {
+    const settledBefore = await this.#markBefore(this.#graceMs);
     let left = await this.#index.size(this.#options.index);
     let flushed = 0;
     let failure: unknown;
     for (let after = 0; left > 0; ) {
       const page = await this.#index.list(this.#options.index, after, PAGE);
       const { done, failed, found } = await this.#flushPage(page);
-      await this.#index.remove(this.#options.index, done);
+      await this.#index.remove(
+        this.#options.index,
+        done.filter(({ mark }) => mark <= settledBefore),
+      );
       failure ??= failed;
       flushed += found;
       left = page.length < PAGE ? 0 : left - page.length;
@@ -160,8 +167,7 @@ export class Flusher<Value> {
    * with how many had something.
    */
   async sweep(olderThanMs: number, signal: AbortSignal): Promise<number> {
-    const { nowMs } = await this.#index.add(this.#options.index, [], 0);
-    const newest = (nowMs - olderThanMs) * 1_000;
+    const newest = await this.#markBefore(Math.max(olderThanMs, this.#graceMs));
     let flushed = 0;
     for (let after = 0; !signal.aborted; ) {
       const page = await this.#index.list(this.#options.index, after, PAGE);
@@ -174,6 +180,12 @@ export class Flusher<Value> {
       after = old.at(-1)?.mark ?? after;
     }
     return flushed;
+  }
+
+  /** The mark of that long ago, by the index's clock. */
+  async #markBefore(ms: number): Promise<number> {
+    const { nowMs } = await this.#index.add(this.#options.index, [], 0);
+    return (nowMs - ms) * 1_000;
   }
 
   /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */

@@ -1,0 +1,130 @@
+import type { CacheOutcome } from '../../src/contracts/api.js';
+
+/** An acknowledged write. `n` is 0 for a deletion. */
+export interface BufferedWriteRecord {
+  readonly key: string;
+  readonly begin: number;
+  readonly end: number;
+  readonly version: number;
+  readonly n: number;
+  /** False when a later write of the same batch took its place. */
+  readonly own: boolean;
+  /** The row that an update read; 0: none. */
+  readonly base: number | undefined;
+  readonly cache: CacheOutcome;
+  readonly store: 'committed' | 'buffered';
+}
+
+export interface BufferHistory {
+  readonly writes: BufferedWriteRecord[];
+  readonly reads: {
+    readonly key: string;
+    readonly begin: number;
+    readonly end: number;
+    readonly version: number;
+    readonly n: number;
+    readonly from: string;
+  }[];
+  readonly commits: {
+    readonly key: string;
+    readonly step: number;
+    readonly version: number;
+    readonly n: number;
+  }[];
+  readonly problems: string[];
+}
+
+/** What is wrong with a history once everything is flushed. */
+export function judge(history: BufferHistory): string[] {
+  return [
+    ...lost(history),
+    ...reordered(history),
+    ...shared(history),
+    ...overlooked(history),
+    ...stale(history),
+  ];
+}
+
+/** G9: the store ends at or above every acknowledged version, and holds that write where it ends at it. */
+function lost({ commits, writes }: BufferHistory): string[] {
+  return writes.flatMap(({ key, n, version }) => {
+    const last = commits
+      .filter((commit) => commit.key === key)
+      .reduce((one, other) => (other.version > one.version ? other : one), { version: 0, n: 0 });
+    if (last.version > version || (last.version === version && last.n === n)) return [];
+    return [
+      `G9: "${key}" ends with row ${last.n} at ${last.version}; row ${n} was acknowledged at ${version}`,
+    ];
+  });
+}
+
+/** A write that began after another was acknowledged has the higher version. */
+function reordered({ writes }: BufferHistory): string[] {
+  return writes.flatMap((later) =>
+    writes
+      .filter((one) => one.key === later.key && one.end < later.begin && one.version >= later.version)
+      .map(
+        (one) => `"${one.key}": row ${later.n} got ${later.version} after row ${one.n} had ${one.version}`,
+      ),
+  );
+}
+
+/** Two writes never share a version. */
+function shared({ commits, writes }: BufferHistory): string[] {
+  const owners = new Map<string, number>();
+  return [...writes, ...commits].flatMap(({ key, n, version }) => {
+    const name = `${key}@${version}`;
+    const owner = owners.get(name) ?? n;
+    owners.set(name, owner);
+    return owner === n ? [] : [`"${key}": rows ${owner} and ${n} share the version ${version}`];
+  });
+}
+
+/** An update misses no write that was acknowledged before it began and comes after what it read. */
+function overlooked({ commits, writes }: BufferHistory): string[] {
+  const versionOf = (key: string, n: number): number =>
+    Math.max(
+      0,
+      ...[...writes, ...commits].filter((one) => one.key === key && one.n === n).map((one) => one.version),
+    );
+  return writes.flatMap((update) => {
+    const { base, key } = update;
+    if (base === undefined || base === 0 || !update.own) return [];
+    const read = versionOf(key, base);
+    return writes
+      .filter(
+        (one) =>
+          one.key === key && one.version > read && one.version < update.version && one.end < update.begin,
+      )
+      .map(
+        (one) =>
+          `"${key}": update ${update.n} read row ${base}, and row ${one.n} at ${one.version} came after it`,
+      );
+  });
+}
+
+/** G2, of reads from the cache, and of reads from the store as far as it had been told. */
+function stale({ commits, reads, writes }: BufferHistory): string[] {
+  return reads.flatMap((read) => {
+    const owed = writes.filter(
+      ({ cache, end, key, store }) =>
+        key === read.key &&
+        end < read.begin &&
+        (cache === 'updated' || cache === 'invalidated') &&
+        (read.from === 'cache' || store === 'committed'),
+    );
+    const newest = Math.max(0, ...owed.map(({ version }) => version));
+    const proven =
+      read.version > 0
+        ? read.version
+        : Math.max(
+            0,
+            ...[...commits, ...writes]
+              .filter((one) => one.key === read.key && one.n === 0)
+              .map(({ version }) => version),
+          );
+    return proven >= newest
+      ? []
+      : [`G2: read of "${read.key}" (${read.from}) returned ${proven} after ${newest} was acknowledged`];
+  });
+}
