@@ -128,7 +128,7 @@ export const CONTROLS: readonly BufferControl[] = [
       ),
     },
   },
-  { name: 'no-skew-wait', world: { maxClockSkewMs: 0, faults: 0.08 } },
+  { name: 'no-skew-wait', world: { maxClockSkewMs: 0, cacheTimeoutMs: 10, faults: 0.05 } },
   {
     name: 'index-after-entry',
     world: {

@@ -41,6 +41,7 @@ export function judge(history: BufferHistory): string[] {
     ...reordered(history),
     ...shared(history),
     ...overlooked(history),
+    ...returned(history),
     ...stale(history),
   ];
 }
@@ -100,6 +101,24 @@ function overlooked({ commits, writes }: BufferHistory): string[] {
         (one) =>
           `"${key}": update ${update.n} read row ${base}, and row ${one.n} at ${one.version} came after it`,
       );
+  });
+}
+
+/** A write does not come back after another that began once it was acknowledged. */
+function returned({ commits, writes }: BufferHistory): string[] {
+  return writes.flatMap((write) => {
+    const { key, n } = write;
+    if (n === 0) return [];
+    const again = commits.filter(
+      (commit) => commit.key === key && commit.n === n && commit.version > write.version,
+    );
+    return again.flatMap(({ version }) =>
+      writes
+        .filter((other) => other.key === key && other.begin > write.end && other.version < version)
+        .map(
+          (other) => `"${key}": row ${n} came back at ${version}, after row ${other.n} at ${other.version}`,
+        ),
+    );
   });
 }
 

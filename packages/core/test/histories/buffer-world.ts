@@ -24,6 +24,8 @@ export interface BufferWorldOptions {
   readonly evictsUnflushed?: boolean;
   /** How far apart the engine takes the clocks to be, in ms. @defaultValue more than they are */
   readonly maxClockSkewMs?: number;
+  /** @defaultValue 100 */
+  readonly cacheTimeoutMs?: number;
   readonly wrapCache?: (cache: CacheAdapter) => CacheAdapter;
   readonly wrapStore?: (store: StoreAdapter<Row>) => StoreAdapter<Row>;
 }
@@ -100,13 +102,13 @@ class BufferWorld {
   }
 
   #process(behind: boolean): Process {
-    const { maxClockSkewMs = 4 * SKEW_MS, wrapCache = (same) => same } = this.#options;
+    const { cacheTimeoutMs = 100, maxClockSkewMs = 4 * SKEW_MS, wrapCache = (same) => same } = this.#options;
     const mortal = new Mortal();
     const lockstep = createLockstep({
       cache: mortal.cache(wrapCache(this.#cache.adapter)),
       clock: this.#scheduler.clock,
       random: this.#scheduler.random,
-      cacheTimeoutMs: 100,
+      cacheTimeoutMs,
       breaker: { threshold: 1_000_000 },
     });
     const collection = lockstep.collection<Row>({

@@ -3,6 +3,9 @@ import { applyCommand, type Entry, hitOf, type Transition } from '../../src/prot
 import type { Scheduler } from './scheduler.js';
 import { SimIndex } from './sim-index.js';
 
+/** Longer than anybody waits for it. */
+const LATE_MS = 200;
+
 export type Apply = (entry: Entry, command: CacheCommand, nowMs: number) => Transition;
 
 export interface SimCacheOptions {
@@ -80,13 +83,21 @@ export class SimCache {
   }
 
   async #execute(command: CacheCommand): Promise<CacheReply> {
-    // An adapter's side of the contract: a buffered write is not sent twice.
-    const repeats = command.kind !== 'buffer' && this.#fault();
-    if (repeats) void this.#options.scheduler.deliver().then(() => this.#apply(command));
+    if (this.#fault()) {
+      // An adapter's side of the contract: a buffered write is not sent twice. It may come long after its time.
+      if (command.kind === 'buffer') return await this.#late(command);
+      void this.#options.scheduler.deliver().then(() => this.#apply(command));
+    }
     await this.#travel();
     const reply = this.#apply(command);
     await this.#travel();
     return reply;
+  }
+
+  async #late(command: CacheCommand): Promise<never> {
+    const { clock, random } = this.#options.scheduler;
+    clock.schedule(() => this.#apply(command), LATE_MS + random() * LATE_MS);
+    return await this.#lost();
   }
 
   #apply(command: CacheCommand): CacheReply {
