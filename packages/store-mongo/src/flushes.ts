@@ -16,7 +16,7 @@ import { replacePipeline, toStored } from './stamp.js';
 /** A flush with the value that it is to store. */
 export type FlushOfValue<Value> = StoreFlush<Value> & { readonly value: Value };
 
-/** What became of flushes onto rows that exist; `undefined` for a key without a row. */
+/** What became of flushes onto rows that exist; `undefined` for a key that had no row. */
 export type FlushedRow<Value> = StoreOutcome<Value> | undefined;
 
 /**
@@ -56,6 +56,8 @@ export async function flushOntoRows<Value>(
     if (row === undefined) return undefined;
     // Its own version is there: just written, or, in a batch that wrote others, by an earlier sending of it.
     if (row.version === version && matched > 0) return { kind: 'written', value: row.value, version };
+    // A lower one was inserted after the bulk had found nothing there, unless all of it found their rows.
+    if (row.version < version && matched < commands.length - errors.size) return undefined;
     return { kind: 'superseded', version: row.version };
   });
 }

@@ -194,3 +194,8 @@ export function hookOf<Name extends StoreHook | 'counter'>(
     StoreUnderTest<unknown, unknown>[Name]
   >;
 }
+
+/** A row's field, whatever the row is. */
+export function fieldOf(value: unknown, field: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
+}

@@ -1,10 +1,13 @@
 import { inspect } from 'node:util';
-import type { StoreOutcome, Version } from '@lockstep/core';
+import { type StoreCommand, type StoreOutcome, StoreRefusedError, type Version } from '@lockstep/core';
 import { expectEqual, expectThat } from '../kit/expect.js';
-import type { StoreCase, StoreClaims, TestRow } from './context.js';
+import { fieldOf, hookOf, type StoreCase, type StoreClaims, type TestRow } from './context.js';
 
 /** Further ahead of any clock than a statement takes, in µs; even, so that `version + STEP + 1` is a buffer's. */
 const STEP = 60_000_000;
+
+/** As many as a batch of the engine may hold. */
+const MANY = 256;
 
 function flush(
   row: TestRow<unknown, unknown>,
@@ -20,7 +23,7 @@ function expectSuperseded(outcome: StoreOutcome<unknown>, version: Version, what
 }
 
 /** The fence of buffered writes, and the tombstones that it needs. */
-export function flushCases(test: StoreCase, { requires }: StoreClaims): void {
+export function flushCases(test: StoreCase, { requires, gives }: StoreClaims): void {
   if (!requires('flush')) return;
 
   test('flush: writes a new row, and an existing one, with that very version', async (c) => {
@@ -109,6 +112,29 @@ export function flushCases(test: StoreCase, { requires }: StoreClaims): void {
     }
   });
 
+  test('race: flushes of a row that is not there, beside puts of it, end at the highest version (G3)', async (c) => {
+    for (let round = 0; round < 12; round += 1) {
+      const row = c.newRow();
+      const base = (await c.newRow().putVersion(0)) + STEP + 1;
+      const flushes = [3, 1, 2, 3].map(async (n) => {
+        const outcome = await flush(row, base + 2 * n, n);
+        expectThat(
+          outcome.kind === 'written' || outcome.kind === 'superseded',
+          `a flush beside inserts must be written or superseded, got ${inspect(outcome)}`,
+        );
+        return { n, version: outcome.kind === 'written' ? outcome.version : 0 };
+      });
+      const puts = [100, 101].map(async (n) => ({ n, version: await row.putVersion(n) }));
+      const done = await Promise.all([...flushes, ...puts]);
+      const last = done.reduce((a, b) => (a.version > b.version ? a : b));
+      expectThat(
+        last.version >= base + 6,
+        `the highest version must be at least ${base + 6}, is ${last.version}`,
+      );
+      await row.expectRow(last.n, last.version);
+    }
+  });
+
   test('batch: flushes of one call are each on their own', async (c) => {
     const rows = Array.from({ length: 8 }, () => c.newRow());
     const versions = await Promise.all(rows.map((row) => row.putVersion(0)));
@@ -125,4 +151,139 @@ export function flushCases(test: StoreCase, { requires }: StoreClaims): void {
       await row.expectRow(n % 4 === 0 ? undefined : n % 2 === 0 ? n : 0);
     }
   });
+  test('batch: a repeated flush among new ones writes nothing, and is told its own version (G3)', async (c) => {
+    const [first, again, gone, fresh] = [c.newRow(), c.newRow(), c.newRow(), c.newRow()];
+    const version = (await first.putVersion(0)) + STEP + 1;
+    await again.putVersion(0);
+    const command = (row: TestRow<unknown, unknown>, n: number | null): StoreCommand<unknown> => ({
+      kind: 'flush',
+      key: row.key,
+      version,
+      value: n === null ? null : row.value(n),
+    });
+    await c.write([command(again, 1), command(gone, null)]);
+    const outcomes = await c.write([
+      command(first, 1),
+      command(again, 1),
+      command(gone, null),
+      command(fresh, 1),
+    ]);
+    for (const [at, outcome] of outcomes.entries()) {
+      const isNew = at === 0 || at === 3;
+      // A store that hears only how many rows a batch matched may take a repetition for written.
+      expectThat(
+        outcome.kind === 'written' || (outcome.kind === 'superseded' && !isNew),
+        `flush ${at}: must be ${isNew ? 'written' : 'superseded'}, got ${inspect(outcome)}`,
+      );
+      expectEqual(outcome.version, version, `flush ${at}: the version`);
+    }
+    for (const row of [first, again, fresh]) await row.expectRow(1, version);
+    await gone.expectRow(undefined);
+  });
+
+  test('batch: flushes travel beside puts, deletes and increments, each as it is alone', async (c) => {
+    const [flushed, late, removed, put, gone] = [c.newRow(), c.newRow(), c.newRow(), c.newRow(), c.newRow()];
+    const counted = requires('increment') ? c.newRow() : undefined;
+    for (const row of [flushed, late, removed, gone, counted]) await row?.putVersion(10);
+    const version = (await c.newRow().putVersion(0)) + STEP + 1;
+    const stands = await late.putVersion(11, { above: version + STEP });
+    const commands: StoreCommand<unknown>[] = [
+      { kind: 'put', key: put.key, value: put.value(1), above: 0 },
+      { kind: 'flush', key: flushed.key, version, value: flushed.value(2) },
+      { kind: 'delete', key: gone.key, above: 0 },
+      { kind: 'flush', key: removed.key, version, value: null },
+      { kind: 'flush', key: late.key, version, value: late.value(3) },
+    ];
+    if (counted !== undefined) {
+      commands.push({ kind: 'increment', key: counted.key, field: hookOf(c, 'counter'), by: 5, above: 0 });
+    }
+    const outcomes = await c.write(commands);
+    const [putDone, flushDone, goneDone, removedDone, lateDone, countedDone] = outcomes;
+    const ordinary = c.expectWritten(putDone, 'the put').version;
+    expectThat(
+      ordinary < version,
+      `a put must not take the version of a flush beside it, ${version}, got ${ordinary}`,
+    );
+    expectEqual(c.expectWritten(flushDone, 'the flush').version, version, "the flush's version");
+    c.expectWritten(goneDone, 'the delete');
+    expectEqual(c.expectWritten(removedDone, 'the flush of a deletion').version, version, 'its version');
+    expectSuperseded(lateDone as StoreOutcome<unknown>, stands, 'the flush below its row');
+    await put.expectRow(1, ordinary);
+    await flushed.expectRow(2, version);
+    await late.expectRow(11, stands);
+    await removed.expectRow(undefined);
+    await gone.expectRow(undefined);
+    if (counted === undefined) return;
+    const sum = c.expectWritten(countedDone, 'the increment').version;
+    const row = await counted.read();
+    expectEqual(fieldOf(row?.value, hookOf(c, 'counter')), 15, 'the sum');
+    expectEqual(row?.version, sum, "the sum's version");
+  });
+
+  test(`batch: ${MANY} flushes of one call, of new rows, old ones and deletions, all arrive`, async (c) => {
+    const rows = Array.from({ length: MANY }, () => c.newRow());
+    const old = rows.filter((_, n) => n % 2 === 0);
+    await c.write(old.map(({ key, value }) => ({ kind: 'put', key, value: value(0), above: 0 })));
+    const base = (await c.newRow().putVersion(0)) + STEP + 1;
+    const deletes = (n: number): boolean => n % 8 >= 6;
+    const outcomes = await c.write(
+      rows.map(({ key, value }, n) => ({
+        kind: 'flush',
+        key,
+        version: base + 2 * n,
+        value: deletes(n) ? null : value(n + 1),
+      })),
+    );
+    const found = await c.store.read(
+      rows.map(({ key }) => key),
+      { ...c.call, primary: true },
+    );
+    for (const [n, outcome] of outcomes.entries()) {
+      const { version } = c.expectWritten(outcome, `flush ${n}`);
+      expectEqual(version, base + 2 * n, `the version of flush ${n}`);
+      expectEqual(found[n]?.version, deletes(n) ? undefined : version, `the version of row ${n}`);
+      expectThat(
+        deletes(n) || c.matches(found[n]?.value, rows[n]?.value(n + 1)),
+        `row ${n} must hold what was flushed, holds ${inspect(found[n]?.value)}`,
+      );
+    }
+  });
+
+  if (gives('refusedValue')) {
+    test('batch: a flush that the store refuses fails alone, and changes nothing (G1)', async (c) => {
+      const refusedValue = hookOf(c, 'refusedValue');
+      const [newBad, oldBad, oldGood] = [c.newRow(), c.newRow(), c.newRow()];
+      const [newGood, removed, put] = [c.newRow(), c.newRow(), c.newRow()];
+      const stands = await oldBad.putVersion(9);
+      for (const row of [oldGood, removed]) await row.putVersion(9);
+      const version = (await c.newRow().putVersion(0)) + STEP + 1;
+      const outcomes = await c.write([
+        { kind: 'flush', key: newBad.key, version, value: refusedValue(newBad.id) },
+        { kind: 'flush', key: oldGood.key, version, value: oldGood.value(1) },
+        { kind: 'flush', key: oldBad.key, version, value: refusedValue(oldBad.id) },
+        { kind: 'flush', key: newGood.key, version, value: newGood.value(2) },
+        { kind: 'flush', key: removed.key, version, value: null },
+        { kind: 'put', key: put.key, value: put.value(3), above: 0 },
+      ]);
+      for (const at of [0, 2]) {
+        const outcome = outcomes[at];
+        expectThat(
+          outcome?.kind === 'failed' && outcome.error instanceof StoreRefusedError,
+          `the refused flush must fail with StoreRefusedError, got ${inspect(outcome)}`,
+        );
+      }
+      for (const at of [1, 3, 4, 5]) c.expectWritten(outcomes[at], `the command beside it, ${at}`);
+      await newBad.expectRow(undefined);
+      await oldBad.expectRow(9, stands);
+      await oldGood.expectRow(1, version);
+      await newGood.expectRow(2, version);
+      await removed.expectRow(undefined);
+      await put.expectRow(3);
+      // What was refused left nothing behind that could stand in the way of the next.
+      for (const row of [newBad, oldBad]) {
+        c.expectWritten(await flush(row, version, 4), 'a flush of that version which is not refused');
+        await row.expectRow(4, version);
+      }
+    });
+  }
 }

@@ -1,11 +1,7 @@
 import { inspect } from 'node:util';
 import { InvalidIdError, LockstepError, StoreRefusedError } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
-import { hookOf, type StoreCase, type StoreClaims } from './context.js';
-
-function fieldOf(value: unknown, field: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
-}
+import { fieldOf, hookOf, type StoreCase, type StoreClaims } from './context.js';
 
 /** Keys, reads, puts, deletes, batches. */
 export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): void {

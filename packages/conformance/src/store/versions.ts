@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
-import type { Version } from '@lockstep/core';
+import type { StorePut, Version } from '@lockstep/core';
 import { expectEqual, expectThat } from '../kit/expect.js';
-import type { StoreCase, StoreClaims, StoreContext } from './context.js';
+import type { StoreCase, StoreClaims, StoreContext, TestRow } from './context.js';
 
 /** Further ahead of any clock than a statement takes, in µs. */
 const AHEAD = 60_000_000;
@@ -101,20 +101,40 @@ export function versionCases(test: StoreCase, { requires }: StoreClaims): void {
     });
 
     test('version: a put and a delete are stamped ahead of the clock where they ask for it', async (c) => {
-      const [row, other] = [c.newRow(), c.newRow()];
-      const aheadMs = AHEAD / 1_000;
-      const now = await c.newRow().putVersion(1);
+      const aheadMs = (3 * AHEAD) / 1_000;
+      const least = (await c.newRow().putVersion(1)) + 3 * AHEAD - 1;
+      const [fresh, old, inserted, replaced] = [c.newRow(), c.newRow(), c.newRow(), c.newRow()];
+      const [deleted, high, ordinary] = [c.newRow(), c.newRow(), c.newRow()];
+      for (const row of [old, deleted]) await row.putVersion(1);
+      const at = await replaced.putVersion(1);
+      const bound = least + 3 * AHEAD;
+      const guarded = requires('compareAndSet');
+      const put = (row: TestRow<unknown, unknown>, above = 0): StorePut<unknown> => ({
+        kind: 'put',
+        key: row.key,
+        value: row.value(2),
+        above,
+        aheadMs,
+      });
+      const { aheadMs: _, ...plain } = put(ordinary);
       const outcomes = await c.write([
-        { kind: 'put', key: row.key, value: row.value(1), above: 0, aheadMs },
-        { kind: 'put', key: other.key, value: other.value(1), above: 0 },
+        put(fresh),
+        put(old),
+        { ...put(inserted), ...(guarded ? { ifVersion: null } : {}) },
+        { ...put(replaced), ...(guarded ? { ifVersion: at } : {}) },
+        { kind: 'delete', key: deleted.key, above: 0, aheadMs },
+        put(high, bound),
+        plain,
       ]);
-      const [put] = outcomes.map((outcome) => c.expectWritten(outcome, 'a put of the batch').version);
-      expectAbove(put ?? 0, now + AHEAD - 1, 'a put ahead of the clock');
-      expectAbove(await row.putVersion(2), put ?? 0, 'the next put');
-      await other.putVersion(2);
-      const [gone] = await c.write([{ kind: 'delete', key: other.key, above: 0, aheadMs }]);
-      const { version } = c.expectWritten(gone, 'a delete ahead of the clock');
-      expectAbove(version, now + AHEAD - 1, 'a delete ahead of the clock');
+      const versions = outcomes.map((outcome, n) => c.expectWritten(outcome, `write ${n}`).version);
+      const last = versions.pop() ?? 0;
+      expectAbove(last, 0, 'a put that does not ask for it');
+      expectThat(last < least, `a put that does not ask for it must not be ahead, got ${last}`);
+      for (const [n, version] of versions.entries()) expectAbove(version, least, `write ${n}`);
+      expectAbove(versions[5] ?? 0, bound, 'a put with a bound that is further ahead');
+      for (const [n, row] of [fresh, old, inserted, replaced, deleted, high].entries()) {
+        expectAbove(await row.putVersion(3), versions[n] ?? 0, `the next put after write ${n}`);
+      }
     });
 
     test('race: of writers on one row the highest version is the one that stays', (c) => raceOn(c, false));

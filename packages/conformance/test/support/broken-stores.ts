@@ -9,6 +9,7 @@ import type {
   TransactionHost,
   Version,
 } from '@lockstep/core';
+import { StoreRefusedError } from '@lockstep/core';
 import { type MemoryStore, memoryDatabase, memoryStore } from '@lockstep/core/memory';
 import type { StoreUnderTest } from '../../src/index.js';
 
@@ -176,14 +177,37 @@ async function lostUpdate(
 }
 
 export const BROKEN_STORES: readonly BrokenStore[] = [
-  sending(
-    'a write is not stamped ahead of the clock',
-    ['version: a put and a delete are stamped ahead'],
-    (command) => {
-      if (command.kind === 'put') return without(command, 'aheadMs');
-      return command.kind === 'delete' ? without(command, 'aheadMs') : command;
-    },
+  ...(['put', 'delete'] as const).map((kind) =>
+    sending(
+      `a ${kind} is not stamped ahead of the clock`,
+      ['version: a put and a delete are stamped ahead'],
+      (command) => {
+        if (command.kind === 'put' && kind === 'put') return without(command, 'aheadMs');
+        return command.kind === 'delete' && kind === 'delete' ? without(command, 'aheadMs') : command;
+      },
+    ),
   ),
+  sending(
+    'a compare-and-set is not stamped ahead of the clock',
+    ['version: a put and a delete are stamped ahead'],
+    (command) =>
+      command.kind === 'put' && command.ifVersion !== undefined ? without(command, 'aheadMs') : command,
+  ),
+  sending(
+    'a write ahead of the clock forgets its bound',
+    ['version: a put and a delete are stamped ahead'],
+    (command) => ('aheadMs' in command ? { ...command, above: 0 } : command),
+  ),
+  store('one write ahead of the clock takes its batch along', ['version: a put and a delete'], (inner) => ({
+    write(commands, options) {
+      const aheadMs = Math.max(
+        0,
+        ...commands.map((command) => ('aheadMs' in command ? (command.aheadMs ?? 0) : 0)),
+      );
+      const all = commands.map((command) => (command.kind === 'put' ? { ...command, aheadMs } : command));
+      return inner.write(all, options);
+    },
+  })),
   showing('the version goes down after a deletion', ['version: every write has an even version'], () => {
     const deletions = new Map<string, number>();
     return (key, version, command) => {
@@ -280,6 +304,89 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
     (command, inner) =>
       command.kind === 'flush' && command.value !== null && !inner.keys().includes(command.key)
         ? { kind: 'put', key: command.key, value: command.value, above: 0 }
+        : command,
+  ),
+  store(
+    'a repeated flush is told a version of nobody',
+    ['flush: repeated', 'batch: a repeated'],
+    (inner) => ({
+      async write(commands, options) {
+        const outcomes = await inner.write(commands, options);
+        return outcomes.map((outcome) =>
+          outcome.kind === 'superseded' ? { ...outcome, version: outcome.version + 1 } : outcome,
+        );
+      },
+    }),
+  ),
+  store('a refused flush counts as superseded', ['batch: a flush that the store refuses'], (inner) => ({
+    async write(commands, options) {
+      const outcomes = await inner.write(commands, options);
+      return outcomes.map((outcome, at) => {
+        const command = commands[at];
+        return outcome.kind === 'failed' && command?.kind === 'flush'
+          ? { kind: 'superseded', version: command.version }
+          : outcome;
+      });
+    },
+  })),
+  store('a refused flush leaves a tombstone', ['batch: a flush that the store refuses'], (inner) => ({
+    async write(commands, options) {
+      const outcomes = await inner.write(commands, options);
+      for (const [at, command] of commands.entries()) {
+        if (command.kind !== 'flush' || outcomes[at]?.kind !== 'failed') continue;
+        await inner.write([{ ...command, value: null }], options);
+      }
+      return outcomes;
+    },
+  })),
+  store('a refused flush takes the other flushes along', ['batch: a flush that the store'], (inner) => ({
+    async write(commands, options) {
+      const bad = commands.some(
+        (command) => command.kind === 'flush' && command.value !== null && command.value.stock < 0,
+      );
+      const error = new StoreRefusedError('the batch was refused');
+      if (!bad) return await inner.write(commands, options);
+      const others = commands.filter(({ kind }) => kind !== 'flush');
+      const outcomes = [...(await inner.write(others, options))];
+      return commands.map(({ kind }) =>
+        kind === 'flush' ? { kind: 'failed', error } : (outcomes.shift() as StoreOutcome<Product>),
+      );
+    },
+  })),
+  store('beside others a flush is a put', ['batch: flushes travel beside puts'], (inner) => ({
+    write(commands, options) {
+      const mixed = commands.some(({ kind }) => kind !== 'flush');
+      return inner.write(
+        commands.map((command) =>
+          mixed && command.kind === 'flush' && command.value !== null
+            ? { kind: 'put', key: command.key, value: command.value, above: 0 }
+            : command,
+        ),
+        options,
+      );
+    },
+  })),
+  store('of many flushes the last ones are lost', ['batch: 256 flushes'], (inner) => ({
+    async write(commands, options) {
+      if (commands.length <= 250 || commands[0]?.kind !== 'flush')
+        return await inner.write(commands, options);
+      const done = await inner.write(commands.slice(0, 250), options);
+      const lost = commands.slice(250).map(
+        (command): StoreOutcome<Product> => ({
+          kind: 'written',
+          value: command.kind === 'flush' ? command.value : null,
+          version: command.kind === 'flush' ? command.version : 0,
+        }),
+      );
+      return [...done, ...lost];
+    },
+  })),
+  sending(
+    'a flush of a row that is not there is an insert',
+    ['race: flushes of a row that is not there', 'flush: writes a new row'],
+    (command, inner) =>
+      command.kind === 'flush' && command.value !== null && !inner.keys().includes(command.key)
+        ? { kind: 'put', key: command.key, value: command.value, above: 0, ifVersion: null }
         : command,
   ),
   store('the time-out is ignored', ['time-out: a write that waits'], (inner) => ({
