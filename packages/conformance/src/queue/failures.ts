@@ -106,6 +106,53 @@ export function failureCases(test: QueueCase, hooks: readonly QueueHook[]): void
     );
   });
 
+  test('dead letters: a job that arrives while one of its key is being refused runs all the same (G9)', async (c) => {
+    const key = c.key();
+    const flush = { kind: 'flush', collection: 'products', key } as const;
+    const refused = { version: 11, payload: null, encoding: 'utf8' } as const;
+    const [started, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const recorder = await c.consume(async () => {
+      if (recorder.started.length > 1) return;
+      started.resolve();
+      await go.promise;
+      throw new JobRefusedError('not this one', { ...flush, refused });
+    });
+    await c.queue.enqueue([flush]);
+    await started.promise;
+    await c.queue.enqueue([flush]);
+    await c.queue.enqueue([flush]);
+    go.resolve();
+    await c.eventually('the newer job runs', () => recorder.handled.length > 0);
+    expectEqual(recorder.handled[0], flush, 'the newer job');
+    expectEqual(recorder.most.ofOneKey, 1, 'the most handlers of one key at once');
+    await c.eventually('its dead letter', async () => (await c.queue.deadLetters.list()).length > 0);
+    const letters = await c.queue.deadLetters.list();
+    expectEqual(letters.map(({ job }) => job) as unknown[], [{ ...flush, refused }], 'the dead letters');
+  });
+
+  test('dead letters: a refused job that is replayed has what was refused, and may be refused again (G9)', async (c) => {
+    const flush = { kind: 'flush', collection: 'products', key: c.key() } as const;
+    const refused = { version: 11, payload: 'AAEC', encoding: 'base64' } as const;
+    const recorder = await c.consume((job) => {
+      throw new JobRefusedError(
+        `try ${recorder.started.length}`,
+        job.kind === 'flush' && job.refused !== undefined ? job : { ...flush, refused },
+      );
+    });
+    await c.queue.enqueue([flush]);
+    const { deadLetters } = c.queue;
+    for (const times of [1, 2, 3]) {
+      await c.eventually(`dead letter ${times}`, async () =>
+        (await deadLetters.list()).some(({ error }) => error.includes(`try ${times}`)),
+      );
+      const letters = await deadLetters.list();
+      expectEqual(letters.map(({ job }) => job) as unknown[], [{ ...flush, refused }], 'the dead letters');
+      expectEqual(recorder.started.length, times, 'the number of tries');
+      expectEqual(recorder.started[times - 1], times === 1 ? flush : { ...flush, refused }, 'the job tried');
+      if (times < 3) expectEqual(await deadLetters.replay([letters[0]?.id ?? '']), 1, 'the number replayed');
+    }
+  });
+
   test('dead letters: newest first, by page', async (c) => {
     const keys = [c.key(), c.key(), c.key()];
     await bury(c, keys);

@@ -84,6 +84,7 @@ export const BROKEN_QUEUES: readonly BrokenQueue[] = [
       'merging: a job that arrives while one',
       'merging: of several that arrive',
       'merging: a flush that arrives',
+      'dead letters: a job that arrives while one of its key is being refused',
     ],
     (job, { active }) => active.has(jobIdentity(job)),
   ),
@@ -180,6 +181,46 @@ export const BROKEN_QUEUES: readonly BrokenQueue[] = [
             }),
           options,
         ),
+    }),
+  ),
+  queue(
+    'a refused job takes the newer one of its key along',
+    ['dead letters: a job that arrives while one of its key is being refused'],
+    (inner) => {
+      const doomed = new Set<string>();
+      return {
+        consume: (handler, options) =>
+          inner.consume(async (job) => {
+            const name = jobIdentity(job);
+            if (doomed.delete(name)) return;
+            try {
+              await handler(job);
+            } catch (error) {
+              if (error instanceof JobRefusedError) doomed.add(name);
+              throw error;
+            }
+          }, options),
+      };
+    },
+  ),
+  queue(
+    'a replayed job has lost what was refused',
+    ['dead letters: a refused job that is replayed', 'dead letters: a job whose handler refuses it'],
+    (inner) => ({
+      deadLetters: {
+        ...inner.deadLetters,
+        async replay(ids) {
+          const letters = await inner.deadLetters.list();
+          const picked = letters.filter(({ id }) => ids?.includes(id) ?? true);
+          await inner.deadLetters.discard(ids);
+          await inner.enqueue(
+            picked.map(({ job }) =>
+              job.kind === 'flush' ? { kind: 'flush', collection: job.collection, key: job.key } : job,
+            ),
+          );
+          return picked.length;
+        },
+      },
     }),
   ),
   queue('failures are not told', ['retry: a job that fails'], (inner) => ({
