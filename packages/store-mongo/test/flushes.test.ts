@@ -1,6 +1,6 @@
 import { type StoreFlush, StoreRefusedError } from '@lockstep/core';
-import type { Document } from 'mongodb';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { Collection, type Document } from 'mongodb';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { MongoCollection } from '../src/collection.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
@@ -24,6 +24,10 @@ beforeAll(async () => {
   things = store.collection<Document, string>('things');
   await store.attach([things]);
   await things.open();
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
 });
 
 let last = 0;
@@ -113,3 +117,25 @@ describe('256 flushes of one call', () => {
     );
   });
 });
+
+test.each([1, 3])(
+  'a flush that finds no row is not lost to one that is inserted meanwhile, below it (G9): %i in the batch',
+  async (size) => {
+    const commands = flushes((stock) => ({ stock })).slice(0, size);
+    const [raced, ...others] = commands.map(({ key }) => key);
+    if (raced === undefined) throw new Error('there is no flush');
+    if (others.length > 0) await put(others);
+    const bulkWrite = Collection.prototype.bulkWrite;
+    vi.spyOn(Collection.prototype, 'bulkWrite').mockImplementationOnce(async function (
+      this: Collection,
+      ...args
+    ) {
+      const result = await bulkWrite.apply(this, args);
+      await put([raced]);
+      return result;
+    });
+    const outcomes = await things.write(commands, CALL);
+    expect(outcomes).toEqual(commands.map(({ value, version }) => ({ kind: 'written', value, version })));
+    expect(await rowsOf(commands)).toEqual(commands.map(({ version }) => version));
+  },
+);
