@@ -65,7 +65,9 @@ test('Lockstep on MongoDB: every kind of write, and a foreign one, is what the n
   await users.put(id, user('again'));
   await users.delete(id);
   expect(await users.get(id)).toBeUndefined();
-  expect(await users.put(id, user('after'))).toMatchObject({ cache: 'updated' });
+  // The relay may still be dealing with the deletions above: it floors what it can't tell from older ones.
+  const { cache } = await users.put(id, user('after'));
+  expect(['updated', 'invalidated']).toContain(cache);
   expect(await users.get(id)).toEqual(user('after'));
   await relay.stop();
 });

@@ -78,7 +78,8 @@ export type StoreCommand<Value> =
  * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete
  * - `missing`: delete, increment or restamp found no row; nothing was written
  * - `conflict`: `ifVersion` did not match; `version` is the row's, `0` when there is none or it is not known
- * - `superseded`: a flush found a newer row or tombstone at `version`
+ * - `superseded`: a flush found a newer row or tombstone at `version`, or its own version, there already; in a
+ *   batch a repeated flush may also be `written`
  * - `failed`: this command alone failed; the error's class says whether it may have been committed
  */
 export type StoreOutcome<Value> =
