@@ -1,5 +1,6 @@
 // For applications.
 
+// For adapters.
 export { foldAhead } from './ahead.js';
 export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
@@ -32,7 +33,6 @@ export type {
   WriteOptions,
   WriteResult,
 } from './contracts/api.js';
-// For adapters.
 export type {
   BufferCommand,
   BufferReply,
