@@ -1,7 +1,5 @@
 // For applications.
 
-// For adapters.
-export { foldAhead } from './ahead.js';
 export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
   BatchOptions,
@@ -33,6 +31,10 @@ export type {
   WriteOptions,
   WriteResult,
 } from './contracts/api.js';
+
+// For adapters.
+
+export { foldAhead } from './ahead.js';
 export type {
   BufferCommand,
   BufferReply,
