@@ -126,7 +126,8 @@ export class Flusher<Value> {
     const { version } = refused;
     try {
       const outcome = await this.#store(key, version, payloadOf(refused));
-      if (outcome.kind === 'written') await this.#invalidate(key, version);
+      // An earlier try may have stored it and ended before this.
+      if ('version' in outcome) await this.#invalidate(key, outcome.version);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       throw new JobRefusedError(error.message, job, {
