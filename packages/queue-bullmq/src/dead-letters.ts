@@ -13,13 +13,16 @@ const PAGE = 100;
 
 /** BullMQ's failed jobs, as people see them. */
 export function deadLettersOf({ call, enqueue, quickTries }: DeadLetterParts): DeadLetters {
-  async function page(from: number, to: number): Promise<Job<QueueJob>[]> {
-    const jobs = await call((queue) => queue.getJobs(['failed'], from, to, false));
+  async function page(from: number, to: number, oldestFirst: boolean): Promise<Job<QueueJob>[]> {
+    const jobs = await call((queue) => queue.getJobs(['failed'], from, to, oldestFirst));
     // A job that went while the page was read leaves a gap.
     return jobs.filter((job) => job !== undefined) as Job<QueueJob>[];
   }
 
-  /** Takes letters away, after `first` was done with each. Without ids: all, page after page. */
+  /**
+   * Takes letters away, after `first` was done with each. Without ids: as many as there are now, the oldest
+   * first, so that a replayed job that fails at once is not taken for another letter.
+   */
   async function take(
     ids: readonly string[] | undefined,
     first: (job: Job<QueueJob>) => Promise<void>,
@@ -28,11 +31,14 @@ export function deadLettersOf({ call, enqueue, quickTries }: DeadLetterParts): D
       const found = await call((queue) => Promise.all(ids.map((id) => queue.getJob(id))));
       return await takeAll(found.filter((job) => job !== undefined) as Job<QueueJob>[], first);
     }
-    for (let count = 0; ; ) {
-      const taken = await takeAll(await page(0, PAGE - 1), first);
-      if (taken === 0) return count;
+    const letters = await call((queue) => queue.getFailedCount());
+    let count = 0;
+    while (count < letters) {
+      const taken = await takeAll(await page(0, Math.min(PAGE, letters - count) - 1, true), first);
+      if (taken === 0) break;
       count += taken;
     }
+    return count;
   }
 
   async function takeAll(
@@ -51,7 +57,7 @@ export function deadLettersOf({ call, enqueue, quickTries }: DeadLetterParts): D
 
   return {
     async list({ limit = 50, offset = 0 } = {}): Promise<DeadLetter[]> {
-      const jobs = await page(offset, offset + limit - 1);
+      const jobs = await page(offset, offset + limit - 1, false);
       return jobs.map((job) => ({
         id: String(job.id),
         job: job.data,
