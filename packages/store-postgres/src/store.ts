@@ -88,6 +88,7 @@ export class PostgresStore {
   readonly #session: Session;
   readonly #replica: Session | undefined;
   readonly #database: string;
+  readonly #feed: PostgresFeed;
 
   constructor(options: PostgresStoreOptions) {
     checkKnown(options, STORE_OPTIONS, 'postgresStore');
@@ -105,7 +106,8 @@ export class PostgresStore {
     const name = `postgres:${this.#database}`;
     this.transactions = new PostgresTransactions(knex, clock, name);
     const feed = resolveFeedOptions(options.feed, prepared);
-    this.feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });
+    this.#feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });
+    this.feed = this.#feed;
   }
 
   /**
@@ -126,7 +128,7 @@ export class PostgresStore {
       clock: this.#clock,
       prepared: this.#prepared,
       transactions: this.transactions,
-      feed: this.feed,
+      feed: this.#feed,
     });
   }
 

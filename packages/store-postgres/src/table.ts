@@ -17,13 +17,14 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { storeError } from './errors.js';
+import type { PostgresFeed } from './feed/feed.js';
 import { KeyCodec } from './keys/codec.js';
 import { readAttached } from './sql/attach.js';
 import { describeTable, type Run, type TableInfo, type TableSpec, tableKeySql } from './sql/catalog.js';
-import { arrayText } from './sql/quote.js';
 import { microsSql } from './sql/stamp.js';
 import { triggersOf } from './sql/triggers.js';
 import { transactionOf } from './transaction-handle.js';
+import { arrayText } from './wire/arrays.js';
 import { type Row, statement } from './wire/pipeline.js';
 import type { SendOptions, Session } from './wire/session.js';
 import { Shapes } from './write/shape.js';
@@ -38,7 +39,7 @@ export interface TableParts {
   readonly clock: Clock;
   readonly prepared: boolean;
   readonly transactions: TransactionHost;
-  readonly feed: ChangeFeed;
+  readonly feed: PostgresFeed;
 }
 
 interface Opened<Value> {
@@ -218,7 +219,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   async #check(): Promise<Opened<Value>> {
-    const { session, clock, prepared } = this.#parts;
+    const { session, clock, prepared, feed } = this.#parts;
     const info = await this.#describe();
     const codec = new KeyCodec(info.keyColumns, this.name);
     const statements = new Statements(info, prepared);
@@ -232,6 +233,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       shapes,
       clock,
       prepared,
+      recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
     });
     this.#opened = { info, codec, statements, writer };
     return this.#opened;

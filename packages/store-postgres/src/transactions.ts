@@ -31,7 +31,8 @@ WHERE version >= (pg_catalog.date_part('epoch', pg_catalog.now()) * 1e6)::int8 -
 AND txid = pg_catalog.pg_current_xact_id_if_assigned()
 ORDER BY source, key, version DESC, id DESC`;
 
-interface ChangeRecord {
+/** A change as a query of the outbox gives it. */
+export interface ChangeRecord {
   readonly source: string;
   readonly key: string;
   readonly version: string;
@@ -39,7 +40,7 @@ interface ChangeRecord {
   readonly at: number;
 }
 
-/** A change as the outbox has it. */
+/** A change as the contract has it. */
 export function toChange(row: ChangeRecord): Change {
   return {
     source: row.source,

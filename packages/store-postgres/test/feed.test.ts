@@ -133,18 +133,58 @@ describe('the feed', () => {
 
   test('close sends the acknowledgements that wait', async () => {
     const { pg: store } = server.store({ feed: { acknowledgeMs: 60_000 } });
-    store.feed.acknowledge(await put(3));
+    store.feed.acknowledge([...(await put()), ...(await put())]);
     await store.close();
     expect(await pending()).toBe(0);
-    store.feed.acknowledge(await put(1));
+    store.feed.acknowledge(await put());
     expect(await pending()).toBe(1);
   });
 
   test('acknowledgements that wait are bounded: the oldest is forgotten', async () => {
     const { pg: store } = server.store({ feed: { acknowledgeMs: 60_000, maxAcknowledgements: 2 } });
-    store.feed.acknowledge(await put(5));
+    for (let n = 0; n < 5; n++) store.feed.acknowledge(await put());
     await store.close();
     expect(await pending()).toBe(3);
+  });
+
+  test('a batch is one row, and goes once each of its changes is acknowledged', async () => {
+    const [first, ...others] = await put(5);
+    const alone = await put();
+    expect(await pending()).toBe(2);
+    const status = await server.store({ feed: { graceMs: 0 } }).pg.feed.status([SOURCE]);
+    expect(status.pending).toBe(6);
+    if (first === undefined) throw new Error('nothing put');
+    pg.feed.acknowledge([...others, ...alone]);
+    await vi.waitFor(async () => expect(await pending()).toBe(1), PATIENCE);
+    pg.feed.acknowledge([first]);
+    await vi.waitFor(async () => expect(await pending()).toBe(0), PATIENCE);
+  });
+
+  test('a batch acknowledged in part is handed over in whole, in slices that the handler asked for', async () => {
+    const changes = await put(7);
+    pg.feed.acknowledge(changes.slice(0, 3));
+    const sizes: number[] = [];
+    const reader = consumer(
+      { graceMs: 0, pollMs: 10 },
+      (slice) => {
+        sizes.push(slice.length);
+      },
+      { batchSize: 3 },
+    );
+    await vi.waitFor(async () => expect(await pending()).toBe(0), PATIENCE);
+    await reader.stop();
+    expect(sizes).toEqual([3, 3, 1]);
+    expect(reader.taken.map(({ key, version, op }) => ({ key, version, op }))).toEqual(
+      changes.map(({ key, version, op }) => ({ key, version, op })),
+    );
+  });
+
+  test('an instance that does not know the rest of a batch removes nothing of it', async () => {
+    const changes = await put(3);
+    const { pg: store } = server.store({ feed: { acknowledgeMs: 60_000 } });
+    store.feed.acknowledge(changes);
+    await store.close();
+    expect(await pending()).toBe(1);
   });
 
   test('an acknowledgement does not wait for a consumer that holds the row', async () => {

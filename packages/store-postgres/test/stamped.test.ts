@@ -23,11 +23,16 @@ beforeAll(async () => {
 });
 
 async function put(id: number, text: string): Promise<number> {
-  const [outcome] = await notes.write(
-    [{ kind: 'put', key: String(id), value: { id, text }, above: 0 }],
+  const [version = 0] = await putMany([{ id, text }]);
+  return version;
+}
+
+async function putMany(values: readonly Note[]): Promise<number[]> {
+  const outcomes = await notes.write(
+    values.map((value) => ({ kind: 'put', key: String(value.id), value, above: 0 }) as const),
     CALL,
   );
-  return versionOf(outcome);
+  return outcomes.map(versionOf);
 }
 
 function versionOf(outcome: StoreOutcome<Note> | undefined): number {
@@ -37,7 +42,8 @@ function versionOf(outcome: StoreOutcome<Note> | undefined): number {
 
 async function recorded(id: number): Promise<number[]> {
   const { rows } = await knex.raw<{ rows: { version: string }[] }>(
-    'SELECT version::text AS version FROM lockstep.outbox WHERE source = ? AND key = ? ORDER BY version, id',
+    `SELECT c.version::text AS version FROM lockstep.outbox o, LATERAL unnest(coalesce(o.keys, ARRAY[o.key]), coalesce(o.versions, ARRAY[o.version])) AS c(key, version)
+     WHERE o.source = ? AND c.key = ? ORDER BY c.version, o.id`,
     [notes.source, String(id)],
   );
   return rows.map(({ version }) => Number(version));
@@ -46,11 +52,7 @@ async function recorded(id: number): Promise<number[]> {
 test('puts that insert and puts that replace are recorded once each, alone and in batches', async () => {
   const inserted = await put(1, 'a');
   const replaced = await put(1, 'b');
-  const outcomes = await notes.write(
-    [1, 2].map((id) => ({ kind: 'put', key: String(id), value: { id, text: 'c' }, above: 0 }) as const),
-    CALL,
-  );
-  const [third, other] = outcomes.map(versionOf);
+  const [third, other] = await putMany([1, 2].map((id) => ({ id, text: 'c' })));
   expect(await recorded(1)).toEqual([inserted, replaced, third]);
   expect(await recorded(2)).toEqual([other]);
 });

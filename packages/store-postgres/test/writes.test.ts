@@ -163,6 +163,43 @@ describe('batches', () => {
     expect(rows.flatMap((row, n) => (row === undefined ? [n] : []))).toEqual([4, 11, 21]);
   });
 
+  test('texts of any length and alphabet, empty ones and nulls keep their places', async () => {
+    const texts = [
+      null,
+      '',
+      'null',
+      'NULL',
+      '{}',
+      '"',
+      '\\',
+      '  ',
+      'ß'.repeat(70_000),
+      '👩‍👩‍👧',
+      'a\nb',
+      "it's",
+    ];
+    await knex.raw('CREATE TABLE texts (id int PRIMARY KEY, text text)');
+    const table = pg.table<{ text: string | null }, number>('texts', { key: 'id' });
+    await pg.attach(table);
+    await table.open();
+    const outcomes = await table.write(
+      texts.map((text, id) => ({ kind: 'put', key: String(id), above: 0, value: { text } })),
+      CALL,
+    );
+    expect(outcomes.map((outcome) => outcome.kind === 'written' && outcome.value?.text)).toEqual(texts);
+  });
+
+  test('a text that the server cannot hold fails alone', async () => {
+    const keys = [newKey(), newKey(), newKey()];
+    const outcomes = await things.write(
+      keys.map((key, n) => ({ kind: 'put', key, above: 0, value: { name: n === 1 ? 'a\0b' : key } })),
+      CALL,
+    );
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['written', 'failed', 'written']);
+    const [, failed] = outcomes;
+    expect(failed?.kind === 'failed' && failed.error).toBeInstanceOf(StoreRefusedError);
+  });
+
   test('batches over the same rows in any order never deadlock', async () => {
     const keys = Array.from({ length: 40 }, newKey);
     const batch = (order: readonly string[], kind: 'put' | 'increment') =>

@@ -1,16 +1,18 @@
-import type { Change, Clock } from '@lockstep/core';
-import { arrayText } from '../sql/quote.js';
+import type { Clock } from '@lockstep/core';
+import { arrayText } from '../wire/arrays.js';
 import { type Statement, statement } from '../wire/pipeline.js';
 import type { Session } from '../wire/session.js';
 import type { ResolvedFeedOptions } from './options.js';
+import { type Acknowledgement, type OutboxRow, type RecordedChange, Together } from './together.js';
 
 const BATCH = 1000;
 
 /** Rows that a consumer holds are left to it: waiting for it would hold up everyone's acknowledgements. */
 const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
-  SELECT c.ctid FROM unnest($1::int8[], $2::text[], $3::text[]) AS a(version, source, key)
+  SELECT c.ctid FROM unnest($1::int8[], $2::text[], $3::text[], $4::bool[]) AS a(version, source, key, together)
   CROSS JOIN LATERAL (
-    SELECT o.ctid FROM lockstep.outbox o WHERE o.version = a.version AND o.source = a.source AND o.key = a.key
+    SELECT o.ctid FROM lockstep.outbox o
+    WHERE o.version = a.version AND o.source = a.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.together
     FOR UPDATE SKIP LOCKED
   ) c
 ))`;
@@ -22,8 +24,6 @@ const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
 const SETTINGS =
   "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)";
 
-type Acknowledgement = Pick<Change, 'source' | 'key' | 'version'>;
-
 /** Removes the outbox rows of writers that dealt with them: gathered, in the background, at best effort. */
 export class Acknowledger {
   readonly #session: Session;
@@ -32,7 +32,8 @@ export class Acknowledger {
   readonly #statement: Statement;
   readonly #settings: Statement;
   readonly #prepared: boolean;
-  #waiting: Acknowledgement[] = [];
+  readonly #together: Together;
+  #waiting: OutboxRow[] = [];
   #scheduled = false;
   #running: Promise<void> | undefined;
 
@@ -41,12 +42,22 @@ export class Acknowledger {
     this.#clock = clock;
     this.#options = options;
     this.#prepared = prepared;
+    this.#together = new Together(options.maxAcknowledgements);
     this.#statement = statement(ACKNOWLEDGE, prepared);
     this.#settings = statement(SETTINGS, prepared);
   }
 
+  /** Of changes that one row records. */
+  recordedTogether(source: string, changes: readonly RecordedChange[]): void {
+    this.#together.add(source, changes);
+  }
+
   add(changes: readonly Acknowledgement[]): void {
-    for (const change of changes) this.#waiting.push(change);
+    for (const change of changes) {
+      const row = this.#together.take(change);
+      if (row !== undefined) this.#waiting.push(row);
+    }
+    if (this.#waiting.length === 0) return;
     const excess = this.#waiting.length - this.#options.maxAcknowledgements;
     if (excess > 0) this.#waiting.splice(0, excess);
     if (this.#scheduled || this.#running !== undefined) return;
@@ -75,9 +86,10 @@ export class Acknowledger {
             {
               statement: this.#statement,
               values: [
-                arrayText(batch.map((change) => change.version)),
-                arrayText(batch.map((change) => change.source)),
-                arrayText(batch.map((change) => change.key)),
+                arrayText(batch.map((row) => row.version)),
+                arrayText(batch.map((row) => row.source)),
+                arrayText(batch.map((row) => row.key)),
+                arrayText(batch.map((row) => String(row.together))),
               ],
             },
           ],

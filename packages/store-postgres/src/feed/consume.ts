@@ -6,9 +6,9 @@ import {
   StoreTimeoutError,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { arrayText } from '../sql/quote.js';
 import { microsSql } from '../sql/stamp.js';
-import { commit, toChange } from '../transactions.js';
+import { type ChangeRecord, commit, toChange } from '../transactions.js';
+import { arrayText } from '../wire/arrays.js';
 import { lenderOf } from '../wire/session.js';
 import type { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
@@ -18,7 +18,7 @@ import type { ResolvedFeedOptions } from './options.js';
  * it is there. Our own writers' changes only after their grace.
  */
 const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
-pg_catalog.date_part('epoch', changed_at) * 1000 AS at
+pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
@@ -36,13 +36,10 @@ const PRUNE_EVERY_MS = 10_000;
 /** Below the relay's lag bound (G4): a cache that is back is not kept waiting for longer. */
 const MAX_BACKOFF_MS = 400;
 
-interface Claimed {
-  readonly version: string;
+interface Claimed extends ChangeRecord {
   readonly place: string;
-  readonly source: string;
-  readonly key: string;
-  readonly op: string;
-  readonly at: number;
+  readonly keys: readonly string[] | null;
+  readonly versions: readonly string[] | null;
 }
 
 export interface ConsumeParts {
@@ -124,8 +121,9 @@ async function takeBatch(
     ]);
     const { rows } = await bounded(parts, claim, options.statementTimeoutMs, 'claim');
     if (rows.length > 0) {
-      const changes = rows.map(toChange).filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
-      if (changes.length > 0) await bounded(parts, handler(changes), options.handlerTimeoutMs, 'the handler');
+      for (const changes of inBatches(rows.flatMap(changesOf), batchSize)) {
+        await bounded(parts, handler(changes), options.handlerTimeoutMs, 'the handler');
+      }
       const take = trx.raw(TAKE, [arrayText(rows.map((row) => row.place))]);
       await bounded(parts, take, options.statementTimeoutMs, 'taking a batch');
     }
@@ -139,6 +137,20 @@ async function takeBatch(
     }
     throw error;
   }
+}
+
+/** The changes that a row records. */
+function changesOf(row: Claimed): Change[] {
+  const { keys, versions } = row;
+  const changes =
+    keys === null || versions === null
+      ? [toChange(row)]
+      : keys.map((key, index) => toChange({ ...row, key, version: versions[index] ?? row.version }));
+  return changes.filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
+}
+
+function* inBatches<T>(items: readonly T[], size: number): Generator<readonly T[]> {
+  for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
 }
 
 async function begin({ knex, clock, options }: ConsumeParts): Promise<Knex.Transaction> {

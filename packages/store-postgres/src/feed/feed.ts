@@ -9,20 +9,21 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { storeError } from '../errors.js';
-import { arrayText } from '../sql/quote.js';
+import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';
 import { bounded, type ConsumeParts, consume, type Handler } from './consume.js';
 import { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
 import { replay } from './replay.js';
+import type { RecordedChange } from './together.js';
 
-/** Counting stops here: a backlog's exact length is not worth a scan of it. */
+/** Counting stops at so many rows: a backlog's exact length is not worth a scan of it. */
 const STATUS_CAP = 100_000;
 
-const STATUS = `SELECT count(*)::int AS pending,
+const STATUS = `SELECT coalesce(sum(coalesce(pg_catalog.cardinality(keys), 1)), 0)::int AS pending,
 coalesce(greatest(0, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - min(changed_at)) * 1000), 0) AS oldest
-FROM (SELECT changed_at FROM lockstep.outbox
+FROM (SELECT changed_at, keys FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ${STATUS_CAP}) AS o`;
 
@@ -35,7 +36,7 @@ export interface PostgresFeedParts {
   readonly prepared: boolean;
 }
 
-/** The outbox as a feed. `status` counts up to 100,000, without rows that their writers still have. */
+/** The outbox as a feed. `status` counts up to 100,000 rows, without those that their writers still have. */
 export class PostgresFeed implements ChangeFeed {
   readonly name: string;
   readonly #parts: ConsumeParts;
@@ -56,6 +57,11 @@ export class PostgresFeed implements ChangeFeed {
 
   acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[]): void {
     if (!this.#closing.signal.aborted) this.#acknowledger.add(changes);
+  }
+
+  /** Told of changes that one row of the outbox records: it goes once all of them are acknowledged. */
+  recordedTogether(source: string, changes: readonly RecordedChange[]): void {
+    this.#acknowledger.recordedTogether(source, changes);
   }
 
   async status(sources: readonly string[]): Promise<FeedStatus> {

@@ -1,6 +1,7 @@
 import type { Change, FeedConsumeOptions } from '@lockstep/core';
-import { arrayText, identifier } from '../sql/quote.js';
+import { identifier } from '../sql/quote.js';
 import { toChange } from '../transactions.js';
+import { arrayText } from '../wire/arrays.js';
 import { bounded, type ConsumeParts, type Handler, reportError } from './consume.js';
 
 const MAX_TRIES = 8;

@@ -7,7 +7,10 @@ import { type TriggerSql, triggersOf, truncateTriggerOf } from './triggers.js';
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
 
-/** Shared by all tables. Small by construction: a handled change is deleted, a delete leaves a tombstone. */
+/**
+ * Shared by all tables. Small by construction: a handled change is deleted, a delete leaves a tombstone.
+ * A row of the outbox records one change, or with `keys` and `versions` all of a batch's, its own among them.
+ */
 const BASE: readonly string[] = [
   // By a look at the catalogue, which also brings in what another attach has just committed.
   `DO $lockstep$
@@ -25,6 +28,8 @@ $lockstep$`,
   op "char" NOT NULL,
   changed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   txid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+  keys text[],
+  versions bigint[],
   PRIMARY KEY (version, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,

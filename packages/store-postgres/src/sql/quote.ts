@@ -8,14 +8,3 @@ export function literal(text: string): string {
   const quoted = `'${text.replaceAll("'", "''")}'`;
   return text.includes('\\') ? `E${quoted.replaceAll('\\', '\\\\')}` : quoted;
 }
-
-/** The text form of a one-dimensional array parameter. */
-export function arrayText(items: readonly (string | number)[]): string {
-  let text = '{';
-  for (let index = 0; index < items.length; index++) {
-    const item = String(items[index]);
-    const escaped = item.includes('"') || item.includes('\\') ? item.replace(/["\\]/g, '\\$&') : item;
-    text += `${index === 0 ? '' : ','}"${escaped}"`;
-  }
-  return `${text}}`;
-}

@@ -14,9 +14,12 @@ export function statement(text: string, prepared = true): Statement {
   };
 }
 
+/** A parameter: a text, or bytes in the type's binary form. */
+export type Parameter = string | Buffer | null;
+
 export interface Call {
   readonly statement: Statement;
-  readonly values: readonly (string | null)[];
+  readonly values: readonly Parameter[];
 }
 
 /** A row as it came: columns whose name starts with `#` are the statement's own, the others the table's. */
@@ -41,12 +44,7 @@ interface Field {
 export interface WireConnection {
   readonly stream: { cork?(): void; uncork?(): void; destroy(): void };
   parse(message: { text: string; name: string; types: readonly number[] }): void;
-  bind(message: {
-    portal: string;
-    statement: string;
-    values: readonly (string | null)[];
-    binary: boolean;
-  }): void;
+  bind(message: { portal: string; statement: string; values: readonly Parameter[]; binary: boolean }): void;
   describe(message: { type: 'P'; name: string }): void;
   execute(message: { portal: string; rows: number }): void;
   close(message: { type: 'S'; name: string }): void;

@@ -1,20 +1,19 @@
 import { InvalidIdError, type StoreCommand, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
 import type { KeyCodec } from '../keys/codec.js';
 import type { TableColumn } from '../sql/catalog.js';
-import type { Shape, Shapes } from './shape.js';
-import { stringify, toJson } from './values.js';
+import { NO_COLUMNS, type Shape, type Shapes } from './shape.js';
+import { stringify, toJson, toText } from './values.js';
 
 /** One command, made ready to travel in a batch. */
 export interface Item {
   /** Its position in the caller's list. */
   readonly index: number;
   readonly key: string;
-  readonly inputs: readonly string[];
-  /** Its element of the batch's JSON. */
+  /** Its element of the batch's JSON; empty where it travels as cells. */
   readonly record: string;
+  /** The texts of a blind put's key and columns, where each value is one text. */
+  readonly cells: readonly (string | null)[] | undefined;
   readonly above: number;
-  /** A put's value. */
-  readonly value: Readonly<Record<string, unknown>> | undefined;
   /** A buffered write's version. */
   readonly exact: number;
 }
@@ -42,8 +41,6 @@ export interface Plan<Value> {
   /** Those of commands that are refused before anything is sent; the rest is to be filled in. */
   readonly outcomes: (StoreOutcome<Value> | undefined)[];
 }
-
-const NO_COLUMNS: Shape = { id: '', columns: [] };
 
 /**
  * A batch is stamped above the highest version that any of its writers saw. One that is far ahead of
@@ -83,7 +80,9 @@ export function planWrite<Value>(
 /** Items by key, each record with its place, since a statement may not take rows as they come. */
 function ordered(items: readonly Item[]): Item[] {
   const sorted = [...items].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  return sorted.map((item, place) => ({ ...item, record: `{"#o":${place},${item.record.slice(1)}` }));
+  return sorted.map((item, place) =>
+    item.cells === undefined ? { ...item, record: `{"#o":${place},${item.record.slice(1)}` } : item,
+  );
 }
 
 function planOne<Value>(
@@ -96,27 +95,46 @@ function planOne<Value>(
   const value = rowOf(command, codec);
   const shape = value === undefined ? NO_COLUMNS : shapes.of(value);
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
+  const kind = kindOf(command);
+  const cells = kind === 'put' && shape.scalar ? cellsOf(inputs, shape, value) : undefined;
+  const item: Item = {
+    index,
+    key: command.key,
+    record: cells === undefined ? recordOf(command, index, inputs, shape, value) : '',
+    cells,
+    above: command.kind === 'flush' ? 0 : command.above,
+    exact: command.kind === 'flush' ? command.version : 0,
+  };
+  return { kind, shape, field, item };
+}
+
+type RowValue = Readonly<Record<string, unknown>> | undefined;
+
+function cellsOf(inputs: readonly string[], { columns }: Shape, value: RowValue): (string | null)[] {
+  const cells: (string | null)[] = [...inputs];
+  for (const column of columns) cells.push(toText(value?.[column.property], column));
+  return cells;
+}
+
+function recordOf(
+  command: StoreCommand<unknown>,
+  index: number,
+  inputs: readonly string[],
+  { columns }: Shape,
+  value: RowValue,
+): string {
   const record: Record<string, unknown> = { '#n': index };
   inputs.forEach((input, part) => {
     record[`k${part}`] = input;
   });
-  shape.columns.forEach((column, position) => {
+  columns.forEach((column, position) => {
     record[`c${position}`] = toJson(value?.[column.property], column);
   });
   const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
   if (typeof ifVersion === 'number') record['#i'] = ifVersion;
   if (command.kind === 'flush') record['#x'] = command.version;
   if (command.kind === 'increment') record['#b'] = String(command.by);
-  const item: Item = {
-    index,
-    key: command.key,
-    inputs,
-    record: stringify(record, 'row'),
-    above: command.kind === 'flush' ? 0 : command.above,
-    value,
-    exact: command.kind === 'flush' ? command.version : 0,
-  };
-  return { kind: kindOf(command), shape, field, item };
+  return stringify(record, 'row');
 }
 
 function kindOf(command: StoreCommand<unknown>): GroupKind {
@@ -131,10 +149,7 @@ function kindOf(command: StoreCommand<unknown>): GroupKind {
 }
 
 /** The row of a put; its key columns, where given, must be the command's own. */
-function rowOf(
-  command: StoreCommand<unknown>,
-  codec: KeyCodec,
-): Readonly<Record<string, unknown>> | undefined {
+function rowOf(command: StoreCommand<unknown>, codec: KeyCodec): RowValue {
   if (command.kind !== 'put' && (command.kind !== 'flush' || command.value === null)) return undefined;
   const { value } = command;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -6,6 +6,14 @@ export interface Shape {
   readonly id: string;
   /** Written columns that are not part of the key. */
   readonly columns: readonly TableColumn[];
+  /** Whether each column's value is one text: none is an array or composite. */
+  readonly scalar: boolean;
+}
+
+export const NO_COLUMNS: Shape = { id: '', columns: [], scalar: true };
+
+function isScalar(column: TableColumn): boolean {
+  return !column.array && column.kind !== 'composite';
 }
 
 /** Finds the shape of values, and refuses what the table can't take, before anything is sent. */
@@ -41,7 +49,7 @@ export class Shapes {
         .map(Number)
         .sort((a, b) => a - b);
       const columns = indexes.flatMap((index) => this.#info.columns[index] ?? []);
-      shape = { id: indexes.join(','), columns };
+      shape = { id: indexes.join(','), columns, scalar: columns.every(isScalar) };
       // Orders of properties are many in theory; in practice a handful.
       if (this.#known.size < 1000) this.#known.set(id, shape);
     }

@@ -28,8 +28,9 @@ export const OUT = {
 const MAX_STATEMENTS = 64;
 
 /**
- * The SQL of one table. Batches travel as one JSON parameter, so that a batch of any size is one
- * prepared statement. Each locks its rows in the batch's order, which is the same everywhere.
+ * The SQL of one table. Batches travel as one JSON parameter, blind puts of scalar columns as an array
+ * of texts for each column, so that a batch of any size is one prepared statement. Each locks its rows in
+ * the batch's order, which is the same everywhere.
  */
 export class Statements {
   readonly #info: TableInfo;
@@ -91,14 +92,13 @@ ${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
     });
   }
 
-  /** Blind puts. $1: rows, $2: stamp, $3: their keys. */
+  /** Blind puts. $1: stamp, $2: their keys, then the rows. */
   putMany(shape: Shape): Statement {
     return this.#get(`putMany ${shape.id}`, () => {
       const { names, overriding } = this.#target(shape.columns);
-      const stamp = this.#aboveTombstone('$2::int8', 't.key = ANY ($3::text[])');
-      return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
-SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM ${this.#rows(shape.columns)}
-${this.#onConflict('$2::int8')} RETURNING ${this.#returned}`;
+      const stamp = this.#aboveTombstone('$1::int8', 't.key = ANY ($2::text[])');
+      return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${this.#putRows(shape, 3, stamp)}
+${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
     });
   }
 
@@ -113,29 +113,45 @@ ${this.#onConflict('$2::int8')} RETURNING ${this.#returned}`;
         ...this.#info.keyColumns.map((key) => key.type.sqlType),
         ...shape.columns.map((column) => column.sqlType),
       ].map((type, index) => `$${index + 2}::${type}`);
-      return this.#stamped(shape, '$1::int8', (stamp) => `VALUES (${parameters.join(', ')}, ${stamp})`);
+      const record = `(version, source, key, op) SELECT "${OUT.version}", ${this.#source}, "${OUT.key}", 'p' FROM w`;
+      return this.#stamped(shape, (stamp) => `VALUES (${parameters.join(', ')}, ${stamp})`, record);
     });
   }
 
-  /** As {@link putMany}, likewise. $1: rows, $2: the version to stay above. */
+  /**
+   * As {@link putMany}, likewise; all are recorded in one row of the outbox, whose own key and version are
+   * those of the first row returned. $1: the version to stay above, then the rows.
+   */
   putManyStamped(shape: Shape): Statement {
-    return this.#get(`putManyStamped ${shape.id}`, () =>
-      this.#stamped(
-        shape,
-        '$2::int8',
-        (stamp) => `SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM ${this.#rows(shape.columns)}`,
-      ),
-    );
+    return this.#get(`putManyStamped ${shape.id}`, () => {
+      const record = `(version, source, key, op, keys, versions)
+SELECT a.versions[1], ${this.#source}, a.keys[1], 'p', a.keys, a.versions
+FROM (SELECT array_agg("${OUT.key}") AS keys, array_agg("${OUT.version}") AS versions FROM w) AS a WHERE a.keys IS NOT NULL`;
+      return this.#stamped(shape, (stamp) => this.#putRows(shape, 2, stamp), record);
+    });
   }
 
-  #stamped(shape: Shape, above: string, rows: (stamp: string) => string): string {
+  #stamped(shape: Shape, rows: (stamp: string) => string, record: string): string {
     const { names, overriding } = this.#target(shape.columns);
-    const inserted = nextOwnSql(`greatest(${above}, ${microsSql()})`);
-    const updated = nextOwnSql(`greatest(t.${this.#version}, ${above}, ${microsSql()})`);
+    const inserted = nextOwnSql(`greatest($1::int8, ${microsSql()})`);
+    const updated = nextOwnSql(`greatest(t.${this.#version}, $1::int8, ${microsSql()})`);
     return `WITH w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${rows(inserted)}
 ${this.#onConflict(updated)} RETURNING ${this.#returned}),
-o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT "${OUT.version}", ${this.#source}, "${OUT.key}", 'p' FROM w)
+o AS (INSERT INTO lockstep.outbox ${record})
 SELECT * FROM w`;
+  }
+
+  /** The rows of puts from parameter `first` on: an array of texts for each column, or all as JSON. */
+  #putRows({ columns, scalar }: Shape, first: number, stamp: string): string {
+    if (!scalar) return `SELECT ${this.#inputs(columns)}, ${stamp} FROM ${this.#rows(columns, first)}`;
+    const types = [
+      ...this.#info.keyColumns.map((key) => key.type.sqlType),
+      ...columns.map((column) => column.sqlType),
+    ];
+    const cells = types.map((type, index) => `r.c${index}::${type}`);
+    const arrays = types.map((_, index) => `$${first + index}::text[]`);
+    const names = types.map((_, index) => `c${index}`);
+    return `SELECT ${cells.join(', ')}, ${stamp} FROM ROWS FROM (${arrays.map((array) => `unnest(${array})`).join(', ')}) AS r(${names.join(', ')})`;
   }
 
   /** Puts where there is no row. Parameters as in {@link putMany}. */
@@ -271,13 +287,13 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
     return tableKeySql({ ...this.#info, keyColumns: renamed }, 'r');
   }
 
-  #rows(columns: readonly TableColumn[]): string {
+  #rows(columns: readonly TableColumn[], parameter = 1): string {
     const fields = [
       ...this.#info.keyColumns.map((key, index) => `"k${index}" ${key.type.sqlType}`),
       ...columns.map((column, index) => `"c${index}" ${column.sqlType}`),
       '"#n" int4, "#o" int4, "#i" int8, "#x" int8, "#b" text',
     ];
-    return `pg_catalog.json_to_recordset($1::json) AS r(${fields.join(', ')})`;
+    return `pg_catalog.json_to_recordset($${parameter}::json) AS r(${fields.join(', ')})`;
   }
 
   #target(columns: readonly TableColumn[]): { names: string; overriding: string } {

@@ -33,9 +33,9 @@ export function toJson(value: unknown, column: TableColumn): unknown {
 export function toText(value: unknown, column: TableColumn): string | null {
   if (value === null) return null;
   const json = toJson(value, column);
-  return column.kind === 'json' || typeof json === 'object'
-    ? stringify(json, `column "${column.name}"`)
-    : String(json);
+  if (column.kind !== 'json' && typeof json !== 'object') return String(json);
+  // An object may turn itself into nothing.
+  return stringify(json, `column "${column.name}"`) ?? null;
 }
 
 function jsonValue(value: unknown, column: TableColumn): unknown {

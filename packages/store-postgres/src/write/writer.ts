@@ -8,17 +8,16 @@ import {
   type Version,
 } from '@lockstep/core';
 import { detailOf, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
+import type { RecordedChange } from '../feed/together.js';
 import type { KeyCodec } from '../keys/codec.js';
-import type { TableColumn } from '../sql/catalog.js';
-import { arrayText } from '../sql/quote.js';
 import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
 import { transactionOf } from '../transaction-handle.js';
+import { arrayText, textArray } from '../wire/arrays.js';
 import { type Call, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
 import { type Group, type Item, planWrite } from './plan.js';
-import type { Shape, Shapes } from './shape.js';
+import type { Shapes } from './shape.js';
 import { OUT, type Statements } from './statements.js';
-import { toText } from './values.js';
 
 export interface WriterParts {
   readonly name: string;
@@ -29,6 +28,8 @@ export interface WriterParts {
   readonly shapes: Shapes;
   readonly clock: Clock;
   readonly prepared: boolean;
+  /** Told what a statement has recorded in one row of the outbox. */
+  readonly recordedTogether: (changes: readonly RecordedChange[]) => void;
 }
 
 interface WriteSend extends SendOptions {
@@ -97,6 +98,9 @@ export class Writer<Value> {
     try {
       const rows = await this.#run(group, send, options);
       this.#settle(group, rows, outcomes);
+      if (group.kind === 'put' && options.tx === undefined && items.length > 1) {
+        this.#parts.recordedTogether(rows.map(recordedOf));
+      }
       if (group.kind === 'flushDelete' && options.tx === undefined)
         await this.#sweep(group, rows, send, options);
     } catch (error) {
@@ -164,17 +168,15 @@ export class Writer<Value> {
     switch (kind) {
       case 'put': {
         const [only] = items;
-        if (items.length === 1 && only !== undefined && shape.columns.every(isScalar)) {
-          if (stamps) {
-            const values = [String(above), ...this.#values(only, shape)];
-            return [{ statement: statements.putOneStamped(shape), values }];
-          }
-          return [
-            { statement: statements.putOne(shape), values: [stamp, only.key, ...this.#values(only, shape)] },
-          ];
+        if (items.length === 1 && only?.cells !== undefined) {
+          return stamps
+            ? [{ statement: statements.putOneStamped(shape), values: [String(above), ...only.cells] }]
+            : [{ statement: statements.putOne(shape), values: [stamp, only.key, ...only.cells] }];
         }
-        if (stamps) return [{ statement: statements.putManyStamped(shape), values: [rows(), String(above)] }];
-        return [{ statement: statements.putMany(shape), values: [rows(), stamp, keys()] }];
+        const put = shape.scalar ? columnsOf(items) : [rows()];
+        return stamps
+          ? [{ statement: statements.putManyStamped(shape), values: [String(above), ...put] }]
+          : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
       }
       case 'insert':
         return [{ statement: statements.insertMany(shape), values: [rows(), stamp, keys()] }];
@@ -204,17 +206,16 @@ export class Writer<Value> {
     }
   }
 
-  #values(item: Item, shape: Shape): (string | null)[] {
-    return [...item.inputs, ...shape.columns.map((column) => toText(item.value?.[column.property], column))];
-  }
-
   #settle({ kind, items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
     if (kind === 'put') {
-      const byKey = new Map(rows.map((row) => [row.meta[OUT.key], row]));
-      for (const item of items) {
-        const row = items.length === 1 ? rows[0] : byKey.get(item.key);
+      const inOrder =
+        rows.length === items.length &&
+        (items.length === 1 || rows.every((row, i) => row.meta[OUT.key] === items[i]?.key));
+      const byKey = inOrder ? undefined : new Map(rows.map((row) => [row.meta[OUT.key], row]));
+      items.forEach((item, i) => {
+        const row = byKey === undefined ? rows[i] : byKey.get(item.key);
         if (row !== undefined) outcomes[item.index] = this.#written(row);
-      }
+      });
       return;
     }
     const byNumber = new Map(rows.map((row) => [Number(row.meta[OUT.number]), row]));
@@ -289,8 +290,16 @@ function answerOf(group: Group, calls: readonly Call[]): number {
   return calls.length - (group.kind === 'flushDelete' ? 2 : 1);
 }
 
-function isScalar(column: TableColumn): boolean {
-  return !column.array && column.kind !== 'composite';
+function recordedOf(row: Row): RecordedChange {
+  return { key: String(row.meta[OUT.key]), version: versionOf(row.meta[OUT.version]) };
+}
+
+/** The cells of items as an array parameter for each column. */
+function columnsOf(items: readonly Item[]): Buffer[] {
+  const width = items[0]?.cells?.length ?? 0;
+  return Array.from({ length: width }, (_, column) =>
+    textArray(items.map(({ cells }) => cells?.[column] ?? null)),
+  );
 }
 
 function superseded<Value>(item: Item, locked: Version, row: Row): StoreOutcome<Value> {
