@@ -197,10 +197,10 @@ test('open refuses a table whose triggers are gone or off, or that was attached 
   await pg.attach(table);
   await expect(pg.table('guarded', { key: 'nr' }).open()).rejects.toThrow(/attached with key \(id\)/);
   await expect(pg.table('guarded', { key: 'id', versionColumn: 'v' }).open()).rejects.toThrow(/not attached/);
-  await knex.raw('ALTER TABLE guarded DISABLE TRIGGER lockstep_record_update');
-  await expect(table.open()).rejects.toThrow(/lockstep_record_update/);
-  await knex.raw('DROP TRIGGER lockstep_record_update ON guarded');
-  await expect(table.open()).rejects.toThrow(/lockstep_record_update/);
+  await knex.raw('ALTER TABLE guarded DISABLE TRIGGER lockstep_check_move');
+  await expect(table.open()).rejects.toThrow(/lockstep_check_move/);
+  await knex.raw('DROP TRIGGER lockstep_check_move ON guarded');
+  await expect(table.open()).rejects.toThrow(/lockstep_check_move/);
   await pg.attach(table);
   await table.open();
   await knex.raw('ALTER TABLE guarded ALTER id TYPE date USING now()');

@@ -1,6 +1,6 @@
 import type { StoreOutcome } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresTable } from '../src/index.js';
 import { CALL, testServer } from './support/database.js';
 
@@ -90,4 +90,42 @@ test('a put of a key whose delete was stamped ahead of the clock ends above the 
   const version = await put(20, 'back');
   expect(version).toBeGreaterThan(ahead);
   expect(await recorded(20)).toEqual([version]);
+});
+
+describe("beside users' own triggers", () => {
+  test('an update that one of them drops is neither recorded nor told as written; nor is a whole batch', async () => {
+    await knex.raw(
+      `CREATE FUNCTION drop_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$`,
+    );
+    await putMany([
+      { id: 30, text: 'a' },
+      { id: 31, text: 'a' },
+    ]);
+    const before = [await recorded(30), await recorded(31)];
+    await knex.raw(
+      'CREATE TRIGGER zz_drop_note BEFORE UPDATE ON notes FOR EACH ROW WHEN (NEW.id IN (30, 31)) EXECUTE FUNCTION drop_note()',
+    );
+    await knex.raw("UPDATE notes SET text = 'b' WHERE id = 30");
+    for (const ids of [[30], [30, 31]]) {
+      const outcomes = await notes.write(
+        ids.map((id) => ({ kind: 'put', key: String(id), value: { id, text: 'b' }, above: 0 }) as const),
+        CALL,
+      );
+      expect(outcomes.map(({ kind }) => kind)).not.toContain('written');
+    }
+    expect([await recorded(30), await recorded(31)]).toEqual(before);
+  });
+
+  test('a key that one of them changes is recorded as a delete and a put', async () => {
+    await put(40, 'a');
+    await knex.raw(
+      `CREATE FUNCTION move_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := NEW.id + 1; RETURN NEW; END $$`,
+    );
+    await knex.raw(
+      "CREATE TRIGGER zz_move_note BEFORE UPDATE ON notes FOR EACH ROW WHEN (NEW.text = 'move') EXECUTE FUNCTION move_note()",
+    );
+    await knex.raw("UPDATE notes SET text = 'move' WHERE id = 40");
+    expect(await recorded(40)).toHaveLength(2);
+    expect(await recorded(41)).toHaveLength(1);
+  });
 });

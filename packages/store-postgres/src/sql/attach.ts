@@ -61,21 +61,20 @@ export interface AttachSqlOptions {
 
 /** A name within Postgres' 63 bytes that no two tables share. */
 function functionName(info: TableInfo, trigger: TriggerSql): string {
-  const readable = `${info.source}:${trigger.name.replace('lockstep_', '')}`;
+  const readable = `${info.source}:${trigger.name.replace(/^~?lockstep_/, '')}`;
   if (Buffer.byteLength(readable) <= 63) return `${SCHEMA}.${identifier(readable)}`;
   const digest = createHash('sha256').update(readable).digest('hex').slice(0, 40);
   return `${SCHEMA}.${identifier(`t_${digest}`)}`;
 }
 
+/** All write Lockstep's tables, with their owner's rights: a foreign writer needs none of its own. */
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
-  // Recording writes Lockstep's tables with their owner's rights: a foreign writer needs none of its own.
-  const definer = trigger.name.includes('record') ? ' SECURITY DEFINER SET search_path = pg_catalog' : '';
-  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS trigger LANGUAGE plpgsql${definer} AS $lockstep$${trigger.body}
+  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $lockstep$${trigger.body}
 $lockstep$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
-  return `CREATE OR REPLACE TRIGGER ${trigger.name} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
+  return `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
 }
 
 /**
@@ -141,8 +140,8 @@ export function detachStatements(
   return [
     `SET LOCAL lock_timeout = ${options.lockTimeoutMs}`,
     LOCK,
-    ...table.map((trigger) => `DROP TRIGGER IF EXISTS ${trigger.name} ON ${info.relation}`),
-    ...leaves.map((leaf) => `DROP TRIGGER IF EXISTS ${truncate.name} ON ${leaf}`),
+    ...table.map((trigger) => `DROP TRIGGER IF EXISTS ${identifier(trigger.name)} ON ${info.relation}`),
+    ...leaves.map((leaf) => `DROP TRIGGER IF EXISTS ${identifier(truncate.name)} ON ${leaf}`),
     ...[...table, truncate].map((trigger) => `DROP FUNCTION IF EXISTS ${functionName(info, trigger)}()`),
     `ALTER TABLE ${info.relation} DROP COLUMN IF EXISTS ${identifier(info.spec.versionColumn)}`,
     `DO $lockstep$

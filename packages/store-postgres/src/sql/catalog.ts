@@ -92,7 +92,7 @@ SELECT
   (SELECT json_agg(i.indkey::text) FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
    WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS uniques,
   (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
-   WHERE g.tgname LIKE 'lockstep%' AND g.tgenabled <> 'D') AS triggers`;
+   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled <> 'D') AS triggers`;
 
 interface RawColumn {
   readonly number: number;

@@ -42,6 +42,8 @@ export const CHANNEL = 'lockstep';
 export const SETTING_TX = 'lockstep.tx';
 /** Inside a statement that stamps and records its own puts: the source it does so for. */
 export const SETTING_STAMPED = 'lockstep.stamped';
+/** `yes` inside a transaction that has changed a row's key. */
+export const SETTING_MOVED = 'lockstep.moved';
 /** What a delete of ours is stamped above; empty for a foreign one. */
 export const SETTING_DELETE_BASE = 'lockstep.delete_base';
 /** The versions that buffered deletes carry: a JSON object by key. */

@@ -10,6 +10,7 @@ import {
   RETRY_STATE,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
+  SETTING_MOVED,
   SETTING_STAMPED,
   SETTING_TX,
   SUPERSEDED_STATE,
@@ -45,17 +46,25 @@ const recordDelete = (source: string, key: string, version: string): string => `
 const notifyIfForeign = (version: string): string => `
   IF ${isForeignSql(version)} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
 
+const recordPut = (version: string, source: string): string => `
+  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, new_key, 'p');${notifyIfForeign(version)}`;
+
 /**
- * True of a row that the statement at hand has stamped and records by itself. What users' triggers
- * write on its behalf is deeper, and is not such a row. A condition spares the call of the function.
+ * False in a statement that stamps and records its own rows. What users' triggers write on its behalf is
+ * deeper, and is not such a row.
  */
-const stampedBefore = (version: string, source: string, depth: number): string =>
-  `${version} % 4 = 2 AND pg_catalog.pg_trigger_depth() = ${depth} AND pg_catalog.current_setting('${SETTING_STAMPED}', true) IS NOT DISTINCT FROM ${source}`;
+const needsTrigger = (source: string, depth: number): string =>
+  `pg_catalog.pg_trigger_depth() <> ${depth} OR pg_catalog.current_setting('${SETTING_STAMPED}', true) IS DISTINCT FROM ${source}`;
 
 /**
  * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
  * so that per row the order of versions is the order of commits. Row triggers throughout: cheapest for
  * a lone write, cloned to every partition, and exact under ON CONFLICT, COPY, MERGE and cascades.
+ *
+ * One trigger stamps, and records what it updates. It fires after users' own (in the order of names), which
+ * may change the row or drop it. Conditions spare our own puts the calls: few and short ones, since
+ * the server prepares each anew for each statement. What is inserted is recorded afterwards: of a row
+ * that is proposed nobody knows yet whether it will be.
  */
 export function triggersOf(info: TableInfo): TriggerSql[] {
   const version = identifier(info.spec.versionColumn);
@@ -69,26 +78,28 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
     .join(' AND ');
   const clock = microsSql();
 
-  const stampInsert = `
+  const stamp = `
+DECLARE
+  new_key text;
+  old_key text;
+  gone bigint;
 BEGIN
-  IF ${neu} < 0 THEN
-    IF ${neu} % 2 = 0 THEN
-      ${neu} := ${nextOwnSql(`greatest((-${neu} - 2) / 2, ${clock})`)};
-    ELSE
-      ${neu} := (-${neu} - 1) / 2;
-      -- A buffered write must not bring back what was deleted after it.
-      IF EXISTS (SELECT FROM lockstep.tombstone t WHERE t.source = ${source} AND t.key = ${keyNew}
-                 AND t.version >= ${neu}) THEN
-        RETURN NULL;
+  IF TG_OP = 'INSERT' THEN
+    IF ${neu} < 0 THEN
+      IF ${neu} % 2 = 0 THEN
+        ${neu} := ${nextOwnSql(`greatest((-${neu} - 2) / 2, ${clock})`)};
+      ELSE
+        ${neu} := (-${neu} - 1) / 2;
+        -- A buffered write must not bring back what was deleted after it.
+        IF EXISTS (SELECT FROM lockstep.tombstone t WHERE t.source = ${source} AND t.key = ${keyNew}
+                   AND t.version >= ${neu}) THEN
+          RETURN NULL;
+        END IF;
       END IF;
+    ELSE${stampByTransaction(neu, clock)}
     END IF;
-  ELSE${stampByTransaction(neu, clock)}
+    RETURN NEW;
   END IF;
-  RETURN NEW;
-END`;
-
-  const stampUpdate = `
-BEGIN
   IF ${neu} < 0 THEN
     IF ${neu} % 2 = 0 THEN
       ${neu} := ${nextOwnSql(`greatest(${old}, (-${neu} - 2) / 2, ${clock})`)};
@@ -98,10 +109,17 @@ BEGIN
     END IF;
   ELSE${stampByTransaction(neu, `greatest(${old}, ${clock})`)}
   END IF;
+  new_key := ${keyNew};
+  old_key := ${keyOld};${recordPut(neu, source)}
+  -- A change of the key is a delete of the old one.
+  IF new_key <> old_key THEN
+    gone := greatest(${old}, ${clock});${stampByTransaction('gone', 'gone')}${recordDelete(source, 'old_key', 'gone')}
+    PERFORM pg_catalog.set_config('${SETTING_MOVED}', 'yes', true);
+  END IF;
   RETURN NEW;
 END`;
 
-  // An insert that waited for a concurrent delete was stamped before it; only now is the delete visible.
+  // What waited for a concurrent delete of its key was stamped before it; only now is the delete visible.
   const aboveTombstone = `
   SELECT t.version INTO floor FROM lockstep.tombstone t
     WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu};
@@ -117,30 +135,22 @@ END`;
     UPDATE ${info.relation} t SET ${version} = ${stampAboveSql('floor')} WHERE ${sameRow};
   END IF;`;
 
-  const recordPut = `
-  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${neu}, ${source}, new_key, 'p');${notifyIfForeign(neu)}`;
-
   const recordInsert = `
 DECLARE
   new_key text := ${keyNew};
   floor bigint;
 BEGIN
-  IF NOT (${stampedBefore(neu, source, 1)}) THEN${recordPut}
+  IF ${neu} % 4 <> 2 OR ${needsTrigger(source, 1)} THEN${recordPut(neu, source)}
   END IF;${aboveTombstone}
   RETURN NULL;
 END`;
 
-  const recordUpdate = `
+  const checkMove = `
 DECLARE
   new_key text := ${keyNew};
-  old_key text := ${keyOld};
   floor bigint;
-  gone bigint;
-BEGIN${recordPut}
-  -- A change of the key is a delete of the old one.
-  IF new_key <> old_key THEN
-    gone := greatest(${old}, ${clock});${stampByTransaction('gone', 'gone')}${recordDelete(source, 'old_key', 'gone')}${aboveTombstone}
-  END IF;
+BEGIN
+  IF new_key = ${keyOld} THEN RETURN NULL; END IF;${aboveTombstone}
   RETURN NULL;
 END`;
 
@@ -166,26 +176,29 @@ BEGIN
   RETURN NULL;
 END`;
 
-  const inserted = `NOT (${stampedBefore(neu, source, 0)})`;
-  const updated = `NOT (${neu} > ${old} AND ${stampedBefore(neu, source, 0)})`;
   return [
     {
-      name: 'lockstep_stamp_insert',
-      event: 'BEFORE INSERT',
+      name: '~lockstep_stamp',
+      event: 'BEFORE INSERT OR UPDATE',
       level: 'ROW',
-      when: inserted,
-      body: stampInsert,
+      when: needsTrigger(source, 0),
+      body: stamp,
     },
-    { name: 'lockstep_stamp_update', event: 'BEFORE UPDATE', level: 'ROW', when: updated, body: stampUpdate },
     { name: 'lockstep_record_insert', event: 'AFTER INSERT', level: 'ROW', body: recordInsert },
+    // No mention of the key's columns, which would keep their types from being altered.
     {
-      name: 'lockstep_record_update',
+      name: 'lockstep_check_move',
       event: 'AFTER UPDATE',
       level: 'ROW',
-      when: updated,
-      body: recordUpdate,
+      when: `pg_catalog.current_setting('${SETTING_MOVED}', true) = 'yes'`,
+      body: checkMove,
     },
-    { name: 'lockstep_record_delete', event: 'AFTER DELETE', level: 'ROW', body: recordDeletion },
+    {
+      name: 'lockstep_record_delete',
+      event: 'AFTER DELETE',
+      level: 'ROW',
+      body: recordDeletion,
+    },
   ];
 }
 
