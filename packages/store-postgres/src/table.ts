@@ -129,9 +129,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     options: StoreCallOptions,
   ): Promise<readonly StoreOutcome<Value>[]> {
     if (commands.length === 0) return [];
-    const { writer } = await this.#open();
+    const opened = this.#open();
+    const { writer } = opened instanceof Promise ? await opened : opened;
     const folding = foldAhead(commands, () => this.#clockUs(options));
-    if (!(folding instanceof Promise)) return writer.write(folding, options);
+    if (!(folding instanceof Promise)) return await writer.write(folding, options);
     const { clock } = this.#parts;
     const startedMs = clock.monotonic();
     const folded = await folding;
@@ -141,7 +142,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       const message = `${this.name}: the server's clock came after ${options.timeoutMs} ms`;
       throw new StoreUnavailableError(message, 'not-committed');
     }
-    return writer.write(folded, { ...options, timeoutMs });
+    return await writer.write(folded, { ...options, timeoutMs });
   }
 
   async close(): Promise<void> {

@@ -11,7 +11,7 @@ import type { Knex } from 'knex';
 import { isFatal, isTransient, stateOf, storeError } from './errors.js';
 import { SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
-import { lenderOf } from './wire/session.js';
+import { lenderOf } from './wire/exchange.js';
 
 const MAX_TRIES = 4;
 const IDLE_SLACK_MS = 5000;

@@ -9,7 +9,7 @@ import type { Knex } from 'knex';
 import { microsSql } from '../sql/stamp.js';
 import { type ChangeRecord, commit, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
-import { lenderOf } from '../wire/session.js';
+import { lenderOf } from '../wire/exchange.js';
 import type { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
 

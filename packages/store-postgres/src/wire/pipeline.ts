@@ -68,6 +68,9 @@ const MAX_PREPARED = 200;
  */
 const preparedOf = new WeakMap<WireConnection, Map<string, readonly FieldDescription[] | undefined>>();
 
+/** Told the calls' answers, or what pg threw. */
+export type PipelineCallback = (error: unknown, results?: Row[][]) => void;
+
 /**
  * Several statements in one round trip and one transaction: everything before the Sync commits or
  * fails together. It is what lets a time-out travel with its statement (`set_config(…, true)` ends with
@@ -81,21 +84,22 @@ export class Pipeline {
   /** Of the rows that arrive; `undefined` until the first row of a statement that was described before. */
   #fields: Field[] | undefined;
   readonly #fresh: string[] = [];
-  readonly #resolve: (results: Row[][]) => void;
-  readonly #reject: (error: unknown) => void;
-  readonly done: Promise<Row[][]>;
+  #done: PipelineCallback | undefined;
   /** pg times queries out through this when the user set `query_timeout`. */
   callback = (error?: unknown): void => {
-    if (error) this.#reject(error);
+    if (error) this.#end(error);
   };
 
-  constructor(client: WireClient, calls: readonly Call[]) {
+  /** `done` is called once. */
+  constructor(client: WireClient, calls: readonly Call[], done: PipelineCallback) {
     this.#client = client;
     this.#calls = calls;
-    const { promise, resolve, reject } = Promise.withResolvers<Row[][]>();
-    this.done = promise;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#done = done;
+  }
+
+  #end(error: unknown, results?: Row[][]): void {
+    this.#done?.(error, results);
+    this.#done = undefined;
   }
 
   submit(connection: WireConnection): Error | null {
@@ -170,7 +174,7 @@ export class Pipeline {
       this.#rows.push(row);
     } catch (error) {
       // A user's type parser threw.
-      this.#reject(error);
+      this.#end(error);
     }
   }
 
@@ -187,13 +191,13 @@ export class Pipeline {
   handleError(error: unknown, connection: WireConnection): void {
     const prepared = preparedOf.get(connection);
     for (const name of this.#fresh) prepared?.delete(name);
-    this.#reject(error);
+    this.#end(error);
   }
 
   // Only now has the transaction committed.
   handleReadyForQuery(): void {
     this.callback();
-    this.#resolve(this.#results);
+    this.#end(undefined, this.#results);
   }
 
   handlePortalSuspended(): void {}

@@ -1,34 +1,12 @@
-import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isConnectionLoss, isStalePlan, isStampedTooEarly, isTransient, storeError } from '../errors.js';
+import { isConnectionLoss, isStalePlan, isStampedTooEarly, isTransient } from '../errors.js';
 import { SETTING_STAMPED } from '../sql/stamp.js';
 import { noteTransient } from '../transaction-handle.js';
-import { type Call, forgetPrepared, Pipeline, type Row, statement, type WireClient } from './pipeline.js';
+import { type Deadline, Exchange, type ExchangeOptions, lenderOf } from './exchange.js';
+import { type Call, type Row, statement } from './pipeline.js';
 
-/** A pooled connection; knex drops it instead of lending it again once it is marked. */
-type PooledClient = WireClient & { __knex__disposed?: unknown };
-
-/** The part of knex's client that lends connections. */
-interface Lender {
-  acquireConnection(): Promise<PooledClient>;
-  releaseConnection(connection: PooledClient): Promise<void>;
-}
-
-export function lenderOf(knex: Knex): Lender {
-  return knex.client as Lender;
-}
-
-/** When a call must be over, by the process's monotonic clock. */
-export interface Deadline {
-  readonly at: number;
-  readonly timeoutMs: number;
-}
-
-export interface SendOptions {
-  readonly deadline: Deadline;
-  readonly signal?: AbortSignal | undefined;
-  /** For messages. */
-  readonly what: string;
+export interface SendOptions extends ExchangeOptions {
   /** Reads run once more when the connection breaks: a pooled one may have died unnoticed. */
   readonly readOnly: boolean;
   readonly prepared: boolean;
@@ -61,20 +39,17 @@ export class Session {
    * again within the deadline; a stamp that came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
    */
   async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
+    const all = (leftMs: number): Call[] => [timeout(leftMs, options), ...calls];
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted();
-      const client = await this.#acquire(options);
       try {
-        const results = await this.#exchange(client, this.#withTimeout(calls, options), options);
-        return results.slice(1);
+        const results = await new Exchange(lenderOf(this.#knex), this.#clock, all, options).done;
+        results.shift();
+        return results;
       } catch (error) {
-        if (isStalePlan(error)) forgetPrepared(client);
-        else if (isStampedTooEarly(error)) throw error;
-        else if (!isTransient(error) && !(options.readOnly && attempt === 1 && isConnectionLoss(error)))
-          throw error;
-        if (attempt === MAX_TRIES) throw error;
-      } finally {
-        void lenderOf(this.#knex).releaseConnection(client);
+        if (isStampedTooEarly(error) || attempt === MAX_TRIES) throw error;
+        const again = isTransient(error) || isStalePlan(error);
+        if (!again && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
       }
       await this.#backOff(attempt, options);
     }
@@ -82,74 +57,11 @@ export class Session {
 
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
   async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
-    const client = await lenderOf(trx).acquireConnection();
     try {
-      return await this.#exchange(client, calls, options);
+      return await new Exchange(lenderOf(trx), this.#clock, () => calls, options).done;
     } catch (error) {
       if (isTransient(error)) noteTransient(trx, error);
       throw error;
-    }
-  }
-
-  #withTimeout(calls: readonly Call[], { deadline, prepared, stamps = '' }: SendOptions): Call[] {
-    const left = deadline.at - this.#clock.monotonic();
-    // A little before our own timer, so that the server's clean answer comes first.
-    const serverMs = Math.max(1, Math.floor(left - Math.min(50, left / 10)));
-    return [
-      { statement: prepared ? setTimeoutPrepared : setTimeoutUnprepared, values: [String(serverMs), stamps] },
-      ...calls,
-    ];
-  }
-
-  async #exchange(client: PooledClient, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
-    const pipeline = new Pipeline(client, calls);
-    const left = options.deadline.at - this.#clock.monotonic();
-    const stop = this.#clock.schedule(
-      () => {
-        // What was sent can't be taken back; a connection with an answer under way can't be lent again.
-        const error = new StoreTimeoutError(
-          `${options.what}: no answer within ${options.deadline.timeoutMs} ms`,
-        );
-        client.__knex__disposed = error;
-        client.connection.stream.destroy();
-        pipeline.handleError(error, client.connection);
-      },
-      Math.max(0, left),
-    );
-    try {
-      client.query(pipeline);
-      return await pipeline.done;
-    } finally {
-      stop();
-    }
-  }
-
-  async #acquire(options: SendOptions): Promise<PooledClient> {
-    const lender = lenderOf(this.#knex);
-    const { what, deadline, signal } = options;
-    const pending = lender.acquireConnection();
-    const { promise: bound, reject } = Promise.withResolvers<never>();
-    const stop = this.#clock.schedule(
-      () =>
-        reject(
-          new StoreUnavailableError(
-            `${what}: no connection became free within ${deadline.timeoutMs} ms`,
-            'not-committed',
-          ),
-        ),
-      Math.max(0, deadline.at - this.#clock.monotonic()),
-    );
-    const abort = (): void => reject(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
-    try {
-      return await Promise.race([pending, bound]);
-    } catch (error) {
-      // Whoever waited is gone; a connection that still arrives goes back.
-      pending.then((client) => lender.releaseConnection(client)).catch(() => undefined);
-      throw signal?.aborted ? error : storeError(error, what, false);
-    } finally {
-      stop();
-      signal?.removeEventListener('abort', abort);
     }
   }
 
@@ -162,4 +74,13 @@ export class Session {
     await promise;
     stop();
   }
+}
+
+function timeout(leftMs: number, { prepared, stamps = '' }: SendOptions): Call {
+  // A little before our own timer, so that the server's clean answer comes first.
+  const serverMs = Math.max(1, Math.floor(leftMs - Math.min(50, leftMs / 10)));
+  return {
+    statement: prepared ? setTimeoutPrepared : setTimeoutUnprepared,
+    values: [String(serverMs), stamps],
+  };
 }

@@ -10,7 +10,7 @@ export interface Item {
   readonly index: number;
   readonly key: string;
   /** Its element of the batch's JSON; empty where it travels as cells. */
-  readonly record: string;
+  record: string;
   /** The texts of a blind put's key and columns, where each value is one text. */
   readonly cells: readonly (string | null)[] | undefined;
   readonly above: number;
@@ -56,41 +56,33 @@ export function planWrite<Value>(
   nowMs: number,
 ): Plan<Value> {
   const outcomes = new Array<StoreOutcome<Value> | undefined>(commands.length).fill(undefined);
-  const groups = new Map<
-    string,
-    { kind: GroupKind; shape: Shape; field: TableColumn | undefined; items: Item[] }
-  >();
+  const groups: Gathered[] = [];
   const farAhead = nowMs * 1000 + FAR_AHEAD_US;
   commands.forEach((command, index) => {
     try {
-      const { kind, shape, field, item } = planOne(command, index, codec, shapes);
-      const alone = item.above > farAhead ? index : '';
-      const id = `${kind}:${shape.id}:${field?.name ?? ''}:${alone}`;
-      const group = groups.get(id) ?? { kind, shape, field, items: [] };
-      groups.set(id, group);
-      group.items.push(item);
+      gather(groups, command, index, codec, shapes, farAhead);
     } catch (error) {
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
   });
-  for (const group of groups.values()) group.items = ordered(group.items);
-  return { groups: [...groups.values()], outcomes };
+  for (const group of groups) if (group.items.length > 1) order(group.items);
+  return { groups, outcomes };
 }
 
-/** Items by key, each record with its place, since a statement may not take rows as they come. */
-function ordered(items: readonly Item[]): Item[] {
-  const sorted = [...items].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  return sorted.map((item, place) =>
-    item.cells === undefined ? { ...item, record: `{"#o":${place},${item.record.slice(1)}` } : item,
-  );
+/** A group while it grows. */
+interface Gathered extends Group {
+  readonly alone: boolean;
+  readonly items: Item[];
 }
 
-function planOne<Value>(
-  command: StoreCommand<Value>,
+function gather(
+  groups: Gathered[],
+  command: StoreCommand<unknown>,
   index: number,
   codec: KeyCodec,
   shapes: Shapes,
-): { kind: GroupKind; shape: Shape; field: TableColumn | undefined; item: Item } {
+  farAhead: number,
+): void {
   const inputs = codec.inputs(command.key);
   const value = rowOf(command, codec);
   const shape = value === undefined ? NO_COLUMNS : shapes.of(value);
@@ -105,7 +97,23 @@ function planOne<Value>(
     above: command.kind === 'flush' ? 0 : command.above,
     exact: command.kind === 'flush' ? command.version : 0,
   };
-  return { kind, shape, field, item };
+  const alone = item.above > farAhead;
+  // A batch is of a few groups, and mostly of one.
+  const group = alone
+    ? undefined
+    : groups.find(
+        (each) => each.kind === kind && each.shape === shape && each.field === field && !each.alone,
+      );
+  if (group === undefined) groups.push({ kind, shape, field, alone, items: [item] });
+  else group.items.push(item);
+}
+
+/** By key; each record with its place, since a statement may not take rows as they come. */
+function order(items: Item[]): void {
+  items.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  items.forEach((item, place) => {
+    if (item.cells === undefined) item.record = `{"#o":${place},${item.record.slice(1)}`;
+  });
 }
 
 type RowValue = Readonly<Record<string, unknown>> | undefined;

@@ -21,7 +21,10 @@ export class Shapes {
   readonly #byProperty = new Map<string, { readonly column: TableColumn; readonly index: number }>();
   readonly #keyProperties: ReadonlySet<string>;
   readonly #info: TableInfo;
+  /** By the columns of a value in its own order. */
   readonly #known = new Map<string, Shape>();
+  /** By the columns in table order. */
+  readonly #shapes = new Map<string, Shape>();
 
   constructor(info: TableInfo) {
     this.#info = info;
@@ -48,10 +51,20 @@ export class Shapes {
         .filter((part) => part !== '')
         .map(Number)
         .sort((a, b) => a - b);
-      const columns = indexes.flatMap((index) => this.#info.columns[index] ?? []);
-      shape = { id: indexes.join(','), columns, scalar: columns.every(isScalar) };
+      shape = this.#intern(indexes);
       // Orders of properties are many in theory; in practice a handful.
       if (this.#known.size < 1000) this.#known.set(id, shape);
+    }
+    return shape;
+  }
+
+  #intern(indexes: readonly number[]): Shape {
+    const id = indexes.join(',');
+    let shape = this.#shapes.get(id);
+    if (shape === undefined) {
+      const columns = indexes.flatMap((index) => this.#info.columns[index] ?? []);
+      shape = { id, columns, scalar: columns.every(isScalar) };
+      if (this.#shapes.size < 1000) this.#shapes.set(id, shape);
     }
     return shape;
   }

@@ -69,6 +69,23 @@ export class Writer<Value> {
       readOnly: false,
       prepared,
     };
+    const [first] = groups;
+    if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
+    else await this.#all(groups, send, options, outcomes);
+    if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
+    return outcomes.map((outcome, index) => {
+      if (outcome !== undefined) return outcome;
+      const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
+      return { kind: 'failed', error };
+    });
+  }
+
+  async #all(
+    groups: readonly Group[],
+    send: WriteSend,
+    options: StoreCallOptions,
+    outcomes: (StoreOutcome<Value> | undefined)[],
+  ): Promise<void> {
     const queue = [...groups];
     const work = async (): Promise<void> => {
       for (let group = queue.shift(); group !== undefined; group = queue.shift()) {
@@ -77,26 +94,23 @@ export class Writer<Value> {
     };
     const workers = options.tx === undefined ? Math.min(MAX_CONCURRENT, groups.length) : 1;
     await Promise.all(Array.from({ length: workers }, work));
-    return outcomes.map((outcome, index) => {
-      if (outcome !== undefined) return outcome;
-      const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
-      return { kind: 'failed', error };
-    });
   }
 
   /**
    * Runs a group as one statement. When the server refuses it, each half runs on its own, down to the
-   * rows that are at fault: at most twice as many statements as rows, normally a few.
+   * rows that are at fault: at most twice as many statements as rows, normally a few. `restamp`: how often
+   * it was stamped below a concurrent delete, and the version to stay above.
    */
   async #split(
     group: Group,
     send: WriteSend,
     options: StoreCallOptions,
     outcomes: (StoreOutcome<Value> | undefined)[],
+    restamp = { count: 0, above: 0 },
   ): Promise<void> {
     const { items } = group;
     try {
-      const rows = await this.#run(group, send, options);
+      const rows = await this.#run(group, send, options, restamp.above);
       this.#settle(group, rows, outcomes);
       if (group.kind === 'put' && options.tx === undefined && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
@@ -105,6 +119,10 @@ export class Writer<Value> {
         await this.#sweep(group, rows, send, options);
     } catch (error) {
       if (send.signal?.aborted && error === send.signal.reason) throw error;
+      if (options.tx === undefined && isStampedTooEarly(error) && restamp.count < MAX_RESTAMPS) {
+        const again = { count: restamp.count + 1, above: Number(detailOf(error)) };
+        return await this.#split(group, send, options, outcomes, again);
+      }
       if (items.length > 1 && isRefusal(error)) {
         const middle = items.length >> 1;
         await this.#split({ ...group, items: items.slice(0, middle) }, send, options, outcomes);
@@ -122,11 +140,14 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
   }
 
-  async #run(group: Group, send: WriteSend, options: StoreCallOptions): Promise<readonly Row[]> {
-    if (options.tx === undefined) return await this.#runAlone(group, send);
-    const calls = this.#calls(group, false);
-    const { session } = this.#parts;
+  async #run(group: Group, send: WriteSend, options: StoreCallOptions, above = 0): Promise<readonly Row[]> {
+    const { session, source } = this.#parts;
+    const stamps = options.tx === undefined && group.kind === 'put';
+    const calls = this.#calls(group, stamps, above);
     const at = answerOf(group, calls);
+    if (options.tx === undefined) {
+      return (await session.send(calls, stamps ? { ...send, stamps: source } : send))[at] ?? [];
+    }
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return (await session.sendIn(trx, calls, send))[at] ?? [];
     const guarded: Call[] = [
@@ -139,22 +160,6 @@ export class Writer<Value> {
     } catch (error) {
       if (isRefusal(error)) await session.sendIn(trx, [{ statement: ROLLBACK, values: [] }], send);
       throw error;
-    }
-  }
-
-  async #runAlone(group: Group, send: WriteSend): Promise<readonly Row[]> {
-    const { session, source } = this.#parts;
-    const stamps = group.kind === 'put';
-    let above = 0;
-    for (let attempt = 0; ; attempt++) {
-      const calls = this.#calls(group, stamps, above);
-      try {
-        const results = await session.send(calls, stamps ? { ...send, stamps: source } : send);
-        return results[answerOf(group, calls)] ?? [];
-      } catch (error) {
-        if (!isStampedTooEarly(error) || attempt === MAX_RESTAMPS) throw error;
-        above = Number(detailOf(error));
-      }
     }
   }
 

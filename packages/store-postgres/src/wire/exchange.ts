@@ -1,0 +1,125 @@
+import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import type { Knex } from 'knex';
+import { isStalePlan, storeError } from '../errors.js';
+import { type Call, forgetPrepared, Pipeline, type Row, type WireClient } from './pipeline.js';
+
+/** A pooled connection; knex drops it instead of lending it again once it is marked. */
+type PooledClient = WireClient & { __knex__disposed?: unknown };
+
+/** The part of knex's client that lends connections: the pool's, or a transaction's own. */
+export interface Lender {
+  acquireConnection(): Promise<PooledClient>;
+  releaseConnection(connection: PooledClient): Promise<void>;
+}
+
+export function lenderOf(knex: Knex): Lender {
+  return knex.client as Lender;
+}
+
+/** When a call must be over, by the process's monotonic clock. */
+export interface Deadline {
+  readonly at: number;
+  readonly timeoutMs: number;
+}
+
+export interface ExchangeOptions {
+  readonly deadline: Deadline;
+  readonly signal?: AbortSignal | undefined;
+  /** For messages. */
+  readonly what: string;
+}
+
+/**
+ * One pipeline on a connection that is lent for it, all by one deadline. Written with callbacks, since
+ * each promise on the way is felt by a writer that is alone.
+ */
+export class Exchange {
+  readonly #lender: Lender;
+  readonly #calls: (leftMs: number) => readonly Call[];
+  readonly #options: ExchangeOptions;
+  readonly #clock: Clock;
+  readonly #stop: () => void;
+  readonly #resolve: (results: Row[][]) => void;
+  readonly #reject: (error: unknown) => void;
+  #client: PooledClient | undefined;
+  #over = false;
+  /** What the calls answer; rejects with what pg threw, or an error of Lockstep. */
+  readonly done: Promise<Row[][]>;
+
+  /** `calls` is told the time that is left once there is a connection, in ms. */
+  constructor(
+    lender: Lender,
+    clock: Clock,
+    calls: (leftMs: number) => readonly Call[],
+    options: ExchangeOptions,
+  ) {
+    this.#lender = lender;
+    this.#clock = clock;
+    this.#calls = calls;
+    this.#options = options;
+    const { promise, resolve, reject } = Promise.withResolvers<Row[][]>();
+    this.done = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#stop = clock.schedule(() => this.#late(), this.#leftMs());
+    options.signal?.addEventListener('abort', this.#aborted, { once: true });
+    lender.acquireConnection().then(
+      (client) => this.#lent(client),
+      (error: unknown) => this.#end(storeError(error, options.what, false)),
+    );
+  }
+
+  #leftMs(): number {
+    return Math.max(0, this.#options.deadline.at - this.#clock.monotonic());
+  }
+
+  #lent(client: PooledClient): void {
+    this.#options.signal?.removeEventListener('abort', this.#aborted);
+    this.#client = client;
+    if (this.#over) {
+      // Whoever waited is gone.
+      this.#release(client);
+      return;
+    }
+    try {
+      client.query(
+        new Pipeline(client, this.#calls(this.#leftMs()), (error, results) => this.#end(error, results)),
+      );
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  readonly #aborted = (): void => this.#end(this.#options.signal?.reason);
+
+  #late(): void {
+    const { what, deadline } = this.#options;
+    const client = this.#client;
+    if (client === undefined) {
+      const message = `${what}: no connection became free within ${deadline.timeoutMs} ms`;
+      this.#end(new StoreUnavailableError(message, 'not-committed'));
+      return;
+    }
+    // What was sent can't be taken back; a connection with an answer under way can't be lent again.
+    const error = new StoreTimeoutError(`${what}: no answer within ${deadline.timeoutMs} ms`);
+    client.__knex__disposed = error;
+    client.connection.stream.destroy();
+    this.#end(error);
+  }
+
+  #end(error: unknown, results?: Row[][]): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stop();
+    if (results === undefined) this.#reject(error);
+    else this.#resolve(results);
+    const client = this.#client;
+    if (client === undefined) return;
+    if (isStalePlan(error)) forgetPrepared(client);
+    this.#release(client);
+  }
+
+  #release(client: PooledClient): void {
+    void this.#lender.releaseConnection(client);
+  }
+}
