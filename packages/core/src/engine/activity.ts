@@ -5,12 +5,17 @@ export class Activity {
 
   /** Counts a promise until it settles; the promise is handed back untouched. */
   track<T>(promise: Promise<T>): Promise<T> {
-    this.#count++;
-    promise.then(this.#leave, this.#leave);
+    this.enter();
+    promise.then(this.leave, this.leave);
     return promise;
   }
 
-  readonly #leave = (): void => {
+  /** Counts one more, until its `leave`. */
+  enter(): void {
+    this.#count++;
+  }
+
+  readonly leave = (): void => {
     this.#count--;
     if (this.#count > 0) return;
     const waiting = this.#idle;

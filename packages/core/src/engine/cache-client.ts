@@ -13,17 +13,19 @@ import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
 import type { EventHub } from './events.js';
 
-interface PendingRead {
-  readonly key: string;
-  readonly promise: Promise<CacheHit | undefined>;
-  resolve(hit: CacheHit | undefined): void;
-  reject(error: Error): void;
+/** Whoever waits for an answer of the cache. */
+interface Pending<Answer> {
+  /** Called once, never at once. Must not throw. */
+  answered(answer: Answer | CacheUnavailableError): void;
 }
 
-interface PendingCommand {
+interface PendingRead extends Pending<CacheHit | undefined> {
+  readonly key: string;
+  readonly promise: Promise<CacheHit | undefined>;
+}
+
+interface PendingCommand extends Pending<CacheReply> {
   readonly command: CacheCommand;
-  resolve(reply: CacheReply): void;
-  reject(error: Error): void;
 }
 
 export interface CacheClientOptions {
@@ -76,7 +78,11 @@ export class CacheClient {
     if (same !== undefined) return same.promise;
     if (unsent.size >= MAX_WAITING) return Promise.reject(overloaded());
     const { promise, resolve, reject } = Promise.withResolvers<CacheHit | undefined>();
-    const pending = { key, promise, resolve, reject };
+    const pending: PendingRead = {
+      key,
+      promise,
+      answered: (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)),
+    };
     unsent.set(key, pending);
     this.#reads[encoding].add(pending);
     return promise;
@@ -84,10 +90,19 @@ export class CacheClient {
 
   /** Runs one transition. */
   run<C extends CacheCommand>(command: C): Promise<ReplyOf<C>> {
-    if (this.#commands.waiting >= MAX_WAITING) return Promise.reject(overloaded());
-    const { promise, resolve, reject } = Promise.withResolvers<CacheReply>();
-    this.#commands.add({ command, resolve, reject });
-    return promise as Promise<ReplyOf<C>>;
+    return new Promise<ReplyOf<C>>((resolve, reject) => {
+      this.send(command, (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)));
+    });
+  }
+
+  /** Runs one transition without a promise of its own: `answered` is called once, never at once, and must not throw. */
+  send<C extends CacheCommand>(
+    command: C,
+    answered: (answer: ReplyOf<C> | CacheUnavailableError) => void,
+  ): void {
+    const pending = { command, answered: answered as PendingCommand['answered'] };
+    if (this.#commands.waiting < MAX_WAITING) this.#commands.add(pending);
+    else queueMicrotask(() => pending.answered(overloaded()));
   }
 
   /** Runs many transitions; a failed one is an `Error` in its place. */
@@ -111,19 +126,20 @@ export class CacheClient {
   }
 
   async #settle<Answer>(
-    items: readonly { resolve(answer: Answer): void; reject(error: Error): void }[],
+    items: readonly Pending<Answer>[],
     call: () => Promise<readonly (Answer | Error)[]>,
   ): Promise<void> {
+    let answers: readonly (Answer | Error)[];
     try {
-      const answers = await this.#breaker.execute(() => this.#bounded(call));
-      for (let i = 0; i < items.length; i++) {
-        const answer = answers[i] as Answer | Error;
-        if (answer instanceof Error) items[i]?.reject(unavailable(answer));
-        else items[i]?.resolve(answer);
-      }
+      answers = await this.#breaker.execute(() => this.#bounded(call));
     } catch (error) {
       const cause = unavailable(error);
-      for (const item of items) item.reject(cause);
+      for (const item of items) item.answered(cause);
+      return;
+    }
+    for (let i = 0; i < items.length; i++) {
+      const answer = answers[i] as Answer | Error;
+      items[i]?.answered(answer instanceof Error ? unavailable(answer) : answer);
     }
   }
 

@@ -1,6 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { IntendCommand, Payload } from '../contracts/cache.js';
+import type { IntendCommand, Payload, PutCommand } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
@@ -11,6 +10,7 @@ import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
 import type { CollectionSettings } from './settings.js';
+import { ValueHints } from './value-hints.js';
 
 /** What a writer holds between its preparation and its put. */
 export interface Reservation {
@@ -24,20 +24,10 @@ export interface Reservation {
   readonly aheadMs: number;
 }
 
-/** Keys thought to hold a value, so that their writers need not reserve; a wrong guess costs a miss. */
-export type ValueHints = LRUCache<string, Version>;
-
-/** Hints for about 2 MB of keys. */
-export function valueHints(): ValueHints {
-  // By size, not by number, so that the room for all of them is not taken before there are any.
-  return new LRUCache({ maxSize: 20_000, sizeCalculation: () => 1 });
-}
-
 export interface CacheSideOptions {
   readonly settings: CollectionSettings;
   readonly store: StoreAdapter<never, never>;
   readonly cache: CacheClient;
-  readonly hints: ValueHints;
   readonly handover: Handover;
   readonly events: EventHub;
   readonly activity: Activity;
@@ -45,6 +35,8 @@ export interface CacheSideOptions {
   /** The time to live of a new entry: jittered. */
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   readonly clock: Clock;
+  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
+  readonly detach: (cacheKey: string) => void;
   /** Where writes may be buffered: brings a key's buffered write into the store. */
   readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }
@@ -62,12 +54,15 @@ export class CacheSide {
   readonly #options: CacheSideOptions;
   /** A collection that is strict, or whose store has no versions, protects all its writes by intents. */
   readonly #usesIntents: boolean;
+  /** `undefined`: all writes ask the cache. What this process remembers may be below what another has buffered since. */
+  readonly #hints: ValueHints | undefined;
   readonly #intentMs: number;
 
   constructor(options: CacheSideOptions) {
-    const { settings, store } = options;
+    const { flushKey, settings, store } = options;
     this.#options = options;
     this.#usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
+    this.#hints = this.#usesIntents || flushKey !== undefined ? undefined : new ValueHints();
     this.#intentMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs + INTENT_MARGIN_MS;
   }
 
@@ -79,13 +74,9 @@ export class CacheSide {
    * @param blind the write asks nothing of the row that it replaces
    */
   prepare(key: string, cacheKey: string, blind: boolean): Reservation | Promise<Reservation> {
-    const { flushKey, hints } = this.#options;
+    const { flushKey } = this.#options;
     if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, flushKey);
-    const intent = this.#usesIntents;
-    // What this process remembers may be below what another has buffered since.
-    const known = intent || flushKey !== undefined ? undefined : hints.get(cacheKey);
-    if (known !== undefined) return { above: known, token: undefined, intent: false, aheadMs: 0 };
-    return this.#reserve(cacheKey, intent);
+    return this.#hints?.get(key) ?? this.#reserve(cacheKey, this.#usesIntents);
   }
 
   async #reserve(cacheKey: string, intent: boolean): Promise<Reservation> {
@@ -156,51 +147,69 @@ export class CacheSide {
    * Brings the cache in step with a commit: put, else invalidate, else the queue, else the change feed.
    *
    * @param payload `null`: the row was deleted; `undefined`: it can't be cached, and its key gets a floor
+   * @param settled told once, never at once, what became of the cache
    */
-  async settle(
+  settle(
     key: string,
     cacheKey: string,
     reservation: Reservation,
     version: Version,
     payload: Payload | null | undefined,
     ttlMs: number,
-  ): Promise<CacheOutcome> {
-    const { cache, hints, settings, lifetime } = this.#options;
-    const { holeTtlMs } = settings;
-    const { token } = reservation;
+    settled: (cache: CacheOutcome) => void,
+  ): void {
+    const { cache, detach, lifetime, settings } = this.#options;
     if (payload === undefined || settings.strategy === 'cache-aside') {
       this.abandon(cacheKey, reservation);
-      return await this.invalidate(key, cacheKey, version, payload === undefined);
+      void this.invalidate(key, cacheKey, version, payload === undefined).then(settled);
+      return;
     }
-    try {
-      const reply = await cache.run({
-        kind: 'put',
-        key: cacheKey,
-        token,
-        version,
-        payload,
-        holeTtlMs,
-        ...lifetime(ttlMs),
-      });
-      if (reply.outcome === 'floored') hints.delete(cacheKey);
-      else hints.set(cacheKey, version);
-      if (reply.outcome !== 'stored') this.#refused(key, version, reply.outcome);
+    const { ttlMs: livesMs, staleAtMs } = lifetime(ttlMs);
+    const put: PutCommand = {
+      kind: 'put',
+      key: cacheKey,
+      token: reservation.token,
+      version,
+      payload,
+      ttlMs: livesMs,
+      staleAtMs,
+      holeTtlMs: settings.holeTtlMs,
+    };
+    cache.send(put, (reply) => {
+      if (reply instanceof Error) {
+        void this.invalidate(key, cacheKey, version, false).then(settled);
+        return;
+      }
+      const { outcome } = reply;
+      detach(cacheKey);
+      settled(outcome === 'floored' ? 'invalidated' : 'updated');
+      if (outcome === 'floored') this.#hints?.delete(key);
+      else this.#hints?.set(key, version);
+      if (outcome !== 'stored') this.#refused(key, version, outcome);
       this.#acknowledge(key, version);
-      return reply.outcome === 'floored' ? 'invalidated' : 'updated';
-    } catch {
-      return await this.invalidate(key, cacheKey, version, false);
-    }
+    });
   }
 
-  /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. */
+  /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
   async invalidate(
     key: string,
     cacheKey: string,
     version: Version,
     holeOnEmpty: boolean,
   ): Promise<CacheOutcome> {
-    const { cache, clock, handover, hints, settings, store } = this.#options;
-    hints.delete(cacheKey);
+    const outcome = await this.#invalidated(key, cacheKey, version, holeOnEmpty);
+    this.#options.detach(cacheKey);
+    return outcome;
+  }
+
+  async #invalidated(
+    key: string,
+    cacheKey: string,
+    version: Version,
+    holeOnEmpty: boolean,
+  ): Promise<CacheOutcome> {
+    const { cache, clock, handover, settings, store } = this.#options;
+    this.#hints?.delete(key);
     try {
       await cache.run({
         kind: 'invalidate',
@@ -220,8 +229,12 @@ export class CacheSide {
   }
 
   #acknowledge(key: string, version: Version): void {
-    const { feed, source } = this.#options.store;
-    feed?.acknowledge([{ source, key, version }]);
+    const { events, store } = this.#options;
+    try {
+      store.feed?.acknowledge([{ source: store.source, key, version }]);
+    } catch (error) {
+      events.error.emit({ where: 'acknowledge', error });
+    }
   }
 
   #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {

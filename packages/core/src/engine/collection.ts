@@ -44,6 +44,8 @@ const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
 const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs'];
 const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
 const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
+/** What a call without options has: nothing to check. */
+const NO_OPTIONS = {};
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 /** The longest pause between two tries of `update`. */
 const MAX_RETRY_PAUSE_MS = 64;
@@ -181,25 +183,19 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   // Writing.
 
-  put(id: Id, value: Value, options: PutOptions = {}): Promise<WriteResult<Value>> {
-    return this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
+  put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
+    return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
   }
 
-  async #put(key: string, value: Value, options: PutOptions): Promise<WriteResult<Value>> {
+  #put(key: string, value: Value, options: PutOptions): Promise<Settled<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
     const accepting = this.#accept(key, value);
-    const accepted = accepting instanceof Promise ? await accepting : accepting;
-    const command = {
-      kind: 'put',
-      key,
-      value: accepted.value,
-      above: NO_VERSION,
-      ...(ifVersion === undefined ? {} : { ifVersion }),
-    } as const;
-    const settled = await this.#submit(command, accepted.bytes, options);
-    if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
-    return this.#result(settled);
+    const submit = ({ value, bytes }: Accepted<Value>): Promise<Settled<Value>> => {
+      const put = { kind: 'put', key, value, above: NO_VERSION } as const;
+      return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
+    };
+    return accepting instanceof Promise ? accepting.then(submit) : submit(accepting);
   }
 
   async putMany(
@@ -209,22 +205,15 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return await this.#many([...entries].map(([id, value]) => this.put(id, value, options)));
   }
 
-  delete(id: Id, options: DeleteOptions = {}): Promise<WriteResult<Value>> {
-    return this.#writing(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
+  delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
+    return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
   }
 
-  async #delete(key: string, options: DeleteOptions): Promise<WriteResult<Value>> {
+  #delete(key: string, options: DeleteOptions): Promise<Settled<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
-    const command = {
-      kind: 'delete',
-      key,
-      above: NO_VERSION,
-      ...(ifVersion === undefined ? {} : { ifVersion }),
-    } as const;
-    const settled = await this.#submit(command, 0, options);
-    if (settled.outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, settled.outcome.version);
-    return this.#result(settled);
+    const command = { kind: 'delete', key, above: NO_VERSION } as const;
+    return this.#submit(ifVersion === undefined ? command : { ...command, ifVersion }, 0, options);
   }
 
   async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
@@ -235,17 +224,12 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     id: Id,
     field: keyof Value & string,
     by: number,
-    options: WriteOptions = {},
+    options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
-    return this.#writing(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
+    return this.#commanding(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
   }
 
-  async #increment(
-    key: string,
-    field: string,
-    by: number,
-    options: WriteOptions,
-  ): Promise<WriteResult<Value>> {
+  #increment(key: string, field: string, by: number, options: WriteOptions): Promise<Settled<Value>> {
     if (!this.store.capabilities.increment) throw this.#unsupported('increment');
     const { name: collection } = this;
     if (typeof field !== 'string' || field === '') {
@@ -255,12 +239,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, { collection, key });
     }
     const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
-    const settled = await this.#submit(command, 0, options);
-    if (settled.outcome.kind === 'missing') {
+    return this.#submit(command, 0, options).then((settled) => {
+      if (settled.outcome.kind !== 'missing') return settled;
       const message = `collection "${collection}": no row "${key}" to increment`;
       throw new StoreRefusedError(message, { collection, key });
-    }
-    return this.#result(settled);
+    });
   }
 
   async update(id: Id, change: Change<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
@@ -297,8 +280,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
         return { value, version, cache: 'updated', store: 'committed', coalesced: false };
       }
       try {
-        if (next === null) return await this.#delete(key, { ...writing, ifVersion: version });
-        return await this.#put(key, next, { ...writing, ifVersion: value === null ? null : version });
+        const ifVersion = value === null ? null : version;
+        const settling =
+          next === null
+            ? this.#delete(key, { ...writing, ifVersion: version })
+            : this.#put(key, next, { ...writing, ifVersion });
+        // It goes on when the caller has given up.
+        return this.#result(key, await this.#context.activity.track(settling), ifVersion);
       } catch (error) {
         if (!(error instanceof ConflictError) || attempt >= retries) throw error;
       }
@@ -376,33 +364,59 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
     const ttlMs = this.#ttl(options);
-    if (options.tx !== undefined) return this.writes.submitInside(command, ttlMs, options.tx);
-    return this.#bounded(() => this.writes.submit(command, bytes, ttlMs), options);
+    const { signal, timeoutMs, tx } = options;
+    if (tx !== undefined) return this.writes.submitInside(command, ttlMs, tx);
+    if (signal === undefined && timeoutMs === undefined) return this.writes.submit(command, bytes, ttlMs);
+    // It goes on when the caller has given up.
+    const submit = (): Promise<Settled<Value>> =>
+      this.#context.activity.track(this.writes.submit(command, bytes, ttlMs));
+    return this.#bounded(submit, options);
   }
 
   // Checks.
 
   /** A write from its first moment, so that `close` waits for it; wrong calls reject with nothing touched. */
-  #writing<T>(
+  async #writing<T>(
     id: Id,
     options: WriteOptions,
     known: readonly string[],
     body: (key: string) => Promise<T>,
   ): Promise<T> {
-    return this.#context.activity.track(this.#begun(id, options, known, body));
+    const { activity } = this.#context;
+    activity.enter();
+    try {
+      if (!this.#opened) await this.#open();
+      return await body(this.#begin(id, options, known));
+    } finally {
+      activity.leave();
+    }
   }
 
-  async #begun<T>(
+  /** As `writing`, for one command. Between its promise and the caller's there is none: this is the hot path. */
+  async #commanding(
     id: Id,
-    options: WriteOptions,
+    options: PutOptions,
     known: readonly string[],
-    body: (key: string) => Promise<T>,
-  ): Promise<T> {
-    if (!this.#opened) await this.#open();
+    submit: (key: string) => Promise<Settled<Value>>,
+  ): Promise<WriteResult<Value>> {
+    const { activity } = this.#context;
+    activity.enter();
+    try {
+      if (!this.#opened) await this.#open();
+      const key = this.#begin(id, options, known);
+      return this.#result(key, await submit(key), options.ifVersion);
+    } finally {
+      activity.leave();
+    }
+  }
+
+  #begin(id: Id, options: WriteOptions, known: readonly string[]): string {
     this.#checkOpen();
-    checkKnown(options, known, `collection("${this.name}") write options`);
-    options.signal?.throwIfAborted();
-    return await body(this.#key(id));
+    if (options !== NO_OPTIONS) {
+      checkKnown(options, known, `collection("${this.name}") write options`);
+      options.signal?.throwIfAborted();
+    }
+    return this.#key(id);
   }
 
   /**
@@ -489,9 +503,17 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   // Results.
 
-  #result({ outcome, cache, coalesced, store }: Settled<Value>): WriteResult<Value> {
-    const written = outcome.kind === 'written' ? outcome : { value: null, version: NO_VERSION };
-    return { value: written.value, version: written.version, cache, store, coalesced };
+  /** Throws for a condition that did not hold. */
+  #result(
+    key: string,
+    { outcome, cache, coalesced, store }: Settled<Value>,
+    ifVersion?: Version | null,
+  ): WriteResult<Value> {
+    if (outcome.kind === 'written') {
+      return { value: outcome.value, version: outcome.version, cache, store, coalesced };
+    }
+    if (outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, outcome.version);
+    return { value: null, version: NO_VERSION, cache, store, coalesced };
   }
 
   async #many(writes: Promise<WriteResult<Value>>[]): Promise<WriteResult<Value>[]> {

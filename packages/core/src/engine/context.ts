@@ -5,7 +5,6 @@ import type { QueueAdapter } from '../contracts/queue.js';
 import type { StoreCallOptions, TransactionHost } from '../contracts/store.js';
 import type { Activity } from './activity.js';
 import type { CacheClient } from './cache-client.js';
-import type { ValueHints } from './cache-side.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
 import type { LockstepTransaction, TransactionSettled } from './transaction.js';
@@ -15,7 +14,6 @@ export interface EngineContext {
   readonly prefix: string;
   readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
-  readonly hints: ValueHints;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
   readonly events: EventHub;

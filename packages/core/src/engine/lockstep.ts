@@ -28,7 +28,6 @@ import { checkKnown, numberOption } from '../options.js';
 import { Activity } from './activity.js';
 import { withTimeout } from './bounded.js';
 import { CacheClient } from './cache-client.js';
-import { valueHints } from './cache-side.js';
 import { CollectionEngine } from './collection.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
@@ -108,7 +107,6 @@ class LockstepEngine implements Lockstep {
       prefix: this.prefix,
       adapter: this.cache,
       cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
-      hints: valueHints(),
       handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events }),
       queue: this.queue,
       events,

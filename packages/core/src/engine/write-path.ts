@@ -52,13 +52,14 @@ export class WritePath<Value> implements TransactionParticipant {
   readonly buffer: CollectionBuffer<Value> | undefined;
 
   constructor(options: WritePathOptions<Value>) {
-    const { codec, context, keyPrefix, lifetime, load, settings, store } = options;
+    const { codec, context, detach, keyPrefix, lifetime, load, settings, store } = options;
     const { burst } = settings;
     this.#options = options;
     this.#cacheSide = new CacheSide({
       ...context,
       settings,
       lifetime,
+      detach,
       store: store as unknown as StoreAdapter<never, never>,
       flushKey: burst === undefined ? undefined : (key) => this.flushKey(key),
     });
@@ -70,7 +71,8 @@ export class WritePath<Value> implements TransactionParticipant {
       clock: context.clock,
       hooks: {
         prepare: (command) => this.#prepare(command),
-        settle: (key, reservation, outcome, ttlMs) => this.#settle(key, reservation, outcome, ttlMs),
+        settle: (key, reservation, outcome, ttlMs, settled) =>
+          this.#settle(key, reservation, outcome, ttlMs, settled),
         abandon: (key, reservation, error) => this.#cacheSide.abandon(keyPrefix + key, reservation, error),
       },
       ...(burst === undefined
@@ -83,13 +85,13 @@ export class WritePath<Value> implements TransactionParticipant {
       new CollectionBuffer({ burst, settings, store, codec, keyPrefix, context, lifetime, load, writes });
   }
 
-  /** By group commit, or through the buffer. */
+  /** By group commit, or through the buffer. Whoever does not wait for it has it counted as an activity. */
   submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
-    const { activity, events } = this.#options.context;
-    const writing = (): Promise<Settled<Value>> => this.#queue.submit({ command, bytes, ttlMs });
-    const settling = activity.track(
-      this.buffer === undefined ? writing() : this.#submitOrBuffer(this.buffer, command, writing),
-    );
+    const { events } = this.#options.context;
+    const settling =
+      this.buffer === undefined
+        ? this.#queue.submit(command, bytes, ttlMs)
+        : this.#submitOrBuffer(this.buffer, command, () => this.#queue.submit(command, bytes, ttlMs));
     return events.write.wanted ? settling.then((settled) => this.#told(command, settled)) : settling;
   }
 
@@ -244,12 +246,10 @@ export class WritePath<Value> implements TransactionParticipant {
       this.#cacheSide.abandon(cacheKey, reservation, error);
       throw error;
     }
-    const cache = await this.#settle(
-      key,
-      reservation,
-      { kind: 'written', value, version: NO_VERSION },
-      ttlMs,
-    );
+    const written = { kind: 'written', value, version: NO_VERSION } as const;
+    const cache = await new Promise<CacheOutcome>((settled) => {
+      this.#settle(key, reservation, written, ttlMs, settled);
+    });
     return { value, version: NO_VERSION, cache, store: 'committed', coalesced: false };
   }
 
@@ -258,32 +258,27 @@ export class WritePath<Value> implements TransactionParticipant {
     const cacheKey = this.#options.keyPrefix + key;
     // A buffered write is what the cache must not lose; where it can't be flushed now, it stays.
     await this.flushKey(key).catch(() => undefined);
-    const outcome = await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
-    this.#options.detach(cacheKey);
-    return outcome;
+    return await this.#cacheSide.invalidate(key, cacheKey, NO_VERSION, false);
   }
 
   /** The cache after a commit of one key. */
-  async #settle(
+  #settle(
     key: string,
     reservation: Reservation,
     outcome: Applied<Value>,
     ttlMs: number,
-  ): Promise<CacheOutcome> {
+    settled: (cache: CacheOutcome) => void,
+  ): void {
     const cacheKey = this.#options.keyPrefix + key;
-    let settling: Promise<CacheOutcome>;
     if (outcome.kind === 'written') {
       const payload = outcome.value === null ? null : this.#payload(key, outcome.value);
-      settling = this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs);
+      this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs, settled);
     } else {
       // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
       this.#cacheSide.abandon(cacheKey, reservation);
       const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
-      settling = this.#cacheSide.invalidate(key, cacheKey, version, false);
+      void this.#cacheSide.invalidate(key, cacheKey, version, false).then(settled);
     }
-    const cache = await settling;
-    this.#options.detach(cacheKey);
-    return cache;
   }
 
   async settleTransaction(
@@ -292,7 +287,7 @@ export class WritePath<Value> implements TransactionParticipant {
     version: Version,
     absent: boolean | undefined,
   ): Promise<KeySettled> {
-    const { detach, keyPrefix, store } = this.#options;
+    const { keyPrefix, store } = this.#options;
     const cacheKey = keyPrefix + key;
     // A deletion's own version may be known only from the change list; another statement may have put the row back.
     const current =
@@ -300,12 +295,14 @@ export class WritePath<Value> implements TransactionParticipant {
     let cache: CacheOutcome;
     if (current && (version !== NO_VERSION || !store.capabilities.versioned)) {
       const payload = write.value === null ? null : this.#payload(key, write.value as Value);
-      cache = await this.#cacheSide.settle(key, cacheKey, write.reservation, version, payload, write.ttlMs);
+      cache = await new Promise((settled) => {
+        const { reservation, ttlMs } = write;
+        this.#cacheSide.settle(key, cacheKey, reservation, version, payload, ttlMs, settled);
+      });
     } else {
       if (write !== undefined) this.#cacheSide.abandon(cacheKey, write.reservation);
       cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
     }
-    detach(cacheKey);
     return { version, cache };
   }
 

@@ -23,28 +23,26 @@ export interface Settled<Value> {
   readonly cacheMs: number;
 }
 
-/** A write on its way. Its `above` comes from the reservation. */
-export interface WriteRequest<Value> {
-  readonly command: StoreCommand<Value>;
-  readonly bytes: number;
-  readonly ttlMs: number;
-}
-
 /** The cache's part, by key. */
 export interface WriteHooks<Value> {
   /** A promise only where the cache has to be asked. */
   prepare(command: StoreCommand<Value>): Reservation | Promise<Reservation>;
+  /** Calls `settled` once, with what became of the cache. */
   settle(
     key: string,
     reservation: Reservation,
-    outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>,
+    outcome: Settled<Value>['outcome'],
     ttlMs: number,
-  ): Promise<CacheOutcome>;
+    settled: (cache: CacheOutcome) => void,
+  ): void;
   abandon(key: string, reservation: Reservation, error: unknown): void;
 }
 
+/** A write on its way, and its caller. Its `above` comes from the reservation. */
 interface Waiter<Value> {
-  readonly request: WriteRequest<Value>;
+  readonly command: StoreCommand<Value>;
+  readonly bytes: number;
+  readonly ttlMs: number;
   resolve(settled: Settled<Value>): void;
   reject(error: Error): void;
 }
@@ -88,6 +86,7 @@ const GRACE_MS = 250;
  */
 export class WriteQueue<Value> {
   readonly #options: WriteQueueOptions<Value>;
+  readonly #versioned: boolean;
   /** Each key's units under way or waiting, in their order. */
   readonly #byKey = new Map<string, Unit<Value>[]>();
   /** Units not yet taken, oldest first. */
@@ -102,6 +101,7 @@ export class WriteQueue<Value> {
 
   constructor(options: WriteQueueOptions<Value>) {
     this.#options = options;
+    this.#versioned = options.store.capabilities.versioned;
   }
 
   /** Writes that wait for a statement. */
@@ -124,21 +124,16 @@ export class WriteQueue<Value> {
    * Resolves once the write is committed and the cache dealt with. Rejects with the store's error, or
    * with `StoreOverloadedError` when it could not start within `queueTimeoutMs`.
    */
-  submit(request: WriteRequest<Value>): Promise<Settled<Value>> {
+  submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
     const { maxWaiting } = this.#options.batch;
-    const full = this.#waiting.size >= maxWaiting && !this.#canJoin(request.command);
-    if (full) return this.#admission(request).then(() => this.#submitted(request));
-    return this.#submitted(request);
-  }
-
-  #submitted(request: WriteRequest<Value>): Promise<Settled<Value>> {
-    return new Promise((resolve, reject) => {
-      this.#enter({ request, resolve, reject });
-    });
+    const submitted = (): Promise<Settled<Value>> =>
+      new Promise((resolve, reject) => this.#enter({ command, bytes, ttlMs, resolve, reject }));
+    const full = this.#waiting.size >= maxWaiting && !this.#canJoin(command);
+    return full ? this.#admission(command.key).then(submitted) : submitted();
   }
 
   /** A full queue makes callers wait outside, with nothing reserved. */
-  async #admission(request: WriteRequest<Value>): Promise<void> {
+  async #admission(key: string): Promise<void> {
     const { clock, batch } = this.#options;
     let enter: () => void = () => undefined;
     const place = new Promise<void>((resolve) => {
@@ -146,7 +141,7 @@ export class WriteQueue<Value> {
       this.#outside.push(resolve);
     });
     try {
-      await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(request.command.key));
+      await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(key));
     } catch (error) {
       const index = this.#outside.indexOf(enter);
       if (index >= 0) this.#outside.splice(index, 1);
@@ -160,7 +155,7 @@ export class WriteQueue<Value> {
   }
 
   #enter(waiter: Waiter<Value>): void {
-    const { command, bytes } = waiter.request;
+    const { command, bytes } = waiter;
     const tail = this.#byKey.get(command.key)?.at(-1);
     if (tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.buffered)) {
       tail.command = merged(tail.command, command);
@@ -179,7 +174,7 @@ export class WriteQueue<Value> {
       joinable,
       createdAtMs: this.#options.clock.monotonic(),
       command,
-      bytes: waiters[waiters.length - 1]?.request.bytes ?? 0,
+      bytes: waiters[waiters.length - 1]?.bytes ?? 0,
       reservation: undefined,
       state: 'preparing',
     };
@@ -303,38 +298,33 @@ export class WriteQueue<Value> {
     } else if (outcome.kind === 'failed') {
       this.#refused(unit, outcome.error);
     } else {
-      void this.#settle(unit, outcome, storeMs);
+      this.#settle(unit, outcome, storeMs);
     }
   }
 
-  async #settle(
-    unit: Unit<Value>,
-    outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>,
-    storeMs: number,
-  ): Promise<void> {
+  #settle(unit: Unit<Value>, outcome: Settled<Value>['outcome'], storeMs: number): void {
     const { clock, hooks, store } = this.#options;
+    const { key, waiters } = unit;
     const startedAt = clock.monotonic();
-    const last = unit.waiters.length - 1;
+    const last = waiters.length - 1;
     try {
-      if (outcome.kind === 'written' && store.capabilities.versioned) {
-        const problem = checkVersion(outcome.version, unit.key, store);
+      if (outcome.kind === 'written' && this.#versioned) {
+        const problem = checkVersion(outcome.version, key, store);
         if (problem !== undefined) throw problem;
       }
-      const ttlMs = unit.waiters[last]?.request.ttlMs ?? 0;
-      // The key's next unit may start now: its cache commands travel behind this one's.
-      const settling = hooks.settle(unit.key, unit.reservation as Reservation, outcome, ttlMs);
-      this.#end(unit);
-      const cache = await settling;
-      const cacheMs = clock.monotonic() - startedAt;
-      const additive = unit.command.kind === 'increment';
-      unit.waiters.forEach((waiter, index) => {
-        const coalesced = index < last && !additive;
-        waiter.resolve({ outcome, cache, store: 'committed', coalesced, storeMs, cacheMs });
+      hooks.settle(key, unit.reservation as Reservation, outcome, waiters[last]?.ttlMs ?? 0, (cache) => {
+        const cacheMs = clock.monotonic() - startedAt;
+        const additive = unit.command.kind === 'increment';
+        for (let i = 0; i <= last; i++) {
+          const coalesced = i < last && !additive;
+          waiters[i]?.resolve({ outcome, cache, store: 'committed', coalesced, storeMs, cacheMs });
+        }
       });
     } catch (error) {
-      this.#end(unit);
-      for (const waiter of unit.waiters) waiter.reject(error as Error);
+      for (const waiter of waiters) waiter.reject(error as Error);
     }
+    // The key's next unit may start now: its cache commands travel behind this one's.
+    this.#end(unit);
   }
 
   /** A merged write that was refused fails its own caller only: the others go again without it, before the key's next. */
@@ -347,12 +337,12 @@ export class WriteQueue<Value> {
     if (unit.command.kind === 'increment') {
       const middle = unit.waiters.length >> 1;
       [unit.waiters.slice(0, middle), unit.waiters.slice(middle)].forEach((half, i) => {
-        this.#add(half, half.map((waiter) => waiter.request.command).reduce(merged), false, i + 1);
+        this.#add(half, half.map((waiter) => waiter.command).reduce(merged), false, i + 1);
       });
     } else {
       unit.waiters.pop()?.reject(error);
       const rest = unit.waiters[unit.waiters.length - 1] as Waiter<Value>;
-      this.#add(unit.waiters, rest.request.command, false, 1);
+      this.#add(unit.waiters, rest.command, false, 1);
     }
     this.#end(unit);
   }

@@ -72,7 +72,11 @@ export class Flusher<Value> {
       batch: settings.batch,
       clock,
       committed,
-      hooks: { prepare: async () => nothing, settle: async () => 'updated', abandon: () => undefined },
+      hooks: {
+        prepare: async () => nothing,
+        settle: (_key, _reservation, _outcome, _ttlMs, settled) => settled('updated'),
+        abandon: () => undefined,
+      },
     });
   }
 
@@ -292,7 +296,7 @@ export class Flusher<Value> {
       }
     }
     const command = { kind: 'flush', key, value, version } as const;
-    const { outcome } = await this.#queue.submit({ command, bytes: payload?.length ?? 0, ttlMs: 0 });
+    const { outcome } = await this.#queue.submit(command, payload?.length ?? 0, 0);
     return outcome;
   }
 

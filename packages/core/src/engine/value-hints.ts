@@ -1,0 +1,54 @@
+import type { Version } from '../contracts/version.js';
+import type { Reservation } from './cache-side.js';
+
+/** What a key's writers get without asking the cache: nothing is noted there for them. */
+class ValueHint implements Reservation {
+  above: Version;
+  readonly token = undefined;
+  readonly intent = false;
+  readonly aheadMs = 0;
+
+  constructor(above: Version) {
+    this.above = above;
+  }
+}
+
+/** Hints for about 2 MB of keys. */
+const GENERATION = 20_000;
+
+/**
+ * Keys of a collection thought to hold a value, and the version of it, so that their writers need not
+ * reserve; a wrong guess costs a miss. It remembers the last `GENERATION` keys at least, and twice as many at
+ * most. A hint is made once per key, not once per write: what lives that long is dear to collect.
+ */
+export class ValueHints {
+  #young = new Map<string, ValueHint>();
+  #old = new Map<string, ValueHint>();
+
+  get(key: string): Reservation | undefined {
+    const hint = this.#young.get(key);
+    if (hint !== undefined) return hint;
+    const older = this.#old.get(key);
+    if (older !== undefined) this.#add(key, older);
+    return older;
+  }
+
+  set(key: string, version: Version): void {
+    const hint = this.#young.get(key) ?? this.#old.get(key);
+    if (hint === undefined) this.#add(key, new ValueHint(version));
+    else if (version > hint.above) hint.above = version;
+  }
+
+  delete(key: string): void {
+    this.#young.delete(key);
+    this.#old.delete(key);
+  }
+
+  #add(key: string, hint: ValueHint): void {
+    if (this.#young.size >= GENERATION) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, hint);
+  }
+}
