@@ -10,6 +10,8 @@ import {
 } from '../errors.js';
 import { withTimeout } from './bounded.js';
 import type { Reservation } from './cache-side.js';
+import { KeyTable } from './key-table.js';
+import { type Linked, LinkedList } from './linked-list.js';
 import { asStoreError, checkVersion } from './loader.js';
 import type { BatchSettings } from './settings.js';
 
@@ -48,7 +50,7 @@ interface Waiter<Value> {
 }
 
 /** One command for the store, on behalf of one caller, or of several whose writes were merged. */
-interface Unit<Value> {
+interface Unit<Value> extends Linked<Unit<Value>> {
   readonly key: string;
   readonly waiters: Waiter<Value>[];
   readonly joinable: boolean;
@@ -88,13 +90,13 @@ export class WriteQueue<Value> {
   readonly #options: WriteQueueOptions<Value>;
   readonly #versioned: boolean;
   /** Each key's units under way or waiting, in their order. */
-  readonly #byKey = new Map<string, Unit<Value>[]>();
+  readonly #byKey = new KeyTable<Unit<Value>[]>();
   /** Units not yet taken, oldest first. */
-  readonly #waiting = new Set<Unit<Value>>();
+  readonly #waiting = new LinkedList<Unit<Value>>();
   #ready: Unit<Value>[] = [];
   #inFlight = 0;
   /** The statements under way, oldest first. */
-  readonly #underWay = new Set<{ readonly startedAt: number }>();
+  readonly #underWay: { readonly startedAt: number }[] = [];
   #scheduled = false;
   #sweeping = false;
   readonly #outside: (() => void)[] = [];
@@ -111,13 +113,13 @@ export class WriteQueue<Value> {
 
   /** How long the oldest statement has been under way, in ms; 0: none is. */
   get underWayMs(): number {
-    const oldest = this.#underWay.values().next().value;
+    const oldest = this.#underWay[0];
     return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.startedAt;
   }
 
   /** True while a write of the key waits or is under way. */
   has(key: string): boolean {
-    return this.#byKey.has(key);
+    return this.#byKey.get(key) !== undefined;
   }
 
   /**
@@ -177,6 +179,8 @@ export class WriteQueue<Value> {
       bytes: waiters[waiters.length - 1]?.bytes ?? 0,
       reservation: undefined,
       state: 'preparing',
+      previous: undefined,
+      next: undefined,
     };
     const units = this.#byKey.get(command.key);
     if (this.#options.buffered && units !== undefined) unit.state = 'waiting';
@@ -265,9 +269,9 @@ export class WriteQueue<Value> {
     const { clock, collection, committed, store, storeTimeoutMs } = this.#options;
     const commands = batch.map(stamped);
     const statement = { startedAt: clock.monotonic() };
-    this.#underWay.add(statement);
+    this.#underWay.push(statement);
     const ended = (): number => {
-      this.#underWay.delete(statement);
+      this.#underWay.splice(this.#underWay.indexOf(statement), 1);
       const storeMs = clock.monotonic() - statement.startedAt;
       committed?.(storeMs);
       return storeMs;
@@ -359,10 +363,13 @@ export class WriteQueue<Value> {
     unit.state = 'done';
     if (this.#waiting.delete(unit)) this.#outside.shift()?.();
     const units = this.#byKey.get(unit.key) as Unit<Value>[];
+    if (units.length === 1) {
+      this.#byKey.delete(unit.key);
+      return;
+    }
     units.splice(units.indexOf(unit), 1);
-    const head = units[0];
-    if (head === undefined) this.#byKey.delete(unit.key);
-    else if (head.state === 'reserved') this.#makeReady(head);
+    const head = units[0] as Unit<Value>;
+    if (head.state === 'reserved') this.#makeReady(head);
     else if (head.state === 'waiting') {
       head.state = 'preparing';
       this.#prepare(head);
@@ -372,7 +379,7 @@ export class WriteQueue<Value> {
   /** One timer for all: units wait in the order in which they came. */
   #sweepLater(): void {
     if (this.#sweeping) return;
-    const oldest = this.#waiting.values().next().value;
+    const oldest = this.#waiting.first;
     if (oldest === undefined) return;
     this.#sweeping = true;
     const { batch, clock } = this.#options;
@@ -384,9 +391,10 @@ export class WriteQueue<Value> {
     this.#sweeping = false;
     const { batch, clock } = this.#options;
     const limit = clock.monotonic() - batch.queueTimeoutMs;
-    for (const unit of this.#waiting) {
-      if (unit.createdAtMs > limit) break;
-      this.#fail(unit, this.#overloaded(unit.key));
+    let oldest = this.#waiting.first;
+    while (oldest !== undefined && oldest.createdAtMs <= limit) {
+      this.#fail(oldest, this.#overloaded(oldest.key));
+      oldest = this.#waiting.first;
     }
     this.#sweepLater();
   };
