@@ -61,12 +61,14 @@ export class Batcher<Item> {
       const batch = all.length <= maxItems ? all : all.slice(0, maxItems);
       this.#waiting = all.length <= maxItems ? [] : all.slice(maxItems);
       this.#inFlight++;
-      void this.#options.run(batch).then(this.#done);
+      void this.#options.run(batch).then(() => this.#done(batch));
     }
   };
 
-  readonly #done = (): void => {
+  #done(batch: Item[]): void {
+    // The array may live longer than the batch, and would keep the items alive until a full collection.
+    batch.length = 0;
     this.#inFlight--;
     if (this.#waiting.length > 0) this.#schedule();
-  };
+  }
 }

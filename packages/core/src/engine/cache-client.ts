@@ -24,8 +24,15 @@ interface PendingRead extends Pending<CacheHit | undefined> {
   readonly promise: Promise<CacheHit | undefined>;
 }
 
-interface PendingCommand extends Pending<CacheReply> {
+/** A class for the reason that `write-unit.ts` gives. */
+class PendingCommand implements Pending<CacheReply> {
   readonly command: CacheCommand;
+  readonly answered: (answer: CacheReply | CacheUnavailableError) => void;
+
+  constructor(command: CacheCommand, answered: PendingCommand['answered']) {
+    this.command = command;
+    this.answered = answered;
+  }
 }
 
 export interface CacheClientOptions {
@@ -100,7 +107,7 @@ export class CacheClient {
     command: C,
     answered: (answer: ReplyOf<C> | CacheUnavailableError) => void,
   ): void {
-    const pending = { command, answered: answered as PendingCommand['answered'] };
+    const pending = new PendingCommand(command, answered as PendingCommand['answered']);
     if (this.#commands.waiting < MAX_WAITING) this.#commands.add(pending);
     else queueMicrotask(() => pending.answered(overloaded()));
   }

@@ -37,7 +37,7 @@ import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
 import { WritePath } from './write-path.js';
-import type { Settled } from './write-queue.js';
+import type { Settled } from './write-unit.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
 const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
@@ -49,12 +49,6 @@ const NO_OPTIONS = {};
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 /** The longest pause between two tries of `update`. */
 const MAX_RETRY_PAUSE_MS = 64;
-
-/** A value that may be written. */
-interface Accepted<Value> {
-  readonly value: Value;
-  readonly bytes: number;
-}
 
 /** What `update` does to a row. */
 type Change<Value> = Parameters<Collection<Value>['update']>[1];
@@ -190,12 +184,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   #put(key: string, value: Value, options: PutOptions): Promise<Settled<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
-    const accepting = this.#accept(key, value);
-    const submit = ({ value, bytes }: Accepted<Value>): Promise<Settled<Value>> => {
-      const put = { kind: 'put', key, value, above: NO_VERSION } as const;
+    const submit = (valid: Value): Promise<Settled<Value>> => {
+      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
+      const bytes = this.codec.encode(valid, key).length;
       return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
     };
-    return accepting instanceof Promise ? accepting.then(submit) : submit(accepting);
+    const validating = this.#validate(key, value);
+    return validating instanceof Promise ? validating.then(submit) : submit(validating);
   }
 
   async putMany(
@@ -354,10 +349,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     write: () => Promise<unknown>,
   ): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
-      const accepted = await this.#accept(key, value);
+      const valid = await this.#validate(key, value);
+      this.codec.encode(valid, key);
       const ttlMs = this.#ttl(options);
       const writing = (): Promise<WriteResult<Value>> =>
-        this.#context.activity.track(this.writes.writeBy(key, accepted.value, ttlMs, write));
+        this.#context.activity.track(this.writes.writeBy(key, valid, ttlMs, write));
       return await this.#bounded(writing, options);
     });
   }
@@ -420,23 +416,18 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   }
 
   /**
-   * The value as it will be written; a promise only where the schema validates asynchronously, so that a
-   * caller's writes of one key keep their order. Throws `ValidationError`, `SerializationError`,
+   * The value as it will be written, if it can be encoded; a promise only where the schema validates
+   * asynchronously, so that a caller's writes of one key keep their order. Throws `ValidationError`,
    * `InvalidOptionError`.
    */
-  #accept(key: string, value: Value): Accepted<Value> | Promise<Accepted<Value>> {
+  #validate(key: string, value: Value): Value | Promise<Value> {
     if (value === undefined || value === null) {
       throw new InvalidOptionError('value', `must not be ${String(value)}; use delete()`, {
         collection: this.name,
         key,
       });
     }
-    const accept = (valid: Value): Accepted<Value> => ({
-      value: valid,
-      bytes: this.codec.encode(valid, key).length,
-    });
-    const validating = this.codec.validate(value, key);
-    return validating instanceof Promise ? validating.then(accept) : accept(validating);
+    return this.codec.validate(value, key);
   }
 
   #key(id: Id): string {

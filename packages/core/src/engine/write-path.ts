@@ -22,7 +22,8 @@ import {
   type TransactionSettled,
   type TransactionWrite,
 } from './transaction.js';
-import { isBlind, reserved, type Settled, WriteQueue } from './write-queue.js';
+import { WriteQueue } from './write-queue.js';
+import { isBlind, reserved, type Settled } from './write-unit.js';
 
 /** A write that the store has taken, or whose condition did not hold. */
 type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;

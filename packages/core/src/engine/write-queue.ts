@@ -1,6 +1,6 @@
 import type { CacheOutcome } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter, StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
+import type { StoreAdapter, StoreCommand, StoreOutcome } from '../contracts/store.js';
 import {
   type LockstepError,
   StoreContractError,
@@ -10,20 +10,11 @@ import {
 } from '../errors.js';
 import { withTimeout } from './bounded.js';
 import type { Reservation } from './cache-side.js';
-import { KeyTable } from './key-table.js';
-import { type Linked, LinkedList } from './linked-list.js';
+import { KeyOrder } from './key-order.js';
+import { LinkedList } from './linked-list.js';
 import { asStoreError, checkVersion } from './loader.js';
 import type { BatchSettings } from './settings.js';
-
-/** A committed (or conditional and not applied) write, and what became of the cache. */
-export interface Settled<Value> {
-  readonly outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
-  readonly cache: CacheOutcome;
-  readonly store: 'committed' | 'buffered';
-  readonly coalesced: boolean;
-  readonly storeMs: number;
-  readonly cacheMs: number;
-}
+import { isJoinable, isMergeable, type Settled, Unit, Waiter } from './write-unit.js';
 
 /** The cache's part, by key. */
 export interface WriteHooks<Value> {
@@ -38,28 +29,6 @@ export interface WriteHooks<Value> {
     settled: (cache: CacheOutcome) => void,
   ): void;
   abandon(key: string, reservation: Reservation, error: unknown): void;
-}
-
-/** A write on its way, and its caller. Its `above` comes from the reservation. */
-interface Waiter<Value> {
-  readonly command: StoreCommand<Value>;
-  readonly bytes: number;
-  readonly ttlMs: number;
-  resolve(settled: Settled<Value>): void;
-  reject(error: Error): void;
-}
-
-/** One command for the store, on behalf of one caller, or of several whose writes were merged. */
-interface Unit<Value> extends Linked<Unit<Value>> {
-  readonly key: string;
-  readonly waiters: Waiter<Value>[];
-  readonly joinable: boolean;
-  readonly createdAtMs: number;
-  command: StoreCommand<Value>;
-  bytes: number;
-  reservation: Reservation | undefined;
-  /** `waiting`, `reserved`: for the key's earlier units, before or after its preparation; `ready`: for a place in a batch. */
-  state: 'waiting' | 'preparing' | 'reserved' | 'ready' | 'taken' | 'done';
 }
 
 export interface WriteQueueOptions<Value> {
@@ -90,13 +59,13 @@ export class WriteQueue<Value> {
   readonly #options: WriteQueueOptions<Value>;
   readonly #versioned: boolean;
   /** Each key's units under way or waiting, in their order. */
-  readonly #byKey = new KeyTable<Unit<Value>[]>();
+  readonly #byKey = new KeyOrder<Unit<Value>>();
   /** Units not yet taken, oldest first. */
   readonly #waiting = new LinkedList<Unit<Value>>();
-  #ready: Unit<Value>[] = [];
+  readonly #ready: Unit<Value>[] = [];
   #inFlight = 0;
-  /** The statements under way, oldest first. */
-  readonly #underWay: { readonly startedAt: number }[] = [];
+  /** When the statements under way started, oldest first. */
+  readonly #underWay: number[] = [];
   #scheduled = false;
   #sweeping = false;
   readonly #outside: (() => void)[] = [];
@@ -114,12 +83,12 @@ export class WriteQueue<Value> {
   /** How long the oldest statement has been under way, in ms; 0: none is. */
   get underWayMs(): number {
     const oldest = this.#underWay[0];
-    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest.startedAt;
+    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest;
   }
 
   /** True while a write of the key waits or is under way. */
   has(key: string): boolean {
-    return this.#byKey.get(key) !== undefined;
+    return this.#byKey.last(key) !== undefined;
   }
 
   /**
@@ -129,8 +98,8 @@ export class WriteQueue<Value> {
   submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
     const { maxWaiting } = this.#options.batch;
     const submitted = (): Promise<Settled<Value>> =>
-      new Promise((resolve, reject) => this.#enter({ command, bytes, ttlMs, resolve, reject }));
-    const full = this.#waiting.size >= maxWaiting && !this.#canJoin(command);
+      new Promise((resolve, reject) => this.#enter(new Waiter(command, bytes, ttlMs, resolve, reject)));
+    const full = this.#waiting.size >= maxWaiting && this.#joinable(command) === undefined;
     return full ? this.#admission(command.key).then(submitted) : submitted();
   }
 
@@ -151,44 +120,27 @@ export class WriteQueue<Value> {
     }
   }
 
-  #canJoin(command: StoreCommand<Value>): boolean {
-    const tail = this.#byKey.get(command.key)?.at(-1);
-    return tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.buffered);
+  /** The key's last unit, if a write can still join it. */
+  #joinable(command: StoreCommand<Value>): Unit<Value> | undefined {
+    const { batch, buffered } = this.#options;
+    const last = this.#byKey.last(command.key);
+    return last !== undefined && isJoinable(last, command, batch, buffered) ? last : undefined;
   }
 
   #enter(waiter: Waiter<Value>): void {
-    const { command, bytes } = waiter;
-    const tail = this.#byKey.get(command.key)?.at(-1);
-    if (tail !== undefined && isJoinable(tail, command, this.#options.batch, this.#options.buffered)) {
-      tail.command = merged(tail.command, command);
-      tail.bytes = bytes;
-      tail.waiters.push(waiter);
-      return;
-    }
-    this.#add([waiter], command, isMergeable(command, this.#options.batch.coalesce));
+    const { batch, clock } = this.#options;
+    const joinable = this.#joinable(waiter.command);
+    if (joinable !== undefined) joinable.join(waiter);
+    else this.#add(new Unit(waiter, isMergeable(waiter.command, batch.coalesce), clock.monotonic()));
   }
 
-  /** A new unit: behind the key's last one, or at this place among them. */
-  #add(waiters: Waiter<Value>[], command: StoreCommand<Value>, joinable: boolean, place?: number): void {
-    const unit: Unit<Value> = {
-      key: command.key,
-      waiters,
-      joinable,
-      createdAtMs: this.#options.clock.monotonic(),
-      command,
-      bytes: waiters[waiters.length - 1]?.bytes ?? 0,
-      reservation: undefined,
-      state: 'preparing',
-      previous: undefined,
-      next: undefined,
-    };
-    const units = this.#byKey.get(command.key);
-    if (this.#options.buffered && units !== undefined) unit.state = 'waiting';
-    if (units === undefined) this.#byKey.set(command.key, [unit]);
-    else units.splice(place ?? units.length, 0, unit);
+  /** Behind the key's last unit, or right behind another. */
+  #add(unit: Unit<Value>, behind?: Unit<Value>): void {
+    this.#byKey.add(unit, behind);
     this.#waiting.add(unit);
     this.#sweepLater();
-    if (unit.state === 'preparing') this.#prepare(unit);
+    if (this.#options.buffered && unit.earlier !== undefined) unit.state = 'waiting';
+    else this.#prepare(unit);
   }
 
   #prepare(unit: Unit<Value>): void {
@@ -212,7 +164,7 @@ export class WriteQueue<Value> {
       return;
     }
     unit.state = 'reserved';
-    if (this.#byKey.get(unit.key)?.[0] === unit) this.#makeReady(unit);
+    if (unit.earlier === undefined) this.#makeReady(unit);
   }
 
   /** A unit may have run out of time while it was preparing. */
@@ -248,31 +200,31 @@ export class WriteQueue<Value> {
   /** The next batch, within its bounds; its units can't be joined any more. */
   #take(): Unit<Value>[] {
     const { maxBytes, maxRows } = this.#options.batch;
-    const batch: Unit<Value>[] = [];
     let bytes = 0;
+    let rows = 0;
     let index = 0;
-    for (; index < this.#ready.length && batch.length < maxRows; index++) {
+    for (; index < this.#ready.length && rows < maxRows; index++) {
       const unit = this.#ready[index] as Unit<Value>;
       if (unit.state !== 'ready') continue;
-      if (batch.length > 0 && bytes + unit.bytes > maxBytes) break;
-      bytes += unit.bytes;
+      if (rows > 0 && bytes + unit.waiter.bytes > maxBytes) break;
+      bytes += unit.waiter.bytes;
+      rows++;
       unit.state = 'taken';
       this.#waiting.delete(unit);
       this.#outside.shift()?.();
-      batch.push(unit);
     }
-    this.#ready = index === this.#ready.length ? [] : this.#ready.slice(index);
-    return batch;
+    return this.#ready.splice(0, index).filter((unit) => unit.state === 'taken');
   }
 
   async #commit(batch: readonly Unit<Value>[]): Promise<void> {
     const { clock, collection, committed, store, storeTimeoutMs } = this.#options;
-    const commands = batch.map(stamped);
-    const statement = { startedAt: clock.monotonic() };
-    this.#underWay.push(statement);
+    const commands = batch.map((unit) => unit.stamped());
+    const startedAt = clock.monotonic();
+    this.#underWay.push(startedAt);
     const ended = (): number => {
-      this.#underWay.splice(this.#underWay.indexOf(statement), 1);
-      const storeMs = clock.monotonic() - statement.startedAt;
+      const place = this.#underWay.indexOf(startedAt);
+      if (place >= 0) this.#underWay.splice(place, 1);
+      const storeMs = clock.monotonic() - startedAt;
       committed?.(storeMs);
       return storeMs;
     };
@@ -308,24 +260,18 @@ export class WriteQueue<Value> {
 
   #settle(unit: Unit<Value>, outcome: Settled<Value>['outcome'], storeMs: number): void {
     const { clock, hooks, store } = this.#options;
-    const { key, waiters } = unit;
+    const { key, waiter } = unit;
     const startedAt = clock.monotonic();
-    const last = waiters.length - 1;
     try {
       if (outcome.kind === 'written' && this.#versioned) {
         const problem = checkVersion(outcome.version, key, store);
         if (problem !== undefined) throw problem;
       }
-      hooks.settle(key, unit.reservation as Reservation, outcome, waiters[last]?.ttlMs ?? 0, (cache) => {
-        const cacheMs = clock.monotonic() - startedAt;
-        const additive = unit.command.kind === 'increment';
-        for (let i = 0; i <= last; i++) {
-          const coalesced = i < last && !additive;
-          waiters[i]?.resolve({ outcome, cache, store: 'committed', coalesced, storeMs, cacheMs });
-        }
+      hooks.settle(key, unit.reservation as Reservation, outcome, waiter.ttlMs, (cache) => {
+        unit.resolve(outcome, cache, storeMs, clock.monotonic() - startedAt);
       });
     } catch (error) {
-      for (const waiter of waiters) waiter.reject(error as Error);
+      unit.reject(error as Error);
     }
     // The key's next unit may start now: its cache commands travel behind this one's.
     this.#end(unit);
@@ -333,28 +279,35 @@ export class WriteQueue<Value> {
 
   /** A merged write that was refused fails its own caller only: the others go again without it, before the key's next. */
   #refused(unit: Unit<Value>, error: LockstepError): void {
-    if (!(error instanceof StoreRefusedError) || unit.waiters.length === 1) {
+    if (!(error instanceof StoreRefusedError) || unit.merged.length === 0) {
       this.#fail(unit, error);
       return;
     }
     this.#options.hooks.abandon(unit.key, unit.reservation as Reservation, error);
     if (unit.command.kind === 'increment') {
-      const middle = unit.waiters.length >> 1;
-      [unit.waiters.slice(0, middle), unit.waiters.slice(middle)].forEach((half, i) => {
-        this.#add(half, half.map((waiter) => waiter.command).reduce(merged), false, i + 1);
-      });
+      const waiters = [...unit.merged, unit.waiter];
+      const middle = waiters.length >> 1;
+      const first = this.#again(waiters.slice(0, middle));
+      this.#add(first, unit);
+      this.#add(this.#again(waiters.slice(middle)), first);
     } else {
-      unit.waiters.pop()?.reject(error);
-      const rest = unit.waiters[unit.waiters.length - 1] as Waiter<Value>;
-      this.#add(unit.waiters, rest.command, false, 1);
+      unit.waiter.reject(error);
+      this.#add(this.#again(unit.merged), unit);
     }
     this.#end(unit);
+  }
+
+  /** Writes that were merged before, without the others; nothing joins them any more. */
+  #again([first, ...others]: readonly Waiter<Value>[]): Unit<Value> {
+    const unit = new Unit(first as Waiter<Value>, false, this.#options.clock.monotonic());
+    for (const waiter of others) unit.join(waiter);
+    return unit;
   }
 
   #fail(unit: Unit<Value>, error: Error): void {
     if (unit.reservation !== undefined) this.#options.hooks.abandon(unit.key, unit.reservation, error);
     this.#end(unit);
-    for (const waiter of unit.waiters) waiter.reject(error);
+    unit.reject(error);
   }
 
   /** Takes the unit out of its key's order, and lets the next one go. */
@@ -362,17 +315,12 @@ export class WriteQueue<Value> {
     if (unit.state === 'done') return;
     unit.state = 'done';
     if (this.#waiting.delete(unit)) this.#outside.shift()?.();
-    const units = this.#byKey.get(unit.key) as Unit<Value>[];
-    if (units.length === 1) {
-      this.#byKey.delete(unit.key);
-      return;
-    }
-    units.splice(units.indexOf(unit), 1);
-    const head = units[0] as Unit<Value>;
-    if (head.state === 'reserved') this.#makeReady(head);
-    else if (head.state === 'waiting') {
-      head.state = 'preparing';
-      this.#prepare(head);
+    const first = this.#byKey.delete(unit);
+    if (first === undefined) return;
+    if (first.state === 'reserved') this.#makeReady(first);
+    else if (first.state === 'waiting') {
+      first.state = 'preparing';
+      this.#prepare(first);
     }
   }
 
@@ -406,48 +354,4 @@ export class WriteQueue<Value> {
       { collection, key },
     );
   }
-}
-
-function stamped<Value>(unit: Unit<Value>): StoreCommand<Value> {
-  const { command, reservation } = unit;
-  return command.kind === 'flush' || reservation === undefined ? command : reserved(command, reservation);
-}
-
-/** The command as its writer's reservation has it stamped. */
-export function reserved<Value>(
-  command: Exclude<StoreCommand<Value>, { kind: 'flush' }>,
-  { above, aheadMs }: Reservation,
-): StoreCommand<Value> {
-  return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
-}
-
-/** A write that asks nothing of the row that it replaces. */
-export function isBlind<Value>(command: StoreCommand<Value>): command is StorePut<Value> | StoreDelete {
-  return (command.kind === 'put' || command.kind === 'delete') && command.ifVersion === undefined;
-}
-
-function isMergeable(command: StoreCommand<unknown>, coalesce: boolean): boolean {
-  return coalesce && (isBlind(command) || command.kind === 'increment');
-}
-
-function isJoinable<Value>(
-  unit: Unit<Value>,
-  command: StoreCommand<Value>,
-  { coalesce }: BatchSettings,
-  buffered: boolean | undefined,
-): boolean {
-  if (!unit.joinable || unit.state === 'taken' || unit.state === 'done' || !coalesce) return false;
-  if (buffered && unit.state !== 'waiting') return false;
-  if (isBlind(command)) return isBlind(unit.command);
-  return (
-    command.kind === 'increment' && unit.command.kind === 'increment' && unit.command.field === command.field
-  );
-}
-
-/** Two writes of one key as one: the later blind one, or the sum. */
-function merged<Value>(earlier: StoreCommand<Value>, later: StoreCommand<Value>): StoreCommand<Value> {
-  if (earlier.kind === 'increment' && later.kind === 'increment') {
-    return { ...later, by: earlier.by + later.by };
-  }
-  return later;
 }
