@@ -83,10 +83,10 @@ export class Unit<Value> implements Linked<Unit<Value>> {
   }
 
   resolve(outcome: Settled<Value>['outcome'], cache: CacheOutcome, storeMs: number, cacheMs: number): void {
-    const shared = { outcome, cache, store: 'committed', storeMs, cacheMs } as const;
+    const settled = { outcome, cache, store: 'committed', coalesced: false, storeMs, cacheMs } as const;
     const coalesced = this.command.kind !== 'increment';
-    for (const waiter of this.merged) waiter.resolve({ ...shared, coalesced });
-    this.waiter.resolve({ ...shared, coalesced: false });
+    for (const waiter of this.merged) waiter.resolve({ ...settled, coalesced });
+    this.waiter.resolve(settled);
   }
 
   reject(error: Error): void {
