@@ -501,10 +501,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     ifVersion?: Version | null,
   ): WriteResult<Value> {
     if (outcome.kind === 'written') {
-      return { value: outcome.value, version: outcome.version, cache, store, coalesced };
+      return new CommandResult(outcome.value, outcome.version, cache, store, coalesced);
     }
     if (outcome.kind === 'conflict') throw this.#conflict(key, ifVersion, outcome.version);
-    return { value: null, version: NO_VERSION, cache, store, coalesced };
+    return new CommandResult<Value>(null, NO_VERSION, cache, store, coalesced);
   }
 
   async #many(writes: Promise<WriteResult<Value>>[]): Promise<WriteResult<Value>[]> {
@@ -552,6 +552,29 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     // A cache that can't be asked now takes nothing into its buffer; it is asked again.
     await this.writes.buffer?.check().catch(() => undefined);
     if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);
+  }
+}
+
+/** A class for the reason that `write-unit.ts` gives. */
+class CommandResult<Value> implements WriteResult<Value> {
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly cache: CacheOutcome;
+  readonly store: WriteResult<Value>['store'];
+  readonly coalesced: boolean;
+
+  constructor(
+    value: Value | null,
+    version: Version,
+    cache: CacheOutcome,
+    store: WriteResult<Value>['store'],
+    coalesced: boolean,
+  ) {
+    this.value = value;
+    this.version = version;
+    this.cache = cache;
+    this.store = store;
+    this.coalesced = coalesced;
   }
 }
 
