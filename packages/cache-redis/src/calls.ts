@@ -3,6 +3,7 @@ import { hitOf, type Stored, staleText, valueText, versionText } from './format.
 
 /** One call of the script, on one key. */
 export interface ScriptCall {
+  readonly kind: CacheCommand['kind'] | 'unflushed';
   readonly key: string;
   readonly args: readonly Stored[];
   /** How its reply comes back. */
@@ -12,8 +13,9 @@ export interface ScriptCall {
 /** The call that makes a command's transition. */
 export function scriptCall(command: CacheCommand): ScriptCall {
   return {
+    kind: command.kind,
     key: command.key,
-    args: [command.kind, ...argsOf(command)],
+    args: argsOf(command),
     encoding: command.kind === 'lease' ? command.encoding : 'utf8',
   };
 }
@@ -27,7 +29,6 @@ function argsOf(command: CacheCommand): readonly Stored[] {
     case 'put':
       return [
         command.token ?? '',
-        versionText(command.version),
         millis(command.ttlMs),
         millis(command.holeTtlMs),
         valueText(command.version, command.payload, command.staleAtMs),

@@ -7,7 +7,7 @@ const BATCH = 500;
 /** The index of unflushed keys: a sorted set under the index's own name. */
 export function unflushedIndex(dispatch: Dispatch, durable: boolean): UnflushedIndex {
   async function call(index: string, ...args: readonly string[]): Promise<unknown> {
-    const [reply] = await dispatch.run([{ key: index, args: ['unflushed', ...args], encoding: 'utf8' }]);
+    const [reply] = await dispatch.run([{ kind: 'unflushed', key: index, args, encoding: 'utf8' }]);
     if (reply instanceof Error) throw reply;
     return reply;
   }

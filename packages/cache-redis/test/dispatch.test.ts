@@ -26,7 +26,7 @@ class Scripted extends SingleTopology {
   }
 
   override async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    this.reran.push(...calls.map(({ key, args }) => `${key}@${Number(args[2])}`));
+    this.reran.push(...calls.map(({ key, args }) => `${key}@${Number(String(args[3]).slice(2, 18))}`));
     return calls.map(() => 'again');
   }
 

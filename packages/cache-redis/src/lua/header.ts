@@ -1,25 +1,24 @@
 /**
- * The start of the script: what is at the key, from the entry's fixed-width header alone, so that a
- * large payload is not copied. `format.ts` describes the header. Versions stay the strings that they
- * are stored as and become numbers only to be compared: a double compares exactly up to 2^53, while
- * turning one back into text would round it.
+ * The start of each command: what is at the key, from the entry's fixed-width header alone, so that a
+ * large payload is not copied. `format.ts` describes the header. Versions stay the digits that they
+ * are stored as, which compare as the numbers do, all being of one width.
  */
 export const HEADER = `
-local head = redis.call('GETRANGE', key, 0, 30)
-local state = string.sub(head, 1, 1)
+local head = call('GETRANGE', key, 0, 30)
+local state = sub(head, 1, 2)
 -- A string of other making is no entry: it counts as empty, and is written over.
-if #head < 31 or not string.find(head, '^[VAHK].%d+$') then state = '' end
+if #head < 31 or not string.find(head, '^[VAHK][U-]%d+$') then state = '' end
+local isUnflushed = state == 'VU' or state == 'AU'
+local isValue = state == 'V-' or state == 'A-' or isUnflushed
 local isEmpty = state == ''
-local isValue = state == 'V' or state == 'A'
-local isUnflushed = isValue and string.sub(head, 2, 2) == 'U'
-local isHole = state == 'H' or state == 'K'
-local known = isEmpty and '0000000000000000' or string.sub(head, 3, 18)
+local isHole = not isValue and not isEmpty
+local known = isEmpty and NO_VERSION or sub(head, 3, 18)
 `;
 
 /** Makes the key a value. A TTL of nothing is a value that has expired already. */
 export const SET_VALUE = `
 local function setValue(text, ttlMs)
-  if tonumber(ttlMs) > 0 then redis.call('SET', key, text, 'PX', ttlMs) else redis.call('DEL', key) end
+  if ttlMs == '0' then call('DEL', key) else call('SET', key, text, 'PX', ttlMs) end
 end
 `;
 

@@ -5,7 +5,7 @@
 export const HOLE = `
 local function readHole()
   local text = redis.call('GET', key)
-  local hole = { floor = known, absent = state == 'K', intents = {} }
+  local hole = { floor = known, absent = state == 'K-', intents = {} }
   local at = 32
   while at <= #text do
     local tag = string.sub(text, at, at)
@@ -64,8 +64,8 @@ end
  */
 export const RAISE = `
 local function raise(hole, version)
-  if tonumber(version) ~= 0 and tonumber(version) <= tonumber(hole.floor) then return end
-  if tonumber(version) > tonumber(hole.floor) then hole.floor = version end
+  if version ~= NO_VERSION and version <= hole.floor then return end
+  if version > hole.floor then hole.floor = version end
   hole.lease = nil
   hole.absent = false
 end

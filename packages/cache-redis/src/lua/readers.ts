@@ -2,17 +2,17 @@ import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS } from './hole.js';
 
 /**
- * ARGV: token, leaseMs, holeTtlMs. Reply, one text: a hit is the entry itself; else a letter and the
+ * Takes token, leaseMs, holeTtlMs. Reply, one text: a hit is the entry itself; else a letter and the
  * floor: g(ranted), p(ass), or b(usy) followed by the ms that the other lease has left.
  * Rule 6: a lease may be taken over after its time. Rule 7: while an intent stands nobody fills.
  */
 export const LEASE = `
 if isValue then return redis.call('GET', key) end
-if state == 'K' then return head end
+if state == 'K-' then return head end
 ${NOW}${HOLE}${INTENTS}
-local token, leaseMs = ARGV[2], tonumber(ARGV[3])
+local token, leaseMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
-local hole = asHole(math.max(leaseMs, tonumber(ARGV[4])))
+local hole = asHole(math.max(tonumber(leaseMs), tonumber(holeTtlMs)))
 hole.intents = settled(hole.intents, now)
 if #hole.intents > 0 then return 'p' .. hole.floor end
 local lease = hole.lease
@@ -25,29 +25,31 @@ return 'g' .. hole.floor
 `;
 
 /**
- * ARGV: token, version, ttlMs, found (1 or 0), the value's text. Reply: f(illed), l(ost), or b(elow)
+ * Takes token, version, ttlMs, found (1 or 0), the value's text. Reply: f(illed), l(ost), or b(elow)
  * followed by the floor. Rule 5: its own lease and the floor; no row is a known absence, not a value.
  */
 export const FILL = `
 if not isHole then return 'l' end
+local token, version, ttlMs, found, text = unpack(ARGV, from, to)
 ${SET_VALUE}${HOLE}
 local hole = readHole()
-if not hole.lease or hole.lease.token ~= ARGV[2] then return 'l' end
-if ARGV[5] == '0' then
+if not hole.lease or hole.lease.token ~= token then return 'l' end
+if found == '0' then
   hole.lease = nil
   hole.absent = true
-  hole.ttlMs = tonumber(ARGV[4])
+  hole.ttlMs = tonumber(ttlMs)
   writeHole(hole)
   return 'f'
 end
-if tonumber(ARGV[3]) < tonumber(hole.floor) then return 'b' .. hole.floor end
-setValue(ARGV[6], ARGV[4])
+if version < hole.floor then return 'b' .. hole.floor end
+setValue(text, ttlMs)
 return 'f'
 `;
 
-/** ARGV: version, ttlMs, the value's text. Reply: the outcome. Replaces a value that is not newer. */
+/** Takes version, ttlMs, the value's text. Reply: the outcome. Replaces a value that is not newer. */
 export const REFRESH = `${SET_VALUE}
-if not isValue or tonumber(ARGV[2]) < tonumber(known) then return 'refused' end
-setValue(ARGV[4], ARGV[3])
+local version, ttlMs, text = unpack(ARGV, from, to)
+if not isValue or version < known then return 'refused' end
+setValue(text, ttlMs)
 return 'stored'
 `;

@@ -9,19 +9,25 @@ import { INTEND, INVALIDATE, PUT, RELEASE, RESERVE } from './writers.js';
 export const FAILED = '!';
 
 /**
- * One script makes every transition and keeps the index of unflushed keys, told by the first of its arguments which. So a server has lost either
- * all of the commands of a batch or none, and they can be sent again without changing places. Functions
- * stand where they are needed: each run makes those that it comes past.
+ * One script makes every transition and keeps the index of unflushed keys, told by the first of its
+ * arguments which. So a server has lost either all of the commands of a batch or none, and they can be
+ * sent again without changing places. Functions stand where they are needed: each run makes those that
+ * it comes past. The ways that puts go are kept short: of every write there is one.
  *
- * With one key ARGV is the command. With many each key's command comes after its length, and they run in
- * order, failing apart: a call costs the server more than a command does.
+ * A run is of one kind of command. After the kind come the arguments of each key's command, equal in number.
+ * With many keys the commands run in order, failing apart: a call costs the server more than a command does.
  */
-export const LUA = `local function run(key, ARGV)
+export const LUA = `
+local call, sub = redis.call, string.sub
 local kind = ARGV[1]
 if kind == 'unflushed' then ${UNFLUSHED} end
+local NO_VERSION = '0000000000000000'
+
+-- The command's arguments are ARGV from 'from' to 'to'.
+local function run(key, from, to)
 ${HEADER}
-if kind == 'reserve' then ${RESERVE}
-elseif kind == 'put' then ${PUT}
+if kind == 'put' then ${PUT}
+elseif kind == 'reserve' then ${RESERVE}
 elseif kind == 'lease' then ${LEASE}
 elseif kind == 'fill' then ${FILL}
 elseif kind == 'invalidate' then ${INVALIDATE}
@@ -33,14 +39,14 @@ elseif kind == 'flushed' then ${FLUSHED}
 end
 end
 
-if #KEYS == 1 then return run(KEYS[1], ARGV) end
-local replies, at = {}, 1
+if #KEYS == 1 then return run(KEYS[1], 2, #ARGV) end
+local width = (#ARGV - 1) / #KEYS
+local replies, from = {}, 2
 for index, key in ipairs(KEYS) do
-  local last = at + tonumber(ARGV[at])
-  local done, reply = pcall(run, key, { unpack(ARGV, at + 1, last) })
+  local done, reply = pcall(run, key, from, from + width - 1)
   if not done then reply = '${FAILED}' .. (type(reply) == 'table' and reply.err or tostring(reply)) end
   replies[index] = reply
-  at = last + 1
+  from = from + width
 end
 return replies
 `;

@@ -3,6 +3,7 @@
  * and above every mark that the index holds: so each is given once, and a page of them ends between two keys.
  */
 export const UNFLUSHED = `
+local key = KEYS[1]
 local operation = ARGV[2]
 
 -- ARGV: limit, keys. Reply: the clock in ms, then each key's mark; 0 where the index is full.

@@ -2,28 +2,29 @@ import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS, RAISE } from './hole.js';
 
 /**
- * ARGV: token, holeTtlMs. Reply: the highest version known, after a U where the entry is unflushed.
+ * Takes token, holeTtlMs. Reply: the highest version known, after a U where the entry is unflushed.
  * Rule 1: a value keeps no reservation.
  */
 export const RESERVE = `
 if isValue then return isUnflushed and 'U' .. known or known end
 ${HOLE}
-local hole = asHole(ARGV[3])
-hole.reservation = ARGV[2]
+local token, holeTtlMs = unpack(ARGV, from, to)
+local hole = asHole(holeTtlMs)
+hole.reservation = token
 writeHole(hole)
 return known
 `;
 
 /**
- * ARGV: token, deadlineMs, holeTtlMs. Reply: as to a reservation. Rule 7. Nothing is noted on an unflushed
+ * Takes token, deadlineMs, holeTtlMs. Reply: as to a reservation. Rule 7. Nothing is noted on an unflushed
  * entry: a hole would hide what only the cache has.
  */
 export const INTEND = `
 if isUnflushed then return 'U' .. known end
 ${NOW}${HOLE}${INTENTS}
-local token, deadlineMs = ARGV[2], tonumber(ARGV[3])
+local token, deadlineMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
-local hole = asHole(math.max(deadlineMs, tonumber(ARGV[4])))
+local hole = asHole(math.max(tonumber(deadlineMs), tonumber(holeTtlMs)))
 local intents = without(settled(hole.intents, now), token)
 local overlapped = #intents > 0
 overlap(intents)
@@ -36,22 +37,23 @@ return known
 `;
 
 /**
- * ARGV: token (empty: none), version, ttlMs, holeTtlMs, the value's text. Reply: the outcome.
+ * Takes token (empty: none), ttlMs, holeTtlMs, the value's text, which has the version. Reply: the outcome.
  * Rule 2: beats a lower value; on a hole needs its own token and the floor; else raises the floor.
  * Rule 7: among intents only the last one left makes a value, and without a version only one that
  * no other overlapped.
  */
 export const PUT = `${SET_VALUE}
-local token, version = ARGV[2], ARGV[3]
-local unversioned = tonumber(version) == 0
+local token, ttlMs, holeTtlMs, text = unpack(ARGV, from, to)
+local version = sub(text, 3, 18)
+local unversioned = version == NO_VERSION
 if isValue and not unversioned then
-  if tonumber(version) < tonumber(known) then return 'superseded' end
-  setValue(ARGV[6], ARGV[4])
+  if version < known then return 'superseded' end
+  setValue(text, ttlMs)
   return 'stored'
 end
 ${HOLE}${RAISE}${INTENTS}
 local function mayPlace(hole)
-  if token == '' or tonumber(version) < tonumber(hole.floor) then return false end
+  if token == '' or version < hole.floor then return false end
   local own, others = nil, 0
   for _, intent in ipairs(hole.intents) do
     if intent.token == token then own = intent else others = others + 1 end
@@ -60,9 +62,9 @@ local function mayPlace(hole)
   if unversioned then return own ~= nil and not own.overlapped end
   return own ~= nil or hole.reservation == token
 end
-local hole = asHole(ARGV[5])
+local hole = asHole(holeTtlMs)
 if isHole and mayPlace(hole) then
-  setValue(ARGV[6], ARGV[4])
+  setValue(text, ttlMs)
   return 'stored'
 end
 raise(hole, version)
@@ -75,17 +77,17 @@ return 'floored'
 `;
 
 /**
- * ARGV: version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome; of an unflushed entry S and its
+ * Takes version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome; of an unflushed entry S and its
  * version. Rule 3: never a bare delete.
  */
 export const INVALIDATE = `
-local version = ARGV[2]
-local unknown = tonumber(version) == 0
-if isEmpty and ARGV[4] ~= '1' then return 'nothing' end
+local version, holeTtlMs, holeOnEmpty = unpack(ARGV, from, to)
+local unknown = version == NO_VERSION
+if isEmpty and holeOnEmpty ~= '1' then return 'nothing' end
 if unknown and isUnflushed then return 'nothing' end
-if not unknown and not isEmpty and tonumber(known) >= tonumber(version) then return 'nothing' end
+if not unknown and not isEmpty and known >= version then return 'nothing' end
 ${HOLE}${RAISE}${INTENTS}
-local hole = asHole(ARGV[3])
+local hole = asHole(holeTtlMs)
 raise(hole, version)
 if unknown then overlap(hole.intents) end
 writeFloor(hole)
@@ -93,11 +95,11 @@ if isUnflushed then return 'S' .. known end
 return 'floored'
 `;
 
-/** ARGV: token. Takes back the lease, reservation and intent of this token; the TTL stays. */
+/** Takes token. Ends the lease, reservation and intent of this token; the TTL stays. */
 export const RELEASE = `
 if not isHole then return 'released' end
 ${HOLE}${INTENTS}
-local token = ARGV[2]
+local token = ARGV[from]
 local hole = readHole()
 if hole.lease and hole.lease.token == token then hole.lease = nil end
 if hole.reservation == token then hole.reservation = nil end

@@ -8,17 +8,17 @@ import { FAILED, LUA, SHA } from '../lua/script.js';
 type Sender = Pick<Client, 'call' | 'callBuffer'>;
 
 /** Sends a call to a server that has probably seen the script. */
-export function callBySha(sender: Sender, { key, args, encoding }: ScriptCall): Promise<unknown> {
+export function callBySha(sender: Sender, { kind, key, args, encoding }: ScriptCall): Promise<unknown> {
   return encoding === 'utf8'
-    ? sender.call('evalsha', SHA, 1, key, ...args)
-    : sender.callBuffer('evalsha', SHA, 1, key, ...args);
+    ? sender.call('evalsha', SHA, 1, key, kind, ...args)
+    : sender.callBuffer('evalsha', SHA, 1, key, kind, ...args);
 }
 
 /** Sends a call with the script's text, from which the server learns it. */
-export function callByText(sender: Sender, { key, args, encoding }: ScriptCall): Promise<unknown> {
+export function callByText(sender: Sender, { kind, key, args, encoding }: ScriptCall): Promise<unknown> {
   return encoding === 'utf8'
-    ? sender.call('eval', LUA, 1, key, ...args)
-    : sender.callBuffer('eval', LUA, 1, key, ...args);
+    ? sender.call('eval', LUA, 1, key, kind, ...args)
+    : sender.callBuffer('eval', LUA, 1, key, kind, ...args);
 }
 
 export function addBySha(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
@@ -26,9 +26,9 @@ export function addBySha(pipeline: ChainableCommander, call: ScriptCall | Chunk)
     pipeline.call('evalsha', SHA, call.keys.length, ...call.keys, ...call.args);
     return;
   }
-  const { key, args, encoding } = call;
-  if (encoding === 'utf8') pipeline.call('evalsha', SHA, 1, key, ...args);
-  else pipeline.callBuffer('evalsha', SHA, 1, key, ...args);
+  const { kind, key, args, encoding } = call;
+  if (encoding === 'utf8') pipeline.call('evalsha', SHA, 1, key, kind, ...args);
+  else pipeline.callBuffer('evalsha', SHA, 1, key, kind, ...args);
 }
 
 export function addByText(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
@@ -36,9 +36,9 @@ export function addByText(pipeline: ChainableCommander, call: ScriptCall | Chunk
     pipeline.call('eval', LUA, call.keys.length, ...call.keys, ...call.args);
     return;
   }
-  const { key, args, encoding } = call;
-  if (encoding === 'utf8') pipeline.call('eval', LUA, 1, key, ...args);
-  else pipeline.callBuffer('eval', LUA, 1, key, ...args);
+  const { kind, key, args, encoding } = call;
+  if (encoding === 'utf8') pipeline.call('eval', LUA, 1, key, kind, ...args);
+  else pipeline.callBuffer('eval', LUA, 1, key, kind, ...args);
 }
 
 /** Calls on keys of one server that travel as one: its reply is a list of theirs. */
@@ -50,28 +50,37 @@ export interface Chunk {
 /** More would keep the server's other clients waiting. */
 const MAX_CHUNK = 64;
 
-/** Neighbours whose replies are text as chunks; a reply in bytes comes in a call of its own. */
+/** Neighbours of one kind whose replies are text as chunks; a reply in bytes comes in a call of its own. */
 export function chunksOf(calls: readonly ScriptCall[]): (ScriptCall | Chunk)[] {
   const chunks: (ScriptCall | Chunk)[] = [];
   let from = 0;
   while (from < calls.length) {
-    let to = from;
-    while (to < calls.length && to - from < MAX_CHUNK && calls[to]?.encoding === 'utf8') to += 1;
-    if (to - from < 2) {
-      chunks.push(calls[from] as ScriptCall);
-      from += 1;
+    const first = calls[from] as ScriptCall;
+    let to = from + 1;
+    while (to < calls.length && to - from < MAX_CHUNK && together(first, calls[to])) to += 1;
+    if (to - from === 1) {
+      chunks.push(first);
+      from = to;
       continue;
     }
     const keys: string[] = [];
-    const args: Stored[] = [];
+    const args: Stored[] = [first.kind];
     for (; from < to; from += 1) {
       const call = calls[from] as ScriptCall;
       keys.push(call.key);
-      args.push(String(call.args.length), ...call.args);
+      args.push(...call.args);
     }
     chunks.push({ keys, args });
   }
   return chunks;
+}
+
+/** The script tells the commands of a run apart by their number of arguments, which the kind decides. */
+function together(first: ScriptCall, other: ScriptCall | undefined): boolean {
+  const { kind } = first;
+  return (
+    kind !== 'unflushed' && kind === other?.kind && first.encoding === 'utf8' && other.encoding === 'utf8'
+  );
 }
 
 /** The replies of calls that travelled as {@link chunksOf} made of them. */
