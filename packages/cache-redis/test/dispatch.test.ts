@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { type ScriptCall, scriptCall } from '../src/calls.js';
 import { Connection } from '../src/connection.js';
 import { Dispatch } from '../src/dispatch.js';
+import { decode } from '../src/format.js';
 import { settingsOf } from '../src/options.js';
 import { SingleTopology } from '../src/topology/single.js';
 import { put } from './support/entries.js';
@@ -26,7 +27,7 @@ class Scripted extends SingleTopology {
   }
 
   override async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    this.reran.push(...calls.map(({ key, args }) => `${key}@${Number(String(args[3]).slice(2, 18))}`));
+    this.reran.push(...calls.map(({ key, args }) => `${key}@${decode(args[3] ?? '', 'utf8')?.version}`));
     return calls.map(() => 'again');
   }
 

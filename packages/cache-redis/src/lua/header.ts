@@ -8,10 +8,10 @@ local head = call('GETRANGE', key, 0, 30)
 local state = sub(head, 1, 2)
 -- A string of other making is no entry: it counts as empty, and is written over.
 if #head < 31 or not string.find(head, '^[VAHK][U-]%d+$') then state = '' end
+local isEmpty = state == ''
 local isUnflushed = state == 'VU' or state == 'AU'
 local isValue = state == 'V-' or state == 'A-' or isUnflushed
-local isEmpty = state == ''
-local isHole = not isValue and not isEmpty
+local isHole = state == 'H-' or state == 'K-'
 local known = isEmpty and NO_VERSION or sub(head, 3, 18)
 `;
 
