@@ -4,7 +4,7 @@ import { CacheUnavailableError } from '@lockstep/core';
 export function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new CacheUnavailableError(`Redis did not answer within ${ms} ms`));
+      reject(unanswered(ms));
     }, ms);
     timer.unref();
     promise.then(
@@ -18,6 +18,10 @@ export function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
       },
     );
   });
+}
+
+export function unanswered(ms: number): CacheUnavailableError {
+  return new CacheUnavailableError(`Redis did not answer within ${ms} ms`);
 }
 
 export function asError(error: unknown): Error {

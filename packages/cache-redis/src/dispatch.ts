@@ -1,11 +1,14 @@
 import type { PayloadEncoding } from '@lockstep/core';
-import { asError, bounded } from './bounded.js';
+import { asError } from './bounded.js';
 import type { ScriptCall } from './calls.js';
 import type { Connection } from './connection.js';
 import type { Stored } from './format.js';
 import type { Settings } from './options.js';
 import { Pending } from './pending.js';
 import type { Group, Topology } from './topology/topology.js';
+
+/** The name of the server of a topology that has but one. */
+const ONE_SERVER = '';
 
 /** Takes calls to their servers: one message each, bounded in time and number, failing apart. */
 export class Dispatch {
@@ -20,40 +23,50 @@ export class Dispatch {
     this.#settings = settings;
   }
 
-  /** The texts at the keys. Rejects when there is one server and it fails. */
+  /** The texts at the keys. Throws, or rejects when there is one server and it fails. */
   read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
-    return this.#dispatch<Stored | null | Error>(
-      keys,
-      (position) => keys[position]?.length ?? 0,
-      (positions) => this.#topology.read(at(keys, positions), encoding),
+    return this.#dispatch<string, Stored | null | Error>(keys, KEYS, (some) =>
+      this.#topology.read(some, encoding),
     );
   }
 
-  /** The scripts' replies, a failed call's `Error` in its place. Rejects when there is one server and it fails. */
+  /**
+   * The scripts' replies, a failed call's `Error` in its place. Throws, or rejects when there is one server
+   * and it fails.
+   */
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    return this.#dispatch<unknown>(
-      calls.map((call) => call.key),
-      (position) => bytesOf(calls[position]),
-      (positions) => this.#runGroup(at(calls, positions)),
-    );
+    return this.#dispatch<ScriptCall, unknown>(calls, CALLS, (some) => this.#run(some));
   }
 
-  async #dispatch<Answer>(
-    keys: readonly string[],
-    bytes: (position: number) => number,
-    send: (positions: readonly number[]) => Promise<readonly Answer[]>,
+  #dispatch<Item, Answer>(
+    items: readonly Item[],
+    of: Traits<Item>,
+    send: (items: readonly Item[]) => Promise<readonly Answer[]>,
   ): Promise<readonly (Answer | Error)[]> {
     this.#connection.check();
-    if (keys.length === 0) return [];
-    const groups = this.#topology.groups(keys);
+    if (items.length === 0) return Promise.resolve([]);
+    if (this.#topology.groups === undefined) return this.#send(ONE_SERVER, items, of, send);
+    return this.#spread(this.#topology.groups(items.map(of.key)), items, of, send);
+  }
+
+  async #spread<Item, Answer>(
+    groups: readonly Group[],
+    items: readonly Item[],
+    of: Traits<Item>,
+    send: (items: readonly Item[]) => Promise<readonly Answer[]>,
+  ): Promise<readonly (Answer | Error)[]> {
+    const sent = async ({ server, positions, down }: Group): Promise<readonly Answer[]> => {
+      if (down !== undefined) throw this.#connection.unavailable(down);
+      return this.#send(server, at(items, positions), of, send);
+    };
     const [only] = groups;
-    if (only !== undefined && groups.length === 1) return this.#send(only, bytes, send);
-    const answers = new Array<Answer | Error>(keys.length);
+    if (only !== undefined && groups.length === 1) return sent(only);
+    const answers = new Array<Answer | Error>(items.length);
     await Promise.all(
       groups.map(async (group) => {
         const { positions } = group;
         try {
-          const replies = await this.#send(group, bytes, send);
+          const replies = await sent(group);
           positions.forEach((position, index) => {
             answers[position] = replies[index] as Answer;
           });
@@ -65,26 +78,25 @@ export class Dispatch {
     return answers;
   }
 
-  #send<Answer>(
-    { server, positions, down }: Group,
-    bytes: (position: number) => number,
-    send: (positions: readonly number[]) => Promise<readonly Answer[]>,
+  #send<Item, Answer>(
+    server: string,
+    items: readonly Item[],
+    of: Traits<Item>,
+    send: (items: readonly Item[]) => Promise<readonly Answer[]>,
   ): Promise<readonly Answer[]> {
-    if (down !== undefined) return Promise.reject(this.#connection.unavailable(down));
     let pending = this.#pending.get(server);
     if (pending === undefined) {
       pending = new Pending(this.#settings);
       this.#pending.set(server, pending);
     }
-    const size = positions.reduce((sum, position) => sum + bytes(position), 0);
-    return bounded(
-      pending.send(positions.length, size, () => send(positions)),
-      this.#settings.commandTimeoutMs,
-    );
+    let bytes = 0;
+    for (const item of items) bytes += of.bytes(item);
+    return pending.send(items.length, bytes, () => send(items));
   }
 
-  async #runGroup(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+  async #run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     const replies = await this.#topology.run(calls);
+    if (!replies.some((reply) => reply instanceof Error)) return replies;
     const again = this.#worthRerun(calls, replies);
     if (again.length === 0) return replies;
     const second = await this.#topology.rerun(at(calls, again));
@@ -121,7 +133,19 @@ function at<Item>(items: readonly Item[], positions: readonly number[]): readonl
   return positions.map((position) => items[position] as Item);
 }
 
-function bytesOf(call: ScriptCall | undefined): number {
-  if (call === undefined) return 0;
-  return call.args.reduce((sum, arg) => sum + arg.length, call.key.length);
+/** What is asked of keys and of calls alike. */
+interface Traits<Item> {
+  readonly key: (item: Item) => string;
+  readonly bytes: (item: Item) => number;
 }
+
+const KEYS: Traits<string> = { key: (key) => key, bytes: (key) => key.length };
+
+const CALLS: Traits<ScriptCall> = {
+  key: (call) => call.key,
+  bytes({ key, args }) {
+    let bytes = key.length;
+    for (const arg of args) bytes += arg.length;
+    return bytes;
+  },
+};

@@ -12,7 +12,7 @@ import {
   isLostScript,
   unchunked,
 } from './send.js';
-import type { Group, Topology } from './topology.js';
+import type { Topology } from './topology.js';
 
 /** One server answers a command at a time: a long MGET would keep everybody else waiting. */
 const MAX_KEYS = 128;
@@ -29,10 +29,6 @@ export class SingleTopology implements Topology {
     this.description = client.options.sentinels ? 'behind Sentinels' : 'standalone';
   }
 
-  groups(keys: readonly string[]): readonly Group[] {
-    return [{ server: '', positions: keys.map((_, position) => position), down: undefined }];
-  }
-
   async read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null)[]> {
     const [first] = keys;
     if (first !== undefined && keys.length === 1) {
@@ -46,11 +42,9 @@ export class SingleTopology implements Topology {
     return (await Promise.all(answers)).flat();
   }
 
-  async run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
+  run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     const [first] = calls;
-    if (first !== undefined && calls.length === 1) {
-      return [await callBySha(this.#client, first).catch((error: unknown) => error)];
-    }
+    if (first !== undefined && calls.length === 1) return callBySha(this.#client, first).then(alone, alone);
     return this.#send(calls, addBySha);
   }
 
@@ -81,4 +75,8 @@ export class SingleTopology implements Topology {
   primaries(): readonly Redis[] {
     return [this.#client];
   }
+}
+
+function alone<Reply>(reply: Reply): readonly Reply[] {
+  return [reply];
 }

@@ -14,7 +14,8 @@ export interface Group {
 
 /** How commands get to the server that holds their key. */
 export interface Topology {
-  groups(keys: readonly string[]): readonly Group[];
+  /** Absent: one server holds all keys. */
+  groups?(keys: readonly string[]): readonly Group[];
   /** The texts at keys of one group; `null` where nothing is. */
   read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]>;
   /** The replies of calls on keys of one group, in order. */
