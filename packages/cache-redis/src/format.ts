@@ -18,8 +18,12 @@ const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 
 /** An entry as a server returns it, in the encoding that was asked for. */
 export type Stored = string | Buffer;
 
+/** Half of a version's digits: V8 makes text of numbers below 2³⁰ several times as fast. */
+const HALF = 1e8;
+
 export function versionText(version: Version): string {
-  return String(version).padStart(16, '0');
+  const high = Math.trunc(version / HALF);
+  return String(high).padStart(8, '0') + String(version - high * HALF).padStart(8, '0');
 }
 
 export function staleText(staleAtMs: number): string {

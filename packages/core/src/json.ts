@@ -16,83 +16,143 @@ export function jsonSerializer(): Serializer {
 
 const TAGGED = '~';
 const MAX_DEPTH = 100;
+/** What values are taken to add to a JSON text, in characters: `SHORT` for numbers, booleans and `null`. */
+const SHORT = 5;
+const DATE = 33;
+const BIGINT = 25;
+const EMPTY_BYTES = 9;
 
 const JSON_SERIALIZER: Serializer = {
   name: 'json',
   encoding: 'utf8',
-  serialize(value) {
-    const plain = isPlain(value, [], 0);
-    return plain ? JSON.stringify(value) : TAGGED + JSON.stringify(tag(value));
-  },
+  measure: (value) => walked(value).length,
+  serialize: (value) => (walked(value).plain ? JSON.stringify(value) : TAGGED + JSON.stringify(tag(value))),
   deserialize(payload) {
     const text = typeof payload === 'string' ? payload : Buffer.from(payload).toString('utf8');
     return text.startsWith(TAGGED) ? untag(JSON.parse(text.slice(1))) : JSON.parse(text);
   },
 };
 
-/** Where a value is: one name or index for each level, made into text only for an error. */
-type Path = (string | number)[];
+/** What a walk through a value found. */
+class Walk {
+  /** JSON carries the value as it is; else it needs tags. */
+  plain = true;
+  /** About that of the JSON. */
+  length = 0;
+}
 
-/** True when JSON carries the value as it is; false when it needs tags. Throws for what can't be carried. */
-function isPlain(value: unknown, path: Path, depth: number): boolean {
+/** What can't be carried, and on its way out of the walk, where it is. */
+class Uncarried {
+  readonly what: string;
+  /** One name or index for each level, outermost first. */
+  readonly path: (string | number)[] = [];
+
+  constructor(what: string) {
+    this.what = what;
+  }
+
+  within(part: string | number): this {
+    this.path.unshift(part);
+    return this;
+  }
+
+  toError(): TypeError {
+    const where = this.path
+      .map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`))
+      .join('')
+      .replace(/^\./, '');
+    return new TypeError(
+      `${where === '' ? 'the value' : where} is ${this.what}, which JSON can't carry; use another serializer`,
+    );
+  }
+}
+
+/** Throws for what can't be carried. */
+function walked(value: unknown): Walk {
+  const walk = new Walk();
+  try {
+    if (value === undefined) throw new Uncarried('undefined');
+    visit(value, walk, 0);
+  } catch (error) {
+    throw error instanceof Uncarried ? error.toError() : error;
+  }
+  return walk;
+}
+
+function visit(value: unknown, walk: Walk, depth: number): void {
   switch (typeof value) {
     case 'string':
-    case 'boolean':
-      return true;
+      walk.length += value.length + 2;
+      return;
     case 'number':
-      if (Number.isFinite(value)) return true;
-      throw unserializable(path, depth, String(value));
+      if (!Number.isFinite(value)) throw new Uncarried(String(value));
+      walk.length += SHORT;
+      return;
+    case 'boolean':
+      walk.length += SHORT;
+      return;
     case 'bigint':
-      return false;
+      walk.plain = false;
+      walk.length += BIGINT;
+      return;
     case 'undefined':
-      if (depth > 0) return true;
-      throw unserializable(path, depth, 'undefined');
+      return;
     case 'object':
-      return value === null || isPlainObject(value, path, depth);
+      if (value === null) walk.length += SHORT;
+      else visitObject(value, walk, depth);
+      return;
     default:
-      throw unserializable(path, depth, typeof value);
+      throw new Uncarried(typeof value);
   }
 }
 
-function isPlainObject(value: object, path: Path, depth: number): boolean {
-  if (depth > MAX_DEPTH) throw unserializable(path, depth, `more than ${MAX_DEPTH} levels (a cycle?)`);
+function visitObject(value: object, walk: Walk, depth: number): void {
+  if (depth > MAX_DEPTH) throw new Uncarried(`more than ${MAX_DEPTH} levels (a cycle?)`);
   if (value instanceof Date) {
-    if (Number.isNaN(value.getTime())) throw unserializable(path, depth, 'an invalid Date');
-    return false;
+    if (Number.isNaN(value.getTime())) throw new Uncarried('an invalid Date');
+    walk.plain = false;
+    walk.length += DATE;
+  } else if (value instanceof Uint8Array) {
+    walk.plain = false;
+    walk.length += Math.ceil(value.length / 3) * 4 + EMPTY_BYTES;
+  } else if (Array.isArray(value)) {
+    visitItems(value, walk, depth);
+  } else {
+    visitMembers(value, walk, depth);
   }
-  if (value instanceof Uint8Array) return false;
-  let plain = true;
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) {
-      path[depth] = i;
-      if (value[i] === undefined) throw unserializable(path, depth + 1, 'undefined in an array');
-      plain = isPlain(value[i], path, depth + 1) && plain;
+}
+
+function visitItems(items: readonly unknown[], walk: Walk, depth: number): void {
+  let at = 0;
+  try {
+    for (; at < items.length; at++) {
+      if (items[at] === undefined) throw new Uncarried('undefined in an array');
+      walk.length += 1;
+      visit(items[at], walk, depth + 1);
     }
-    return plain;
+  } catch (error) {
+    throw error instanceof Uncarried ? error.within(at) : error;
   }
+}
+
+function visitMembers(value: object, walk: Walk, depth: number): void {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null && Object.getPrototypeOf(prototype) !== null) {
-    throw unserializable(path, depth, `an instance of ${value.constructor?.name ?? 'a class'}`);
+    throw new Uncarried(`an instance of ${value.constructor?.name ?? 'a class'}`);
   }
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
-    throw unserializable(path, depth, 'an object with toJSON');
-  for (const name in value) {
-    if (name.startsWith(TAGGED)) plain = false;
-    path[depth] = name;
-    plain = isPlain((value as Record<string, unknown>)[name], path, depth + 1) && plain;
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
+    throw new Uncarried('an object with toJSON');
   }
-  return plain;
-}
-
-function unserializable(path: Path, depth: number, what: string): TypeError {
-  const where = path
-    .slice(0, depth)
-    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`))
-    .join('')
-    .replace(/^\./, '');
-  return new TypeError(
-    `${where === '' ? 'the value' : where} is ${what}, which JSON can't carry; use another serializer`,
-  );
+  let at = '';
+  try {
+    for (at in value) {
+      if (at.startsWith(TAGGED)) walk.plain = false;
+      walk.length += at.length + 4;
+      visit((value as Record<string, unknown>)[at], walk, depth + 1);
+    }
+  } catch (error) {
+    throw error instanceof Uncarried ? error.within(at) : error;
+  }
 }
 
 function tag(value: unknown): unknown {

@@ -231,7 +231,7 @@ export interface BurstOptions {
 export interface BatchOptions {
   /** The most rows in a statement. @defaultValue 128 */
   readonly maxRows?: number;
-  /** The most payload bytes in a statement; one larger row travels alone. @defaultValue 4_194_304 */
+  /** The most payload bytes in a statement, about; one larger row travels alone. @defaultValue 4_194_304 */
   readonly maxBytes?: number;
   /** Batches under way at once. @defaultValue 2 */
   readonly maxInFlight?: number;

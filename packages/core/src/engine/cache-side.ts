@@ -184,7 +184,7 @@ export class CacheSide {
       detach(cacheKey);
       settled(outcome === 'floored' ? 'invalidated' : 'updated');
       if (outcome === 'floored') this.#hints?.delete(key);
-      else this.#hints?.set(key, version);
+      else this.#hints?.set(key, version, reservation);
       if (outcome !== 'stored') this.#refused(key, version, outcome);
       this.#acknowledge(key, version);
     });

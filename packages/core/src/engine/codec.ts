@@ -38,13 +38,27 @@ export class Codec<Value> {
       if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
       throw new TypeError(`serializer "${this.serializer.name}" returned ${typeof payload}`);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new SerializationError(`collection "${this.#collection}", key "${key}": ${message}`, {
-        cause: error,
-        collection: this.#collection,
-        key,
-      });
+      throw this.#unserializable(error, key);
     }
+  }
+
+  /** About how long the payload would be. Throws `SerializationError`, as `encode` would. */
+  measure(value: Value, key: string): number {
+    if (this.serializer.measure === undefined) return this.encode(value, key).length;
+    try {
+      return this.serializer.measure(value);
+    } catch (error) {
+      throw this.#unserializable(error, key);
+    }
+  }
+
+  #unserializable(error: unknown, key: string): SerializationError {
+    const message = error instanceof Error ? error.message : String(error);
+    return new SerializationError(`collection "${this.#collection}", key "${key}": ${message}`, {
+      cause: error,
+      collection: this.#collection,
+      key,
+    });
   }
 
   /** True when the payload may be cached. Text counts its UTF-8 bytes. */

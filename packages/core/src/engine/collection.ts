@@ -186,7 +186,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
     const submit = (valid: Value): Promise<Settled<Value>> => {
       const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
-      const bytes = this.codec.encode(valid, key).length;
+      const bytes = this.codec.measure(valid, key);
       return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
     };
     const validating = this.#validate(key, value);
@@ -350,7 +350,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   ): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
       const valid = await this.#validate(key, value);
-      this.codec.encode(valid, key);
+      this.codec.measure(valid, key);
       const ttlMs = this.#ttl(options);
       const writing = (): Promise<WriteResult<Value>> =>
         this.#context.activity.track(this.writes.writeBy(key, valid, ttlMs, write));

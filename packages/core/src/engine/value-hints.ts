@@ -33,8 +33,10 @@ export class ValueHints {
     return older;
   }
 
-  set(key: string, version: Version): void {
-    const hint = this.#young.get(key) ?? this.#old.get(key);
+  /** `reservation`: what the writer got. Where that is the key's hint, there is nothing to look up. */
+  set(key: string, version: Version, reservation: Reservation): void {
+    const hint =
+      reservation instanceof ValueHint ? reservation : (this.#young.get(key) ?? this.#old.get(key));
     if (hint === undefined) this.#add(key, new ValueHint(version));
     else if (version > hint.above) hint.above = version;
   }

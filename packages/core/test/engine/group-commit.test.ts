@@ -53,7 +53,7 @@ describe('group commit', () => {
 
   test('maxBytes bounds a statement, and one larger row travels alone', async () => {
     const bytes = JSON.stringify(stock(1)).length;
-    const shop = await busyShop({ maxBytes: 2 * bytes });
+    const shop = await busyShop({ maxBytes: 2.5 * bytes });
     const large = { name: 'x'.repeat(10 * bytes), stock: 1 };
     const writing = [
       ...[1, 2, 3].map((i) => shop.products.put(`k${i}`, stock(i))),

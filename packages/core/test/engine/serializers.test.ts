@@ -59,6 +59,22 @@ describe('the JSON serializer', () => {
   ])('what it can’t carry is an error that names the path (%#)', (value, message) => {
     expect(() => json.serialize(value)).toThrow(TypeError);
     expect(() => json.serialize(value)).toThrow(message);
+    expect(() => json.measure?.(value)).toThrow(TypeError);
+    expect(() => json.measure?.(value)).toThrow(message);
+  });
+
+  test.each([
+    [
+      'plain',
+      Array.from({ length: 20 }, (_, n) => ({ ...LAMP, text: 'a'.repeat(n), yes: true, none: null })),
+    ],
+    ['a text', 'a'.repeat(1_000)],
+    ['dates and bigints', Array.from({ length: 20 }, () => ({ at: new Date(), big: 2n ** 60n }))],
+    ['bytes', { bytes: Buffer.alloc(10_000) }],
+  ])('it measures about what it would serialize: %s', (_what, value) => {
+    const ratio = (json.measure?.(value) ?? 0) / json.serialize(value).length;
+    expect(ratio).toBeGreaterThan(0.8);
+    expect(ratio).toBeLessThan(1.25);
   });
 
   test.each(['', '{', '~', '~{"~n":"abc"}', 'undefined'])(
@@ -115,6 +131,26 @@ describe('the MessagePack serializer', () => {
     expect(await shop.products.get('a')).toEqual(LAMP);
     expect(misses).toMatchObject([{ reason: 'undecodable' }]);
   });
+});
+
+test('a write is measured, and serialized only once it is committed', async () => {
+  const calls: string[] = [];
+  const serializer = {
+    ...json,
+    measure: (value: unknown): number => {
+      calls.push('measure');
+      return json.measure?.(value) ?? 0;
+    },
+    serialize: (value: unknown): string | Uint8Array => {
+      calls.push('serialize');
+      return json.serialize(value);
+    },
+  };
+  const shop = openShop({ collection: { serializer } });
+  await shop.products.put('a', LAMP);
+  expect(calls).toEqual(['measure', 'serialize']);
+  await expect(shop.products.put('a', { ...LAMP, price: Number.NaN })).rejects.toThrow('price is NaN');
+  expect(calls).toEqual(['measure', 'serialize', 'measure']);
 });
 
 test('a serializer that returns no payload is a SerializationError', async () => {
