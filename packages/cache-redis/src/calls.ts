@@ -28,10 +28,11 @@ function argsOf(command: CacheCommand): readonly Stored[] {
       return [command.token, millis(command.deadlineMs), millis(command.holeTtlMs)];
     case 'put':
       return [
-        command.token ?? '',
         millis(command.ttlMs),
-        millis(command.holeTtlMs),
         valueText(command.version, command.payload, command.staleAtMs),
+        command.token === undefined
+          ? millis(command.holeTtlMs)
+          : `${millis(command.holeTtlMs)} ${command.token}`,
       ];
     case 'refresh':
       return [

@@ -27,7 +27,7 @@ class Scripted extends SingleTopology {
   }
 
   override async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    this.reran.push(...calls.map(({ key, args }) => `${key}@${decode(args[3] ?? '', 'utf8')?.version}`));
+    this.reran.push(...calls.map(({ key, args }) => `${key}@${decode(args[1] ?? '', 'utf8')?.version}`));
     return calls.map(() => 'again');
   }
 

@@ -37,13 +37,30 @@ return known
 `;
 
 /**
- * Takes token (empty: none), ttlMs, holeTtlMs, the value's text, which has the version. Reply: the outcome.
+ * Most puts: of a version, over a value that is not newer. True where it was one and is done; what fails
+ * is left to {@link PUT}, whose arguments it takes.
+ */
+export const OVERWRITE = `
+local function overwritten(key, from)
+  local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 30), ARGV[from], ARGV[from + 1]
+  if type(head) ~= 'string' or ttlMs == '0' or not string.find(head, '^[VA][U-]%d+$') then return false end
+  local version = sub(text, 3, 18)
+  if #head < 31 or version == NO_VERSION or version < sub(head, 3, 18) then return false end
+  local reply = redis.pcall('SET', key, text, 'PX', ttlMs)
+  return reply.ok ~= nil
+end
+`;
+
+/**
+ * Takes ttlMs, the value's text, which has the version, then holeTtlMs and, after a blank, the token if there
+ * is one. Reply: the outcome.
  * Rule 2: beats a lower value; on a hole needs its own token and the floor; else raises the floor.
  * Rule 7: among intents only the last one left makes a value, and without a version only one that
  * no other overlapped.
  */
 export const PUT = `${SET_VALUE}
-local token, ttlMs, holeTtlMs, text = unpack(ARGV, from, to)
+local ttlMs, text, rest = unpack(ARGV, from, to)
+local holeTtlMs, token = string.match(rest, '^(%d+) ?(.*)$')
 local version = sub(text, 3, 18)
 local unversioned = version == NO_VERSION
 if isValue and not unversioned then
