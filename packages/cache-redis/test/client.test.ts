@@ -121,6 +121,8 @@ describe('what is at the key', () => {
     expect(replies[1]).toBeInstanceOf(Error);
     expect(replies[2]).toEqual({ kind: 'put', outcome: 'floored' });
     await raw.del(list);
+    await raw.set(foreign, 'V-0');
+    expect(await run(cache, put(foreign, 2))).toEqual({ kind: 'put', outcome: 'floored' });
   });
 
   test('a TTL of nothing leaves nothing', async () => {
@@ -131,6 +133,11 @@ describe('what is at the key', () => {
     expect(await raw.exists(key)).toBe(0);
     await run(cache, reserve(key, 't'));
     await run(cache, { ...put(key, 2), token: 't', ttlMs: 0 });
+    expect(await raw.exists(key)).toBe(0);
+    await run(cache, reserve(key, 't'));
+    await run(cache, { ...put(key, 2), token: 't' });
+    expect(await raw.exists(key)).toBe(1);
+    await run(cache, { ...put(key, 4), ttlMs: 0 });
     expect(await raw.exists(key)).toBe(0);
   });
 });

@@ -43,7 +43,7 @@ return known
 export const OVERWRITE = `
 local function overwritten(key, from)
   local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 30), ARGV[from], ARGV[from + 1]
-  if type(head) ~= 'string' or ttlMs == '0' or not string.find(head, '^[VA][U-]%d+$') then return false end
+  if type(head) ~= 'string' or not string.find(head, '^[VA][U-]%d+$') then return false end
   local version = sub(text, 3, 18)
   if #head < 31 or version == NO_VERSION or version < sub(head, 3, 18) then return false end
   local reply = redis.pcall('SET', key, text, 'PX', ttlMs)
