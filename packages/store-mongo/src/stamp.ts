@@ -3,7 +3,6 @@ import { type Document, Long } from 'mongodb';
 
 /** Beyond this a number in the version field is somebody's mistake, and counts as none. */
 const MAX_STORED = Long.fromNumber(Number.MAX_SAFE_INTEGER - 1024);
-const MICROS_PER_MS = Long.fromNumber(1000);
 
 /** The next even number: the store's versions are even, a buffered write's odd. */
 export function nextEven(version: Version): Version {
@@ -27,28 +26,23 @@ export function fromStored(stored: unknown): Version {
 }
 
 /** The server's clock in µs. */
-const CLOCK: Document = { $multiply: [{ $toLong: '$$NOW' }, MICROS_PER_MS] };
+const CLOCK: Document = { $multiply: [{ $toLong: '$$NOW' }, 1000] };
 
 /**
  * The expression of a new version, evaluated by the server under the document's lock: its clock in µs,
- * above the old version in `field` and above `above`.
+ * above the old version in `field` and above `above`. It travels with each document, and the server parses
+ * it for each, so it is short: what is no number compares above all numbers, or is null, which `$max` leaves
+ * out. (A `MinKey` compares below them: such a row is refused.)
  *
  * `$$NOW` has a resolution of 1 ms and stands still within a command, hence "old + 2" on a hot key.
  */
 export function stampExpression(field: string, above: Version, clock: Document | string = CLOCK): Document {
-  const next = {
-    $let: {
-      vars: { old: oldVersion(field) },
-      in: { $subtract: [{ $add: ['$$old', toStored(2)] }, { $mod: ['$$old', toStored(2)] }] },
-    },
-  };
-  return { $max: above === NO_VERSION ? [clock, next] : [clock, next, toStored(nextEven(above))] };
-}
-
-/** What the field holds as a version: `0` for what is none, and nothing that would leave no room above it. */
-function oldVersion(field: string): Document {
-  const number = { $convert: { input: `$${field}`, to: 'long', onError: Long.ZERO, onNull: Long.ZERO } };
-  return { $mod: [number, MAX_STORED] };
+  const old = `$${field}`;
+  const next = { $subtract: [{ $add: [old, 2] }, { $mod: [old, 2] }] };
+  const room = { $cond: [{ $lt: [old, MAX_STORED] }, next, null] };
+  const lowest = above === NO_VERSION ? [clock, room] : [clock, room, toStored(nextEven(above))];
+  // Whatever type of number another program has left there.
+  return { $toLong: { $max: lowest } };
 }
 
 /** A variable for `let`, so that a bulk of many stamps asks the clock, and the deadline, once. */
