@@ -1,23 +1,26 @@
 import type { CacheCommand, CacheReply, LeaseReply, Payload, PayloadEncoding } from '@lockstep/core';
 import { hitOf, type Stored, staleText, valueText, versionText } from './format.js';
 
-/** One call of the script, on one key. */
-export interface ScriptCall {
+/** One call of the script, on one key. A class: `docs/performance.md` says why. */
+export class ScriptCall {
   readonly kind: CacheCommand['kind'] | 'unflushed';
   readonly key: string;
   readonly args: readonly Stored[];
   /** How its reply comes back. */
   readonly encoding: PayloadEncoding;
+
+  constructor(kind: ScriptCall['kind'], key: string, args: readonly Stored[], encoding: PayloadEncoding) {
+    this.kind = kind;
+    this.key = key;
+    this.args = args;
+    this.encoding = encoding;
+  }
 }
 
 /** The call that makes a command's transition. */
 export function scriptCall(command: CacheCommand): ScriptCall {
-  return {
-    kind: command.kind,
-    key: command.key,
-    args: argsOf(command),
-    encoding: command.kind === 'lease' ? command.encoding : 'utf8',
-  };
+  const encoding = command.kind === 'lease' ? command.encoding : 'utf8';
+  return new ScriptCall(command.kind, command.key, argsOf(command), encoding);
 }
 
 function argsOf(command: CacheCommand): readonly Stored[] {
@@ -27,13 +30,13 @@ function argsOf(command: CacheCommand): readonly Stored[] {
     case 'intend':
       return [command.token, millis(command.deadlineMs), millis(command.holeTtlMs)];
     case 'put':
-      return [
+      return Array.of(
         millis(command.ttlMs),
         valueText(command.version, command.payload, command.staleAtMs),
         command.token === undefined
           ? millis(command.holeTtlMs)
           : `${millis(command.holeTtlMs)} ${command.token}`,
-      ];
+      );
     case 'refresh':
       return [
         versionText(command.version),

@@ -10,7 +10,8 @@ export interface PendingLimits {
 /** A caller, and when it gives up. */
 interface Waiting {
   readonly untilMs: number;
-  readonly reject: (error: Error) => void;
+  /** `undefined` once it has its answer. */
+  reject: ((error: Error) => void) | undefined;
 }
 
 /**
@@ -24,8 +25,8 @@ export class Pending {
   readonly #limits: PendingLimits;
   #commands = 0;
   #bytes = 0;
-  /** In the order in which they give up, all waiting for the same time. */
-  readonly #waiting = new Set<Waiting>();
+  /** In the order in which they give up, all waiting for the same time. The first one has no answer yet. */
+  readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(limits: PendingLimits) {
@@ -43,11 +44,12 @@ export class Pending {
     this.#bytes += bytes;
     return new Promise<T>((resolve, reject) => {
       const sent = send();
-      const waiting = { untilMs: performance.now() + this.#limits.commandTimeoutMs, reject };
-      this.#waiting.add(waiting);
+      const waiting: Waiting = { untilMs: performance.now() + this.#limits.commandTimeoutMs, reject };
+      this.#waiting.push(waiting);
       if (this.#timer === undefined) this.#wait(this.#limits.commandTimeoutMs);
       const settle = (): void => {
-        this.#waiting.delete(waiting);
+        waiting.reject = undefined;
+        this.#dropAnswered();
         this.#commands -= commands;
         this.#bytes -= bytes;
       };
@@ -76,6 +78,10 @@ export class Pending {
     return undefined;
   }
 
+  #dropAnswered(): void {
+    while (this.#waiting.length > 0 && this.#waiting[0]?.reject === undefined) this.#waiting.shift();
+  }
+
   #wait(ms: number): void {
     this.#timer = setTimeout(() => this.#giveUp(), Math.ceil(ms)).unref();
   }
@@ -83,13 +89,14 @@ export class Pending {
   #giveUp(): void {
     this.#timer = undefined;
     const nowMs = performance.now();
-    for (const waiting of this.#waiting) {
-      if (waiting.untilMs > nowMs) {
-        this.#wait(waiting.untilMs - nowMs);
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (first.untilMs > nowMs) {
+        this.#wait(first.untilMs - nowMs);
         return;
       }
-      this.#waiting.delete(waiting);
-      waiting.reject(unanswered(this.#limits.commandTimeoutMs));
+      first.reject?.(unanswered(this.#limits.commandTimeoutMs));
+      first.reject = undefined;
+      this.#dropAnswered();
     }
   }
 }

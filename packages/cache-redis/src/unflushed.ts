@@ -1,4 +1,5 @@
 import type { UnflushedIndex, UnflushedKey } from '@lockstep/core';
+import { ScriptCall } from './calls.js';
 import type { Dispatch } from './dispatch.js';
 
 /** Keys in one call of the script: more would keep the server's other clients waiting. */
@@ -7,7 +8,7 @@ const BATCH = 500;
 /** The index of unflushed keys: a sorted set under the index's own name. */
 export function unflushedIndex(dispatch: Dispatch, durable: boolean): UnflushedIndex {
   async function call(index: string, ...args: readonly string[]): Promise<unknown> {
-    const [reply] = await dispatch.run([{ kind: 'unflushed', key: index, args, encoding: 'utf8' }]);
+    const [reply] = await dispatch.run([new ScriptCall('unflushed', index, args, 'utf8')]);
     if (reply instanceof Error) throw reply;
     return reply;
   }

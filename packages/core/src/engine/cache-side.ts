@@ -41,6 +41,35 @@ export interface CacheSideOptions {
   readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }
 
+/** A class for the reason that `write-unit.ts` gives. */
+class CachePut implements PutCommand {
+  readonly kind = 'put';
+  readonly key: string;
+  readonly token: string | undefined;
+  readonly version: Version;
+  readonly payload: Payload | null;
+  readonly ttlMs: number;
+  readonly staleAtMs: number;
+  readonly holeTtlMs: number;
+
+  constructor(
+    key: string,
+    { token }: Reservation,
+    version: Version,
+    payload: Payload | null,
+    { staleAtMs, ttlMs }: ReturnType<CacheSideOptions['lifetime']>,
+    { holeTtlMs }: CollectionSettings,
+  ) {
+    this.key = key;
+    this.token = token;
+    this.version = version;
+    this.payload = payload;
+    this.ttlMs = ttlMs;
+    this.staleAtMs = staleAtMs;
+    this.holeTtlMs = holeTtlMs;
+  }
+}
+
 /** What an intent outlives its write by, in ms. */
 const INTENT_MARGIN_MS = 1_000;
 /** How often a key is flushed again because others went on buffering writes of it. */
@@ -164,17 +193,7 @@ export class CacheSide {
       void this.invalidate(key, cacheKey, version, payload === undefined).then(settled);
       return;
     }
-    const { ttlMs: livesMs, staleAtMs } = lifetime(ttlMs);
-    const put: PutCommand = {
-      kind: 'put',
-      key: cacheKey,
-      token: reservation.token,
-      version,
-      payload,
-      ttlMs: livesMs,
-      staleAtMs,
-      holeTtlMs: settings.holeTtlMs,
-    };
+    const put = new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings);
     cache.send(put, (reply) => {
       if (reply instanceof Error) {
         void this.invalidate(key, cacheKey, version, false).then(settled);

@@ -37,7 +37,7 @@ import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
 import { WritePath } from './write-path.js';
-import type { Settled } from './write-unit.js';
+import { BlindPut, type Settled } from './write-unit.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
 const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
@@ -185,7 +185,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#checkCondition(ifVersion);
     const submit = (valid: Value): Promise<Settled<Value>> => {
-      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
+      const put = new BlindPut(key, valid, NO_VERSION);
       const bytes = this.codec.measure(valid, key);
       return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
     };

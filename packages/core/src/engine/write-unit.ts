@@ -1,5 +1,6 @@
 import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
 import type { Reservation } from './cache-side.js';
 import type { Linked } from './linked-list.js';
 import type { BatchSettings } from './settings.js';
@@ -17,6 +18,20 @@ export interface Settled<Value> {
 // What every write makes is of a class, not a literal, and in no literal array: V8 puts what a literal makes
 // among the old objects from the start, once many of them were seen to live long (as in a burst), and all that
 // is stored into it with it; there they keep young objects alive until the next full collection.
+
+/** A put that asks nothing of the row that it replaces. */
+export class BlindPut<Value> implements StorePut<Value> {
+  readonly kind = 'put';
+  readonly key: string;
+  readonly value: Value;
+  readonly above: Version;
+
+  constructor(key: string, value: Value, above: Version) {
+    this.key = key;
+    this.value = value;
+    this.above = above;
+  }
+}
 
 /** A write on its way, and its caller. Its `above` comes from the reservation. */
 export class Waiter<Value> {
@@ -102,6 +117,7 @@ export function reserved<Value>(
   command: Exclude<StoreCommand<Value>, { kind: 'flush' }>,
   { above, aheadMs }: Reservation,
 ): StoreCommand<Value> {
+  if (command instanceof BlindPut && aheadMs === 0) return new BlindPut(command.key, command.value, above);
   return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
 }
 

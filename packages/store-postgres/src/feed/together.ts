@@ -14,11 +14,18 @@ interface SharedRow {
   unacknowledged: number;
 }
 
-interface Member {
+/** A class: `docs/performance.md` says why. */
+class Member {
   readonly key: string;
   readonly shared: SharedRow;
   /** Another change of the same version: of another key, or of another table's. */
   readonly next: Member | undefined;
+
+  constructor(key: string, shared: SharedRow, next: Member | undefined) {
+    this.key = key;
+    this.shared = shared;
+    this.next = next;
+  }
 }
 
 /**
@@ -40,7 +47,7 @@ export class Together {
     const { key, version } = first;
     const shared = { row: { source, key, version, together: true }, unacknowledged: changes.length };
     for (const { key, version } of changes) {
-      this.#byVersion.set(version, { key, shared, next: this.#byVersion.get(version) });
+      this.#byVersion.set(version, new Member(key, shared, this.#byVersion.get(version)));
     }
     for (const oldest of this.#byVersion.keys()) {
       if (this.#byVersion.size <= this.#limit) break;
@@ -70,5 +77,5 @@ function memberOf(first: Member | undefined, source: string, key: string): Membe
 
 function without(first: Member | undefined, gone: Member): Member | undefined {
   if (first === undefined || first === gone) return first?.next;
-  return { ...first, next: without(first.next, gone) };
+  return new Member(first.key, first.shared, without(first.next, gone));
 }

@@ -23,9 +23,9 @@ export interface Call {
 }
 
 /** A row as it came: columns whose name starts with `#` are the statement's own, the others the table's. */
-export interface Row {
-  readonly meta: Record<string, unknown>;
-  readonly value: Record<string, unknown>;
+export class Row {
+  readonly meta: Record<string, unknown> = {};
+  readonly value: Record<string, unknown> = {};
 }
 
 interface FieldDescription {
@@ -162,7 +162,7 @@ export class Pipeline {
   }
 
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
-    const row: Row = { meta: {}, value: {} };
+    const row = new Row();
     try {
       this.#fields ??= this.#fieldsOf(preparedOf.get(this.#client.connection)?.get(this.#answering) ?? []);
       for (let index = 0; index < this.#fields.length; index++) {

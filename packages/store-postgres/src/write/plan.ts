@@ -4,8 +4,8 @@ import type { TableColumn } from '../sql/catalog.js';
 import { NO_COLUMNS, type Shape, type Shapes } from './shape.js';
 import { stringify, toJson, toText } from './values.js';
 
-/** One command, made ready to travel in a batch. */
-export interface Item {
+/** One command, made ready to travel in a batch. A class: `docs/performance.md` says why. */
+export class Item {
   /** Its position in the caller's list. */
   readonly index: number;
   readonly key: string;
@@ -16,6 +16,20 @@ export interface Item {
   readonly above: number;
   /** A buffered write's version. */
   readonly exact: number;
+
+  constructor(
+    command: StoreCommand<unknown>,
+    index: number,
+    record: string,
+    cells: readonly (string | null)[] | undefined,
+  ) {
+    this.index = index;
+    this.key = command.key;
+    this.record = record;
+    this.cells = cells;
+    this.above = command.kind === 'flush' ? 0 : command.above;
+    this.exact = command.kind === 'flush' ? command.version : 0;
+  }
 }
 
 export type GroupKind =
@@ -89,14 +103,8 @@ function gather(
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
   const kind = kindOf(command);
   const cells = kind === 'put' && shape.scalar ? cellsOf(inputs, shape, value) : undefined;
-  const item: Item = {
-    index,
-    key: command.key,
-    record: cells === undefined ? recordOf(command, index, inputs, shape, value) : '',
-    cells,
-    above: command.kind === 'flush' ? 0 : command.above,
-    exact: command.kind === 'flush' ? command.version : 0,
-  };
+  const record = cells === undefined ? recordOf(command, index, inputs, shape, value) : '';
+  const item = new Item(command, index, record, cells);
   const alone = item.above > farAhead;
   // A batch is of a few groups, and mostly of one.
   const group = alone
@@ -118,8 +126,9 @@ function order(items: Item[]): void {
 
 type RowValue = Readonly<Record<string, unknown>> | undefined;
 
-function cellsOf(inputs: readonly string[], { columns }: Shape, value: RowValue): (string | null)[] {
-  const cells: (string | null)[] = [...inputs];
+/** Takes the key's inputs over. */
+function cellsOf(inputs: string[], { columns }: Shape, value: RowValue): (string | null)[] {
+  const cells: (string | null)[] = inputs;
   for (const column of columns) cells.push(toText(value?.[column.property], column));
   return cells;
 }
