@@ -149,7 +149,7 @@ test('a write is measured, and serialized only once it is committed', async () =
   const shop = openShop({ collection: { serializer } });
   await shop.products.put('a', LAMP);
   expect(calls).toEqual(['measure', 'serialize']);
-  await expect(shop.products.put('a', { ...LAMP, price: Number.NaN })).rejects.toThrow('price is NaN');
+  await expect(shop.products.put('a', { ...LAMP, stock: Number.NaN })).rejects.toThrow('stock is NaN');
   expect(calls).toEqual(['measure', 'serialize', 'measure']);
 });
 

@@ -6,6 +6,12 @@ import type { CrashStore } from './store.js';
 
 const BOUND_MS = 10_000;
 
+/**
+ * How long the server keeps the locks of a transaction whose process was killed, in seconds; it looks now and
+ * then. By default that is a minute, in which writes of its rows time out: this run kills processes all the time.
+ */
+const TRANSACTION_LIFETIME_S = 2;
+
 interface Stamped extends CrashRow {
   readonly _lockstep?: Long | number;
 }
@@ -56,6 +62,9 @@ export function openMongo(url: string): CrashStore {
   return {
     adapter: adapter as unknown as CrashStore['adapter'],
     async prepare(seeds) {
+      await client
+        .db('admin')
+        .command({ setParameter: 1, transactionLifetimeLimitSeconds: TRANSACTION_LIFETIME_S });
       await collection.insertMany([...seeds]);
       await mongo.attach(adapter);
       return await rows();
