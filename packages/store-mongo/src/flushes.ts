@@ -114,7 +114,9 @@ async function flushValues<Value>(
   call: Call,
 ): Promise<ReadonlyMap<string, Value>> {
   if (commands.length === 0) return new Map();
-  const { primary, versionField } = binding;
+  const { primary, source, tombstones, versionField } = binding;
+  const keys = commands.map(({ key }) => key);
+  await tombstones.hold(source, keys, call);
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
       filter: keyFilter(binding, key),
@@ -127,7 +129,6 @@ async function flushValues<Value>(
     },
   }));
   await primary.bulkWrite(operations, { ...statementOptions(call), ordered: true });
-  const keys = commands.map(({ key }) => key);
   const rows = await findRows<Value>(binding, primary, keys, call);
   return new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.key, row.value]])));
 }

@@ -6,7 +6,8 @@ import { fromStored, stampExpression, toStored } from './stamp.js';
 /** What stands where a row was deleted: its version, for as long as a flush can be late. */
 export interface TombstoneDocument extends Document {
   readonly _id: TombstoneId;
-  readonly v: Long;
+  /** Absent where only {@link Tombstones.hold} has been. */
+  readonly v?: Long;
   readonly at: Date;
 }
 
@@ -65,6 +66,24 @@ export class Tombstones {
       burials.map(({ key }) => key),
       call,
     );
+  }
+
+  /**
+   * Makes the transaction conflict with any that leaves a tombstone of these keys meanwhile: it has read none,
+   * or older ones, and inserts rows below. A tombstone is written by both then, the row perhaps by one only.
+   */
+  async hold(source: string, keys: readonly string[], call: Call): Promise<void> {
+    const operations = keys.map(
+      (key): AnyBulkWriteOperation<TombstoneDocument> => ({
+        updateOne: {
+          filter: { _id: { $eq: { s: source, k: key } } },
+          // A number that grows is a write each time; one that changes nothing would not conflict.
+          update: { $inc: { holds: 1 }, $setOnInsert: { at: new Date() } },
+          upsert: true,
+        },
+      }),
+    );
+    await this.collection.bulkWrite(operations, { ...statementOptions(call), ordered: true });
   }
 
   /** Leaves tombstones at buffered deletions' own versions, unless higher ones stand. Keys must be distinct. */

@@ -3,7 +3,7 @@ import type { ClientSession, Document } from 'mongodb';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { MongoCollection } from '../src/collection.js';
 import type { MongoStore } from '../src/store.js';
-import { FlushBarrier } from './support/barrier.js';
+import { comeAndGo, FlushBarrier } from './support/barrier.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
 interface Thing extends Document {
@@ -89,10 +89,33 @@ describe('a row that the user’s own statement changed', () => {
 describe('races', () => {
   test('a flush onto nothing, while the row is inserted and deleted, meets the tombstone (G3)', async () => {
     const barrier = new FlushBarrier(store, server);
-    const { outcome, version } = await barrier.run('raced');
+    const { outcome, version } = await barrier.run('raced', Date.now() * 1000 + 1, comeAndGo);
     expect(outcome).toEqual({ kind: 'superseded', version });
     expect(await read('raced')).toBeUndefined();
   });
+
+  test.each([
+    ['no tombstone', async () => undefined],
+    ['an older tombstone', async (key: string) => await comeAndGo(things, key)],
+  ])(
+    'a late flush onto %s, while a buffered delete of no row is flushed, meets it (G9)',
+    async (what, before) => {
+      const key = `late onto ${what}`;
+      await before(key);
+      const flushed = Date.now() * 1000 + 1_000_001;
+      const barrier = new FlushBarrier(store, server);
+      const { outcome, version } = await barrier.run(key, flushed, async () => {
+        const [deleted] = await things.write(
+          [{ kind: 'flush', key, value: null, version: flushed + 100_000 }],
+          CALL,
+        );
+        return deleted?.kind === 'written' ? deleted.version : 0;
+      });
+      expect(version).toBe(flushed + 100_000);
+      expect(outcome).toEqual({ kind: 'superseded', version });
+      expect(await read(key)).toBeUndefined();
+    },
+  );
 
   test('an insert that waited for a deletion is above its tombstone', async () => {
     await put('waited', 1);
