@@ -14,9 +14,13 @@ export class CallBound {
     this.#signal = options.signal;
   }
 
-  /** Milliseconds that are left, at least one: a `maxTimeMS` of 0 would mean "for ever". */
+  /**
+   * Milliseconds that are left, less a little: what the server has not ended by itself when the caller is told
+   * so may still commit. At least one: a `maxTimeMS` of 0 would mean "for ever".
+   */
   get maxTimeMS(): number {
-    return Math.max(1, Math.ceil(this.remainingMs));
+    const leftMs = this.remainingMs;
+    return Math.max(1, Math.floor(leftMs - Math.min(50, leftMs / 10)));
   }
 
   get remainingMs(): number {
