@@ -85,6 +85,24 @@ describe('values', () => {
     expect(await put(key, row?.value ?? {})).toEqual(row?.value);
   });
 
+  test('values that are nearly alike are told apart: one property more, undefined or null, another order', async () => {
+    const key = newKey();
+    const values: Thing[] = [
+      { name: 'n', ok: undefined },
+      { name: 'n', ok: true },
+      { name: 'n', ok: undefined },
+      { name: 'n', ok: false, ratio: 1 },
+      { ratio: 2, ok: true, name: 'm' },
+      { name: 'n', ok: null },
+      { name: 'n' },
+      {},
+    ];
+    for (const value of values) {
+      const { name = 'unnamed', ok = null, ratio = null } = value;
+      expect(await put(key, value)).toMatchObject({ name, ok, ratio });
+    }
+  });
+
   test('scalars take the same way without arrays in the row', async () => {
     const { tags, nums, docs, sizes, dims, ...scalars } = FULL;
     expect([tags, nums, docs, sizes, dims]).toBeDefined();

@@ -40,14 +40,21 @@ export class KeyCodec {
 
   /** The key that a row's own key properties make; `undefined` when it lacks all of them. */
   keyOfRow(row: Readonly<Record<string, unknown>>): string | undefined {
+    const [first] = this.#columns;
+    if (first !== undefined && this.#columns.length === 1) {
+      const value = row[first.property];
+      return value === undefined ? undefined : this.#part(0, value);
+    }
     if (this.#columns.every((column) => row[column.property] === undefined)) return undefined;
     const parts = this.#columns.map((column, index) => this.#part(index, row[column.property]));
-    return parts.length === 1 ? parts[0] : parts.map(escapePart).join(':');
+    return parts.map(escapePart).join(':');
   }
 
   /** The key columns' values in their input syntax. */
   inputs(key: string): string[] {
-    const parts = this.#columns.length === 1 ? [key] : key.split(':').map(unescapePart);
+    const [first] = this.#columns;
+    if (first !== undefined && this.#columns.length === 1) return Array.of(first.type.toInput(key));
+    const parts = key.split(':').map(unescapePart);
     if (parts.length !== this.#columns.length) {
       throw new InvalidIdError(`${this.#name}: the key ${JSON.stringify(key)} is not of this table`, { key });
     }

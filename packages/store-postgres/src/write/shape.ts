@@ -16,6 +16,16 @@ function isScalar(column: TableColumn): boolean {
   return !column.array && column.kind !== 'composite';
 }
 
+/** Whether the value has exactly these properties, in this order, and all are defined. */
+function isLike(value: Readonly<Record<string, unknown>>, properties: readonly string[]): boolean {
+  let at = 0;
+  for (const property in value) {
+    if (property !== properties[at] || value[property] === undefined) return false;
+    at += 1;
+  }
+  return at === properties.length;
+}
+
 /** Finds the shape of values, and refuses what the table can't take, before anything is sent. */
 export class Shapes {
   readonly #byProperty = new Map<string, { readonly column: TableColumn; readonly index: number }>();
@@ -25,6 +35,9 @@ export class Shapes {
   readonly #known = new Map<string, Shape>();
   /** By the columns in table order. */
   readonly #shapes = new Map<string, Shape>();
+  /** The properties of the last value that had none undefined, and its shape: most values are alike. */
+  #lastProperties: readonly string[] = [];
+  #last: Shape | undefined;
 
   constructor(info: TableInfo) {
     this.#info = info;
@@ -36,9 +49,14 @@ export class Shapes {
 
   /** Throws `StoreRefusedError` naming a property that is no column. */
   of(value: Readonly<Record<string, unknown>>): Shape {
+    if (this.#last !== undefined && isLike(value, this.#lastProperties)) return this.#last;
     let id = '';
+    let whole = true;
     for (const property in value) {
-      if (value[property] === undefined) continue;
+      if (value[property] === undefined) {
+        whole = false;
+        continue;
+      }
       const found = this.#byProperty.get(property);
       if (found === undefined) throw this.#unknown(property);
       if (!found.column.writable || this.#keyProperties.has(property)) continue;
@@ -54,6 +72,10 @@ export class Shapes {
       shape = this.#intern(indexes);
       // Orders of properties are many in theory; in practice a handful.
       if (this.#known.size < 1000) this.#known.set(id, shape);
+    }
+    if (whole) {
+      this.#lastProperties = Object.keys(value);
+      this.#last = shape;
     }
     return shape;
   }
