@@ -47,3 +47,28 @@ test('bounded: of the oldest row too little is known to remove it', () => {
   expect(together.take(change('t', 'c', 14))).toBeUndefined();
   expect(together.take(change('t', 'd', 18))).toEqual({ ...change('t', 'c', 14), together: true });
 });
+
+test('many that come and go leave nothing behind, and none that waits is forgotten', () => {
+  const together = new Together(10_000);
+  together.add('t', [
+    { key: 'first', version: 2 },
+    { key: 'other', version: 3 },
+  ]);
+  expect(together.take(change('t', 'other', 3))).toBeUndefined();
+  for (let version = 4; version < 50_000; version += 8) {
+    together.add('t', [
+      { key: 'a', version },
+      { key: 'b', version: version + 4 },
+    ]);
+    expect(together.take(change('t', 'b', version + 4))).toBeUndefined();
+    expect(together.take(change('t', 'a', version))).toEqual({
+      ...change('t', 'a', version),
+      together: true,
+    });
+    expect(together.take(change('t', 'a', version))).toEqual({
+      ...change('t', 'a', version),
+      together: false,
+    });
+  }
+  expect(together.take(change('t', 'first', 2))).toEqual({ ...change('t', 'first', 2), together: true });
+});

@@ -28,16 +28,22 @@ class Member {
   }
 }
 
+/** As many changes as may come and go between two renewals, at the least. */
+const MIN_RENEWAL = 1_024;
+
 /**
- * Which changes share a row of the outbox, until each of them is acknowledged. Bounded: the oldest are
- * forgotten, and their rows are left to consumers.
+ * Which changes share a row of the outbox, until each of them is acknowledged. Bounded: of more than `limit`, or
+ * twice as many for a while, the oldest are forgotten, and their rows are left to consumers.
  */
 export class Together {
   readonly #limit: number;
-  readonly #byVersion = new Map<Version, Member>();
+  /** A change that was acknowledged leaves its version behind until the next renewal: `docs/performance.md` says why. */
+  #byVersion = new Map<Version, Member | undefined>();
+  #renewAbove: number;
 
   constructor(limit: number) {
     this.#limit = limit;
+    this.#renewAbove = Math.min(limit, MIN_RENEWAL);
   }
 
   /** Notes what one row records; the row's own change comes first. */
@@ -49,10 +55,13 @@ export class Together {
     for (const { key, version } of changes) {
       this.#byVersion.set(version, new Member(key, shared, this.#byVersion.get(version)));
     }
-    for (const oldest of this.#byVersion.keys()) {
-      if (this.#byVersion.size <= this.#limit) break;
-      this.#byVersion.delete(oldest);
-    }
+    if (this.#byVersion.size > this.#renewAbove) this.#renew();
+  }
+
+  #renew(): void {
+    const live = [...this.#byVersion].filter(([, member]) => member !== undefined);
+    this.#byVersion = new Map(live.slice(-this.#limit));
+    this.#renewAbove = Math.max(Math.min(this.#limit, MIN_RENEWAL), 2 * this.#byVersion.size);
   }
 
   /** The row to remove now that a change is acknowledged: `undefined` while others of its row are not. */
@@ -60,9 +69,7 @@ export class Together {
     const first = this.#byVersion.get(version);
     const found = memberOf(first, source, key);
     if (found === undefined) return { source, key, version, together: false };
-    const rest = without(first, found);
-    if (rest === undefined) this.#byVersion.delete(version);
-    else this.#byVersion.set(version, rest);
+    this.#byVersion.set(version, without(first, found));
     found.shared.unacknowledged -= 1;
     return found.shared.unacknowledged === 0 ? found.shared.row : undefined;
   }
