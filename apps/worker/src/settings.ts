@@ -35,9 +35,6 @@ export const RANGES = {
 
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function workerSettings(config: WorkerConfig): WorkerSettings {
-  if (typeof config !== 'object' || config === null) {
-    throw new InvalidOptionError('worker', 'takes an object of options');
-  }
   checkKnown(config, KNOWN, 'worker');
   const { lockstep } = config;
   if (typeof lockstep !== 'function' && typeof lockstep?.startRelay !== 'function') {

@@ -1,7 +1,13 @@
 import { InvalidOptionError } from './errors.js';
 
-/** Throws `InvalidOptionError` for a key that is not in `known`: a misspelt option must not be ignored. */
+/**
+ * Throws `InvalidOptionError` for what is no object of options, and for a key that is not in `known`: a misspelt
+ * option must not be ignored.
+ */
 export function checkKnown(options: object, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new InvalidOptionError(where, `must be an object of options, got ${String(options)}`);
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw new InvalidOptionError(`${where}.${name}`, `unknown option; known are ${known.join(', ')}`);

@@ -13,6 +13,12 @@ describe('options', () => {
     expect(() => checkKnown({ ttlMs: undefined }, ['ttlMs'], 'collection')).not.toThrow();
   });
 
+  test.each([undefined, null, 5, 'ttlMs'])('%s is no object of options', (value) => {
+    const check = (): void => checkKnown(value as never, ['ttlMs'], 'collection');
+    expect(check).toThrow(InvalidOptionError);
+    expect(check).toThrow(`collection: must be an object of options, got ${value}`);
+  });
+
   test('a number is taken within its range, ends included, or its default when absent', () => {
     expect(numberOption(undefined, 5, 'a.b', range)).toBe(5);
     expect(numberOption(1, 5, 'a.b', range)).toBe(1);

@@ -57,9 +57,6 @@ const KNOWN = [
 
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function queueSettings(options: BullmqQueueOptions): QueueSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw new InvalidOptionError('bullmqQueue', 'takes an object of options');
-  }
   checkKnown(options, KNOWN, 'bullmqQueue');
   const { connection } = options;
   if (typeof connection !== 'object' || connection === null) {

@@ -67,8 +67,8 @@ export interface MongoStore {
 
 /** Makes a store of one database. Connects on the first `open`. Throws `InvalidOptionError`. */
 export function mongoStore(options: MongoStoreOptions): MongoStore {
-  const { client } = options;
   const { db, feed: feedSettings, tombstones, tombstoneTtlMs, allowStandalone } = storeSettings(options);
+  const { client } = options;
   const name = `mongodb:${db.databaseName}`;
   const bindings = new Map<string, Binding>();
   // Assumed until the server has been asked, and refused then unless `allowStandalone`.

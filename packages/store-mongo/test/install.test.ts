@@ -80,6 +80,7 @@ describe('options', () => {
       [() => mongoStore({ client: {} as never, db: 'x' }), /^mongoStore.client: /],
       [() => mongoStore({ client, db: '' }), /^mongoStore.db: /],
       [() => mongoStore({ client, db: 'x', other: 1 } as never), /^mongoStore.other: unknown option/],
+      [() => mongoStore(undefined as never), /^mongoStore: must be an object of options, got undefined/],
       [() => mongoStore({ client, db: 'x', feed: { leaseMs: 1 } }), /^mongoStore.feed.leaseMs: /],
       [() => store.collection(''), /^mongoStore.collection: /],
       [() => store.collection('c', { key: 'a.b' }), /^collection\("c"\).key: /],

@@ -71,9 +71,6 @@ class LockstepEngine implements Lockstep {
   #closing: Promise<void> | undefined;
 
   constructor(options: LockstepOptions) {
-    if (typeof options !== 'object' || options === null) {
-      throw new InvalidOptionError('createLockstep', 'takes an object of options');
-    }
     checkKnown(
       options,
       ['cache', 'queue', 'prefix', 'cacheTimeoutMs', 'queueTimeoutMs', 'breaker', 'clock', 'random'],

@@ -67,9 +67,6 @@ export function collectionSettings(
   options: CollectionOptions<never, never, never>,
   cache: CacheAdapter,
 ): CollectionSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw new InvalidOptionError('collection', 'takes an object of options');
-  }
   checkKnown(options, KNOWN, 'collection');
   const name = nameOption(options.name, 'collection.name');
   const number = (

@@ -148,7 +148,7 @@ describe('createLockstep options', () => {
   });
 
   test.each([undefined, null, 'redis://'])('%s is no object of options', (options) => {
-    expect(() => createLockstep(options as never)).toThrow('createLockstep: takes an object of options');
+    expect(() => createLockstep(options as never)).toThrow('createLockstep: must be an object of options');
   });
 });
 

@@ -464,7 +464,8 @@ describe('options', () => {
     [{ burst: { maxClockSkewMs: Number.NaN } }, 'burst.maxClockSkewMs'],
     [{ burst: { durability: 'disc' as never } }, 'burst.durability'],
     [{ burst: { durability: 'disk' } }, 'appendfsync'],
-    [{ burst: true as never }, 'burst: takes an object'],
+    [{ burst: true as never }, 'burst: must be an object'],
+    [{ burst: null as never }, 'burst: must be an object'],
     [
       { burst: {}, store: callbackStore({ read: async () => LAMP, write: async () => undefined }) as never },
       'needs a store that takes buffered writes',

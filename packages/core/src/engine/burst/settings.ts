@@ -39,12 +39,9 @@ export function burstSettings(
   const always = strategy === 'write-behind';
   if (burst === undefined && !always) return undefined;
   const where = `collection("${options.name}").${burst === undefined ? 'strategy' : 'burst'}`;
-  if (burst !== undefined && (typeof burst !== 'object' || burst === null)) {
-    throw new InvalidOptionError(where, 'takes an object of options');
-  }
   const excluded = exclusion(options, cache);
   if (excluded !== undefined) throw new InvalidOptionError(where, excluded);
-  return parsed(burst ?? {}, where, always, cache);
+  return parsed(burst === undefined ? {} : burst, where, always, cache);
 }
 
 /** Why writes of this collection can't be buffered. */
