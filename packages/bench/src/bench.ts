@@ -4,6 +4,7 @@ import { bufferAck } from './bursts/buffer-ack.js';
 import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
+import { runReads } from './reads.js';
 
 const STORES = { postgres: postgresBench, mongo: mongoBench };
 
@@ -27,6 +28,16 @@ function scenariosOf(text: string): string[] {
   throw new InvalidArgumentError(`must be some of ${SCENARIO_NAMES.join(',')}.`);
 }
 
+function progress(text: string): void {
+  console.error(text);
+}
+
+function write(result: object, json: string | undefined): void {
+  const text = `${JSON.stringify(result, null, 2)}\n`;
+  console.log(text);
+  if (json !== undefined) writeFileSync(json, text);
+}
+
 const program = new Command('bench').description('Benchmarks, side by side with what people write by hand.');
 
 program
@@ -42,13 +53,19 @@ program
   .option('--pool <n>', 'connections to the database, of each side', countOf, 20)
   .option('--only <names>', 'scenarios, with commas between', scenariosOf, SCENARIO_NAMES)
   .action(async ({ store, json, turns, pool, only }: Flags) => {
-    const progress = (text: string): void => console.error(text);
     const bench = await STORES[store](pool);
     const result = await runBursts(bench, store, turns, only, progress).finally(() => bench.close());
     const bufferAckMs = only.includes('bufferAck') ? await bufferAck(store, turns, progress) : undefined;
-    const text = `${JSON.stringify({ ...result, bufferAckMs }, null, 2)}\n`;
-    console.log(text);
-    if (json !== undefined) writeFileSync(json, text);
+    write({ ...result, bufferAckMs }, json);
+  });
+
+program
+  .command('reads')
+  .description("Hits: Lockstep against the bare client's GET and JSON.parse, on the same server.")
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
+  .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
+    write(await runReads(turns, progress), json);
   });
 
 await program.parseAsync();

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { median, turn } from '../src/bursts/turn.js';
 
@@ -11,7 +12,7 @@ test('a turn makes every call once, with as many under way as there are writers'
   const calls: number[] = [];
   let underWay = 0;
   let most = 0;
-  const result = await turn(4, 100, async (n) => {
+  const result = await turn(4, { calls: 100 }, async (n) => {
     most = Math.max(most, ++underWay);
     await Promise.resolve();
     calls.push(n);
@@ -19,5 +20,18 @@ test('a turn makes every call once, with as many under way as there are writers'
   });
   expect(calls.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n));
   expect(most).toBe(4);
+  expect(result.calls).toBe(100);
   expect(result.perSecond).toBeGreaterThan(0);
+});
+
+test('a turn ends with its time, and counts what it began', async () => {
+  let calls = 0;
+  const result = await turn(4, { ms: 20 }, async () => {
+    calls++;
+    await setImmediate();
+  });
+  expect(result.calls).toBe(calls);
+  expect(calls).toBeGreaterThan(4);
+  const none = await turn(4, { ms: 0 }, () => Promise.reject(new Error('not to be called')));
+  expect(none.calls).toBe(0);
 });

@@ -64,7 +64,7 @@ export async function bufferAck(
     const newest = new Map<string, number>();
     for (let round = 0; round <= turns; round++) {
       if (round === 1) Object.assign(counts, { buffered: 0, committed: 0 });
-      const result = await turn(WRITERS, WRITES, (n) => {
+      const result = await turn(WRITERS, { calls: WRITES }, (n) => {
         const value = { ...product((n * 7_919) % PRODUCTS), stock: round * WRITES + n };
         newest.set(value.id, value.stock);
         return side.put(value);

@@ -1,7 +1,7 @@
 import { type ProcessorTimes, perCall } from './processor.js';
 import { PRODUCTS, type Product, product } from './product.js';
 import type { Bench, Side } from './sides.js';
-import { type CostedTurn, median, turn } from './turn.js';
+import { type CostedTurn, median, middleTurn, TURN_MS, turn } from './turn.js';
 
 /** What the benchmark writes. Ratios are ours ÷ theirs, medians over the turns. */
 export interface BurstResult {
@@ -27,9 +27,6 @@ export interface BurstResult {
 interface Scenario {
   readonly name: string;
   readonly writers: number;
-  /** Calls per turn: enough for about a second of either side. */
-  readonly ours: number;
-  readonly theirs: number;
   readonly call: (side: Side, n: number) => Promise<unknown>;
 }
 
@@ -46,30 +43,22 @@ const SCENARIOS: readonly Scenario[] = [
   {
     name: 'writers256',
     writers: 256,
-    ours: 30_000,
-    theirs: 8_000,
     // A stride that shares no factor with the number of keys: neighbours in time are not neighbours in the table.
     call: (side, n) => side.put(changed((n * 7_919) % PRODUCTS)),
   },
   {
     name: 'hotKey',
     writers: 1_000,
-    ours: 100_000,
-    theirs: 8_000,
     call: (side, n) => side.put({ ...changed(n), id: HOT }),
   },
   {
     name: 'increment',
     writers: 1_000,
-    ours: 100_000,
-    theirs: 8_000,
     call: (side) => side.increment(HOT, 1),
   },
   {
     name: 'single',
     writers: 1,
-    ours: 2_000,
-    theirs: 2_000,
     call: (side, n) => side.put(changed((n * 7_919) % PRODUCTS)),
   },
 ];
@@ -98,15 +87,15 @@ export async function runBursts(
         const before = scenario.name === 'increment' ? await side.stock(HOT) : 0;
         bench.takeWrites();
         const used = bench.processor();
-        const result = await turn(scenario.writers, scenario[name], (n) => scenario.call(side, n));
-        const processorUs = perCall(used, bench.processor(), scenario[name]);
+        const result = await turn(scenario.writers, { ms: TURN_MS }, (n) => scenario.call(side, n));
+        const processorUs = perCall(used, bench.processor(), result.calls);
         const { statements } = bench.takeWrites();
         if (scenario.name === 'increment')
-          incrementExact &&= (await side.stock(HOT)) === before + scenario[name];
+          incrementExact &&= (await side.stock(HOT)) === before + result.calls;
         // The first round warms up: connections, plans, compiled code.
         if (round === 0) continue;
         measured[name].push({ ...result, processorUs });
-        if (name === 'ours') perStatement.push(scenario.ours / statements);
+        if (name === 'ours') perStatement.push(result.calls / statements);
       }
     }
     const middle = { ours: middleOf(measured.ours), theirs: middleOf(measured.theirs) };
@@ -136,9 +125,7 @@ export async function runBursts(
 function middleOf(turns: readonly CostedTurn[]): CostedTurn {
   const processes = Object.keys(turns[0]?.processorUs ?? {});
   return {
-    perSecond: median(turns.map((one) => one.perSecond)),
-    p50Ms: median(turns.map((one) => one.p50Ms)),
-    p99Ms: median(turns.map((one) => one.p99Ms)),
+    ...middleTurn(turns),
     processorUs: Object.fromEntries(
       processes.map((name) => [name, median(turns.map((one) => one.processorUs[name] ?? Number.NaN))]),
     ),

@@ -19,12 +19,27 @@ interface Pending<Answer> {
   answered(answer: Answer | CacheUnavailableError): void;
 }
 
-interface PendingRead extends Pending<CacheHit | undefined> {
+/** A class, as the one below, for the reason that `write-unit.ts` gives. */
+class PendingRead implements Pending<CacheHit | undefined> {
   readonly key: string;
   readonly promise: Promise<CacheHit | undefined>;
+  #resolve: (hit: CacheHit | undefined) => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+
+  constructor(key: string) {
+    this.key = key;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  answered(answer: CacheHit | undefined | CacheUnavailableError): void {
+    if (answer instanceof Error) this.#reject(answer);
+    else this.#resolve(answer);
+  }
 }
 
-/** A class for the reason that `write-unit.ts` gives. */
 class PendingCommand implements Pending<CacheReply> {
   readonly command: CacheCommand;
   readonly answered: (answer: CacheReply | CacheUnavailableError) => void;
@@ -57,7 +72,7 @@ export class CacheClient {
   readonly #reads: Readonly<Record<PayloadEncoding, Batcher<PendingRead>>>;
   readonly #commands: Batcher<PendingCommand>;
   /** Reads not yet sent, so that a key asked for twice in one turn is read once. */
-  readonly #unsent: Readonly<Record<PayloadEncoding, Map<string, PendingRead>>> = {
+  readonly #unsent: Record<PayloadEncoding, Map<string, PendingRead>> = {
     utf8: new Map(),
     binary: new Map(),
   };
@@ -84,15 +99,10 @@ export class CacheClient {
     const same = unsent.get(key);
     if (same !== undefined) return same.promise;
     if (unsent.size >= MAX_WAITING) return Promise.reject(overloaded());
-    const { promise, resolve, reject } = Promise.withResolvers<CacheHit | undefined>();
-    const pending: PendingRead = {
-      key,
-      promise,
-      answered: (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)),
-    };
+    const pending = new PendingRead(key);
     unsent.set(key, pending);
     this.#reads[encoding].add(pending);
-    return promise;
+    return pending.promise;
   }
 
   /** Runs one transition. */
@@ -119,7 +129,9 @@ export class CacheClient {
 
   async #runReads(items: PendingRead[], encoding: PayloadEncoding): Promise<void> {
     const unsent = this.#unsent[encoding];
-    for (const item of items) unsent.delete(item.key);
+    // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
+    if (unsent.size === items.length) this.#unsent[encoding] = new Map();
+    else for (const item of items) unsent.delete(item.key);
     await this.#settle(items, () =>
       this.#adapter.read(
         items.map((item) => item.key),

@@ -160,6 +160,26 @@ test.each([true, false])('concurrent gets of one tick travel together (cache loc
   expect(shop.storePlan.calls('read')).toBe(loads + 1);
 });
 
+test('a key asked for twice in one tick is read once, in ticks of more than one batch, too, and read again later', async () => {
+  const sizes: number[] = [];
+  const shop = openShop({
+    adapt: (cache) => ({
+      ...cache,
+      read(keys, encoding) {
+        sizes.push(keys.length);
+        return cache.read(keys, encoding);
+      },
+    }),
+  });
+  const ids = Array.from({ length: 600 }, (_, i) => `id-${i}`);
+  await shop.products.putMany(ids.map((id) => [id, LAMP]));
+  for (let tick = 0; tick < 2; tick++) {
+    const values = await Promise.all([...ids, ...ids].map((id) => shop.products.get(id)));
+    expect(values).toEqual(Array.from({ length: 1_200 }, () => LAMP));
+  }
+  expect(sizes).toEqual([512, 88, 512, 88]);
+});
+
 test('a signal ends the wait at once, and the load goes on and fills', async () => {
   const shop = openShop();
   await shop.rows.foreignWrite('a', LAMP);
