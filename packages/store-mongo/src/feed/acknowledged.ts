@@ -1,27 +1,32 @@
 import type { Change, Version } from '@lockstep/core';
 import { rowName } from './events.js';
 
-/** The most rows remembered; older ones are forgotten, which costs one invalidation each. */
-const MAX_ROWS = 50_000;
+/** Rows of each of two generations; older ones are forgotten, which costs one invalidation each. */
+const GENERATION = 25_000;
 
-/** Versions that this process has dealt with, so that its own reader need not report them. */
+/**
+ * Versions that this process has dealt with, so that its own reader need not report them. Two tables that
+ * only grow, the older one dropped whole: one whose rows come and go is dear to collect.
+ */
 export class Acknowledged {
-  readonly #versions = new Map<string, Version>();
+  #young = new Map<string, Version>();
+  #old: ReadonlyMap<string, Version> = new Map();
 
   add({ source, key, version }: Pick<Change, 'source' | 'key' | 'version'>): void {
     const row = rowName(source, key);
-    const known = this.#versions.get(row);
-    if (known !== undefined && known >= version) return;
-    this.#versions.delete(row);
-    this.#versions.set(row, version);
-    if (this.#versions.size <= MAX_ROWS) return;
-    for (const oldest of this.#versions.keys()) {
-      this.#versions.delete(oldest);
-      return;
+    if (this.#version(row) >= version) return;
+    if (this.#young.size >= GENERATION && !this.#young.has(row)) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
+    this.#young.set(row, version);
   }
 
   has({ source, key, version }: Pick<Change, 'source' | 'key' | 'version'>): boolean {
-    return (this.#versions.get(rowName(source, key)) ?? -1) >= version;
+    return this.#version(rowName(source, key)) >= version;
+  }
+
+  #version(row: string): Version {
+    return this.#young.get(row) ?? this.#old.get(row) ?? -1;
   }
 }
