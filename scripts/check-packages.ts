@@ -4,15 +4,26 @@
  * plain Node, and the declarations as a user's compiler reads them.
  */
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { installConsumer, specifiers } from './lib/consumer.ts';
 import { execute } from './lib/execute.ts';
 import { wrongFiles, wrongRanges } from './lib/manifest-rules.ts';
 import { type PackedPackage, packAll } from './lib/pack.ts';
 import { conclude, problem } from './lib/problems.ts';
-import { ROOT } from './lib/repository.ts';
+import { ROOT, readJson } from './lib/repository.ts';
 import { temporaryFolder } from './lib/temporary.ts';
 import { build } from './lib/turbo.ts';
+
+/** Where a debugger, a stack trace or an editor would look for what is not there. */
+function checkMaps({ packed, files, unpacked }: PackedPackage): void {
+  for (const file of files.filter((each) => each.endsWith('.map'))) {
+    const { sources } = readJson<{ readonly sources: readonly string[] }>(join(unpacked, file));
+    for (const source of sources) {
+      if (!files.includes(join(dirname(file), source)))
+        problem(`${packed.name}: ${file} points to ${source}`);
+    }
+  }
+}
 
 async function checkTarball({ packed, files, tarball }: PackedPackage): Promise<void> {
   const { name } = packed;
@@ -87,7 +98,10 @@ await lockstep.close();
 if ((await build()) !== 0) process.exit(1);
 const folder = temporaryFolder('packages');
 const packages = await packAll(folder);
-for (const packed of packages) await checkTarball(packed);
+for (const packed of packages) {
+  checkMaps(packed);
+  await checkTarball(packed);
+}
 const consumer = await installConsumer(folder, packages);
 const imported = await checkImports(consumer, packages);
 await checkProgram(consumer);
