@@ -5,6 +5,7 @@ import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
 import { runReads } from './reads.js';
+import { runStrategies } from './strategies.js';
 
 const STORES = { postgres: postgresBench, mongo: mongoBench };
 
@@ -28,6 +29,12 @@ function scenariosOf(text: string): string[] {
   throw new InvalidArgumentError(`must be some of ${SCENARIO_NAMES.join(',')}.`);
 }
 
+function storeOption(): Option {
+  return new Option('--store <name>', 'the system of record')
+    .choices(Object.keys(STORES))
+    .default('postgres');
+}
+
 function progress(text: string): void {
   console.error(text);
 }
@@ -45,9 +52,7 @@ program
   .description(
     'Bursts of writes: Lockstep against an upsert (knex, or the driver of MongoDB) followed by SETEX, on the same servers.',
   )
-  .addOption(
-    new Option('--store <name>', 'the system of record').choices(Object.keys(STORES)).default('postgres'),
-  )
+  .addOption(storeOption())
   .option('--json <file>', 'write the result there, too')
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .option('--pool <n>', 'connections to the database, of each side', countOf, 20)
@@ -66,6 +71,16 @@ program
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
     write(await runReads(turns, progress), json);
+  });
+
+program
+  .command('strategies')
+  .description('Write-through, cache-aside and write-behind, on the same servers.')
+  .addOption(storeOption())
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each strategy, after one that warms up', countOf, 5)
+  .action(async ({ json, store, turns }: Pick<Flags, 'json' | 'store' | 'turns'>) => {
+    write(await runStrategies(store, turns, progress), json);
   });
 
 await program.parseAsync();

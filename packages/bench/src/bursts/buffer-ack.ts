@@ -1,15 +1,9 @@
 import { redisCache } from '@lockstep/cache-redis';
-import { type BurstOptions, type Collection, createLockstep, type StoreAdapter } from '@lockstep/core';
-import { startMongo, startPostgres, startProxy, startRedis } from '@lockstep/dev-services';
-import { mongoStore } from '@lockstep/store-mongo';
-import { postgresStore } from '@lockstep/store-postgres';
-import knexPackage from 'knex';
-import { MongoClient } from 'mongodb';
-import { documentOf, type ProductDocument } from './mongo.js';
-import { fill, oursOn, TTL_S } from './ours.js';
-import { createProducts } from './postgres.js';
-import { PRODUCTS, type Product, product } from './product.js';
-import type { Side } from './sides.js';
+import { type BurstOptions, createLockstep } from '@lockstep/core';
+import { startRedis } from '@lockstep/dev-services';
+import { fill, TTL_S } from './ours.js';
+import { PRODUCTS, product } from './product.js';
+import { OPEN_STORES } from './stores.js';
 import { median, turn } from './turn.js';
 
 /** How long a write waits for its acknowledgement with a slow store behind the buffer, in ms. */
@@ -25,13 +19,6 @@ export interface BufferAck {
   readonly flushedExact: boolean;
 }
 
-interface SlowStore {
-  readonly store: StoreAdapter<never, string>;
-  readonly side: (collection: Collection<never, string>) => Side;
-  delay(ms: number): void;
-  close(): Promise<void>;
-}
-
 const STORE_DELAY_MS = 50;
 const WRITERS = 32;
 const WRITES = 20_000;
@@ -39,16 +26,16 @@ const BURST: BurstOptions = { storeLatencyMs: 20 };
 
 /** Writes to 10,000 keys through the buffer while each answer of the store comes 50 ms late. */
 export async function bufferAck(
-  name: 'postgres' | 'mongo',
+  name: keyof typeof OPEN_STORES,
   turns: number,
   progress: (line: string) => void,
 ): Promise<BufferAck> {
-  const slow = await (name === 'postgres' ? slowPostgres() : slowMongo());
+  const slow = await OPEN_STORES[name](true);
   const redis = await startRedis({ owned: true });
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }) });
   const collection = lockstep.collection({
     name: 'products',
-    store: slow.store,
+    store: await slow.table('products'),
     ttlMs: TTL_S * 1_000,
     burst: BURST,
   });
@@ -93,46 +80,4 @@ export async function bufferAck(
     await lockstep.close();
     await Promise.all([slow.close(), redis.stop()]);
   }
-}
-
-async function slowPostgres(): Promise<SlowStore> {
-  const postgres = await startPostgres({ owned: true });
-  const proxy = await startProxy({ target: postgres.url });
-  const knex = knexPackage({ client: 'pg', connection: proxy.url, pool: { min: 0, max: 20 } });
-  await createProducts(knex, 'products');
-  const pg = postgresStore({ knex });
-  const table = pg.table<Product>('products', { key: 'id' });
-  await pg.attach(table);
-  return {
-    store: table as unknown as StoreAdapter<never, string>,
-    side: (collection) => oursOn(collection as unknown as Collection<Product, string>, (value) => value),
-    delay: (ms) => proxy.delay(ms, 'reply'),
-    async close() {
-      await knex.destroy();
-      await proxy.stop();
-      await postgres.stop();
-    },
-  };
-}
-
-async function slowMongo(): Promise<SlowStore> {
-  const mongo = await startMongo({ owned: true });
-  const proxy = await startProxy({ target: mongo.url });
-  // Told of the replica set's members the driver would pass the proxy by.
-  const client = new MongoClient(proxy.url, { directConnection: true, maxPoolSize: 20 });
-  const db = client.db();
-  await db.createCollection('products');
-  const store = mongoStore({ client, db });
-  const bound = store.collection<ProductDocument>('products');
-  await store.attach(bound);
-  return {
-    store: bound as unknown as StoreAdapter<never, string>,
-    side: (collection) => oursOn(collection as unknown as Collection<ProductDocument, string>, documentOf),
-    delay: (ms) => proxy.delay(ms, 'reply'),
-    async close() {
-      await client.close();
-      await proxy.stop();
-      await mongo.stop();
-    },
-  };
 }

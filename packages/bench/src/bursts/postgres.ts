@@ -11,7 +11,7 @@ import type { Product } from './product.js';
 import type { Bench, Side } from './sides.js';
 
 /** As a server comes that keeps what it has acknowledged: the ones for tests do not wait for their disk. */
-const DURABLE = { fsync: true, full_page_writes: true, synchronous_commit: 'on' };
+export const DURABLE = { fsync: true, full_page_writes: true, synchronous_commit: 'on' };
 
 /** A table of products. */
 export async function createProducts(knex: Knex, table: string): Promise<void> {

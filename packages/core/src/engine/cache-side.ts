@@ -85,6 +85,8 @@ export class CacheSide {
   readonly #usesIntents: boolean;
   /** `undefined`: all writes ask the cache. What this process remembers may be below what another has buffered since. */
   readonly #hints: ValueHints | undefined;
+  /** Writes leave no value in the cache: a hint only says what to stamp above. */
+  readonly #aside: boolean;
   readonly #intentMs: number;
 
   constructor(options: CacheSideOptions) {
@@ -92,6 +94,7 @@ export class CacheSide {
     this.#options = options;
     this.#usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
     this.#hints = this.#usesIntents || flushKey !== undefined ? undefined : new ValueHints();
+    this.#aside = settings.strategy === 'cache-aside';
     this.#intentMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs + INTENT_MARGIN_MS;
   }
 
@@ -188,9 +191,12 @@ export class CacheSide {
     settled: (cache: CacheOutcome) => void,
   ): void {
     const { cache, detach, lifetime, settings } = this.#options;
-    if (payload === undefined || settings.strategy === 'cache-aside') {
+    if (payload === undefined || this.#aside) {
       this.abandon(cacheKey, reservation);
-      void this.invalidate(key, cacheKey, version, payload === undefined).then(settled);
+      void this.invalidate(key, cacheKey, version, payload === undefined).then((outcome) => {
+        if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
+        settled(outcome);
+      });
       return;
     }
     const put = new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings);
@@ -228,7 +234,7 @@ export class CacheSide {
     holeOnEmpty: boolean,
   ): Promise<CacheOutcome> {
     const { cache, clock, handover, settings, store } = this.#options;
-    this.#hints?.delete(key);
+    if (!this.#aside) this.#hints?.delete(key);
     try {
       await cache.run({
         kind: 'invalidate',

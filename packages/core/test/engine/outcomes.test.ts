@@ -65,6 +65,19 @@ describe('the write result says what became of the cache', () => {
     expect(await shop.entry('a')).toMatchObject({ state: 'hole' });
   });
 
+  test('with strategy cache-aside a key that this process has written needs no reservation', async () => {
+    const shop = openShop({ collection: { strategy: 'cache-aside' } });
+    const trips = async (write: () => Promise<unknown>): Promise<number> => {
+      const before = shop.cachePlan.calls('execute');
+      await write();
+      return shop.cachePlan.calls('execute') - before;
+    };
+    expect(await trips(() => shop.products.put('a', LAMP))).toBe(2);
+    expect(await trips(() => shop.products.put('a', CHAIR))).toBe(1);
+    expect(await trips(() => shop.products.delete('a'))).toBe(1);
+    expect(await shop.products.get('a')).toBeUndefined();
+  });
+
   test('queued: the queue takes the invalidation, and a consumer of it brings the cache in step', async () => {
     const shop = openShop();
     await shop.products.put('a', LAMP);
