@@ -20,9 +20,10 @@ export class Pipe {
   readonly #to: Socket;
   readonly #faults: PipeFaults;
   readonly #reset: () => void;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #due = 0;
+  /** Late ones, first come first: timers of their own could change places. */
+  readonly #late: { readonly chunk: Buffer; readonly dueMs: number }[] = [];
   #waiting = 0;
+  #timer: NodeJS.Timeout | undefined;
   #ended = false;
   #closed = false;
   /** True once bytes were lost: what follows would make no sense to the receiver. */
@@ -51,8 +52,7 @@ export class Pipe {
 
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    clearTimeout(this.#timer);
   }
 
   #data(chunk: Buffer): void {
@@ -61,25 +61,37 @@ export class Pipe {
       this.lossy = true;
       return;
     }
-    if (delayMs === 0 && this.#timers.size === 0) {
+    if (delayMs === 0 && this.#late.length === 0) {
       this.#write(chunk);
       return;
     }
-    // A shorter delay must not overtake a longer one that was set before it.
-    this.#due = Math.max(performance.now() + delayMs, this.#due);
+    this.#late.push({ chunk, dueMs: performance.now() + delayMs });
     this.#waiting += chunk.length;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#waiting -= chunk.length;
-      this.#write(chunk);
-      this.#finish();
-    }, this.#due - performance.now());
-    this.#timers.add(timer);
+    if (this.#late.length === 1) this.#wait(delayMs);
     this.update();
   }
 
+  #wait(ms: number): void {
+    if (!this.#closed) this.#timer = setTimeout(() => this.#deliver(), ms);
+  }
+
+  /** What is due. */
+  #deliver(): void {
+    const nowMs = performance.now();
+    for (let first = this.#late[0]; first !== undefined; first = this.#late[0]) {
+      if (first.dueMs > nowMs) {
+        this.#wait(first.dueMs - nowMs);
+        return;
+      }
+      this.#late.shift();
+      this.#waiting -= first.chunk.length;
+      this.#write(first.chunk);
+    }
+    this.#finish();
+  }
+
   #write(chunk: Buffer): void {
-    if (this.#closed || this.#to.destroyed) return;
+    if (this.#closed || this.lossy || this.#to.destroyed) return;
     const { budget } = this.#faults;
     if (budget !== undefined && chunk.length > budget) {
       this.#faults.budget = undefined;
@@ -95,6 +107,6 @@ export class Pipe {
   }
 
   #finish(): void {
-    if (this.#ended && this.#timers.size === 0 && this.#faults.mode !== 'drop') this.#to.end();
+    if (this.#ended && this.#late.length === 0 && this.#faults.mode !== 'drop') this.#to.end();
   }
 }
