@@ -138,6 +138,37 @@ describe('position', () => {
     await next.stop();
   });
 
+  test('says what is left before a new reader has even read it', async () => {
+    const { store, client, db, source, put, positions, group } = await setUp();
+    const first = new Consumer(store.feed, [source]);
+    await first.tookAbove('a', (await put('a', 1)) - 1);
+    await first.stop();
+    for (let i = 0; i < 50; i += 1) await put(`key-${i}`, i);
+    const feed = { leaseMs: 400, maxBuffered: 1 };
+    const slow = await server.store({ client, db: db.databaseName, feed });
+    slow.collection<Thing>('things');
+    const [held, reached] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const abort = new AbortController();
+    const done = slow.feed.consume(
+      async () => {
+        reached.resolve();
+        await held.promise;
+      },
+      { sources: [source], batchSize: 1, signal: abort.signal },
+    );
+    await reached.promise;
+    const beatAt = async (): Promise<number> => Number((await positions.findOne({ _id: group }))?.['beatAt']);
+    for (let beats = 0; beats < 2; beats += 1) {
+      const before = await beatAt();
+      await until(async () => (await beatAt()) > before || undefined);
+    }
+    expect((await store.feed.status([source])).pending).toBe(50);
+    held.resolve();
+    await until(async () => (await store.feed.status([source])).pending === 0 || undefined);
+    abort.abort();
+    await done;
+  });
+
   test('of a new set of sources is taken over from sets that had them', async () => {
     const { store, source, put, process, db } = await setUp();
     const first = new Consumer(store.feed, [source]);

@@ -44,6 +44,10 @@ export class Leader {
   /** Earlier positions, oldest first: the first is old enough to start from. */
   #marks: Mark[] = [];
   #events: EventReader;
+  /** Whether all that happened before the stream was opened has been read: what waits unread is not in the queue. */
+  #caughtUp = false;
+  /** A time, by the server's clock, after the stream was opened. */
+  #openedMs = Number.POSITIVE_INFINITY;
   #wake: () => void = () => {};
 
   constructor(context: LeaderContext, lease: Lease, delivery: Delivery, over: AbortController) {
@@ -122,12 +126,17 @@ export class Leader {
         token,
         warm: this.#marks[0],
         highest: this.#events.highest,
-        pending: this.#handling.length + this.#queue.length,
-        oldestAtMs: at instanceof Date ? at.getTime() : undefined,
+        waiting: this.#caughtUp
+          ? {
+              count: this.#handling.length + this.#queue.length,
+              oldestAtMs: at instanceof Date ? at.getTime() : undefined,
+            }
+          : undefined,
       },
       release,
     );
     if (nowMs === undefined) return false;
+    this.#openedMs = Math.min(this.#openedMs, nowMs);
     if (token !== undefined) this.#marks.push({ token, atMs: nowMs });
     const old = this.#marks.findLastIndex(({ atMs }) => atMs < nowMs - 2 * FRESH_MS);
     if (old > 0) this.#marks.splice(0, old);
@@ -162,6 +171,8 @@ export class Leader {
     const { db, bindings, tombstones, settings } = this.#context;
     const stop = AbortSignal.any([this.#over.signal, ended]);
     const stream = openStream(db, [...bindings.values()], tombstones, this.#from, settings.maxAwaitTimeMs);
+    this.#caughtUp = false;
+    this.#openedMs = Number.POSITIVE_INFINITY;
     try {
       while (!stop.aborted) {
         if (this.#queue.length >= settings.maxBuffered) {
@@ -172,6 +183,8 @@ export class Leader {
         backoff.reset();
         if (event === null) this.#idle(stream);
         else {
+          const at: unknown = event['wallTime'];
+          if (at instanceof Date && at.getTime() >= this.#openedMs) this.#caughtUp = true;
           this.#queue.push(event);
           this.#wake();
           if (event['operationType'] === 'invalidate') return;
@@ -184,6 +197,7 @@ export class Leader {
 
   /** Nothing has come: the server's own token is further than any event's. */
   #idle(stream: ChangeStream<Document, Document>): void {
+    this.#caughtUp = true;
     if (this.#queue.length > 0 || this.#handling.length > 0) return;
     const token = stream.resumeToken;
     if (textOf(token) < textOf(this.#token)) return;

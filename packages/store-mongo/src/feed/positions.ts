@@ -19,7 +19,8 @@ export interface PositionDocument extends Document {
   readonly warmAt?: Date;
   /** The highest version seen before it, by source. */
   readonly highest?: readonly { readonly s: string; readonly v: Long | number }[];
-  readonly pending?: number;
+  /** `null` while its reader has not caught up. */
+  readonly pending?: number | null;
   readonly oldestAt?: Date | null;
 }
 
@@ -40,8 +41,8 @@ export interface Progress {
   readonly token: ResumeToken;
   readonly warm: Mark | undefined;
   readonly highest: ReadonlyMap<string, Version>;
-  readonly pending: number;
-  readonly oldestAtMs: number | undefined;
+  /** What was read and not handled; `undefined` while there is more that was not even read. */
+  readonly waiting: { readonly count: number; readonly oldestAtMs: number | undefined } | undefined;
 }
 
 export interface Start {
@@ -82,6 +83,8 @@ export class Positions {
             owner,
             epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
             expiresAt: { $add: ['$$NOW', this.#leaseMs] },
+            // What the last reader said of it does not hold any more.
+            pending: null,
           },
         },
       ],
@@ -107,16 +110,17 @@ export class Positions {
    * `undefined`: the lease is another's by now.
    */
   async beat(lease: Lease, progress: Progress, release = false): Promise<number | undefined> {
-    const { token, warm, highest, pending, oldestAtMs } = progress;
+    const { token, warm, highest, waiting } = progress;
+    const oldestAt = waiting?.oldestAtMs === undefined ? null : new Date(waiting.oldestAtMs);
     const document = await this.#collection.findOneAndUpdate(
       { _id: lease.group, owner: lease.owner, epoch: toStored(lease.epoch) },
       [
         {
           $set: {
             expiresAt: release ? new Date(0) : { $add: ['$$NOW', this.#leaseMs] },
-            pending,
-            oldestAt: oldestAtMs === undefined ? null : new Date(oldestAtMs),
-            at: oldestAtMs === undefined ? '$$NOW' : new Date(oldestAtMs),
+            pending: waiting?.count ?? null,
+            oldestAt,
+            ...(waiting === undefined ? {} : { at: oldestAt ?? '$$NOW' }),
             ...(token === undefined ? {} : { token: { $literal: token } }),
             ...(warm === undefined ? {} : { warm: { $literal: warm.token }, warmAt: new Date(warm.atMs) }),
             highest: { $literal: [...highest].map(([s, v]) => ({ s, v: toStored(v) })) },

@@ -10,8 +10,9 @@ const MAX_COUNTED = 10_000;
 const OPTIONS = { maxTimeMS: 10_000 } as const;
 
 /**
- * What waits: by the active reader's own account, as of its last heartbeat; where nobody reads, the
- * rows and tombstones with versions after the last position (foreign writes are not among them).
+ * What waits: by the active reader's own account, as of its last heartbeat; where nobody reads, or the reader
+ * has not caught up, the rows and tombstones with versions after the last position (foreign writes are not
+ * among them).
  */
 export async function feedStatus(
   db: Db,
@@ -26,12 +27,13 @@ export async function feedStatus(
   for (const [source, binding] of bindings) {
     const ours = documents.filter(({ sources }) => sources.includes(source));
     const reader = ours.find(({ expiresAt }) => expiresAt !== undefined && expiresAt.getTime() >= nowMs);
-    if (reader !== undefined) active.add(reader);
+    if (reader !== undefined && reader.pending !== null) active.add(reader);
     else idle.push({ binding, atMs: Math.max(0, ...ours.map(({ at }) => at?.getTime() ?? 0)) });
   }
   let pending = 0;
   let oldestMs = 0;
-  for (const { pending: waiting = 0, oldestAt } of active) {
+  for (const { pending: count, oldestAt } of active) {
+    const waiting = count ?? 0;
     pending += waiting;
     if (waiting > 0 && oldestAt instanceof Date) oldestMs = Math.max(oldestMs, nowMs - oldestAt.getTime());
   }
