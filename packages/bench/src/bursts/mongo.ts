@@ -30,8 +30,8 @@ export async function mongoBench(pool: number): Promise<Bench> {
   const bound = store.collection<ProductDocument>('ours');
   await store.attach(bound);
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }) });
-  const { store: counting, take } = counted(bound);
-  const products = lockstep.collection({ name: 'products', store: counting, ttlMs: TTL_S * 1_000 });
+  const take = counted(bound);
+  const products = lockstep.collection({ name: 'products', store: bound, ttlMs: TTL_S * 1_000 });
   const ours = oursOn(products, documentOf);
 
   const documents = clientOfTheirs.db().collection<ProductDocument>('theirs');

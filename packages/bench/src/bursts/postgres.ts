@@ -38,8 +38,8 @@ export async function postgresBench(pool: number): Promise<Bench> {
   const table = pg.table<Product>('ours', { key: 'id' });
   await pg.attach(table);
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }) });
-  const { store, take } = counted(table);
-  const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
+  const take = counted(table);
+  const products = lockstep.collection({ name: 'products', store: table, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
 
   const ours = oursOn(products, (value) => value);
