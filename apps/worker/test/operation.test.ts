@@ -5,6 +5,7 @@ import { createLockstep } from '@lockstep/core';
 import { startProxy, startRedis } from '@lockstep/dev-services';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
+import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VARIABLES } from '../src/config/environment.js';
@@ -131,6 +132,78 @@ test('G9: of two workers one is killed under load, and the other does what is le
   await until('no reader sees an old name', async () =>
     (await products.getMany(ids)).every((row) => row?.name === 'renamed'),
   );
+});
+
+test('G9: a worker that is told to end under load ends what it does, and another does what is left', async () => {
+  await using first = startCli(['--config', CONFIG], fileVariables('term'));
+  await using second = startCli(['--config', CONFIG], fileVariables('term'));
+  const [url] = await Promise.all([first.url(), second.url()]);
+  await using lockstep = createLockstep({
+    cache: redisCache({ url: redis.url }),
+    queue: bullmqQueue({ connection: { url: redis.url }, name: 'term' }),
+    prefix: 'term',
+  });
+  const store = postgresStore({ knex: shop.knex }).table<{ id: number; name: string }, number>('products', {
+    key: 'id',
+  });
+  const products = lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+  const buffered = Array.from({ length: 15 }, (_, i) => i + 1);
+  const foreign = buffered.map((id) => id + 15);
+  const ids = [...buffered, ...foreign];
+  await products.getMany(ids);
+  let round = 0;
+  const write = async (): Promise<void> => {
+    round += 1;
+    const name = `round ${round}`;
+    await Promise.all([
+      ...buffered.map((id) => products.put(id, { id, name })),
+      ...foreign.map((id) => rename(id, name)),
+    ]);
+  };
+  let ending = false;
+  const load = (async () => {
+    while (!ending) await write();
+  })();
+  const flushed = 'lockstep_flushes_total{collection="products",outcome="stored"}';
+  await until('it flushes', async () => (await (await fetch(`${url}/metrics`)).text()).includes(flushed));
+  first.child.kill('SIGTERM');
+  expect(await first.ended).toBe(0);
+  ending = true;
+  await load;
+  expect(first.lines().at(-1)?.msg).toBe('worker stopped');
+  expect(first.lines().filter(({ msg }) => msg === 'a job failed' || msg === 'failed')).toEqual([]);
+  const last = `round ${round}`;
+  await until('no reader sees an older name', async () =>
+    (await products.getMany(ids)).every((row) => row?.name === last),
+  );
+  await until('the database has them all', async () => {
+    const { rows } = await shop.knex.raw('SELECT name FROM public.products WHERE id = ANY (?)', [ids]);
+    return rows.every((row: { name: string }) => row.name === last);
+  });
+});
+
+test('G9: a worker that starts finds a buffered write of which neither the queue nor the index knows', async () => {
+  await using lockstep = createLockstep({
+    cache: redisCache({ url: redis.url }),
+    queue: bullmqQueue({ connection: { url: redis.url }, name: 'nobody' }),
+    prefix: 'forgotten',
+  });
+  const store = postgresStore({ knex: shop.knex }).table<{ id: number; name: string }, number>('products', {
+    key: 'id',
+  });
+  const products = lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+  await products.get(35);
+  expect(await products.put(35, { id: 35, name: 'forgotten' })).toMatchObject({ store: 'buffered' });
+  const client = new Redis(redis.url);
+  expect(await client.del('unflushed:forgotten:products:')).toBe(1);
+  client.disconnect();
+  await using cli = startCli(['--config', CONFIG], fileVariables('forgotten'));
+  await cli.url();
+  await until('the worker has flushed it', async () => {
+    const { rows } = await shop.knex.raw('SELECT name FROM public.products WHERE id = 35');
+    return rows[0].name === 'forgotten';
+  });
+  expect(cli.lines().filter(({ msg }) => msg === 'failed')).toEqual([]);
 });
 
 test('a queue whose Redis may evict jobs is refused, unless the user says so', async () => {

@@ -5,6 +5,7 @@ import type {
   CacheReply,
   PayloadEncoding,
   ReplyOf,
+  ScannedEntry,
 } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import { CacheUnavailableError } from '../errors.js';
@@ -176,6 +177,12 @@ export class CacheClient {
     const first = answers[0];
     if (first instanceof Error && answers.every((answer) => answer instanceof Error)) throw first;
     return answers;
+  }
+
+  /** All entries under a prefix, as the adapter's scan gives them. */
+  async *scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry> {
+    await this.open();
+    yield* this.#adapter.scan(prefix, encoding);
   }
 
   /** Connects, at most once at a time. Rejects with what the adapter says. */

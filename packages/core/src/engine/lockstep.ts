@@ -254,11 +254,7 @@ class LockstepEngine implements Lockstep {
         })
       : undefined;
     const hasQueue = this.queue !== undefined;
-    const relay = startRelay(
-      targets,
-      { cache, adapter: this.cache, handover, hasQueue, events, clock, watch, flushers },
-      options,
-    );
+    const relay = startRelay(targets, { cache, handover, hasQueue, events, clock, watch, flushers }, options);
     const tracked: Relay = {
       status: () => relay.status(),
       stop: async () => {

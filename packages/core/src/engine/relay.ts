@@ -1,5 +1,5 @@
 import type { Relay, RelayOptions, RelayStatus } from '../contracts/api.js';
-import type { CacheAdapter, CacheReply, InvalidateCommand } from '../contracts/cache.js';
+import type { CacheReply, InvalidateCommand } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change, ChangeFeed } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
@@ -24,7 +24,6 @@ export interface RelayTarget {
 
 export interface RelayContext {
   readonly cache: CacheClient;
-  readonly adapter: CacheAdapter;
   readonly handover: Handover;
   readonly hasQueue: boolean;
   readonly events: EventHub;
@@ -118,7 +117,7 @@ export function startRelay(
     for (const target of targets) {
       if (target.feed !== feed || target.source !== source) continue;
       let keys: string[] = [];
-      for await (const { key, version: held } of context.adapter.scan(target.keyPrefix, 'utf8')) {
+      for await (const { key, version: held } of context.cache.scan(target.keyPrefix, 'utf8')) {
         if (held < version) keys.push(key);
         if (keys.length < batchSize) continue;
         await floor(target, keys, version);

@@ -1,4 +1,4 @@
-import type { CacheAdapter, CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../../contracts/cache.js';
+import type { CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../../contracts/cache.js';
 import type { Clock } from '../../contracts/clock.js';
 import type { FlushJob, QueueAdapter, RefusedWrite } from '../../contracts/queue.js';
 import type { StoreAdapter, StoreOutcome } from '../../contracts/store.js';
@@ -26,7 +26,6 @@ export interface FlusherOptions<Value> {
   readonly keyPrefix: string;
   readonly index: string;
   readonly unflushed: UnflushedIndex;
-  readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
@@ -194,14 +193,15 @@ export class Flusher<Value> {
   }
 
   /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */
-  async rebuildIndex(): Promise<void> {
-    const { adapter, codec, index, keyPrefix } = this.#options;
+  async rebuildIndex(signal: AbortSignal): Promise<void> {
+    const { cache, codec, index, keyPrefix } = this.#options;
     let keys: string[] = [];
     const add = async (): Promise<void> => {
       if (keys.length > 0) await this.#index.add(index, keys, Number.MAX_SAFE_INTEGER);
       keys = [];
     };
-    for await (const { key, unflushed } of adapter.scan(keyPrefix, codec.serializer.encoding)) {
+    for await (const { key, unflushed } of cache.scan(keyPrefix, codec.serializer.encoding)) {
+      if (signal.aborted) return;
       if (unflushed !== true) continue;
       keys.push(key.slice(keyPrefix.length));
       if (keys.length === PAGE) await add();

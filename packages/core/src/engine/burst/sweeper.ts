@@ -5,7 +5,7 @@ import type { EventHub } from '../events.js';
 /** What a sweeper needs of a collection's flusher. */
 export interface Sweepable {
   sweep(olderThanMs: number, signal: AbortSignal): Promise<number>;
-  rebuildIndex(): Promise<void>;
+  rebuildIndex(signal: AbortSignal): Promise<void>;
 }
 
 const EVERY_MS = 500;
@@ -13,34 +13,52 @@ const EVERY_MS = 500;
 const OLDER_THAN_MS = 1_000;
 const REBUILD_EVERY_MS = 600_000;
 
+export interface SweeperOptions {
+  readonly clock: Clock;
+  readonly events: EventHub;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Flushes what has been unflushed for too long (its writer died, its job was lost) until the signal aborts.
  * The index is rebuilt from the entries at the start, from time to time, and when the cache may have lost some
- * of it.
+ * of it; beside the sweeps, since reading all entries of a large cache takes minutes.
  */
-export async function sweepUnflushed(
-  flusher: Sweepable,
-  {
-    clock,
-    events,
-    signal,
-  }: { readonly clock: Clock; readonly events: EventHub; readonly signal: AbortSignal },
-): Promise<void> {
-  let rebuildAtMs = clock.monotonic();
+export async function sweepUnflushed(flusher: Sweepable, options: SweeperOptions): Promise<void> {
+  const { clock, events, signal } = options;
+  let incomplete = true;
+  let rebuiltAtMs = 0;
   const unsubscribe = events.on('cacheGeneration', () => {
-    rebuildAtMs = clock.monotonic();
+    incomplete = true;
   });
+  const sweep = async (): Promise<void> => {
+    await flusher.sweep(OLDER_THAN_MS, signal);
+  };
+  const rebuild = async (): Promise<void> => {
+    if (!incomplete && clock.monotonic() - rebuiltAtMs < REBUILD_EVERY_MS) return;
+    incomplete = false;
+    try {
+      await flusher.rebuildIndex(signal);
+    } catch (error) {
+      incomplete = true;
+      throw error;
+    }
+    rebuiltAtMs = clock.monotonic();
+  };
+  await Promise.all([repeated(sweep, options), repeated(rebuild, options)]);
+  unsubscribe();
+}
+
+async function repeated(
+  round: () => Promise<void>,
+  { clock, events, signal }: SweeperOptions,
+): Promise<void> {
   while (!signal.aborted) {
     try {
-      if (clock.monotonic() >= rebuildAtMs) {
-        rebuildAtMs = clock.monotonic() + REBUILD_EVERY_MS;
-        await flusher.rebuildIndex();
-      }
-      await flusher.sweep(OLDER_THAN_MS, signal);
+      await round();
     } catch (error) {
       events.error.emit({ where: 'sweep', error });
     }
     await sleep(clock, EVERY_MS, signal);
   }
-  unsubscribe();
 }
