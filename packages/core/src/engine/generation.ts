@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { CacheAdapter, LeaseCommand } from '../contracts/cache.js';
 import type { CancelTimer, Clock } from '../contracts/clock.js';
 import { keyPrefix } from '../key.js';
@@ -9,6 +10,8 @@ export interface GenerationWatchOptions {
   readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
   readonly prefix: string;
+  /** Whose changes a replay hands over: relays of others have to replay for themselves. */
+  readonly collections: readonly string[];
   readonly clock: Clock;
   readonly events: EventHub;
   readonly nextToken: () => string;
@@ -28,7 +31,7 @@ const LEASE_MS = 10_000;
  * a lagging replica) and has the change feed replayed. A marker in the cache itself tells how far back:
  * it carries the generation under which it was last refreshed, and the time as its version. A marker of
  * another generation, or none, means that nobody has replayed for this one yet; its lease makes one
- * relay of many do it.
+ * relay of many do it. Each feed has one of its own, since it is replayed by itself.
  */
 export class GenerationWatch {
   readonly #options: GenerationWatchOptions;
@@ -36,8 +39,10 @@ export class GenerationWatch {
 
   constructor(options: GenerationWatchOptions) {
     this.#options = options;
+    const names = JSON.stringify(options.collections.toSorted());
+    const digest = createHash('sha256').update(names).digest('base64url').slice(0, 16);
     // Collections have names, so an empty one can't collide.
-    this.#key = `${keyPrefix(options.prefix, '')}generation`;
+    this.#key = `${keyPrefix(options.prefix, '')}generation:${digest}`;
   }
 
   /** Watches until the signal aborts; `replay` gets the time, in ms since the epoch, to start from. */

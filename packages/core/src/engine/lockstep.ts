@@ -243,15 +243,17 @@ class LockstepEngine implements Lockstep {
     if (targets.length === 0)
       throw new UnsupportedError('startRelay: no collection has a store with a change feed');
     const watch = this.cache.shared
-      ? new GenerationWatch({
-          adapter: this.cache,
-          cache,
-          prefix: this.prefix,
-          clock,
-          events,
-          nextToken,
-          timeoutMs: this.#cacheTimeoutMs * 4,
-        })
+      ? (collections: readonly string[]) =>
+          new GenerationWatch({
+            adapter: this.cache,
+            cache,
+            prefix: this.prefix,
+            collections,
+            clock,
+            events,
+            nextToken,
+            timeoutMs: this.#cacheTimeoutMs * 4,
+          })
       : undefined;
     const hasQueue = this.queue !== undefined;
     const relay = startRelay(targets, { cache, handover, hasQueue, events, clock, watch, flushers }, options);

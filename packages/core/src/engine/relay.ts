@@ -28,7 +28,8 @@ export interface RelayContext {
   readonly hasQueue: boolean;
   readonly events: EventHub;
   readonly clock: Clock;
-  readonly watch: GenerationWatch | undefined;
+  /** Of a cache that may lose acknowledged writes: what notices, for a feed's collections. */
+  readonly watch: ((collections: readonly string[]) => GenerationWatch) | undefined;
   /** Of the collections whose writes may be buffered. */
   readonly flushers: readonly Sweepable[];
 }
@@ -139,14 +140,16 @@ export function startRelay(
   const onError = (error: unknown): void => context.events.error.emit({ where: 'relay', error });
   const feeds = [...new Set(targets.map(({ feed }) => feed))];
   const running = feeds.map((feed) => {
-    const sources = [...new Set(targets.filter((t) => t.feed === feed).map(({ source }) => source))];
+    const own = targets.filter((target) => target.feed === feed);
+    const sources = [...new Set(own.map(({ source }) => source))];
     const onReset = (source: string, version: Version): Promise<void> => reset(feed, source, version);
     const consumeOptions = { signal: ending.signal, sources, batchSize, onError, onReset };
     const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes, false);
     const again = (changes: readonly Change[]): Promise<void> => handle(feed, changes, true);
     const consuming = feed.consume(handler, consumeOptions).catch(onError);
-    const watching = context.watch
-      ?.run(ending.signal, (sinceMs) => feed.replay(sinceMs, again, consumeOptions))
+    const watching = context
+      .watch?.(own.map(({ collection }) => collection))
+      .run(ending.signal, (sinceMs) => feed.replay(sinceMs, again, consumeOptions))
       .catch(onError);
     return Promise.all([consuming, watching]);
   });

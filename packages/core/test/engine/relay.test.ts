@@ -156,10 +156,15 @@ describe('a cache that may have lost acknowledged writes', () => {
     return {
       ...shop,
       /** A server that restarted from a snapshot: as the entry was, under another generation. */
-      async restore(id: string, product: typeof LAMP, version: number): Promise<void> {
+      async restore(
+        id: string,
+        product: typeof LAMP,
+        version: number,
+        collection = 'products',
+      ): Promise<void> {
         generation = `restarted at ${shop.clock.now()}`;
-        shop.memory.evict(`wtc:products:${id}`);
-        const key = `wtc:products:${id}`;
+        const key = `wtc:${collection}:${id}`;
+        shop.memory.evict(key);
         const life = { ttlMs: 3_600_000, staleAtMs: 0 };
         const lease = {
           kind: 'lease',
@@ -197,6 +202,27 @@ describe('a cache that may have lost acknowledged writes', () => {
     }
     expect(await shop.products.get('a')).toEqual(CHAIR);
     expect(generations).toHaveLength(2);
+    await relay.stop();
+  });
+
+  test('each feed is replayed, when the marker is gone, too', async () => {
+    const shop = openShared();
+    const second = memoryDatabase({ name: 'second', clock: shop.clock, feedGraceMs: 0 });
+    const others = shop.lockstep.collection({ name: 'others', store: storeOf(second, 'others') });
+    const stale = [];
+    for (const collection of [shop.products, others]) {
+      stale.push((await collection.put('a', LAMP)).version);
+      await collection.put('a', CHAIR);
+    }
+    await shop.restore('a', LAMP, stale[0] ?? 0);
+    await shop.restore('a', LAMP, stale[1] ?? 0, 'others');
+    expect([await shop.products.get('a'), await others.get('a')]).toEqual([LAMP, LAMP]);
+    const relay = shop.lockstep.startRelay();
+    for (let i = 0; i < 5; i++) {
+      await turns();
+      shop.clock.advance(1_000);
+    }
+    expect([await shop.products.get('a'), await others.get('a')]).toEqual([CHAIR, CHAIR]);
     await relay.stop();
   });
 
