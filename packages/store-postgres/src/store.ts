@@ -28,6 +28,8 @@ export interface PostgresStoreOptions {
   readonly prepared?: boolean;
   /** A replica for reads that may lag; it never takes writes. */
   readonly replica?: Knex;
+  /** How long each question may take that `open` asks, in ms. @defaultValue 10000 */
+  readonly openTimeoutMs?: number;
   readonly feed?: FeedOptions;
   /** For tests. @defaultValue the machine's */
   readonly clock?: Clock;
@@ -68,6 +70,7 @@ const STORE_OPTIONS: readonly (keyof PostgresStoreOptions)[] = [
   'knex',
   'prepared',
   'replica',
+  'openTimeoutMs',
   'feed',
   'clock',
 ];
@@ -88,6 +91,7 @@ export class PostgresStore {
   readonly #session: Session;
   readonly #replica: Session | undefined;
   readonly #database: string;
+  readonly #ask: Run;
   readonly #feed: PostgresFeed;
 
   constructor(options: PostgresStoreOptions) {
@@ -103,6 +107,11 @@ export class PostgresStore {
     this.#session = new Session(knex, clock);
     this.#replica = replica === undefined ? undefined : new Session(replica, clock);
     this.#database = databaseOf(knex);
+    const openTimeoutMs = numberOption(options.openTimeoutMs, 10_000, 'postgresStore.openTimeoutMs', {
+      min: 1,
+      max: 600_000,
+    });
+    this.#ask = (sql, values = []) => this.#session.rows(sql, values, openTimeoutMs, 'open');
     const name = `postgres:${this.#database}`;
     this.transactions = new PostgresTransactions(knex, clock, name);
     const feed = resolveFeedOptions(options.feed, prepared);
@@ -122,7 +131,7 @@ export class PostgresStore {
   ): PostgresTable<Row, Id> {
     return new PostgresTable<Row, Id>(specOf(name, options), {
       database: this.#database,
-      run: runOn(this.#knex),
+      run: this.#ask,
       session: this.#session,
       replica: this.#replica,
       clock: this.#clock,
@@ -140,8 +149,8 @@ export class PostgresStore {
   async attach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
     const resolved = resolveAttach(options);
     for (const { spec } of asList(tables)) {
-      const info = await describeTable(runOn(this.#knex), spec);
-      if (resolved.grantTo.length === 0 && (await isCurrent(runOn(this.#knex), info))) continue;
+      const info = await describeTable(this.#ask, spec);
+      if (resolved.grantTo.length === 0 && (await isCurrent(this.#ask, info))) continue;
       await this.#inTransaction(attachStatements(info, resolved), info);
     }
   }
@@ -150,7 +159,7 @@ export class PostgresStore {
   async detach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
     const resolved = resolveAttach(options);
     for (const { spec } of asList(tables)) {
-      const info = await describeTable(runOn(this.#knex), spec);
+      const info = await describeTable(this.#ask, spec);
       await this.#inTransaction(detachStatements(info, resolved), info);
     }
   }
@@ -202,7 +211,7 @@ export class PostgresStore {
   ): Promise<string> {
     const scripts: string[] = [];
     for (const { spec } of asList(tables)) {
-      const statements = build(await describeTable(runOn(this.#knex), spec));
+      const statements = build(await describeTable(this.#ask, spec));
       scripts.push(['BEGIN', ...statements, 'COMMIT'].map((sql) => `${sql};`).join('\n'));
     }
     return `${scripts.join('\n\n')}\n`;

@@ -2,7 +2,6 @@ import {
   type Change,
   type Clock,
   type StoreCallOptions,
-  StoreTimeoutError,
   type StoreTransaction,
   StoreUnavailableError,
   type TransactionHost,
@@ -11,7 +10,7 @@ import type { Knex } from 'knex';
 import { isFatal, isTransient, stateOf, storeError } from './errors.js';
 import { SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
-import { lenderOf } from './wire/exchange.js';
+import { BoundedTransaction, SilentRollback } from './wire/transaction.js';
 
 const MAX_TRIES = 4;
 const IDLE_SLACK_MS = 5000;
@@ -88,16 +87,19 @@ export class PostgresTransactions implements TransactionHost {
     options: StoreCallOptions,
     deadline: number,
   ): Promise<T> {
-    const trx = await this.#begin(options, deadline);
+    const message = `${this.#name}: the transaction took more than ${options.timeoutMs} ms`;
+    const left = (): number => Math.max(0, deadline - this.#clock.monotonic());
+    const transaction = await this.#begin(options, left, message);
+    const { trx } = transaction;
     let result: T;
     try {
-      result = await this.#bounded(body(handleOf(trx)), options, deadline);
+      result = await transaction.bounded(body(handleOf(trx)), left(), message);
     } catch (error) {
-      await this.#rollback(trx);
+      await transaction.rollBack();
       throw notedTransient(trx) ?? error;
     }
     try {
-      await this.#bounded(commit(trx), { ...options, signal: undefined }, deadline);
+      await transaction.commit(left(), message);
       return result;
     } catch (error) {
       if (isTransient(error)) throw error;
@@ -109,7 +111,6 @@ export class PostgresTransactions implements TransactionHost {
       }
       if (stateOf(error) !== undefined && !isFatal(error))
         throw storeError(error, `${this.#name}: commit`, true);
-      await this.#destroy(trx, error);
       throw new StoreUnavailableError(
         `${this.#name}: the answer to the commit was lost: ${error instanceof Error ? error.message : String(error)}`,
         'unknown',
@@ -118,76 +119,26 @@ export class PostgresTransactions implements TransactionHost {
     }
   }
 
-  async #begin(options: StoreCallOptions, deadline: number): Promise<Knex.Transaction> {
-    const pending = this.#knex.transaction();
+  async #begin(
+    { signal }: StoreCallOptions,
+    left: () => number,
+    message: string,
+  ): Promise<BoundedTransaction> {
+    let transaction: BoundedTransaction | undefined;
     try {
-      const trx = await this.#bounded(pending, options, deadline);
-      const left = String(Math.max(1, Math.ceil(deadline - this.#clock.monotonic())));
-      try {
-        // The server's bound on idling comes after our own, whose rollback keeps the connection.
-        const idle = String(Number(left) + IDLE_SLACK_MS);
-        await this.#bounded(Promise.resolve(trx.raw(BEGIN_SETTINGS, [left, idle])), options, deadline);
-      } catch (error) {
-        await this.#rollback(trx);
-        throw error;
-      }
-      return trx;
+      const bound = { clock: this.#clock, signal };
+      transaction = await BoundedTransaction.begin(this.#knex, bound, left(), message);
+      // The server's bound on idling comes after our own, whose rollback keeps the connection.
+      const ms = Math.max(1, Math.ceil(left()));
+      const settings = transaction.trx.raw(BEGIN_SETTINGS, [String(ms), String(ms + IDLE_SLACK_MS)]);
+      await transaction.bounded(settings, left(), message);
+      return transaction;
     } catch (error) {
-      // One that begins after its caller has gone is ended at once.
-      pending.then((trx) => (trx.isCompleted() ? undefined : trx.rollback())).catch(() => undefined);
-      if (options.signal?.aborted) throw error;
-      if (isTransient(error)) throw error;
+      await transaction?.rollBack();
+      if (signal?.aborted || isTransient(error)) throw error;
       throw storeError(error, `${this.#name}: begin`, false);
     }
   }
-
-  async #rollback(trx: Knex.Transaction): Promise<void> {
-    const limit = this.#clock.monotonic() + 2000;
-    try {
-      await this.#bounded(Promise.resolve(trx.rollback()), { timeoutMs: 2000 }, limit);
-    } catch (error) {
-      await this.#destroy(trx, error);
-    }
-  }
-
-  /** Ends the connection, and with it the transaction; knex does not lend it again. */
-  async #destroy(trx: Knex.Transaction, reason: unknown): Promise<void> {
-    const client = await lenderOf(trx).acquireConnection();
-    client.__knex__disposed = reason;
-    client.connection.stream.destroy();
-  }
-
-  async #bounded<T>(work: Promise<T>, options: StoreCallOptions, deadline: number): Promise<T> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const stop = this.#clock.schedule(
-      () =>
-        reject(
-          new StoreTimeoutError(`${this.#name}: the transaction took more than ${options.timeoutMs} ms`),
-        ),
-      Math.max(0, deadline - this.#clock.monotonic()),
-    );
-    const abort = (): void => reject(options.signal?.reason);
-    options.signal?.addEventListener('abort', abort, { once: true });
-    try {
-      return await Promise.race([work, promise]);
-    } finally {
-      stop();
-      options.signal?.removeEventListener('abort', abort);
-    }
-  }
-}
-
-class SilentRollback extends Error {}
-
-/**
- * Commits for certain: knex's own promise resolves whatever the server said, and the server answers the
- * COMMIT of a failed transaction with a rollback, not an error.
- */
-export async function commit(trx: Knex.Transaction): Promise<void> {
-  const answer: unknown = await trx.commit();
-  await trx.executionPromise;
-  const { response } = (answer ?? {}) as { readonly response?: { readonly command?: unknown } };
-  if (response?.command === 'ROLLBACK') throw new SilentRollback('COMMIT was answered with ROLLBACK');
 }
 
 /** The deadlock or serialization failure behind an error, however the body wrapped it. */

@@ -238,7 +238,7 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly serializer?: Serializer | undefined;
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
-  /** Connects and checks the binding; called once before first use. */
+  /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */
   open?(): Promise<void>;
   /** The canonical key of an id. Synchronous, after `open`. Throws `InvalidIdError`. */
   keyOf(id: Id): string;

@@ -24,6 +24,7 @@ import {
   PartialWriteError,
   StoreRefusedError,
   StoreTimeoutError,
+  StoreUnavailableError,
   UnsupportedError,
 } from '../errors.js';
 import { jsonSerializer } from '../json.js';
@@ -64,6 +65,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   readonly writes: WritePath<Value>;
   readonly #reader: Reader<Value>;
   #opening: Promise<void> | undefined;
+  #storeOpening: Promise<void> | undefined;
   #opened = false;
 
   constructor(options: CollectionOptions<Value, Id, Tx>, context: EngineContext) {
@@ -548,10 +550,22 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 
   async #openStore(): Promise<void> {
     this.#checkOpen();
-    await this.store.open?.();
+    await this.#storeOpen();
     // A cache that can't be asked now takes nothing into its buffer; it is asked again.
     await this.writes.buffer?.check().catch(() => undefined);
     if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);
+  }
+
+  /** Waited for as long as for any answer of the store. The opening itself goes on; the next call joins it. */
+  #storeOpen(): Promise<void> {
+    const { storeTimeoutMs } = this.settings;
+    this.#storeOpening ??= Promise.resolve(this.store.open?.()).finally(() => {
+      this.#storeOpening = undefined;
+    });
+    return withTimeout(this.#context.clock, this.#storeOpening, storeTimeoutMs, () => {
+      const message = `collection "${this.name}": the store was not open after ${storeTimeoutMs} ms`;
+      return new StoreUnavailableError(message, 'not-committed', { collection: this.name });
+    });
   }
 }
 

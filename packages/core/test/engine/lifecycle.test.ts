@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, test } from 'vitest';
 import { createLockstep } from '../../src/engine/lockstep.js';
-import { ClosedError } from '../../src/errors.js';
+import { ClosedError, StoreUnavailableError } from '../../src/errors.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { CHAIR, LAMP, openShop, turns } from './shop.js';
 
@@ -59,6 +59,50 @@ describe('events', () => {
     remove();
     await shop.products.get('b');
     expect(count).toBe(1);
+  });
+});
+
+describe('open', () => {
+  test('a store that hangs keeps nobody for longer than its time; it is opened once, and then used', async () => {
+    const shop = openShop();
+    const opened = Promise.withResolvers<void>();
+    let opens = 0;
+    const open = (): Promise<void> => {
+      opens += 1;
+      return opened.promise;
+    };
+    const store = new Proxy(shop.rows, {
+      get: (target, name) => (name === 'open' ? open : Reflect.get(target, name)),
+    });
+    const slow = shop.lockstep.collection({ name: 'slow', store, storeTimeoutMs: 100 });
+    const reading = expect(slow.get('a')).rejects.toThrow('the store was not open after 100 ms');
+    const writing = expect(slow.put('a', LAMP)).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_UNAVAILABLE',
+      outcome: 'not-committed',
+      collection: 'slow',
+    });
+    await turns();
+    shop.clock.advance(100);
+    await Promise.all([reading, writing]);
+    const again = slow.put('a', LAMP);
+    opened.resolve();
+    expect(await again).toMatchObject({ cache: 'updated' });
+    expect(opens).toBe(1);
+  });
+
+  test('a store that could not be opened is opened with the next call', async () => {
+    const shop = openShop();
+    let down = true;
+    const open = async (): Promise<void> => {
+      if (down) throw new StoreUnavailableError('down', 'not-committed');
+    };
+    const store = new Proxy(shop.rows, {
+      get: (target, name) => (name === 'open' ? open : Reflect.get(target, name)),
+    });
+    const products = shop.lockstep.collection({ name: 'late', store });
+    await expect(products.put('a', LAMP)).rejects.toThrow('down');
+    down = false;
+    expect(await products.put('a', LAMP)).toMatchObject({ cache: 'updated' });
   });
 });
 

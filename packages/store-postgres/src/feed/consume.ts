@@ -1,17 +1,10 @@
-import {
-  type Change,
-  type Clock,
-  type FeedConsumeOptions,
-  MAX_KEY_LENGTH,
-  StoreTimeoutError,
-} from '@lockstep/core';
-import type { Knex } from 'knex';
+import { type Change, type Clock, type FeedConsumeOptions, MAX_KEY_LENGTH } from '@lockstep/core';
 import { microsSql } from '../sql/stamp.js';
-import { type ChangeRecord, commit, toChange } from '../transactions.js';
+import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
-import { lenderOf } from '../wire/exchange.js';
-import type { Listener } from './listener.js';
-import type { ResolvedFeedOptions } from './options.js';
+import { bounded } from '../wire/bounded.js';
+import type { FeedParts } from './parts.js';
+import { FeedTransaction, tooLong } from './transaction.js';
 
 /**
  * Oldest first, but by what can be locked, never by a cursor: a change that commits late is taken when
@@ -28,7 +21,7 @@ const TAKE = 'DELETE FROM lockstep.outbox WHERE ctid = ANY (?::tid[])';
 
 /** Forgets deletes that no buffered write can be older than. Bounded; those ahead of the clock stay. */
 const PRUNE = `DELETE FROM lockstep.tombstone t USING (
-  SELECT source, key FROM lockstep.tombstone WHERE version < ${microsSql('pg_catalog.now()')} - ?::int8 * 1000
+  SELECT source, key FROM lockstep.tombstone WHERE version < ${microsSql('pg_catalog.now()')} - $1::int8 * 1000
   ORDER BY version LIMIT 5000 FOR UPDATE SKIP LOCKED
 ) d WHERE t.source = d.source AND t.key = d.key`;
 
@@ -42,18 +35,11 @@ interface Claimed extends ChangeRecord {
   readonly versions: readonly string[] | null;
 }
 
-export interface ConsumeParts {
-  readonly knex: Knex;
-  readonly clock: Clock;
-  readonly options: ResolvedFeedOptions;
-  readonly listener: Listener | undefined;
-}
-
 export type Handler = (changes: readonly Change[]) => Promise<void>;
 
 /** One consumer's loop. Resolves when its signal has aborted and its batch is over. */
 export async function consume(
-  parts: ConsumeParts,
+  parts: FeedParts,
   handler: Handler,
   options: FeedConsumeOptions,
 ): Promise<void> {
@@ -99,43 +85,35 @@ export function reportError(options: FeedConsumeOptions, error: unknown): void {
  * dies loses its connection, and with it the claim.
  */
 async function takeBatch(
-  parts: ConsumeParts,
+  parts: FeedParts,
   handler: Handler,
   consumeOptions: FeedConsumeOptions,
   batchSize: number,
 ): Promise<number> {
-  const { options } = parts;
-  const trx = await begin(parts);
-  let destroyed = false;
-  const destroy = async (reason: unknown): Promise<void> => {
-    destroyed = true;
-    const client = await lenderOf(trx).acquireConnection();
-    client.__knex__disposed = reason;
-    client.connection.stream.destroy();
-  };
+  const { options, clock } = parts;
+  const { handlerTimeoutMs } = options;
+  const transaction = await FeedTransaction.begin(parts);
   try {
-    const claim = trx.raw<{ rows: Claimed[] }>(CLAIM, [
+    const rows = await transaction.rows<Claimed>('claim', CLAIM, [
       arrayText(consumeOptions.sources),
       options.graceMs,
       batchSize,
     ]);
-    const { rows } = await bounded(parts, claim, options.statementTimeoutMs, 'claim');
     if (rows.length > 0) {
       for (const changes of inBatches(rows.flatMap(changesOf), batchSize)) {
-        await bounded(parts, handler(changes), options.handlerTimeoutMs, 'the handler');
+        await bounded(
+          { clock },
+          handler(changes),
+          handlerTimeoutMs,
+          tooLong('the handler', handlerTimeoutMs),
+        );
       }
-      const take = trx.raw(TAKE, [arrayText(rows.map((row) => row.place))]);
-      await bounded(parts, take, options.statementTimeoutMs, 'taking a batch');
+      await transaction.rows('taking a batch', TAKE, [arrayText(rows.map((row) => row.place))]);
     }
-    await bounded(parts, commit(trx), options.statementTimeoutMs, 'commit');
+    await transaction.commit();
     return rows.length;
-  } catch (error) {
-    try {
-      await bounded(parts, trx.rollback(), 2000, 'rollback');
-    } catch (reason) {
-      if (!destroyed) await destroy(reason);
-    }
-    throw error;
+  } finally {
+    await transaction.end();
   }
 }
 
@@ -153,43 +131,8 @@ function* inBatches<T>(items: readonly T[], size: number): Generator<readonly T[
   for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
 }
 
-async function begin({ knex, clock, options }: ConsumeParts): Promise<Knex.Transaction> {
-  const pending = knex.transaction();
-  try {
-    const trx = await bounded({ clock }, pending, options.statementTimeoutMs, 'begin');
-    const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
-    await trx.raw(
-      // At least once: a crash right after the commit may hand a batch over again.
-      "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)",
-      [String(options.statementTimeoutMs), String(idleMs)],
-    );
-    return trx;
-  } catch (error) {
-    pending.then((trx) => (trx.isCompleted() ? undefined : trx.rollback())).catch(() => undefined);
-    throw error;
-  }
-}
-
-async function prune({ knex, options, clock }: ConsumeParts): Promise<void> {
-  await bounded({ clock }, knex.raw(PRUNE, [options.retainMs]), options.statementTimeoutMs, 'prune');
-}
-
-export async function bounded<T>(
-  { clock }: { readonly clock: Clock },
-  work: PromiseLike<T>,
-  timeoutMs: number,
-  what: string,
-): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const stop = clock.schedule(
-    () => reject(new StoreTimeoutError(`feed: ${what} took more than ${timeoutMs} ms`)),
-    timeoutMs,
-  );
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    stop();
-  }
+async function prune({ session, options }: FeedParts): Promise<void> {
+  await session.rows(PRUNE, [String(options.retainMs)], options.statementTimeoutMs, 'feed: prune');
 }
 
 /** A wait that ends early when a notification arrived since the alarm was set, or the signal aborts. */
@@ -201,7 +144,7 @@ class Alarm {
   readonly #stop: (() => void) | undefined;
   readonly #abort = (): void => this.#aborted.resolve();
 
-  constructor({ clock, listener }: ConsumeParts, signal: AbortSignal) {
+  constructor({ clock, listener }: FeedParts, signal: AbortSignal) {
     this.#clock = clock;
     this.#signal = signal;
     this.#stop = listener?.onNext(() => this.#notified.resolve());

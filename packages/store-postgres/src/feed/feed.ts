@@ -12,9 +12,10 @@ import { storeError } from '../errors.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';
-import { bounded, type ConsumeParts, consume, type Handler } from './consume.js';
+import { consume, type Handler } from './consume.js';
 import { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
+import type { FeedParts } from './parts.js';
 import { replay } from './replay.js';
 import type { RecordedChange } from './together.js';
 
@@ -24,7 +25,7 @@ const STATUS_CAP = 100_000;
 const STATUS = `SELECT coalesce(sum(coalesce(pg_catalog.cardinality(keys), 1)), 0)::int AS pending,
 coalesce(greatest(0, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - min(changed_at)) * 1000), 0) AS oldest
 FROM (SELECT changed_at, keys FROM lockstep.outbox
-WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
+WHERE source = ANY ($1::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - $2::float8 * interval '1 millisecond')
 ORDER BY version, id LIMIT ${STATUS_CAP}) AS o`;
 
 export interface PostgresFeedParts {
@@ -39,15 +40,15 @@ export interface PostgresFeedParts {
 /** The outbox as a feed. `status` counts up to 100,000 rows, without those that their writers still have. */
 export class PostgresFeed implements ChangeFeed {
   readonly name: string;
-  readonly #parts: ConsumeParts;
+  readonly #parts: FeedParts;
   readonly #acknowledger: Acknowledger;
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
   constructor({ name, knex, session, clock, options, prepared }: PostgresFeedParts) {
     this.name = name;
-    const listener = options.listen ? new Listener(knex, clock) : undefined;
-    this.#parts = { knex, clock, options, listener };
+    const listener = options.listen ? new Listener(knex, clock, options.statementTimeoutMs) : undefined;
+    this.#parts = { knex, session, clock, options, listener };
     this.#acknowledger = new Acknowledger(session, clock, options, prepared);
   }
 
@@ -65,15 +66,11 @@ export class PostgresFeed implements ChangeFeed {
   }
 
   async status(sources: readonly string[]): Promise<FeedStatus> {
-    const { knex, options } = this.#parts;
+    const { session, options } = this.#parts;
     try {
-      const query = knex.raw<{ rows: { pending: number; oldest: number }[] }>(STATUS, [
-        arrayText(sources),
-        options.graceMs,
-      ]);
-      const { rows } = await bounded(this.#parts, query, options.statementTimeoutMs, 'status');
-      const [row] = rows;
-      return { pending: Number(row?.pending ?? 0), oldestMs: Number(row?.oldest ?? 0) };
+      const values = [arrayText(sources), String(options.graceMs)];
+      const [row] = await session.rows(STATUS, values, options.statementTimeoutMs, 'feed: status');
+      return { pending: Number(row?.['pending'] ?? 0), oldestMs: Number(row?.['oldest'] ?? 0) };
     } catch (error) {
       throw storeError(error, this.name, false);
     }

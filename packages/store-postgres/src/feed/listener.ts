@@ -1,9 +1,12 @@
 import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { CHANNEL } from '../sql/stamp.js';
+import { bounded } from '../wire/bounded.js';
+import { tooLong } from './transaction.js';
 
 /** A connection of pg outside knex's pool. */
 interface RawConnection {
+  readonly connection: { readonly stream: { destroy(): void } };
   query(sql: string): Promise<unknown>;
   on(event: 'notification' | 'end' | 'error', listener: () => void): unknown;
   end(): Promise<void>;
@@ -17,20 +20,24 @@ const RECONNECT_MAX_MS = 10_000;
 
 /**
  * Wakes consumers when a foreign writer commits. A connection of its own, for as long as somebody
- * waits; it comes back by itself, and polling is the floor while it is away.
+ * waits; it comes back by itself, and polling is the floor while it is away. It asks again and again: a
+ * server that vanished does not say so, and who only listens would never know.
  */
 export class Listener {
   readonly #knex: Knex;
   readonly #clock: Clock;
+  readonly #timeoutMs: number;
   readonly #waiters = new Set<() => void>();
   #users = 0;
   #connection: RawConnection | undefined;
   #failures = 0;
   #connecting = false;
 
-  constructor(knex: Knex, clock: Clock) {
+  /** `timeoutMs` bounds each answer, and is how often one is asked for. */
+  constructor(knex: Knex, clock: Clock, timeoutMs: number) {
     this.#knex = knex;
     this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Listens until the answer is called. */
@@ -42,7 +49,7 @@ export class Listener {
       if (released) return;
       released = true;
       this.#users--;
-      if (this.#users === 0) void this.#disconnect();
+      if (this.#users === 0) this.#disconnect();
     };
   }
 
@@ -56,21 +63,24 @@ export class Listener {
     if (this.#connecting || this.#connection !== undefined || this.#users === 0) return;
     this.#connecting = true;
     try {
+      // However long it takes: it can't be called off, and must not pile up.
       const connection = await (this.#knex.client as Connector).acquireRawConnection();
-      let over = false;
       const lost = (): void => {
-        if (over) return;
-        over = true;
-        if (this.#connection === connection) this.#connection = undefined;
-        void connection.end().catch(() => undefined);
+        if (this.#connection !== connection) return;
+        this.#connection = undefined;
+        connection.connection.stream.destroy();
         this.#later();
       };
       connection.on('notification', () => this.#wake());
       connection.on('end', lost);
       connection.on('error', lost);
-      await connection.query(`LISTEN ${CHANNEL}`);
+      await this.#listen(connection).catch((error: unknown) => {
+        connection.connection.stream.destroy();
+        throw error;
+      });
       this.#connection = connection;
       this.#failures = 0;
+      this.#askAgain(connection, lost);
       // What was notified while nobody listened.
       this.#wake();
     } catch {
@@ -78,7 +88,19 @@ export class Listener {
     } finally {
       this.#connecting = false;
     }
-    if (this.#users === 0) await this.#disconnect();
+    if (this.#users === 0) this.#disconnect();
+  }
+
+  async #listen(connection: RawConnection): Promise<void> {
+    const answer = connection.query(`LISTEN ${CHANNEL}`);
+    await bounded({ clock: this.#clock }, answer, this.#timeoutMs, tooLong('LISTEN', this.#timeoutMs));
+  }
+
+  #askAgain(connection: RawConnection, lost: () => void): void {
+    this.#clock.schedule(() => {
+      if (this.#connection !== connection) return;
+      this.#listen(connection).then(() => this.#askAgain(connection, lost), lost);
+    }, this.#timeoutMs);
   }
 
   #later(): void {
@@ -87,10 +109,12 @@ export class Listener {
     this.#clock.schedule(() => void this.#connect(), delayMs * (0.5 + Math.random() / 2));
   }
 
-  async #disconnect(): Promise<void> {
+  #disconnect(): void {
     const connection = this.#connection;
     this.#connection = undefined;
-    await connection?.end().catch(() => undefined);
+    if (connection === undefined) return;
+    const stop = this.#clock.schedule(() => connection.connection.stream.destroy(), this.#timeoutMs);
+    connection.end().then(stop, stop);
   }
 
   #wake(): void {

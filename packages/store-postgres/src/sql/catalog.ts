@@ -4,7 +4,7 @@ import { keyType } from '../keys/types.js';
 import { identifier } from './quote.js';
 
 /** Runs one statement on some connection and gives its rows. */
-export type Run = (sql: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
+export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;
 
 /** What a binding says of its table. */
 export interface TableSpec {

@@ -4,7 +4,7 @@ import { isStalePlan, storeError } from '../errors.js';
 import { type Call, forgetPrepared, Pipeline, type Row, type WireClient } from './pipeline.js';
 
 /** A pooled connection; knex drops it instead of lending it again once it is marked. */
-type PooledClient = WireClient & { __knex__disposed?: unknown };
+export type PooledClient = WireClient & { __knex__disposed?: unknown; __knexTxId?: unknown };
 
 /** The part of knex's client that lends connections: the pool's, or a transaction's own. */
 export interface Lender {

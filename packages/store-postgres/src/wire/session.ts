@@ -55,6 +55,25 @@ export class Session {
     }
   }
 
+  /**
+   * One statement that may run twice, its rows under their columns' names. Throws `StoreTimeoutError`, and what
+   * `send` throws.
+   */
+  async rows(
+    text: string,
+    values: readonly string[],
+    timeoutMs: number,
+    what: string,
+  ): Promise<Record<string, unknown>[]> {
+    const [rows = []] = await this.send([{ statement: statement(text, false), values }], {
+      deadline: this.deadline(timeoutMs),
+      what,
+      readOnly: true,
+      prepared: false,
+    });
+    return rows.map(({ value }) => value);
+  }
+
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
   async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     try {

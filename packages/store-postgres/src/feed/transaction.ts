@@ -1,0 +1,62 @@
+import type { Knex } from 'knex';
+import { BoundedTransaction } from '../wire/transaction.js';
+import type { FeedParts } from './parts.js';
+
+/** At least once: a crash right after the commit may hand a batch over again. */
+const SETTINGS =
+  "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)";
+
+/** The server ends a statement a little before we end its connection. */
+const SLACK_MS = 1_000;
+
+/** A transaction of the feed's own. Each of its statements is bounded; `end` ends it, whatever has happened. */
+export class FeedTransaction {
+  readonly #transaction: BoundedTransaction;
+  readonly #statementTimeoutMs: number;
+
+  private constructor(transaction: BoundedTransaction, statementTimeoutMs: number) {
+    this.#transaction = transaction;
+    this.#statementTimeoutMs = statementTimeoutMs;
+  }
+
+  /** Its statements reject with the signal's reason once that aborts. */
+  static async begin(
+    { knex, clock, options }: FeedParts,
+    statementTimeoutMs = options.statementTimeoutMs,
+    signal?: AbortSignal,
+  ): Promise<FeedTransaction> {
+    const message = tooLong('begin', options.statementTimeoutMs);
+    const bound = { clock, signal };
+    const transaction = await BoundedTransaction.begin(knex, bound, options.statementTimeoutMs, message);
+    try {
+      const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
+      const settings = transaction.trx.raw(SETTINGS, [String(statementTimeoutMs), String(idleMs)]);
+      await transaction.bounded(settings, options.statementTimeoutMs, message);
+    } catch (error) {
+      await transaction.rollBack();
+      throw error;
+    }
+    return new FeedTransaction(transaction, statementTimeoutMs);
+  }
+
+  /** `what` names the statement in errors. */
+  async rows<Row>(what: string, sql: string, bindings: readonly Knex.RawBinding[] = []): Promise<Row[]> {
+    const query = this.#transaction.trx.raw<{ rows: Row[] }>(sql, bindings);
+    const timeoutMs = this.#statementTimeoutMs + SLACK_MS;
+    const { rows } = await this.#transaction.bounded(query, timeoutMs, tooLong(what, timeoutMs));
+    return rows;
+  }
+
+  async commit(): Promise<void> {
+    await this.#transaction.commit(this.#statementTimeoutMs, tooLong('commit', this.#statementTimeoutMs));
+  }
+
+  /** Rolls back what was not committed. Never rejects. */
+  end(): Promise<void> {
+    return this.#transaction.rollBack();
+  }
+}
+
+export function tooLong(what: string, timeoutMs: number): string {
+  return `feed: ${what} took more than ${timeoutMs} ms`;
+}

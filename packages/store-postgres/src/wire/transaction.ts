@@ -1,0 +1,124 @@
+import type { Knex } from 'knex';
+import { isFatal, stateOf } from '../errors.js';
+import { type Bound, bounded } from './bounded.js';
+import { type Lender, lenderOf, type PooledClient } from './exchange.js';
+
+const ROLLBACK_MS = 2_000;
+
+/** The COMMIT of a transaction that had failed. */
+export class SilentRollback extends Error {}
+
+/**
+ * A transaction of knex on a connection that is lent for it here, so that the connection can be ended where the
+ * server does not answer: it would be missing from the pool for as long as nobody says that it is gone.
+ * Over with `commit` or `rollBack`, whichever comes first.
+ */
+export class BoundedTransaction {
+  readonly trx: Knex.Transaction;
+  readonly #lender: Lender;
+  readonly #client: PooledClient;
+  readonly #bound: Bound;
+  #over = false;
+
+  private constructor(trx: Knex.Transaction, lender: Lender, client: PooledClient, bound: Bound) {
+    this.trx = trx;
+    this.#lender = lender;
+    this.#client = client;
+    this.#bound = bound;
+  }
+
+  /** Rejects with a `StoreTimeoutError` of the message after `timeoutMs`, with the signal's reason, or as knex does. */
+  static async begin(
+    knex: Knex,
+    bound: Bound,
+    timeoutMs: number,
+    message: string,
+  ): Promise<BoundedTransaction> {
+    const { clock } = bound;
+    const untilMs = clock.monotonic() + timeoutMs;
+    const lender = lenderOf(knex);
+    const lending = lender.acquireConnection();
+    let client: PooledClient;
+    try {
+      client = await bounded(bound, lending, timeoutMs, message);
+    } catch (error) {
+      lending.then((late) => lender.releaseConnection(late)).catch(() => undefined);
+      throw error;
+    }
+    try {
+      const beginning = knex.transaction(undefined, { connection: client, doNotRejectOnRollback: true });
+      const trx = await bounded(bound, beginning, untilMs - clock.monotonic(), message);
+      return new BoundedTransaction(trx, lender, client, bound);
+    } catch (error) {
+      end(client, error);
+      giveBack(lender, client);
+      throw error;
+    }
+  }
+
+  /** Rejects, too, when the time is over or the signal aborts. */
+  bounded<T>(work: PromiseLike<T>, timeoutMs: number, message: string): Promise<T> {
+    return bounded(this.#bound, work, timeoutMs, message);
+  }
+
+  /**
+   * Commits for certain: knex's own promise resolves whatever the server said, and the server answers the
+   * COMMIT of a failed transaction with a rollback, not an error. What was sent can't be aborted.
+   */
+  async commit(timeoutMs: number, message: string): Promise<void> {
+    const { clock } = this.#bound;
+    try {
+      await bounded({ clock }, commit(this.trx), timeoutMs, message);
+      this.#finish();
+    } catch (error) {
+      const answered = error instanceof SilentRollback || (stateOf(error) !== undefined && !isFatal(error));
+      if (answered) this.#finish();
+      else this.#destroy(error);
+      throw error;
+    }
+  }
+
+  /** Rolls back what is not over. Never rejects: where the server does not answer, the connection is ended. */
+  async rollBack(): Promise<void> {
+    if (this.#over) return;
+    const { clock } = this.#bound;
+    try {
+      const answer = Promise.resolve(this.trx.rollback());
+      await bounded({ clock }, answer, ROLLBACK_MS, 'no answer to the rollback');
+      this.#finish();
+    } catch (error) {
+      this.#destroy(error);
+    }
+  }
+
+  /** Ends the connection, and with it the transaction. */
+  #destroy(reason: unknown): void {
+    end(this.#client, reason);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    giveBack(this.#lender, this.#client);
+  }
+}
+
+async function commit(trx: Knex.Transaction): Promise<void> {
+  const answer: unknown = await trx.commit();
+  await trx.executionPromise;
+  const { response } = (answer ?? {}) as { readonly response?: { readonly command?: unknown } };
+  if (response?.command === 'ROLLBACK') throw new SilentRollback('COMMIT was answered with ROLLBACK');
+}
+
+/** knex does not lend it again. */
+function end(client: PooledClient, reason: unknown): void {
+  client.__knex__disposed = reason;
+  client.connection.stream.destroy();
+}
+
+function giveBack(lender: Lender, client: PooledClient): void {
+  // knex's note of whose statements they are: it stays on a connection that knex has not lent itself.
+  delete client.__knexTxId;
+  void lender.releaseConnection(client);
+}
