@@ -17,6 +17,11 @@ export interface MongoFeedOptions {
   readonly leaseMs?: number;
   /** How long the server holds a read of the change stream open when nothing comes, in ms: 10 to 10,000. @defaultValue 200 */
   readonly maxAwaitTimeMs?: number;
+  /**
+   * How long a read of the change stream may take beyond that, in ms: 100 to 600,000. Another is opened then, on
+   * another connection: a server that vanished says nothing. @defaultValue 5_000
+   */
+  readonly readTimeoutMs?: number;
   /** Changes read ahead of the handler; reading waits beyond. @defaultValue 5_000 */
   readonly maxBuffered?: number;
   /** Rows whose last version is remembered, to tell our own writes from a copy put back. @defaultValue 50_000 */
@@ -58,6 +63,7 @@ export interface FeedSettings {
   readonly collection: string;
   readonly leaseMs: number;
   readonly maxAwaitTimeMs: number;
+  readonly readTimeoutMs: number;
   readonly maxBuffered: number;
   readonly maxRemembered: number;
 }
@@ -93,7 +99,7 @@ export function storeSettings(options: MongoStoreOptions): {
   }
   checkKnown(
     feed,
-    ['collection', 'leaseMs', 'maxAwaitTimeMs', 'maxBuffered', 'maxRemembered'],
+    ['collection', 'leaseMs', 'maxAwaitTimeMs', 'readTimeoutMs', 'maxBuffered', 'maxRemembered'],
     'mongoStore.feed',
   );
   return {
@@ -104,6 +110,10 @@ export function storeSettings(options: MongoStoreOptions): {
       maxAwaitTimeMs: numberOption(feed.maxAwaitTimeMs, 200, 'mongoStore.feed.maxAwaitTimeMs', {
         min: 10,
         max: 10_000,
+      }),
+      readTimeoutMs: numberOption(feed.readTimeoutMs, 5_000, 'mongoStore.feed.readTimeoutMs', {
+        min: 100,
+        max: 600_000,
       }),
       maxBuffered: numberOption(feed.maxBuffered, 5_000, 'mongoStore.feed.maxBuffered', {
         min: 1,

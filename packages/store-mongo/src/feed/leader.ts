@@ -10,6 +10,7 @@ import { EventReader, type FeedEvent, rowName } from './events.js';
 import { FRESH_MS, VersionMemory } from './memory.js';
 import { Backoff, pause } from './pause.js';
 import { type Lease, type Mark, type Positions, textOf } from './positions.js';
+import { ReadWatch } from './read-watch.js';
 import { highestOf, rescan } from './rescan.js';
 import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
 
@@ -49,6 +50,7 @@ export class Leader {
   /** A time, by the server's clock, after the stream was opened. */
   #openedMs = Number.POSITIVE_INFINITY;
   #wake: () => void = () => {};
+  readonly #watch: ReadWatch;
 
   constructor(context: LeaderContext, lease: Lease, delivery: Delivery, over: AbortController) {
     this.#context = context;
@@ -56,6 +58,9 @@ export class Leader {
     this.#over = over;
     this.#delivery = { ...delivery, signal: over.signal };
     this.#events = this.#reader(new Map(), Date.now());
+    const { db, settings } = context;
+    const patienceMs = settings.maxAwaitTimeMs + settings.readTimeoutMs;
+    this.#watch = new ReadWatch(`mongodb:${db.databaseName}: reading the change stream`, patienceMs);
   }
 
   #reader(highest: Map<string, Version>, sinceMs: number): EventReader {
@@ -173,25 +178,46 @@ export class Leader {
     const stream = openStream(db, [...bindings.values()], tombstones, this.#from, settings.maxAwaitTimeMs);
     this.#caughtUp = false;
     this.#openedMs = Number.POSITIVE_INFINITY;
+    const read = new AbortController();
+    const left = new AbortController();
+    const hang = this.#watch.hang(read.signal).catch((error: unknown) => {
+      left.abort();
+      throw error;
+    });
     try {
-      while (!stop.aborted) {
-        if (this.#queue.length >= settings.maxBuffered) {
-          await pause(5, stop);
-          continue;
-        }
-        const event = await stream.tryNext();
-        backoff.reset();
-        if (event === null) this.#idle(stream);
-        else {
-          const at: unknown = event['wallTime'];
-          if (at instanceof Date && at.getTime() >= this.#openedMs) this.#caughtUp = true;
-          this.#queue.push(event);
-          this.#wake();
-          if (event['operationType'] === 'invalidate') return;
-        }
-      }
+      await Promise.race([this.#pump(stream, stop, left.signal, backoff), hang]);
     } finally {
-      await stream.close().catch(() => {});
+      read.abort();
+      const closed = stream.close().catch(() => {});
+      if (!left.signal.aborted) await closed;
+    }
+  }
+
+  /** From the stream into the queue, until told to stop, or the stream was left. */
+  async #pump(
+    stream: ChangeStream<Document, Document>,
+    stop: AbortSignal,
+    left: AbortSignal,
+    backoff: Backoff,
+  ): Promise<void> {
+    const { maxBuffered } = this.#context.settings;
+    while (!stop.aborted) {
+      if (this.#queue.length >= maxBuffered) {
+        await pause(5, stop);
+        continue;
+      }
+      const event = await this.#watch.during(stream.tryNext());
+      // Another stream has taken its place.
+      if (left.aborted) return;
+      backoff.reset();
+      if (event === null) this.#idle(stream);
+      else {
+        const at: unknown = event['wallTime'];
+        if (at instanceof Date && at.getTime() >= this.#openedMs) this.#caughtUp = true;
+        this.#queue.push(event);
+        this.#wake();
+        if (event['operationType'] === 'invalidate') return;
+      }
     }
   }
 
