@@ -11,7 +11,7 @@ import {
 import { withTimeout } from './bounded.js';
 import type { Reservation } from './cache-side.js';
 import { KeyOrder } from './key-order.js';
-import { LinkedList } from './linked-list.js';
+import { type Linked, LinkedList } from './linked-list.js';
 import { asStoreError, checkVersion } from './loader.js';
 import type { BatchSettings } from './settings.js';
 import { isJoinable, isMergeable, type Settled, Unit, Waiter } from './write-unit.js';
@@ -47,6 +47,11 @@ export interface WriteQueueOptions<Value> {
   readonly committed?: ((storeMs: number) => void) | undefined;
 }
 
+/** Who waits for a place in the queue. */
+interface Caller extends Linked<Caller> {
+  readonly enter: () => void;
+}
+
 /** What the engine's own timer allows beyond the store's. */
 const GRACE_MS = 250;
 
@@ -68,7 +73,7 @@ export class WriteQueue<Value> {
   readonly #underWay: number[] = [];
   #scheduled = false;
   #sweeping = false;
-  readonly #outside: (() => void)[] = [];
+  readonly #outside = new LinkedList<Caller>();
 
   constructor(options: WriteQueueOptions<Value>) {
     this.#options = options;
@@ -77,7 +82,7 @@ export class WriteQueue<Value> {
 
   /** Writes that wait for a statement. */
   get waiting(): number {
-    return this.#waiting.size + this.#outside.length;
+    return this.#waiting.size + this.#outside.size;
   }
 
   /** How long the oldest statement has been under way, in ms; 0: none is. */
@@ -106,18 +111,22 @@ export class WriteQueue<Value> {
   /** A full queue makes callers wait outside, with nothing reserved. */
   async #admission(key: string): Promise<void> {
     const { clock, batch } = this.#options;
-    let enter: () => void = () => undefined;
-    const place = new Promise<void>((resolve) => {
-      enter = resolve;
-      this.#outside.push(resolve);
-    });
+    const { promise: place, resolve: enter } = Promise.withResolvers<void>();
+    const caller: Caller = { enter, previous: undefined, next: undefined };
+    this.#outside.add(caller);
     try {
       await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(key));
     } catch (error) {
-      const index = this.#outside.indexOf(enter);
-      if (index >= 0) this.#outside.splice(index, 1);
+      this.#outside.delete(caller);
       throw error;
     }
+  }
+
+  #admitNext(): void {
+    const caller = this.#outside.first;
+    if (caller === undefined) return;
+    this.#outside.delete(caller);
+    caller.enter();
   }
 
   /** The key's last unit, if a write can still join it. */
@@ -211,7 +220,7 @@ export class WriteQueue<Value> {
       rows++;
       unit.state = 'taken';
       this.#waiting.delete(unit);
-      this.#outside.shift()?.();
+      this.#admitNext();
     }
     return this.#ready.splice(0, index).filter((unit) => unit.state === 'taken');
   }
@@ -314,7 +323,7 @@ export class WriteQueue<Value> {
   #end(unit: Unit<Value>): void {
     if (unit.state === 'done') return;
     unit.state = 'done';
-    if (this.#waiting.delete(unit)) this.#outside.shift()?.();
+    if (this.#waiting.delete(unit)) this.#admitNext();
     const first = this.#byKey.delete(unit);
     if (first === undefined) return;
     if (first.state === 'reserved') this.#makeReady(first);
