@@ -83,7 +83,8 @@ export class Pending {
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(() => this.#giveUp(), Math.ceil(ms)).unref();
+    // An answer that came while the event loop was held up is looked at first: immediates come after sockets.
+    this.#timer = setTimeout(() => setImmediate(() => this.#giveUp()), Math.ceil(ms)).unref();
   }
 
   #giveUp(): void {

@@ -14,13 +14,23 @@ export interface Clock {
   schedule(callback: () => void, delayMs: number): CancelTimer;
 }
 
-/** The machine's own clock and timers. */
+/**
+ * The machine's own clock and timers. A callback runs after what has arrived by then: when the event loop was held
+ * up (a collection, a large parse) an answer that came in time is not taken for one that did not.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   schedule(callback, delayMs) {
-    const timer = setTimeout(callback, delayMs);
+    let immediate: NodeJS.Immediate | undefined;
+    // Timers come before what sockets have received, in each turn of the loop; immediates come after.
+    const timer = setTimeout(() => {
+      immediate = setImmediate(callback);
+    }, delayMs);
     timer.unref();
-    return () => clearTimeout(timer);
+    return () => {
+      clearTimeout(timer);
+      if (immediate !== undefined) clearImmediate(immediate);
+    };
   },
 };

@@ -59,11 +59,16 @@ export interface CacheClientOptions {
 }
 
 const MAX_BATCH = 512;
+/** Of reads, and of commands; more wait for these to be answered, and their time-out has not begun. */
+const MAX_IN_FLIGHT = 2_048;
+/** Of a batch's payloads. */
+const MAX_BATCH_BYTES = 8 * 2 ** 20;
 const MAX_WAITING = 100_000;
 
 /**
  * The cache as the engine calls it: what is asked for in one turn of the event loop travels in one
- * round trip, every call is bounded in time, and a cache that keeps failing is left alone for a while.
+ * round trip, every call is bounded in time, a burst waits for its turn rather than being refused by an adapter
+ * that has enough to do, and a cache that keeps failing is left alone for a while.
  * Whatever goes wrong arrives as `CacheUnavailableError`.
  */
 export class CacheClient {
@@ -86,12 +91,17 @@ export class CacheClient {
     this.#breaker = new Breaker(options.breaker, (state) => options.events.breaker.emit({ state }));
     const tick = adapter.local ? nextTick : nextImmediate;
     // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
-    const shape = { tick, idleTick: nextTick, maxItems: MAX_BATCH, maxInFlight: Number.POSITIVE_INFINITY };
+    const shape = { tick, idleTick: nextTick, maxItems: MAX_BATCH, maxItemsInFlight: MAX_IN_FLIGHT };
     this.#reads = {
       utf8: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'utf8') }),
       binary: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'binary') }),
     };
-    this.#commands = new Batcher({ ...shape, run: (items) => this.#runCommands(items) });
+    this.#commands = new Batcher({
+      ...shape,
+      bytesOf: payloadBytes,
+      maxBytes: MAX_BATCH_BYTES,
+      run: (items) => this.#runCommands(items),
+    });
   }
 
   /** What a reader may return, or `undefined`: a miss. */
@@ -199,6 +209,10 @@ export class CacheClient {
     );
     return this.#opening;
   }
+}
+
+function payloadBytes({ command }: PendingCommand): number {
+  return 'payload' in command ? (command.payload?.length ?? 0) : 0;
 }
 
 function overloaded(): CacheUnavailableError {
