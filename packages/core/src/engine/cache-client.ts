@@ -13,6 +13,7 @@ import { Batcher, nextImmediate, nextTick } from './batcher.js';
 import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
 import type { EventHub } from './events.js';
+import { MAX_BATCH_BYTES, payloadBytes, ReadSizes } from './payload-bytes.js';
 
 /** Whoever waits for an answer of the cache. */
 interface Pending<Answer> {
@@ -61,8 +62,6 @@ export interface CacheClientOptions {
 const MAX_BATCH = 512;
 /** Of reads, and of commands; more wait for these to be answered, and their time-out has not begun. */
 const MAX_IN_FLIGHT = 2_048;
-/** Of a batch's payloads. */
-const MAX_BATCH_BYTES = 8 * 2 ** 20;
 const MAX_WAITING = 100_000;
 
 /**
@@ -82,6 +81,10 @@ export class CacheClient {
     utf8: new Map(),
     binary: new Map(),
   };
+  readonly #sizes: Readonly<Record<PayloadEncoding, ReadSizes>> = {
+    utf8: new ReadSizes(),
+    binary: new ReadSizes(),
+  };
   #opening: Promise<void> | undefined;
   #opened = false;
 
@@ -91,15 +94,25 @@ export class CacheClient {
     this.#breaker = new Breaker(options.breaker, (state) => options.events.breaker.emit({ state }));
     const tick = adapter.local ? nextTick : nextImmediate;
     // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
-    const shape = { tick, idleTick: nextTick, maxItems: MAX_BATCH, maxItemsInFlight: MAX_IN_FLIGHT };
-    this.#reads = {
-      utf8: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'utf8') }),
-      binary: new Batcher({ ...shape, run: (items) => this.#runReads(items, 'binary') }),
+    const shape = {
+      tick,
+      idleTick: nextTick,
+      maxItems: MAX_BATCH,
+      maxItemsInFlight: MAX_IN_FLIGHT,
+      maxBytes: MAX_BATCH_BYTES,
     };
+    const reads = (encoding: PayloadEncoding): Batcher<PendingRead> => {
+      const sizes = this.#sizes[encoding];
+      return new Batcher({
+        ...shape,
+        bytesOf: () => sizes.expected,
+        run: (items) => this.#runReads(items, encoding),
+      });
+    };
+    this.#reads = { utf8: reads('utf8'), binary: reads('binary') };
     this.#commands = new Batcher({
       ...shape,
-      bytesOf: payloadBytes,
-      maxBytes: MAX_BATCH_BYTES,
+      bytesOf: ({ command }) => payloadBytes(command),
       run: (items) => this.#runCommands(items),
     });
   }
@@ -143,46 +156,55 @@ export class CacheClient {
     // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
     if (unsent.size === items.length) this.#unsent[encoding] = new Map();
     else for (const item of items) unsent.delete(item.key);
-    await this.#settle(items, () =>
+    const sizes = this.#sizes[encoding];
+    const read = (): Promise<readonly (CacheHit | undefined | Error)[]> =>
       this.#adapter.read(
         items.map((item) => item.key),
         encoding,
-      ),
-    );
+      );
+    const answers = await this.#settle(items, read, () => sizes.late(items.length));
+    if (answers !== undefined) sizes.answered(answers);
   }
 
-  #runCommands(items: PendingCommand[]): Promise<void> {
-    return this.#settle(items, () => this.#adapter.execute(items.map((item) => item.command)));
+  async #runCommands(items: PendingCommand[]): Promise<void> {
+    await this.#settle(items, () => this.#adapter.execute(items.map((item) => item.command)));
   }
 
+  /** `undefined`: the call failed as a whole. */
   async #settle<Answer>(
     items: readonly Pending<Answer>[],
     call: () => Promise<readonly (Answer | Error)[]>,
-  ): Promise<void> {
+    late?: () => void,
+  ): Promise<readonly (Answer | Error)[] | undefined> {
     let answers: readonly (Answer | Error)[];
     try {
-      answers = await this.#breaker.execute(() => this.#bounded(call));
+      answers = await this.#breaker.execute(() => this.#bounded(call, late));
     } catch (error) {
       const cause = unavailable(error);
       for (const item of items) item.answered(cause);
-      return;
+      return undefined;
     }
     for (let i = 0; i < items.length; i++) {
       const answer = answers[i] as Answer | Error;
       items[i]?.answered(answer instanceof Error ? unavailable(answer) : answer);
     }
+    return answers;
   }
 
   /** One call within its bound; rejects when every answer is an error, so that the breaker counts it. */
   async #bounded<Answer>(
     call: () => Promise<readonly (Answer | Error)[]>,
+    late?: () => void,
   ): Promise<readonly (Answer | Error)[]> {
     const { clock, timeoutMs } = this.#options;
     const answers = await withTimeout(
       clock,
       this.#opened ? call() : this.open().then(call),
       timeoutMs,
-      () => new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`),
+      () => {
+        late?.();
+        return new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
+      },
     );
     const first = answers[0];
     if (first instanceof Error && answers.every((answer) => answer instanceof Error)) throw first;
@@ -209,10 +231,6 @@ export class CacheClient {
     );
     return this.#opening;
   }
-}
-
-function payloadBytes({ command }: PendingCommand): number {
-  return 'payload' in command ? (command.payload?.length ?? 0) : 0;
 }
 
 function overloaded(): CacheUnavailableError {

@@ -71,7 +71,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     rule: 2,
     name: 'a put that can not be placed leaves an empty key empty',
-    world: REPLICA,
+    // The reservation must be lost on its way, and its writer meet a replica that lags.
+    world: { ...REPLICA, crowded: false, faults: 0.1 },
     apply: after((before, command, result) =>
       command.kind === 'put' && before === undefined ? { ...result, entry: undefined } : result,
     ),
@@ -187,7 +188,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     rule: 7,
     name: 'readers fill while an intent stands',
-    world: STRICT,
+    world: { ...STRICT, faults: 0.1 },
     apply: (entry, command, nowMs) => {
       if (command.kind !== 'lease' || entry?.kind !== 'hole') return applyCommand(entry, command, nowMs);
       const result = applyCommand({ ...entry, intents: [] }, command, nowMs);

@@ -26,6 +26,8 @@ export interface WorldOptions {
   readonly evicts?: boolean;
   /** Readers' loads may come from a replica that lags. @defaultValue false */
   readonly replica?: boolean;
+  /** More clients, all at one key: for what shows only when several of them meet. @defaultValue false */
+  readonly crowded?: boolean;
   /** Makes an application process; a negative control puts something naive in the engine's place. */
   readonly application?: (parts: ApplicationParts) => Application;
 }
@@ -43,9 +45,8 @@ export interface Application {
 }
 
 const PROCESSES = 2;
-const CLIENTS = 5;
-const CALLS = 4;
-const KEYS = ['a', 'b'];
+const USUAL = { clients: 5, calls: 4, keys: ['a', 'b'] } as const;
+const CROWDED = { clients: 8, calls: 6, keys: ['a'] } as const;
 const EVICTION = 0.04;
 
 /**
@@ -67,6 +68,7 @@ class World {
   readonly #applications: Application[];
   readonly #history: History = { writes: [], reads: [], commits: [] };
   readonly #versioned: boolean;
+  readonly #shape: typeof USUAL | typeof CROWDED;
   #count = 0;
   /** Whether a write may have been committed that neither cache nor queue heard of. */
   #untold = false;
@@ -77,6 +79,7 @@ class World {
     const cache = new SimCache({ scheduler, faults, evicts, ...(apply ? { apply } : {}) });
     this.#options = options;
     this.#versioned = versioned;
+    this.#shape = options.crowded ? CROWDED : USUAL;
     this.#scheduler = scheduler;
     this.#cache = cache;
     this.#inner = memoryStore<Row>({ name: 'rows', clock: scheduler.clock, feedGraceMs: 50 });
@@ -94,11 +97,12 @@ class World {
 
   /** Runs the clients to their ends, and judges what they saw. */
   async live(): Promise<void> {
-    let running = CLIENTS + 1;
+    const { clients: count } = this.#shape;
+    let running = count + 1;
     const ends = (): void => {
       running--;
     };
-    const clients = [...Array.from({ length: CLIENTS }, () => this.#client()), this.#foreigner()];
+    const clients = [...Array.from({ length: count }, () => this.#client()), this.#foreigner()];
     for (const client of clients) client.then(ends, ends);
     const evict = (): void => {
       if (this.#scheduler.chance(EVICTION)) this.#cache.evict();
@@ -110,9 +114,9 @@ class World {
   }
 
   async #client(): Promise<void> {
-    for (let call = 0; call < CALLS; call++) {
+    for (let call = 0; call < this.#shape.calls; call++) {
       const { collection } = this.#scheduler.pick(this.#applications);
-      const key = this.#scheduler.pick(KEYS);
+      const key = this.#scheduler.pick<string>(this.#shape.keys);
       if (this.#scheduler.chance(0.5)) await this.#read(collection, key);
       else await this.#write(collection, key);
     }
@@ -185,7 +189,7 @@ class World {
     const writes = this.#versioned && this.#options.consistency !== 'strict' ? 2 : 0;
     for (let i = 0; i < writes; i++) {
       await this.#scheduler.deliver();
-      const key = this.#scheduler.pick(KEYS);
+      const key = this.#scheduler.pick<string>(this.#shape.keys);
       const command = this.#scheduler.chance(0.3)
         ? ({ kind: 'delete', key, above: 0 } as const)
         : ({ kind: 'put', key, value: { n: ++this.#count }, above: 0 } as const);
@@ -207,7 +211,7 @@ class World {
     // Without versions there is no feed to tell the cache of such a write: it may be old until it expires.
     if (!this.#versioned && this.#untold) return [];
     const problems: string[] = [];
-    for (const key of KEYS) {
+    for (const key of this.#shape.keys) {
       const entry = this.#cache.live(`wtc:rows:${key}`);
       const [row] = await this.#inner.read([key], { timeoutMs: 1_000, primary: true });
       if (entry?.kind === 'hole' && entry.knownAbsent && row !== undefined) {

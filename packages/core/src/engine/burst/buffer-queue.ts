@@ -4,6 +4,7 @@ import type { BufferRefusal } from '../../contracts/events.js';
 import type { Version } from '../../contracts/version.js';
 import { CacheUnavailableError } from '../../errors.js';
 import { callerSleep, withTimeout } from '../bounded.js';
+import { MAX_BATCH_BYTES } from '../payload-bytes.js';
 import type { OpenedCache } from './opened.js';
 import type { BurstSettings } from './settings.js';
 
@@ -80,9 +81,10 @@ export class BufferQueue<Value> {
     return this.#waiting.has(key) || this.#underWay.has(key);
   }
 
-  /** False while nothing more may wait, or the cache could not be reached a moment ago. */
-  get open(): boolean {
-    return this.#waiting.size < MAX_WAITING && this.#reachable;
+  /** Why nothing more may wait now: too much does, or the cache could not be reached a moment ago. */
+  get refusal(): BufferRefusal | undefined {
+    if (this.#waiting.size >= MAX_WAITING) return 'full';
+    return this.#reachable ? undefined : 'away';
   }
 
   get #reachable(): boolean {
@@ -122,8 +124,11 @@ export class BufferQueue<Value> {
 
   #take(): Unit<Value>[] {
     const units: Unit<Value>[] = [];
+    let bytes = 0;
     for (const [key, unit] of this.#waiting) {
       if (this.#underWay.has(key)) continue;
+      bytes += unit.write.payload?.length ?? 0;
+      if (units.length > 0 && bytes > MAX_BATCH_BYTES) break;
       this.#waiting.delete(key);
       this.#underWay.add(key);
       units.push(unit);

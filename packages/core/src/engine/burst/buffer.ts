@@ -1,3 +1,4 @@
+import type { BufferRefusal } from '../../contracts/events.js';
 import type { StoreAdapter } from '../../contracts/store.js';
 import { CacheUnavailableError } from '../../errors.js';
 import { withTimeout } from '../bounded.js';
@@ -45,6 +46,7 @@ export class CollectionBuffer<Value> {
   readonly #clock: EngineContext['clock'];
   /** Keys with a write that reads first under way in this process, and how many. */
   readonly #held = new Map<string, number>();
+  readonly #onRefused: (key: string, reason: BufferRefusal) => void;
   #evicts = true;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -75,6 +77,9 @@ export class CollectionBuffer<Value> {
       drain: () => this.#drain(),
       onState: (state) => events.buffer.emit({ collection, state }),
     });
+    this.#onRefused = (key, reason) => {
+      if (events.bufferRefused.wanted) events.bufferRefused.emit({ collection, key, reason });
+    };
     this.#queue = new BufferQueue({
       settings: burst,
       index,
@@ -85,9 +90,7 @@ export class CollectionBuffer<Value> {
       isBusy: (key) => writes.has(key),
       load,
       onBuffered: (keys) => this.flusher.later(keys),
-      onRefused: (key, reason) => {
-        if (events.bufferRefused.wanted) events.bufferRefused.emit({ collection, key, reason });
-      },
+      onRefused: this.#onRefused,
     });
   }
 
@@ -95,7 +98,10 @@ export class CollectionBuffer<Value> {
   takes(key: string): boolean {
     // It must not overtake one that is on its way there.
     if (this.#queue.has(key)) return true;
-    return this.#pressure.wants(key) && this.#queue.open && !this.#held.has(key);
+    if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
+    const refusal = this.#queue.refusal;
+    if (refusal !== undefined) this.#onRefused(key, refusal);
+    return refusal === undefined;
   }
 
   /** `undefined`: it was not buffered, and won't be. */

@@ -39,6 +39,8 @@ export interface FlusherOptions<Value> {
 }
 
 const PAGE = 500;
+/** A few first: they tell how large the values are, and the cache client asks for as many at once as it can get in time. */
+const FIRST_PAGE = 16;
 const FIRST_PAUSE_MS = 20;
 const LAST_PAUSE_MS = 2_000;
 
@@ -54,6 +56,8 @@ export class Flusher<Value> {
   readonly #mine = new Map<string, number>();
   /** A key that was added more recently may be that of a write which has not reached its entry yet. */
   readonly #graceMs: number;
+  /** Keys that are flushed together. Doubles while all goes well. */
+  #page = FIRST_PAGE;
   #running = false;
   /** Something was buffered here. */
   #dirty = false;
@@ -151,7 +155,8 @@ export class Flusher<Value> {
     let flushed = 0;
     let failure: unknown;
     for (let after = 0; left > 0; ) {
-      const page = await this.#index.list(this.#options.index, after, PAGE);
+      const limit = this.#page;
+      const page = await this.#index.list(this.#options.index, after, limit);
       const { done, failed, found } = await this.#flushPage(page);
       await this.#index.remove(
         this.#options.index,
@@ -159,7 +164,7 @@ export class Flusher<Value> {
       );
       failure ??= failed;
       flushed += found;
-      left = page.length < PAGE ? 0 : left - page.length;
+      left = page.length < limit ? 0 : left - page.length;
       after = page.at(-1)?.mark ?? after;
     }
     if (failure !== undefined) throw failure;
@@ -174,13 +179,14 @@ export class Flusher<Value> {
     const newest = await this.#markBefore(Math.max(olderThanMs, this.#graceMs));
     let flushed = 0;
     for (let after = 0; !signal.aborted; ) {
-      const page = await this.#index.list(this.#options.index, after, PAGE);
+      const limit = this.#page;
+      const page = await this.#index.list(this.#options.index, after, limit);
       const old = page.filter(({ mark }) => mark <= newest);
       const { done, failed, found } = await this.#flushPage(old);
       await this.#index.remove(this.#options.index, done);
       if (failed !== undefined) throw failed;
       flushed += found;
-      if (old.length < PAGE) break;
+      if (old.length < limit) break;
       after = old.at(-1)?.mark ?? after;
     }
     return flushed;
@@ -229,6 +235,7 @@ export class Flusher<Value> {
       }
     };
     await Promise.all(page.map(one));
+    this.#page = failed === undefined ? Math.min(2 * this.#page, PAGE) : FIRST_PAGE;
     return { done, found, failed };
   }
 
@@ -246,7 +253,11 @@ export class Flusher<Value> {
     const { clock, closed, events, index } = this.#options;
     let pauseMs = FIRST_PAUSE_MS;
     while (this.#mine.size > 0 && !closed()) {
-      const page = [...this.#mine].slice(0, PAGE).map(([key, mark]) => ({ key, mark }));
+      const page: UnflushedKey[] = [];
+      for (const [key, mark] of this.#mine) {
+        page.push({ key, mark });
+        if (page.length === this.#page) break;
+      }
       const { done, failed } = await this.#flushPage(page);
       for (const { key, mark } of done) if (this.#mine.get(key) === mark) this.#mine.delete(key);
       await this.#index.remove(index, done).catch(() => undefined);
