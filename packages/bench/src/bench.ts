@@ -4,6 +4,9 @@ import { bufferAck } from './bursts/buffer-ack.js';
 import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
+import { compare } from './compare/compare.js';
+import { PAIRS } from './compare/interval.js';
+import { SUITES, type SuiteName } from './compare/suites.js';
 import { runReads } from './reads.js';
 import { runStrategies } from './strategies.js';
 
@@ -27,6 +30,13 @@ function scenariosOf(text: string): string[] {
   const names = text.split(',');
   if (names.every((name) => SCENARIO_NAMES.includes(name))) return names;
   throw new InvalidArgumentError(`must be some of ${SCENARIO_NAMES.join(',')}.`);
+}
+
+function suitesOf(text: string): SuiteName[] {
+  const names = text.split(',');
+  const suites = SUITES.filter((suite) => names.includes(suite));
+  if (suites.length === names.length) return suites;
+  throw new InvalidArgumentError(`must be some of ${SUITES.join(',')}.`);
 }
 
 function storeOption(): Option {
@@ -81,6 +91,45 @@ program
   .option('--turns <n>', 'measured turns of each strategy, after one that warms up', countOf, 5)
   .action(async ({ json, store, turns }: Pick<Flags, 'json' | 'store' | 'turns'>) => {
     write(await runStrategies(store, turns, progress), json);
+  });
+
+function pairsOf(text: string): number {
+  const pairs = countOf(text);
+  if (pairs >= PAIRS.min && pairs <= PAIRS.max) return pairs;
+  throw new InvalidArgumentError(`must be from ${PAIRS.min} to ${PAIRS.max}.`);
+}
+
+interface CompareFlags {
+  readonly suites: readonly SuiteName[];
+  readonly pairs: number;
+  readonly turnMs: number;
+  readonly limit: number;
+  readonly json?: string;
+}
+
+program
+  .command('compare')
+  .description(
+    'Processor time per call of this checkout against another, built one, in turn. Fails where one is worse beyond doubt.',
+  )
+  .argument('<checkout>', "the other checkout's folder")
+  .addOption(
+    new Option('--suites <names>', 'what to measure, with commas between')
+      .argParser(suitesOf)
+      .default(SUITES, SUITES.join(',')),
+  )
+  .option('--pairs <n>', `measurements of each checkout, ${PAIRS.min} to ${PAIRS.max}`, pairsOf, 10)
+  .option('--turn-ms <n>', 'how long each turn goes on', Number, 1_000)
+  .option('--limit <percent>', 'the most that a figure may be worse', Number, 5)
+  .option('--json <file>', 'write the result there, too')
+  .action(async (before: string, { json, limit, pairs, suites, turnMs }: CompareFlags) => {
+    const result = await compare({ before, limitPercent: limit, pairs, suites, turnMs }, progress);
+    for (const [name, { high, low, ratio, worse }] of Object.entries(result)) {
+      const text = [ratio, low, high].map((each) => each.toFixed(3));
+      progress(`${name.padEnd(22)} ${text[0]} (${text[1]} to ${text[2]})${worse ? '  worse' : ''}`);
+    }
+    write(result, json);
+    if (Object.values(result).some(({ worse }) => worse)) process.exitCode = 1;
   });
 
 await program.parseAsync();

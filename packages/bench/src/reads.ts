@@ -4,6 +4,7 @@ import { memoryStore } from '@lockstep/core/memory';
 import { startRedis } from '@lockstep/dev-services';
 import { Redis } from 'ioredis';
 import { TTL_S } from './bursts/ours.js';
+import { type ProcessorTimes, processorTimes } from './bursts/processor.js';
 import { PRODUCTS, type Product, product } from './bursts/product.js';
 import { median, middleTurn, TURN_MS, type Turn, turn } from './bursts/turn.js';
 
@@ -16,36 +17,58 @@ export interface ReadResult {
   readonly sides: Readonly<Record<string, { readonly ours: Turn; readonly theirs: Turn }>>;
 }
 
-type Read = (id: string) => Promise<unknown>;
+/** Reads of the n-th product, whatever n, by either side on the same server. */
+export interface ReadBench {
+  ours(n: number): Promise<unknown>;
+  theirs(n: number): Promise<unknown>;
+  processor(): ProcessorTimes;
+  close(): Promise<void>;
+}
 
-const READERS = [1, 16, 256];
+export const READERS: readonly number[] = [1, 16, 256];
 
-/** Hits on 10,000 keys against the bare client's `GET` and `JSON.parse`, the sides one after the other and changing places. */
-export async function runReads(turns: number, progress: (line: string) => void): Promise<ReadResult> {
+/** 10,000 products in a cache and, as JSON, under keys of the other side's. */
+export async function readBench(): Promise<ReadBench> {
   const redis = await startRedis({ owned: true });
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }) });
   const store = memoryStore<Product>({ name: 'products' });
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
-  const reads: Readonly<Record<'ours' | 'theirs', Read>> = {
-    ours: (id) => products.get(id),
-    theirs: async (id) => JSON.parse((await client.get(`products:${id}`)) ?? 'null') as unknown,
+  const idOf = (n: number): string => String((n * 7_919) % PRODUCTS);
+  const close = async (): Promise<void> => {
+    await lockstep.close();
+    client.disconnect();
+    await redis.stop();
   };
-  const ratio: Record<string, number> = {};
-  const sides: Record<string, { ours: Turn; theirs: Turn }> = {};
   try {
     for (let from = 0; from < PRODUCTS; from += 500) {
       const some = Array.from({ length: 500 }, (_, i) => product(from + i));
       await Promise.all(some.map((value) => products.put(value.id, value)));
       await client.mset(some.flatMap((value) => [`products:${value.id}`, JSON.stringify(value)]));
     }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    ours: (n) => products.get(idOf(n)),
+    theirs: async (n) => JSON.parse((await client.get(`products:${idOf(n)}`)) ?? 'null') as unknown,
+    processor: () => processorTimes({ redis: redis.process?.pid }),
+    close,
+  };
+}
+
+/** Hits on 10,000 keys against the bare client's `GET` and `JSON.parse`, the sides one after the other and changing places. */
+export async function runReads(turns: number, progress: (line: string) => void): Promise<ReadResult> {
+  const bench = await readBench();
+  const ratio: Record<string, number> = {};
+  const sides: Record<string, { ours: Turn; theirs: Turn }> = {};
+  try {
     for (const readers of READERS) {
       const measured = { ours: [] as Turn[], theirs: [] as Turn[] };
       for (let round = 0; round <= turns; round++) {
         for (const name of round % 2 === 0 ? (['ours', 'theirs'] as const) : (['theirs', 'ours'] as const)) {
-          const result = await turn(readers, { ms: TURN_MS }, (n) =>
-            reads[name](String((n * 7_919) % PRODUCTS)),
-          );
+          const result = await turn(readers, { ms: TURN_MS }, bench[name]);
           // The first round warms up.
           if (round > 0) measured[name].push(result);
         }
@@ -63,9 +86,7 @@ export async function runReads(turns: number, progress: (line: string) => void):
       );
     }
   } finally {
-    await lockstep.close();
-    client.disconnect();
-    await redis.stop();
+    await bench.close();
   }
   return { turns, ratio, sides };
 }

@@ -11,6 +11,7 @@ export { startProxy } from './proxy/proxy.js';
 export type { RedisClusterOptions, RedisClusterService } from './redis/cluster.js';
 export { startRedisCluster } from './redis/cluster.js';
 export type { RedisServerOptions } from './redis/node.js';
+export type { RedisOptions } from './redis/options.js';
 export type {
   RedisAddress,
   RedisNode,
@@ -18,7 +19,7 @@ export type {
   RedisSentinelService,
 } from './redis/sentinel.js';
 export { startRedisSentinel } from './redis/sentinel.js';
-export type { RedisOptions, RedisService } from './redis/standalone.js';
+export type { RedisService } from './redis/standalone.js';
 export { startRedis } from './redis/standalone.js';
 export type {
   OwnedProcess,

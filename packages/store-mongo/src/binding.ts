@@ -1,6 +1,7 @@
 import { StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
-import { type ClientSession, type Collection, type Document, Int32, Long, ObjectId } from 'mongodb';
+import { type Collection, type Document, Int32, Long, ObjectId } from 'mongodb';
 import type { CallBound } from './bound.js';
+import type { Call } from './call.js';
 import { decodeKey, encodeKey } from './key.js';
 import type { ServerClock } from './server-clock.js';
 import { before, fromStored, stampExpression } from './stamp.js';
@@ -28,18 +29,6 @@ export interface Binding {
  * others. A standalone server has none: they run one after the other.
  */
 export type Together = <T>(bound: CallBound, body: (call: Call) => Promise<T>) => Promise<T>;
-
-/** What one call runs with: its time, and its transaction's session. */
-export interface Call {
-  readonly bound: CallBound;
-  readonly session: ClientSession | undefined;
-}
-
-/** The options that bind a statement to its call. */
-export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
-  const { maxTimeMS } = call.bound;
-  return call.session === undefined ? { maxTimeMS } : { session: call.session, maxTimeMS };
-}
 
 /** A new version for the call's write, as long as the call lasts. */
 export function stampFor(binding: Binding, above: Version, call: Call): Document {

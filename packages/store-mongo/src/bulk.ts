@@ -1,5 +1,6 @@
 import { type AnyBulkWriteOperation, type Document, MongoBulkWriteError, MongoServerError } from 'mongodb';
-import { type Binding, type Call, statementOptions } from './binding.js';
+import type { Binding } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 
 export interface BulkResult {
   /** What each refused operation met, by position. */

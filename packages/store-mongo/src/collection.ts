@@ -8,8 +8,9 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { ClientSession, Document } from 'mongodb';
-import type { Binding, Call } from './binding.js';
+import type { Binding } from './binding.js';
 import { CallBound } from './bound.js';
+import type { Call } from './call.js';
 import { encodeKey } from './key.js';
 import { readRows } from './reads.js';
 import { bsonSerializer } from './serializer.js';

@@ -1,5 +1,6 @@
 import { NO_VERSION, type StoreDelete, type StoreOutcome, type Version } from '@lockstep/core';
-import { type Binding, type Call, keysFilter, statementOptions } from './binding.js';
+import { type Binding, keysFilter } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 import { versionsOf } from './reads.js';
 
 /**

@@ -1,14 +1,7 @@
 import { NO_VERSION, type StoreFlush, type StoreOutcome } from '@lockstep/core';
-import {
-  type Binding,
-  type Call,
-  inTime,
-  keyFilter,
-  keysFilter,
-  statementOptions,
-  toDocument,
-} from './binding.js';
+import { type Binding, inTime, keyFilter, keysFilter, toDocument } from './binding.js';
 import { bulk } from './bulk.js';
+import { type Call, statementOptions } from './call.js';
 import { toStoreError } from './errors.js';
 import { findRows, versionsOf } from './reads.js';
 import { replacePipeline, toStored } from './stamp.js';

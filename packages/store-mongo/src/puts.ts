@@ -1,15 +1,8 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
 import { BSON } from 'mongodb';
-import {
-  type Binding,
-  type Call,
-  keyFilter,
-  stampFor,
-  statementOptions,
-  toDocument,
-  toRow,
-} from './binding.js';
+import { type Binding, keyFilter, stampFor, toDocument, toRow } from './binding.js';
 import { bulk } from './bulk.js';
+import { type Call, statementOptions } from './call.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { findRows, versionOf } from './reads.js';
 import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStored } from './stamp.js';

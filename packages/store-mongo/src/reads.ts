@@ -1,14 +1,7 @@
 import { NO_VERSION, type StoreRow, type Version } from '@lockstep/core';
 import type { Collection, Document } from 'mongodb';
-import {
-  type Binding,
-  type Call,
-  keyFilter,
-  keyOfDocument,
-  keysFilter,
-  statementOptions,
-  toRow,
-} from './binding.js';
+import { type Binding, keyFilter, keyOfDocument, keysFilter, toRow } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 import { fromStored, restampPipeline } from './stamp.js';
 
 /** The rows of some keys, in the keys' order. A row that nobody has stamped yet has version `0`. */

@@ -1,6 +1,6 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
 import { type AnyBulkWriteOperation, type Collection, type Document, Long } from 'mongodb';
-import { type Call, statementOptions } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 import { fromStored, stampExpression, toStored } from './stamp.js';
 
 /** What stands where a row was deleted: its version, for as long as a flush can be late. */

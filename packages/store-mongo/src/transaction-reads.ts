@@ -1,14 +1,7 @@
 import { NO_VERSION, type StoreRow } from '@lockstep/core';
 import { BSON, type Document } from 'mongodb';
-import {
-  type Binding,
-  type Call,
-  keyFilter,
-  keyOfDocument,
-  keysFilter,
-  statementOptions,
-  toRow,
-} from './binding.js';
+import { type Binding, keyFilter, keyOfDocument, keysFilter, toRow } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 import { deleteRows } from './deletes.js';
 import { restampPipeline } from './stamp.js';
 import type { MongoTransaction } from './transactions.js';

@@ -1,6 +1,7 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, type Call, keyFilter, stampFor, statementOptions, toRow } from './binding.js';
+import { type Binding, keyFilter, stampFor, toRow } from './binding.js';
+import { type Call, statementOptions } from './call.js';
 import { written } from './puts.js';
 import { versionOf } from './reads.js';
 import { restampPipeline, toStored } from './stamp.js';

@@ -1,5 +1,6 @@
 import type { StoreCommand, StoreDelete, StoreFlush, StoreOutcome, StorePut } from '@lockstep/core';
-import { type Binding, type Call, toDocument } from './binding.js';
+import { type Binding, toDocument } from './binding.js';
+import type { Call } from './call.js';
 import { deleteRows } from './deletes.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';

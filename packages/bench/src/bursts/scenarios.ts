@@ -24,7 +24,8 @@ export interface BurstResult {
   readonly sides: Readonly<Record<string, { readonly ours: CostedTurn; readonly theirs: CostedTurn }>>;
 }
 
-interface Scenario {
+/** Calls of one kind, and how many are under way at once. */
+export interface Scenario {
   readonly name: string;
   readonly writers: number;
   readonly call: (side: Side, n: number) => Promise<unknown>;
@@ -39,7 +40,7 @@ function changed(n: number): Product {
   return { ...product(n), stock: ++revision };
 }
 
-const SCENARIOS: readonly Scenario[] = [
+export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'writers256',
     writers: 256,

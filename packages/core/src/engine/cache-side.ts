@@ -9,20 +9,9 @@ import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
+import type { Reservation } from './reservation.js';
 import type { CollectionSettings } from './settings.js';
 import { ValueHints } from './value-hints.js';
-
-/** What a writer holds between its preparation and its put. */
-export interface Reservation {
-  /** The store stamps above this. */
-  readonly above: Version;
-  /** `undefined`: the cache could not be asked, or the key is thought to hold a value. */
-  readonly token: string | undefined;
-  /** True when the token is an intent's: the entry is a hole until it is given back. */
-  readonly intent: boolean;
-  /** How far ahead of its clock the store stamps a blind write, in ms: the cache may hold a buffered one. */
-  readonly aheadMs: number;
-}
 
 export interface CacheSideOptions {
   readonly settings: CollectionSettings;

@@ -2,7 +2,7 @@ import type { CacheOutcome, Transaction } from '../contracts/api.js';
 import type { Change, StoreTransaction, TransactionHost } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../errors.js';
-import type { Reservation } from './cache-side.js';
+import type { Reservation } from './reservation.js';
 
 /** One collection's part in a transaction: what is to be done for the cache once it has committed. */
 export interface TransactionParticipant {

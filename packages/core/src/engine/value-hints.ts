@@ -1,5 +1,5 @@
 import type { Version } from '../contracts/version.js';
-import type { Reservation } from './cache-side.js';
+import type { Reservation } from './reservation.js';
 
 /** What a key's writers get without asking the cache: nothing is noted there for them. */
 class ValueHint implements Reservation {

@@ -10,10 +10,11 @@ import type {
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
 import { CollectionBuffer } from './burst/buffer.js';
-import { CacheSide, type Reservation } from './cache-side.js';
+import { CacheSide } from './cache-side.js';
 import type { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
 import { asStoreError, checkRow } from './loader.js';
+import type { Reservation } from './reservation.js';
 import type { CollectionSettings } from './settings.js';
 import {
   type KeySettled,

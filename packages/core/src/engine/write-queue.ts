@@ -9,10 +9,10 @@ import {
   StoreTimeoutError,
 } from '../errors.js';
 import { withTimeout } from './bounded.js';
-import type { Reservation } from './cache-side.js';
 import { KeyOrder } from './key-order.js';
 import { type Linked, LinkedList } from './linked-list.js';
 import { asStoreError, checkVersion } from './loader.js';
+import type { Reservation } from './reservation.js';
 import type { BatchSettings } from './settings.js';
 import { isJoinable, isMergeable, type Settled, Unit, Waiter } from './write-unit.js';
 

@@ -1,8 +1,8 @@
 import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import type { Reservation } from './cache-side.js';
 import type { Linked } from './linked-list.js';
+import type { Reservation } from './reservation.js';
 import type { BatchSettings } from './settings.js';
 
 /** A committed (or conditional and not applied) write, and what became of the cache. */

@@ -1,4 +1,4 @@
-import type { FaultCall } from './plan.js';
+import type { FaultCall } from './call.js';
 
 /** A fault that fits every call. */
 export type AnyFault = <Input, Output>(call: FaultCall<Input, Output>) => Promise<Output>;

@@ -1,4 +1,5 @@
 export { type CacheCalls, faultyCache } from './cache.js';
+export type { Fault, FaultCall } from './call.js';
 export {
   type AnyFault,
   after,
@@ -18,8 +19,6 @@ export { type ManualClock, manualClock } from './manual-clock.js';
 export {
   type BoundaryCall,
   type CallMap,
-  type Fault,
-  type FaultCall,
   type FaultPlan,
   type FaultPlanOptions,
   type FaultScope,

@@ -1,23 +1,6 @@
 import { type Clock, systemClock } from '../contracts/clock.js';
+import type { Fault } from './call.js';
 import { type Gate, pause } from './faults.js';
-
-/** A call at an adapter's boundary, in a fault's hands. */
-export interface FaultCall<Input = unknown, Output = unknown> {
-  readonly op: string;
-  readonly input: Input;
-  readonly clock: Clock;
-  /** Lets the adapter do it; may be called never, late or twice. */
-  proceed(): Promise<Output>;
-  /** The adapter's own error for a call that took no effect. */
-  refusal(): Error;
-  /** The adapter's own error for a call of which nothing is known. */
-  loss(): Error;
-  /** Tells the plan of an effect that outlives the call, so that `settled` waits for it. */
-  late(effect: Promise<unknown>): void;
-}
-
-/** What happens to a call instead of the call. One of `@lockstep/core/faults`, or any function of this shape. */
-export type Fault<Input = unknown, Output = unknown> = (call: FaultCall<Input, Output>) => Promise<Output>;
 
 /** The calls of an adapter, by name: what goes in, what comes out. */
 export type CallMap = Readonly<Record<string, { readonly input: unknown; readonly output: unknown }>>;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Reservation } from '../../src/engine/cache-side.js';
+import type { Reservation } from '../../src/engine/reservation.js';
 import { ValueHints } from '../../src/engine/value-hints.js';
 
 const ASKED: Reservation = { above: 0, token: 't', intent: false, aheadMs: 0 };

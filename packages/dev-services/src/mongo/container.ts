@@ -2,7 +2,7 @@ import { startContainer } from '../docker/container.js';
 import { DevServicesError } from '../errors.js';
 import { freePort } from '../ports.js';
 import { waitFor } from '../wait.js';
-import { type MongoServer, withMongo } from './start.js';
+import { type MongoServer, withMongo } from './server.js';
 
 const SET = 'lockstep';
 

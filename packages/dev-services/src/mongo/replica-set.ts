@@ -6,7 +6,7 @@ import { LOOPBACK } from '../ports.js';
 import { ServerProcess } from '../server-process.js';
 import type { OwnedProcess } from '../types.js';
 import { waitFor } from '../wait.js';
-import type { MongoServer } from './start.js';
+import type { MongoServer } from './server.js';
 
 export interface ReplicaSetOptions {
   /**

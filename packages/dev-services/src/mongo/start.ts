@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { MongoClient } from 'mongodb';
 import type { Binary } from '../binaries/find.js';
 import { DevServicesError, messageOf } from '../errors.js';
 import { firstOrigin } from '../origins.js';
@@ -8,6 +7,7 @@ import type { OwnedProcess, Service, ServiceOrigin, StartOptions } from '../type
 import { mongoContainer } from './container.js';
 import { MONGO_ADVICE, mongoBinaries } from './locate.js';
 import { type ReplicaSetOptions, startReplicaSet } from './replica-set.js';
+import { type MongoServer, withMongo } from './server.js';
 
 /** Any option about the set needs servers of one's own: `MONGO_URL` is passed over then. */
 export interface MongoOptions extends StartOptions, ReplicaSetOptions {
@@ -39,17 +39,6 @@ export interface MongoService extends Service {
   primary(): Promise<OwnedProcess>;
   /** Makes the primary step down; resolves when there is a primary again (another one in a set of three). */
   stepDown(): Promise<void>;
-}
-
-/** What a way to a server yields. */
-export interface MongoServer {
-  /** Without a database in its path. */
-  readonly url: string;
-  readonly replicaSet?: string | undefined;
-  readonly members: readonly OwnedProcess[];
-  primary(): Promise<OwnedProcess>;
-  stepDown(): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /**
@@ -173,18 +162,4 @@ async function sharedServer(url: string): Promise<MongoServer> {
 async function versionOf(url: string): Promise<string> {
   const info = await withMongo(url, (client) => client.db('admin').command({ buildInfo: 1 }));
   return String(info['version']);
-}
-
-/** A connection for a few commands, each bounded in time. */
-export async function withMongo<T>(url: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
-  const client = new MongoClient(url, {
-    serverSelectionTimeoutMS: 10_000,
-    connectTimeoutMS: 5_000,
-    socketTimeoutMS: 20_000,
-  });
-  try {
-    return await use(client);
-  } finally {
-    await client.close(true);
-  }
 }

@@ -1,7 +1,7 @@
 import { startContainer } from '../docker/container.js';
 import { waitFor } from '../wait.js';
 import { infoField, serverFlags, withRedis } from './node.js';
-import type { RedisOptions } from './standalone.js';
+import type { RedisOptions } from './options.js';
 
 /** Redis in a container: it answers, and can't be broken on demand. */
 export async function redisContainer(

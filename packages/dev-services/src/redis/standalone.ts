@@ -1,19 +1,10 @@
 import { firstOrigin } from '../origins.js';
-import type { OwnedProcess, Service, ServiceOrigin, StartOptions } from '../types.js';
+import type { OwnedProcess, Service, ServiceOrigin } from '../types.js';
 import { redisContainer } from './container.js';
 import { claimDatabase } from './environment.js';
 import { REDIS_ADVICE, redisBinaries } from './locate.js';
-import { type RedisServerOptions, startRedisNode } from './node.js';
-
-/** Any server option needs a server of one's own: `REDIS_URL` is passed over then. */
-export interface RedisOptions extends StartOptions, RedisServerOptions {
-  /**
-   * `true` passes `REDIS_URL` over, so that `process` is there.
-   *
-   * @defaultValue false
-   */
-  readonly owned?: boolean | undefined;
-}
+import { startRedisNode } from './node.js';
+import type { RedisOptions } from './options.js';
 
 export interface RedisService extends Service {
   readonly kind: 'redis';

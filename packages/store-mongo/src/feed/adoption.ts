@@ -1,6 +1,7 @@
 import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, MongoBulkWriteError } from 'mongodb';
-import { type Binding, type Call, keyOfDocument, statementOptions } from '../binding.js';
+import { type Binding, keyOfDocument } from '../binding.js';
+import { type Call, statementOptions } from '../call.js';
 import { fromStored, nextEven, restampPipeline } from '../stamp.js';
 import type { FeedEvent } from './events.js';
 

@@ -4,7 +4,8 @@ import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import type { FeedParts } from './parts.js';
-import { FeedTransaction, tooLong } from './transaction.js';
+import { tooLong } from './too-long.js';
+import { FeedTransaction } from './transaction.js';
 
 /**
  * Oldest first, but by what can be locked, never by a cursor: a change that commits late is taken when

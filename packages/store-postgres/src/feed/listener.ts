@@ -2,7 +2,7 @@ import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { CHANNEL } from '../sql/stamp.js';
 import { bounded } from '../wire/bounded.js';
-import { tooLong } from './transaction.js';
+import { tooLong } from './too-long.js';
 
 /** A connection of pg outside knex's pool. */
 interface RawConnection {

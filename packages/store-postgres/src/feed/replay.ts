@@ -5,7 +5,8 @@ import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import { type Handler, reportError } from './consume.js';
 import type { FeedParts } from './parts.js';
-import { FeedTransaction, tooLong } from './transaction.js';
+import { tooLong } from './too-long.js';
+import { FeedTransaction } from './transaction.js';
 
 const MAX_TRIES = 8;
 

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { BoundedTransaction } from '../wire/transaction.js';
 import type { FeedParts } from './parts.js';
+import { tooLong } from './too-long.js';
 
 /** At least once: a crash right after the commit may hand a batch over again. */
 const SETTINGS =
@@ -55,8 +56,4 @@ export class FeedTransaction {
   end(): Promise<void> {
     return this.#transaction.rollBack();
   }
-}
-
-export function tooLong(what: string, timeoutMs: number): string {
-  return `feed: ${what} took more than ${timeoutMs} ms`;
 }

@@ -1,0 +1,13 @@
+import type { Version } from '../contracts/version.js';
+
+/** What a writer holds between its preparation and its put. */
+export interface Reservation {
+  /** The store stamps above this. */
+  readonly above: Version;
+  /** `undefined`: the cache could not be asked, or the key is thought to hold a value. */
+  readonly token: string | undefined;
+  /** True when the token is an intent's: the entry is a hole until it is given back. */
+  readonly intent: boolean;
+  /** How far ahead of its clock the store stamps a blind write, in ms: the cache may hold a buffered one. */
+  readonly aheadMs: number;
+}

@@ -1,0 +1,14 @@
+import type { ClientSession } from 'mongodb';
+import type { CallBound } from './bound.js';
+
+/** What one call runs with: its time, and its transaction's session. */
+export interface Call {
+  readonly bound: CallBound;
+  readonly session: ClientSession | undefined;
+}
+
+/** The options that bind a statement to its call. */
+export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
+  const { maxTimeMS } = call.bound;
+  return call.session === undefined ? { maxTimeMS } : { session: call.session, maxTimeMS };
+}
