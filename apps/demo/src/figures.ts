@@ -1,5 +1,5 @@
+import type { StaleRead } from '@lockstep/torture';
 import type { AuditReport } from './application/audit.js';
-import type { StaleRead } from './checker/checker.js';
 import type { Failure } from './measure.js';
 import type { DemoOptions } from './options.js';
 import type { Latency, Totals } from './supervisor/totals.js';

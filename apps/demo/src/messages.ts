@@ -1,7 +1,6 @@
+import type { Outage, OutageAllowances, StaleRead, Verdicts } from '@lockstep/torture';
 import type { AuditReport } from './application/audit.js';
 import type { Inspection } from './application/inspect.js';
-import type { StaleRead, Verdicts } from './checker/checker.js';
-import type { Outage, OutageAllowances } from './checker/outages.js';
 import type { Measures } from './measure.js';
 import type { StoreAddress } from './stores/store.js';
 

@@ -1,4 +1,4 @@
-import { type Random, randomChoice, randomInt } from './load/random.js';
+import { type Random, randomChoice, randomInt } from '@lockstep/torture';
 
 /** A product as the table holds it, apart from its version. */
 export interface Product {

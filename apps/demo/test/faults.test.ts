@@ -1,7 +1,7 @@
+import { seededRandom } from '@lockstep/torture';
 import { describe, expect, test } from 'vitest';
 import { FAULT_NAMES, type FaultName, faultsOf, MONGO_FAULTS, REDIS_FAULTS } from '../src/faults/names.js';
 import { planFaults } from '../src/faults/schedule.js';
-import { seededRandom } from '../src/load/random.js';
 
 describe('the plan of faults', () => {
   test.each([5_000, 30_000, 120_000])('has one of each kind, inside the run, for %d ms', (durationMs) => {

@@ -1,10 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { seededRandom, shuffledIndexes } from '@lockstep/torture';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightedDraw } from '../src/load/alias.js';
 import { CATALOGUE_MIX, parseMixes } from '../src/load/mix.js';
-import { seededRandom, shuffledIndexes } from '../src/load/random.js';
 import { readTrace, TraceFormatError } from '../src/load/trace.js';
 import { mixStreams, traceStreams } from '../src/load/workload.js';
 import { zipfDraw } from '../src/load/zipf.js';

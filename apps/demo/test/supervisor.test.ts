@@ -1,6 +1,5 @@
+import { FactBuffer, factsOf, type Outage } from '@lockstep/torture';
 import { describe, expect, test } from 'vitest';
-import { FactBuffer, factsOf } from '../src/checker/facts.js';
-import type { Outage } from '../src/checker/outages.js';
 import { type ExchangeMember, FactExchange } from '../src/supervisor/exchange.js';
 import { FeedLag } from '../src/supervisor/feed-lag.js';
 import { LatencyHistogram } from '../src/supervisor/totals.js';

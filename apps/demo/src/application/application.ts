@@ -1,8 +1,5 @@
-import { FreshnessChecker } from '../checker/checker.js';
-import { systemMs } from '../checker/clock.js';
-import { FactBuffer, factsOf } from '../checker/facts.js';
+import { FactBuffer, FreshnessChecker, factsOf, seededRandom, systemMs } from '@lockstep/torture';
 import type { EngineHooks, ShopEngine } from '../engines/engine.js';
-import { seededRandom } from '../load/random.js';
 import { knownMixes, type LoadSource, streamsOf } from '../load/source.js';
 import { readTrace } from '../load/trace.js';
 import { Meter } from '../measure.js';

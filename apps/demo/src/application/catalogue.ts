@@ -1,7 +1,5 @@
 import type { CacheOutcome } from '@lockstep/core';
-import type { FreshnessChecker } from '../checker/checker.js';
-import { systemMs } from '../checker/clock.js';
-import type { FactBuffer, FactKind } from '../checker/facts.js';
+import { type FactBuffer, type FactKind, type FreshnessChecker, systemMs } from '@lockstep/torture';
 import type { ReadAnswer, ShopEngine, WriteAnswer } from '../engines/engine.js';
 import { fateOf, type Meter } from '../measure.js';
 import type { Product, ProductChange } from '../products.js';

@@ -1,6 +1,5 @@
-import { systemMs } from '../checker/clock.js';
+import { type Random, randomInt, systemMs } from '@lockstep/torture';
 import type { Operation } from '../load/operation.js';
-import { type Random, randomInt } from '../load/random.js';
 import type { OperationStream } from '../load/workload.js';
 import type { Meter } from '../measure.js';
 import { makeChange, makeProduct } from '../products.js';

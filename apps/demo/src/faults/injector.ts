@@ -1,6 +1,5 @@
 import type { MongoService, RedisService } from '@lockstep/dev-services';
-import { systemMs } from '../checker/clock.js';
-import { type Random, randomInt } from '../load/random.js';
+import { type Random, randomInt, systemMs } from '@lockstep/torture';
 import { makeChange, type ProductChange } from '../products.js';
 import type { ForeignWrite, ShopStore } from '../stores/store.js';
 import type { Applications } from '../supervisor/applications.js';

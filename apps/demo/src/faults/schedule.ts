@@ -1,4 +1,4 @@
-import { type Random, randomInt } from '../load/random.js';
+import { type Random, randomInt } from '@lockstep/torture';
 import { type FaultName, MONGO_FAULTS, REDIS_FAULTS } from './names.js';
 
 /** A fault that is to happen. */

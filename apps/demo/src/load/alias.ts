@@ -1,4 +1,4 @@
-import type { Random } from './random.js';
+import type { Random } from '@lockstep/torture';
 
 /** Draws an index with the probability that its weight has of all weights, in constant time. */
 export type WeightedDraw = (random: Random) => number;

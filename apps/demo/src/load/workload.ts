@@ -1,7 +1,7 @@
+import { type Random, randomInt, seededRandom, shuffledIndexes } from '@lockstep/torture';
 import { weightedDraw } from './alias.js';
 import type { Mix } from './mix.js';
 import type { Operation, OperationKind } from './operation.js';
-import { type Random, randomInt, seededRandom, shuffledIndexes } from './random.js';
 import type { Trace } from './trace.js';
 import { zipfDraw } from './zipf.js';
 

@@ -1,6 +1,6 @@
 import { keyPrefix } from '@lockstep/core';
 import type { MongoService, OwnedProcess } from '@lockstep/dev-services';
-import { systemMs } from '../checker/clock.js';
+import { systemMs } from '@lockstep/torture';
 import type { FaultRecord } from '../faults/injector.js';
 import type { Figures } from '../figures.js';
 import { COLLECTION, NAIVE_PREFIX, PREFIX } from '../naming.js';

@@ -1,8 +1,7 @@
+import { seededRandom, systemMs } from '@lockstep/torture';
 import type { AuditReport } from '../application/audit.js';
-import { systemMs } from '../checker/clock.js';
 import { planFaults } from '../faults/schedule.js';
 import { type FinalFigures, finalFigures } from '../figures.js';
-import { seededRandom } from '../load/random.js';
 import type { Rates } from '../messages.js';
 import type { DemoOptions } from '../options.js';
 import type { Shop } from './shop.js';

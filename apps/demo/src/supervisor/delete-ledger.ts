@@ -1,4 +1,4 @@
-import { FactBuffer, factsOf } from '../checker/facts.js';
+import { FactBuffer, factsOf } from '@lockstep/torture';
 
 /**
  * The deletes so far, for processes that come late: the newest version of each product's, and those of which

@@ -1,6 +1,4 @@
-import { systemMs } from '../checker/clock.js';
-import { FactBuffer, type FactKind } from '../checker/facts.js';
-import type { Outage } from '../checker/outages.js';
+import { FactBuffer, type FactKind, type Outage, systemMs } from '@lockstep/torture';
 import { DeleteLedger } from './delete-ledger.js';
 
 /** An application as the exchange knows it. */

@@ -1,4 +1,4 @@
-import type { Outage } from '../checker/outages.js';
+import type { Outage } from '@lockstep/torture';
 import type { RelayedBatch } from '../messages.js';
 import { type Latency, LatencyHistogram } from './totals.js';
 

@@ -1,5 +1,4 @@
-import { systemMs } from '../checker/clock.js';
-import type { Outage } from '../checker/outages.js';
+import { type Outage, systemMs } from '@lockstep/torture';
 
 const PING_MS = 100;
 /** No answer for this long is an outage, which began with the last one. */

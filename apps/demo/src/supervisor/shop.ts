@@ -1,11 +1,9 @@
 import type { QueueAdapter, QueueStatus } from '@lockstep/core';
-import { systemMs } from '../checker/clock.js';
-import { eitherDown, type Outage, type OutageAllowances } from '../checker/outages.js';
+import { eitherDown, type Outage, type OutageAllowances, seededRandom, systemMs } from '@lockstep/torture';
 import { queueAt } from '../engines/adapters.js';
 import { FaultInjector } from '../faults/injector.js';
 import { isMongoFault } from '../faults/names.js';
 import { type Figures, figuresOf } from '../figures.js';
-import { seededRandom } from '../load/random.js';
 import type { Rates } from '../messages.js';
 import type { DemoOptions } from '../options.js';
 import { makeProduct } from '../products.js';

@@ -1,5 +1,5 @@
+import type { StaleRead, Verdicts } from '@lockstep/torture';
 import { build, type Histogram } from 'hdr-histogram-js';
-import type { StaleRead, Verdicts } from '../checker/checker.js';
 import {
   COUNTERS,
   type Counts,

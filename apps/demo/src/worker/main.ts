@@ -1,7 +1,7 @@
 // The entry of a worker process: Lockstep's worker on the shop's servers, and its figures for the page.
 import { subscribe } from 'node:diagnostics_channel';
 import type { LockstepEventMap } from '@lockstep/core';
-import { systemMs } from '../checker/clock.js';
+import { systemMs } from '@lockstep/torture';
 import { endWithParent } from '../child.js';
 import { Peer } from '../ipc.js';
 import type { Nothing, RelayedBatch, WorkerCalls, WorkerTells } from '../messages.js';

@@ -1,10 +1,10 @@
+import { seededRandom } from '../random.js';
 import { CacheServer } from './cache-server.js';
 import { check, type Findings } from './checker/check.js';
 import { writeForeign } from './foreign.js';
 import { isAcked } from './history.js';
 import { killAll, type Victim } from './killer.js';
 import { openParty, type Party } from './party.js';
-import { seededRandom } from './random.js';
 import { Recorder } from './recorder.js';
 import type { CrashResult } from './result.js';
 import { KEYS, seedRow } from './rows.js';

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { nowUs } from './clock.js';
-import { choice, type Random } from './random.js';
+import { nowUs } from '../clock.js';
+import { type Random, randomChoice } from '../random.js';
 import type { Recorder } from './recorder.js';
 import { COOL, FOREIGN_ONLY, HOT, seedRow } from './rows.js';
 import type { CrashStore } from './stores/store.js';
@@ -16,7 +16,7 @@ export async function writeForeign(
 ): Promise<void> {
   for (let number = 0; !signal.aborted; number++) {
     const plain = random() < 0.15;
-    const key = choice(random, plain ? FOREIGN_ONLY : random() < 0.6 ? HOT : COOL);
+    const key = randomChoice(random, plain ? FOREIGN_ONLY : random() < 0.6 ? HOT : COOL);
     const row = { ...seedRow(key), token: `foreign:${number}` };
     const write = recorder.foreignBegin(row, nowUs());
     try {

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { randomChoice, seededRandom } from '../../random.js';
 import { openParty, type Pressure } from '../party.js';
-import { choice, seededRandom } from '../random.js';
 import type { ChildSettings } from '../settings.js';
 import { tally } from './journal.js';
 import { Load } from './load.js';
@@ -17,7 +17,7 @@ export async function runApplication(
   stop: Promise<void>,
 ): Promise<void> {
   const random = seededRandom(settings.seed);
-  const party = await openParty(settings, choice(random, PRESSURES));
+  const party = await openParty(settings, randomChoice(random, PRESSURES));
   await party.store.adapter.open?.();
   await party.lockstep.cache.open?.().catch(() => undefined);
   await ready();

@@ -1,8 +1,8 @@
 import { StoreRefusedError, type WriteResult } from '@lockstep/core';
-import { nowUs } from '../clock.js';
+import { nowUs } from '../../clock.js';
+import { type Random, randomChoice } from '../../random.js';
 import type { WriteKind } from '../history.js';
 import type { Party } from '../party.js';
-import { choice, type Random } from '../random.js';
 import { COOL, COUNTERS, type CrashRow, FOREIGN_ONLY, HOT, seedRow, seedToken } from '../rows.js';
 import { tell } from './journal.js';
 
@@ -40,18 +40,18 @@ export class Load {
   async step(): Promise<void> {
     const now = nowUs();
     if (now > this.#mixUntilUs) {
-      this.#mix = choice(this.#random, MIXES);
+      this.#mix = randomChoice(this.#random, MIXES);
       this.#mixUntilUs = now + PHASE_MS * 1_000;
     }
     const mix = this.#mix;
-    const key = choice(this.#random, this.#random() < HOT_SHARE ? HOT : COOL);
+    const key = randomChoice(this.#random, this.#random() < HOT_SHARE ? HOT : COOL);
     const dice = this.#random();
     if (dice < mix.put) await this.#put(key);
     else if (dice < mix.delete) await this.#write('delete', key, '', () => this.#party.rows.delete(key));
     else if (dice < mix.update) await this.#update(key);
     else if (dice < mix.increment) await this.#increment(key);
     else if (dice < mix.counter) await this.#count();
-    else await this.#read(this.#random() < 0.05 ? choice(this.#random, FOREIGN_ONLY) : key);
+    else await this.#read(this.#random() < 0.05 ? randomChoice(this.#random, FOREIGN_ONLY) : key);
   }
 
   async #put(key: string): Promise<void> {
@@ -81,7 +81,7 @@ export class Load {
 
   /** On a key that nobody puts: both ways of adding. */
   async #count(): Promise<void> {
-    const key = choice(this.#random, COUNTERS);
+    const key = randomChoice(this.#random, COUNTERS);
     if (this.#random() < 0.7) {
       await this.#increment(key);
       return;

@@ -9,6 +9,11 @@ export function systemMs(): number {
   return performance.now() + OFFSET_MS;
 }
 
+/** The same in whole microseconds. */
+export function nowUs(): number {
+  return Math.round(systemMs() * 1_000);
+}
+
 /**
  * The closest of many looks: the first calls of a process take long enough to put its clock a tenth of a
  * millisecond off, and a read begun just before an acknowledgement would seem to have begun after it.

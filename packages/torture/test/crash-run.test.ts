@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import type { CrashResult } from '../src/crash/result.js';
 
-const PROGRAM = fileURLToPath(new URL('../dist/crash.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 /** Real servers and many processes, on a machine that may be busy. */
 const LONG_MS = 120_000;
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-crash-test-'));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { FreshnessChecker } from '../src/checker/checker.js';
-import { FactBuffer, type FactKind, factsOf } from '../src/checker/facts.js';
-import { eitherDown, Outages } from '../src/checker/outages.js';
+import { FreshnessChecker } from '../src/freshness/checker.js';
+import { FactBuffer, type FactKind, factsOf } from '../src/freshness/facts.js';
+import { eitherDown, Outages } from '../src/freshness/outages.js';
 
 const LAG = 1_000;
 const RECOVERY = 500;

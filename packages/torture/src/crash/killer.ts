@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { type Random, randomChoice } from '../random.js';
 import type { CacheServer } from './cache-server.js';
-import { choice, type Random } from './random.js';
 import type { Slot } from './slot.js';
 
 export type Victim = 'application' | 'worker' | 'both' | 'cache';
@@ -28,7 +28,7 @@ export async function killAll(options: KillerOptions): Promise<Record<Victim, nu
   const { cache, kills, onKill, random, signal, slots } = options;
   const counts = { application: 0, worker: 0, both: 0, cache: 0 };
   const ofRole = (role: Slot['role']): Slot =>
-    choice(
+    randomChoice(
       random,
       slots.filter((slot) => slot.role === role),
     );
@@ -37,7 +37,7 @@ export async function killAll(options: KillerOptions): Promise<Record<Victim, nu
       () => undefined,
     );
     const victim: Victim =
-      cache !== undefined && random() < 1 / OF_WHICH_CACHE ? 'cache' : choice(random, VICTIMS);
+      cache !== undefined && random() < 1 / OF_WHICH_CACHE ? 'cache' : randomChoice(random, VICTIMS);
     if (victim === 'cache') await cache?.restart();
     else {
       const chosen = victim === 'both' ? [ofRole('application'), ofRole('worker')] : [ofRole(victim)];

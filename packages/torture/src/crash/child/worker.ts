@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { QueueJob } from '@lockstep/core';
+import { seededRandom } from '../../random.js';
 import { openParty } from '../party.js';
-import { seededRandom } from '../random.js';
 import type { ChildSettings } from '../settings.js';
 import { tally } from './journal.js';
 
