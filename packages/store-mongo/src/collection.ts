@@ -44,7 +44,7 @@ export function boundCollection<Value extends Document, Id>(
     if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
     const bound = new CallBound(`${binding.name}: ${what}`, options);
     bound.check();
-    return { bound, session: mongoTransaction(options.tx)?.client };
+    return { bound, session: mongoTransaction(options.tx)?.session };
   }
 
   return {
@@ -81,10 +81,12 @@ export function boundCollection<Value extends Document, Id>(
       return await call.bound.race(
         tx === undefined
           ? readRows<Value>(binding, collection, keys, call)
-          : readInTransaction<Value>(binding, keys, tx, call).catch((error: unknown) => {
-              tx.failed(error);
-              throw error;
-            }),
+          : tx
+              .inTurn(() => readInTransaction<Value>(binding, keys, tx, call))
+              .catch((error: unknown) => {
+                tx.failed(error);
+                throw error;
+              }),
       );
     },
     async write(commands, options) {
@@ -96,7 +98,9 @@ export function boundCollection<Value extends Document, Id>(
       const folding = foldAhead(commands, clockUs);
       const folded = folding instanceof Promise ? await folding : folding;
       return await call.bound.race(
-        tx === undefined ? runCommands(binding, folded, call) : runInTransaction(binding, folded, tx, call),
+        tx === undefined
+          ? runCommands(binding, folded, call)
+          : tx.inTurn(() => runInTransaction(binding, folded, tx, call)),
       );
     },
     async close() {

@@ -97,7 +97,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
 
   const together: Together = async (bound, body) => {
     if (!replicated) return await body({ bound, session: undefined });
-    return await runTransaction(client, bound, (tx) => body({ bound, session: tx.client }));
+    return await runTransaction(client, bound, (tx) => body({ bound, session: tx.session }));
   };
 
   async function ask(): Promise<boolean> {

@@ -1,8 +1,10 @@
-import type { Change, StoreCallOptions, StoreTransaction, TransactionHost, Version } from '@lockstep/core';
+import type { Change, StoreCallOptions, StoreTransaction, TransactionHost } from '@lockstep/core';
 import { StoreRefusedError } from '@lockstep/core';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from './bound.js';
 import { isTransient, isUnknownCommit, toStoreError } from './errors.js';
+import { TransactionLog } from './transaction-log.js';
+import { noteOwnStatements } from './transaction-reads.js';
 
 /** The pause before a transaction that met another one runs again, in ms; it doubles up to the other. */
 const FIRST_BACKOFF_MS = 2;
@@ -16,20 +18,28 @@ export function transactionOfSession(session: ClientSession): MongoTransaction |
 }
 
 /** An open transaction: the driver's session, and what this package knows to have been changed in it. */
-export class MongoTransaction implements StoreTransaction {
-  readonly client: ClientSession;
-  readonly #changes = new Map<string, Change>();
+export class MongoTransaction extends TransactionLog implements StoreTransaction {
+  readonly #bound: CallBound;
+  #last: Promise<unknown> = Promise.resolve();
   /** A statement met another transaction, whatever became of its error on the way. */
   transient = false;
 
-  constructor(session: ClientSession) {
-    this.client = session;
+  constructor(session: ClientSession, bound: CallBound) {
+    super(session);
+    this.#bound = bound;
     BY_SESSION.set(session, this);
   }
 
-  record(source: string, key: string, version: Version, op: Change['op']): void {
-    const changedAtMs = Math.floor(version / 1000);
-    this.#changes.set(JSON.stringify([source, key]), { source, key, version, op, changedAtMs });
+  get client(): ClientSession {
+    this.handedOut = true;
+    return this.session;
+  }
+
+  /** One call after the other: the server takes one statement of a transaction at a time. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work);
+    this.#last = turn.then(nothing, nothing);
+    return await turn;
   }
 
   /** Notes a statement's failure; the server has ended the transaction. */
@@ -37,14 +47,13 @@ export class MongoTransaction implements StoreTransaction {
     if (isTransient(error)) this.transient = true;
   }
 
-  recorded(source: string, key: string): boolean {
-    return this.#changes.has(JSON.stringify([source, key]));
-  }
-
   async changes(): Promise<readonly Change[]> {
-    return [...this.#changes.values()];
+    if (this.handedOut && !this.transient) await noteOwnStatements(this, this.#bound);
+    return this.recorded();
   }
 }
+
+function nothing(): void {}
 
 /** The transaction of a call's options, if it has one. Throws `StoreRefusedError` for another store's. */
 export function mongoTransaction(tx: StoreTransaction | undefined): MongoTransaction | undefined {
@@ -72,7 +81,7 @@ export async function runTransaction<T>(
   for (;;) {
     bound.check();
     const session = client.startSession({ causalConsistency: false });
-    const tx = new MongoTransaction(session);
+    const tx = new MongoTransaction(session, bound);
     try {
       session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: bound.maxTimeMS });
       const result = await bound.during(body(tx));

@@ -5,6 +5,7 @@ import { deleteRows } from './deletes.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
+import { stateOf } from './transaction-log.js';
 import type { MongoTransaction } from './transactions.js';
 import { increment, restamp } from './updates.js';
 
@@ -63,6 +64,7 @@ export async function runInTransaction<Value>(
     if (outcome.kind === 'written') {
       const op = outcome.value === null ? 'delete' : 'put';
       tx.record(binding.source, command.key, outcome.version, op);
+      tx.look(binding, command.key, stateOf(outcome.value as object | null, outcome.version));
     }
     if (outcome.kind === 'failed') tx.failed(outcome.error);
     outcomes.push(outcome);

@@ -86,6 +86,75 @@ describe('a row that the user’s own statement changed', () => {
   });
 });
 
+describe('own statements that come after Lockstep’s look at the row', () => {
+  const increment = (key: string, tx: StoreTransaction): Promise<unknown> =>
+    rows().updateOne({ _id: key }, { $inc: { n: 10 } }, sessionOf(tx));
+
+  test.each([
+    ['a read', (key: string, tx: StoreTransaction): Promise<unknown> => read(key, tx)],
+    ['a put', (key: string, tx: StoreTransaction): Promise<unknown> => put(key, 1, tx)],
+  ])('%s: the row gets a version of their own by the commit', async (what, look) => {
+    const key = `after ${what}`;
+    const before = await put(key, 1);
+    const changes = await store.transactions.transaction(async (tx) => {
+      await look(key, tx);
+      await increment(key, tx);
+      return await tx.changes();
+    }, CALL);
+    const row = await read(key);
+    expect(row?.value.n).toBe(11);
+    expect(row?.version).toBeGreaterThan(before);
+    expect(changes.map(({ key: changed, version }) => [changed, version])).toEqual([[key, row?.version]]);
+  });
+
+  test('a put inside is not the last version of the row where they changed it again', async () => {
+    let own = 0;
+    await store.transactions.transaction(async (tx) => {
+      own = await put('twice', 1, tx);
+      await increment('twice', tx);
+      return await tx.changes();
+    }, CALL);
+    expect((await read('twice'))?.version).toBeGreaterThan(own);
+  });
+
+  test('deletions and insertions, too', async () => {
+    const before = await put('comes', 1);
+    await put('goes', 1);
+    await things.write([{ kind: 'delete', key: 'comes', above: 0 }], CALL);
+    const changes = await store.transactions.transaction(async (tx) => {
+      await Promise.all([read('goes', tx), read('comes', tx)]);
+      await rows().deleteOne({ _id: 'goes' }, sessionOf(tx));
+      await rows().insertOne({ _id: 'comes', n: 2 }, sessionOf(tx));
+      return await tx.changes();
+    }, CALL);
+    expect(new Map(changes.map(({ key, op }) => [key, op]))).toEqual(
+      new Map([
+        ['goes', 'delete'],
+        ['comes', 'put'],
+      ]),
+    );
+    expect((await read('comes'))?.version).toBeGreaterThan(before);
+    const [late] = await things.write(
+      [{ kind: 'flush', key: 'goes', value: { _id: 'goes', n: 9 }, version: before + 1 }],
+      CALL,
+    );
+    expect(late?.kind).toBe('superseded');
+  });
+
+  test('an old copy of the document, version included, goes above the newest', async () => {
+    await put('copied', 1);
+    const old = await rows().findOne({ _id: 'copied' });
+    const newest = await put('copied', 2);
+    await store.transactions.transaction(async (tx) => {
+      await rows().replaceOne({ _id: 'copied' }, old ?? { n: 0 }, sessionOf(tx));
+      const row = await read('copied', tx);
+      expect(row).toMatchObject({ value: { n: 1 } });
+      expect(row?.version).toBeGreaterThan(newest);
+    }, CALL);
+    expect((await read('copied'))?.version).toBeGreaterThan(newest);
+  });
+});
+
 describe('races', () => {
   test('a flush onto nothing, while the row is inserted and deleted, meets the tombstone (G3)', async () => {
     const barrier = new FlushBarrier(store, server);

@@ -45,7 +45,6 @@ interface Participation {
 
 /** An open transaction, and what the cache must be told after its commit. */
 export class LockstepTransaction implements Transaction {
-  readonly client: unknown;
   readonly #host: TransactionHost;
   readonly #store: StoreTransaction;
   readonly #participants = new Map<TransactionParticipant, Participation>();
@@ -54,7 +53,11 @@ export class LockstepTransaction implements Transaction {
   constructor(host: TransactionHost, store: StoreTransaction) {
     this.#host = host;
     this.#store = store;
-    this.client = store.client;
+  }
+
+  /** Asked for only when the caller wants it: a store may take that for statements of the caller's own. */
+  get client(): unknown {
+    return this.#store.client;
   }
 
   /** The store's transaction, for a collection of the same database. */

@@ -58,7 +58,7 @@ export class FlushBarrier {
       primary,
       tombstones: graves,
       clock: new ServerClock(client),
-      together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.client })),
+      together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
     };
     const command = { kind: 'flush', key, value: { _id: key, n: 9 }, version: flushed } as const;
     const [outcome] = await binding.together(new CallBound('flush', CALL), (call) =>
