@@ -13,10 +13,12 @@ import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
 import { hitOf } from './format.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
+import { probePrimaries } from './probe.js';
 import { scanEntries } from './scan.js';
 import { serverInfo } from './server-info.js';
 import { ClusterTopology } from './topology/cluster.js';
 import { SingleTopology } from './topology/single.js';
+import type { Topology } from './topology/topology.js';
 import { unflushedIndex } from './unflushed.js';
 
 /**
@@ -31,7 +33,7 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
   const settings = settingsOf(options);
   const client = clientOf(settings);
   const connection = new Connection(client, settings.client === undefined, settings);
-  const topology = isCluster(client) ? new ClusterTopology(client) : new SingleTopology(client);
+  const topology: Topology = isCluster(client) ? new ClusterTopology(client) : new SingleTopology(client);
   const dispatch = new Dispatch(connection, topology, settings);
   const { commandTimeoutMs } = settings;
   const lane = isCluster(client) ? undefined : new DurableLane(client, settings);
@@ -65,6 +67,10 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       connection.check();
       return serverInfo(topology, commandTimeoutMs);
     },
+    async probe(prefix: string) {
+      return probePrimaries(topology, dispatch, prefix);
+    },
+    ...(topology.primaryOf === undefined ? {} : { primaryOf: topology.primaryOf.bind(topology) }),
     async *scan(prefix: string, encoding: PayloadEncoding) {
       connection.check();
       yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);

@@ -43,12 +43,13 @@ function evictsPersistent(policies: readonly string[], complete: boolean): boole
  * a restart and a failover show, whichever server it is afterwards.
  */
 function generationOf(servers: readonly Fields[]): string | undefined {
-  const ids = servers.map((fields) => {
-    const run = fields.get('run_id');
-    const replication = fields.get('master_replid');
-    return run === undefined && replication === undefined ? undefined : `${run ?? ''}/${replication ?? ''}`;
-  });
+  const ids = servers.map((fields) => generationText(fields.get('run_id'), fields.get('master_replid')));
   return ids.includes(undefined) ? undefined : ids.sort().join();
+}
+
+/** Of one primary. */
+export function generationText(run: string | undefined, replication: string | undefined): string | undefined {
+  return run === undefined && replication === undefined ? undefined : `${run ?? ''}/${replication ?? ''}`;
 }
 
 function versionOf(fields: Fields): string {

@@ -42,6 +42,7 @@ export type {
   CacheCommand,
   CacheHit,
   CacheInfo,
+  CacheProbe,
   CacheReply,
   FillCommand,
   FillReply,

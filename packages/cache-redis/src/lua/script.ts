@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BUFFER, FLUSHED } from './buffer.js';
 import { HEADER } from './header.js';
+import { PROBE } from './probe.js';
 import { FILL, LEASE, REFRESH } from './readers.js';
 import { UNFLUSHED } from './unflushed.js';
 import { INTEND, INVALIDATE, OVERWRITE, PUT, RELEASE, RESERVE } from './writers.js';
@@ -38,6 +39,7 @@ elseif kind == 'intend' then ${INTEND}
 elseif kind == 'release' then ${RELEASE}
 elseif kind == 'buffer' then ${BUFFER}
 elseif kind == 'flushed' then ${FLUSHED}
+elseif kind == 'probe' then ${PROBE}
 end
 end
 

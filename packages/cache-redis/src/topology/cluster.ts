@@ -11,12 +11,16 @@ import type { Group, Topology } from './topology.js';
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
 const REFRESH_MS = 200;
 
+/** Keys that are tried until every primary has one: a primary of a single slot is found among so many. */
+const MAX_PROBE_KEYS = 200_000;
+
 /** Redis Cluster: one pipeline per node, commands that met a moved slot once more on their own. */
 export class ClusterTopology implements Topology {
   readonly #client: Cluster;
   readonly keyPrefix: string;
   readonly description = 'cluster';
   #refreshedMs = 0;
+  #probeKeys: ReadonlyMap<string, string> = new Map();
 
   constructor(client: Cluster) {
     this.#client = client;
@@ -102,6 +106,33 @@ export class ClusterTopology implements Topology {
 
   worthRerun(error: Error): boolean {
     return isLostScript(error) || redirects(error);
+  }
+
+  primaryOf(key: string): string {
+    return this.#client.slots[slotOf(this.keyPrefix + key)]?.[0] ?? '';
+  }
+
+  probeKeys(start: string): ReadonlyMap<string, string> {
+    // One that holds no slot has no keys, and no one asks it.
+    const wanted = new Set(this.#client.slots.flatMap((servers) => servers?.[0] ?? []));
+    const known = [...this.#probeKeys].filter(
+      ([name, key]) => wanted.has(name) && key.startsWith(start) && this.primaryOf(key) === name,
+    );
+    if (known.length !== wanted.size) this.#probeKeys = this.#foundProbeKeys(start, wanted);
+    return this.#probeKeys;
+  }
+
+  #foundProbeKeys(start: string, wanted: ReadonlySet<string>): ReadonlyMap<string, string> {
+    const found = new Map<string, string>();
+    // A hash tag in the prefix gathers all keys on one primary.
+    const gathered = slotOf(`${this.keyPrefix}${start}0`) === slotOf(`${this.keyPrefix}${start}1`);
+    const tries = gathered ? 1 : MAX_PROBE_KEYS;
+    for (let index = 0; index < tries && found.size < wanted.size; index++) {
+      const key = `${start}${index}`;
+      const name = this.primaryOf(key);
+      if (wanted.has(name) && !found.has(name)) found.set(name, key);
+    }
+    return found;
   }
 
   primaries(): readonly Redis[] {

@@ -72,6 +72,10 @@ export class SingleTopology implements Topology {
     return isLostScript(error);
   }
 
+  probeKeys(start: string): ReadonlyMap<string, string> {
+    return new Map([['', start]]);
+  }
+
   primaries(): readonly Redis[] {
     return [this.#client];
   }

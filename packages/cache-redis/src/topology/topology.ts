@@ -26,6 +26,10 @@ export interface Topology {
   worthRerun(error: Error): boolean;
   /** The servers that hold keys, each with a connection of its own. */
   primaries(): readonly Redis[];
+  /** A key of each server's own that starts with `start`, by the server's name. */
+  probeKeys(start: string): ReadonlyMap<string, string>;
+  /** The name of the server that holds a key. Absent: there is one, named `''`. */
+  primaryOf?(key: string): string;
   /** What ioredis puts before every key. */
   readonly keyPrefix: string;
   readonly description: string;

@@ -111,11 +111,36 @@ export function batchCases(test: CacheCase): void {
     expectEqual((await c.cache.info()).generation, info.generation, 'the generation, asked twice');
   });
 
+  test('probe: every primary that holds a key proves itself, with its clock and its generation', async (c) => {
+    const prefix = `${c.key()}:`;
+    const probes = await c.cache.probe(prefix);
+    const { generation } = await c.cache.info();
+    const generations: string[] = [];
+    for (const probe of probes.values()) {
+      if (probe instanceof Error) throw probe;
+      expectThat(probe.nowMs > 0, `nowMs must be the clock in ms, got ${probe.nowMs}`);
+      if (probe.generation !== undefined) generations.push(probe.generation);
+    }
+    expectEqual(generations.sort().join() || undefined, generation, "the probes' generations and info()'s");
+    const { cache } = c;
+    const primaries = Array.from({ length: 100 }, () => cache.primaryOf?.(c.key()) ?? '');
+    expectEqual(
+      [...new Set(primaries)].filter((name) => !probes.has(name)),
+      [],
+      'primaries that hold keys and were not asked',
+    );
+    const key = c.key();
+    await c.setValue(key, 2);
+    await c.cache.probe(key);
+    await c.expectHit(key, 2);
+  });
+
   test('close: may be called twice, and calls after it reject', async (c) => {
     const key = c.key();
     await c.cache.close();
     await c.cache.close();
     await expectRejection(c.cache.read([key], 'utf8'), 'read after close');
+    await expectRejection(c.cache.probe(key), 'probe after close');
     await expectRejection(
       c.cache.execute([{ kind: 'reserve', key, token: c.token(), holeTtlMs: LONG_MS }]),
       'execute after close',

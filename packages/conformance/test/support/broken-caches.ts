@@ -57,6 +57,10 @@ function cacheOf(
         return reply;
       });
     },
+    async probe() {
+      check();
+      return new Map([['', { generation: undefined, nowMs: clock.now() }]]);
+    },
     info: async () => ({
       evicts: false,
       evictsPersistent: false,

@@ -258,11 +258,22 @@ export interface CacheInfo {
   readonly evictsPersistent?: boolean | undefined;
   /**
    * Changes when the server may have lost acknowledged writes (a restart, a failover); `undefined`
-   * when it can't be told.
+   * when it can't be told. Of several primaries: what each one's probe says, sorted, joined by commas.
    */
   readonly generation: string | undefined;
   /** The policy, version and topology in words, for logs. */
   readonly description: string;
+}
+
+/** A primary's proof that it takes invalidations. */
+export interface CacheProbe {
+  /**
+   * Whose proof it is: changes when this primary may have lost acknowledged writes (a restart, a failover);
+   * `undefined` when it can't be told. {@link CacheInfo.generation} holds that of every primary.
+   */
+  readonly generation: string | undefined;
+  /** The primary's clock when it answered, in ms since the epoch. */
+  readonly nowMs: number;
 }
 
 /** One cached key as `scan` sees it. */
@@ -335,6 +346,15 @@ export interface CacheAdapter {
   execute(commands: readonly CacheCommand[]): Promise<readonly (CacheReply | Error)[]>;
   /** What the server says of itself. */
   info(): Promise<CacheInfo>;
+  /**
+   * Asks every primary to make an invalidation, in the way of `invalidate` commands, on a key of its own that
+   * starts with `prefix`. What an invalidation would meet the probe must meet: it fails on a server that answers
+   * reads and refuses writes, and succeeds on a full one that can still invalidate. By the names that `primaryOf`
+   * gives; rejects when no primary can be asked. The engine bounds the wait.
+   */
+  probe(prefix: string): Promise<ReadonlyMap<string, CacheProbe | Error>>;
+  /** Names the primary that holds a key, as far as is known. Absent: there is one, named `''`. */
+  primaryOf?(key: string): string;
   /** Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for serving. */
   scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
   /** What a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */

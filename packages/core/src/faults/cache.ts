@@ -3,6 +3,7 @@ import type {
   CacheCommand,
   CacheHit,
   CacheInfo,
+  CacheProbe,
   CacheReply,
   PayloadEncoding,
   UnflushedIndex,
@@ -21,6 +22,8 @@ export type CacheCalls = {
     readonly output: readonly (CacheReply | Error)[];
   };
   readonly info: { readonly input: undefined; readonly output: CacheInfo };
+  /** `input` is the prefix. */
+  readonly probe: { readonly input: string; readonly output: ReadonlyMap<string, CacheProbe | Error> };
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
   /** A call of the index of unflushed keys; `input` says which. */
@@ -42,6 +45,9 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
     execute: (commands: readonly CacheCommand[]) =>
       plan.run('execute', { input: commands, effect: () => cache.execute(commands), refusal }),
     info: () => plan.run('info', { input: undefined, effect: () => cache.info(), refusal }),
+    probe: (prefix: string) =>
+      plan.run('probe', { input: prefix, effect: () => cache.probe(prefix), refusal }),
+    ...(cache.primaryOf === undefined ? {} : { primaryOf: cache.primaryOf.bind(cache) }),
     async *scan(prefix: string, encoding: PayloadEncoding) {
       await plan.run('scan', { input: prefix, effect: async () => undefined, refusal });
       yield* cache.scan(prefix, encoding);

@@ -4,6 +4,7 @@ import type {
   CacheCommand,
   CacheHit,
   CacheInfo,
+  CacheProbe,
   CacheReply,
   PayloadEncoding,
   ScannedEntry,
@@ -97,6 +98,10 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
         generation: undefined,
         description: `memory, at most ${maxEntries} entries`,
       };
+    },
+    async probe(): Promise<ReadonlyMap<string, CacheProbe>> {
+      checkOpen();
+      return new Map([['', { generation: undefined, nowMs: clock.now() }]]);
     },
     async *scan(prefix: string): AsyncGenerator<ScannedEntry> {
       for (const key of [...entries.keys(), ...unflushed.keys()]) {

@@ -57,6 +57,12 @@ export class SimCache {
         generation: undefined,
         description: 'simulated',
       }),
+      probe: async () => {
+        await this.#travel();
+        const nowMs = this.#now();
+        await this.#travel();
+        return new Map([['', { generation: undefined, nowMs }]]);
+      },
       async *scan() {},
       unflushed: this.index,
       close: async () => undefined,

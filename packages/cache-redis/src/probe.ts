@@ -1,0 +1,31 @@
+import type { CacheProbe } from '@lockstep/core';
+import { ScriptCall } from './calls.js';
+import type { Dispatch } from './dispatch.js';
+import { generationText } from './server-info.js';
+import type { Topology } from './topology/topology.js';
+
+/** How long a probe's key stays after the last one. */
+const TTL_MS = '60000';
+
+/** One call of the script to every primary, in one message each. */
+export async function probePrimaries(
+  topology: Topology,
+  dispatch: Dispatch,
+  prefix: string,
+): Promise<ReadonlyMap<string, CacheProbe | Error>> {
+  const keys = topology.probeKeys(`${prefix}probe`);
+  const calls = [...keys.values()].map((key) => new ScriptCall('probe', key, [TTL_MS], 'utf8'));
+  const replies = await dispatch.run(calls);
+  return new Map([...keys.keys()].map((primary, index) => [primary, probeOf(replies[index])]));
+}
+
+function probeOf(reply: unknown): CacheProbe | Error {
+  if (reply instanceof Error) return reply;
+  const [nowMs, run, replication] = String(reply).split(' ');
+  if (!/^\d+$/.test(nowMs ?? '')) return new Error(`probe: unexpected reply ${String(reply).slice(0, 64)}`);
+  return { nowMs: Number(nowMs), generation: generationText(told(run), told(replication)) };
+}
+
+function told(id: string | undefined): string | undefined {
+  return id === '-' ? undefined : id;
+}
