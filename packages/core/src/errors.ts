@@ -12,6 +12,7 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_STORE_UNAVAILABLE'
   | 'LOCKSTEP_STORE_TIMEOUT'
   | 'LOCKSTEP_STORE_OVERLOADED'
+  | 'LOCKSTEP_STORE_INSECURE'
   | 'LOCKSTEP_CACHE_UNAVAILABLE'
   | 'LOCKSTEP_QUEUE_UNAVAILABLE'
   | 'LOCKSTEP_JOB_REFUSED'
@@ -112,6 +113,11 @@ export class StoreTimeoutError extends LockstepError {
 /** Thrown when too many calls already wait for the store; nothing was sent. */
 export class StoreOverloadedError extends LockstepError {
   readonly code = 'LOCKSTEP_STORE_OVERLOADED';
+}
+
+/** Told, not thrown, when what Lockstep has installed in the store lets others act with rights that are not theirs. */
+export class StoreInsecureError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_INSECURE';
 }
 
 /** Thrown when the cache is needed and can't be reached: by writes to a strict collection, before the store is touched. */

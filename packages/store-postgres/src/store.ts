@@ -219,7 +219,7 @@ export class PostgresStore {
 }
 
 async function isCurrent(run: Run, info: TableInfo): Promise<boolean> {
-  const attached = await readAttached(run, info.source);
+  const attached = await readAttached(run, info);
   const complete = triggersOf(info).every((trigger) => info.triggers.includes(trigger.name));
   return info.hasVersion && complete && attached?.fingerprint === fingerprintOf(info);
 }

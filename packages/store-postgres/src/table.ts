@@ -9,6 +9,8 @@ import {
   type StoreCapabilities,
   type StoreCommand,
   StoreContractError,
+  StoreInsecureError,
+  type StoreOpenOptions,
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
@@ -21,6 +23,7 @@ import type { PostgresFeed } from './feed/feed.js';
 import { KeyCodec } from './keys/codec.js';
 import { readAttached } from './sql/attach.js';
 import { describeTable, type Run, type TableInfo, type TableSpec, tableKeySql } from './sql/catalog.js';
+import { insecureTables } from './sql/guard.js';
 import { microsSql } from './sql/stamp.js';
 import { triggersOf } from './sql/triggers.js';
 import { transactionOf } from './transaction-handle.js';
@@ -89,12 +92,23 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   /**
-   * Reads the table's shape and checks the binding. Throws `InvalidOptionError` naming what to change
+   * Reads the table's shape and checks the binding; warns of an attachment by a release that left a way in. Throws `InvalidOptionError` naming what to change
    * or to run, `StoreUnavailableError` when the database can't be reached.
    */
-  async open(): Promise<void> {
+  async open(options: StoreOpenOptions = {}): Promise<void> {
     this.#closed = false;
     await this.#open();
+    const insecure = await this.#insecure();
+    if (insecure !== undefined) options.onWarning?.(insecure);
+  }
+
+  async #insecure(): Promise<StoreInsecureError | undefined> {
+    try {
+      const [message] = await insecureTables(this.#parts.run, [this.source]);
+      return message === undefined ? undefined : new StoreInsecureError(`${this.name}: ${message}`);
+    } catch (error) {
+      throw storeError(error, `${this.name}: open`, false);
+    }
   }
 
   keyOf(id: Id): string {
@@ -241,8 +255,16 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 }
 
+/** Without what a later release only says in other words. */
+function plainKeySql(sql: string): string {
+  return sql
+    .replaceAll(/OPERATOR\(pg_catalog\.(.+?)\)/g, '$1')
+    .replaceAll(/pg_catalog\.enum_out\((.+?)\)::/g, '$1::')
+    .replaceAll(/[()]/g, '');
+}
+
 async function assertAttached(run: Run, info: TableInfo): Promise<void> {
-  const attached = await readAttached(run, info.source);
+  const attached = await readAttached(run, info);
   const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
   const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
   if (attached === undefined || !info.hasVersion) {
@@ -262,7 +284,7 @@ async function assertAttached(run: Run, info: TableInfo): Promise<void> {
       `${info.source} was attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": ${advice}`,
     );
   }
-  if (attached.keySql !== tableKeySql(info, 't')) {
+  if (plainKeySql(attached.keySql) !== plainKeySql(tableKeySql(info, 't'))) {
     throw new InvalidOptionError(
       'key',
       `the key columns of ${info.source} changed their type since it was attached: ${advice}`,

@@ -8,7 +8,8 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { isFatal, isTransient, stateOf, storeError } from './errors.js';
-import { SETTING_TX } from './sql/stamp.js';
+import { atLeast, equal, minus, times } from './sql/operators.js';
+import { microsSql, SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
 import { BoundedTransaction, SilentRollback } from './wire/transaction.js';
 
@@ -23,11 +24,11 @@ pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
  * Newest change per key. A version is never below the clock of the transaction's start, which bounds
  * the search in the outbox's primary key; a second of slack covers a clock that steps back.
  */
-const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::text AS version, op::text AS op,
-pg_catalog.date_part('epoch', changed_at) * 1000 AS at
+const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::pg_catalog.text AS version, op::pg_catalog.text AS op,
+${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at
 FROM lockstep.outbox
-WHERE version >= (pg_catalog.date_part('epoch', pg_catalog.now()) * 1e6)::int8 - 1000000
-AND txid = pg_catalog.pg_current_xact_id_if_assigned()
+WHERE ${atLeast('version', minus(microsSql('pg_catalog.now()'), '1000000'))}
+AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
 ORDER BY source, key, version DESC, id DESC`;
 
 /** A change as a query of the outbox gives it. */

@@ -168,6 +168,13 @@ export interface FeedStatus {
   readonly pending: number;
   /** The age of the oldest of them in ms; `0` when there is none. */
   readonly oldestMs: number;
+  /** What works, and should be mended all the same. Absent when there is nothing to say. */
+  readonly warnings?: readonly string[];
+}
+
+export interface StoreOpenOptions {
+  /** Told of what works, and should be mended all the same. */
+  readonly onWarning?: (warning: LockstepError) => void;
 }
 
 export interface FeedConsumeOptions {
@@ -239,7 +246,7 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
   /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */
-  open?(): Promise<void>;
+  open?(options?: StoreOpenOptions): Promise<void>;
   /** The canonical key of an id. Synchronous, after `open`. Throws `InvalidIdError`. */
   keyOf(id: Id): string;
   /** Rows by key; `undefined` where there is none. Rejects as a whole, with a `StoreError`. */

@@ -559,7 +559,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   /** Waited for as long as for any answer of the store. The opening itself goes on; the next call joins it. */
   #storeOpen(): Promise<void> {
     const { storeTimeoutMs } = this.settings;
-    this.#storeOpening ??= Promise.resolve(this.store.open?.()).finally(() => {
+    this.#storeOpening ??= Promise.resolve(
+      this.store.open?.({
+        onWarning: (error) => this.#context.events.error.emit({ where: 'open', error }),
+      }),
+    ).finally(() => {
       this.#storeOpening = undefined;
     });
     return withTimeout(this.#context.clock, this.#storeOpening, storeTimeoutMs, () => {

@@ -1,4 +1,5 @@
 import type { Clock } from '@lockstep/core';
+import { SET_SAFE_PATH } from '../sql/stamp.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Statement, statement } from '../wire/pipeline.js';
 import type { Session } from '../wire/session.js';
@@ -9,7 +10,7 @@ const BATCH = 1000;
 
 /** Rows that a consumer holds are left to it: waiting for it would hold up everyone's acknowledgements. */
 const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
-  SELECT c.ctid FROM unnest($1::int8[], $2::text[], $3::text[], $4::bool[]) AS a(version, source, key, together)
+  SELECT c.ctid FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::pg_catalog.bool[]) AS a(version, source, key, together)
   CROSS JOIN LATERAL (
     SELECT o.ctid FROM lockstep.outbox o
     WHERE o.version = a.version AND o.source = a.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.together
@@ -21,8 +22,7 @@ const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
  * A crash may forget an acknowledgement; waiting for the disk would cost the writers. And a plan made
  * while the outbox was empty must not become a scan of a full one.
  */
-const SETTINGS =
-  "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)";
+const SETTINGS = `SELECT ${SET_SAFE_PATH}, pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)`;
 
 /** Removes the outbox rows of writers that dealt with them: gathered, in the background, at best effort. */
 export class Acknowledger {

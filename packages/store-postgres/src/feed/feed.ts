@@ -9,6 +9,8 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { storeError } from '../errors.js';
+import type { Run } from '../sql/catalog.js';
+import { insecureTables } from '../sql/guard.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';
@@ -70,7 +72,14 @@ export class PostgresFeed implements ChangeFeed {
     try {
       const values = [arrayText(sources), String(options.graceMs)];
       const [row] = await session.rows(STATUS, values, options.statementTimeoutMs, 'feed: status');
-      return { pending: Number(row?.['pending'] ?? 0), oldestMs: Number(row?.['oldest'] ?? 0) };
+      const run: Run = (sql, parameters = []) =>
+        session.rows(sql, parameters, options.statementTimeoutMs, 'feed: status');
+      const warnings = await insecureTables(run, sources);
+      return {
+        pending: Number(row?.['pending'] ?? 0),
+        oldestMs: Number(row?.['oldest'] ?? 0),
+        ...(warnings.length > 0 && { warnings }),
+      };
     } catch (error) {
       throw storeError(error, this.name, false);
     }

@@ -1,4 +1,5 @@
 import type { Change, FeedConsumeOptions } from '@lockstep/core';
+import { atLeast, isIn, over } from '../sql/operators.js';
 import { identifier } from '../sql/quote.js';
 import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
@@ -33,8 +34,8 @@ export async function replay(
   );
   await scan(
     parts,
-    `SELECT source, key, version::text AS version, 'd' AS op, version / 1000.0 AS at FROM lockstep.tombstone
-     WHERE version >= ?::int8 AND source = ANY (?::text[])`,
+    `SELECT source, key, version::pg_catalog.text AS version, 'd' AS op, ${over('version', '1000.0')} AS at FROM lockstep.tombstone
+     WHERE ${atLeast('version', '?::pg_catalog.int8')} AND ${isIn('source', '?::pg_catalog.text[]')}`,
     [since, sources],
     handler,
     options,
@@ -44,8 +45,8 @@ export async function replay(
     const version = `t.${identifier(version_column)}`;
     await scan(
       parts,
-      `SELECT ?::text AS source, ${questionMarks(key_sql)} AS key, ${questionMarks(version)}::text AS version, 'p' AS op,
-       ${questionMarks(version)} / 1000.0 AS at FROM ${questionMarks(relation)} t WHERE ${questionMarks(version)} >= ?::int8`,
+      `SELECT ?::pg_catalog.text AS source, ${questionMarks(key_sql)} AS key, ${questionMarks(version)}::pg_catalog.text AS version, 'p' AS op,
+       ${over(questionMarks(version), '1000.0')} AS at FROM ${questionMarks(relation)} t WHERE ${atLeast(questionMarks(version), '?::pg_catalog.int8')}`,
       [source, since],
       handler,
       options,
@@ -63,7 +64,11 @@ async function scan(
 ): Promise<void> {
   const batchSize = options.batchSize ?? 500;
   const timeoutMs = Math.max(parts.options.statementTimeoutMs, FETCH_TIMEOUT_MS);
-  const transaction = await FeedTransaction.begin(parts, timeoutMs, options.signal);
+  const transaction = await FeedTransaction.begin(parts, {
+    statementTimeoutMs: timeoutMs,
+    signal: options.signal,
+    readsTables: true,
+  });
   try {
     await transaction.rows('replay', `DECLARE lockstep_replay NO SCROLL CURSOR FOR ${sql}`, bindings);
     for (;;) {

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { SET_SAFE_PATH } from '../sql/stamp.js';
 import { BoundedTransaction } from '../wire/transaction.js';
 import type { FeedParts } from './parts.js';
 import { tooLong } from './too-long.js';
@@ -6,6 +7,14 @@ import { tooLong } from './too-long.js';
 /** At least once: a crash right after the commit may hand a batch over again. */
 const SETTINGS =
   "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)";
+
+export interface FeedTransactionOptions {
+  readonly statementTimeoutMs?: number;
+  /** Its statements reject with the signal's reason once that aborts. */
+  readonly signal?: AbortSignal;
+  /** It reads the user's tables, whose policies' functions may count on the session's `search_path`. */
+  readonly readsTables?: boolean;
+}
 
 /** The server ends a statement a little before we end its connection. */
 const SLACK_MS = 1_000;
@@ -20,18 +29,23 @@ export class FeedTransaction {
     this.#statementTimeoutMs = statementTimeoutMs;
   }
 
-  /** Its statements reject with the signal's reason once that aborts. */
   static async begin(
     { knex, clock, options }: FeedParts,
-    statementTimeoutMs = options.statementTimeoutMs,
-    signal?: AbortSignal,
+    {
+      statementTimeoutMs = options.statementTimeoutMs,
+      signal,
+      readsTables = false,
+    }: FeedTransactionOptions = {},
   ): Promise<FeedTransaction> {
     const message = tooLong('begin', options.statementTimeoutMs);
     const bound = { clock, signal };
     const transaction = await BoundedTransaction.begin(knex, bound, options.statementTimeoutMs, message);
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
-      const settings = transaction.trx.raw(SETTINGS, [String(statementTimeoutMs), String(idleMs)]);
+      const settings = transaction.trx.raw(readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}`, [
+        String(statementTimeoutMs),
+        String(idleMs),
+      ]);
       await transaction.bounded(settings, options.statementTimeoutMs, message);
     } catch (error) {
       await transaction.rollBack();

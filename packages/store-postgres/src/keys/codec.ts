@@ -1,4 +1,5 @@
 import { InvalidIdError, MAX_KEY_LENGTH } from '@lockstep/core';
+import { operator } from '../sql/operators.js';
 import type { KeyType } from './types.js';
 
 export interface KeyColumn {
@@ -107,7 +108,7 @@ export function keySql(columns: readonly KeyColumn[], reference: (column: KeyCol
         ? `pg_catalog.replace(pg_catalog.replace(${text}, '%', '%25'), ':', '%3A')`
         : text;
     })
-    .join(" || ':' || ");
+    .reduce((left, part) => operator(operator(left, '||', "':'"), '||', part));
 }
 
 function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {

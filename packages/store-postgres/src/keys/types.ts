@@ -141,7 +141,8 @@ const bytea: KeyType = {
 function enumeration(info: KeyTypeInfo): KeyType {
   return {
     sqlType: info.sqlType,
-    toTextSql: plain,
+    // A cast to text may be anybody's function: whoever owns the type may create one.
+    toTextSql: (column) => `pg_catalog.enum_out(${column})::pg_catalog.text`,
     escapes: true,
     canonical: (value) =>
       typeof value === 'string' && info.labels.includes(value)

@@ -25,6 +25,8 @@ export interface TableColumn {
   readonly sqlType: string;
   readonly kind: ColumnKind;
   readonly array: boolean;
+  /** The schema of its type, which has the type's operators; quoted. */
+  readonly operators: string;
   /** False for generated columns, which Postgres computes itself. */
   readonly writable: boolean;
   /** `GENERATED ALWAYS AS IDENTITY`. */
@@ -77,7 +79,7 @@ SELECT
       'identity', a.attidentity, 'sqlType', quote_ident(tn.nspname) || '.' || quote_ident(t.typname),
       'baseId', bn.nspname || '.' || bt.typname,
       'baseSql', quote_ident(bn.nspname) || '.' || quote_ident(bt.typname),
-      'baseKind', bt.typtype, 'modifier', b.modifier, 'category', bt.typcategory,
+      'baseSchema', quote_ident(bn.nspname), 'baseKind', bt.typtype, 'modifier', b.modifier, 'category', bt.typcategory,
       'shown', pg_catalog.format_type(a.atttypid, a.atttypmod),
       'elementId', (SELECT en.nspname || '.' || et.typname FROM pg_catalog.pg_type et
         JOIN pg_catalog.pg_namespace en ON en.oid = et.typnamespace
@@ -103,6 +105,7 @@ interface RawColumn {
   readonly sqlType: string;
   readonly baseId: string;
   readonly baseSql: string;
+  readonly baseSchema: string;
   readonly baseKind: string;
   readonly modifier: number;
   readonly category: string;
@@ -159,6 +162,7 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
         kind:
           column.baseKind === 'c' ? 'composite' : kindOf(column.elementId ?? column.baseId, column.category),
         array: column.elementId !== null,
+        operators: column.baseSchema,
         writable: !column.generated,
         identityAlways: column.identity === 'a',
       }),

@@ -1,4 +1,5 @@
 import type { Version } from '@lockstep/core';
+import { equal, minus, modulo, over, plus, times } from './operators.js';
 
 /**
  * How a statement tells the stamping trigger what it wants, through the version column itself: a
@@ -10,27 +11,36 @@ export function stampAbove(above: Version): string {
 }
 
 /** {@link stampAbove} of an SQL expression. */
-export const stampAboveSql = (above: string): string => `(-2 * ${above} - 2)`;
+export const stampAboveSql = (above: string): string => minus(times('-2', above), '2');
 
 /** "This very version", of an SQL expression. */
-export const stampExactlySql = (version: string): string => `(-2 * ${version} - 1)`;
+export const stampExactlySql = (version: string): string => minus(times('-2', version), '1');
 
 /** The server's clock in µs; `now` may be `pg_catalog.now()` where an index is to be used. */
 export const microsSql = (now = 'pg_catalog.clock_timestamp()'): string =>
-  `pg_catalog.floor(pg_catalog.date_part('epoch', ${now}) * 1e6)::pg_catalog.int8`;
+  `pg_catalog.floor(${times(`pg_catalog.date_part('epoch', ${now})`, '1e6')})::pg_catalog.int8`;
 
 /**
  * The next version of a write of ours above `base`: 2 modulo 4. Even, so never a buffered write's, and
  * told apart from a foreign write's (0 modulo 4): consumers leave ours alone for a while, since its
  * writer normally deals with it.
  */
-export const nextOwnSql = (base: string): string => `((${base} + 2) / 4 * 4 + 2)`;
+export const nextOwnSql = (base: string): string => plus(times(over(plus(base, '2'), '4'), '4'), '2');
 
 /** The next version of a foreign write above `base`: 0 modulo 4. */
-export const nextForeignSql = (base: string): string => `(${base} / 4 * 4 + 4)`;
+export const nextForeignSql = (base: string): string => plus(times(over(base, '4'), '4'), '4');
 
 /** True of a foreign write's version, in SQL. */
-export const isForeignSql = (version: string): string => `(${version} % 4 = 0)`;
+export const isForeignSql = (version: string): string => equal(modulo(version, '4'), '0');
+
+/**
+ * The path of whatever runs with the rights of another, or looks at what others made. `pg_temp` is named, since
+ * types would be looked for there first otherwise: anybody may create some.
+ */
+export const SAFE_PATH = 'pg_catalog, pg_temp';
+
+/** Sets {@link SAFE_PATH} for a transaction that fires no triggers of the user's. */
+export const SET_SAFE_PATH = `pg_catalog.set_config('search_path', '${SAFE_PATH}', true)`;
 
 /** The schema that holds what Lockstep installs. */
 export const SCHEMA = 'lockstep';

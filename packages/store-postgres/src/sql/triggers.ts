@@ -1,5 +1,6 @@
 import type { TableInfo } from './catalog.js';
 import { tableKeySql } from './catalog.js';
+import { equal, operator } from './operators.js';
 import { identifier, literal } from './quote.js';
 import {
   CHANNEL,
@@ -54,7 +55,7 @@ const recordPut = (version: string, source: string): string => `
  * deeper, and is not such a row.
  */
 const needsTrigger = (source: string, depth: number): string =>
-  `pg_catalog.pg_trigger_depth() <> ${depth} OR pg_catalog.current_setting('${SETTING_STAMPED}', true) IS DISTINCT FROM ${source}`;
+  `${operator('pg_catalog.pg_trigger_depth()', '<>', String(depth))} OR pg_catalog.current_setting('${SETTING_STAMPED}', true) IS DISTINCT FROM ${source}`;
 
 /**
  * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
@@ -80,9 +81,9 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
 
   const stamp = `
 DECLARE
-  new_key text;
-  old_key text;
-  gone bigint;
+  new_key pg_catalog.text;
+  old_key pg_catalog.text;
+  gone pg_catalog.int8;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     IF ${neu} < 0 THEN
@@ -126,19 +127,19 @@ END`;
   IF FOUND THEN
     IF ${neu} % 2 = 1 THEN
       RAISE EXCEPTION 'a newer delete supersedes this buffered write'
-        USING ERRCODE = '${SUPERSEDED_STATE}', DETAIL = floor::text;
+        USING ERRCODE = '${SUPERSEDED_STATE}', DETAIL = floor::pg_catalog.text;
     END IF;
     -- A statement of ours has told its version already: it runs again. A transaction tells it at its end.
     IF NOT ${isForeignSql(neu)} AND NOT ${inOwnTransaction} THEN
-      RAISE EXCEPTION 'stamped below a concurrent delete' USING ERRCODE = '${RETRY_STATE}', DETAIL = floor::text;
+      RAISE EXCEPTION 'stamped below a concurrent delete' USING ERRCODE = '${RETRY_STATE}', DETAIL = floor::pg_catalog.text;
     END IF;
     UPDATE ${info.relation} t SET ${version} = ${stampAboveSql('floor')} WHERE ${sameRow};
   END IF;`;
 
   const recordInsert = `
 DECLARE
-  new_key text := ${keyNew};
-  floor bigint;
+  new_key pg_catalog.text := ${keyNew};
+  floor pg_catalog.int8;
 BEGIN
   IF ${neu} % 4 <> 2 OR ${needsTrigger(source, 1)} THEN${recordPut(neu, source)}
   END IF;${aboveTombstone}
@@ -147,8 +148,8 @@ END`;
 
   const checkMove = `
 DECLARE
-  new_key text := ${keyNew};
-  floor bigint;
+  new_key pg_catalog.text := ${keyNew};
+  floor pg_catalog.int8;
 BEGIN
   IF new_key = ${keyOld} THEN RETURN NULL; END IF;${aboveTombstone}
   RETURN NULL;
@@ -156,19 +157,19 @@ END`;
 
   const recordDeletion = `
 DECLARE
-  old_key text := ${keyOld};
-  base text := pg_catalog.current_setting('${SETTING_DELETE_BASE}', true);
-  exact text := pg_catalog.current_setting('${SETTING_DELETE_EXACT}', true);
-  gone bigint;
+  old_key pg_catalog.text := ${keyOld};
+  base pg_catalog.text := pg_catalog.current_setting('${SETTING_DELETE_BASE}', true);
+  exact pg_catalog.text := pg_catalog.current_setting('${SETTING_DELETE_EXACT}', true);
+  gone pg_catalog.int8;
 BEGIN
   IF exact <> '' THEN
-    gone := (exact::pg_catalog.jsonb ->> old_key)::bigint;
+    gone := (exact::pg_catalog.jsonb ->> old_key)::pg_catalog.int8;
     IF gone <= ${old} THEN gone := NULL; END IF;
   END IF;
   IF gone IS NULL THEN
     IF base <> '' THEN
       -- The deleting statement computes the same, to tell its caller.
-      gone := ${nextOwnSql(`greatest(${old}, base::bigint)`)};
+      gone := ${nextOwnSql(`greatest(${old}, base::pg_catalog.int8)`)};
     ELSE
       gone := greatest(${old}, ${clock});${stampByTransaction('gone', 'gone')}
     END IF;
@@ -190,7 +191,7 @@ END`;
       name: 'lockstep_check_move',
       event: 'AFTER UPDATE',
       level: 'ROW',
-      when: `pg_catalog.current_setting('${SETTING_MOVED}', true) = 'yes'`,
+      when: equal(`pg_catalog.current_setting('${SETTING_MOVED}', true)`, "'yes'"),
       body: checkMove,
     },
     {
@@ -211,12 +212,12 @@ export function truncateTriggerOf(info: TableInfo): TriggerSql {
   const key = formatted(tableKeySql(info, 't'));
   const body = `
 DECLARE
-  own boolean := ${inOwnTransaction};
+  own pg_catalog.bool := ${inOwnTransaction};
 BEGIN
   EXECUTE pg_catalog.format($lockstep_truncate$
     WITH gone AS (
       SELECT ${key} AS key,
-        CASE WHEN %L::boolean THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version
+        CASE WHEN %L::pg_catalog.bool THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version
       FROM ONLY %I.%I t, LATERAL (SELECT greatest(${version}, ${microsSql()}) AS base OFFSET 0) w
     ), buried AS (
       INSERT INTO lockstep.tombstone AS b (source, key, version) SELECT ${source}, key, version FROM gone

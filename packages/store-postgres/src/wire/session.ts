@@ -1,7 +1,7 @@
 import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { isConnectionLoss, isStalePlan, isStampedTooEarly, isTransient } from '../errors.js';
-import { SETTING_STAMPED } from '../sql/stamp.js';
+import { SET_SAFE_PATH, SETTING_STAMPED } from '../sql/stamp.js';
 import { noteTransient } from '../transaction-handle.js';
 import { type Deadline, Exchange, type ExchangeOptions, lenderOf } from './exchange.js';
 import { type Call, type Row, statement } from './pipeline.js';
@@ -18,6 +18,7 @@ export interface SendOptions extends ExchangeOptions {
 const MAX_TRIES = 12;
 const SET_TIMEOUT = `SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('${SETTING_STAMPED}', $2, true)`;
 const setTimeoutPrepared = statement(SET_TIMEOUT);
+const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
 const setTimeoutUnprepared = statement(SET_TIMEOUT, false);
 
 /** Sends pipelines over knex's own pool, each bounded by a time-out here and on the server. */
@@ -56,8 +57,8 @@ export class Session {
   }
 
   /**
-   * One statement that may run twice, its rows under their columns' names. Throws `StoreTimeoutError`, and what
-   * `send` throws.
+   * One statement of Lockstep's own that may run twice, its rows under their columns' names. It may not fire the
+   * user's triggers: its `search_path` is not theirs. Throws `StoreTimeoutError`, and what `send` throws.
    */
   async rows(
     text: string,
@@ -65,7 +66,11 @@ export class Session {
     timeoutMs: number,
     what: string,
   ): Promise<Record<string, unknown>[]> {
-    const [rows = []] = await this.send([{ statement: statement(text, false), values }], {
+    const calls = [
+      { statement: safePath, values: [] },
+      { statement: statement(text, false), values },
+    ];
+    const [, rows = []] = await this.send(calls, {
       deadline: this.deadline(timeoutMs),
       what,
       readOnly: true,

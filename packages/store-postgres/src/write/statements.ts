@@ -1,4 +1,5 @@
 import { type TableColumn, type TableInfo, tableKeySql } from '../sql/catalog.js';
+import { atLeast, below, equal, isIn, operator } from '../sql/operators.js';
 import { identifier, literal } from '../sql/quote.js';
 import {
   microsSql,
@@ -26,6 +27,15 @@ export const OUT = {
  * shapes must not fill the server's memory with plans.
  */
 const MAX_STATEMENTS = 64;
+
+const sameNumber = (one: string, other: string): string => equal(`${one}."#n"`, `${other}."#n"`);
+
+/** Locked rows beside what is to become of them. */
+const LOCKED = `l JOIN r ON ${sameNumber('r', 'l')}`;
+
+/** Arrays side by side. `unnest` of several is syntax, which looks the name up; of one each it is a function. */
+const together = (arrays: readonly string[]): string =>
+  `ROWS FROM (${arrays.map((array) => `pg_catalog.unnest(${array})`).join(', ')})`;
 
 /**
  * The SQL of one table. Batches travel as one JSON parameter, blind puts of scalar columns as an array
@@ -57,8 +67,8 @@ export class Statements {
   /** $1…: the key's parts. */
   readOne(): Statement {
     return this.#get('readOne', () => {
-      const where = this.#info.keyColumns.map(
-        (key, index) => `t.${identifier(key.column)} = $${index + 1}::${key.type.sqlType}`,
+      const where = this.#info.keyColumns.map((key, index) =>
+        equal(`t.${identifier(key.column)}`, `$${index + 1}::${key.type.sqlType}`),
       );
       return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where.join(' AND ')}`;
     });
@@ -72,8 +82,11 @@ export class Statements {
       const [first] = keys;
       const where =
         keys.length === 1 && first !== undefined
-          ? `t.${identifier(first.column)} = ANY (${arrays[0]})`
-          : `(${keys.map((key) => `t.${identifier(key.column)}`).join(', ')}) IN (SELECT * FROM unnest(${arrays.join(', ')}))`;
+          ? isIn(`t.${identifier(first.column)}`, `${arrays[0]}`)
+          : isIn(
+              `(${keys.map((key) => `t.${identifier(key.column)}`).join(', ')})`,
+              `SELECT * FROM ${together(arrays)}`,
+            );
       return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where}`;
     });
   }
@@ -86,9 +99,9 @@ export class Statements {
         ...this.#info.keyColumns.map((key) => key.type.sqlType),
         ...shape.columns.map((column) => column.sqlType),
       ].map((type, index) => `$${index + 3}::${type}`);
-      const stamp = this.#aboveTombstone('$1::int8', 't.key = $2::text');
+      const stamp = this.#aboveTombstone('$1::pg_catalog.int8', equal('t.key', '$2::pg_catalog.text'));
       return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} VALUES (${parameters.join(', ')}, ${stamp})
-${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
+${this.#onConflict('$1::pg_catalog.int8')} RETURNING ${this.#returned}`;
     });
   }
 
@@ -96,9 +109,9 @@ ${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
   putMany(shape: Shape): Statement {
     return this.#get(`putMany ${shape.id}`, () => {
       const { names, overriding } = this.#target(shape.columns);
-      const stamp = this.#aboveTombstone('$1::int8', 't.key = ANY ($2::text[])');
+      const stamp = this.#aboveTombstone('$1::pg_catalog.int8', isIn('t.key', '$2::pg_catalog.text[]'));
       return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${this.#putRows(shape, 3, stamp)}
-${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
+${this.#onConflict('$1::pg_catalog.int8')} RETURNING ${this.#returned}`;
     });
   }
 
@@ -126,15 +139,15 @@ ${this.#onConflict('$1::int8')} RETURNING ${this.#returned}`;
     return this.#get(`putManyStamped ${shape.id}`, () => {
       const record = `(version, source, key, op, keys, versions)
 SELECT a.versions[1], ${this.#source}, a.keys[1], 'p', a.keys, a.versions
-FROM (SELECT array_agg("${OUT.key}") AS keys, array_agg("${OUT.version}") AS versions FROM w) AS a WHERE a.keys IS NOT NULL`;
+FROM (SELECT pg_catalog.array_agg("${OUT.key}") AS keys, pg_catalog.array_agg("${OUT.version}") AS versions FROM w) AS a WHERE a.keys IS NOT NULL`;
       return this.#stamped(shape, (stamp) => this.#putRows(shape, 2, stamp), record);
     });
   }
 
   #stamped(shape: Shape, rows: (stamp: string) => string, record: string): string {
     const { names, overriding } = this.#target(shape.columns);
-    const inserted = nextOwnSql(`greatest($1::int8, ${microsSql()})`);
-    const updated = nextOwnSql(`greatest(t.${this.#version}, $1::int8, ${microsSql()})`);
+    const inserted = nextOwnSql(`greatest($1::pg_catalog.int8, ${microsSql()})`);
+    const updated = nextOwnSql(`greatest(t.${this.#version}, $1::pg_catalog.int8, ${microsSql()})`);
     return `WITH w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${rows(inserted)}
 ${this.#onConflict(updated)} RETURNING ${this.#returned}),
 o AS (INSERT INTO lockstep.outbox ${record})
@@ -149,21 +162,21 @@ SELECT * FROM w`;
       ...columns.map((column) => column.sqlType),
     ];
     const cells = types.map((type, index) => `r.c${index}::${type}`);
-    const arrays = types.map((_, index) => `$${first + index}::text[]`);
+    const arrays = types.map((_, index) => `$${first + index}::pg_catalog.text[]`);
     const names = types.map((_, index) => `c${index}`);
-    return `SELECT ${cells.join(', ')}, ${stamp} FROM ROWS FROM (${arrays.map((array) => `unnest(${array})`).join(', ')}) AS r(${names.join(', ')})`;
+    return `SELECT ${cells.join(', ')}, ${stamp} FROM ${together(arrays)} AS r(${names.join(', ')})`;
   }
 
   /** Puts where there is no row. Parameters as in {@link putMany}. */
   insertMany(shape: Shape): Statement {
     return this.#get(`insertMany ${shape.id}`, () => {
       const { names, overriding } = this.#target(shape.columns);
-      const stamp = this.#aboveTombstone('$2::int8', 't.key = ANY ($3::text[])');
+      const stamp = this.#aboveTombstone('$2::pg_catalog.int8', isIn('t.key', '$3::pg_catalog.text[]'));
       return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM r ON CONFLICT DO NOTHING RETURNING ${this.#returned})
 SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", w.* FROM r
-LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON w."${OUT.key}" = ${this.#rowKey}`;
+LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON ${this.#isRow('w')}`;
     });
   }
 
@@ -181,13 +194,13 @@ LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON w."${OUT.key}" = $
         ),
         ...defaults,
       ],
-      'l."#l" = r."#i"',
+      equal('l."#l"', 'r."#i"'),
     );
   }
 
   /** New versions for rows that still are at one. Parameters as in {@link replaceMany}. */
   restampMany(): Statement {
-    return this.#guarded('restampMany', [], [], 'l."#l" = r."#i"');
+    return this.#guarded('restampMany', [], [], equal('l."#l"', 'r."#i"'));
   }
 
   /** Sums. $1: rows with `#b`, $2: stamp. A NULL stays as it is, and is not returned. */
@@ -196,7 +209,9 @@ LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON w."${OUT.key}" = $
     return this.#guarded(
       `incrementMany ${column.name}`,
       [],
-      [`${name} = t.${name} + r."#b"::text::${column.sqlType}`],
+      [
+        `${name} = ${operator(`t.${name}`, '+', `r."#b"::pg_catalog.text::${column.sqlType}`, column.operators)}`,
+      ],
       `t.${name} IS NOT NULL`,
     );
   }
@@ -204,11 +219,11 @@ LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON w."${OUT.key}" = $
   /** Deletes. $1: rows with `#i` or without, $2: the version to stay above. */
   deleteMany(): Statement {
     return this.#get('deleteMany', () => {
-      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest($2::int8, ${microsSql()})::text, true)::int8 AS base),
+      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest($2::pg_catalog.int8, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base),
 r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
-d AS (DELETE FROM ${this.#table} t USING l JOIN r USING ("#n") CROSS JOIN h
-WHERE ${this.#sameKey} AND (r."#i" IS NULL OR r."#i" = l."#l") RETURNING l."#n", ${nextOwnSql(`greatest(t.${this.#version}, h.base)`)} AS "${OUT.version}")
-SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" FROM l LEFT JOIN d USING ("#n")`;
+d AS (DELETE FROM ${this.#table} t USING ${LOCKED} CROSS JOIN h
+WHERE ${this.#sameKey} AND (r."#i" IS NULL OR ${equal('r."#i"', 'l."#l"')}) RETURNING l."#n", ${nextOwnSql(`greatest(t.${this.#version}, h.base)`)} AS "${OUT.version}")
+SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" FROM l LEFT JOIN d ON ${sameNumber('d', 'l')}`;
     });
   }
 
@@ -219,30 +234,30 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" 
       return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stampExactlySql('r."#x"')} FROM r
-${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE t.${this.#version} < EXCLUDED.${this.#version}
+${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE ${below(`t.${this.#version}`, `EXCLUDED.${this.#version}`)}
 RETURNING ${this.#returned})
 SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", b.version AS "${OUT.tombstone}", w.* FROM r
 LEFT JOIN ${this.#table} t ON ${this.#sameKey}
-LEFT JOIN lockstep.tombstone b ON b.source = ${this.#source} AND b.key = ${this.#rowKey}
-LEFT JOIN w ON w."${OUT.key}" = ${this.#rowKey}`;
+LEFT JOIN lockstep.tombstone b ON ${equal('b.source', this.#source)} AND ${equal('b.key', this.#rowKey)}
+LEFT JOIN w ON ${this.#isRow('w')}`;
     });
   }
 
   /** Buffered deletes. $1: rows with `#x`, $2: the versions by key, as JSON. */
   flushDeletes(): Statement {
     return this.#get('flushDeletes', () => {
-      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_EXACT}', $2::text, true) AS done),
+      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_EXACT}', $2::pg_catalog.text, true) AS done),
 r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
-d AS (DELETE FROM ${this.#table} t USING l JOIN r USING ("#n") CROSS JOIN h
-WHERE ${this.#sameKey} AND l."#l" < r."#x" AND h.done IS NOT NULL RETURNING l."#n"),
+d AS (DELETE FROM ${this.#table} t USING ${LOCKED} CROSS JOIN h
+WHERE ${this.#sameKey} AND ${below('l."#l"', 'r."#x"')} AND h.done IS NOT NULL RETURNING l."#n"),
 b AS (INSERT INTO lockstep.tombstone AS b (source, key, version)
-SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE l."#n" = r."#n") ORDER BY r."#o"
-ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE b.version < EXCLUDED.version RETURNING key, version),
+SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE ${sameNumber('l', 'r')}) ORDER BY r."#o"
+ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE ${below('b.version', 'EXCLUDED.version')} RETURNING key, version),
 o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT version, ${this.#source}, key, 'd' FROM b)
 SELECT r."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", s.version AS "${OUT.tombstone}",
 (d."#n" IS NOT NULL) AS "${OUT.done}", (b.key IS NOT NULL) AS "${OUT.key}" FROM r
-LEFT JOIN l USING ("#n") LEFT JOIN d USING ("#n") LEFT JOIN b ON b.key = ${this.#rowKey}
-LEFT JOIN lockstep.tombstone s ON s.source = ${this.#source} AND s.key = ${this.#rowKey}`;
+LEFT JOIN l ON ${sameNumber('l', 'r')} LEFT JOIN d ON ${sameNumber('d', 'r')} LEFT JOIN b ON ${equal('b.key', this.#rowKey)}
+LEFT JOIN lockstep.tombstone s ON ${equal('s.source', this.#source)} AND ${equal('s.key', this.#rowKey)}`;
     });
   }
 
@@ -252,7 +267,7 @@ LEFT JOIN lockstep.tombstone s ON s.source = ${this.#source} AND s.key = ${this.
       'lockKeys',
       () =>
         `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#source}, 0)))
-FROM unnest($1::text[]) WITH ORDINALITY AS u(k, n) ORDER BY n`,
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(k, n) ORDER BY n`,
     );
   }
 
@@ -265,9 +280,9 @@ FROM unnest($1::text[]) WITH ORDINALITY AS u(k, n) ORDER BY n`,
     return this.#get(
       id,
       () => `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(columns)}), ${this.#lock},
-w AS (UPDATE ${this.#table} t SET ${[...sets, `${this.#version} = $2::int8`].join(', ')} FROM l JOIN r USING ("#n")
+w AS (UPDATE ${this.#table} t SET ${[...sets, `${this.#version} = $2::pg_catalog.int8`].join(', ')} FROM ${LOCKED}
 WHERE ${this.#sameKey} AND ${guard} RETURNING l."#n" AS "#w", ${this.#returned})
-SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOIN w ON w."#w" = l."#n"`,
+SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOIN w ON ${equal('w."#w"', 'l."#n"')}`,
     );
   }
 
@@ -278,8 +293,12 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
 
   get #sameKey(): string {
     return this.#info.keyColumns
-      .map((key, index) => `t.${identifier(key.column)} = r."k${index}"`)
+      .map((key, index) => equal(`t.${identifier(key.column)}`, `r."k${index}"`))
       .join(' AND ');
+  }
+
+  #isRow(alias: string): string {
+    return equal(`${alias}."${OUT.key}"`, this.#rowKey);
   }
 
   get #rowKey(): string {
@@ -291,9 +310,9 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
     const fields = [
       ...this.#info.keyColumns.map((key, index) => `"k${index}" ${key.type.sqlType}`),
       ...columns.map((column, index) => `"c${index}" ${column.sqlType}`),
-      '"#n" int4, "#o" int4, "#i" int8, "#x" int8, "#b" text',
+      '"#n" pg_catalog.int4, "#o" pg_catalog.int4, "#i" pg_catalog.int8, "#x" pg_catalog.int8, "#b" pg_catalog.text',
     ];
-    return `pg_catalog.json_to_recordset($${parameter}::json) AS r(${fields.join(', ')})`;
+    return `pg_catalog.json_to_recordset($${parameter}::pg_catalog.json) AS r(${fields.join(', ')})`;
   }
 
   #target(columns: readonly TableColumn[]): { names: string; overriding: string } {
@@ -330,7 +349,7 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
 
   /** Only tombstones ahead of the clock matter, and there are none unless a clock stepped back. */
   #aboveTombstone(stamp: string, keys: string): string {
-    return `least(${stamp}, (SELECT ${stampAboveSql('max(t.version)')} FROM lockstep.tombstone t WHERE t.version >= ${microsSql('pg_catalog.now()')} AND t.source = ${this.#source} AND ${keys}))`;
+    return `least(${stamp}, (SELECT ${stampAboveSql('pg_catalog.max(t.version)')} FROM lockstep.tombstone t WHERE ${atLeast('t.version', microsSql('pg_catalog.now()'))} AND ${equal('t.source', this.#source)} AND ${keys}))`;
   }
 
   #get(id: string, build: () => string): Statement {
