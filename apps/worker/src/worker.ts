@@ -1,4 +1,4 @@
-import type { Lockstep, QueueConsumer, QueueJob } from '@lockstep/core';
+import type { Lockstep, QueueConsumer, QueueJob, UnreadableJob } from '@lockstep/core';
 import type { Logger } from 'pino';
 import { bounded } from './bounded.js';
 import type { WorkerConfig } from './define.js';
@@ -92,11 +92,14 @@ async function consume(
     await lockstep.handleJob(job);
     metrics.job('handled');
   };
-  const onError = (error: unknown, job: QueueJob): void => {
+  const onError = (error: unknown, job: QueueJob | UnreadableJob): void => {
     metrics.job('failed');
     // A write that the store refused is in the job, whole: values are not for logs.
-    const { kind, key } = job;
-    logger.warn({ err: error, job: { kind, key } }, 'a job failed');
+    const { kind } = job;
+    logger.warn(
+      { err: error, job: kind === 'unreadable' ? { kind } : { kind, key: job.key } },
+      'a job failed',
+    );
   };
   return await lockstep.queue?.consume(handle, { concurrency, onError });
 }

@@ -77,6 +77,7 @@ export type {
   LockstepEvents,
   LockstepListener,
 } from './contracts/events.js';
+export { jobProblem } from './contracts/job-problem.js';
 export {
   type DeadLetter,
   type DeadLetters,
@@ -89,6 +90,7 @@ export {
   type QueueJob,
   type QueueStatus,
   type RefusedWrite,
+  type UnreadableJob,
 } from './contracts/queue.js';
 export type {
   Change,
@@ -112,7 +114,7 @@ export type {
   StoreTransaction,
   TransactionHost,
 } from './contracts/store.js';
-export { isVersion, NO_VERSION, type Version } from './contracts/version.js';
+export { isBelievable, isVersion, NO_VERSION, type Version } from './contracts/version.js';
 export { createLockstep } from './engine/lockstep.js';
 export {
   CacheUnavailableError,

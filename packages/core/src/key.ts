@@ -12,7 +12,12 @@ export const DEFAULT_PREFIX = 'wtc';
  * (collection, key) pairs meet in one cache key, whatever the key holds.
  */
 export function keyPrefix(prefix: string, collection: string): string {
-  return `${encodePart(prefix)}:${encodePart(collection)}:`;
+  return `${prefixStart(prefix)}${encodePart(collection)}:`;
+}
+
+/** The start of the cache keys of all collections. */
+export function prefixStart(prefix: string): string {
+  return `${encodePart(prefix)}:`;
 }
 
 function encodePart(part: string): string {

@@ -1,17 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import {
+  type InvalidateJob,
+  isBelievable,
   JobRefusedError,
   jobIdentity,
+  jobProblem,
+  NO_VERSION,
   type QueueConsumeOptions,
   type QueueConsumer,
   type QueueJob,
 } from '@lockstep/core';
-import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import { Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import pRetry, { AbortError } from 'p-retry';
 import { waitingClient } from './connection.js';
 import type { QueueSettings } from './options.js';
-import { higher, type Versions } from './versions.js';
+import { isUnreadable, rawText, readRaw, setAside } from './raw-jobs.js';
+import { type Asked, isHigher, type Versions } from './versions.js';
 
 /** What `close` waits for jobs under way. */
 const CLOSE_MS = 15_000;
@@ -22,6 +27,8 @@ const QUICK_TRY_MS = 20;
 const SILENCE_BEYOND_LOCK_MS = 2_000;
 /** Of an error's message: what a dead letter tells. */
 const MAX_MESSAGE = 1_000;
+/** Jobs under way that are looked at when one of them can't be read. */
+const MAX_ACTIVE = 1_000;
 
 export interface ConsumerParts {
   readonly settings: QueueSettings;
@@ -60,18 +67,24 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
 
   /** The job at the highest version asked for; stored with it before that is forgotten, so that a crash loses nothing. */
   async function newest(job: Job<QueueJob>): Promise<QueueJob> {
-    if (job.data.kind !== 'invalidate') return job.data;
-    const identity = jobIdentity(job.data);
+    const { data } = job;
+    if (data.kind !== 'invalidate') return data;
+    const identity = jobIdentity(data);
     const noted = await versions.read(redis, identity);
-    if (noted === undefined) return job.data;
+    if (noted === undefined) return data;
     // A job that waits for its next try has settled a version that may be the higher one.
-    const version = higher(job.data.version, noted);
-    if (version !== job.data.version) await job.updateData({ ...job.data, version });
+    if (isHigher(noted.version, data.version)) await job.updateData(raised(data, noted));
     await versions.settle(redis, identity, noted);
     return job.data;
   }
 
   async function run(job: Job<QueueJob>): Promise<void> {
+    const problem = jobProblem(job.data);
+    if (problem !== undefined) {
+      const error = new UnrecoverableError(`it is no job: ${problem}`);
+      onError?.(error, { kind: 'unreadable', raw: rawText(JSON.stringify(job.data)) });
+      throw error;
+    }
     const tries = pRetry(() => attempt(job), {
       retries: settings.quickTries - 1,
       minTimeout: QUICK_TRY_MS,
@@ -101,8 +114,22 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
     runRetryDelay: 500,
     settings: { backoffStrategy: (attemptsMade) => pauseMs(attemptsMade, settings) },
   });
+  const toKey = (name: string): string => worker.toKey(name);
+  /** BullMQ has taken a job that it can't read, and does not say which. */
+  async function setUnreadableAside(error: Error): Promise<void> {
+    for (const id of await redis.lrange(toKey('active'), 0, MAX_ACTIVE - 1)) {
+      const unreadable = await Job.fromId(worker, id).then(() => false, isUnreadable);
+      if (!unreadable) continue;
+      const { data } = await readRaw(redis, toKey(id));
+      await setAside(redis, toKey, id);
+      onError?.(error, { kind: 'unreadable', raw: rawText(data) });
+    }
+  }
   // BullMQ goes on by itself; without a listener the event would end the process.
-  worker.on('error', () => undefined);
+  worker.on('error', (error) => {
+    // Where it fails, the job comes back when its lock has run out, and this with it.
+    if (isUnreadable(error)) setUnreadableAside(error).catch(() => undefined);
+  });
 
   return {
     async close() {
@@ -120,6 +147,14 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
       await within(QUIET_MS, closed);
     },
   };
+}
+
+/** The job at a version that others asked for since. */
+function raised(job: InvalidateJob, { mac, version }: Asked): InvalidateJob {
+  // One that no store can have given is somebody else's; that it was asked for stands, whatever the version.
+  const { mac: _own, ...rest } = job;
+  if (!isBelievable(version, Date.now())) return { ...rest, version: NO_VERSION };
+  return mac === undefined ? { ...rest, version } : { ...rest, version, mac };
 }
 
 /** Resolves once no job is under way, and none has begun for a while. */

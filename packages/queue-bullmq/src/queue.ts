@@ -1,6 +1,7 @@
 import {
   ClosedError,
   type DeadLetters,
+  type InvalidateJob,
   jobIdentity,
   type QueueAdapter,
   type QueueConsumeOptions,
@@ -8,7 +9,6 @@ import {
   type QueueJob,
   type QueueStatus,
   QueueUnavailableError,
-  type Version,
 } from '@lockstep/core';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -17,7 +17,7 @@ import { boundedClient, ready } from './connection.js';
 import { startConsumer } from './consumer.js';
 import { deadLettersOf } from './dead-letters.js';
 import { type BullmqQueueOptions, type QueueSettings, queueSettings } from './options.js';
-import { higher, Versions } from './versions.js';
+import { isHigher, Versions } from './versions.js';
 
 /** A queue on BullMQ. */
 export interface BullmqQueue extends QueueAdapter {
@@ -56,6 +56,7 @@ class BullmqAdapter implements BullmqQueue {
     this.#versions = new Versions(prefix, name);
     this.deadLetters = deadLettersOf({
       quickTries,
+      redis: this.#redis,
       enqueue: (jobs) => this.enqueue(jobs),
       call: (run) => this.#call(run),
     });
@@ -95,7 +96,7 @@ class BullmqAdapter implements BullmqQueue {
     await queue.addBulk(
       [...byIdentity].map(([id, job]) => ({
         name: job.kind,
-        data: job.kind === 'invalidate' ? { ...job, version: versions.get(id) ?? job.version } : job,
+        data: versions.get(id) ?? job,
         opts: { ...opts, deduplication: { id, keepLastIfActive: true } },
       })),
     );
@@ -184,14 +185,14 @@ class BullmqAdapter implements BullmqQueue {
   }
 }
 
-/** The highest version per identity; an unknown one (`0`) counts as the highest. */
-function highestVersions(jobs: readonly QueueJob[]): Map<string, Version> {
-  const highest = new Map<string, Version>();
+/** The invalidation of the highest version per identity; an unknown one (`0`) counts as the highest. */
+function highestVersions(jobs: readonly QueueJob[]): Map<string, InvalidateJob> {
+  const highest = new Map<string, InvalidateJob>();
   for (const job of jobs) {
     if (job.kind !== 'invalidate') continue;
     const id = jobIdentity(job);
     const held = highest.get(id);
-    highest.set(id, held === undefined ? job.version : higher(held, job.version));
+    if (held === undefined || isHigher(job.version, held.version)) highest.set(id, job);
   }
   return highest;
 }

@@ -1,6 +1,14 @@
-import { createHash } from 'node:crypto';
-import type { Version } from '@lockstep/core';
+import type { InvalidateJob, Version } from '@lockstep/core';
 import type { Redis } from 'ioredis';
+import { runScript, script } from './script.js';
+
+/** A version that was asked for, with the `mac` of the job that asked. */
+export interface Asked {
+  readonly version: Version;
+  readonly mac: string | undefined;
+  /** As it is stored. */
+  readonly text: string;
+}
 
 /**
  * The highest version that is asked for of each job identity, beside BullMQ's jobs. A job is only the
@@ -16,46 +24,44 @@ export class Versions {
   }
 
   /** `0`, an unknown version, counts as the highest. */
-  async raise(redis: Redis, versions: ReadonlyMap<string, Version>): Promise<void> {
-    await run(
-      redis,
-      RAISE,
-      this.#key,
-      [...versions].flatMap(([identity, version]) => [identity, String(version)]),
-    );
+  async raise(redis: Redis, jobs: ReadonlyMap<string, InvalidateJob>): Promise<void> {
+    const values = [...jobs].flatMap(([identity, { mac, version }]) => [
+      identity,
+      mac === undefined ? String(version) : `${version} ${mac}`,
+    ]);
+    await runScript(redis, RAISE, [this.#key], values);
   }
 
   /** `undefined`: none is noted, the job's own stands. */
-  async read(redis: Redis, identity: string): Promise<Version | undefined> {
-    const found = await redis.hget(this.#key, identity);
-    return found === null ? undefined : Number(found);
+  async read(redis: Redis, identity: string): Promise<Asked | undefined> {
+    const text = await redis.hget(this.#key, identity);
+    if (text === null) return undefined;
+    const [, digits, mac] = /^(\d{1,16})(?: (\S{1,128}))?$/.exec(text) ?? [];
+    // Whoever wrote something else there must not make a job of it; that it was asked for stands.
+    const version = Number(digits);
+    return Number.isSafeInteger(version) ? { version, mac, text } : { version: 0, mac: undefined, text };
   }
 
   /** Forgets what a job has taken over, unless it was raised since. */
-  async settle(redis: Redis, identity: string, version: Version): Promise<void> {
-    await run(redis, SETTLE, this.#key, [identity, String(version)]);
+  async settle(redis: Redis, identity: string, { text }: Asked): Promise<void> {
+    await runScript(redis, SETTLE, [this.#key], [identity, text]);
   }
 }
 
-/** The higher of two versions; an unknown one (`0`) counts as the highest. */
-export function higher(one: Version, other: Version): Version {
-  return one === 0 || other === 0 ? 0 : Math.max(one, other);
+/** True when the first version takes the second one's place; an unknown one (`0`) counts as the highest. */
+export function isHigher(one: Version, other: Version): boolean {
+  return other !== 0 && (one === 0 || one > other);
 }
 
-interface Script {
-  readonly text: string;
-  readonly sha: string;
-}
-
-function script(text: string): Script {
-  return { text, sha: createHash('sha1').update(text).digest('hex') };
-}
-
-// Versions stay text: Lua's numbers print the larger ones in exponents.
+// Versions stay text: Lua's numbers print the larger ones in exponents. What is no version makes way.
 const RAISE = script(`
+local function version(text)
+  return tonumber(string.match(text, '^%d+$') or string.match(text, '^(%d+) '))
+end
 for i = 1, #ARGV, 2 do
-  local held = redis.call('HGET', KEYS[1], ARGV[i])
-  if not held or (held ~= '0' and (ARGV[i + 1] == '0' or tonumber(ARGV[i + 1]) > tonumber(held))) then
+  local held = version(redis.call('HGET', KEYS[1], ARGV[i]) or '')
+  local asked = version(ARGV[i + 1])
+  if not held or (held ~= 0 and (asked == 0 or asked > held)) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   end
 end
@@ -66,17 +72,3 @@ if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
   return redis.call('HDEL', KEYS[1], ARGV[1])
 end
 return 0`);
-
-async function run(
-  redis: Redis,
-  { sha, text }: Script,
-  key: string,
-  values: readonly string[],
-): Promise<void> {
-  try {
-    await redis.evalsha(sha, 1, key, ...values);
-  } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-    await redis.eval(text, 1, key, ...values);
-  }
-}

@@ -66,6 +66,13 @@ export function decodeKey(key: string, collection: string): unknown {
   }
 }
 
+/** Throws `InvalidIdError` unless the key is the one that its id has. */
+export function checkCanonical(key: string, collection: string): void {
+  if (encodeKey(decodeKey(key, collection), collection) === key) return;
+  const message = `collection "${collection}": "${key.slice(0, 64)}" is not a canonical key`;
+  throw new InvalidIdError(message, { collection, key });
+}
+
 /** The same value in the one form that its equals share. */
 function canonicalValue(value: unknown, collection: string): unknown {
   if (value === null || typeof value === 'boolean') return value;

@@ -4,6 +4,7 @@ import type { Call } from './call.js';
 import { deleteRows } from './deletes.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
+import { checkCanonical } from './key.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
 import { stateOf } from './transaction-log.js';
 import type { MongoTransaction } from './transactions.js';
@@ -104,11 +105,15 @@ function failed<Value>(binding: Binding, command: StoreCommand<Value>, error: un
   return { kind: 'failed', error: toStoreError(error, `${binding.name}: ${kind}`, { key }) };
 }
 
-/** A value that can't be stored fails its own command, before it could spoil a bulk. */
+/**
+ * A value that can't be stored fails its own command, before it could spoil a bulk; so does a buffered write whose
+ * key, which a cache's server gave, is none.
+ */
 function checkValue<Value>(binding: Binding, command: StoreCommand<Value>): StoreOutcome<Value> | undefined {
-  if (command.kind !== 'put' && (command.kind !== 'flush' || command.value === null)) return undefined;
+  if (command.kind !== 'put' && command.kind !== 'flush') return undefined;
   try {
-    toDocument(binding, command.key, command.value);
+    if (command.kind === 'flush') checkCanonical(command.key, binding.source);
+    if (command.value !== null) toDocument(binding, command.key, command.value);
     return undefined;
   } catch (error) {
     return failed(binding, command, error);

@@ -102,6 +102,23 @@ describe('256 flushes of one call', () => {
     expect(await rowsOf(commands)).toEqual(commands.map(() => undefined));
   });
 
+  test('of which some have keys that no id has: those fail alone, deletions, too', async () => {
+    const commands = flushes((stock) => ({ stock })).slice(0, 8);
+    const [first, ...others] = commands;
+    if (first === undefined) throw new Error('there is no flush');
+    const { version } = first;
+    const forged = ['~{"$oid":', '~{"a": 1}', '~007', '~"plain"'].flatMap((key, n) => [
+      { kind: 'flush' as const, key, version: version + 100 + 4 * n, value: { stock: 1 } },
+      { kind: 'flush' as const, key, version: version + 102 + 4 * n, value: null },
+    ]);
+    for (const one of forged) {
+      const outcomes = await things.write([first, one, ...others], CALL);
+      expect(outcomes[1], one.key).toMatchObject({ kind: 'failed', error: { code: 'LOCKSTEP_INVALID_ID' } });
+      expect(outcomes.filter(({ kind }) => kind === 'failed')).toHaveLength(1);
+    }
+    expect(await rowsOf(commands)).toEqual(commands.map((one) => one.version));
+  });
+
   test('of which the database refuses one: the others commit, in a few transactions (G1)', async () => {
     const bad = 100;
     const commands = flushes((n) => ({ stock: n === bad ? -1 : n }));

@@ -52,7 +52,7 @@ async function show() {
   const { letters = [] } = await answer.json();
   byId('letters').replaceChildren(...letters.map((letter) => {
     const row = document.createElement('tr');
-    const name = letter.job.kind + ' ' + (letter.job.collection ? letter.job.collection + ' ' : '') + letter.job.key;
+    const name = letter.job.kind + ' ' + (letter.job.collection ? letter.job.collection + ' ' : '') + (letter.job.key ?? letter.job.raw);
     row.append(element('td', name), element('td', String(letter.job.version ?? letter.job.refused?.version ?? '')), element('td', String(letter.attempts)),
       element('td', new Date(letter.failedAtMs).toLocaleString()), element('td', letter.error));
     return row;

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { JobRefusedError, QueueUnavailableError } from '@lockstep/core';
+import { type DeadLetter, JobRefusedError, QueueUnavailableError } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
 import { bounded } from '../kit/runner.js';
 import { invalidation, type QueueCase, type QueueContext } from './context.js';
@@ -157,8 +157,8 @@ export function failureCases(test: QueueCase, hooks: readonly QueueHook[]): void
     const keys = [c.key(), c.key(), c.key()];
     await bury(c, keys);
     const { deadLetters } = c.queue;
-    const order = (letters: readonly { readonly job: { readonly key: string } }[]): string[] =>
-      letters.map(({ job }) => job.key);
+    const order = (letters: readonly DeadLetter[]): string[] =>
+      letters.map(({ job }) => (job.kind === 'unreadable' ? job.raw : job.key));
     expectEqual(order(await deadLetters.list()), [...keys].reverse(), 'all of them');
     expectEqual(order(await deadLetters.list({ limit: 1 })), [keys[2]], 'the first page of one');
     expectEqual(

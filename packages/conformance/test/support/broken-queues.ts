@@ -214,9 +214,10 @@ export const BROKEN_QUEUES: readonly BrokenQueue[] = [
           const picked = letters.filter(({ id }) => ids?.includes(id) ?? true);
           await inner.deadLetters.discard(ids);
           await inner.enqueue(
-            picked.map(({ job }) =>
-              job.kind === 'flush' ? { kind: 'flush', collection: job.collection, key: job.key } : job,
-            ),
+            picked.flatMap(({ job }) => {
+              if (job.kind === 'unreadable') return [];
+              return job.kind === 'flush' ? { kind: 'flush', collection: job.collection, key: job.key } : job;
+            }),
           );
           return picked.length;
         },

@@ -7,6 +7,8 @@ export interface InvalidateJob {
   readonly key: string;
   /** `0`: of unknown version. */
   readonly version: Version;
+  /** Proves that a Lockstep with the same keys made it (`integrity`); belongs to this very version. */
+  readonly mac?: string;
 }
 
 /** A buffered write that the store does not have yet; the value is read from its entry. */
@@ -17,6 +19,8 @@ export interface FlushJob {
   readonly key: string;
   /** Of a dead letter: the write that the store refused for good. */
   readonly refused?: RefusedWrite;
+  /** As an invalidation's. */
+  readonly mac?: string;
 }
 
 /** A buffered write that the store refused, whole, so that a person can decide what becomes of it. */
@@ -29,10 +33,17 @@ export interface RefusedWrite {
 
 export type QueueJob = InvalidateJob | FlushJob;
 
+/** What stood in a job's place and is none. It can be discarded; a replay passes it by. */
+export interface UnreadableJob {
+  readonly kind: 'unreadable';
+  /** The beginning of what was found. */
+  readonly raw: string;
+}
+
 /** A job that failed for good. */
 export interface DeadLetter {
   readonly id: string;
-  readonly job: QueueJob;
+  readonly job: QueueJob | UnreadableJob;
   readonly error: string;
   readonly attempts: number;
   /** Milliseconds since the epoch. */
@@ -50,7 +61,7 @@ export interface QueueConsumeOptions {
   /** Jobs handled at once by this consumer. Default 16. */
   readonly concurrency?: number;
   /** Told of each attempt that failed. */
-  readonly onError?: (error: unknown, job: QueueJob) => void;
+  readonly onError?: (error: unknown, job: QueueJob | UnreadableJob) => void;
 }
 
 /** A running consumer. */
@@ -63,7 +74,7 @@ export interface QueueConsumer {
 export interface DeadLetters {
   /** Newest first. */
   list(options?: { readonly offset?: number; readonly limit?: number }): Promise<readonly DeadLetter[]>;
-  /** Queues them again; all of them without ids. Returns how many. */
+  /** Queues them again, all that can be read without ids. Returns how many. */
   replay(ids?: readonly string[]): Promise<number>;
   /** Forgets them; all of them without ids. Returns how many. */
   discard(ids?: readonly string[]): Promise<number>;
@@ -73,7 +84,9 @@ export interface DeadLetters {
  * A durable queue of idempotent jobs, at least once, retried with backoff, dead-lettered at the end.
  *
  * Contract: jobs of one key may be merged while they wait (the highest version stays; a version of `0` counts
- * as the highest), and a job that arrives while one of its key is active runs after it: none is swallowed.
+ * as the highest; a job's `mac` goes with its version), and a job that arrives while one of its key is active runs
+ * after it: none is swallowed. What others wrote to the queue's server in a job's place
+ * (`jobProblem`) reaches no handler: it is set aside alone, as a dead letter with an `UnreadableJob`.
  * A handler that rejects with `JobRefusedError` is not called again: the dead letter holds the error's `job`.
  */
 export interface QueueAdapter {

@@ -12,3 +12,14 @@ export const NO_VERSION: Version = 0;
 export function isVersion(value: unknown): value is Version {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
 }
+
+/**
+ * How far above a clock a version from outside (a cache, a queue, another role) may be: clocks of one installation
+ * differ by less. What is above is believed by nobody.
+ */
+export const MAX_VERSION_AHEAD_MS = 24 * 3_600_000;
+
+/** True for a version that a store of this time may have handed out. */
+export function isBelievable(version: Version, nowMs: number): boolean {
+  return version <= (nowMs + MAX_VERSION_AHEAD_MS) * 1_000;
+}

@@ -96,6 +96,35 @@ export class Codec<Value> {
     }
   }
 
+  /**
+   * A buffered value as a put would write it: of the right size, readable, and as the schema gives it back. Whoever
+   * may write to the cache may have made it. Rejects with `SerializationError`, `ValidationError`.
+   */
+  async decodeBuffered(payload: Payload, key: string): Promise<Value> {
+    if (!this.fits(payload)) {
+      throw this.#unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
+    }
+    let value: Value | null | undefined;
+    try {
+      value = this.serializer.deserialize(payload) as Value | null | undefined;
+    } catch (error) {
+      throw this.#unreadable(key, error instanceof Error ? error.message : String(error), error);
+    }
+    if (value === null || value === undefined) throw this.#unreadable(key, `it is ${value}`);
+    try {
+      return await this.validate(value, key);
+    } catch (error) {
+      if (error instanceof ValidationError) throw error;
+      // A schema that throws would throw again.
+      throw this.#unreadable(key, error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  #unreadable(key: string, problem: string, cause?: unknown): SerializationError {
+    const message = `collection "${this.#collection}", key "${key}": a buffered value can't be read: ${problem}`;
+    return new SerializationError(message, { cause, collection: this.#collection, key });
+  }
+
   /** The value as the schema gives it back. Throws `ValidationError`. */
   validate(value: Value, key: string): Value | Promise<Value> {
     if (this.#schema === undefined) return value;

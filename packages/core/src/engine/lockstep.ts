@@ -33,6 +33,7 @@ import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
 import { GenerationWatch } from './generation.js';
 import { Handover } from './handover.js';
+import { JobRunner, type JobTarget } from './job-runner.js';
 import { startRelay } from './relay.js';
 import { nameOption } from './settings.js';
 import { ThroughCalls } from './through.js';
@@ -44,8 +45,6 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 const DAY_MS = 24 * 3_600_000;
 /** What `close` waits for work under way. */
 const CLOSE_TIMEOUT_MS = 15_000;
-/** How long invalidations from the queue keep their floor. */
-const JOB_HOLE_TTL_MS = 60_000;
 
 /**
  * Makes a Lockstep over one cache. Throws `InvalidOptionError` naming the option that is wrong; connects
@@ -67,6 +66,7 @@ class LockstepEngine implements Lockstep {
   readonly #relays = new Set<Relay>();
   readonly #cacheTimeoutMs: number;
   readonly #through: ThroughCalls;
+  readonly #jobs: JobRunner;
   #evictionWarned = false;
   #closing: Promise<void> | undefined;
 
@@ -117,6 +117,12 @@ class LockstepEngine implements Lockstep {
       warnIfEvicting: (collection) => this.#warnIfEvicting(collection),
     };
     this.#through = new ThroughCalls(this, clock);
+    this.#jobs = new JobRunner({
+      prefix: this.prefix,
+      cache: this.#context.cache,
+      clock,
+      targets: () => this.#jobTargets(),
+    });
   }
 
   get events(): LockstepEvents {
@@ -270,17 +276,15 @@ class LockstepEngine implements Lockstep {
 
   async handleJob(job: QueueJob): Promise<void> {
     this.#checkOpen();
-    if (job.kind === 'flush') {
-      const buffer = this.#collections.get(job.collection)?.writes.buffer;
-      if (buffer === undefined) {
-        throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
-      }
-      await buffer.flusher.flushJob(job);
-      return;
+    await this.#jobs.run(job);
+  }
+
+  *#jobTargets(): Iterable<JobTarget> {
+    for (const { keyPrefix, name, settings, store, writes } of this.#collections.values()) {
+      const { holeTtlMs } = settings;
+      const { replicaReads } = store.capabilities;
+      yield { name, keyPrefix, holeTtlMs, replicaReads, flusher: writes.buffer?.flusher };
     }
-    const { key, version } = job;
-    const command = { kind: 'invalidate', key, version, holeTtlMs: JOB_HOLE_TTL_MS } as const;
-    await this.#context.cache.run({ ...command, holeOnEmpty: false });
   }
 
   async #warnIfEvicting(collection: string): Promise<void> {

@@ -1,5 +1,6 @@
 import type { CollectionOptions, Consistency, Strategy } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
+import { MAX_NAME_LENGTH } from '../contracts/job-problem.js';
 import { InvalidOptionError } from '../errors.js';
 import { checkKnown, choiceOption, numberOption } from '../options.js';
 import { type BurstSettings, burstSettings } from './burst/settings.js';
@@ -38,7 +39,6 @@ export interface BatchSettings {
 export const MAX_TTL_MS = 10 * 365 * 24 * 3_600_000;
 export const DEFAULT_STORE_TIMEOUT_MS = 10_000;
 const DAY_MS = 24 * 3_600_000;
-const MAX_NAME = 128;
 
 const KNOWN = [
   'name',
@@ -155,8 +155,13 @@ function batchSettings(
 
 /** A name of 1 to 128 characters. Throws `InvalidOptionError`. */
 export function nameOption(name: unknown, option: string): string {
-  if (typeof name !== 'string' || name.length === 0 || name.length > MAX_NAME || !name.isWellFormed()) {
-    throw new InvalidOptionError(option, `must be a string of 1 to ${MAX_NAME} characters`);
+  if (
+    typeof name !== 'string' ||
+    name.length === 0 ||
+    name.length > MAX_NAME_LENGTH ||
+    !name.isWellFormed()
+  ) {
+    throw new InvalidOptionError(option, `must be a string of 1 to ${MAX_NAME_LENGTH} characters`);
   }
   return name;
 }

@@ -1,9 +1,14 @@
 import type { DeadLetter, DeadLetters, QueueJob } from '../contracts/queue.js';
 import { numberOption } from '../options.js';
 
+/** Nobody else writes here: all that is kept is a job. */
+interface Letter extends DeadLetter {
+  readonly job: QueueJob;
+}
+
 export interface DeadLetterBox extends DeadLetters {
   readonly size: number;
-  add(letter: Omit<DeadLetter, 'id'>): void;
+  add(letter: Omit<Letter, 'id'>): void;
 }
 
 /** Keeps the newest `max` dead letters; `replay` hands jobs back. */
@@ -11,15 +16,15 @@ export function deadLetterBox(
   max: number,
   replay: (jobs: readonly QueueJob[]) => Promise<void>,
 ): DeadLetterBox {
-  const letters = new Map<string, DeadLetter>();
+  const letters = new Map<string, Letter>();
   let lastId = 0;
 
-  function pick(ids: readonly string[] | undefined): DeadLetter[] {
+  function pick(ids: readonly string[] | undefined): Letter[] {
     if (ids === undefined) return [...letters.values()];
     return [...new Set(ids)].map((id) => letters.get(id)).filter((letter) => letter !== undefined);
   }
 
-  function remove(picked: readonly DeadLetter[]): number {
+  function remove(picked: readonly Letter[]): number {
     for (const { id } of picked) letters.delete(id);
     return picked.length;
   }

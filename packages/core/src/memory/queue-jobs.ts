@@ -10,8 +10,8 @@ export interface QueuedJob {
 /** One job that does for both: the highest version stays, `0` being the highest. */
 export function mergeJobs(a: QueueJob, b: QueueJob): QueueJob {
   if (a.kind !== 'invalidate' || b.kind !== 'invalidate') return b;
-  if (a.version === NO_VERSION || b.version === NO_VERSION) return { ...a, version: NO_VERSION };
-  return a.version >= b.version ? a : b;
+  if (a.version === NO_VERSION) return a;
+  return b.version === NO_VERSION || b.version > a.version ? b : a;
 }
 
 /** Waiting, delayed and active jobs, at most one of each kind per identity, and never two active. */

@@ -63,7 +63,7 @@ describe('the memory queue', () => {
       await queue.enqueue([job(key)]);
       await turn();
     }
-    expect((await queue.deadLetters.list()).map((letter) => letter.job.key)).toEqual(['c', 'b']);
+    expect((await queue.deadLetters.list()).map((letter) => letter.job)).toEqual([job('c'), job('b')]);
     await queue.close();
   });
 

@@ -2,14 +2,16 @@ import type { CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../../cont
 import type { Clock } from '../../contracts/clock.js';
 import type { FlushJob, QueueAdapter, RefusedWrite } from '../../contracts/queue.js';
 import type { StoreAdapter, StoreOutcome } from '../../contracts/store.js';
-import { NO_VERSION, type Version } from '../../contracts/version.js';
+import { isVersion, NO_VERSION, type Version } from '../../contracts/version.js';
 import {
   InvalidIdError,
   InvalidOptionError,
   JobRefusedError,
   SerializationError,
   StoreRefusedError,
+  ValidationError,
 } from '../../errors.js';
+import { checkKey } from '../../key.js';
 import type { Activity } from '../activity.js';
 import { sleep } from '../bounded.js';
 import type { CacheClient } from '../cache-client.js';
@@ -178,17 +180,20 @@ export class Flusher<Value> {
   async sweep(olderThanMs: number, signal: AbortSignal): Promise<number> {
     const newest = await this.#markBefore(Math.max(olderThanMs, this.#graceMs));
     let flushed = 0;
+    let failure: unknown;
     for (let after = 0; !signal.aborted; ) {
       const limit = this.#page;
       const page = await this.#index.list(this.#options.index, after, limit);
       const old = page.filter(({ mark }) => mark <= newest);
       const { done, failed, found } = await this.#flushPage(old);
       await this.#index.remove(this.#options.index, done);
-      if (failed !== undefined) throw failed;
+      failure ??= failed;
       flushed += found;
-      if (old.length < limit) break;
+      // One that fails every time must not keep the pages behind it from their turn.
+      if (old.length < limit || (failed !== undefined && done.length === 0)) break;
       after = old.at(-1)?.mark ?? after;
     }
+    if (failure !== undefined) throw failure;
     return flushed;
   }
 
@@ -297,15 +302,12 @@ export class Flusher<Value> {
 
   async #store(key: string, version: Version, payload: Payload | null): Promise<Stored<Value>> {
     const { codec, settings } = this.#options;
-    let value: Value | null = null;
-    if (payload !== null) {
-      try {
-        value = codec.serializer.deserialize(payload) as Value;
-      } catch (error) {
-        const message = `collection "${settings.name}", key "${key}": a buffered value can't be read`;
-        throw new SerializationError(message, { cause: error, collection: settings.name, key });
-      }
+    checkKey(key, settings.name);
+    if (!isVersion(version)) {
+      const message = `collection "${settings.name}", key "${key}": a buffered write of no version`;
+      throw new SerializationError(message, { collection: settings.name, key });
     }
+    const value = payload === null ? null : await codec.decodeBuffered(payload, key);
     const command = { kind: 'flush', key, value, version } as const;
     const { outcome } = await this.#queue.submit(command, payload?.length ?? 0, 0);
     return outcome;
@@ -355,6 +357,7 @@ function isRefusal(error: unknown): error is Error {
   return (
     error instanceof StoreRefusedError ||
     error instanceof SerializationError ||
+    error instanceof ValidationError ||
     error instanceof InvalidOptionError ||
     error instanceof InvalidIdError
   );
