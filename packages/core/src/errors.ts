@@ -13,6 +13,8 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_STORE_TIMEOUT'
   | 'LOCKSTEP_STORE_OVERLOADED'
   | 'LOCKSTEP_STORE_INSECURE'
+  | 'LOCKSTEP_STORE_BUSY'
+  | 'LOCKSTEP_TRANSACTION_OVER'
   | 'LOCKSTEP_CACHE_UNAVAILABLE'
   | 'LOCKSTEP_QUEUE_UNAVAILABLE'
   | 'LOCKSTEP_JOB_REFUSED'
@@ -89,9 +91,22 @@ export class StoreContractError extends LockstepError {
   readonly code = 'LOCKSTEP_STORE_CONTRACT';
 }
 
+export interface StoreRefusedOptions extends LockstepErrorOptions {
+  readonly mayDependOnOthers?: boolean;
+}
+
 /** Thrown when the store refused a write (a constraint, a type): it is not committed, and trying again is pointless. */
 export class StoreRefusedError extends LockstepError {
   readonly code = 'LOCKSTEP_STORE_REFUSED';
+  /**
+   * True when a write of another row may lift the refusal: a reference to a row that is not there yet, a unique
+   * value that another row still has. A buffered write is then tried again behind the other unflushed ones.
+   */
+  readonly mayDependOnOthers: boolean;
+  constructor(message: string, options: StoreRefusedOptions = {}) {
+    super(message, options);
+    this.mayDependOnOthers = options.mayDependOnOthers ?? false;
+  }
 }
 
 /** Thrown when the store can't be reached, or the connection broke. */
@@ -118,6 +133,22 @@ export class StoreOverloadedError extends LockstepError {
 /** Told, not thrown, when what Lockstep has installed in the store lets others act with rights that are not theirs. */
 export class StoreInsecureError extends LockstepError {
   readonly code = 'LOCKSTEP_STORE_INSECURE';
+}
+
+/** Thrown when others hold a row, or a transaction holds it, for longer than the call was to wait; nothing was written. */
+export class StoreBusyError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_BUSY';
+  readonly outcome = 'not-committed';
+}
+
+/**
+ * Thrown by every call with the `tx` of a transaction that is over, or that can only be rolled back, and by
+ * `transaction()` and `write()` when their body went on after a statement had failed: nothing was sent, and nothing
+ * of that transaction is committed. The cause is what ended it.
+ */
+export class TransactionOverError extends LockstepError {
+  readonly code = 'LOCKSTEP_TRANSACTION_OVER';
+  readonly outcome = 'not-committed';
 }
 
 /** Thrown when the cache is needed and can't be reached: by writes to a strict collection, before the store is touched. */
@@ -169,10 +200,20 @@ export class ClosedError extends LockstepError {
   readonly code = 'LOCKSTEP_CLOSED';
 }
 
+/** A message for whatever was thrown: JavaScript lets programs throw values that have no text. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+  } catch {
+    return Object.prototype.toString.call(thrown);
+  }
+}
+
 /** Any error that a store's call rejects with. */
 export type StoreError =
   | StoreRefusedError
   | StoreUnavailableError
   | StoreTimeoutError
   | StoreOverloadedError
+  | StoreBusyError
   | StoreContractError;

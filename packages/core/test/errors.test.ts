@@ -15,6 +15,8 @@ const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])
   [new errors.StoreUnavailableError('m', 'unknown', about), 'LOCKSTEP_STORE_UNAVAILABLE'],
   [new errors.StoreTimeoutError('m', about), 'LOCKSTEP_STORE_TIMEOUT'],
   [new errors.StoreOverloadedError('m', about), 'LOCKSTEP_STORE_OVERLOADED'],
+  [new errors.StoreBusyError('m', about), 'LOCKSTEP_STORE_BUSY'],
+  [new errors.TransactionOverError('m', about), 'LOCKSTEP_TRANSACTION_OVER'],
   [new errors.CacheUnavailableError('m', about), 'LOCKSTEP_CACHE_UNAVAILABLE'],
   [new errors.QueueUnavailableError('m', about), 'LOCKSTEP_QUEUE_UNAVAILABLE'],
   [
@@ -35,8 +37,22 @@ describe('errors', () => {
   });
 
   test('every class has a code of its own', () => {
-    const classes = Object.values(errors).filter((value) => value !== errors.LockstepError);
+    const classes = Object.values(errors).filter(
+      (value) => value !== errors.LockstepError && value !== errors.messageOf,
+    );
     expect(new Set(MADE.map(([, code]) => code)).size).toBe(classes.length);
+  });
+
+  test.each([
+    [new Error('text'), 'text'],
+    ['text', 'text'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [Symbol('s'), 'Symbol(s)'],
+    [Object.create(null), '[object Object]'],
+    [Object.assign(new Error('x'), { message: Object.create(null) }), '[object Error]'],
+  ])('whatever is thrown has a message: %#', (thrown, message) => {
+    expect(errors.messageOf(thrown)).toBe(message);
   });
 
   test('without a cause there is none', () => {

@@ -101,8 +101,9 @@ export type LockstepEventName = keyof LockstepEventMap;
 export type LockstepListener<Name extends LockstepEventName> = (event: LockstepEventMap[Name]) => void;
 
 /**
- * Typed events. Listeners run synchronously; one that throws does not disturb the engine. Each event is
- * also published on the diagnostics channel `lockstep:<name>`.
+ * Typed events. Listeners run synchronously. One that throws, or returns a promise that rejects, disturbs
+ * nothing: it is told as an `error` event of `where: 'listener'`, or as a process warning where nobody listens to
+ * those. Each event is also published on the diagnostics channel `lockstep:<name>`.
  */
 export interface LockstepEvents {
   /** Returns a function that removes the listener. */

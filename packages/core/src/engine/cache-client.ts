@@ -8,7 +8,7 @@ import type {
   ScannedEntry,
 } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
-import { CacheUnavailableError } from '../errors.js';
+import { CacheUnavailableError, messageOf } from '../errors.js';
 import { Batcher, nextImmediate, nextTick } from './batcher.js';
 import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
@@ -239,6 +239,6 @@ function overloaded(): CacheUnavailableError {
 
 function unavailable(error: unknown): CacheUnavailableError {
   if (error instanceof CacheUnavailableError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new CacheUnavailableError(`the cache can't be reached: ${message}`, { cause: error });
 }

@@ -261,6 +261,5 @@ export class CacheSide {
 function isCertain(error: unknown): boolean {
   if (error instanceof StoreRefusedError || error instanceof StoreOverloadedError) return true;
   if (error instanceof UnsupportedError) return true;
-  const outcome = (error as { outcome?: unknown }).outcome;
-  return outcome === 'not-committed';
+  return (error as { outcome?: unknown } | null)?.outcome === 'not-committed';
 }

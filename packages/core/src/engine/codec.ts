@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache.js';
 import type { Serializer } from '../contracts/store.js';
-import { SerializationError, ValidationError } from '../errors.js';
+import { messageOf, SerializationError, ValidationError } from '../errors.js';
 
 /** What a payload turned out to be. */
 export type Decoded<Value> =
@@ -53,7 +53,7 @@ export class Codec<Value> {
   }
 
   #unserializable(error: unknown, key: string): SerializationError {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return new SerializationError(`collection "${this.#collection}", key "${key}": ${message}`, {
       cause: error,
       collection: this.#collection,

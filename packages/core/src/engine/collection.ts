@@ -21,6 +21,7 @@ import {
   ConflictError,
   InvalidIdError,
   InvalidOptionError,
+  messageOf,
   PartialWriteError,
   StoreRefusedError,
   StoreTimeoutError,
@@ -438,7 +439,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       key = this.store.keyOf(id);
     } catch (error) {
       if (error instanceof InvalidIdError) throw error;
-      throw new InvalidIdError(`collection "${this.name}": ${(error as Error).message}`, {
+      throw new InvalidIdError(`collection "${this.name}": ${messageOf(error)}`, {
         cause: error,
         collection: this.name,
       });

@@ -3,6 +3,7 @@ import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { isVersion } from '../contracts/version.js';
 import {
   LockstepError,
+  messageOf,
   StoreContractError,
   StoreOverloadedError,
   StoreTimeoutError,
@@ -158,7 +159,7 @@ export function asStoreError(
   outcome: 'not-committed' | 'unknown',
 ): LockstepError {
   if (error instanceof LockstepError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new StoreUnavailableError(`collection "${collection}": ${message}`, outcome, {
     cause: error,
     collection,

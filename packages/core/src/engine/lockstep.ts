@@ -346,5 +346,8 @@ class LockstepEngine implements Lockstep {
 }
 
 function mayHaveCommitted(error: unknown): boolean {
-  return error instanceof StoreTimeoutError || (error as { outcome?: unknown }).outcome === 'unknown';
+  return (
+    error instanceof StoreTimeoutError ||
+    (error as { outcome?: unknown } | null | undefined)?.outcome === 'unknown'
+  );
 }

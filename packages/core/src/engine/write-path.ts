@@ -240,12 +240,13 @@ export class WritePath<Value> implements TransactionParticipant {
     ttlMs: number,
     write: () => Promise<unknown>,
   ): Promise<WriteResult<Value>> {
-    const cacheKey = this.#options.keyPrefix + key;
+    const { keyPrefix, settings } = this.#options;
+    const cacheKey = keyPrefix + key;
     const reservation = await this.#cacheSide.prepare(key, cacheKey, true);
     try {
       await write();
     } catch (error) {
-      this.#cacheSide.abandon(cacheKey, reservation, error);
+      this.#cacheSide.abandon(cacheKey, reservation, asStoreError(error, settings.name, 'unknown'));
       throw error;
     }
     const written = { kind: 'written', value, version: NO_VERSION } as const;

@@ -74,6 +74,8 @@ export class WriteQueue<Value> {
   #scheduled = false;
   #sweeping = false;
   readonly #outside = new LinkedList<Caller>();
+  /** How many of a key's writes wait outside, or are on their way in. */
+  readonly #outsideOf = new Map<string, number>();
 
   constructor(options: WriteQueueOptions<Value>) {
     this.#options = options;
@@ -104,8 +106,13 @@ export class WriteQueue<Value> {
     const { maxWaiting } = this.#options.batch;
     const submitted = (): Promise<Settled<Value>> =>
       new Promise((resolve, reject) => this.#enter(new Waiter(command, bytes, ttlMs, resolve, reject)));
+    const { key } = command;
     const full = this.#waiting.size >= maxWaiting && this.#joinable(command) === undefined;
-    return full ? this.#admission(command.key).then(submitted) : submitted();
+    if (!full && !this.#waitsOutside(key)) return submitted();
+    return this.#admission(key).then(() => {
+      this.#leaveOutside(key);
+      return submitted();
+    });
   }
 
   /** A full queue makes callers wait outside, with nothing reserved. */
@@ -114,12 +121,25 @@ export class WriteQueue<Value> {
     const { promise: place, resolve: enter } = Promise.withResolvers<void>();
     const caller: Caller = { enter, previous: undefined, next: undefined };
     this.#outside.add(caller);
+    this.#outsideOf.set(key, (this.#outsideOf.get(key) ?? 0) + 1);
     try {
       await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(key));
     } catch (error) {
       this.#outside.delete(caller);
+      this.#leaveOutside(key);
       throw error;
     }
+  }
+
+  /** A key's writes keep their order: behind one that waits outside the next does, too. */
+  #waitsOutside(key: string): boolean {
+    return this.#outsideOf.size > 0 && this.#outsideOf.has(key);
+  }
+
+  #leaveOutside(key: string): void {
+    const left = (this.#outsideOf.get(key) as number) - 1;
+    if (left === 0) this.#outsideOf.delete(key);
+    else this.#outsideOf.set(key, left);
   }
 
   #admitNext(): void {

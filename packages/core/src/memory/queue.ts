@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../contracts/queue.js';
-import { ClosedError, JobRefusedError, QueueUnavailableError } from '../errors.js';
+import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { deadLetterBox } from './queue-dead-letters.js';
 import { type QueuedJob, QueueJobs } from './queue-jobs.js';
@@ -120,7 +120,7 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
   }
 
   function bury(job: QueueJob, tried: number, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     dead.add({ job, error: message, attempts: tried, failedAtMs: clock.now() });
   }
 

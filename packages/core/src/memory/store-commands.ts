@@ -1,6 +1,6 @@
 import type { StoreCommand, StoreFlush, StoreIncrement, StoreOutcome, StorePut } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { type LockstepError, StoreRefusedError } from '../errors.js';
+import { type LockstepError, messageOf, StoreRefusedError } from '../errors.js';
 import type { RowState } from './store-table.js';
 
 /** A key after a command; `next` is absent when the command wrote nothing. */
@@ -115,6 +115,6 @@ function ownCopy(value: unknown, key: string, validate: ValidateRow): unknown {
 
 function refusal(error: unknown, key: string): LockstepError {
   if (error instanceof StoreRefusedError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new StoreRefusedError(`the row "${key}" was refused: ${message}`, { key, cause: error });
 }

@@ -98,6 +98,23 @@ describe('group commit', () => {
     expect(shop.rows.keys()).not.toContain('late');
   });
 
+  test('a key’s writes keep their order where some of them wait outside a full queue', async () => {
+    const shop = await busyShop({ maxWaiting: 2, maxRows: 1 });
+    const writing = [
+      shop.products.put('other', LAMP),
+      shop.products.put('hot', stock(10)),
+      shop.products.increment('hot', 'stock', 1),
+      shop.products.put('hot', stock(20)),
+      shop.products.increment('hot', 'stock', 2),
+      shop.products.put('hot', stock(30)),
+      shop.products.put('hot', stock(40)),
+    ];
+    await shop.release();
+    const results = await Promise.all(writing);
+    expect(results.slice(1).map(({ value }) => value?.stock)).toEqual([10, 11, 20, 22, 40, 40]);
+    expect(await shop.products.get('hot', { fresh: true })).toEqual(stock(40));
+  });
+
   test('beyond maxWaiting writes wait outside: they get their turn, or StoreOverloadedError', async () => {
     const shop = await busyShop({ maxWaiting: 2, queueTimeoutMs: 100 });
     const inside = [shop.products.put('a', LAMP), shop.products.put('b', LAMP)];
