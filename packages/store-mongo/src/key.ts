@@ -1,4 +1,4 @@
-import { checkKey, InvalidIdError } from '@lockstep/core';
+import { checkKey, InvalidIdError, MAX_KEY_LENGTH } from '@lockstep/core';
 import {
   Binary,
   BSON,
@@ -35,6 +35,10 @@ export function encodeKey(id: unknown, collection: string): string {
 }
 
 function toText(id: unknown, collection: string): string {
+  // Before anything looks at what would be refused anyway.
+  if ((typeof id === 'string' || id instanceof Uint8Array) && id.length > MAX_KEY_LENGTH) {
+    throw invalid(collection, `longer than ${MAX_KEY_LENGTH} characters, got ${id.length}`);
+  }
   if (typeof id === 'string') {
     if (!id.isWellFormed()) throw invalid(collection, 'text that is not well-formed Unicode');
     const plain = id.length > 0 && !id.startsWith(ESCAPE) && !OBJECT_ID.test(id);

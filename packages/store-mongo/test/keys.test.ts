@@ -139,4 +139,11 @@ describe('keys', () => {
     }
     expect(() => decodeKey('~{', 'c')).toThrow(InvalidIdError);
   });
+
+  test('that would be too long are refused by their length alone', () => {
+    expect(key('x'.repeat(1_024))).toHaveLength(1_024);
+    for (const id of ['x'.repeat(1_025), '\ud800'.repeat(10_000_000), new Uint8Array(10_000_000)]) {
+      expect(() => key(id)).toThrow(/longer than 1024 characters/);
+    }
+  });
 });

@@ -22,7 +22,14 @@ import { storeError } from './errors.js';
 import type { PostgresFeed } from './feed/feed.js';
 import { KeyCodec } from './keys/codec.js';
 import { readAttached } from './sql/attach.js';
-import { describeTable, type Run, type TableInfo, type TableSpec, tableKeySql } from './sql/catalog.js';
+import {
+  assertSeen,
+  describeTable,
+  type Run,
+  type TableInfo,
+  type TableSpec,
+  tableKeySql,
+} from './sql/catalog.js';
 import { insecureTables } from './sql/guard.js';
 import { microsSql } from './sql/stamp.js';
 import { triggersOf } from './sql/triggers.js';
@@ -264,6 +271,7 @@ function plainKeySql(sql: string): string {
 }
 
 async function assertAttached(run: Run, info: TableInfo): Promise<void> {
+  assertSeen(info);
   const attached = await readAttached(run, info);
   const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
   const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));

@@ -54,7 +54,7 @@ const CASES: readonly KeyCase[] = [
     ids: [Buffer.from('abc'), '616263', '\\x616263'],
     key: '616263',
     sql: `'abc'`,
-    bad: ['abc', 'zz'],
+    bad: ['abc', 'zz', Buffer.alloc(1025)],
   },
   {
     type: 'date',
@@ -64,11 +64,32 @@ const CASES: readonly KeyCase[] = [
     bad: [new Date(), '2023-02-29', '29.02.2024'],
   },
   {
+    type: 'date',
+    ids: ['infinity', Number.POSITIVE_INFINITY],
+    key: 'infinity',
+    sql: `'infinity'`,
+    bad: ['endless'],
+  },
+  {
+    type: 'date',
+    ids: ['-infinity', Number.NEGATIVE_INFINITY],
+    key: '-infinity',
+    sql: `'-infinity'`,
+    bad: [Number.NaN],
+  },
+  {
     type: 'timestamptz',
     ids: ['2024-03-31T10:00:00+02:00', new Date('2024-03-31T08:00:00Z'), '2024-03-31T08:00:00.000000Z'],
     key: '2024-03-31T08:00:00.000000Z',
     sql: `TIMESTAMPTZ '2024-03-31 08:00:00 UTC'`,
     bad: ['2024-03-31', '2024-03-31T08:00:00.0000001Z', new Date(Number.NaN)],
+  },
+  {
+    type: 'timestamptz',
+    ids: ['infinity', Number.POSITIVE_INFINITY],
+    key: 'infinity',
+    sql: `'infinity'`,
+    bad: ['never', new Date(Number.POSITIVE_INFINITY)],
   },
   {
     type: 'mood',
@@ -89,9 +110,9 @@ const CASES: readonly KeyCase[] = [
 ];
 
 describe('keys: every id of a row has one key, the one that the triggers record', () => {
-  test.each(CASES)('$type', async ({ type, ddl, ids, key, sql, bad }) => {
+  test.each(CASES)('$type: $key', async ({ type, ddl, ids, key, sql, bad }) => {
     const { pg, knex } = server.store();
-    const name = `key_${type.replaceAll(/\W/g, '_')}`.toLowerCase();
+    const name = `key_${type}_${key}`.replaceAll(/\W/g, '_').toLowerCase().slice(0, 40);
     if (ddl !== undefined) await knex.raw(ddl);
     await knex.raw(`CREATE TABLE ${name} (id ${type} PRIMARY KEY, other int)`);
     const table = pg.table<{ other: number }, unknown>(name, { key: 'id' });
@@ -178,5 +199,68 @@ describe('keys: every id of a row has one key, the one that the triggers record'
     const opening = pg.table(name, { key: 'id' }).open();
     await expect(opening).rejects.toThrow(InvalidOptionError);
     await expect(opening).rejects.toThrow(message);
+  });
+
+  test('a generated column is refused: writers can not set it', async () => {
+    const { pg, knex } = server.store();
+    await knex.raw(
+      `CREATE TABLE coded (a int, code text GENERATED ALWAYS AS ('k' || a::text) STORED NOT NULL UNIQUE)`,
+    );
+    const attaching = pg.attach(pg.table('coded', { key: 'code' }));
+    await expect(attaching).rejects.toThrow(/"code" of public.coded is generated/);
+  });
+
+  test('years before Christ have keys of their own', async () => {
+    const { pg, knex } = server.store();
+    await knex.raw('CREATE TABLE eras (id date PRIMARY KEY)');
+    const table = pg.table('eras', { key: 'id' });
+    await pg.attach(table);
+    await knex.raw(`INSERT INTO eras VALUES ('0044-03-15'), ('0044-03-15 BC')`);
+    const { rows } = await knex.raw<{ rows: { key: string }[] }>(
+      'SELECT key FROM lockstep.outbox WHERE source = ?',
+      [table.source],
+    );
+    expect(new Set(rows.map((row) => row.key)).size).toBe(2);
+  });
+});
+
+describe('an id that is too long', () => {
+  const sizes = [2_049, 200_000, 10_000_000];
+
+  test.each([
+    ['char(10)', (size: number) => `${' '.repeat(size)}x`],
+    ['char(10)', (size: number) => `x${' '.repeat(size)}y`],
+    ['text', (size: number) => '€'.repeat(size)],
+    ['varchar(4)', (size: number) => ' '.repeat(size)],
+    ['uuid', (size: number) => `{${'-'.repeat(size)}}`],
+    ['bytea', (size: number) => '0'.repeat(2 * size)],
+    ['bytea', (size: number) => new Uint8Array(size)],
+    ['bigint', (size: number) => '0'.repeat(size)],
+    ['bigint', (size: number) => 1n << BigInt(size)],
+    ['date', (size: number) => '1'.repeat(size)],
+    ['timestamptz', (size: number) => `2024-01-01T00:00:00.${'0'.repeat(size)}Z`],
+  ])('of type %s is refused before anything looks at it', async (type, make) => {
+    const { pg, knex } = server.store();
+    const name = `long_${type.replaceAll(/\W/g, '_')}`;
+    await knex.raw(`CREATE TABLE IF NOT EXISTS ${name} (id ${type} PRIMARY KEY)`);
+    const table = pg.table<object, unknown>(name, { key: 'id' });
+    await pg.attach(table);
+    await table.open();
+    const ids = sizes.map((size): unknown => make(size));
+    const startedAt = performance.now();
+    for (const id of ids) expect(() => table.keyOf(id)).toThrow(InvalidIdError);
+    // Time that grew with the square of ten million characters would be hours.
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  test('counts in bytes, too: the index of deleted keys holds so many', async () => {
+    const { pg, knex } = server.store();
+    await knex.raw('CREATE TABLE wide (id text PRIMARY KEY)');
+    const table = pg.table<object, string>('wide', { key: 'id' });
+    await pg.attach(table);
+    await table.open();
+    expect(table.keyOf('€'.repeat(666))).toHaveLength(666);
+    expect(() => table.keyOf('€'.repeat(667))).toThrow('at most 2000 bytes, got 2001');
+    expect(() => table.keyOf('x'.repeat(1_025))).toThrow('at most 1024 characters, got 1025');
   });
 });

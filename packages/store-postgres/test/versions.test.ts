@@ -2,7 +2,7 @@ import type { StoreOutcome, StoreRow } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresStore, PostgresTable } from '../src/index.js';
-import { CALL, READ, testServer } from './support/database.js';
+import { CALL, READ, testServer, waiting } from './support/database.js';
 
 interface Item {
   readonly id: number;
@@ -46,16 +46,6 @@ async function recorded(id: number): Promise<{ op: string; version: number }[]> 
     [items.source, String(id)],
   );
   return rows.map(({ op, version }) => ({ op, version: Number(version) }));
-}
-
-/** Resolves when as many backends as this wait for a lock. */
-async function waiting(count: number): Promise<void> {
-  for (;;) {
-    const { rows } = await knex.raw<{ rows: { n: number }[] }>(
-      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
-    );
-    if ((rows[0]?.n ?? 0) >= count) return;
-  }
 }
 
 const FUTURE = 3_600_000_000;
@@ -126,7 +116,7 @@ describe('versions', () => {
                 await items.write([command], { ...CALL, tx });
                 return (await tx.changes())[0]?.version;
               }, CALL);
-      await waiting(1);
+      await waiting(knex, 1);
       await deleting.commit();
       const told = await inserting;
       const row = await read(id);
@@ -151,7 +141,7 @@ describe('versions', () => {
       ],
       CALL,
     );
-    await waiting(1);
+    await waiting(knex, 1);
     await deleting.commit();
     const [refused, other] = await flushing;
     expect(refused?.kind).toBe('superseded');

@@ -2,6 +2,15 @@ import { InvalidIdError, MAX_KEY_LENGTH } from '@lockstep/core';
 import { operator } from '../sql/operators.js';
 import type { KeyType } from './types.js';
 
+/**
+ * The longest key in bytes of UTF-8: what an index of tombstones holds beside the table's name. Rows of longer keys
+ * are no one's: callers can't name them, and nothing is kept for them.
+ */
+export const MAX_KEY_BYTES = 2000;
+
+/** The longest text of an id: some ways to write one (`{uuid}`, `\\x` and hex, padding) are longer than its key. */
+const MAX_ID_LENGTH = 2 * MAX_KEY_LENGTH;
+
 export interface KeyColumn {
   /** The column's name in the table. */
   readonly column: string;
@@ -75,6 +84,10 @@ export class KeyCodec {
   #part(index: number, value: unknown): string {
     const column = this.#columns[index];
     if (column === undefined) throw new InvalidIdError(`${this.#name}: no key column ${index}`);
+    // Before anything looks at the text.
+    if ((typeof value === 'string' || value instanceof Uint8Array) && value.length > MAX_ID_LENGTH) {
+      throw this.#tooLong(`${MAX_KEY_LENGTH} characters, got ${value.length}`);
+    }
     try {
       return column.type.canonical(value);
     } catch (error) {
@@ -88,12 +101,18 @@ export class KeyCodec {
   #check(key: string): string {
     if (key.length === 0) throw new InvalidIdError(`${this.#name}: an id must not be empty`);
     if (key.length > MAX_KEY_LENGTH) {
-      throw new InvalidIdError(
-        `${this.#name}: an id must have at most ${MAX_KEY_LENGTH} characters, got ${key.length}`,
-        { key: key.slice(0, 64) },
-      );
+      throw this.#tooLong(`${MAX_KEY_LENGTH} characters, got ${key.length}`, key);
     }
+    // Three bytes are the most that one UTF-16 code unit takes.
+    const bytes = key.length * 3 > MAX_KEY_BYTES ? Buffer.byteLength(key) : 0;
+    if (bytes > MAX_KEY_BYTES) throw this.#tooLong(`${MAX_KEY_BYTES} bytes, got ${bytes}`, key);
     return key;
+  }
+
+  #tooLong(problem: string, key?: string): InvalidIdError {
+    return new InvalidIdError(`${this.#name}: an id must have at most ${problem}`, {
+      key: key?.slice(0, 64),
+    });
   }
 }
 

@@ -43,8 +43,10 @@ function refuse(expected: string, value: unknown): never {
 
 function describe(value: unknown): string {
   if (value === null) return 'null';
-  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
-    return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  // Printing a huge one takes time that grows with the square of its length.
+  if (typeof value === 'bigint')
+    return BigInt.asIntN(128, value) === value ? String(value) : 'a larger bigint';
   return Array.isArray(value)
     ? 'an array'
     : value instanceof Date
@@ -86,7 +88,7 @@ function text(sqlType: string, maxLength: number | undefined, padded: boolean): 
     canonical(value) {
       if (typeof value !== 'string') return refuse(expected, value);
       if (value.includes('\0') || !value.isWellFormed()) refuse('well-formed text without NUL', value);
-      const stripped = padded ? value.replace(/ +$/, '') : value;
+      const stripped = padded ? withoutTrailingBlanks(value) : value;
       // Postgres cuts excess blanks off without an error: two ids would be one row.
       if (maxLength !== undefined && stripped.length > maxLength && [...stripped].length > maxLength) {
         refuse(expected, value);
@@ -95,6 +97,13 @@ function text(sqlType: string, maxLength: number | undefined, padded: boolean): 
     },
     toInput: same,
   };
+}
+
+/** By hand: a regular expression for it takes time that grows with the square of the blanks. */
+function withoutTrailingBlanks(value: string): string {
+  let end = value.length;
+  while (end > 0 && value[end - 1] === ' ') end -= 1;
+  return value.slice(0, end);
 }
 
 const HEX_32 = /^[0-9a-f]{32}$/;
@@ -152,13 +161,26 @@ function enumeration(info: KeyTypeInfo): KeyType {
   };
 }
 
+/** The text of a value before or after all others, as Postgres has it; `undefined` of any other value. */
+function infinite(value: unknown): string | undefined {
+  if (value === 'infinity' || value === Number.POSITIVE_INFINITY) return 'infinity';
+  return value === '-infinity' || value === Number.NEGATIVE_INFINITY ? '-infinity' : undefined;
+}
+
 const DATE = /^(\d{4})-(\d{2})-(\d{2})$/;
 
 const date: KeyType = {
   sqlType: 'pg_catalog.date',
-  toTextSql: (column) => `pg_catalog.to_char(${column}, 'YYYY-MM-DD')`,
+  // Beyond four digits of the year, which no id names: the days since 2000. `to_char` takes no date so far away.
+  // In parentheses, since plpgsql ends a condition at the first THEN outside them.
+  toTextSql: (column) => `(CASE WHEN NOT pg_catalog.isfinite(${column}) THEN ${column}::pg_catalog.text
+WHEN pg_catalog.date_ge(${column}, '0001-01-01'::pg_catalog.date) AND pg_catalog.date_le(${column}, '9999-12-31'::pg_catalog.date)
+THEN pg_catalog.to_char(${column}, 'YYYY-MM-DD')
+ELSE pg_catalog.date_mi(${column}, '2000-01-01'::pg_catalog.date)::pg_catalog.text END)`,
   escapes: false,
   canonical(value) {
+    const endless = infinite(value);
+    if (endless !== undefined) return endless;
     const expected = 'a date as text, YYYY-MM-DD (a Date names an instant, not a day)';
     if (typeof value !== 'string' || !DATE.test(value)) return refuse(expected, value);
     const instant = new Date(`${value}T00:00:00Z`);
@@ -173,10 +195,13 @@ const INSTANT = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?(Z|[+-]\d
 
 const timestamptz: KeyType = {
   sqlType: 'pg_catalog.timestamptz',
+  // `to_char` has no text for the infinities, and without the era the same one for two years.
   toTextSql: (column) =>
-    `pg_catalog.to_char(pg_catalog.timezone('UTC', ${column}), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`,
+    `coalesce(pg_catalog.replace(pg_catalog.to_char(pg_catalog.timezone('UTC', ${column}), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"AD'), 'AD', ''), ${column}::pg_catalog.text)`,
   escapes: true,
   canonical(value) {
+    const endless = infinite(value);
+    if (endless !== undefined) return endless;
     const expected = 'a Date, or an ISO 8601 instant with at most six decimals';
     const source = value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : value;
     const match = typeof source === 'string' ? INSTANT.exec(source) : null;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { InvalidOptionError } from '@lockstep/core';
-import { type Run, type TableInfo, tableKeySql } from './catalog.js';
+import { assertSeen, type Run, type TableInfo, tableKeySql } from './catalog.js';
 import { GUARD, strangersIn } from './guard.js';
 import { identifier, literal } from './quote.js';
 import { microsSql, SAFE_PATH, SCHEMA } from './stamp.js';
@@ -96,10 +96,20 @@ function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): 
 }
 
 /**
+ * Fires whatever `session_replication_role` says: in a subscription's apply worker, too, whose changes are like
+ * those of any other writer.
+ */
+function enableTrigger(trigger: TriggerSql, relation: string): string {
+  return `ALTER TABLE ${relation} ENABLE ALWAYS TRIGGER ${identifier(trigger.name)}`;
+}
+
+/**
  * The statements that attach a table, to be run in one transaction. The column's default is a constant
- * (the server's clock at that moment), which existing rows show without being rewritten.
+ * (the server's clock at that moment), which existing rows show without being rewritten. Throws
+ * `InvalidOptionError` for a table that triggers can't keep in step.
  */
 export function attachStatements(info: TableInfo, options: AttachSqlOptions): string[] {
+  assertSeen(info);
   const column = identifier(info.spec.versionColumn);
   const table = triggersOf(info);
   const truncate = truncateTriggerOf(info);
@@ -109,8 +119,11 @@ export function attachStatements(info: TableInfo, options: AttachSqlOptions): st
     `REVOKE ALL ON FUNCTION ${functionName(info, trigger)}() FROM PUBLIC`,
   ]);
   const triggers = [
-    ...table.map((trigger) => createTrigger(info, trigger, info.relation)),
-    ...leaves.map((leaf) => createTrigger(info, truncate, leaf)),
+    ...table.flatMap((trigger) => [
+      createTrigger(info, trigger, info.relation),
+      enableTrigger(trigger, info.relation),
+    ]),
+    ...leaves.flatMap((leaf) => [createTrigger(info, truncate, leaf), enableTrigger(truncate, leaf)]),
   ];
   const addColumn = `DO $lockstep$
 BEGIN
@@ -144,6 +157,7 @@ export function fingerprintOf(info: TableInfo): string {
   const parts = [...triggersOf(info), truncateTriggerOf(info)].flatMap((each) => [
     createFunction(info, each),
     createTrigger(info, each, info.relation),
+    enableTrigger(each, info.relation),
   ]);
   return createHash('sha256')
     .update([...BASE, ...parts, ...info.leaves].join('\n'))

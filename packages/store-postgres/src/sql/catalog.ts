@@ -49,6 +49,8 @@ export interface TableInfo {
   readonly hasVersion: boolean;
   /** Names of Lockstep's triggers that are there and enabled. */
   readonly triggers: readonly string[];
+  /** Why changes of its rows may go unseen. */
+  readonly unseen: string | undefined;
 }
 
 const CATALOG = `
@@ -71,6 +73,13 @@ WITH RECURSIVE tab AS (
 )
 SELECT
   (SELECT relkind FROM tab)::text AS kind,
+  (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
+   JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relkind <> 'p' AND c.relpersistence <> 'p'
+   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS unlogged,
+  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tab
+   JOIN pg_catalog.pg_inherits i ON i.inhparent = tab.oid AND tab.relkind = 'r'
+   JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS children,
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname) ORDER BY c.oid)
    FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'r') AS leaves,
@@ -94,7 +103,7 @@ SELECT
   (SELECT json_agg(i.indkey::text) FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
    WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS uniques,
   (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
-   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled <> 'D') AS triggers`;
+   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers`;
 
 interface RawColumn {
   readonly number: number;
@@ -118,6 +127,8 @@ interface RawColumn {
 interface RawTable {
   readonly kind: string | null;
   readonly leaves: readonly string[] | null;
+  readonly unlogged: readonly string[] | null;
+  readonly children: readonly string[] | null;
   readonly columns: readonly RawColumn[] | null;
   readonly uniques: readonly string[] | null;
   readonly triggers: readonly string[] | null;
@@ -177,12 +188,29 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
     keyColumns: key.map(({ column, property, type }) => ({ column, property, type })),
     hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
     triggers: raw.triggers ?? [],
+    unseen: unseenChanges(raw),
   };
 }
 
 /** The canonical key over a row reference (`NEW`, a table alias, a quoted relation). */
 export function tableKeySql(info: TableInfo, row: string): string {
   return keySql(info.keyColumns, (column) => `${row}.${identifier(column.column)}`);
+}
+
+/** Why rows of the table may change without any trigger that could tell; `undefined` where none can. */
+function unseenChanges({ unlogged, children }: RawTable): string | undefined {
+  if (unlogged !== null) {
+    return `${unlogged.join(', ')} is temporary or unlogged: its rows are gone after a crash, and nothing tells the cache`;
+  }
+  return children === null
+    ? undefined
+    : `${children.join(', ')} inherits from it: its rows are not seen, and a key may be in both tables`;
+}
+
+/** Throws `InvalidOptionError` for a table that triggers can't keep in step. */
+export function assertSeen({ source, unseen }: TableInfo): void {
+  if (unseen !== undefined)
+    throw new InvalidOptionError('table', `${source} can't be kept in step: ${unseen}`);
 }
 
 function checkMapping(spec: TableSpec, columns: readonly RawColumn[], source: string): void {
@@ -220,6 +248,11 @@ function keyColumn(
   const name = spec.columns[property] ?? property;
   const column = columns.find((each) => each.name === name);
   if (column === undefined) throw new InvalidOptionError('key', `${source} has no column "${name}"`);
+  if (column.generated) {
+    const problem =
+      "is generated: writers can't set it, and triggers see no value of it before the row is written";
+    throw new InvalidOptionError('key', `column "${name}" of ${source} ${problem}`);
+  }
   if (!column.notNull) throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL`);
   const type = keyType({
     typeId: column.baseId,

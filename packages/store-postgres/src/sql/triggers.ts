@@ -1,3 +1,4 @@
+import { MAX_KEY_BYTES } from '../keys/codec.js';
 import type { TableInfo } from './catalog.js';
 import { tableKeySql } from './catalog.js';
 import { equal, operator } from './operators.js';
@@ -31,6 +32,10 @@ export interface TriggerSql {
 
 const inOwnTransaction = `coalesce(pg_catalog.current_setting('${SETTING_TX}', true), '') = 'own'`;
 
+/** True in repeatable read and serializable. Elsewhere each statement sees what was committed before it. */
+const keepsSnapshot =
+  "pg_catalog.current_setting('transaction_isolation') IN ('repeatable read', 'serializable')";
+
 /** `target := next(base)`, ours or foreign by the transaction's setting. */
 const stampByTransaction = (target: string, base: string): string => `
     IF ${inOwnTransaction} THEN
@@ -39,13 +44,21 @@ const stampByTransaction = (target: string, base: string): string => `
       ${target} := ${nextForeignSql(base)};
     END IF;`;
 
+/** Nobody can name a row of a longer key, and the index of tombstones could not hold it. */
+const isNameable = (key: string): string => `pg_catalog.octet_length(${key}) <= ${MAX_KEY_BYTES}`;
+
 const recordDelete = (source: string, key: string, version: string): string => `
-  INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, ${key}, ${version})
-    ON CONFLICT (source, key) DO UPDATE SET version = greatest(t.version, EXCLUDED.version);
+  IF ${isNameable(key)} THEN
+    INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, ${key}, ${version})
+      ON CONFLICT (source, key) DO UPDATE SET version = greatest(t.version, EXCLUDED.version);
+  END IF;
   INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, ${key}, 'd');`;
 
+/** A transaction that has notified can't be prepared for a two-phase commit: where there may be some, consumers poll. */
+const mayNotify = "pg_catalog.current_setting('max_prepared_transactions') = '0'";
+
 const notifyIfForeign = (version: string): string => `
-  IF ${isForeignSql(version)} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
+  IF ${isForeignSql(version)} AND ${mayNotify} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
 
 const recordPut = (version: string, source: string): string => `
   INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, new_key, 'p');${notifyIfForeign(version)}`;
@@ -121,7 +134,12 @@ BEGIN
 END`;
 
   // What waited for a concurrent delete of its key was stamped before it; only now is the delete visible.
+  // A snapshot hides a tombstone that is newer than itself; the server refuses (40001) to write over it.
   const aboveTombstone = `
+  IF ${keepsSnapshot} AND ${isNameable('new_key')} THEN
+    INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, new_key, 0)
+      ON CONFLICT (source, key) DO UPDATE SET version = t.version;
+  END IF;
   SELECT t.version INTO floor FROM lockstep.tombstone t
     WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu};
   IF FOUND THEN
@@ -214,6 +232,11 @@ export function truncateTriggerOf(info: TableInfo): TriggerSql {
 DECLARE
   own pg_catalog.bool := ${inOwnTransaction};
 BEGIN
+  -- Rows that this transaction's snapshot does not show would go, and nobody would be told.
+  IF ${keepsSnapshot} THEN
+    RAISE EXCEPTION 'TRUNCATE of a table that Lockstep keeps in step needs the isolation level read committed'
+      USING ERRCODE = 'feature_not_supported', HINT = 'Begin with SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or use DELETE.';
+  END IF;
   EXECUTE pg_catalog.format($lockstep_truncate$
     WITH gone AS (
       SELECT ${key} AS key,
@@ -221,11 +244,12 @@ BEGIN
       FROM ONLY %I.%I t, LATERAL (SELECT greatest(${version}, ${microsSql()}) AS base OFFSET 0) w
     ), buried AS (
       INSERT INTO lockstep.tombstone AS b (source, key, version) SELECT ${source}, key, version FROM gone
+      WHERE ${isNameable('key')}
       ON CONFLICT (source, key) DO UPDATE SET version = greatest(b.version, EXCLUDED.version)
     )
     INSERT INTO lockstep.outbox (version, source, key, op)
     SELECT version, ${source}, key, 'd' FROM gone$lockstep_truncate$, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
-  IF NOT own THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;
+  IF NOT own AND ${mayNotify} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;
   RETURN NULL;
 END`;
   return { name: 'lockstep_record_truncate', event: 'BEFORE TRUNCATE', level: 'STATEMENT', body };

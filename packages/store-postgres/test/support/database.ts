@@ -1,4 +1,4 @@
-import { type PostgresService, startPostgres } from '@lockstep/dev-services';
+import { type PostgresOptions, type PostgresService, startPostgres } from '@lockstep/dev-services';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, beforeAll } from 'vitest';
 import { type PostgresStore, type PostgresStoreOptions, postgresStore } from '../../src/index.js';
@@ -36,10 +36,10 @@ export class TestServer {
 }
 
 /** Starts a server before the file's tests and stops it after them. */
-export function testServer(): TestServer {
+export function testServer(settings?: PostgresOptions['settings']): TestServer {
   const server = new TestServer();
   beforeAll(async () => {
-    server.service = await startPostgres();
+    server.service = await startPostgres({ settings });
   }, 120_000);
   afterAll(() => server.end(), 60_000);
   return server;
@@ -48,3 +48,13 @@ export function testServer(): TestServer {
 /** The bound of calls in tests: generous, the machine may be busy. */
 export const CALL = { timeoutMs: 15_000 } as const;
 export const READ = { ...CALL, primary: true } as const;
+
+/** Resolves when as many backends of the database as this wait for a lock. */
+export async function waiting(knex: Knex, count: number): Promise<void> {
+  for (;;) {
+    const { rows } = await knex.raw<{ rows: { n: number }[] }>(
+      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+    );
+    if ((rows[0]?.n ?? 0) >= count) return;
+  }
+}
