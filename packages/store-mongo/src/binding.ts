@@ -1,4 +1,4 @@
-import { StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
+import { InvalidIdError, StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
 import { type Collection, type Document, Int32, Long, ObjectId } from 'mongodb';
 import type { CallBound } from './bound.js';
 import type { Call } from './call.js';
@@ -59,6 +59,16 @@ export function keysFilter(binding: Binding, keys: readonly string[]): Document 
 /** The row's own canonical key. */
 export function keyOfDocument(binding: Binding, document: Document): string {
   return encodeKey(document[binding.keyField], binding.source);
+}
+
+/** As `keyOfDocument`; `undefined` for an id that can't be a key: Lockstep never caches such a row. */
+export function keyIfAny(binding: Binding, document: Document): string | undefined {
+  try {
+    return keyOfDocument(binding, document);
+  } catch (error) {
+    if (error instanceof InvalidIdError) return undefined;
+    throw error;
+  }
 }
 
 /** A document without its version; `version` is `0` when nobody has stamped it yet. Takes the document over. */

@@ -1,4 +1,5 @@
-import { NO_VERSION, type StoreFlush, type StoreOutcome } from '@lockstep/core';
+import { NO_VERSION, type StoreFlush, type StoreOutcome, type Version } from '@lockstep/core';
+import type { Document } from 'mongodb';
 import { type Binding, inTime, keyFilter, keysFilter, toDocument } from './binding.js';
 import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
@@ -25,7 +26,7 @@ export async function flushOntoRows<Value>(
   const { versionField } = binding;
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
-      filter: { ...keyFilter(binding, key), [versionField]: { $not: { $gte: toStored(version) } } },
+      filter: belowFilter(binding, key, version),
       update: replacePipeline(
         versionField,
         toDocument(binding, key, value),
@@ -53,6 +54,11 @@ export async function flushOntoRows<Value>(
     if (row.version < version && matched < commands.length - errors.size) return undefined;
     return { kind: 'superseded', version: row.version };
   });
+}
+
+/** The row of a key, if its version is lower. */
+function belowFilter(binding: Binding, key: string, version: Version): Document {
+  return { ...keyFilter(binding, key), [binding.versionField]: { $not: { $gte: toStored(version) } } };
 }
 
 /**
@@ -112,7 +118,8 @@ async function flushValues<Value>(
   await tombstones.hold(source, keys, call);
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
-      filter: keyFilter(binding, key),
+      // The fence again: a row that was not there may be by now (as `NO_ROW` in puts.ts); then it is a duplicate.
+      filter: belowFilter(binding, key, version),
       update: replacePipeline(
         versionField,
         toDocument(binding, key, value),

@@ -1,5 +1,5 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
-import { BSON } from 'mongodb';
+import { BSON, type Document } from 'mongodb';
 import { type Binding, keyFilter, stampFor, toDocument, toRow } from './binding.js';
 import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
@@ -56,6 +56,13 @@ async function replaceRow<Value>(
 }
 
 /**
+ * Matches nothing, so that an upsert can only insert. A look at a collection that is not there (it was dropped)
+ * fixes no snapshot: another writer may make the collection and the row before the transaction's next statement,
+ * and be seen by that one without a conflict.
+ */
+const NO_ROW: Document = { $nor: [{}] };
+
+/**
  * Inserts a row, in a transaction, above the tombstone of the one before: a server's clock can step
  * back, and an update pipeline sees no other collection. Whoever inserts or deletes the row meanwhile
  * makes the transaction conflict and run again.
@@ -72,7 +79,7 @@ async function insertRow<Value>(
   }
   const [floor = NO_VERSION] = await tombstones.versions(source, [key], call);
   const inserted = await binding.primary.findOneAndUpdate(
-    keyFilter(binding, key),
+    ifVersion === null ? { ...keyFilter(binding, key), ...NO_ROW } : keyFilter(binding, key),
     replacePipeline(
       versionField,
       toDocument(binding, key, value),

@@ -1,5 +1,12 @@
 import { type ChangeFeed, InvalidOptionError, type TransactionHost } from '@lockstep/core';
-import { type ClientSession, type Document, type ObjectId, ReadPreference } from 'mongodb';
+import {
+  type ClientSession,
+  type DbOptions,
+  type Document,
+  type ObjectId,
+  ReadConcern,
+  ReadPreference,
+} from 'mongodb';
 import type { Binding, Together } from './binding.js';
 import { boundCollection, type MongoCollection } from './collection.js';
 import { mongoFeed } from './feed/feed.js';
@@ -20,6 +27,17 @@ import { runTransaction, transactionHost, transactionOfSession } from './transac
 
 /** The bound of what `open` asks, in ms. */
 const OPEN_TIMEOUT_MS = 10_000;
+
+/** How this package reads and writes what is its own, and asks the server. */
+const OWN_DATA: DbOptions = {
+  readPreference: ReadPreference.primary,
+  readConcern: new ReadConcern('majority'),
+  writeConcern: { w: 'majority' },
+  promoteLongs: true,
+  promoteValues: true,
+  useBigInt64: false,
+  raw: false,
+};
 
 export interface AttachOptions {
   /** Give versions to all rows that have none, in one pass; otherwise each gets one when it is first read. @defaultValue true */
@@ -74,26 +92,16 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   // Assumed until the server has been asked, and refused then unless `allowStandalone`.
   let replicated = true;
   let asked: Promise<boolean> | undefined;
-  const durable = {
-    readPreference: ReadPreference.primary,
-    readConcern: { level: 'majority' },
-    writeConcern: { w: 'majority' },
-  } as const;
+  // What the address or the client says of concerns, preferences and types is for the user's rows.
+  const own = client.db(db.databaseName, OWN_DATA);
   const clock = new ServerClock(client);
   const positions = new Positions(
-    db.collection<PositionDocument>(feedSettings.collection, durable),
+    own.collection<PositionDocument>(feedSettings.collection),
     feedSettings.leaseMs,
   );
-  const graves = new Tombstones(
-    db.collection<TombstoneDocument>(tombstones, {
-      ...durable,
-      promoteLongs: true,
-      useBigInt64: false,
-      promoteValues: true,
-    }),
-  );
+  const graves = new Tombstones(own.collection<TombstoneDocument>(tombstones));
   const transactions = transactionHost(client, name);
-  const feed = mongoFeed({ db, name, bindings, tombstones, settings: feedSettings, positions });
+  const feed = mongoFeed({ db: own, name, bindings, tombstones, settings: feedSettings, positions });
 
   const together: Together = async (bound, body) => {
     if (!replicated) return await body({ bound, session: undefined });
@@ -101,7 +109,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   };
 
   async function ask(): Promise<boolean> {
-    const { replicated: whole } = await askServer(db, clock, OPEN_TIMEOUT_MS);
+    const { replicated: whole } = await askServer(own, clock, OPEN_TIMEOUT_MS);
     if (!whole && !allowStandalone) throw new InvalidOptionError('mongoStore.client', STANDALONE);
     replicated = whole;
     return whole;
@@ -110,7 +118,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   async function installation(): Promise<Installation> {
     asked ??= ask();
     try {
-      return { db, replicated: await asked, tombstones, tombstoneTtlMs };
+      return { db: own, replicated: await asked, tombstones, tombstoneTtlMs };
     } catch (error) {
       asked = undefined;
       throw error;
@@ -173,7 +181,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         feed,
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         open: async () => checkInstalled(await installation(), binding),
-        nowMs: () => serverNowMs(db),
+        nowMs: () => serverNowMs(own),
       });
     },
     async attach(collections, { stamp = true } = {}) {
@@ -181,7 +189,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
         await install(it, binding, stamp);
-        if (it.replicated) await positions.seed(binding.source, await tokenOfNow(db));
+        if (it.replicated) await positions.seed(binding.source, await tokenOfNow(own));
       }
     },
     async detach(collections) {

@@ -91,6 +91,23 @@ describe('another program’s write is adopted: it gets a version, which the fee
     });
   });
 
+  test.each([
+    ['replaced', (key: string) => put(key, 2)],
+    ['deleted', (key: string) => things.write([{ kind: 'delete', key, above: 0 }], CALL)],
+  ])('an old copy whose version the feed itself gave, put back over what was %s', async (what, then) => {
+    const key = `adopted, ${what}`;
+    await adopted(key, () => raw.updateOne({ _id: key }, { $set: { n: 5 } }));
+    const copy = (await raw.findOne({ _id: key })) ?? { n: 0 };
+    await then(key);
+    const newer = await put('marker', 1);
+    await consumer.tookAbove('marker', newer - 1);
+    const last = consumer.newest(key)?.version ?? 0;
+    await raw.replaceOne({ _id: key }, copy, { upsert: true });
+    const change = await consumer.tookAbove(key, last);
+    const [row] = await things.read([key], PRIMARY);
+    expect(row).toMatchObject({ value: { n: 5 }, version: change.version });
+  });
+
   test('of a row that was ahead of the clock, too', async () => {
     const ahead = (Date.now() + 60_000) * 1000;
     for (const [name, foreign] of [

@@ -186,6 +186,21 @@ describe('races', () => {
     },
   );
 
+  test('an insert of a row that must not be there, into a dropped collection, meets one that came meanwhile', async () => {
+    const key = 'first of a new collection';
+    const name = 'dropped';
+    const dropped = store.collection<Thing>(name);
+    await store.attach([dropped]);
+    await raw.dropCollection(name);
+    // Stopped between its look at the row and its look at the tombstones.
+    const barrier = new FlushBarrier(store, server);
+    const outcome = await barrier.insert(name, key, async () => {
+      await dropped.write([{ kind: 'put', key, value: { _id: key, n: 1 }, above: 0 }], CALL);
+    });
+    expect(outcome.kind).toBe('conflict');
+    expect((await dropped.read([key], PRIMARY))[0]?.value.n).toBe(1);
+  });
+
   test('an insert that waited for a deletion is above its tombstone', async () => {
     await put('waited', 1);
     const [buried, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

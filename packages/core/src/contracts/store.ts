@@ -168,6 +168,8 @@ export interface FeedStatus {
   readonly pending: number;
   /** The age of the oldest of them in ms; `0` when there is none. */
   readonly oldestMs: number;
+  /** Changes that no consumer could be told of, e.g. of a row whose id can't be a key; counted since the feed began. @defaultValue 0 */
+  readonly setAside?: number;
   /** What works, and should be mended all the same. Absent when there is nothing to say. */
   readonly warnings?: readonly string[];
 }

@@ -1,6 +1,6 @@
 import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, MongoBulkWriteError } from 'mongodb';
-import { type Binding, keyOfDocument } from '../binding.js';
+import { type Binding, keyIfAny } from '../binding.js';
 import { type Call, statementOptions } from '../call.js';
 import { fromStored, nextEven, restampPipeline } from '../stamp.js';
 import type { FeedEvent } from './events.js';
@@ -46,8 +46,8 @@ export async function adopt(
   const changes = new Map<string, Change>();
   const changedAtMs = Math.min(...events.map(({ atMs }) => atMs));
   for (const document of documents) {
-    if (document[keyField] === undefined) continue;
-    const key = keyOfDocument(binding, document);
+    const key = document[keyField] === undefined ? undefined : keyIfAny(binding, document);
+    if (key === undefined) continue;
     const version = refused.size > 0 ? floor : fromStored(document[versionField]);
     changes.set(key, { source, key, version, op: 'put', changedAtMs });
   }

@@ -23,7 +23,7 @@ export async function untilDone(
       await work();
       return true;
     } catch (error) {
-      onError(error);
+      if (!signal.aborted) onError(error);
       await backoff.wait(signal);
     }
   }

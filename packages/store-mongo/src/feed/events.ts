@@ -1,4 +1,4 @@
-import { NO_VERSION, type Version } from '@lockstep/core';
+import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, Timestamp } from 'mongodb';
 import type { Binding } from '../binding.js';
 import { encodeKey } from '../key.js';
@@ -27,8 +27,8 @@ export type FeedEvent =
     }
   /** All rows of the source went at once, or others came in their place. */
   | { readonly kind: 'reset'; readonly source: string; readonly atMs: number }
-  /** The event does not say which row it is about. */
-  | { readonly kind: 'nameless'; readonly source: string; readonly problem: string };
+  /** The event says of no row that Lockstep could name: it is counted and left. */
+  | { readonly kind: 'aside'; readonly source: string; readonly problem: string };
 
 /** Versions beyond a day ahead are somebody's garbage, and must not lift all others. */
 const DAY_US = 86_400_000_000;
@@ -58,14 +58,25 @@ export class EventReader {
     this.highest = highest;
   }
 
-  /** Says that the stream will show these versions as this process's own doing. */
-  expect(
-    changes: readonly { readonly source: string; readonly key: string; readonly version: Version }[],
-  ): void {
-    for (const { source, key, version } of changes) this.#memory.expect(rowName(source, key), version);
+  /** Says that the stream will show these rows' versions as this process's own doing. */
+  expect(changes: readonly Change[]): void {
+    for (const { source, key, version, op } of changes) {
+      if (op === 'put') this.#memory.expect(rowName(source, key), version);
+    }
   }
 
+  /** Never throws: an event that can't be read must not take others with it. */
   read(event: Document): FeedEvent[] {
+    try {
+      return this.#read(event);
+    } catch (error) {
+      const ns = event['ns'] as { coll?: string } | undefined;
+      const problem = error instanceof Error ? error.message : String(error);
+      return [{ kind: 'aside', source: `${this.#database}.${ns?.coll ?? ''}`, problem }];
+    }
+  }
+
+  #read(event: Document): FeedEvent[] {
     const atMs = timeOf(event);
     const ns = event['ns'] as { coll?: string } | undefined;
     if (event['operationType'] === 'dropDatabase' || event['operationType'] === 'invalidate') {
@@ -101,6 +112,7 @@ export class EventReader {
     const { after, changed } = states(event);
     const version = fromStored(changed?.['v'] ?? after?.['v']);
     if (!this.#bindings.has(source) || key === '' || version === NO_VERSION) return [];
+    if (version > atMs * 1000 + DAY_US) return [];
     const transaction = transactionOf(event);
     if (transaction !== this.#buriedAt) this.#buried.clear();
     this.#buriedAt = transaction;
@@ -118,7 +130,7 @@ export class EventReader {
     if (keyValue === undefined) {
       return keyField === '_id' || event['operationType'] !== 'update'
         ? []
-        : [{ kind: 'nameless', source, problem: `an update without a pre-image, _id ${String(id)}` }];
+        : [{ kind: 'aside', source, problem: `an update without a pre-image, _id ${String(id)}` }];
     }
     const key = encodeKey(keyValue, source);
     const oldKey = keyField === '_id' || before === undefined ? key : encodeKeyOf(before[keyField], source);
@@ -134,11 +146,16 @@ export class EventReader {
   }
 
   #isNew(binding: Binding, event: Document, key: string, version: Version, atMs: number): boolean {
+    const row = rowName(binding.source, key);
+    if (version > atMs * 1000 + DAY_US) return false;
+    if (this.#memory.takeExpected(row, version)) return true;
     const { before, changed, removed } = states(event);
     if (before !== undefined) return version > fromStored(before[binding.versionField]);
+    const last = this.#memory.last(row);
+    if (last !== undefined) return version > last;
     // Nothing but the version: a restamp, which only we do.
     if (changed !== undefined && Object.keys(changed).length === 1 && removed === 0) return true;
-    return this.#memory.isNew(rowName(binding.source, key), version, atMs);
+    return this.#memory.isFresh(version, atMs);
   }
 
   #deleted(binding: Binding, event: Document, atMs: number): FeedEvent[] {
@@ -148,7 +165,7 @@ export class EventReader {
     const keyValue = keyField === '_id' ? id : before?.[keyField];
     if (keyValue === undefined) {
       if (before !== undefined) return [];
-      return [{ kind: 'nameless', source, problem: `a deletion without a pre-image, _id ${String(id)}` }];
+      return [{ kind: 'aside', source, problem: `a deletion without a pre-image, _id ${String(id)}` }];
     }
     const key = encodeKey(keyValue, source);
     // Its tombstone came just before it, in the same transaction: a deletion of ours, told already.

@@ -50,6 +50,8 @@ export class Leader {
   /** A time, by the server's clock, after the stream was opened. */
   #openedMs = Number.POSITIVE_INFINITY;
   #wake: () => void = () => {};
+  /** Events set aside and not yet added to the saved count. */
+  #aside = 0;
   readonly #watch: ReadWatch;
 
   constructor(context: LeaderContext, lease: Lease, delivery: Delivery, over: AbortController) {
@@ -125,12 +127,14 @@ export class Leader {
     const oldest = this.#handling[0] ?? this.#queue[0];
     const at: unknown = oldest?.['wallTime'];
     const token = this.#met ? this.#token : undefined;
+    const aside = this.#aside;
     const nowMs = await this.#context.positions.beat(
       this.#lease,
       {
         token,
         warm: this.#marks[0],
         highest: this.#events.highest,
+        aside,
         waiting: this.#caughtUp
           ? {
               count: this.#handling.length + this.#queue.length,
@@ -141,6 +145,7 @@ export class Leader {
       release,
     );
     if (nowMs === undefined) return false;
+    this.#aside -= aside;
     this.#openedMs = Math.min(this.#openedMs, nowMs);
     if (token !== undefined) this.#marks.push({ token, atMs: nowMs });
     const old = this.#marks.findLastIndex(({ atMs }) => atMs < nowMs - 2 * FRESH_MS);
@@ -157,10 +162,11 @@ export class Leader {
       const reading = this.#read(ended.signal, backoff);
       reading.catch(() => ended.abort());
       try {
-        await this.#handle(AbortSignal.any([signal, ended.signal]));
-        ended.abort();
+        await this.#handle(AbortSignal.any([signal, ended.signal])).finally(() => ended.abort());
         await reading;
       } catch (error) {
+        // One reader at a time: this one's stream is closed before another is opened.
+        await reading.catch(() => {});
         if (signal.aborted) return;
         this.#delivery.onError(error);
         this.#queue = [];
@@ -275,13 +281,17 @@ export class Leader {
     // Their own events come back through the stream.
     for (const change of adopted) this.#context.acknowledged.add(change);
     for (const event of events) {
-      if (event.kind === 'nameless') {
-        this.#delivery.onError(new StoreContractError(`mongodb:${event.source}: ${event.problem}`));
-      }
+      if (event.kind === 'aside') this.#setAside(event.source, event.problem);
     }
     const resets = new Set(events.flatMap((event) => (event.kind === 'reset' ? [event.source] : [])));
     for (const source of resets) if (!(await this.#rescan(source))) return false;
     return true;
+  }
+
+  /** What can't be handled is counted and told; nothing waits for it. */
+  #setAside(source: string, problem: string): void {
+    this.#aside += 1;
+    this.#delivery.onError(new StoreContractError(`mongodb:${source}: set aside: ${problem}`));
   }
 
   async #adopt(

@@ -43,15 +43,22 @@ export class VersionMemory {
     }
   }
 
+  /** Whether this is the bump that was announced. It shows up once: the same version again is a copy. */
+  takeExpected(row: string, version: Version): boolean {
+    return this.#expected.get(row) === version && this.#expected.delete(row);
+  }
+
+  /** The highest version of the row that was remembered. */
+  last(row: string): Version | undefined {
+    return this.#versions.get(row)?.version;
+  }
+
   /**
-   * Whether a write at `atMs` stamped this version. Where it can't be told the answer is no: the row gets
-   * one more version, which costs a miss.
+   * Whether a write at `atMs` of a row that is not remembered stamped this version: one stamped since everything is
+   * remembered is new, an older one is a copy. Where it can't be told the answer is no: the row gets one more
+   * version, which costs a miss.
    */
-  isNew(row: string, version: Version, atMs: number): boolean {
-    if (this.#expected.get(row) === version) return this.#expected.delete(row);
-    const last = this.#versions.get(row);
-    if (last !== undefined) return version > last.version;
-    // Nothing of this row since then: a version stamped since then is new, an older one is a copy.
+  isFresh(version: Version, atMs: number): boolean {
     const stampedMs = version / 1000;
     return Math.abs(atMs - stampedMs) <= FRESH_MS && stampedMs > this.#sinceMs;
   }

@@ -22,6 +22,8 @@ export interface PositionDocument extends Document {
   /** `null` while its reader has not caught up. */
   readonly pending?: number | null;
   readonly oldestAt?: Date | null;
+  /** Events that were set aside, ever. */
+  readonly aside?: Long | number;
 }
 
 /** One process's right to read for its group. */
@@ -41,6 +43,8 @@ export interface Progress {
   readonly token: ResumeToken;
   readonly warm: Mark | undefined;
   readonly highest: ReadonlyMap<string, Version>;
+  /** Events set aside since the last beat. */
+  readonly aside: number;
   /** What was read and not handled; `undefined` while there is more that was not even read. */
   readonly waiting: { readonly count: number; readonly oldestAtMs: number | undefined } | undefined;
 }
@@ -110,7 +114,7 @@ export class Positions {
    * `undefined`: the lease is another's by now.
    */
   async beat(lease: Lease, progress: Progress, release = false): Promise<number | undefined> {
-    const { token, warm, highest, waiting } = progress;
+    const { token, warm, highest, waiting, aside } = progress;
     const oldestAt = waiting?.oldestAtMs === undefined ? null : new Date(waiting.oldestAtMs);
     const document = await this.#collection.findOneAndUpdate(
       { _id: lease.group, owner: lease.owner, epoch: toStored(lease.epoch) },
@@ -120,6 +124,7 @@ export class Positions {
             expiresAt: release ? new Date(0) : { $add: ['$$NOW', this.#leaseMs] },
             pending: waiting?.count ?? null,
             oldestAt,
+            ...(aside === 0 ? {} : { aside: { $add: [{ $ifNull: ['$aside', Long.ZERO] }, aside] } }),
             ...(waiting === undefined ? {} : { at: oldestAt ?? '$$NOW' }),
             ...(token === undefined ? {} : { token: { $literal: token } }),
             ...(warm === undefined ? {} : { warm: { $literal: warm.token }, warmAt: new Date(warm.atMs) }),

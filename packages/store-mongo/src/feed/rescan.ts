@@ -1,6 +1,6 @@
 import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
-import { type Binding, keyOfDocument } from '../binding.js';
+import { type Binding, keyIfAny } from '../binding.js';
 import { serverNowMs } from '../server.js';
 import { fromStored, nextEven, toStored } from '../stamp.js';
 import type { TombstoneId } from '../tombstones.js';
@@ -79,8 +79,8 @@ async function* everyRow(
     { projection: { _id: 1, [keyField]: 1 }, maxTimeMS: SCAN_TIMEOUT_MS },
   );
   yield* batches(rows, batchSize, (document) => {
-    const key = keyOfDocument(binding, document);
-    return { source, key, version, op: 'put', changedAtMs };
+    const key = keyIfAny(binding, document);
+    return key === undefined ? undefined : { source, key, version, op: 'put', changedAtMs };
   });
   const gone = tombstones.collection.find({ '_id.s': source, '_id.k': { $ne: '' } } as Document, {
     projection: { _id: 1 },
@@ -109,7 +109,8 @@ export async function* changedSince(
   yield* batches(rows, batchSize, (document) => {
     const version = fromStored(document[versionField]);
     const changedAtMs = Math.floor(version / 1000);
-    return { source, key: keyOfDocument(binding, document), version, op: 'put', changedAtMs };
+    const key = keyIfAny(binding, document);
+    return key === undefined ? undefined : { source, key, version, op: 'put', changedAtMs };
   });
   const gone = tombstones.collection.find(
     { '_id.s': source, '_id.k': { $ne: '' }, at: { $gte: new Date(sinceMs) } } as Document,
@@ -125,11 +126,12 @@ export async function* changedSince(
 async function* batches<T extends Document>(
   cursor: AsyncIterable<T>,
   size: number,
-  toChange: (document: T) => Change,
+  toChange: (document: T) => Change | undefined,
 ): AsyncGenerator<Change[]> {
   let batch: Change[] = [];
   for await (const document of cursor) {
-    batch.push(toChange(document));
+    const change = toChange(document);
+    if (change !== undefined) batch.push(change);
     if (batch.length < size) continue;
     yield batch;
     batch = [];

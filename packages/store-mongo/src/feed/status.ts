@@ -2,7 +2,7 @@ import type { FeedStatus } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import type { Binding } from '../binding.js';
 import { serverNowMs } from '../server.js';
-import { toStored } from '../stamp.js';
+import { fromStored, toStored } from '../stamp.js';
 import type { PositionDocument, Positions } from './positions.js';
 
 /** Where no one reads, what waits is counted up to this. */
@@ -19,7 +19,7 @@ export async function feedStatus(
   bindings: ReadonlyMap<string, Binding>,
   positions: Positions,
 ): Promise<FeedStatus> {
-  if (bindings.size === 0) return { pending: 0, oldestMs: 0 };
+  if (bindings.size === 0) return { pending: 0, oldestMs: 0, setAside: 0 };
   const documents = await positions.covering([...bindings.keys()]);
   const nowMs = await serverNowMs(db);
   const active = new Set<PositionDocument>();
@@ -42,7 +42,8 @@ export async function feedStatus(
     pending += waiting;
     if (waiting > 0) oldestMs = Math.max(oldestMs, nowMs - atMs);
   }
-  return { pending, oldestMs: Math.max(0, oldestMs) };
+  const setAside = documents.reduce((sum, { aside }) => sum + fromStored(aside), 0);
+  return { pending, oldestMs: Math.max(0, oldestMs), setAside };
 }
 
 async function countSince(binding: Binding, atMs: number): Promise<number> {

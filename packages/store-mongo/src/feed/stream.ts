@@ -73,12 +73,10 @@ export function openStream(
   ];
   return db.watch<Document, Document>(pipeline, {
     readPreference: 'primaryPreferred',
-    readConcern: { level: 'majority' },
     fullDocumentBeforeChange: 'whenAvailable',
     maxAwaitTimeMS,
-    promoteLongs: true,
-    promoteValues: true,
-    useBigInt64: false,
+    // Text that is none fails its own event (no row has such a key), not the stream.
+    enableUtf8Validation: false,
     ...(token === undefined ? {} : { startAfter: token }),
   });
 }

@@ -4,6 +4,7 @@ import type { Binding } from '../../src/binding.js';
 import { CallBound } from '../../src/bound.js';
 import type { MongoCollection } from '../../src/collection.js';
 import { flushWithTombstones } from '../../src/flushes.js';
+import { putOne } from '../../src/puts.js';
 import { ServerClock } from '../../src/server-clock.js';
 import type { MongoStore } from '../../src/store.js';
 import { Tombstones } from '../../src/tombstones.js';
@@ -20,7 +21,9 @@ export const comeAndGo: Meanwhile = async (things, key) => {
   return gone?.kind === 'written' ? gone.version : 0;
 };
 
-/** Stops a flush between its look at row and tombstone, and its insert. */
+type Look = () => Promise<number[]>;
+
+/** Stops a flush, or an insert, between its look at row or tombstone, and its write. */
 export class FlushBarrier {
   readonly #store: MongoStore;
   readonly #server: TestServer;
@@ -35,23 +38,50 @@ export class FlushBarrier {
     flushed: number,
     meanwhile: Meanwhile,
   ): Promise<{ outcome: StoreOutcome<Document>; version: number }> {
+    const things = this.#store.collection<Document, string>('things');
+    let version = 0;
+    const binding = await this.#binding('things', async (look) => {
+      const found = await look();
+      version = await meanwhile(things, key);
+      return found;
+    });
+    const command = { kind: 'flush', key, value: { _id: key, n: 9 }, version: flushed } as const;
+    const [outcome] = await binding.together(new CallBound('flush', CALL), (call) =>
+      flushWithTombstones<Document>(binding, [command], call),
+    );
+    if (outcome === undefined) throw new Error('a flush gave no outcome');
+    return { outcome, version };
+  }
+
+  /** A put of a row that must not be there, with something between its look at the row and the insert. */
+  async insert(name: string, key: string, meanwhile: () => Promise<void>): Promise<StoreOutcome<Document>> {
+    const binding = await this.#binding(name, async (look) => {
+      await meanwhile();
+      return await look();
+    });
+    const command = { kind: 'put', key, value: { _id: key, n: 9 }, above: 0, ifVersion: null } as const;
+    return await putOne<Document>(binding, command, {
+      bound: new CallBound('insert', CALL),
+      session: undefined,
+    });
+  }
+
+  /** A binding whose first look at tombstones goes through `around`. */
+  async #binding(name: string, around: (look: Look) => Promise<number[]>): Promise<Binding> {
     const client = await this.#server.client();
     const db = client.db(this.#server.service.databaseName);
-    const things = this.#store.collection<Document, string>('things');
     let looks = 0;
-    let version = 0;
     const graves = new (class extends Tombstones {
       override async versions(...args: Parameters<Tombstones['versions']>): Promise<number[]> {
-        const found = await super.versions(...args);
         looks += 1;
-        if (looks === 1) version = await meanwhile(things, key);
-        return found;
+        const look: Look = () => super.versions(...args);
+        return looks === 1 ? await around(look) : await look();
       }
     })(db.collection('lockstep_tombstones'));
-    const primary = db.collection('things');
-    const binding: Binding = {
-      name: 'things',
-      source: things.source,
+    const primary = db.collection(name);
+    return {
+      name,
+      source: this.#store.collection<Document, string>(name).source,
       keyField: '_id',
       versionField: '_lockstep',
       reader: primary,
@@ -60,11 +90,5 @@ export class FlushBarrier {
       clock: new ServerClock(client),
       together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
     };
-    const command = { kind: 'flush', key, value: { _id: key, n: 9 }, version: flushed } as const;
-    const [outcome] = await binding.together(new CallBound('flush', CALL), (call) =>
-      flushWithTombstones<Document>(binding, [command], call),
-    );
-    if (outcome === undefined) throw new Error('a flush gave no outcome');
-    return { outcome, version };
   }
 }
