@@ -137,7 +137,9 @@ function leaseReply(reply: Stored, encoding: PayloadEncoding): LeaseReply | unde
   const floor = Number(text.slice(1, 17));
   switch (text[0]) {
     case 'g':
-      return { kind: 'lease', outcome: 'granted', floor };
+      return text.length > 17
+        ? { kind: 'lease', outcome: 'granted', floor, behind: true }
+        : { kind: 'lease', outcome: 'granted', floor };
     case 'p':
       return { kind: 'lease', outcome: 'pass', floor };
     case 'b':

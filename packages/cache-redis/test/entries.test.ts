@@ -63,7 +63,10 @@ function expectedText(entry: Entry): string | null {
   const noted = (tag: string, own: string): string => `${tag}${Buffer.byteLength(own)}:${own}`;
   const lease = entry.lease === undefined ? '' : `${noted('L', entry.lease.token)}<time>`;
   const reservation = entry.reservation === undefined ? '' : noted('R', entry.reservation);
-  const intents = entry.intents.map((each) => `${noted('I', each.token)}<time>${each.overlapped ? 1 : 0}`);
+  const intents = entry.intents.map(
+    (each) =>
+      `${noted('I', each.token)}${each.untilMs === 0 ? zeros : '<time>'}${each.overlapped ? 1 : 0}`,
+  );
   const state = entry.knownAbsent ? 'K' : 'H';
   return `${state}-${digits(entry.floor)}${zeros}${lease}${reservation}${intents.join('')}`;
 }
@@ -94,5 +97,16 @@ test('any sequence of commands leaves the very entry that the reference has (rul
     }),
     { numRuns: 200 },
   );
+  await cache.close();
+});
+
+test('a hole outlives its intent by its own time to live: whoever comes after the intent sees that there was one', async () => {
+  const cache = redisCache({ url: service.url });
+  await cache.open?.();
+  const name = newKey();
+  await cache.execute([
+    { kind: 'intend', key: name, token: 'a', deadlineMs: 100_000, holeTtlMs: 100_000 },
+  ]);
+  expect(await raw.pttl(name)).toBeGreaterThan(150_000);
   await cache.close();
 });

@@ -103,6 +103,7 @@ export type {
   StoreCapabilities,
   StoreCommand,
   StoreDelete,
+  StoreFence,
   StoreFlush,
   StoreIncrement,
   StoreOpenOptions,
@@ -112,6 +113,7 @@ export type {
   StoreRestamp,
   StoreRow,
   StoreTransaction,
+  StoreWriteOptions,
   TransactionHost,
 } from './contracts/store.js';
 export { isBelievable, isVersion, NO_VERSION, type Version } from './contracts/version.js';

@@ -81,12 +81,18 @@ end
 
 /** Rule 7: what becomes of intents. */
 export const INTENTS = `
--- Those that ran out go, but only once none stands: until then they may hide a newer commit.
-local function settled(intents, now)
+local function standing(intents, now)
   for _, intent in ipairs(intents) do
-    if intent.untilMs > now then return intents end
+    if intent.untilMs > now then return true end
   end
-  return {}
+  return false
+end
+
+-- Those that ran out become one mark, without a token, but only once none stands: until then they may hide a
+-- newer commit.
+local function settled(intents, now)
+  if #intents == 0 or standing(intents, now) then return intents end
+  return { { token = '', untilMs = 0, overlapped = true } }
 end
 
 local function without(intents, token)

@@ -3,7 +3,8 @@ import { HOLE, INTENTS } from './hole.js';
 
 /**
  * Takes token, leaseMs, holeTtlMs. Reply, one text: a hit is the entry itself; else a letter and the
- * floor: g(ranted), p(ass), or b(usy) followed by the ms that the other lease has left.
+ * floor: g(ranted), followed by a plus where an intent ran out; p(ass); or b(usy), followed by the ms that the
+ * other lease has left.
  * Rule 6: a lease may be taken over after its time. Rule 7: while an intent stands nobody fills.
  */
 export const LEASE = `
@@ -14,14 +15,14 @@ local token, leaseMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
 local hole = asHole(math.max(tonumber(leaseMs), tonumber(holeTtlMs)))
 hole.intents = settled(hole.intents, now)
-if #hole.intents > 0 then return 'p' .. hole.floor end
+if standing(hole.intents, now) then return 'p' .. hole.floor end
 local lease = hole.lease
 if lease and lease.untilMs > now and lease.token ~= token then
   return 'b' .. hole.floor .. string.format('%.0f', lease.untilMs - now)
 end
 hole.lease = { token = token, untilMs = now + leaseMs }
 writeHole(hole)
-return 'g' .. hole.floor
+return 'g' .. hole.floor .. (#hole.intents > 0 and '+' or '')
 `;
 
 /**
@@ -36,6 +37,7 @@ local hole = readHole()
 if not hole.lease or hole.lease.token ~= token then return 'l' end
 if found == '0' then
   hole.lease = nil
+  hole.intents = {}
   hole.absent = true
   hole.ttlMs = tonumber(ttlMs)
   writeHole(hole)

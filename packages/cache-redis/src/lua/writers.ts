@@ -24,9 +24,10 @@ if isUnflushed then return 'U' .. known end
 ${NOW}${HOLE}${INTENTS}
 local token, deadlineMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
-local hole = asHole(math.max(tonumber(deadlineMs), tonumber(holeTtlMs)))
+-- Longer than the intent stands: whoever comes after it must see that there was one.
+local hole = asHole(deadlineMs + holeTtlMs)
 local intents = without(settled(hole.intents, now), token)
-local overlapped = #intents > 0
+local overlapped = #without(intents, '') > 0
 overlap(intents)
 intents[#intents + 1] = { token = token, untilMs = now + deadlineMs, overlapped = overlapped }
 hole.intents = intents
@@ -73,7 +74,7 @@ local function mayPlace(hole)
   if token == '' or version < hole.floor then return false end
   local own, others = nil, 0
   for _, intent in ipairs(hole.intents) do
-    if intent.token == token then own = intent else others = others + 1 end
+    if intent.token == token then own = intent elseif intent.token ~= '' then others = others + 1 end
   end
   if others > 0 then return false end
   if unversioned then return own ~= nil and not own.overlapped end
@@ -85,7 +86,7 @@ if isHole and mayPlace(hole) then
   return 'stored'
 end
 raise(hole, version)
-hole.intents = without(hole.intents, token)
+if token ~= '' then hole.intents = without(hole.intents, token) end
 -- A write without versions may have come between, unannounced: the cache had not heard its intent.
 if unversioned then overlap(hole.intents) end
 if hole.reservation == token then hole.reservation = nil end

@@ -129,6 +129,65 @@ export function intentCases(test: CacheCase): void {
     await c.expectMiss(key);
   });
 
+  test('rule 7: who gets the lease behind an intent that ran out is told so, until the key holds a value (G7)', async (c) => {
+    const [key, first, second] = [c.key(), c.token(), c.token()];
+    const behind = { kind: 'lease', outcome: 'granted', floor: 10, behind: true };
+    await c.setValue(key, 10);
+    await c.intend(key, c.token(), SHORT_MS);
+    await intentsRanOut(c);
+    expectEqual(await c.lease(key, first), behind, 'a lease behind an intent that ran out');
+    await c.release(key, first);
+    expectEqual(await c.lease(key, second), behind, 'the next lease, after one that filled nothing');
+    await c.fill(key, second, 12);
+    await c.invalidate(key, 14);
+    expectEqual(
+      await c.lease(key, c.token()),
+      { kind: 'lease', outcome: 'granted', floor: 14 },
+      'a lease after the key held a value',
+    );
+  });
+
+  test('rule 7: a known absence that was filled behind an intent that ran out ends the mark, too', async (c) => {
+    const [key, reader] = [c.key(), c.token()];
+    await c.intend(key, c.token(), SHORT_MS);
+    await intentsRanOut(c);
+    await c.lease(key, reader);
+    await c.fill(key, reader, 0, null);
+    await c.invalidate(key, 14);
+    expectEqual(
+      await c.lease(key, c.token()),
+      { kind: 'lease', outcome: 'granted', floor: 14 },
+      'a lease after the absence',
+    );
+  });
+
+  test('rule 7: a later intent that is released leaves the mark of one that ran out, and its put ends it', async (c) => {
+    const [key, later, last] = [c.key(), c.token(), c.token()];
+    const behind = { kind: 'lease', outcome: 'granted', floor: 0, behind: true };
+    await c.intend(key, c.token(), SHORT_MS);
+    await intentsRanOut(c);
+    await c.intend(key, later);
+    await c.release(key, later);
+    expectEqual(await c.lease(key, c.token()), behind, 'a lease after the release');
+    await c.intend(key, last);
+    expectEqual(await c.put(key, 12, last), 'stored', 'the put of a later intent');
+    await c.expectHit(key, 12);
+  });
+
+  test('rule 7: a put without a token leaves the mark of an intent that ran out', async (c) => {
+    const key = c.key();
+    await c.intend(key, c.token(), SHORT_MS);
+    await intentsRanOut(c);
+    await c.lease(key, c.token());
+    await c.put(key, 12);
+    const reply = await c.lease(key, c.token());
+    expectEqual(
+      reply,
+      { kind: 'lease', outcome: 'granted', floor: 12, behind: true },
+      'a lease after the put',
+    );
+  });
+
   test('rule 7, unversioned: the put of an intent that nothing overlapped becomes the value', async (c) => {
     const [key, token] = [c.key(), c.token()];
     await c.intend(key, token);

@@ -371,6 +371,40 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
       applyCommand(entry, command.kind === 'intend' ? { ...command, deadlineMs: 1e9 } : command, nowMs),
   ),
   flawed(
+    'intents that ran out leave no mark',
+    ['rule 7: who gets the lease behind an intent', 'rule 7: a later intent that is released'],
+    (entry, command, nowMs) => {
+      if (entry?.kind !== 'hole' || entry.intents.some(({ untilMs }) => untilMs > nowMs)) {
+        return applyCommand(entry, command, nowMs);
+      }
+      return applyCommand({ ...entry, intents: [] }, command, nowMs);
+    },
+  ),
+  flawed(
+    'a later intent wipes the mark of those that ran out away',
+    ['rule 7: a later intent that is released leaves the mark'],
+    (entry, command, nowMs) => {
+      const result = applyCommand(entry, command, nowMs);
+      if (command.kind !== 'intend' || result.entry?.kind !== 'hole') return result;
+      const intents = result.entry.intents.filter(({ untilMs }) => untilMs > 0);
+      return { ...result, entry: { ...result.entry, intents } };
+    },
+  ),
+  flawed(
+    'the mark of intents that ran out keeps a later put from becoming the value',
+    ['rule 7: a later intent that is released leaves the mark of one that ran out, and its put'],
+    (entry, command, nowMs) => {
+      if (command.kind !== 'put' || entry?.kind !== 'hole') return applyCommand(entry, command, nowMs);
+      const intents = entry.intents.map((each) => (each.untilMs > 0 ? each : { ...each, token: 'mark' }));
+      return applyCommand({ ...entry, intents }, command, nowMs);
+    },
+  ),
+  flawed(
+    'a known absence keeps the mark of intents that ran out',
+    ['rule 7: a known absence that was filled behind an intent'],
+    leaving((after, before, { kind }) => (kind === 'fill' ? { ...after, intents: before.intents } : after)),
+  ),
+  flawed(
     'of overlapping unversioned writes the last is stored',
     ['rule 7, unversioned: overlapping writes', 'rule 7, unversioned: an invalidation meanwhile'],
     (entry, command, nowMs) => {

@@ -183,11 +183,17 @@ export interface InvalidateReply {
 
 /**
  * `hit`: somebody filled it. `granted`: load it. `busy`: another reader loads it. `pass`: writers are
- * under way; load it and fill nothing. `floor`: a load below it is from a lagging replica.
+ * under way; load it and fill nothing. `floor`: a load below it is from a lagging replica. `behind`: an intent
+ * ran out here, whose writer may still commit.
  */
 export type LeaseReply =
   | { readonly kind: 'lease'; readonly outcome: 'hit'; readonly hit: CacheHit }
-  | { readonly kind: 'lease'; readonly outcome: 'granted'; readonly floor: Version }
+  | {
+      readonly kind: 'lease';
+      readonly outcome: 'granted';
+      readonly floor: Version;
+      readonly behind?: true;
+    }
   | {
       readonly kind: 'lease';
       readonly outcome: 'busy';

@@ -101,6 +101,15 @@ export interface StoreCallOptions {
   readonly tx?: StoreTransaction | undefined;
 }
 
+export interface StoreWriteOptions extends StoreCallOptions {
+  /**
+   * Refuse the write once the store's clock is past this, in ms since the epoch: judged under the lock of each
+   * row that it writes (`StoreTimeoutError` then). {@link StoreFence.settle} waits for it from before that
+   * judgement to its commit. Only where the adapter has a `fence`, and not inside a transaction.
+   */
+  readonly notAfterMs?: number | undefined;
+}
+
 export interface StoreReadOptions extends StoreCallOptions {
   /** Read where writes go, never from a replica. */
   readonly primary: boolean;
@@ -130,6 +139,29 @@ export interface StoreCapabilities {
   readonly readBatching?: boolean;
 }
 
+/**
+ * How a store takes part in the deadlines of writers whose intents in the cache run out. Whoever writes under an
+ * intent either is refused, since it came to the row after its deadline, or has made itself known before, so
+ * that a reader can wait for it: a commit may come late, never unseen.
+ */
+export interface StoreFence {
+  /**
+   * The store's clock, in ms since the epoch: never ahead of it, and normally less than a round trip behind.
+   * A promise where the store has to be asked.
+   */
+  nowMs(): number | Promise<number>;
+  /**
+   * Makes a transaction known as a writer of the keys, until its end. The statements in it that change rows are
+   * refused from `timeoutMs` after its body was called, the caller's own included.
+   */
+  enter(keys: readonly string[], options: StoreCallOptions & { readonly tx: StoreTransaction }): Promise<void>;
+  /**
+   * Waits for the writers of the key that are known now. True: all have ended, and a read that begins from now
+   * on sees what they committed. False: that was not to be had within `timeoutMs`.
+   */
+  settle(key: string, options: StoreCallOptions): Promise<boolean>;
+}
+
 /** Rows that one transaction changed, or that the feed reports. */
 export interface Change {
   /** The store's name for what was changed, as in {@link StoreAdapter.source}. */
@@ -157,7 +189,8 @@ export interface TransactionHost {
   /**
    * Runs `body` and commits. A throw rolls back and propagates. Transient failures (deadlock,
    * serialization) run the body again, on a new transaction. Rejects with `StoreUnavailableError`
-   * (`outcome: 'unknown'` when the commit's reply was lost).
+   * (`outcome: 'unknown'` when the commit's reply was lost). Statements that change rows of an adapter with a
+   * `fence` are refused once `timeoutMs` have passed, by the store's clock, since `body` was called.
    */
   transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T>;
 }
@@ -243,6 +276,8 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly capabilities: StoreCapabilities;
   readonly transactions?: TransactionHost | undefined;
   readonly feed?: ChangeFeed | undefined;
+  /** Absent: strict consistency rests on writes that end before their intents do. */
+  readonly fence?: StoreFence | undefined;
   /** The payload serializer that suits the store's types; JSON when absent. */
   readonly serializer?: Serializer | undefined;
   /** Carries the handle's type only; never set. */
@@ -259,7 +294,7 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
    */
   write(
     commands: readonly StoreCommand<Value>[],
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
   ): Promise<readonly StoreOutcome<Value>[]>;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;

@@ -76,7 +76,8 @@ export class CacheSide {
   readonly #hints: ValueHints | undefined;
   /** Writes leave no value in the cache: a hint only says what to stamp above. */
   readonly #aside: boolean;
-  readonly #intentMs: number;
+  /** How long a write on its own may take, from its intent to its commit. */
+  readonly #writeMs: number;
 
   constructor(options: CacheSideOptions) {
     const { flushKey, settings, store } = options;
@@ -84,7 +85,7 @@ export class CacheSide {
     this.#usesIntents = settings.consistency === 'strict' || !store.capabilities.versioned;
     this.#hints = this.#usesIntents || flushKey !== undefined ? undefined : new ValueHints();
     this.#aside = settings.strategy === 'cache-aside';
-    this.#intentMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs + INTENT_MARGIN_MS;
+    this.#writeMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs;
   }
 
   /**
@@ -93,26 +94,48 @@ export class CacheSide {
    * since the store may not have what it should read; the others go on without.
    *
    * @param blind the write asks nothing of the row that it replaces
+   * @param endsAtMs when the store ends the write's transaction, by the monotonic clock
    */
-  prepare(key: string, cacheKey: string, blind: boolean): Reservation | Promise<Reservation> {
-    const { flushKey } = this.#options;
-    if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, flushKey);
-    return this.#hints?.get(key) ?? this.#reserve(cacheKey, this.#usesIntents);
+  prepare(
+    key: string,
+    cacheKey: string,
+    blind: boolean,
+    endsAtMs?: number,
+  ): Reservation | Promise<Reservation> {
+    const { clock, flushKey } = this.#options;
+    const writeMs = endsAtMs === undefined ? this.#writeMs : Math.max(0, endsAtMs - clock.monotonic());
+    if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, writeMs, flushKey);
+    if (this.#usesIntents) return this.#announce(cacheKey, writeMs, endsAtMs !== undefined);
+    return this.#hints?.get(key) ?? this.#reserve(cacheKey);
   }
 
-  async #reserve(cacheKey: string, intent: boolean): Promise<Reservation> {
+  async #reserve(cacheKey: string): Promise<Reservation> {
     const { cache, nextToken, settings } = this.#options;
     const token = nextToken();
     const { holeTtlMs } = settings;
     try {
-      const reply = await cache.run(
-        intent ? this.#intend(cacheKey, token) : { kind: 'reserve', key: cacheKey, token, holeTtlMs },
-      );
-      return { above: reply.known, token, intent, aheadMs: 0 };
+      const reply = await cache.run({ kind: 'reserve', key: cacheKey, token, holeTtlMs });
+      return { above: reply.known, token, intent: false, aheadMs: 0 };
+    } catch {
+      const aheadMs = settings.burst?.maxClockSkewMs ?? 0;
+      return { above: NO_VERSION, token: undefined, intent: false, aheadMs };
+    }
+  }
+
+  /** Notes an intent, which stands for longer than the store lets the write be committed. */
+  async #announce(cacheKey: string, writeMs: number, inside: boolean): Promise<Reservation> {
+    const { cache, nextToken, settings, store } = this.#options;
+    // Before the intent is sent, so that the deadline comes before its end. A transaction has its own.
+    const now = inside ? undefined : store.fence?.nowMs();
+    const nowMs = typeof now === 'object' ? await now : now;
+    const notAfterMs = nowMs === undefined ? undefined : nowMs + writeMs;
+    const token = nextToken();
+    try {
+      const { known } = await cache.run(this.#intend(cacheKey, token, writeMs));
+      return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
     } catch (error) {
       if (settings.consistency === 'strict') throw error;
-      const aheadMs = settings.burst?.maxClockSkewMs ?? 0;
-      return { above: NO_VERSION, token: intent ? token : undefined, intent, aheadMs };
+      return { above: NO_VERSION, token, intent: true, aheadMs: 0, notAfterMs };
     }
   }
 
@@ -120,13 +143,14 @@ export class CacheSide {
   async #intendFlushed(
     key: string,
     cacheKey: string,
+    writeMs: number,
     flushKey: (key: string) => Promise<void>,
   ): Promise<Reservation> {
     const { activity, cache, nextToken, settings } = this.#options;
     for (let flushes = 0; flushes < MAX_FLUSHES; flushes++) {
       const token = nextToken();
       try {
-        const reply = await cache.run(this.#intend(cacheKey, token));
+        const reply = await cache.run(this.#intend(cacheKey, token, writeMs));
         if (reply.unflushed !== true) return { above: reply.known, token, intent: true, aheadMs: 0 };
       } catch (error) {
         // Unanswered, it may stand.
@@ -142,12 +166,12 @@ export class CacheSide {
     );
   }
 
-  #intend(key: string, token: string): IntendCommand {
+  #intend(key: string, token: string, writeMs: number): IntendCommand {
     return {
       kind: 'intend',
       key,
       token,
-      deadlineMs: this.#intentMs,
+      deadlineMs: writeMs + INTENT_MARGIN_MS,
       holeTtlMs: this.#options.settings.holeTtlMs,
     };
   }

@@ -208,7 +208,7 @@ class LockstepEngine implements Lockstep {
       // A body that runs again is a new transaction: the earlier one was rolled back.
       current?.end();
       current?.abandon();
-      const tx = new LockstepTransaction(host, storeTx);
+      const tx = new LockstepTransaction(host, storeTx, this.#clock.monotonic() + options.timeoutMs);
       current = tx;
       const value = await body(tx);
       return { value, tx, changes: await tx.changes() };

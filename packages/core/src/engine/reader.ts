@@ -1,5 +1,5 @@
 import type { Versioned } from '../contracts/api.js';
-import type { CacheHit, Payload } from '../contracts/cache.js';
+import type { CacheHit, LeaseReply, Payload } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
@@ -27,10 +27,13 @@ export interface ReaderOptions<Value> {
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
 }
 
+type Granted = Extract<LeaseReply, { outcome: 'granted' }>;
 type MissReason = LockstepEventMap['miss']['reason'];
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 25;
+/** What a reader waits for writers whose intents ran out: no longer than it would be waited for itself. */
+const SETTLE_MS = 250;
 
 /** A load under this process's lease that other readers of the process may join. */
 interface Flight<Value> {
@@ -152,7 +155,7 @@ export class Reader<Value> {
         return await this.#reload(key, cacheKey, ttlMs, load);
       }
       if (reply.outcome === 'granted') {
-        return await this.#loadAndFill(key, cacheKey, token, reply.floor, ttlMs, load);
+        return await this.#loadAndFill(key, cacheKey, token, reply, ttlMs, load);
       }
       if (reply.outcome === 'pass' || clock.monotonic() >= giveUpAt) {
         if (reply.outcome === 'pass') this.#refused(key, 'writers');
@@ -186,11 +189,16 @@ export class Reader<Value> {
     key: string,
     cacheKey: string,
     token: string,
-    floor: Version,
+    { behind, floor }: Granted,
     ttlMs: number,
     load = this.#options.load,
   ): Promise<Versioned<Value>> {
     const { activity, events, store } = this.#options;
+    if (behind && !(await this.#settled(key))) {
+      this.#release(cacheKey, token);
+      this.#refused(key, 'writers');
+      return await this.#loadOnly(key, load);
+    }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value> | undefined>();
     const flight: Flight<Value> = { proven: promise, settle: resolve };
     this.#flights.set(cacheKey, flight);
@@ -217,6 +225,13 @@ export class Reader<Value> {
     );
     activity.track(filling);
     return found;
+  }
+
+  /** False: a writer whose intent ran out may still commit. Its row must not be read before, and be cached after that. */
+  async #settled(key: string): Promise<boolean> {
+    const { settings, store } = this.#options;
+    const timeoutMs = Math.min(SETTLE_MS, settings.leaseMs, settings.storeTimeoutMs);
+    return store.fence === undefined || (await store.fence.settle(key, { timeoutMs }).catch(() => false));
   }
 
   /** Nobody joins the flight any more. */
@@ -289,7 +304,7 @@ export class Reader<Value> {
       reply = await cache.run(lease).catch(() => undefined);
     }
     if (reply?.outcome === 'granted') {
-      return await this.#loadAndFill(key, cacheKey, token, reply.floor, ttlMs, (k) => load(k, true));
+      return await this.#loadAndFill(key, cacheKey, token, reply, ttlMs, (k) => load(k, true));
     }
     const row = await load(key, true);
     // A value that can't be replaced is left to the next reader; nobody waits for this.

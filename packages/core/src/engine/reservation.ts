@@ -10,4 +10,6 @@ export interface Reservation {
   readonly intent: boolean;
   /** How far ahead of its clock the store stamps a blind write, in ms: the cache may hold a buffered one. */
   readonly aheadMs: number;
+  /** When the store refuses the write, by its own clock; `undefined`: no intent of it can run out before its commit. */
+  readonly notAfterMs?: number | undefined;
 }

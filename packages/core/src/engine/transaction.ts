@@ -45,13 +45,16 @@ interface Participation {
 
 /** An open transaction, and what the cache must be told after its commit. */
 export class LockstepTransaction implements Transaction {
+  /** From when on the store refuses its statements, by the process's monotonic clock. */
+  readonly endsAtMs: number;
   readonly #host: TransactionHost;
   readonly #store: StoreTransaction;
   readonly #participants = new Map<TransactionParticipant, Participation>();
   #ended = false;
 
-  constructor(host: TransactionHost, store: StoreTransaction) {
+  constructor(host: TransactionHost, store: StoreTransaction, endsAtMs: number) {
     this.#host = host;
+    this.endsAtMs = endsAtMs;
     this.#store = store;
   }
 

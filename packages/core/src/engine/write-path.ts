@@ -6,6 +6,7 @@ import type {
   StoreCommand,
   StoreOutcome,
   StoreRow,
+  StoreTransaction,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
@@ -148,11 +149,11 @@ export class WritePath<Value> implements TransactionParticipant {
     await this.buffer?.flusher.flushKey(key);
   }
 
-  #prepare(command: StoreCommand<Value>): Reservation | Promise<Reservation> {
+  #prepare(command: StoreCommand<Value>, tx?: LockstepTransaction): Reservation | Promise<Reservation> {
     const { key } = command;
     // A deletion asks for a row: where it finds none, nothing would stop a buffered write of it.
     const blind = command.kind === 'put' && isBlind(command);
-    return this.#cacheSide.prepare(key, this.#options.keyPrefix + key, blind);
+    return this.#cacheSide.prepare(key, this.#options.keyPrefix + key, blind, tx?.endsAtMs);
   }
 
   /** Inside a transaction: at once, alone, and the cache after the commit. */
@@ -161,11 +162,12 @@ export class WritePath<Value> implements TransactionParticipant {
     const inside = asLockstepTransaction(tx);
     const storeTx = inside.storeFor(store.transactions, settings.name);
     const cacheKey = keyPrefix + command.key;
-    const reservation = await this.#prepare(command);
+    const reservation = await this.#prepare(command, inside);
     const stamped = command.kind === 'flush' ? command : reserved(command, reservation);
     const startedAt = context.clock.monotonic();
     let outcome: StoreOutcome<Value> | undefined;
     try {
+      await this.#enter(command.key, reservation, storeTx);
       [outcome] = await store.write([stamped], { timeoutMs: settings.storeTimeoutMs, tx: storeTx });
       if (outcome?.kind === 'failed') throw outcome.error;
       if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
@@ -181,6 +183,12 @@ export class WritePath<Value> implements TransactionParticipant {
     }
     const storeMs = context.clock.monotonic() - startedAt;
     return { outcome, cache: 'deferred', store: 'committed', coalesced: false, storeMs, cacheMs: 0 };
+  }
+
+  /** Behind an intent that runs out, readers can wait for the transaction. */
+  async #enter(key: string, { intent }: Reservation, tx: StoreTransaction): Promise<void> {
+    const { settings, store } = this.#options;
+    if (intent) await store.fence?.enter([key], { timeoutMs: settings.storeTimeoutMs, tx });
   }
 
   /** The row at a key as a transaction sees it. */
@@ -216,11 +224,12 @@ export class WritePath<Value> implements TransactionParticipant {
       context.transaction(
         host,
         async (tx) => {
-          const reservation = await this.#cacheSide.prepare(key, keyPrefix + key, false);
+          const reservation = await this.#cacheSide.prepare(key, keyPrefix + key, false, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
           note(null, NO_VERSION);
+          await this.#enter(key, reservation, tx.storeFor(host, settings.name));
           const result = await body(tx.client);
           row = await this.readInside(key, tx);
           note(row?.value ?? null, row?.version ?? NO_VERSION);

@@ -260,7 +260,7 @@ export class WriteQueue<Value> {
     try {
       const outcomes = await withTimeout(
         clock,
-        store.write(commands, { timeoutMs: storeTimeoutMs }),
+        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs: earliestDeadline(batch) }),
         storeTimeoutMs + GRACE_MS,
         () =>
           new StoreTimeoutError(`collection "${collection}": no answer within ${storeTimeoutMs} ms`, {
@@ -383,4 +383,14 @@ export class WriteQueue<Value> {
       { collection, key },
     );
   }
+}
+
+/** What all of a batch can keep to. Each is further away than the batch may take: it counts from the preparation. */
+function earliestDeadline(batch: readonly Pick<Unit<never>, 'reservation'>[]): number | undefined {
+  let earliest: number | undefined;
+  for (const { reservation } of batch) {
+    const notAfterMs = reservation?.notAfterMs;
+    if (notAfterMs !== undefined && (earliest === undefined || notAfterMs < earliest)) earliest = notAfterMs;
+  }
+  return earliest;
 }

@@ -7,6 +7,7 @@ import type {
   StoreOutcome,
   StoreReadOptions,
   StoreRow,
+  StoreWriteOptions,
   TransactionHost,
 } from '../contracts/store.js';
 import { StoreUnavailableError } from '../errors.js';
@@ -21,7 +22,7 @@ export type StoreCalls = {
   readonly write: {
     readonly input: {
       readonly commands: readonly StoreCommand<unknown>[];
-      readonly options: StoreCallOptions;
+      readonly options: StoreWriteOptions;
     };
     readonly output: readonly StoreOutcome<unknown>[];
   };
@@ -116,6 +117,7 @@ export function faultyStore<Value, Id, Tx>(
     capabilities: store.capabilities,
     transactions: transactions && shared(hosts, plan, transactions, () => faultyHost(transactions, plan)),
     feed: feed && shared(feeds, plan, feed, () => faultyFeed(feed, plan)),
+    fence: store.fence,
     serializer: store.serializer,
     open: async () => store.open?.(),
     keyOf: (id) => store.keyOf(id),

@@ -27,15 +27,16 @@ export function boundCall(
   function onAbort(): void {
     end(new StoreUnavailableError(`${what}: aborted`, 'not-committed', { cause: signal?.reason }));
   }
-  const cancel = clock.schedule(
-    () => end(new StoreTimeoutError(`${what}: no answer in ${timeoutMs} ms`)),
-    timeoutMs,
-  );
+  const late = (): void => end(new StoreTimeoutError(`${what}: no answer in ${timeoutMs} ms`));
+  const cancel = clock.schedule(late, timeoutMs);
+  const endsAtMs = clock.monotonic() + timeoutMs;
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   return {
     ended: promise,
     check() {
+      // A process that was stopped finds its timers late.
+      if (clock.monotonic() >= endsAtMs) late();
       if (reason !== undefined) throw reason;
     },
     [Symbol.dispose]() {

@@ -8,7 +8,12 @@ import type {
   StoreTransaction,
   TransactionHost,
 } from '../contracts/store.js';
-import { InvalidOptionError, StoreRefusedError, StoreUnavailableError } from '../errors.js';
+import {
+  InvalidOptionError,
+  StoreRefusedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { boundCall, type CallBound } from './store-calls.js';
 import { applyStoreCommand, type ValidateRow } from './store-commands.js';
@@ -52,7 +57,11 @@ export interface DatabaseInternals {
     command: StoreCommand<unknown>,
     bound: CallBound,
     own: boolean,
+    /** Not after this, by the clock, once the row is locked. */
+    notAfterMs?: number,
   ): Promise<StoreOutcome<unknown>>;
+  /** Waits for whoever holds the row now; rejects at the call's end. */
+  settle(table: string, key: string, bound: CallBound): Promise<void>;
 }
 
 /** How often a transaction that lost a deadlock is run in all. */
@@ -162,6 +171,19 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     return outcome;
   }
 
+  async function locked<T>(table: string, key: string, bound: CallBound, work: () => T): Promise<T> {
+    bound.check();
+    const row = rowName(table, key);
+    const owner = lockOwner();
+    const acquired = locks.acquire(row, owner, bound.ended);
+    if (acquired !== true) await acquired;
+    try {
+      return work();
+    } finally {
+      locks.release(row, owner);
+    }
+  }
+
   async function runOnce<T>(body: (tx: StoreTransaction) => Promise<T>, bound: CallBound): Promise<T> {
     bound.check();
     const tx = new MemoryTransaction({
@@ -210,18 +232,16 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
       if (tx === undefined) throw new StoreRefusedError(`${name}: not a transaction of this database`);
       return tx;
     },
-    async execute(table, command, bound, own) {
-      bound.check();
-      const row = rowName(table, command.key);
-      const owner = lockOwner();
-      const acquired = locks.acquire(row, owner, bound.ended);
-      if (acquired !== true) await acquired;
-      try {
+    async execute(table, command, bound, own, notAfterMs) {
+      const { key } = command;
+      return await locked(table, key, bound, () => {
+        if (notAfterMs !== undefined && clock.now() > notAfterMs) {
+          throw new StoreTimeoutError(`${name}: the write of "${key}" came after its deadline`, { key });
+        }
         return executeLocked(table, command, own);
-      } finally {
-        locks.release(row, owner);
-      }
+      });
     },
+    settle: (table, key, bound) => locked(table, key, bound, () => undefined),
   });
   return database;
 }

@@ -72,6 +72,13 @@ export class MemoryTransaction implements StoreTransaction {
     return outcome;
   }
 
+  /** Holds rows until its end, present or not. */
+  async hold(table: string, keys: readonly string[]): Promise<void> {
+    this.#check();
+    for (const key of keys) await this.#lock(rowName(table, key));
+    this.#check();
+  }
+
   async #lock(row: string): Promise<void> {
     try {
       const acquired = this.#context.locks.acquire(row, this.#owner, this.#context.bound.ended);

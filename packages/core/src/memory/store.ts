@@ -2,15 +2,15 @@ import { foldAhead } from '../ahead.js';
 import type {
   ChangeFeed,
   StoreAdapter,
-  StoreCallOptions,
   StoreCapabilities,
   StoreCommand,
   StoreOutcome,
   StoreReadOptions,
   StoreRow,
+  StoreWriteOptions,
   TransactionHost,
 } from '../contracts/store.js';
-import { ClosedError, InvalidOptionError, LockstepError } from '../errors.js';
+import { ClosedError, InvalidOptionError, LockstepError, StoreTimeoutError } from '../errors.js';
 import { checkKey } from '../key.js';
 import { checkKnown } from '../options.js';
 import { boundCall, type CallBound } from './store-calls.js';
@@ -79,7 +79,7 @@ export function memoryStore<Value, Id = string>(
     throw new InvalidOptionError(`memoryStore.${option}`, 'belongs to memoryDatabase when database is given');
   }
   const database = shared ?? memoryDatabase(databaseOptions);
-  const { clock, tableOf, transactionOf, execute, constrain } = internalsOf(database);
+  const { clock, tableOf, transactionOf, execute, settle, constrain } = internalsOf(database);
   if (validate !== undefined) constrain(table, (value, key) => validate(value as Value, key));
   const name = `${database.name}:${table}`;
   let closed = false;
@@ -95,13 +95,13 @@ export function memoryStore<Value, Id = string>(
 
   async function write(
     command: StoreCommand<Value>,
-    call: StoreCallOptions,
+    call: StoreWriteOptions,
     bound: CallBound,
   ): Promise<StoreOutcome<Value>> {
     try {
       const outcome =
         call.tx === undefined
-          ? await execute(table, command, bound, true)
+          ? await execute(table, command, bound, true, call.notAfterMs)
           : await transactionOf(call.tx).execute(table, command);
       return outcome.kind === 'written'
         ? { ...outcome, value: structuredClone(outcome.value) as Value | null }
@@ -118,6 +118,20 @@ export function memoryStore<Value, Id = string>(
     capabilities: CAPABILITIES,
     transactions: database.transactions,
     feed: database.feed,
+    fence: {
+      nowMs: () => clock.now(),
+      enter: (keys, { tx }) => transactionOf(tx).hold(table, keys),
+      async settle(key, call) {
+        using bound = boundCall(call, clock, `${name}: settle`);
+        try {
+          await settle(table, key, bound);
+          return true;
+        } catch (error) {
+          if (error instanceof StoreTimeoutError) return false;
+          throw error;
+        }
+      },
+    },
     keyOf(id) {
       const key: unknown = keyOf === undefined ? id : keyOf(id);
       checkKey(key, table);

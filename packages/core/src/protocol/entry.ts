@@ -15,7 +15,8 @@
  * 6. Tokens are unique for ever; a lease may be taken over after its time; every entry expires.
  * 7. An intent turns a value into a hole that nobody fills while it stands; a put makes a value only
  *    when its intent is the last one left. An intent that ran out stays listed while another stands,
- *    since its writer may have committed something newer.
+ *    since its writer may have committed something newer. Once none stands, those that ran out leave one
+ *    mark behind until the key holds a value again: their writers may still commit, and the lease says so.
  * 8. A buffered write stands on a value, or an absence of known version, is numbered above it and above
  *    the clock, oddly, and does not expire. Only its own flush, or a newer version, takes the mark away.
  */
@@ -169,9 +170,20 @@ function reserve(entry: Entry, command: ReserveCommand, nowMs: number): Transiti
   return { entry: { ...hole, reservation: command.token }, reply };
 }
 
-/** Drops intents that ran out, but only once none stands: until then they may hide a newer commit. */
+/** What is left of intents that ran out, all of them together. No writer has an empty token. */
+const RAN_OUT: Intent = { token: '', untilMs: 0, overlapped: true };
+
+function isRanOut({ token }: Intent): boolean {
+  return token === '';
+}
+
+/** Intents that ran out become one mark, but only once none stands: until then they may hide a newer commit. */
 function settledIntents(intents: readonly Intent[], nowMs: number): readonly Intent[] {
-  return intents.some((intent) => intent.untilMs > nowMs) ? intents : [];
+  return intents.length === 0 || standing(intents, nowMs) ? intents : [RAN_OUT];
+}
+
+function standing(intents: readonly Intent[], nowMs: number): boolean {
+  return intents.some((intent) => intent.untilMs > nowMs);
 }
 
 function overlapping(intents: readonly Intent[]): readonly Intent[] {
@@ -183,9 +195,10 @@ function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition
   // A hole would hide what only the cache has.
   if (isUnflushed(entry)) return { entry, reply };
   const untilMs = nowMs + command.deadlineMs;
-  const hole = asHole(entry, Math.max(untilMs, nowMs + command.holeTtlMs));
+  // Longer than the intent stands: whoever comes after it must see that there was one.
+  const hole = asHole(entry, untilMs + command.holeTtlMs);
   const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
-  const overlapped = others.length > 0;
+  const overlapped = !others.every(isRanOut);
   const intents = [...overlapping(others), { token: command.token, untilMs, overlapped }];
   return { entry: { ...hole, lease: undefined, knownAbsent: false, intents }, reply };
 }
@@ -211,7 +224,7 @@ function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutRe
 function mayPlace(hole: HoleEntry, command: PutCommand): boolean {
   if (command.token === undefined || command.version < hole.floor) return false;
   const own = hole.intents.find((intent) => intent.token === command.token);
-  const others = hole.intents.length - (own === undefined ? 0 : 1);
+  const others = hole.intents.filter((intent) => intent !== own && !isRanOut(intent)).length;
   if (command.version === NO_VERSION) return own !== undefined && !own.overlapped && others === 0;
   return others === 0 && (own !== undefined || hole.reservation === command.token);
 }
@@ -249,7 +262,7 @@ function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<L
   const hole = asHole(entry, nowMs + Math.max(command.leaseMs, command.holeTtlMs));
   const { floor } = hole;
   const intents = settledIntents(hole.intents, nowMs);
-  if (intents.length > 0) return { entry, reply: { kind: 'lease', outcome: 'pass', floor } };
+  if (standing(intents, nowMs)) return { entry, reply: { kind: 'lease', outcome: 'pass', floor } };
   if (hole.lease !== undefined && hole.lease.untilMs > nowMs && hole.lease.token !== command.token) {
     const remainingMs = hole.lease.untilMs - nowMs;
     return { entry, reply: { kind: 'lease', outcome: 'busy', floor, remainingMs } };
@@ -257,7 +270,10 @@ function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<L
   const taken = { token: command.token, untilMs: nowMs + command.leaseMs };
   return {
     entry: { ...hole, intents, lease: taken },
-    reply: { kind: 'lease', outcome: 'granted', floor },
+    reply:
+      intents.length === 0
+        ? { kind: 'lease', outcome: 'granted', floor }
+        : { kind: 'lease', outcome: 'granted', floor, behind: true },
   };
 }
 
@@ -266,7 +282,8 @@ function fill(entry: Entry, command: FillCommand, nowMs: number): Transition<Fil
     return { entry, reply: { kind: 'fill', outcome: 'lost' } };
   }
   if (command.payload === null) {
-    const absent = { ...entry, lease: undefined, knownAbsent: true, expiresAtMs: nowMs + command.ttlMs };
+    const expiresAtMs = nowMs + command.ttlMs;
+    const absent = { ...entry, lease: undefined, intents: [], knownAbsent: true, expiresAtMs };
     return { entry: absent, reply: { kind: 'fill', outcome: 'filled' } };
   }
   if (command.version < entry.floor) {

@@ -48,6 +48,19 @@ describe('the memory cache', () => {
     expect(await held(cache, ['a'])).toEqual([false]);
   });
 
+  test('a hole outlives its intent by its own time to live: who comes after it is told that there was one', async () => {
+    const clock = manualClock();
+    const cache = memoryCache({ clock });
+    const lease = { kind: 'lease', key: 'a', leaseMs: 1, holeTtlMs: 1, encoding: 'utf8' } as const;
+    await cache.execute([{ kind: 'intend', key: 'a', token: 't', deadlineMs: 1_000, holeTtlMs: 1_000 }]);
+    clock.advance(1_999);
+    expect(await cache.execute([{ ...lease, token: 'b' }])).toMatchObject([{ behind: true }]);
+    clock.advance(1_000);
+    expect(await cache.execute([{ ...lease, token: 'c' }])).toEqual([
+      { kind: 'lease', outcome: 'granted', floor: 0 },
+    ]);
+  });
+
   test('says that it evicts', async () => {
     expect(await memoryCache({ maxEntries: 5 }).info()).toMatchObject({ evicts: true });
   });
