@@ -64,8 +64,7 @@ function expectedText(entry: Entry): string | null {
   const lease = entry.lease === undefined ? '' : `${noted('L', entry.lease.token)}<time>`;
   const reservation = entry.reservation === undefined ? '' : noted('R', entry.reservation);
   const intents = entry.intents.map(
-    (each) =>
-      `${noted('I', each.token)}${each.untilMs === 0 ? zeros : '<time>'}${each.overlapped ? 1 : 0}`,
+    (each) => `${noted('I', each.token)}${each.untilMs === 0 ? zeros : '<time>'}${each.overlapped ? 1 : 0}`,
   );
   const state = entry.knownAbsent ? 'K' : 'H';
   return `${state}-${digits(entry.floor)}${zeros}${lease}${reservation}${intents.join('')}`;
@@ -104,9 +103,7 @@ test('a hole outlives its intent by its own time to live: whoever comes after th
   const cache = redisCache({ url: service.url });
   await cache.open?.();
   const name = newKey();
-  await cache.execute([
-    { kind: 'intend', key: name, token: 'a', deadlineMs: 100_000, holeTtlMs: 100_000 },
-  ]);
+  await cache.execute([{ kind: 'intend', key: name, token: 'a', deadlineMs: 100_000, holeTtlMs: 100_000 }]);
   expect(await raw.pttl(name)).toBeGreaterThan(150_000);
   await cache.close();
 });

@@ -1,6 +1,6 @@
 import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
-import { RETRY_STATE } from './sql/stamp.js';
+import { LATE_STATE, RETRY_STATE } from './sql/stamp.js';
 
 /** What pg's errors carry, as far as it is used. */
 interface ServerError {
@@ -35,6 +35,11 @@ export function isStampedTooEarly(error: unknown): boolean {
   return stateOf(error) === RETRY_STATE;
 }
 
+/** A write that the server refused because it came after its deadline. */
+export function isLate(error: unknown): boolean {
+  return stateOf(error) === LATE_STATE;
+}
+
 /** A statement prepared before the table's columns changed. */
 export function isStalePlan(error: unknown): boolean {
   const state = stateOf(error);
@@ -47,7 +52,7 @@ export function isStalePlan(error: unknown): boolean {
 /** True when the server refused the statement itself, not for want of resources or time. */
 export function isRefusal(error: unknown): boolean {
   const state = stateOf(error);
-  if (state === undefined || isFatal(error) || isTransient(error)) return false;
+  if (state === undefined || isFatal(error) || isTransient(error) || isLate(error)) return false;
   return !/^(?:08|25006|53|55|57|58|XX|28|3D)/.test(state);
 }
 
@@ -74,6 +79,7 @@ export function storeError(error: unknown, what: string, sent: boolean): Lockste
   if (state === '57014') {
     return new StoreTimeoutError(`${what}: the server cancelled the statement: ${message}`, { cause: error });
   }
+  if (isLate(error)) return new StoreTimeoutError(`${what}: ${message}`, { cause: error });
   if (isRefusal(error)) {
     return new StoreRefusedError(`${what}: ${message} (SQLSTATE ${state})`, { cause: error });
   }

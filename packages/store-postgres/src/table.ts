@@ -9,12 +9,16 @@ import {
   type StoreCapabilities,
   type StoreCommand,
   StoreContractError,
+  type StoreFence,
   StoreInsecureError,
   type StoreOpenOptions,
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
+  StoreTimeoutError,
+  type StoreTransaction,
   StoreUnavailableError,
+  type StoreWriteOptions,
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
@@ -73,6 +77,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly capabilities: StoreCapabilities;
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;
+  readonly fence: StoreFence;
   readonly #parts: TableParts;
   #opened: Opened<Value> | undefined;
   #opening: Promise<Opened<Value>> | undefined;
@@ -85,6 +90,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     this.transactions = parts.transactions;
     this.feed = parts.feed;
     this.#parts = parts;
+    this.fence = {
+      nowMs: () => parts.session.serverClock.nowMs(),
+      enter: (keys, options) => this.#enter(keys, options),
+      settle: (key, options) => this.#settle(key, options),
+    };
     this.capabilities = {
       versioned: true,
       compareAndSet: true,
@@ -147,7 +157,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   async write(
     commands: readonly StoreCommand<Value>[],
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
   ): Promise<readonly StoreOutcome<Value>[]> {
     if (commands.length === 0) return [];
     const opened = this.#open();
@@ -192,6 +202,27 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     } catch (error) {
       if (options.signal?.aborted && error === options.signal.reason) throw error;
       throw storeError(error, this.name, false);
+    }
+  }
+
+  async #enter(
+    keys: readonly string[],
+    options: StoreCallOptions & { readonly tx: StoreTransaction },
+  ): Promise<void> {
+    const { statements } = await this.#open();
+    const call = { statement: statements.lockShared(), values: [arrayText(keys)] };
+    await this.#send(call, { ...options, primary: true });
+  }
+
+  async #settle(key: string, options: StoreCallOptions): Promise<boolean> {
+    const { statements } = await this.#open();
+    try {
+      // In a transaction of its own: a snapshot of a read's might be older than what it waits for.
+      await this.#send({ statement: statements.lockAlone(), values: [key] }, { ...options, primary: true });
+      return true;
+    } catch (error) {
+      if (error instanceof StoreTimeoutError) return false;
+      throw error;
     }
   }
 

@@ -7,9 +7,9 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isFatal, isTransient, stateOf, storeError } from './errors.js';
-import { atLeast, equal, minus, times } from './sql/operators.js';
-import { microsSql, SETTING_TX } from './sql/stamp.js';
+import { isFatal, isLate, isTransient, stateOf, storeError } from './errors.js';
+import { atLeast, equal, minus, plus, times } from './sql/operators.js';
+import { microsSql, SETTING_DEADLINE, SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
 import { BoundedTransaction, SilentRollback } from './wire/transaction.js';
 
@@ -18,6 +18,7 @@ const IDLE_SLACK_MS = 5000;
 
 const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
 pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
+pg_catalog.set_config('${SETTING_DEADLINE}', ${plus(microsSql(), '?::pg_catalog.int8')}::pg_catalog.text, true),
 pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
 
 /**
@@ -97,7 +98,9 @@ export class PostgresTransactions implements TransactionHost {
       result = await transaction.bounded(body(handleOf(trx)), left(), message);
     } catch (error) {
       await transaction.rollBack();
-      throw notedTransient(trx) ?? error;
+      throw (
+        notedTransient(trx) ?? (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error)
+      );
     }
     try {
       await transaction.commit(left(), message);
@@ -131,7 +134,11 @@ export class PostgresTransactions implements TransactionHost {
       transaction = await BoundedTransaction.begin(this.#knex, bound, left(), message);
       // The server's bound on idling comes after our own, whose rollback keeps the connection.
       const ms = Math.max(1, Math.ceil(left()));
-      const settings = transaction.trx.raw(BEGIN_SETTINGS, [String(ms), String(ms + IDLE_SLACK_MS)]);
+      const settings = transaction.trx.raw(BEGIN_SETTINGS, [
+        String(ms),
+        String(ms + IDLE_SLACK_MS),
+        String(ms * 1_000),
+      ]);
       await transaction.bounded(settings, left(), message);
       return transaction;
     } catch (error) {

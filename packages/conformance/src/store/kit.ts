@@ -2,13 +2,14 @@ import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { type StoreCase, type StoreClaims, storeContext } from './context.js';
 import { feedCases } from './feeds.js';
+import { fenceCases } from './fences.js';
 import { flushCases } from './flushes.js';
 import { rowCases } from './rows.js';
 import { transactionCases } from './transactions.js';
 import type { StoreConformanceOptions, StoreHook, TestedCapability } from './under-test.js';
 import { versionCases } from './versions.js';
 
-const CAPABILITIES: readonly TestedCapability[] = [
+const CAPABILITIES: readonly Exclude<TestedCapability, 'fence'>[] = [
   'versioned',
   'compareAndSet',
   'transactions',
@@ -70,6 +71,13 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
         store.capabilities.changeFeed === (store.feed !== undefined),
         'capabilities.changeFeed must say whether store.feed is there',
       );
+      const fenced = store.fence !== undefined;
+      expectThat(
+        fenced === claims.requires('fence'),
+        fenced
+          ? 'the adapter has a fence: require it, so that its cases run'
+          : 'a fence is required, but the adapter has none',
+      );
     });
     test('claims: options.hooks names the hooks that the factory gives', async ({ underTest }) => {
       for (const hook of HOOKS) {
@@ -87,5 +95,6 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     flushCases(test, claims);
     transactionCases(test, claims);
     feedCases(test, claims);
+    fenceCases(test, claims);
   });
 }

@@ -41,7 +41,7 @@ export type StoreHook =
   | 'writeInTransaction';
 
 /** Capabilities that cases depend on. */
-export type TestedCapability = Exclude<keyof StoreCapabilities, 'replicaReads'>;
+export type TestedCapability = Exclude<keyof StoreCapabilities, 'replicaReads'> | 'fence';
 
 export interface StoreConformanceOptions<Value, Id> extends KitOptions {
   /** Makes an adapter, once per case. */

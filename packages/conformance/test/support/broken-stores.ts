@@ -4,6 +4,7 @@ import type {
   StoreAdapter,
   StoreCallOptions,
   StoreCommand,
+  StoreFence,
   StoreOutcome,
   StoreTransaction,
   TransactionHost,
@@ -104,6 +105,19 @@ function showing(
         return rows.map((row) => row && { ...row, version: change(row.key, row.version) });
       },
     };
+  });
+}
+
+function fenceOf(
+  flaw: string,
+  noticedBy: readonly string[],
+  change: (fence: StoreFence, inner: MemoryStore<Product>) => Partial<StoreFence> | undefined,
+): BrokenStore {
+  return store(flaw, noticedBy, (inner) => {
+    const { fence } = inner;
+    if (fence === undefined) throw new Error('the memory store has a fence');
+    const changed = change(fence, inner);
+    return { fence: changed && { ...fence, ...changed } };
   });
 }
 
@@ -572,6 +586,69 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
   })),
   store('anything is an id', ['keyOf: throws InvalidIdError'], () => ({ keyOf: (id) => String(id) })),
   store('close does nothing', ['close: may be called twice'], () => ({ close: async () => {} })),
+  store('deadlines are not looked at', ['fence: a write after its deadline is refused'], (inner) => ({
+    write: (commands, options) => inner.write(commands, without(options, 'notAfterMs')),
+  })),
+  store(
+    'deadlines are looked at before the row is locked',
+    ['fence: a write that waited for its row', 'fence: and so is one that waited'],
+    (inner) => ({
+      write(commands, options) {
+        const { notAfterMs = Number.POSITIVE_INFINITY } = options;
+        return inner.write(commands, Date.now() > notAfterMs ? options : without(options, 'notAfterMs'));
+      },
+    }),
+  ),
+  store(
+    'of many commands the deadline counts for the first',
+    ['fence: a write after its deadline is refused'],
+    (inner) => ({
+      async write(commands, options) {
+        const first = await inner.write(commands.slice(0, 1), options);
+        const others = commands.slice(1);
+        if (others.length === 0) return first;
+        return [...first, ...(await inner.write(others, without(options, 'notAfterMs')))];
+      },
+    }),
+  ),
+  store('any deadline is over', ['fence: a write in time'], (inner) => ({
+    write: (commands, options) =>
+      inner.write(commands, 'notAfterMs' in options ? { ...options, notAfterMs: 0 } : options),
+  })),
+  ...(
+    [
+      ['the clock that deadlines count from is ahead', 60_000],
+      ['the clock that deadlines count from is far behind', -3_600_000],
+    ] as const
+  ).map(([flaw, aheadMs]) =>
+    fenceOf(flaw, ['fence: its clock is never ahead'], () => ({ nowMs: () => Date.now() + aheadMs })),
+  ),
+  fenceOf(
+    'settle waits for nobody',
+    [
+      'fence: settle of a row waits',
+      'fence: settle of a key without a row',
+      'fence: settle waits for a write',
+    ],
+    () => ({ settle: async () => true }),
+  ),
+  fenceOf('settle never comes true', ['fence: settle is true at once', 'fence: settle of a row'], () => ({
+    settle: async () => false,
+  })),
+  fenceOf('settle waits for all keys', ['fence: settle of a row'], (fence) => {
+    const entered: string[] = [];
+    return {
+      enter: (keys, options) => fence.enter([...keys, ...entered.splice(0, 0, ...keys)], options),
+      settle: async (key, options) =>
+        (await Promise.all([key, ...entered].map((each) => fence.settle(each, options)))).every(Boolean),
+    };
+  }),
+  fenceOf('nobody enters', ['fence: settle of a key without a row'], (fence, inner) => ({
+    enter: async () => undefined,
+    // As locks on rows alone would have it.
+    settle: async (key, options) => inner.keys().includes(key) && (await fence.settle(key, options)),
+  })),
+  fenceOf('a fence is not there', ['claims:'], () => undefined),
   store('a capability is not claimed', ['claims:'], (inner) => ({
     capabilities: { ...inner.capabilities, restamp: false },
   })),

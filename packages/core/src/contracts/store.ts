@@ -154,7 +154,10 @@ export interface StoreFence {
    * Makes a transaction known as a writer of the keys, until its end. The statements in it that change rows are
    * refused from `timeoutMs` after its body was called, the caller's own included.
    */
-  enter(keys: readonly string[], options: StoreCallOptions & { readonly tx: StoreTransaction }): Promise<void>;
+  enter(
+    keys: readonly string[],
+    options: StoreCallOptions & { readonly tx: StoreTransaction },
+  ): Promise<void>;
   /**
    * Waits for the writers of the key that are known now. True: all have ended, and a read that begins from now
    * on sees what they committed. False: that was not to be had within `timeoutMs`.

@@ -59,6 +59,12 @@ export const SETTING_DELETE_BASE = 'lockstep.delete_base';
 /** The versions that buffered deletes carry: a JSON object by key. */
 export const SETTING_DELETE_EXACT = 'lockstep.delete_exact';
 
+/** When writes of the transaction are refused, in µs by the server's clock; empty: never. */
+export const SETTING_DEADLINE = 'lockstep.deadline';
+
+/** The SQLSTATE of a write that came after its deadline. */
+export const LATE_STATE = 'LSEND';
+
 /** The SQLSTATE with which the insert trigger refuses a buffered write below a tombstone. */
 export const SUPERSEDED_STATE = 'LSSUP';
 

@@ -6,10 +6,12 @@ import { identifier, literal } from './quote.js';
 import {
   CHANNEL,
   isForeignSql,
+  LATE_STATE,
   microsSql,
   nextForeignSql,
   nextOwnSql,
   RETRY_STATE,
+  SETTING_DEADLINE,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
   SETTING_MOVED,
@@ -56,6 +58,15 @@ const recordDelete = (source: string, key: string, version: string): string => `
 
 /** A transaction that has notified can't be prepared for a two-phase commit: where there may be some, consumers poll. */
 const mayNotify = "pg_catalog.current_setting('max_prepared_transactions') = '0'";
+
+/**
+ * Where the row is locked, so that nobody else commits a write of it between this and the transaction's end. A
+ * new row is locked once it has been inserted.
+ */
+const refuseIfLate = `
+  IF ${microsSql()} > nullif(pg_catalog.current_setting('${SETTING_DEADLINE}', true), '')::pg_catalog.int8 THEN
+    RAISE EXCEPTION 'the write came after its deadline' USING ERRCODE = '${LATE_STATE}';
+  END IF;`;
 
 const notifyIfForeign = (version: string): string => `
   IF ${isForeignSql(version)} AND ${mayNotify} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;`;
@@ -113,7 +124,7 @@ BEGIN
     ELSE${stampByTransaction(neu, clock)}
     END IF;
     RETURN NEW;
-  END IF;
+  END IF;${refuseIfLate}
   IF ${neu} < 0 THEN
     IF ${neu} % 2 = 0 THEN
       ${neu} := ${nextOwnSql(`greatest(${old}, (-${neu} - 2) / 2, ${clock})`)};
@@ -158,7 +169,7 @@ END`;
 DECLARE
   new_key pg_catalog.text := ${keyNew};
   floor pg_catalog.int8;
-BEGIN
+BEGIN${refuseIfLate}
   IF ${neu} % 4 <> 2 OR ${needsTrigger(source, 1)} THEN${recordPut(neu, source)}
   END IF;${aboveTombstone}
   RETURN NULL;
@@ -179,7 +190,7 @@ DECLARE
   base pg_catalog.text := pg_catalog.current_setting('${SETTING_DELETE_BASE}', true);
   exact pg_catalog.text := pg_catalog.current_setting('${SETTING_DELETE_EXACT}', true);
   gone pg_catalog.int8;
-BEGIN
+BEGIN${refuseIfLate}
   IF exact <> '' THEN
     gone := (exact::pg_catalog.jsonb ->> old_key)::pg_catalog.int8;
     IF gone <= ${old} THEN gone := NULL; END IF;

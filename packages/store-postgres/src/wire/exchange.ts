@@ -75,12 +75,14 @@ export class Exchange {
 
   #lent(client: PooledClient): void {
     this.#options.signal?.removeEventListener('abort', this.#aborted);
-    this.#client = client;
+    // A process that was stopped finds its timers late: nothing is sent after the deadline.
+    if (!this.#over && this.#leftMs() === 0) this.#late();
     if (this.#over) {
       // Whoever waited is gone.
       this.#release(client);
       return;
     }
+    this.#client = client;
     try {
       client.query(
         new Pipeline(client, this.#calls(this.#leftMs()), (error, results) => this.#end(error, results)),

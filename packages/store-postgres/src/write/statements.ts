@@ -266,9 +266,31 @@ LEFT JOIN lockstep.tombstone s ON ${equal('s.source', this.#source)} AND ${equal
     return this.#get(
       'lockKeys',
       () =>
-        `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#source}, 0)))
+        `SELECT ${this.#advisoryLock('pg_advisory_xact_lock')}
 FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(k, n) ORDER BY n`,
     );
+  }
+
+  /** Makes the transaction known as a writer of the keys. $1: keys, in order. */
+  lockShared(): Statement {
+    return this.#get(
+      'lockShared',
+      () =>
+        `SELECT ${this.#advisoryLock('pg_advisory_xact_lock_shared')} FROM pg_catalog.unnest($1::pg_catalog.text[]) AS u(k)`,
+    );
+  }
+
+  /** Waits for the key's known writers. $1: the key. */
+  lockAlone(): Statement {
+    return this.#get(
+      'lockAlone',
+      () =>
+        `SELECT ${this.#advisoryLock('pg_advisory_xact_lock')} FROM (SELECT $1::pg_catalog.text AS k) AS u`,
+    );
+  }
+
+  #advisoryLock(name: string): string {
+    return `pg_catalog.${name}(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#source}, 0)))`;
   }
 
   /** Ends what {@link flushDeletes} set, for the rest of a transaction. */

@@ -1,10 +1,10 @@
 import {
   type Clock,
-  type StoreCallOptions,
   type StoreCommand,
   StoreContractError,
   type StoreOutcome,
   StoreRefusedError,
+  type StoreWriteOptions,
   type Version,
 } from '@lockstep/core';
 import { detailOf, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
@@ -56,7 +56,7 @@ export class Writer<Value> {
 
   async write(
     commands: readonly StoreCommand<Value>[],
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
     const { codec, shapes, clock, session, name, prepared } = this.#parts;
     const { groups, outcomes } = planWrite(commands, codec, shapes, clock.now());
@@ -68,6 +68,7 @@ export class Writer<Value> {
       what: name,
       readOnly: false,
       prepared,
+      notAfterMs: options.notAfterMs,
     };
     const [first] = groups;
     if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
@@ -83,7 +84,7 @@ export class Writer<Value> {
   async #all(
     groups: readonly Group[],
     send: WriteSend,
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
     outcomes: (StoreOutcome<Value> | undefined)[],
   ): Promise<void> {
     const queue = [...groups];
@@ -104,7 +105,7 @@ export class Writer<Value> {
   async #split(
     group: Group,
     send: WriteSend,
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
     outcomes: (StoreOutcome<Value> | undefined)[],
     restamp = { count: 0, above: 0 },
   ): Promise<void> {
@@ -112,7 +113,7 @@ export class Writer<Value> {
     try {
       const rows = await this.#run(group, send, options, restamp.above);
       this.#settle(group, rows, outcomes);
-      if (group.kind === 'put' && options.tx === undefined && items.length > 1) {
+      if (isStamping(group, options) && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
       if (group.kind === 'flushDelete' && options.tx === undefined)
@@ -140,10 +141,11 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
   }
 
-  async #run(group: Group, send: WriteSend, options: StoreCallOptions, above = 0): Promise<readonly Row[]> {
+  async #run(group: Group, send: WriteSend, options: StoreWriteOptions, above = 0): Promise<readonly Row[]> {
     const { session, source } = this.#parts;
-    const stamps = options.tx === undefined && group.kind === 'put';
+    const stamps = isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
+    if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
     const at = answerOf(group, calls);
     if (options.tx === undefined) {
       return (await session.send(calls, stamps ? { ...send, stamps: source } : send))[at] ?? [];
@@ -161,6 +163,12 @@ export class Writer<Value> {
       if (isRefusal(error)) await session.sendIn(trx, [{ statement: ROLLBACK, values: [] }], send);
       throw error;
     }
+  }
+
+  /** Readers whose intents in the cache ran out can wait for the statement: a key without a row has no lock of its own. */
+  #known({ items }: Group): Call {
+    const keys = arrayText(items.map((item) => item.key));
+    return { statement: this.#parts.statements.lockShared(), values: [keys] };
   }
 
   /** `stamps`: puts stamp and record themselves. `least`: what all are stamped above, too. */
@@ -280,7 +288,7 @@ export class Writer<Value> {
     group: Group,
     rows: readonly Row[],
     send: WriteSend,
-    options: StoreCallOptions,
+    options: StoreWriteOptions,
   ): Promise<void> {
     const buried = new Set(
       rows.filter((row) => row.meta[OUT.key] === true).map((row) => Number(row.meta[OUT.number])),
@@ -300,6 +308,11 @@ class Written<Value> {
     this.value = value;
     this.version = version;
   }
+}
+
+/** Whether the statement stamps and records its rows without the trigger, which is the one to check deadlines. */
+function isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
+  return kind === 'put' && tx === undefined && notAfterMs === undefined;
 }
 
 /** Which of a group's calls answers for its rows. */
