@@ -93,8 +93,16 @@ export {
   type UnreadableJob,
 } from './contracts/queue.js';
 export type {
+  ConsumerRecord,
+  ConsumerRegistry,
+  ConsumerState,
+  Epochs,
+  RecordedCollection,
+} from './contracts/registry.js';
+export type {
   Change,
   ChangeFeed,
+  FeedClaimant,
   FeedConsumeOptions,
   FeedStatus,
   Serializer,

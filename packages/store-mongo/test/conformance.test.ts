@@ -55,7 +55,7 @@ for (const each of COLLECTIONS) {
     describe,
     test,
     name: `store conformance: ${each.title}`,
-    requires: { fence: false },
+    requires: { consumers: false, fence: false },
     hooks: ['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'],
     async create() {
       ready ??= setUp();

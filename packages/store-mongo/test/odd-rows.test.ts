@@ -96,7 +96,7 @@ test('a rescan and a replay pass by rows whose ids can’t be keys', async () =>
   const take = async (changes: readonly { readonly key: string }[]): Promise<void> => {
     replayed.push(...changes.map(({ key }) => key));
   };
-  await store.feed.replay(sinceMs, take, options);
+  await store.feed.replay(new Map([[things.source, [String(sinceMs)]]]), take, options);
   expect(replayed).toContain('beside');
   // Without a position, everything is scanned.
   await (await server.client()).db(server.service.databaseName).collection('lockstep_feed').deleteMany({});

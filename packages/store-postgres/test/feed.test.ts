@@ -283,7 +283,7 @@ describe('the feed', () => {
     const replayed: Change[] = [];
     const signal = new AbortController().signal;
     await pg.feed.replay(
-      (row?.version ?? 0) / 1000 - 0.001,
+      new Map([[SOURCE, [String((row?.version ?? 0) / 1000 - 0.001)]]]),
       async (changes) => {
         replayed.push(...changes);
       },

@@ -129,7 +129,10 @@ test('no name in what is sent or installed is left to the search_path', async ()
     },
     { sources, signal: stop.signal },
   );
-  await pg.feed.replay(0, async () => {}, { sources, signal: new AbortController().signal });
+  await pg.feed.replay(new Map(sources.map((source) => [source, ['0']])), async () => {}, {
+    sources,
+    signal: new AbortController().signal,
+  });
   await pg.feed.close();
   const installed = await knex.raw<{ rows: { body: string }[] }>(
     `SELECT prosrc AS body FROM pg_catalog.pg_proc WHERE pronamespace = 'lockstep'::regnamespace`,

@@ -110,7 +110,7 @@ test('consumers go on, over new connections, and listen again (G4)', async () =>
 test('a replay ends with its signal, and with its store, and leaves nothing behind (G5)', async () => {
   const vanished = vi.fn(async () => proxy.halfOpen());
   const replay = (signal: AbortSignal): Promise<void> =>
-    pg.feed.replay(0, vanished, { sources: [SOURCE], signal, batchSize: 10 });
+    pg.feed.replay(new Map([[SOURCE, ['0']]]), vanished, { sources: [SOURCE], signal, batchSize: 10 });
   const abort = new AbortController();
   const aborted = expect(replay(abort.signal)).rejects.toThrow('enough');
   await vi.waitFor(() => expect(vanished).toHaveBeenCalledTimes(1), PATIENCE);

@@ -177,19 +177,25 @@ export function feedCases(test: StoreCase, { requires, gives }: StoreClaims): vo
     });
   });
 
-  test('feed: replay hands over again what was changed since a time, taken or not', async (c) => {
+  test('feed: replay hands over again what was changed since a position, taken or not', async (c) => {
     const [row, old] = [c.newRow(), c.newRow()];
+    const { source } = c.store;
+    const shared = { source, holeTtlMs: 1_000, holeOnEmpty: false };
+    const registered = [{ ...shared, name: 'kit', keyPrefix: 'kit:kit:' }];
+    const [record] = await feedOf(c).registry.register('kit', registered);
+    expectThat(record?.position !== undefined, 'the position must be known');
+    const since = new Map([[source, [record.position]]]);
     const version = await row.putVersion(1);
     await old.putVersion(1);
     const latest = await old.putVersion(2);
     const replayed: Change[] = [];
     await consuming(c, async (consumer) => {
-      const { changedAtMs } = await consumer.took(row, version, 'the change');
+      await consumer.took(row, version, 'the change');
       await consumer.took(old, latest, 'the other change');
-      const options = { sources: [c.store.source], signal: new AbortController().signal };
+      const options = { sources: [source], signal: new AbortController().signal };
       let rejections = 0;
       await feedOf(c).replay(
-        changedAtMs - 1_000,
+        since,
         async (changes) => {
           rejections += 1;
           if (rejections === 1) throw new Error('not yet');

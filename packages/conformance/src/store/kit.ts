@@ -4,6 +4,7 @@ import { type StoreCase, type StoreClaims, storeContext } from './context.js';
 import { feedCases } from './feeds.js';
 import { fenceCases } from './fences.js';
 import { flushCases } from './flushes.js';
+import { registryCases } from './registry.js';
 import { rowCases } from './rows.js';
 import { transactionCases } from './transactions.js';
 import type { StoreConformanceOptions, StoreHook, TestedCapability } from './under-test.js';
@@ -14,6 +15,7 @@ const CAPABILITIES: readonly Exclude<TestedCapability, 'fence'>[] = [
   'compareAndSet',
   'transactions',
   'changeFeed',
+  'consumers',
   'increment',
   'restamp',
   'flush',
@@ -54,7 +56,7 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
         );
       }
       for (const capability of CAPABILITIES) {
-        const claimed = store.capabilities[capability];
+        const claimed = store.capabilities[capability] ?? false;
         const required = claims.requires(capability);
         expectThat(
           claimed === required,
@@ -95,6 +97,7 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     flushCases(test, claims);
     transactionCases(test, claims);
     feedCases(test, claims);
+    registryCases(test, claims);
     fenceCases(test, claims);
   });
 }

@@ -267,6 +267,8 @@ export interface CacheInfo {
    * when it can't be told. Of several primaries: what each one's probe says, sorted, joined by commas.
    */
   readonly generation: string | undefined;
+  /** How many primaries there are, each of which may lose writes by itself. @defaultValue 1 */
+  readonly primaries?: number;
   /** The policy, version and topology in words, for logs. */
   readonly description: string;
 }

@@ -1,4 +1,5 @@
 import type { LockstepError } from '../errors.js';
+import type { ConsumerRegistry, ConsumerState } from './registry.js';
 import type { Version } from './version.js';
 
 /** A row as the store holds it. */
@@ -125,6 +126,8 @@ export interface StoreCapabilities {
   readonly transactions: boolean;
   /** `feed` is there. */
   readonly changeFeed: boolean;
+  /** The feed's claims and acknowledgements are checked against its registry, which all processes share. @defaultValue false */
+  readonly consumers?: boolean;
   /** `increment` is honoured. */
   readonly increment: boolean;
   /** `restamp` is honoured. */
@@ -215,10 +218,24 @@ export interface StoreOpenOptions {
   readonly onWarning?: (warning: LockstepError) => void;
 }
 
+/** On whose behalf changes are claimed. */
+export interface FeedClaimant {
+  readonly consumer: string;
+  /** What the consumer goes by at this moment; `undefined`: it takes no changes of the source now. */
+  state(source: string): ConsumerState | undefined;
+  /** Told that the registry says something else: the batch was not taken, and comes again. */
+  differs(): Promise<void>;
+}
+
 export interface FeedConsumeOptions {
   readonly signal: AbortSignal;
   /** Only these sources. */
   readonly sources: readonly string[];
+  /**
+   * A change goes once every recorded consumer of its source has taken it. A batch counts as taken only if the
+   * registry, in that moment, is in the state that the claimant went by. Absent: whoever takes a change removes it.
+   */
+  readonly claimant?: FeedClaimant;
   /** The most changes handed over at once. Default 500. */
   readonly batchSize?: number;
   /** Told of each failure, the handler's included; the feed itself goes on, with backoff. */
@@ -243,20 +260,24 @@ export interface ChangeFeed {
    */
   consume(handler: (changes: readonly Change[]) => Promise<void>, options: FeedConsumeOptions): Promise<void>;
   /**
-   * Says in the background that a writer has dealt with its own changes, so that consumers need not.
-   * Never waits, never throws, may forget: an acknowledgement that is lost costs one invalidation.
+   * Says in the background that a writer has dealt with its own changes, so that its consumer need not.
+   * Never waits, never throws, may forget: an acknowledgement that is lost costs one invalidation. It counts only
+   * while the registry is in the state `under` which the changes were dealt with. Absent: as a claim without one.
    */
-  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[]): void;
+  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[], under?: ConsumerState): void;
   status(sources: readonly string[]): Promise<FeedStatus>;
   /**
-   * Hands over again every change made since `sinceMs` (ms since the epoch, the store's clock), as far
-   * back as the feed and the rows' own versions tell; for a cache that lost acknowledged writes.
+   * Hands over again every change that was not dealt with at the oldest of a source's positions, whatever
+   * its version: a transaction that was open then counts. A source without a position, or whose changes since
+   * then the store can't tell any more (it was attached anew or restored, deletes are forgotten), is told to
+   * `onReset` instead.
    */
   replay(
-    sinceMs: number,
+    since: ReadonlyMap<string, readonly string[]>,
     handler: (changes: readonly Change[]) => Promise<void>,
     options: FeedConsumeOptions,
   ): Promise<void>;
+  readonly registry: ConsumerRegistry;
   /** Sends what `acknowledge` still holds and ends what the feed opened. */
   close(): Promise<void>;
 }

@@ -9,6 +9,7 @@ import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
+import type { Membership } from './membership.js';
 import type { Reservation } from './reservation.js';
 import type { CollectionSettings } from './settings.js';
 import { ValueHints } from './value-hints.js';
@@ -26,6 +27,8 @@ export interface CacheSideOptions {
   readonly clock: Clock;
   /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
   readonly detach: (cacheKey: string) => void;
+  /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
+  readonly member: Membership | undefined;
   /** Where writes may be buffered: brings a key's buffered write into the store. */
   readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }
@@ -102,7 +105,8 @@ export class CacheSide {
     blind: boolean,
     endsAtMs?: number,
   ): Reservation | Promise<Reservation> {
-    const { clock, flushKey } = this.#options;
+    const { clock, flushKey, member } = this.#options;
+    member?.touch();
     const writeMs = endsAtMs === undefined ? this.#writeMs : Math.max(0, endsAtMs - clock.monotonic());
     if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, writeMs, flushKey);
     if (this.#usesIntents) return this.#announce(cacheKey, writeMs, endsAtMs !== undefined);
@@ -203,8 +207,8 @@ export class CacheSide {
     ttlMs: number,
     settled: (cache: CacheOutcome) => void,
   ): void {
-    const { cache, detach, lifetime, settings } = this.#options;
-    if (payload === undefined || this.#aside) {
+    const { cache, detach, lifetime, member, settings } = this.#options;
+    if (payload === undefined || this.#aside || member?.mayFill() === false) {
       this.abandon(cacheKey, reservation);
       void this.invalidate(key, cacheKey, version, payload === undefined).then((outcome) => {
         if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
@@ -220,12 +224,33 @@ export class CacheSide {
       }
       const { outcome } = reply;
       detach(cacheKey);
-      settled(outcome === 'floored' ? 'invalidated' : 'updated');
       if (outcome === 'floored') this.#hints?.delete(key);
       else this.#hints?.set(key, version, reservation);
       if (outcome !== 'stored') this.#refused(key, version, outcome);
-      this.#acknowledge(key, version);
+      const done = outcome === 'floored' ? 'invalidated' : 'updated';
+      if (member !== undefined && !member.isAlone()) {
+        void this.#withOthers(member, others, key, version, done).then(settled);
+        return;
+      }
+      settled(done);
+      member?.acknowledge(key, version);
     });
+    // Behind the put, in the same batch.
+    const others = member?.invalidateOthers(key, version);
+  }
+
+  /** What became of a change once all collections of the table are in step with it, or can't be. Does not reject. */
+  async #withOthers(
+    member: Membership,
+    begun: Promise<boolean> | undefined,
+    key: string,
+    version: Version,
+    done: CacheOutcome,
+  ): Promise<CacheOutcome> {
+    // The feed holds it: the relay brings in step what could not be reached.
+    if (!(await member.allInStep(begun, key, version))) return 'deferred';
+    member.acknowledge(key, version);
+    return done;
   }
 
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
@@ -246,32 +271,25 @@ export class CacheSide {
     version: Version,
     holeOnEmpty: boolean,
   ): Promise<CacheOutcome> {
-    const { cache, clock, handover, settings, store } = this.#options;
+    const { cache, clock, handover, member, settings, store } = this.#options;
     if (!this.#aside) this.#hints?.delete(key);
     try {
-      await cache.run({
+      const invalidating = cache.run({
         kind: 'invalidate',
         key: cacheKey,
         version,
         holeTtlMs: settings.holeTtlMs,
         holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
       });
-      if (version !== NO_VERSION) this.#acknowledge(key, version);
-      return 'invalidated';
+      const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
+      await invalidating;
+      if (member === undefined || version === NO_VERSION) return 'invalidated';
+      return await this.#withOthers(member, others, key, version, 'invalidated');
     } catch {
       const taken = await handover.offer({ kind: 'invalidate', key: cacheKey, version });
       // Nothing but the clocks orders this write before one that is buffered from now on.
       if (settings.burst !== undefined) await callerSleep(clock, settings.burst.maxClockSkewMs);
       return taken ? 'queued' : 'deferred';
-    }
-  }
-
-  #acknowledge(key: string, version: Version): void {
-    const { events, store } = this.#options;
-    try {
-      store.feed?.acknowledge([{ source: store.source, key, version }]);
-    } catch (error) {
-      events.error.emit({ where: 'acknowledge', error });
     }
   }
 

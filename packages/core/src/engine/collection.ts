@@ -34,6 +34,7 @@ import { checkKnown, numberOption } from '../options.js';
 import { nextImmediate, nextTick } from './batcher.js';
 import { callerSleep, withSignal, withTimeout } from './bounded.js';
 import { Codec } from './codec.js';
+import type { Consumer } from './consumer.js';
 import type { EngineContext } from './context.js';
 import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
@@ -64,6 +65,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   readonly codec: Codec<Value>;
   readonly #context: EngineContext;
   readonly writes: WritePath<Value>;
+  readonly #consumer: Consumer | undefined;
   readonly #reader: Reader<Value>;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
@@ -95,7 +97,15 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     });
     const load: Load<Value> = (key, primary) => loader.load(key, primary);
     const { codec, keyPrefix: prefix } = this;
-    const reader = new Reader({ ...context, settings, lifetime, store: untyped, codec, load });
+    this.#consumer = store.feed && context.consumerOf(store.feed);
+    const member = this.#consumer?.join({
+      name: settings.name,
+      source: store.source,
+      keyPrefix: prefix,
+      holeTtlMs: settings.holeTtlMs,
+      holeOnEmpty: store.capabilities.replicaReads,
+    });
+    const reader = new Reader({ ...context, settings, lifetime, member, store: untyped, codec, load });
     this.#reader = reader;
     const detach = (cacheKey: string): void => reader.detach(cacheKey);
     this.writes = new WritePath({
@@ -106,6 +116,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       context,
       lifetime,
       detach,
+      member,
       load: async (key) => {
         await reader.read(key, prefix + key, settings.ttlMs);
         // The fill goes on behind the reader; what follows it on the same key comes after it.
@@ -552,6 +563,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   async #openStore(): Promise<void> {
     this.#checkOpen();
     await this.#storeOpen();
+    await this.#consumer?.open(this.store.source);
     // A cache that can't be asked now takes nothing into its buffer; it is asked again.
     await this.writes.buffer?.check().catch(() => undefined);
     if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);

@@ -2,9 +2,10 @@ import type { Transaction } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { QueueAdapter } from '../contracts/queue.js';
-import type { StoreCallOptions, TransactionHost } from '../contracts/store.js';
+import type { ChangeFeed, StoreCallOptions, TransactionHost } from '../contracts/store.js';
 import type { Activity } from './activity.js';
 import type { CacheClient } from './cache-client.js';
+import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
 import type { LockstepTransaction, TransactionSettled } from './transaction.js';
@@ -21,6 +22,8 @@ export interface EngineContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly nextToken: () => string;
+  /** What this process knows of the registry of a feed. */
+  readonly consumerOf: (feed: ChangeFeed) => Consumer;
   /** True when a cache call costs no round trip. */
   readonly local: boolean;
   readonly closed: () => boolean;

@@ -29,9 +29,9 @@ import { Activity } from './activity.js';
 import { withTimeout } from './bounded.js';
 import { CacheClient } from './cache-client.js';
 import { CollectionEngine } from './collection.js';
+import { Consumer } from './consumer.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
-import { GenerationWatch } from './generation.js';
 import { Handover } from './handover.js';
 import { JobRunner, type JobTarget } from './job-runner.js';
 import { startRelay } from './relay.js';
@@ -64,6 +64,8 @@ class LockstepEngine implements Lockstep {
   readonly #context: EngineContext;
   readonly #collections = new Map<string, AnyCollection>();
   readonly #relays = new Set<Relay>();
+  readonly #consumers = new Map<ChangeFeed, Consumer>();
+  readonly #onConsumer = new Set<(consumer: Consumer) => void>();
   readonly #cacheTimeoutMs: number;
   readonly #through: ThroughCalls;
   readonly #jobs: JobRunner;
@@ -112,6 +114,7 @@ class LockstepEngine implements Lockstep {
       random: options.random ?? Math.random,
       nextToken: tokenSource(),
       local: this.cache.local,
+      consumerOf: (feed) => this.#consumerOf(feed),
       closed: () => this.#closing !== undefined,
       transaction: (host, body, callOptions) => this.#transaction(host, body, callOptions),
       warnIfEvicting: (collection) => this.#warnIfEvicting(collection),
@@ -148,14 +151,25 @@ class LockstepEngine implements Lockstep {
   /** @internal */
   declare<Value, Id, Tx>(options: CollectionOptions<Value, Id, Tx>): CollectionEngine<Value, Id, Tx> {
     this.#checkOpen();
-    const collection = new CollectionEngine(options, this.#context);
-    if (this.#collections.has(collection.name)) {
-      throw new DuplicateCollectionError(`there already is a collection "${collection.name}"`, {
-        collection: collection.name,
+    if (this.#collections.has(options.name)) {
+      throw new DuplicateCollectionError(`there already is a collection "${options.name}"`, {
+        collection: options.name,
       });
     }
+    const collection = new CollectionEngine(options, this.#context);
     this.#collections.set(collection.name, collection as unknown as AnyCollection);
     return collection;
+  }
+
+  #consumerOf(feed: ChangeFeed): Consumer {
+    let consumer = this.#consumers.get(feed);
+    if (consumer === undefined) {
+      const { cache, clock, events } = this.#context;
+      consumer = new Consumer({ feed, name: this.prefix, adapter: this.cache, cache, clock, events });
+      this.#consumers.set(feed, consumer);
+      for (const listener of [...this.#onConsumer]) listener(consumer);
+    }
+    return consumer;
   }
 
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
@@ -238,31 +252,17 @@ class LockstepEngine implements Lockstep {
     this.#checkOpen();
     const { cache, clock, events, handover, nextToken } = this.#context;
     const flushers = [...this.#collections.values()].flatMap(({ writes }) => writes.buffer?.flusher ?? []);
-    const targets = [...this.#collections.values()].flatMap(({ keyPrefix, name, settings, store }) => {
-      const { capabilities, feed, source } = store;
-      if (feed === undefined) return [];
-      const { holeTtlMs } = settings;
-      return [
-        { collection: name, source, keyPrefix, holeTtlMs, holeOnEmpty: capabilities.replicaReads, feed },
-      ];
-    });
-    if (targets.length === 0)
-      throw new UnsupportedError('startRelay: no collection has a store with a change feed');
-    const watch = this.cache.shared
-      ? (collections: readonly string[]) =>
-          new GenerationWatch({
-            adapter: this.cache,
-            cache,
-            prefix: this.prefix,
-            collections,
-            clock,
-            events,
-            nextToken,
-            timeoutMs: this.#cacheTimeoutMs * 4,
-          })
-      : undefined;
     const hasQueue = this.queue !== undefined;
-    const relay = startRelay(targets, { cache, handover, hasQueue, events, clock, watch, flushers }, options);
+    const consumers = {
+      all: [...this.#consumers.values()],
+      onNext: (listener: (consumer: Consumer) => void) => {
+        this.#onConsumer.add(listener);
+        return () => this.#onConsumer.delete(listener);
+      },
+    };
+    const watched = this.cache.shared ? { adapter: this.cache, nextToken } : undefined;
+    const context = { cache, handover, hasQueue, events, clock, watched, flushers };
+    const relay = startRelay(consumers, context, options);
     const tracked: Relay = {
       status: () => relay.status(),
       stop: async () => {

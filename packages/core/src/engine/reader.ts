@@ -9,6 +9,7 @@ import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { Codec } from './codec.js';
 import type { EventHub } from './events.js';
+import type { Membership } from './membership.js';
 import type { CollectionSettings } from './settings.js';
 
 /** Loads one row; `primary`: where writes go. */
@@ -24,6 +25,8 @@ export interface ReaderOptions<Value> {
   readonly events: EventHub;
   readonly activity: Activity;
   readonly nextToken: () => string;
+  /** Of a store that tells of its changes: whether everyone who writes knows of this collection. */
+  readonly member: Membership | undefined;
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
 }
 
@@ -143,7 +146,8 @@ export class Reader<Value> {
     ttlMs: number,
     load: Load<Value> | undefined,
   ): Promise<Versioned<Value>> {
-    const { cache, clock, codec, nextToken, settings } = this.#options;
+    const { cache, clock, codec, member, nextToken, settings } = this.#options;
+    if (member?.mayFill() === false) return await this.#loadOnly(key, load);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
     for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
@@ -294,7 +298,8 @@ export class Reader<Value> {
     ttlMs: number,
     load = this.#options.load,
   ): Promise<Versioned<Value>> {
-    const { activity, cache, nextToken } = this.#options;
+    const { activity, cache, member, nextToken } = this.#options;
+    if (member?.mayFill() === false) return await this.#loadOnly(key, load);
     const token = nextToken();
     const lease = this.#lease(cacheKey, token);
     let reply = await cache.run(lease).catch(() => undefined);

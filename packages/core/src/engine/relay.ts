@@ -1,25 +1,24 @@
 import type { Relay, RelayOptions, RelayStatus } from '../contracts/api.js';
-import type { CacheReply, InvalidateCommand } from '../contracts/cache.js';
+import type { CacheAdapter, CacheReply, InvalidateCommand } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
-import type { Change, ChangeFeed } from '../contracts/store.js';
+import type { RecordedCollection } from '../contracts/registry.js';
+import type { Change } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
+import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
+import { sleep } from './bounded.js';
 import { type Sweepable, sweepUnflushed } from './burst/sweeper.js';
 import type { CacheClient } from './cache-client.js';
+import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
-import type { GenerationWatch } from './generation.js';
+import { GenerationWatch } from './generation.js';
 import type { Handover } from './handover.js';
 import { LagWindow } from './lag-window.js';
 
-/** A collection as the relay needs it. */
-export interface RelayTarget {
-  readonly collection: string;
-  readonly source: string;
-  readonly keyPrefix: string;
-  readonly holeTtlMs: number;
-  readonly holeOnEmpty: boolean;
-  readonly feed: ChangeFeed;
+/** The feeds that a relay reads: those that are there, and those that come later. */
+export interface RelayConsumers {
+  readonly all: readonly Consumer[];
+  onNext(listener: (consumer: Consumer) => void): () => void;
 }
 
 export interface RelayContext {
@@ -28,33 +27,36 @@ export interface RelayContext {
   readonly hasQueue: boolean;
   readonly events: EventHub;
   readonly clock: Clock;
-  /** Of a cache that may lose acknowledged writes: what notices, for a feed's collections. */
-  readonly watch: ((collections: readonly string[]) => GenerationWatch) | undefined;
+  /** Of a cache that may lose acknowledged writes. */
+  readonly watched: { readonly adapter: CacheAdapter; readonly nextToken: () => string } | undefined;
   /** Of the collections whose writes may be buffered. */
   readonly flushers: readonly Sweepable[];
 }
 
+const FIRST_PAUSE_MS = 50;
+const LAST_PAUSE_MS = 1_000;
+
 /**
- * Turns change feeds into invalidations: each batch in one pipelined call. What a part of the cache does
- * not take goes to the queue; when all of it is away the changes stay in the feed, which is the record.
+ * Turns change feeds into invalidations: each batch in one pipelined call, for every collection that the store
+ * records, whichever process declared it. What a part of the cache does not take goes to the queue; when all of
+ * it is away the changes stay in the feed, which is the record.
  */
-export function startRelay(
-  targets: readonly RelayTarget[],
-  context: RelayContext,
-  options: RelayOptions,
-): Relay {
+export function startRelay(consumers: RelayConsumers, context: RelayContext, options: RelayOptions): Relay {
   checkKnown(options, ['batchSize', 'useQueue'], 'relay');
   const batchSize = numberOption(options.batchSize, 500, 'relay.batchSize', { min: 1, max: 10_000 });
   const useQueue = options.useQueue ?? context.hasQueue;
   if (useQueue && !context.hasQueue) throw new InvalidOptionError('relay.useQueue', 'there is no queue');
+  if (consumers.all.length === 0) {
+    throw new UnsupportedError('startRelay: no collection has a store with a change feed');
+  }
   const ending = new AbortController();
   const lags = new LagWindow();
   const counts = { handled: 0, floored: 0, queued: 0 };
 
-  async function handle(feed: ChangeFeed, changes: readonly Change[], replayed: boolean): Promise<void> {
-    const commands = commandsFor(targets, feed, changes);
+  async function handle(consumer: Consumer, changes: readonly Change[], replayed: boolean): Promise<void> {
+    const commands = commandsFor(consumer, changes);
     const replies = await context.cache.runMany(commands);
-    noteSuperseded(commands, replies);
+    noteSuperseded(consumer, commands, replies);
     const failed = commands.filter((_, i) => replies[i] instanceof Error);
     if (failed.length > 0) await handOver(failed, commands.length);
     // What is replayed was dealt with before: its age says nothing of the relay.
@@ -65,21 +67,31 @@ export function startRelay(
     counts.queued += failed.length;
     const { relay } = context.events;
     if (relay.wanted) {
-      relay.emit({ feed: feed.name, changes: changes.length, floored, queued: failed.length, lagMs });
+      relay.emit({
+        feed: consumer.feed.name,
+        changes: changes.length,
+        floored,
+        queued: failed.length,
+        lagMs,
+      });
     }
   }
 
   /** A newer write of somebody else's: the store will refuse the buffered one. */
   function noteSuperseded(
+    consumer: Consumer,
     commands: readonly InvalidateCommand[],
     replies: readonly (CacheReply | Error)[],
   ): void {
     replies.forEach((reply, i) => {
       if (reply instanceof Error || reply.kind !== 'invalidate' || reply.superseded === undefined) return;
       const { key, version: by } = commands[i] as InvalidateCommand;
-      const target = targets.find(({ keyPrefix }) => key.startsWith(keyPrefix));
-      if (target === undefined) return;
-      const { collection, keyPrefix } = target;
+      const found = consumer
+        .sources()
+        .flatMap((source) => consumer.collections(source))
+        .find(({ keyPrefix }) => key.startsWith(keyPrefix));
+      if (found === undefined) return;
+      const { name: collection, keyPrefix } = found;
       const version = reply.superseded;
       context.events.flush.emit({
         collection,
@@ -114,22 +126,28 @@ export function startRelay(
   }
 
   /** The feed can't name what is gone: everything of the source that the cache holds below the version goes. */
-  async function reset(feed: ChangeFeed, source: string, version: Version): Promise<void> {
-    for (const target of targets) {
-      if (target.feed !== feed || target.source !== source) continue;
+  async function reset(consumer: Consumer, source: string, version: Version): Promise<void> {
+    for (const collection of consumer.collections(source)) {
       let keys: string[] = [];
-      for await (const { key, version: held } of context.cache.scan(target.keyPrefix, 'utf8')) {
-        if (held < version) keys.push(key);
+      for await (const { key, unflushed, version: held } of context.cache.scan(
+        collection.keyPrefix,
+        'utf8',
+      )) {
+        // A buffered write is not in the store yet, and is judged there.
+        if (held < version && unflushed !== true) keys.push(key);
         if (keys.length < batchSize) continue;
-        await floor(target, keys, version);
+        await floor(collection, keys, version);
         keys = [];
       }
-      await floor(target, keys, version);
+      await floor(collection, keys, version);
     }
   }
 
-  async function floor(target: RelayTarget, keys: readonly string[], version: Version): Promise<void> {
-    const { holeOnEmpty, holeTtlMs } = target;
+  async function floor(
+    { holeOnEmpty, holeTtlMs }: RecordedCollection,
+    keys: readonly string[],
+    version: Version,
+  ): Promise<void> {
     const shared = { kind: 'invalidate', version, holeOnEmpty, holeTtlMs } as const;
     const replies = await context.cache.runMany(keys.map((key) => ({ ...shared, key })));
     const failed = replies.find((reply) => reply instanceof Error);
@@ -138,22 +156,61 @@ export function startRelay(
   }
 
   const onError = (error: unknown): void => context.events.error.emit({ where: 'relay', error });
-  const feeds = [...new Set(targets.map(({ feed }) => feed))];
-  const running = feeds.map((feed) => {
-    const own = targets.filter((target) => target.feed === feed);
-    const sources = [...new Set(own.map(({ source }) => source))];
-    const onReset = (source: string, version: Version): Promise<void> => reset(feed, source, version);
-    const consumeOptions = { signal: ending.signal, sources, batchSize, onError, onReset };
-    const handler = (changes: readonly Change[]): Promise<void> => handle(feed, changes, false);
-    const again = (changes: readonly Change[]): Promise<void> => handle(feed, changes, true);
-    const consuming = feed.consume(handler, consumeOptions).catch(onError);
-    const watching = context
-      .watch?.(own.map(({ collection }) => collection))
-      .run(ending.signal, (sinceMs) => feed.replay(sinceMs, again, consumeOptions))
-      .catch(onError);
-    return Promise.all([consuming, watching]);
-  });
+
+  /** Reads one feed; anew whenever there are other sources. */
+  async function consume(consumer: Consumer): Promise<void> {
+    const handler = (changes: readonly Change[]): Promise<void> => handle(consumer, changes, false);
+    const onReset = (source: string, version: Version): Promise<void> => reset(consumer, source, version);
+    while (!ending.signal.aborted) {
+      const sources = consumer.sources();
+      const over = new AbortController();
+      const stop = consumer.onChange(() => {
+        if (consumer.sources().some((source) => !sources.includes(source))) over.abort();
+      });
+      const signal = AbortSignal.any([ending.signal, over.signal]);
+      await recordAll(consumer, sources, signal);
+      const consumeOptions = { signal, sources, batchSize, onError, onReset, claimant: consumer };
+      if (!signal.aborted) await consumer.feed.consume(handler, consumeOptions).catch(onError);
+      stop();
+    }
+  }
+
+  /** Nothing may be claimed for collections that the store does not know. */
+  async function recordAll(
+    consumer: Consumer,
+    sources: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
+      try {
+        for (const source of sources) await consumer.open(source);
+        return;
+      } catch (error) {
+        onError(error);
+        await sleep(context.clock, pauseMs, signal);
+      }
+    }
+  }
+
+  /** Keeps what is known of the registry recent, and has replayed what the cache may lack. */
+  async function watch(consumer: Consumer): Promise<void> {
+    const { signal } = ending;
+    const { cache, watched } = context;
+    if (watched === undefined) return;
+    const handler = (changes: readonly Change[]): Promise<void> => handle(consumer, changes, true);
+    const onReset = (source: string, version: Version): Promise<void> => reset(consumer, source, version);
+    await new GenerationWatch({ consumer, cache, clock, events, ...watched }).run(signal, (since, sources) =>
+      consumer.feed.replay(since, handler, { signal, sources, batchSize, onError, onReset }),
+    );
+  }
+
   const { clock, events } = context;
+  const running = new Set<Promise<unknown>>();
+  const begin = (consumer: Consumer): void => {
+    running.add(Promise.all([consume(consumer), watch(consumer).catch(onError)]));
+  };
+  for (const consumer of consumers.all) begin(consumer);
+  const stopListening = consumers.onNext(begin);
   const sweeping = context.flushers.map((flusher) =>
     sweepUnflushed(flusher, { clock, events, signal: ending.signal }),
   );
@@ -163,23 +220,21 @@ export function startRelay(
       return { running: !ending.signal.aborted, ...counts, lagMs: lags.summary() };
     },
     async stop(): Promise<void> {
+      stopListening();
       ending.abort();
       await Promise.all([...running, ...sweeping]);
     },
   };
 }
 
-function commandsFor(
-  targets: readonly RelayTarget[],
-  feed: ChangeFeed,
-  changes: readonly Change[],
-): InvalidateCommand[] {
+function commandsFor(consumer: Consumer, changes: readonly Change[]): InvalidateCommand[] {
   const commands: InvalidateCommand[] = [];
+  const bySource = new Map<string, readonly RecordedCollection[]>();
   for (const { source, key, version } of changes) {
-    for (const target of targets) {
-      if (target.feed !== feed || target.source !== source) continue;
-      const { holeOnEmpty, holeTtlMs } = target;
-      commands.push({ kind: 'invalidate', key: target.keyPrefix + key, version, holeTtlMs, holeOnEmpty });
+    const collections = bySource.get(source) ?? consumer.collections(source);
+    bySource.set(source, collections);
+    for (const { holeOnEmpty, holeTtlMs, keyPrefix } of collections) {
+      commands.push({ kind: 'invalidate', key: keyPrefix + key, version, holeTtlMs, holeOnEmpty });
     }
   }
   return commands;

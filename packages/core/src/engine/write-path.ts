@@ -15,6 +15,7 @@ import { CacheSide } from './cache-side.js';
 import type { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
 import { asStoreError, checkRow } from './loader.js';
+import type { Membership } from './membership.js';
 import type { Reservation } from './reservation.js';
 import type { CollectionSettings } from './settings.js';
 import {
@@ -37,6 +38,7 @@ export interface WritePathOptions<Value> {
   readonly codec: Codec<Value>;
   readonly context: EngineContext;
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  readonly member: Membership | undefined;
   /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
   readonly detach: (cacheKey: string) => void;
   /** Brings a row into the cache. */
@@ -55,7 +57,7 @@ export class WritePath<Value> implements TransactionParticipant {
   readonly buffer: CollectionBuffer<Value> | undefined;
 
   constructor(options: WritePathOptions<Value>) {
-    const { codec, context, detach, keyPrefix, lifetime, load, settings, store } = options;
+    const { codec, context, detach, keyPrefix, lifetime, load, member, settings, store } = options;
     const { burst } = settings;
     this.#options = options;
     this.#cacheSide = new CacheSide({
@@ -63,6 +65,7 @@ export class WritePath<Value> implements TransactionParticipant {
       settings,
       lifetime,
       detach,
+      member,
       store: store as unknown as StoreAdapter<never, never>,
       flushKey: burst === undefined ? undefined : (key) => this.flushKey(key),
     });
@@ -85,7 +88,18 @@ export class WritePath<Value> implements TransactionParticipant {
     const writes = this.#queue;
     this.buffer =
       burst &&
-      new CollectionBuffer({ burst, settings, store, codec, keyPrefix, context, lifetime, load, writes });
+      new CollectionBuffer({
+        burst,
+        settings,
+        store,
+        codec,
+        keyPrefix,
+        context,
+        lifetime,
+        load,
+        member,
+        writes,
+      });
   }
 
   /** By group commit, or through the buffer. Whoever does not wait for it has it counted as an activity. */

@@ -1,3 +1,4 @@
+import type { ConsumerRegistry } from '../contracts/registry.js';
 import type {
   Change,
   ChangeFeed,
@@ -30,6 +31,11 @@ export type StoreCalls = {
   readonly transaction: { readonly input: StoreCallOptions; readonly output: unknown };
   /** The feed calling a handler, a replay's too. */
   readonly deliver: { readonly input: readonly Change[]; readonly output: undefined };
+  /** Any call of the feed's registry. */
+  readonly registry: {
+    readonly input: { readonly call: keyof ConsumerRegistry; readonly consumer: string };
+    readonly output: unknown;
+  };
   readonly acknowledge: {
     readonly input: readonly Pick<Change, 'source' | 'key' | 'version'>[];
     readonly output: undefined;
@@ -76,6 +82,25 @@ function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): Transac
   };
 }
 
+function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>): ConsumerRegistry {
+  const run = async <T>(
+    call: keyof ConsumerRegistry,
+    consumer: string,
+    effect: () => Promise<T>,
+  ): Promise<T> => (await plan.run('registry', { input: { call, consumer }, effect, refusal, loss })) as T;
+  return {
+    register: (consumer, collections) =>
+      run('register', consumer, () => registry.register(consumer, collections)),
+    read: (consumer, sources) => run('read', consumer, () => registry.read(consumer, sources)),
+    observe: (consumer, sources, identity) =>
+      run('observe', consumer, () => registry.observe(consumer, sources, identity)),
+    lease: (consumer, epochs, holder, leaseMs) =>
+      run('lease', consumer, () => registry.lease(consumer, epochs, holder, leaseMs)),
+    replayed: (consumer, epochs) => run('replayed', consumer, () => registry.replayed(consumer, epochs)),
+    release: (consumer, holder) => run('release', consumer, () => registry.release(consumer, holder)),
+  };
+}
+
 function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
   type Handler = (changes: readonly Change[]) => Promise<void>;
   const faulty =
@@ -91,13 +116,14 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
   return {
     name: feed.name,
     consume: (handler, options) => feed.consume(faulty(handler), options),
-    acknowledge(changes) {
-      const effect = async (): Promise<undefined> => void feed.acknowledge(changes);
+    acknowledge(changes, under) {
+      const effect = async (): Promise<undefined> => void feed.acknowledge(changes, under);
       // What is lost on the way is lost: acknowledging never throws.
       plan.run('acknowledge', { input: changes, effect, refusal, loss }).catch(() => {});
     },
     status: (sources) => feed.status(sources),
-    replay: (sinceMs, handler, options) => feed.replay(sinceMs, faulty(handler), options),
+    replay: (since, handler, options) => feed.replay(since, faulty(handler), options),
+    registry: faultyRegistry(feed.registry, plan),
     close: () => feed.close(),
   };
 }

@@ -8,6 +8,7 @@ import type {
   StoreTransaction,
   TransactionHost,
 } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
 import {
   InvalidOptionError,
   StoreRefusedError,
@@ -101,7 +102,8 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
   const validators = new Map<string, ValidateRow>();
   const locks = rowLocks();
   const open = new WeakMap<StoreTransaction, MemoryTransaction>();
-  const feed = memoryFeed({ name, clock, graceMs, changedSince });
+  let commits = 0;
+  const feed = memoryFeed({ name, clock, graceMs, changedSince, resetVersion, commits: () => commits });
 
   function tableOf(table: string): MemoryTable {
     let known = tables.get(table);
@@ -116,12 +118,18 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     return validators.get(table) ?? (() => {});
   }
 
-  function changedSince(sinceMs: number, sources: readonly string[]): Change[] {
-    return sources.flatMap((source) =>
-      [...tableOf(source).entries()]
-        .filter(([, state]) => state.changedAtMs >= sinceMs || state.version >= sinceMs * 1000)
-        .map(([key, state]) => changeOf(source, key, state)),
-    );
+  /** From a commit on; `undefined` where deletes since then were forgotten. */
+  function changedSince(source: string, commit: number): Change[] | undefined {
+    const table = tableOf(source);
+    if (table.forgotten >= commit) return undefined;
+    return [...table.entries()]
+      .filter(([, state]) => (state.commit ?? 0) >= commit)
+      .map(([key, state]) => changeOf(source, key, state));
+  }
+
+  function resetVersion(source: string): Version {
+    const versions = [...tableOf(source).entries()].map(([, { version }]) => version);
+    return versions.reduce((highest, version) => Math.max(highest, version), clock.now() * 1_000) + 1;
   }
 
   /** Throws `StoreRefusedError` when there is no room for what is about to be committed. */
@@ -148,8 +156,9 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
   }
 
   function apply(table: string, key: string, state: RowState, own: boolean): void {
-    tableOf(table).set(key, state);
-    feed.append(changeOf(table, key, state), own);
+    const commit = ++commits;
+    tableOf(table).set(key, { ...state, commit });
+    feed.append(changeOf(table, key, state), own, commit);
   }
 
   function executeLocked(table: string, command: StoreCommand<unknown>, own: boolean): StoreOutcome<unknown> {

@@ -1,7 +1,10 @@
 import type { Clock } from '../contracts/clock.js';
+import type { ConsumerState } from '../contracts/registry.js';
 import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../errors.js';
 import { numberOption } from '../options.js';
+import { memoryRegistry } from './registry.js';
 import { Pending, type PendingChange } from './store-pending.js';
 
 export interface MemoryFeedOptions {
@@ -9,22 +12,30 @@ export interface MemoryFeedOptions {
   readonly clock: Clock;
   /** How long a change made through the adapter is left to its writer's acknowledgement. */
   readonly graceMs: number;
-  /** Changes since a time, from the rows' own record. */
-  readonly changedSince: (sinceMs: number, sources: readonly string[]) => Change[];
+  /** Changes from a commit on, from the rows' own record; `undefined` where that does not reach back so far. */
+  readonly changedSince: (source: string, commit: number) => Change[] | undefined;
+  /** Above every version that a row or tombstone of the source has. */
+  readonly resetVersion: (source: string) => Version;
+  /** How many changes were committed. */
+  readonly commits: () => number;
 }
 
 /** The feed, and what the database does with it. */
 export interface MemoryFeed extends ChangeFeed {
-  append(change: Change, own: boolean): void;
+  append(change: Change, own: boolean, commit: number): void;
   /** Changes that nobody has taken. */
   readonly size: number;
 }
 
 const FIRST_BACKOFF_MS = 10;
 const MAX_BACKOFF_MS = 1_000;
+/** How often a claimant that takes no changes of some source is asked again. */
+const UNCLAIMED_MS = 100;
 
 /** A change feed in memory: the newest change of each row, until a handler or its writer has taken it. */
-export function memoryFeed({ name, clock, graceMs, changedSince }: MemoryFeedOptions): MemoryFeed {
+export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
+  const { name, clock, graceMs, changedSince, resetVersion, commits } = feedOptions;
+  const registry = memoryRegistry({ clock, position });
   const sources = new Map<string, Pending>();
   const claimed = new Set<PendingChange>();
   const wakers = new Set<() => void>();
@@ -37,6 +48,22 @@ export function memoryFeed({ name, clock, graceMs, changedSince }: MemoryFeedOpt
       sources.set(source, pending);
     }
     return pending;
+  }
+
+  /** Of changes that a consumer has not dealt with the oldest, or the next one. */
+  function position(consumer: string, source: string): string {
+    const waiting = [...(sources.get(source)?.all() ?? []), ...claimed].filter(
+      ({ change, done }) => change.source === source && !done.includes(consumer),
+    );
+    return String(waiting.reduce((least, { commit }) => Math.min(least, commit), commits() + 1));
+  }
+
+  /** A change that a consumer has dealt with, as long as others have not. */
+  function left(item: PendingChange, consumer: string | undefined): PendingChange | undefined {
+    if (consumer === undefined) return undefined;
+    const done = [...item.done, consumer];
+    const all = registry.consumersOf(item.change.source).every((other) => done.includes(other));
+    return all ? undefined : { ...item, done };
   }
 
   function wakeAll(): void {
@@ -62,10 +89,10 @@ export function memoryFeed({ name, clock, graceMs, changedSince }: MemoryFeedOpt
     });
   }
 
-  function claim(wanted: readonly string[], limit: number): PendingChange[] {
+  function claim(wanted: readonly string[], limit: number, consumer: string | undefined): PendingChange[] {
     const batch: PendingChange[] = [];
     for (const source of wanted) {
-      batch.push(...pendingOf(source).take(limit - batch.length, clock.now()));
+      batch.push(...pendingOf(source).take(limit - batch.length, clock.now(), consumer));
     }
     for (const item of batch) claimed.add(item);
     return batch;
@@ -109,43 +136,60 @@ export function memoryFeed({ name, clock, graceMs, changedSince }: MemoryFeedOpt
     }
   }
 
+  /** What each source's claim goes by; none for those whose changes the claimant does not take now. */
+  function statesOf({ claimant, sources }: FeedConsumeOptions): ConsumerState[] {
+    return claimant === undefined ? [] : sources.flatMap((source) => claimant.state(source) ?? []);
+  }
+
   return {
     name,
+    registry,
     get size() {
       return claimed.size + [...sources.values()].reduce((sum, pending) => sum + pending.size, 0);
     },
-    append(change, own) {
+    append(change, own, commit) {
       pendingOf(change.source).add(
-        { change, sinceMs: change.changedAtMs },
+        { change, sinceMs: change.changedAtMs, commit, done: [] },
         own && graceMs > 0 ? clock.now() + graceMs : undefined,
       );
       wakeAll();
     },
     async consume(handler, options) {
       const batchSize = checkOptions(options);
+      const { claimant, signal } = options;
       let backoffMs = FIRST_BACKOFF_MS;
-      while (!options.signal.aborted && !closed) {
-        const batch = claim(options.sources, batchSize);
+      while (!signal.aborted && !closed) {
+        const states = statesOf(options);
+        const wanted = claimant === undefined ? options.sources : states.map(({ source }) => source);
+        const batch = claim(wanted, batchSize, claimant?.consumer);
         if (batch.length === 0) {
-          await pause(options.signal, nextVisibleInMs(options.sources), true);
+          const idleMs = wanted.length < options.sources.length ? UNCLAIMED_MS : nextVisibleInMs(wanted);
+          await pause(signal, idleMs, true);
           continue;
         }
         const changes = batch.map((item) => item.change);
-        const taken = await handOver(changes, handler, options);
+        const handled = await handOver(changes, handler, options);
+        const taken = handled && states.every((state) => registry.stands(state));
         for (const item of batch) {
           claimed.delete(item);
-          if (!taken) pendingOf(item.change.source).add(item, undefined);
+          const rest = taken ? left(item, claimant?.consumer) : item;
+          if (rest !== undefined) pendingOf(item.change.source).add(rest, undefined);
         }
         if (taken) {
           backoffMs = FIRST_BACKOFF_MS;
+          wakeAll();
           continue;
         }
-        await pause(options.signal, backoffMs, false);
+        if (handled) await claimant?.differs();
+        await pause(signal, backoffMs, false);
         backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
       }
     },
-    acknowledge(changes) {
-      for (const { source, key, version } of changes) sources.get(source)?.acknowledge(key, version);
+    acknowledge(changes, under) {
+      if (under !== undefined && !registry.stands(under)) return;
+      for (const { source, key, version } of changes) {
+        sources.get(source)?.acknowledge(key, version, (item) => left(item, under?.consumer));
+      }
     },
     async status(wanted): Promise<FeedStatus> {
       const waiting = wanted.flatMap((source) => [...(sources.get(source)?.all() ?? [])]);
@@ -155,9 +199,15 @@ export function memoryFeed({ name, clock, graceMs, changedSince }: MemoryFeedOpt
       const oldest = since.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
       return { pending: since.length, oldestMs: Math.max(0, clock.now() - oldest) };
     },
-    async replay(sinceMs, handler, options) {
+    async replay(since, handler, options) {
       const batchSize = checkOptions(options);
-      const changes = changedSince(sinceMs, options.sources);
+      const changes: Change[] = [];
+      for (const source of options.sources) {
+        const commits = (since.get(source) ?? []).map(Number);
+        const found = commits.length === 0 ? undefined : changedSince(source, Math.min(...commits));
+        if (found === undefined) await options.onReset?.(source, resetVersion(source));
+        else changes.push(...found);
+      }
       let backoffMs = FIRST_BACKOFF_MS;
       for (let at = 0; at < changes.length && !options.signal.aborted && !closed; ) {
         if (await handOver(changes.slice(at, at + batchSize), handler, options)) {

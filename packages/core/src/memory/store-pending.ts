@@ -6,6 +6,10 @@ export interface PendingChange {
   readonly change: Change;
   /** When the oldest change of the row was made that this one stands for, in ms since the epoch. */
   readonly sinceMs: number;
+  /** The place of that oldest change among all commits of the database. */
+  readonly commit: number;
+  /** The consumers that have dealt with it. */
+  readonly done: readonly string[];
 }
 
 interface Delayed extends PendingChange {
@@ -37,8 +41,8 @@ export class Pending {
     }
   }
 
-  /** Removes and returns up to `limit` changes that are visible. */
-  take(limit: number, nowMs: number): PendingChange[] {
+  /** Removes and returns up to `limit` changes that are visible and that the consumer has not dealt with. */
+  take(limit: number, nowMs: number, consumer: string | undefined): PendingChange[] {
     for (const [key, item] of this.#delayed) {
       if (item.visibleAtMs > nowMs) break;
       this.#delayed.delete(key);
@@ -47,6 +51,7 @@ export class Pending {
     const taken: PendingChange[] = [];
     for (const [key, item] of this.#ready) {
       if (taken.length >= limit) break;
+      if (consumer !== undefined && item.done.includes(consumer)) continue;
       this.#ready.delete(key);
       taken.push(item);
     }
@@ -58,12 +63,14 @@ export class Pending {
     return this.#delayed.values().next().value?.visibleAtMs;
   }
 
-  /** A cache that has this version needs no older one, either. */
-  acknowledge(key: string, version: Version): void {
-    for (const map of [this.#ready, this.#delayed]) {
-      const item = map.get(key);
-      if (item !== undefined && item.change.version <= version) map.delete(key);
-    }
+  /** A cache that has this version needs no older one, either. `left` says what is left of the change then. */
+  acknowledge(key: string, version: Version, left: (item: PendingChange) => PendingChange | undefined): void {
+    const item = this.#ready.get(key);
+    if (item !== undefined && item.change.version <= version) keep(this.#ready, key, left(item));
+    const delayed = this.#delayed.get(key);
+    if (delayed === undefined || delayed.change.version > version) return;
+    const rest = left(delayed);
+    keep(this.#delayed, key, rest && { ...rest, visibleAtMs: delayed.visibleAtMs });
   }
 
   *all(): Generator<PendingChange> {
@@ -72,7 +79,18 @@ export class Pending {
   }
 }
 
+function keep<Item>(map: Map<string, Item>, key: string, item: Item | undefined): void {
+  if (item === undefined) map.delete(key);
+  else map.set(key, item);
+}
+
 function merge(a: PendingChange, b: PendingChange): PendingChange {
   const newer = a.change.version > b.change.version ? a : b;
-  return { change: newer.change, sinceMs: Math.min(a.sinceMs, b.sinceMs) };
+  // Who has dealt with the newer one needs no older one.
+  return {
+    change: newer.change,
+    done: newer.done,
+    sinceMs: Math.min(a.sinceMs, b.sinceMs),
+    commit: Math.min(a.commit, b.commit),
+  };
 }

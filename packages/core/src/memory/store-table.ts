@@ -7,6 +7,8 @@ export interface RowState {
   readonly version: Version;
   /** Milliseconds since the epoch by the store's clock. */
   readonly changedAtMs: number;
+  /** The place of its change among all commits of the database; absent before the commit. */
+  readonly commit?: number;
 }
 
 /** The rows and tombstones of one source. */
@@ -20,6 +22,8 @@ export interface MemoryTable {
   entries(): Iterable<readonly [string, RowState]>;
   /** The keys of the rows. */
   keys(): string[];
+  /** The last commit whose tombstone was forgotten; `0`: none was. */
+  readonly forgotten: number;
 }
 
 /**
@@ -29,11 +33,14 @@ export interface MemoryTable {
  */
 export function memoryTable(maxTombstones: number): MemoryTable {
   let floor: Version = NO_VERSION;
+  let forgotten = 0;
   const rows = new Map<string, RowState>();
   const tombstones = new LRUCache<string, RowState>({
     max: maxTombstones,
     dispose(state, _key, reason) {
-      if (reason === 'evict') floor = Math.max(floor, state.version);
+      if (reason !== 'evict') return;
+      floor = Math.max(floor, state.version);
+      forgotten = Math.max(forgotten, state.commit ?? 0);
     },
   });
   return {
@@ -59,5 +66,8 @@ export function memoryTable(maxTombstones: number): MemoryTable {
       yield* tombstones.entries();
     },
     keys: () => [...rows.keys()],
+    get forgotten() {
+      return forgotten;
+    },
   };
 }

@@ -53,6 +53,7 @@ const CAPABILITIES: StoreCapabilities = {
   compareAndSet: true,
   transactions: true,
   changeFeed: true,
+  consumers: true,
   increment: true,
   restamp: true,
   flush: true,

@@ -74,6 +74,8 @@ export function openShop(options: ShopOptions = {}) {
     memory,
     database,
     rows,
+    /** The table as the shop's own collection sees it. */
+    store: faultyStore(rows, storePlan),
     cachePlan,
     storePlan,
     queuePlan,

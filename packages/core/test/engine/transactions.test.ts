@@ -19,7 +19,7 @@ describe('write(id, body)', () => {
     await shop.products.put('a', LAMP);
     const store = storeOf(shop.database, 'products');
     const { products } = {
-      products: createLockstep({ cache: memoryCache() }).collection({ name: 'p', store }),
+      products: createLockstep({ cache: memoryCache(), prefix: 'other' }).collection({ name: 'p', store }),
     };
     const result = await products.write('a', async (tx) => {
       await tx.set('products', 'a', CHAIR);

@@ -224,10 +224,14 @@ describe('the change feed', () => {
     await version(store, put('old', 1));
     clock.advance(10_000);
     const since = clock.now();
+    const collection = { name: 'a', source: 'rows', keyPrefix: 'a:', holeTtlMs: 1, holeOnEmpty: false };
+    store.feed.acknowledge([{ source: 'rows', key: 'old', version: Number.MAX_SAFE_INTEGER }]);
+    const [record] = await store.feed.registry.register('c', [collection]);
     await version(store, put('gone', 1));
     const gone = await version(store, { kind: 'delete', key: 'gone', above: 0 });
     const replayed: unknown[] = [];
-    await store.feed.replay(since, async (changes) => void replayed.push(...changes), {
+    const position = new Map([['rows', [record?.position ?? '']]]);
+    await store.feed.replay(position, async (changes) => void replayed.push(...changes), {
       sources: ['rows'],
       signal: new AbortController().signal,
     });

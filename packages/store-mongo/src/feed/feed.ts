@@ -5,7 +5,9 @@ import {
   type FeedConsumeOptions,
   InvalidOptionError,
   numberOption,
+  systemClock,
 } from '@lockstep/core';
+import { memoryRegistry } from '@lockstep/core/memory';
 import type { Db } from 'mongodb';
 import type { Binding } from '../binding.js';
 import type { FeedSettings } from '../options.js';
@@ -16,6 +18,9 @@ import { Backoff, pause } from './pause.js';
 import type { Positions } from './positions.js';
 import { changedSince } from './rescan.js';
 import { feedStatus } from './status.js';
+
+/** Replayed at the least: what an asynchronous replica of the cache can have lost, many times over. */
+const REPLAYED_MS = 15 * 60_000;
 
 export interface FeedContext {
   readonly db: Db;
@@ -34,6 +39,8 @@ export interface FeedContext {
 export function mongoFeed(context: FeedContext): ChangeFeed {
   const { db, name, bindings, tombstones, settings, positions } = context;
   const acknowledged = new Acknowledged();
+  const position = (): string => String(Date.now() - REPLAYED_MS);
+  const registry = memoryRegistry({ clock: systemClock, position });
   const closed = new AbortController();
 
   function deliveryOf(handler: Handler, options: FeedConsumeOptions): Delivery {
@@ -62,6 +69,7 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
 
   return {
     name,
+    registry,
     async consume(handler, options) {
       const delivery = deliveryOf(handler, options);
       const { signal } = delivery;
@@ -103,9 +111,11 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
       for (const change of changes) if (bindings.has(change.source)) acknowledged.add(change);
     },
     status: (sources) => feedStatus(db, bound(sources), positions),
-    async replay(sinceMs, handler, options) {
+    async replay(since, handler, options) {
       const delivery = deliveryOf(handler, options);
-      for (const binding of bound(options.sources).values()) {
+      for (const [source, binding] of bound(options.sources)) {
+        const positions = since.get(source) ?? [];
+        const sinceMs = positions.length === 0 ? 0 : Math.min(...positions.map(Number));
         for await (const changes of changedSince(binding, sinceMs, delivery.batchSize)) {
           if (!(await deliver(changes, delivery))) return;
         }

@@ -3,10 +3,12 @@ import {
   type ChangeFeed,
   type Clock,
   ClosedError,
+  type ConsumerRegistry,
   type FeedConsumeOptions,
   type FeedStatus,
   numberOption,
 } from '@lockstep/core';
+import { memoryRegistry } from '@lockstep/core/memory';
 import type { Knex } from 'knex';
 import { storeError } from '../errors.js';
 import type { Run } from '../sql/catalog.js';
@@ -42,6 +44,7 @@ export interface PostgresFeedParts {
 /** The outbox as a feed. `status` counts up to 100,000 rows, without those that their writers still have. */
 export class PostgresFeed implements ChangeFeed {
   readonly name: string;
+  readonly registry: ConsumerRegistry;
   readonly #parts: FeedParts;
   readonly #acknowledger: Acknowledger;
   readonly #closing = new AbortController();
@@ -49,6 +52,7 @@ export class PostgresFeed implements ChangeFeed {
 
   constructor({ name, knex, session, clock, options, prepared }: PostgresFeedParts) {
     this.name = name;
+    this.registry = memoryRegistry({ clock, position: () => String(Date.now() - 15 * 60_000) });
     const listener = options.listen ? new Listener(knex, clock, options.statementTimeoutMs) : undefined;
     this.#parts = { knex, session, clock, options, listener };
     this.#acknowledger = new Acknowledger(session, clock, options, prepared);
@@ -85,8 +89,13 @@ export class PostgresFeed implements ChangeFeed {
     }
   }
 
-  replay(sinceMs: number, handler: Handler, options: FeedConsumeOptions): Promise<void> {
-    return this.#run((checked) => replay(this.#parts, sinceMs, handler, checked), options);
+  replay(
+    since: ReadonlyMap<string, readonly string[]>,
+    handler: Handler,
+    options: FeedConsumeOptions,
+  ): Promise<void> {
+    const oldest = options.sources.flatMap((source) => since.get(source) ?? ['0']).map(Number);
+    return this.#run((checked) => replay(this.#parts, Math.min(...oldest), handler, checked), options);
   }
 
   async close(): Promise<void> {

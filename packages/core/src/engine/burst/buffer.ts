@@ -4,6 +4,7 @@ import { CacheUnavailableError } from '../../errors.js';
 import { withTimeout } from '../bounded.js';
 import type { Codec } from '../codec.js';
 import type { EngineContext } from '../context.js';
+import type { Membership } from '../membership.js';
 import type { CollectionSettings } from '../settings.js';
 import { type Buffered, BufferQueue, type BufferWrite } from './buffer-queue.js';
 import { Flusher } from './flusher.js';
@@ -21,6 +22,7 @@ export interface BufferOptions<Value> {
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   /** The collection's synchronous writes. */
   readonly writes: { readonly waiting: number; readonly underWayMs: number; has(key: string): boolean };
+  readonly member: Membership | undefined;
   /** Brings a row into the cache. */
   readonly load: (key: string) => Promise<unknown>;
 }
@@ -51,7 +53,7 @@ export class CollectionBuffer<Value> {
   #checkedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: BufferOptions<Value>) {
-    const { burst, codec, context, keyPrefix, lifetime, load, settings, store, writes } = options;
+    const { burst, codec, context, keyPrefix, lifetime, load, member, settings, store, writes } = options;
     const { adapter, cache: client, clock, events } = context;
     const { name: collection } = settings;
     const index = unflushedIndex(keyPrefix);
@@ -67,6 +69,7 @@ export class CollectionBuffer<Value> {
       index,
       unflushed: cache.index,
       lifetime,
+      member,
       committed: (storeMs) => this.#pressure.committed(storeMs),
     });
     this.#pressure = new Pressure({

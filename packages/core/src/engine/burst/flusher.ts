@@ -18,6 +18,7 @@ import type { CacheClient } from '../cache-client.js';
 import type { Codec } from '../codec.js';
 import type { EventHub } from '../events.js';
 import type { Handover } from '../handover.js';
+import type { Membership } from '../membership.js';
 import type { CollectionSettings } from '../settings.js';
 import { WriteQueue } from '../write-queue.js';
 
@@ -36,6 +37,7 @@ export interface FlusherOptions<Value> {
   readonly activity: Activity;
   readonly closed: () => boolean;
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  readonly member: Membership | undefined;
   /** Told how long each statement took. */
   readonly committed: (storeMs: number) => void;
 }
@@ -296,7 +298,7 @@ export class Flusher<Value> {
       return;
     }
     // The relay need not hear of it: the entry holds what the store has.
-    this.#options.store.feed?.acknowledge([{ source: this.#options.store.source, key, version }]);
+    this.#options.member?.acknowledgeAlone(key, version);
     if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
   }
 

@@ -1,0 +1,77 @@
+/**
+ * A cached collection as a store records it, so that whoever changes a row, in whatever process, can keep
+ * the cache's entry in step.
+ */
+export interface RecordedCollection {
+  /** Unique within its consumer. */
+  readonly name: string;
+  readonly source: string;
+  /** What the cache's keys start with, before the row's key. */
+  readonly keyPrefix: string;
+  /** How long an invalidation's hole lives, in ms. */
+  readonly holeTtlMs: number;
+  /** Whether an invalidation leaves a hole on an empty key, too. */
+  readonly holeOnEmpty: boolean;
+}
+
+/** Under which state of the registry something was done. */
+export interface ConsumerState {
+  readonly consumer: string;
+  readonly source: string;
+  readonly revision: number;
+  readonly epoch: number;
+}
+
+/** What a store records of one consumer and one source. A consumer is a cache: the Lockstep's prefix names it. */
+export interface ConsumerRecord extends ConsumerState {
+  /** What is kept in step. The revision grows with each change of it. */
+  readonly collections: readonly RecordedCollection[];
+  /** The identity of the cache's primaries that the epoch is bound to; `undefined` while the epoch is `0`. */
+  readonly identity: string | undefined;
+  /** Identities that were replaced, the latest at the end. Bounded. */
+  readonly left: readonly string[];
+  /** False until what the cache may lack since the epoch began was handed over. */
+  readonly replayed: boolean;
+  /** How long ago the revision changed, in ms by the store's clock. */
+  readonly changedAgoMs: number;
+  /**
+   * The consumer has dealt with every change before this point of the store's history, as long as the epoch
+   * stands. Opaque; `undefined` where the store can't tell now.
+   */
+  readonly position: string | undefined;
+}
+
+/** The epochs of sources, by source. */
+export type Epochs = ReadonlyMap<string, number>;
+
+/**
+ * Which caches are kept in step with a store's rows. It is part of the store, since a process that writes
+ * has to know all of them before it acknowledges, and may die before it could tell another.
+ *
+ * An epoch is a time in which one identity of the cache's primaries held. It grows with each change of the
+ * identity, and whenever the store's own history may have a gap (the source was attached anew, the database was
+ * restored or failed over). One that was left never returns.
+ */
+export interface ConsumerRegistry {
+  /**
+   * Records collections, unless they are recorded already; one of the same name is replaced. Answers for
+   * each of their sources. When it resolves everyone who reads from now on sees them.
+   */
+  register(consumer: string, collections: readonly RecordedCollection[]): Promise<readonly ConsumerRecord[]>;
+  /** What is recorded, of those sources that have a record. */
+  read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]>;
+  /**
+   * Commits a new epoch for each source whose recorded identity is another one. An identity that was
+   * replaced before returns only when whoever replaced it was not observed for some seconds. Answers as `read`.
+   */
+  observe(consumer: string, sources: readonly string[], identity: string): Promise<readonly ConsumerRecord[]>;
+  /**
+   * Makes one relay of many replay an epoch. Answers the sources that `holder` may replay: those that are at
+   * this epoch, not replayed, and that nobody else holds. Called again it renews.
+   */
+  lease(consumer: string, epochs: Epochs, holder: string, leaseMs: number): Promise<readonly string[]>;
+  /** Says that what the epochs may lack was handed over. Nothing where the registry is at another epoch. */
+  replayed(consumer: string, epochs: Epochs): Promise<void>;
+  /** Gives leases back. */
+  release(consumer: string, holder: string): Promise<void>;
+}
