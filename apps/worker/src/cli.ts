@@ -32,12 +32,15 @@ function program(): Command {
       '--config <file>',
       'TypeScript or JavaScript that exports defineWorker({ lockstep, … }) as its default',
     )
-    .option('--host <host>', 'the address to listen on')
-    .option('--port <port>', 'the port to listen on; 0: any free one')
+    .option('--host <host>', 'the address that the dashboard listens on')
+    .option('--port <port>', "the dashboard's port; 0: any free one")
     .option('--check', 'start, ask everything for its state, print it, and end')
     .option('--allow-queue-eviction', "start although the queue's Redis may evict jobs")
     .addHelpText('after', `\nWithout --config, the environment says it all:\n${variables.join('\n')}\n`)
-    .addHelpText('after', 'Answers /health/live, /health/ready, /metrics, and / with the dead letters.')
+    .addHelpText(
+      'after',
+      'The dashboard shows dead letters; /health/live, /health/ready and /metrics have a port of their own.',
+    )
     .allowExcessArguments(false)
     .exitOverride();
 }
@@ -49,7 +52,7 @@ async function configuration(flags: Flags): Promise<WorkerConfig> {
     ...config,
     ...(flags.host === undefined ? {} : { host: flags.host }),
     ...(flags.port === undefined ? {} : { port: portFlag(flags.port) }),
-    ...(flags.check ? { port: 0 } : {}),
+    ...(flags.check ? { port: 0, metricsPort: 0 } : {}),
     ...(flags.allowQueueEviction ? { allowQueueEviction: true } : {}),
   };
 }

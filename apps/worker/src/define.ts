@@ -9,10 +9,19 @@ export interface WorkerConfig {
   readonly lockstep: Lockstep | (() => Lockstep | Promise<Lockstep>);
   /** Closes what the Lockstep was handed and does not own (a knex pool, a client). Called last. */
   readonly close?: () => Promise<void>;
-  /** The address to listen on. @defaultValue '127.0.0.1' */
+  /** The address that the dashboard listens on. @defaultValue '127.0.0.1' */
   readonly host?: string;
-  /** `0`: any free port. @defaultValue 4610 */
+  /** The dashboard's port; `0`: any free one. @defaultValue 4610 */
   readonly port?: number;
+  /** The address that probes and metrics listen on. @defaultValue '127.0.0.1' */
+  readonly metricsHost?: string;
+  /** The port of probes and metrics; `0`: any free one. @defaultValue `port` + 1; any free one where `port` is 0 */
+  readonly metricsPort?: number;
+  /**
+   * Names and addresses that clients may call either of them by, beside `localhost`, `host` and `metricsHost`, and the
+   * address that they reach it at. @defaultValue none
+   */
+  readonly allowedHosts?: readonly string[];
   /** Not ready while the oldest change is older than this, in ms. @defaultValue 5_000 */
   readonly maxFeedLagMs?: number;
   /** Jobs of the queue handled at once. @defaultValue 16 */

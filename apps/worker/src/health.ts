@@ -1,5 +1,6 @@
 import type { ChangeFeed, FeedStatus, Lockstep, QueueStatus, Relay, RelayStatus } from '@lockstep/core';
 import { bounded } from './bounded.js';
+import { Sampler } from './sampler.js';
 
 /** What a worker knows of itself and of what it depends on. Times are in ms. */
 export interface WorkerStatus {
@@ -18,11 +19,19 @@ export type FeedHealth = { readonly name: string } & (FeedStatus | { readonly er
 
 const PROBE_TIMEOUT_MS = 2_000;
 
-/** Asks feeds and queue how they are, each within a bound. */
+/** What has to be asked of others. */
+interface Seen {
+  readonly feeds: readonly FeedHealth[];
+  readonly queue: QueueStatus | Error | null;
+  readonly unflushed: Readonly<Record<string, number>>;
+}
+
+/** Asks feeds and queue how they are, each within a bound, and at most once in a second, however often it is asked. */
 export class Health {
   readonly #lockstep: Lockstep;
   readonly #relay: Relay;
   readonly #maxFeedLagMs: number;
+  readonly #seen = new Sampler(() => this.#look());
   #stopping = false;
 
   constructor(lockstep: Lockstep, relay: Relay, maxFeedLagMs: number) {
@@ -37,12 +46,8 @@ export class Health {
   }
 
   async status(): Promise<WorkerStatus> {
+    const { feeds, queue, unflushed } = await this.#seen.sample();
     const relay = this.#relay.status();
-    const [feeds, queue, unflushed] = await Promise.all([
-      Promise.all(this.#feeds()),
-      this.#queue(),
-      this.#unflushed(),
-    ]);
     const problems = feeds.flatMap((feed) => this.#feedProblem(feed));
     if (queue instanceof Error) problems.push(queue.message);
     if (!relay.running) problems.push('the relay is not running');
@@ -55,6 +60,15 @@ export class Health {
       queue: queue instanceof Error ? null : queue,
       unflushed,
     };
+  }
+
+  async #look(): Promise<Seen> {
+    const [feeds, queue, unflushed] = await Promise.all([
+      Promise.all(this.#feeds()),
+      this.#queue(),
+      this.#unflushed(),
+    ]);
+    return { feeds, queue, unflushed };
   }
 
   #feeds(): Promise<FeedHealth>[] {

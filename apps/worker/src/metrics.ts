@@ -1,6 +1,7 @@
 import type { Lockstep } from '@lockstep/core';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Health } from './health.js';
+import { Sampler } from './sampler.js';
 
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
@@ -11,6 +12,7 @@ export class Metrics {
   /** Sets the gauges. */
   readonly #look: () => Promise<void>;
   readonly #unsubscribe: (() => void)[] = [];
+  readonly #text = new Sampler(() => this.#render());
 
   constructor(lockstep: Lockstep, health: Health) {
     const registers = [this.#registry];
@@ -63,8 +65,12 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** What a scrape gets. */
-  async text(): Promise<string> {
+  /** What a scrape gets, made at most once in a second. */
+  text(): Promise<string> {
+    return this.#text.sample();
+  }
+
+  async #render(): Promise<string> {
     // Before the first metric is read: each gauge would otherwise tell of the scrape before.
     await this.#look();
     return await this.#registry.metrics();

@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import { bounded } from './bounded.js';
 import type { WorkerConfig } from './define.js';
 import { Health, type WorkerStatus } from './health.js';
-import { workerServer } from './http/server.js';
+import { dashboardServer } from './http/dashboard-server.js';
+import { probeServer } from './http/probes.js';
 import { workerLogger } from './log.js';
 import { Metrics } from './metrics.js';
 import { checkQueue } from './queue-check.js';
@@ -16,17 +17,19 @@ export interface StartWorkerOptions extends WorkerConfig {
 
 /** A running worker. */
 export interface Worker extends AsyncDisposable {
-  /** Where health, metrics and the dashboard answer. */
+  /** Where the dashboard answers. */
   readonly url: string;
+  /** Where probes and metrics answer. */
+  readonly metricsUrl: string;
   status(): Promise<WorkerStatus>;
   /** Finishes what is under way, within `shutdownTimeoutMs`; closes the Lockstep when the worker made it. */
   close(): Promise<void>;
 }
 
 /**
- * Starts a worker in this process: the relay of all change feeds, the consumer of the queue, and the
- * HTTP server. Any number of them may run side by side. Throws `InvalidOptionError`; rejects when the
- * queue's Redis may evict jobs, and when the port is taken, with nothing left running.
+ * Starts a worker in this process: the relay of all change feeds, the consumer of the queue, and two HTTP
+ * servers. Any number of them may run side by side. Throws `InvalidOptionError`; rejects when the
+ * queue's Redis may evict jobs, and when a port is taken, with nothing left running.
  */
 export async function startWorker(options: StartWorkerOptions): Promise<Worker> {
   const { logger: given, ...config } = options;
@@ -56,18 +59,22 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const relay = lockstep.startRelay(config.relay);
     const health = new Health(lockstep, relay, settings.maxFeedLagMs);
     const metrics = new Metrics(lockstep, health);
-    const server = workerServer({ lockstep, health, metrics });
-    // Answers until the rest has ended: whoever asks is told that the worker is shutting down.
+    const { allowedHosts, host, metricsHost, metricsPort, port } = settings;
+    const dashboard = dashboardServer({ lockstep, health }, { host, allowedHosts, logger });
+    const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });
+    // They answer until the rest has ended: whoever asks is told that the worker is shutting down.
     ends.push(async () => {
-      await server.close();
+      await Promise.all([dashboard.close(), probes.close()]);
       metrics.close();
     });
     ends.push(() => relay.stop());
     const consumer = await consume(lockstep, settings.concurrency, logger, metrics);
     if (consumer !== undefined) ends.push(() => consumer.close());
-    const url = await server.listen({ host: settings.host, port: settings.port });
+    const url = await dashboard.listen({ host, port });
+    const metricsUrl = await probes.listen({ host: metricsHost, port: metricsPort });
     ends.push(async () => health.stopping());
-    logger.info({ url, collections: lockstep.collections.map(({ name }) => name) }, 'worker started');
+    const collections = lockstep.collections.map(({ name }) => name);
+    logger.info({ url, metricsUrl, collections }, 'worker started');
     let closing: Promise<void> | undefined;
     const close = (): Promise<void> => {
       closing ??= bounded('shutdown', settings.shutdownTimeoutMs, end()).then(() =>
@@ -75,7 +82,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
       );
       return closing;
     };
-    return { url, status: () => health.status(), close, [Symbol.asyncDispose]: close };
+    return { url, metricsUrl, status: () => health.status(), close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await end();
     throw error;

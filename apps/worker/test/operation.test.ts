@@ -52,7 +52,7 @@ async function rename(id: number, name: string): Promise<void> {
 describe('a configuration file', () => {
   test('in TypeScript: relays, flushes what is buffered through the queue, keeps values out of its log', async () => {
     await using cli = startCli(['--config', CONFIG], fileVariables('file'));
-    const url = await cli.url();
+    const probes = await cli.metricsUrl();
     await using lockstep = createLockstep({
       cache: redisCache({ url: redis.url }),
       queue: bullmqQueue({ connection: { url: redis.url }, name: 'file' }),
@@ -72,7 +72,7 @@ describe('a configuration file', () => {
     await rename(30, 'foreign');
     await until('readers see the foreign write', async () => (await products.get(30))?.name === 'foreign');
     await until('the flush is counted', async () =>
-      (await (await fetch(`${url}/metrics`)).text()).includes(
+      (await (await fetch(`${probes}/metrics`)).text()).includes(
         'lockstep_flushes_total{collection="products",outcome="stored"}',
       ),
     );
@@ -106,13 +106,13 @@ describe('a configuration file', () => {
 test('not ready while the store is cut, and ready again after', async () => {
   await using proxy = await startProxy({ target: shop.url });
   await using cli = startCli([], variables('cut', { LOCKSTEP_POSTGRES_URL: proxy.url }));
-  const url = await cli.url();
-  const ready = async (): Promise<number> => (await fetch(`${url}/health/ready`)).status;
+  const probes = await cli.metricsUrl();
+  const ready = async (): Promise<number> => (await fetch(`${probes}/health/ready`)).status;
   await until('it is ready', async () => (await ready()) === 200);
   proxy.hold();
   await until('it is not', async () => (await ready()) === 503);
-  expect((await fetch(`${url}/health/live`)).status).toBe(200);
-  const { problems } = (await (await fetch(`${url}/health/ready`)).json()) as { problems: string[] };
+  expect((await fetch(`${probes}/health/live`)).status).toBe(200);
+  const { problems } = (await (await fetch(`${probes}/health/ready`)).json()) as { problems: string[] };
   expect(problems.join()).toContain('feed');
   await proxy.heal();
   await until('it is again', async () => (await ready()) === 200);
@@ -137,7 +137,7 @@ test('G9: of two workers one is killed under load, and the other does what is le
 test('G9: a worker that is told to end under load ends what it does, and another does what is left', async () => {
   await using first = startCli(['--config', CONFIG], fileVariables('term'));
   await using second = startCli(['--config', CONFIG], fileVariables('term'));
-  const [url] = await Promise.all([first.url(), second.url()]);
+  const [probes] = await Promise.all([first.metricsUrl(), second.url()]);
   await using lockstep = createLockstep({
     cache: redisCache({ url: redis.url }),
     queue: bullmqQueue({ connection: { url: redis.url }, name: 'term' }),
@@ -165,7 +165,7 @@ test('G9: a worker that is told to end under load ends what it does, and another
     while (!ending) await write();
   })();
   const flushed = 'lockstep_flushes_total{collection="products",outcome="stored"}';
-  await until('it flushes', async () => (await (await fetch(`${url}/metrics`)).text()).includes(flushed));
+  await until('it flushes', async () => (await (await fetch(`${probes}/metrics`)).text()).includes(flushed));
   first.child.kill('SIGTERM');
   expect(await first.ended).toBe(0);
   ending = true;

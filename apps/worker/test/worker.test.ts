@@ -49,10 +49,10 @@ test('from the environment: answers, relays a foreign write within a second (G6)
   const { lockstep, products } = openShop({ knex: shop.knex, redis: redis.url, prefix: 'env' });
   await using _ = lockstep;
   await using cli = startCli([], variables);
-  const url = await cli.url();
-  expect((await fetch(`${url}/health/live`)).status).toBe(200);
-  await until('it is ready', async () => (await fetch(`${url}/health/ready`)).status === 200);
-  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const probes = await cli.metricsUrl();
+  expect((await fetch(`${probes}/health/live`)).status).toBe(200);
+  await until('it is ready', async () => (await fetch(`${probes}/health/ready`)).status === 200);
+  const metrics = await (await fetch(`${probes}/metrics`)).text();
   expect(metrics).toContain('lockstep_ready 1');
   expect(metrics).toContain('lockstep_queue_jobs{state="dead"} 0');
   expect(await products.get(1)).toMatchObject({ name: 'first' });

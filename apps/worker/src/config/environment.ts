@@ -4,7 +4,7 @@ import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
-import { RANGES } from '../settings.js';
+import { isHostName, RANGES } from '../settings.js';
 
 /** The variables, and what each means. */
 export const VARIABLES = {
@@ -14,8 +14,11 @@ export const VARIABLES = {
   LOCKSTEP_COLLECTIONS: 'name=schema.table:key[+key…], comma-separated, e.g. products=public.products:id',
   LOCKSTEP_BUFFERED: 'names of collections whose writes may be buffered, comma-separated (default none)',
   LOCKSTEP_PREFIX: "the start of every cache key, as the applications' (default wtc)",
-  LOCKSTEP_HOST: 'the address to listen on (default 127.0.0.1)',
-  LOCKSTEP_PORT: 'the port to listen on (default 4610)',
+  LOCKSTEP_HOST: 'the address that the dashboard listens on (default 127.0.0.1)',
+  LOCKSTEP_PORT: "the dashboard's port (default 4610)",
+  LOCKSTEP_METRICS_HOST: 'the address that probes and metrics listen on (default 127.0.0.1)',
+  LOCKSTEP_METRICS_PORT: 'the port of probes and metrics (default: one above LOCKSTEP_PORT)',
+  LOCKSTEP_ALLOWED_HOSTS: 'further names that clients may call either by, comma-separated (default none)',
   LOCKSTEP_MAX_FEED_LAG_MS: 'not ready while the oldest change is older (default 5000)',
   LOCKSTEP_CONCURRENCY: 'jobs of the queue handled at once (default 16)',
   LOCKSTEP_SHUTDOWN_TIMEOUT_MS: 'how long a shutdown may take (default 20000)',
@@ -101,6 +104,16 @@ function bufferedNames(environment: Environment, bindings: readonly Binding[]): 
   throw new InvalidOptionError('LOCKSTEP_BUFFERED', `"${unknown}" is not among LOCKSTEP_COLLECTIONS`);
 }
 
+function hostNames(environment: Environment): readonly string[] | undefined {
+  const names = (environment['LOCKSTEP_ALLOWED_HOSTS'] ?? '').split(',').flatMap((name) => name.trim() || []);
+  const wrong = names.find((name) => !isHostName(name));
+  if (wrong === undefined) return names.length === 0 ? undefined : names;
+  throw new InvalidOptionError(
+    'LOCKSTEP_ALLOWED_HOSTS',
+    `"${wrong}" is no host name or address (without a port)`,
+  );
+}
+
 function numbers(environment: Environment): Partial<WorkerConfig> {
   const number = (option: keyof typeof RANGES, name: keyof typeof VARIABLES): number | undefined => {
     const text = environment[name];
@@ -111,6 +124,9 @@ function numbers(environment: Environment): Partial<WorkerConfig> {
   const found = {
     host: environment['LOCKSTEP_HOST'] || undefined,
     port: number('port', 'LOCKSTEP_PORT'),
+    metricsHost: environment['LOCKSTEP_METRICS_HOST'] || undefined,
+    metricsPort: number('metricsPort', 'LOCKSTEP_METRICS_PORT'),
+    allowedHosts: hostNames(environment),
     maxFeedLagMs: number('maxFeedLagMs', 'LOCKSTEP_MAX_FEED_LAG_MS'),
     concurrency: number('concurrency', 'LOCKSTEP_CONCURRENCY'),
     shutdownTimeoutMs: number('shutdownTimeoutMs', 'LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),

@@ -4,16 +4,7 @@ const html = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Lockstep worker</title>
-<style>
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 62%, transparent); }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin: 0; }
-dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { overflow-wrap: anywhere; } button { font: inherit; padding: .3rem .8rem; } p { color: var(--soft); max-width: 44rem; }
-#problems { color: #c0392b; font-weight: 600; }
-</style>
+<link rel="stylesheet" href="/dashboard.css">
 </head>
 <body>
 <h1>Lockstep worker</h1>
@@ -29,6 +20,16 @@ nothing but this letter. Replaying is always safe; discarding a flush loses the 
 <script type="module" src="/dashboard.js"></script>
 </body>
 </html>
+`;
+
+const style = `:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --soft: color-mix(in srgb, currentColor 62%, transparent); }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin: 0; }
+dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { overflow-wrap: anywhere; } button { font: inherit; padding: .3rem .8rem; } p { color: var(--soft); max-width: 44rem; }
+#problems { color: #c0392b; font-weight: 600; }
 `;
 
 const script = `const byId = (id) => document.getElementById(id);
@@ -70,5 +71,9 @@ const again = () => show().catch((error) => { byId('problems').textContent = Str
 again();
 `;
 
-/** The page and its script; no other host is asked for anything. */
-export const dashboardPage = { html, script };
+/** The page and what it asks for, by path; no other host is asked for anything. */
+export const dashboardPage: Readonly<Record<string, { readonly type: string; readonly body: string }>> = {
+  '/': { type: 'text/html; charset=utf-8', body: html },
+  '/dashboard.css': { type: 'text/css; charset=utf-8', body: style },
+  '/dashboard.js': { type: 'text/javascript; charset=utf-8', body: script },
+};

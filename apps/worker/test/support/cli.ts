@@ -9,6 +9,7 @@ export interface LogLine {
   readonly level: number;
   readonly msg: string;
   readonly url?: string;
+  readonly metricsUrl?: string;
 }
 
 /** The built `lockstep-worker`, as a process. */
@@ -17,8 +18,10 @@ export interface CliProcess extends AsyncDisposable {
   readonly output: { out: string; err: string };
   /** Whole lines of standard output, parsed. */
   lines(): LogLine[];
-  /** Waits until it listens, and tells where. */
+  /** Waits until it listens, and tells where the dashboard is. */
   url(): Promise<string>;
+  /** The same of probes and metrics. */
+  metricsUrl(): Promise<string>;
   /** Resolves when it has ended: its exit code, or `null` after a signal. */
   readonly ended: Promise<number | null>;
 }
@@ -43,18 +46,20 @@ export function startCli(args: readonly string[], variables: Variables = {}): Cl
       .slice(0, -1)
       .map((line) => JSON.parse(line) as LogLine);
   const started = (): LogLine | undefined => lines().find(({ msg }) => msg === 'worker started');
+  const listening = async (): Promise<LogLine> => {
+    await until('the worker listens', () => {
+      if (child.exitCode !== null) throw new Error(`it ended: ${output.err}${output.out}`);
+      return started() !== undefined;
+    });
+    return started() as LogLine;
+  };
   return {
     child,
     output,
     lines,
     ended,
-    async url() {
-      await until('the worker listens', () => {
-        if (child.exitCode !== null) throw new Error(`it ended: ${output.err}${output.out}`);
-        return started() !== undefined;
-      });
-      return started()?.url ?? '';
-    },
+    url: async () => (await listening()).url ?? '',
+    metricsUrl: async () => (await listening()).metricsUrl ?? '',
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');
       await ended;
