@@ -124,7 +124,13 @@ export type {
   StoreWriteOptions,
   TransactionHost,
 } from './contracts/store.js';
-export { isBelievable, isVersion, NO_VERSION, type Version } from './contracts/version.js';
+export {
+  isBelievable,
+  isVersion,
+  MAX_VERSION_AHEAD_MS,
+  NO_VERSION,
+  type Version,
+} from './contracts/version.js';
 export { createLockstep } from './engine/lockstep.js';
 export {
   CacheUnavailableError,

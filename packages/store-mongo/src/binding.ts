@@ -4,7 +4,7 @@ import type { CallBound } from './bound.js';
 import type { Call } from './call.js';
 import { decodeKey, encodeKey } from './key.js';
 import type { ServerClock } from './server-clock.js';
-import { before, fromStored, stampExpression } from './stamp.js';
+import { before, stampExpression } from './stamp.js';
 import type { Tombstones } from './tombstones.js';
 
 /** One collection as the parts of this package see it. */
@@ -30,9 +30,14 @@ export interface Binding {
  */
 export type Together = <T>(bound: CallBound, body: (call: Call) => Promise<T>) => Promise<T>;
 
+/** The bound under a new version, as far as it can be believed: what a cache says is not authority. */
+export function floorOf(binding: Binding, above: Version): Version {
+  return binding.clock.versionOf(above);
+}
+
 /** A new version for the call's write, as long as the call lasts. */
 export function stampFor(binding: Binding, above: Version, call: Call): Document {
-  return inTime(binding, stampExpression(binding.versionField, above), call) as Document;
+  return inTime(binding, stampExpression(binding.versionField, floorOf(binding, above)), call) as Document;
 }
 
 /** The expression of a version, as long as the call lasts. */
@@ -71,9 +76,9 @@ export function keyIfAny(binding: Binding, document: Document): string | undefin
   }
 }
 
-/** A document without its version; `version` is `0` when nobody has stamped it yet. Takes the document over. */
+/** A document without its version; `version` is `0` where nobody has stamped it yet, or somebody did who can't. Takes the document over. */
 export function toRow<Value>(binding: Binding, document: Document): StoreRow<Value> {
-  const version = fromStored(document[binding.versionField]);
+  const version = binding.clock.versionOf(document[binding.versionField]);
   const key = keyOfDocument(binding, document);
   delete document[binding.versionField];
   return { key, value: document as Value, version };

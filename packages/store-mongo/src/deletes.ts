@@ -1,5 +1,5 @@
 import { NO_VERSION, type StoreDelete, type StoreOutcome, type Version } from '@lockstep/core';
-import { type Binding, keysFilter } from './binding.js';
+import { type Binding, floorOf, keysFilter } from './binding.js';
 import { type Call, statementOptions } from './call.js';
 import { versionsOf } from './reads.js';
 
@@ -30,7 +30,7 @@ export async function deleteRows<Value>(
   if (doomed.length > 0) {
     const burials = doomed.map(({ key, above }) => ({
       key,
-      above: Math.max(above, versions.get(key) ?? NO_VERSION),
+      above: Math.max(floorOf(binding, above), versions.get(key) ?? NO_VERSION),
     }));
     const stamps = await tombstones.bury(source, burials, call);
     doomed.forEach(({ key }, at) => {

@@ -56,9 +56,10 @@ export async function flushOntoRows<Value>(
   });
 }
 
-/** The row of a key, if its version is lower. */
+/** The row of a key, if its version is lower; what can't be a version is none. */
 function belowFilter(binding: Binding, key: string, version: Version): Document {
-  return { ...keyFilter(binding, key), [binding.versionField]: { $not: { $gte: toStored(version) } } };
+  const higher = { $gte: toStored(version), $lte: toStored(binding.clock.highestBelievable) };
+  return { ...keyFilter(binding, key), [binding.versionField]: { $not: higher } };
 }
 
 /**

@@ -2,8 +2,7 @@ import { InvalidOptionError } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import type { Binding } from './binding.js';
 import { CODE } from './errors.js';
-import { unstampedFilter } from './reads.js';
-import { restampPipeline } from './stamp.js';
+import { restampPipeline, toStored } from './stamp.js';
 
 /** What must be there for a collection to be bound, and how it is put there. */
 export interface Installation {
@@ -36,7 +35,10 @@ export async function install(it: Installation, binding: Binding, stamp: boolean
   await binding.primary.createIndex({ [binding.versionField]: 1 }, { name: versionIndex(binding) });
   if (!stamp) return;
   const { versionField } = binding;
-  await binding.primary.updateMany({ [versionField]: unstampedFilter }, restampPipeline(versionField, 0));
+  const highest = toStored(binding.clock.highestBelievable);
+  // Fractions and the like pass for versions here, and get one when they are first read.
+  const stamped = { $type: 'number', $gt: 0, $lte: highest };
+  await binding.primary.updateMany({ [versionField]: { $not: stamped } }, restampPipeline(versionField, 0));
 }
 
 async function createCollection(db: Db, name: string): Promise<void> {

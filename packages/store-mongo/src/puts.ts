@@ -1,6 +1,6 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
 import { BSON, type Document } from 'mongodb';
-import { type Binding, keyFilter, stampFor, toDocument, toRow } from './binding.js';
+import { type Binding, floorOf, keyFilter, stampFor, toDocument, toRow } from './binding.js';
 import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
@@ -112,7 +112,7 @@ export async function putMany<Value>(
       update: replacePipeline(
         versionField,
         toDocument(binding, key, value),
-        stampExpression(versionField, above, CLOCK_VARIABLE),
+        stampExpression(versionField, floorOf(binding, above), CLOCK_VARIABLE),
       ),
     },
   }));

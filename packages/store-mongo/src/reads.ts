@@ -1,8 +1,9 @@
 import { NO_VERSION, type StoreRow, type Version } from '@lockstep/core';
 import type { Collection, Document } from 'mongodb';
 import { type Binding, keyFilter, keyOfDocument, keysFilter, toRow } from './binding.js';
+import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
-import { fromStored, restampPipeline } from './stamp.js';
+import { restampPipeline } from './stamp.js';
 
 /** The rows of some keys, in the keys' order. A row that nobody has stamped yet has version `0`. */
 export async function findRows<Value>(
@@ -43,31 +44,38 @@ export async function readRows<Value>(
   return rows.map((row) => (row?.version === NO_VERSION ? stamped.get(row.key) : row));
 }
 
-/** Gives versions to rows that still have none, above their tombstones, and reads them where writes go. */
+/**
+ * Gives versions to rows that still have none, above their tombstones, and reads them where writes go. What stands
+ * in the field instead may be anything, so it is compared as it was read. A row that refuses to be stamped (a
+ * validator) has no version, which concerns its own readers only.
+ */
 async function stampRows<Value>(
   binding: Binding,
   keys: readonly string[],
   call: Call,
 ): Promise<Map<string, StoreRow<Value>>> {
-  const { primary, tombstones, versionField } = binding;
+  const { keyField, primary, tombstones, versionField } = binding;
   const floors = await tombstones.versions(binding.source, keys, call);
-  await primary.bulkWrite(
-    keys.map((key, at) => ({
-      updateOne: {
-        filter: { ...keyFilter(binding, key), [versionField]: unstampedFilter },
-        update: restampPipeline(versionField, floors[at] ?? NO_VERSION),
-      },
-    })),
-    { ...statementOptions(call), ordered: call.session !== undefined },
-  );
+  const floorByKey = new Map(keys.map((key, at) => [key, floors[at] ?? NO_VERSION]));
+  const found = await primary
+    .find(keysFilter(binding, keys), {
+      ...statementOptions(call),
+      projection: { _id: 0, [keyField]: 1, [versionField]: 1 },
+      ...(call.session === undefined ? { readConcern: { level: 'local' } } : {}),
+    })
+    .toArray();
+  const operations = found.flatMap((document) => {
+    const stored: unknown = document[versionField];
+    if (binding.clock.versionOf(stored) !== NO_VERSION) return [];
+    const key = keyOfDocument(binding, document);
+    const filter = { ...keyFilter(binding, key), [versionField]: { $eq: stored ?? null } } as Document;
+    const update = restampPipeline(versionField, floorByKey.get(key) ?? NO_VERSION);
+    return [{ updateOne: { filter, update } }];
+  });
+  if (operations.length > 0) await bulk(binding, operations, call);
   const rows = await findRows<Value>(binding, primary, keys, call);
-  return new Map(
-    rows.flatMap((row) => (row === undefined || row.version === NO_VERSION ? [] : [[row.key, row]])),
-  );
+  return new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.key, row]])));
 }
-
-/** Matches a version field that holds no version: absent, or somebody's garbage. */
-export const unstampedFilter: Document = { $not: { $type: 'number', $gt: 0 } };
 
 /** The version of a row where writes go; `undefined` when there is no row. */
 export async function versionOf(binding: Binding, key: string, call: Call): Promise<Version | undefined> {
@@ -77,7 +85,7 @@ export async function versionOf(binding: Binding, key: string, call: Call): Prom
     projection: { _id: 0, [keyField]: 1, [versionField]: 1 },
     ...(call.session === undefined ? { readConcern: { level: 'local' } } : {}),
   });
-  return found === null ? undefined : fromStored(found[versionField]);
+  return found === null ? undefined : binding.clock.versionOf(found[versionField]);
 }
 
 /** The versions of rows where writes go, by key. */
@@ -95,6 +103,9 @@ export async function versionsOf(
     })
     .toArray();
   return new Map(
-    found.map((document) => [keyOfDocument(binding, document), fromStored(document[versionField])]),
+    found.map((document) => [
+      keyOfDocument(binding, document),
+      binding.clock.versionOf(document[versionField]),
+    ]),
   );
 }

@@ -1,11 +1,13 @@
+import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lockstep/core';
 import type { MongoClient, ServerHeartbeatSucceededEvent } from 'mongodb';
+import { fromStored } from './stamp.js';
 
 /** Samples kept of each server: the one that travelled fastest counts. */
 const SAMPLES = 5;
 
 /**
- * How far the servers' clocks are from this process's, by their heartbeats. It serves deadlines only:
- * no version comes from it. Between members whose clocks differ, the one that is furthest behind the
+ * How far the servers' clocks are from this process's, by their heartbeats. It serves deadlines, and the
+ * judgement of versions from outside: no version comes from it. Between members whose clocks differ, the one that is furthest behind the
  * others is given the most time.
  */
 export class ServerClock {
@@ -34,6 +36,18 @@ export class ServerClock {
     if (this.#offsets.size === 0) return undefined;
     const offset = Math.max(...[...this.#offsets.values()].flat());
     return new Date(Date.now() + Math.max(0, delayMs) + offset);
+  }
+
+  /** The highest version that can be believed now; anything that is a version before a server has told its time. */
+  get highestBelievable(): Version {
+    const atMs = this.in(MAX_VERSION_AHEAD_MS)?.getTime();
+    return atMs === undefined ? Number.MAX_SAFE_INTEGER : atMs * 1_000;
+  }
+
+  /** A stored version as a number; `0` for anything that is none, or that no server's clock can have made. */
+  versionOf(stored: unknown): Version {
+    const version = fromStored(stored);
+    return version <= this.highestBelievable ? version : NO_VERSION;
   }
 
   close(): void {

@@ -1,8 +1,8 @@
-import { NO_VERSION, type Version } from '@lockstep/core';
+import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
 
-/** Beyond this a number in the version field is somebody's mistake, and counts as none. */
-const MAX_STORED = Long.fromNumber(Number.MAX_SAFE_INTEGER - 1024);
+/** A number in the version field that is further ahead of the server's clock is somebody's mistake, and counts as none. */
+const MAX_AHEAD_US = Long.fromNumber(MAX_VERSION_AHEAD_MS * 1_000);
 
 /** The next even number: the store's versions are even, a buffered write's odd. */
 export function nextEven(version: Version): Version {
@@ -31,15 +31,16 @@ const CLOCK: Document = { $multiply: [{ $toLong: '$$NOW' }, 1000] };
 /**
  * The expression of a new version, evaluated by the server under the document's lock: its clock in µs,
  * above the old version in `field` and above `above`. It travels with each document, and the server parses
- * it for each, so it is short: what is no number compares above all numbers, or is null, which `$max` leaves
- * out. (A `MinKey` compares below them: such a row is refused.)
+ * it for each, so it is short: what is no number compares above all numbers or below zero, and so does what is
+ * beyond belief; null is left out by `$max`.
  *
  * `$$NOW` has a resolution of 1 ms and stands still within a command, hence "old + 2" on a hot key.
  */
 export function stampExpression(field: string, above: Version, clock: Document | string = CLOCK): Document {
   const old = `$${field}`;
   const next = { $subtract: [{ $add: [old, 2] }, { $mod: [old, 2] }] };
-  const room = { $cond: [{ $lt: [old, MAX_STORED] }, next, null] };
+  const believable = { $and: [{ $gt: [old, 0] }, { $lte: [old, { $add: [clock, MAX_AHEAD_US] }] }] };
+  const room = { $cond: [believable, next, null] };
   const lowest = above === NO_VERSION ? [clock, room] : [clock, room, toStored(nextEven(above))];
   // Whatever type of number another program has left there.
   return { $toLong: { $max: lowest } };

@@ -99,7 +99,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     own.collection<PositionDocument>(feedSettings.collection),
     feedSettings.leaseMs,
   );
-  const graves = new Tombstones(own.collection<TombstoneDocument>(tombstones));
+  const graves = new Tombstones(own.collection<TombstoneDocument>(tombstones), clock);
   const transactions = transactionHost(client, name);
   const feed = mongoFeed({ db: own, name, bindings, tombstones, settings: feedSettings, positions });
 

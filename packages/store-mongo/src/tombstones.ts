@@ -1,7 +1,8 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
 import { type AnyBulkWriteOperation, type Collection, type Document, Long } from 'mongodb';
 import { type Call, statementOptions } from './call.js';
-import { fromStored, stampExpression, toStored } from './stamp.js';
+import type { ServerClock } from './server-clock.js';
+import { stampExpression, toStored } from './stamp.js';
 
 /** What stands where a row was deleted: its version, for as long as a flush can be late. */
 export interface TombstoneDocument extends Document {
@@ -30,9 +31,11 @@ export const WHOLE_SOURCE = '';
 /** The tombstones of one database. */
 export class Tombstones {
   readonly collection: Collection<TombstoneDocument>;
+  readonly #clock: ServerClock;
 
-  constructor(collection: Collection<TombstoneDocument>) {
+  constructor(collection: Collection<TombstoneDocument>, clock: ServerClock) {
     this.collection = collection;
+    this.#clock = clock;
   }
 
   /** The highest tombstone that stands for each key; `0` where there is none. */
@@ -41,7 +44,7 @@ export class Tombstones {
     const found = await this.collection
       .find({ _id: { $in: ids } }, { ...statementOptions(call), projection: { v: 1 } })
       .toArray();
-    const byKey = new Map(found.map((document) => [document._id.k, fromStored(document.v)]));
+    const byKey = new Map(found.map((document) => [document._id.k, this.#clock.versionOf(document.v)]));
     const whole = byKey.get(WHOLE_SOURCE) ?? NO_VERSION;
     return keys.map((key) => Math.max(whole, byKey.get(key) ?? NO_VERSION));
   }

@@ -1,6 +1,6 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, keyFilter, stampFor, toRow } from './binding.js';
+import { type Binding, floorOf, keyFilter, stampFor, toRow } from './binding.js';
 import { type Call, statementOptions } from './call.js';
 import { written } from './puts.js';
 import { versionOf } from './reads.js';
@@ -15,7 +15,7 @@ export async function restamp<Value>(
   const { versionField } = binding;
   const document = await binding.primary.findOneAndUpdate(
     { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) },
-    restampPipeline(versionField, command.above, binding.clock.in(call.bound.remainingMs)),
+    restampPipeline(versionField, floorOf(binding, command.above), binding.clock.in(call.bound.remainingMs)),
     { ...statementOptions(call), returnDocument: 'after' },
   );
   if (document !== null) return written(toRow<Value>(binding, document));

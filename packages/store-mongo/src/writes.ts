@@ -1,4 +1,11 @@
-import type { StoreCommand, StoreDelete, StoreFlush, StoreOutcome, StorePut } from '@lockstep/core';
+import {
+  type StoreCommand,
+  type StoreDelete,
+  type StoreFlush,
+  type StoreOutcome,
+  type StorePut,
+  StoreRefusedError,
+} from '@lockstep/core';
 import { type Binding, toDocument } from './binding.js';
 import type { Call } from './call.js';
 import { deleteRows } from './deletes.js';
@@ -107,12 +114,17 @@ function failed<Value>(binding: Binding, command: StoreCommand<Value>, error: un
 
 /**
  * A value that can't be stored fails its own command, before it could spoil a bulk; so does a buffered write whose
- * key, which a cache's server gave, is none.
+ * key or version, which a cache's server gave, is none.
  */
 function checkValue<Value>(binding: Binding, command: StoreCommand<Value>): StoreOutcome<Value> | undefined {
   if (command.kind !== 'put' && command.kind !== 'flush') return undefined;
   try {
-    if (command.kind === 'flush') checkCanonical(command.key, binding.source);
+    if (command.kind === 'flush') {
+      checkCanonical(command.key, binding.source);
+      if (command.version > binding.clock.highestBelievable) {
+        throw new StoreRefusedError(`version ${command.version} is in the future`, { key: command.key });
+      }
+    }
     if (command.value !== null) toDocument(binding, command.key, command.value);
     return undefined;
   } catch (error) {

@@ -2,7 +2,7 @@ import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, MongoBulkWriteError } from 'mongodb';
 import { type Binding, keyIfAny } from '../binding.js';
 import { type Call, statementOptions } from '../call.js';
-import { fromStored, nextEven, restampPipeline } from '../stamp.js';
+import { nextEven, restampPipeline } from '../stamp.js';
 import type { FeedEvent } from './events.js';
 
 type ForeignEvent = Extract<FeedEvent, { kind: 'foreign' }>;
@@ -48,7 +48,7 @@ export async function adopt(
   for (const document of documents) {
     const key = document[keyField] === undefined ? undefined : keyIfAny(binding, document);
     if (key === undefined) continue;
-    const version = refused.size > 0 ? floor : fromStored(document[versionField]);
+    const version = refused.size > 0 ? floor : binding.clock.versionOf(document[versionField]);
     changes.set(key, { source, key, version, op: 'put', changedAtMs });
   }
   const gone = [...new Set(events.flatMap(({ goneKey }) => (goneKey === undefined ? [] : [goneKey])))].filter(

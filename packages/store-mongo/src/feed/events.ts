@@ -1,4 +1,4 @@
-import { type Change, NO_VERSION, type Version } from '@lockstep/core';
+import { type Change, MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, Timestamp } from 'mongodb';
 import type { Binding } from '../binding.js';
 import { encodeKey } from '../key.js';
@@ -30,8 +30,8 @@ export type FeedEvent =
   /** The event says of no row that Lockstep could name: it is counted and left. */
   | { readonly kind: 'aside'; readonly source: string; readonly problem: string };
 
-/** Versions beyond a day ahead are somebody's garbage, and must not lift all others. */
-const DAY_US = 86_400_000_000;
+/** Versions further ahead are somebody's garbage, and must not lift all others. */
+const MAX_AHEAD_US = MAX_VERSION_AHEAD_MS * 1_000;
 
 /** Reads change events in the stream's order; remembers what it needs to tell whose they are. */
 export class EventReader {
@@ -112,7 +112,7 @@ export class EventReader {
     const { after, changed } = states(event);
     const version = fromStored(changed?.['v'] ?? after?.['v']);
     if (!this.#bindings.has(source) || key === '' || version === NO_VERSION) return [];
-    if (version > atMs * 1000 + DAY_US) return [];
+    if (version > atMs * 1000 + MAX_AHEAD_US) return [];
     const transaction = transactionOf(event);
     if (transaction !== this.#buriedAt) this.#buried.clear();
     this.#buriedAt = transaction;
@@ -147,7 +147,7 @@ export class EventReader {
 
   #isNew(binding: Binding, event: Document, key: string, version: Version, atMs: number): boolean {
     const row = rowName(binding.source, key);
-    if (version > atMs * 1000 + DAY_US) return false;
+    if (version > atMs * 1000 + MAX_AHEAD_US) return false;
     if (this.#memory.takeExpected(row, version)) return true;
     const { before, changed, removed } = states(event);
     if (before !== undefined) return version > fromStored(before[binding.versionField]);
@@ -179,7 +179,7 @@ export class EventReader {
   }
 
   #lift(source: string, version: Version, atMs: number): void {
-    if (version > atMs * 1000 + DAY_US) return;
+    if (version > atMs * 1000 + MAX_AHEAD_US) return;
     this.highest.set(source, Math.max(this.highest.get(source) ?? NO_VERSION, version));
   }
 }

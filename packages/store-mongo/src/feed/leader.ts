@@ -76,7 +76,7 @@ export class Leader {
     const { positions, bindings } = this.#context;
     const start = await positions.startOf([...bindings.keys()]);
     for (const binding of bindings.values()) {
-      const known = start.highest.get(binding.source) ?? NO_VERSION;
+      const known = binding.clock.versionOf(start.highest.get(binding.source));
       start.highest.set(binding.source, Math.max(known, await highestOf(binding)));
     }
     this.#token = start.token;

@@ -13,11 +13,13 @@ const SCAN_TIMEOUT_MS = 60_000;
 export async function highestOf(binding: Binding): Promise<Version> {
   const { primary, versionField, source, tombstones } = binding;
   const options = { maxTimeMS: SCAN_TIMEOUT_MS };
+  const believable = toStored(binding.clock.highestBelievable);
   const row = await primary.findOne(
-    { [versionField]: { $type: 'number' } },
+    { [versionField]: { $type: 'number', $lte: believable } },
     { ...options, sort: { [versionField]: -1 }, projection: { [versionField]: 1 } },
   );
-  const tombstone = await tombstones.collection.findOne({ '_id.s': source } as Document, {
+  const buried = { '_id.s': source, v: { $lte: believable } } as Document;
+  const tombstone = await tombstones.collection.findOne(buried, {
     ...options,
     sort: { v: -1 },
     projection: { v: 1 },
@@ -100,7 +102,12 @@ export async function* changedSince(
 ): AsyncGenerator<Change[]> {
   const { primary, keyField, versionField, source, tombstones } = binding;
   const rows = primary.find(
-    { [versionField]: { $gte: toStored(Math.max(0, Math.floor(sinceMs)) * 1000) } },
+    {
+      [versionField]: {
+        $gte: toStored(Math.max(0, Math.floor(sinceMs)) * 1000),
+        $lte: toStored(binding.clock.highestBelievable),
+      },
+    },
     {
       projection: { _id: 1, [keyField]: 1, [versionField]: 1 },
       maxTimeMS: SCAN_TIMEOUT_MS,

@@ -70,6 +70,7 @@ export class FlushBarrier {
   async #binding(name: string, around: (look: Look) => Promise<number[]>): Promise<Binding> {
     const client = await this.#server.client();
     const db = client.db(this.#server.service.databaseName);
+    const clock = new ServerClock(client);
     let looks = 0;
     const graves = new (class extends Tombstones {
       override async versions(...args: Parameters<Tombstones['versions']>): Promise<number[]> {
@@ -77,7 +78,7 @@ export class FlushBarrier {
         const look: Look = () => super.versions(...args);
         return looks === 1 ? await around(look) : await look();
       }
-    })(db.collection('lockstep_tombstones'));
+    })(db.collection('lockstep_tombstones'), clock);
     const primary = db.collection(name);
     return {
       name,
@@ -87,7 +88,7 @@ export class FlushBarrier {
       reader: primary,
       primary,
       tombstones: graves,
-      clock: new ServerClock(client),
+      clock,
       together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
     };
   }
