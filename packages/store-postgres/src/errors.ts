@@ -30,6 +30,18 @@ export function isTransient(error: unknown): boolean {
   return state === '40001' || state === '40P01' || state === RETRY_STATE;
 }
 
+/** Thrown for a server that is no primary: nothing was written, and what was read may be old. */
+export class ReadOnlyServerError extends StoreUnavailableError {
+  constructor(what: string) {
+    super(`${what}: the server is read-only, and so no primary`, 'not-committed');
+  }
+}
+
+/** True of a statement that needs a primary and was sent to a server that is none. */
+export function isReadOnlyServer(error: unknown): boolean {
+  return error instanceof ReadOnlyServerError || stateOf(error) === '25006';
+}
+
 /** A row stamped below a concurrent delete; the error's detail is the version to stay above. */
 export function isStampedTooEarly(error: unknown): boolean {
   return stateOf(error) === RETRY_STATE;

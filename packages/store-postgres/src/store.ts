@@ -105,7 +105,7 @@ export class PostgresStore {
     this.#clock = clock;
     this.#prepared = prepared;
     this.#session = new Session(knex, clock);
-    this.#replica = replica === undefined ? undefined : new Session(replica, clock);
+    this.#replica = replica === undefined ? undefined : new Session(replica, clock, true);
     this.#database = databaseOf(knex);
     const openTimeoutMs = numberOption(options.openTimeoutMs, 10_000, 'postgresStore.openTimeoutMs', {
       min: 1,

@@ -7,7 +7,7 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isFatal, isLate, isTransient, stateOf, storeError } from './errors.js';
+import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from './errors.js';
 import { atLeast, equal, minus, plus, times } from './sql/operators.js';
 import { microsSql, SETTING_DEADLINE, SETTING_TX } from './sql/stamp.js';
 import { notedTransient } from './transaction-handle.js';
@@ -71,7 +71,7 @@ export class PostgresTransactions implements TransactionHost {
       try {
         return await this.#once(body, options, deadline);
       } catch (error) {
-        const cause = transientCause(error);
+        const cause = causeOf(error, isTransient);
         const waitMs = Math.random() * 10 * 2 ** attempt;
         if (cause === undefined) throw error;
         if (attempt === MAX_TRIES || this.#clock.monotonic() + waitMs >= deadline) {
@@ -97,7 +97,7 @@ export class PostgresTransactions implements TransactionHost {
     try {
       result = await transaction.bounded(body(handleOf(trx)), left(), message);
     } catch (error) {
-      await transaction.rollBack();
+      await transaction.rollBack(causeOf(error, isReadOnlyServer));
       throw (
         notedTransient(trx) ?? (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error)
       );
@@ -149,11 +149,11 @@ export class PostgresTransactions implements TransactionHost {
   }
 }
 
-/** The deadlock or serialization failure behind an error, however the body wrapped it. */
-function transientCause(error: unknown): unknown {
+/** The failure of a kind behind an error, however the body wrapped it. */
+function causeOf(error: unknown, isOfKind: (cause: unknown) => boolean): unknown {
   let cause = error;
   for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
-    if (isTransient(cause)) return cause;
+    if (isOfKind(cause)) return cause;
     cause = cause.cause;
   }
   return undefined;

@@ -1,13 +1,15 @@
 import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
+import { ReadOnlyServerError } from '../errors.js';
 import { CHANNEL } from '../sql/stamp.js';
 import { bounded } from '../wire/bounded.js';
+import { IS_READ_ONLY } from '../wire/outlived.js';
 import { tooLong } from './too-long.js';
 
 /** A connection of pg outside knex's pool. */
 interface RawConnection {
   readonly connection: { readonly stream: { destroy(): void } };
-  query(sql: string): Promise<unknown>;
+  query<Row>(sql: string): Promise<{ readonly rows: readonly Row[] }>;
   on(event: 'notification' | 'end' | 'error', listener: () => void): unknown;
   end(): Promise<void>;
 }
@@ -92,8 +94,13 @@ export class Listener {
   }
 
   async #listen(connection: RawConnection): Promise<void> {
-    const answer = connection.query(`LISTEN ${CHANNEL}`);
-    await bounded({ clock: this.#clock }, answer, this.#timeoutMs, tooLong('LISTEN', this.#timeoutMs));
+    const ask = async (): Promise<void> => {
+      const { rows } = await connection.query<{ readOnly: boolean }>(`SELECT ${IS_READ_ONLY} AS "readOnly"`);
+      // Nobody writes there any more.
+      if (rows[0]?.readOnly === true) throw new ReadOnlyServerError('feed: LISTEN');
+      await connection.query(`LISTEN ${CHANNEL}`);
+    };
+    await bounded({ clock: this.#clock }, ask(), this.#timeoutMs, tooLong('LISTEN', this.#timeoutMs));
   }
 
   #askAgain(connection: RawConnection, lost: () => void): void {

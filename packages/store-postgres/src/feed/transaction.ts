@@ -1,12 +1,13 @@
 import type { Knex } from 'knex';
+import { ReadOnlyServerError } from '../errors.js';
 import { SET_SAFE_PATH } from '../sql/stamp.js';
+import { IS_READ_ONLY } from '../wire/outlived.js';
 import { BoundedTransaction } from '../wire/transaction.js';
 import type { FeedParts } from './parts.js';
 import { tooLong } from './too-long.js';
 
 /** At least once: a crash right after the commit may hand a batch over again. */
-const SETTINGS =
-  "SELECT pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)";
+const SETTINGS = `SELECT ${IS_READ_ONLY} AS "readOnly", pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)`;
 
 export interface FeedTransactionOptions {
   readonly statementTimeoutMs?: number;
@@ -42,13 +43,14 @@ export class FeedTransaction {
     const transaction = await BoundedTransaction.begin(knex, bound, options.statementTimeoutMs, message);
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
-      const settings = transaction.trx.raw(readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}`, [
-        String(statementTimeoutMs),
-        String(idleMs),
-      ]);
-      await transaction.bounded(settings, options.statementTimeoutMs, message);
+      const settings = transaction.trx.raw<{ rows: { readOnly: boolean }[] }>(
+        readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}`,
+        [String(statementTimeoutMs), String(idleMs)],
+      );
+      const { rows } = await transaction.bounded(settings, options.statementTimeoutMs, message);
+      if (rows[0]?.readOnly === true) throw new ReadOnlyServerError('feed');
     } catch (error) {
-      await transaction.rollBack();
+      await transaction.rollBack(error);
       throw error;
     }
     return new FeedTransaction(transaction, statementTimeoutMs);

@@ -1,20 +1,11 @@
 import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
-import type { Knex } from 'knex';
-import { isStalePlan, storeError } from '../errors.js';
-import { type Call, forgetPrepared, Pipeline, type Row, type WireClient } from './pipeline.js';
+import { isReadOnlyServer, isStalePlan, ReadOnlyServerError, storeError } from '../errors.js';
+import type { Lender, PooledClient } from './lender.js';
+import { isOutlived, outlive } from './outlived.js';
+import { type Call, forgetPrepared, Pipeline, type Row } from './pipeline.js';
 
-/** A pooled connection; knex drops it instead of lending it again once it is marked. */
-export type PooledClient = WireClient & { __knex__disposed?: unknown; __knexTxId?: unknown };
-
-/** The part of knex's client that lends connections: the pool's, or a transaction's own. */
-export interface Lender {
-  acquireConnection(): Promise<PooledClient>;
-  releaseConnection(connection: PooledClient): Promise<void>;
-}
-
-export function lenderOf(knex: Knex): Lender {
-  return knex.client as Lender;
-}
+/** The column of a first statement that says whether the server is no primary. */
+export const READ_ONLY = '#readOnly';
 
 /** When a call must be over, by the process's monotonic clock. */
 export interface Deadline {
@@ -63,9 +54,17 @@ export class Exchange {
     this.#reject = reject;
     this.#stop = clock.schedule(() => this.#late(), this.#leftMs());
     options.signal?.addEventListener('abort', this.#aborted, { once: true });
-    lender.acquireConnection().then(
-      (client) => this.#lent(client),
-      (error: unknown) => this.#end(storeError(error, options.what, false)),
+    this.#borrow();
+  }
+
+  #borrow(): void {
+    this.#lender.acquireConnection().then(
+      (client) => {
+        if (!isOutlived(this.#lender, client)) return this.#lent(client);
+        this.#release(client);
+        this.#borrow();
+      },
+      (error: unknown) => this.#end(storeError(error, this.#options.what, false)),
     );
   }
 
@@ -85,7 +84,7 @@ export class Exchange {
     this.#client = client;
     try {
       client.query(
-        new Pipeline(client, this.#calls(this.#leftMs()), (error, results) => this.#end(error, results)),
+        new Pipeline(client, this.#calls(this.#leftMs()), (error, results) => this.#answered(error, results)),
       );
     } catch (error) {
       this.#end(error);
@@ -109,6 +108,11 @@ export class Exchange {
     this.#end(error);
   }
 
+  #answered(error: unknown, results?: Row[][]): void {
+    if (results?.[0]?.[0]?.meta[READ_ONLY] === true) this.#end(new ReadOnlyServerError(this.#options.what));
+    else this.#end(error, results);
+  }
+
   #end(error: unknown, results?: Row[][]): void {
     if (this.#over) return;
     this.#over = true;
@@ -118,6 +122,7 @@ export class Exchange {
     const client = this.#client;
     if (client === undefined) return;
     if (isStalePlan(error)) forgetPrepared(client);
+    if (isReadOnlyServer(error)) outlive(this.#lender, client, error);
     this.#release(client);
   }
 

@@ -1,9 +1,18 @@
 import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isConnectionLoss, isLate, isStalePlan, isStampedTooEarly, isTransient } from '../errors.js';
+import {
+  isConnectionLoss,
+  isLate,
+  isReadOnlyServer,
+  isStalePlan,
+  isStampedTooEarly,
+  isTransient,
+} from '../errors.js';
 import { microsSql, SET_SAFE_PATH, SETTING_DEADLINE, SETTING_STAMPED } from '../sql/stamp.js';
 import { noteTransient } from '../transaction-handle.js';
-import { type Deadline, Exchange, type ExchangeOptions, lenderOf } from './exchange.js';
+import { type Deadline, Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
+import { lenderOf } from './lender.js';
+import { IS_READ_ONLY } from './outlived.js';
 import { type Call, type Row, statement } from './pipeline.js';
 import { ServerClock } from './server-clock.js';
 
@@ -20,23 +29,32 @@ export interface SendOptions extends ExchangeOptions {
 /** Quick ones at first: most are over as soon as the other transaction is. */
 const MAX_TRIES = 12;
 const SET_TIMEOUT = `SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('${SETTING_STAMPED}', $2, true)`;
-const setTimeoutPrepared = statement(SET_TIMEOUT);
-const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
-const setTimeoutUnprepared = statement(SET_TIMEOUT, false);
 const SET_DEADLINE = `${SET_TIMEOUT}, pg_catalog.set_config('${SETTING_DEADLINE}', $3, true), ${microsSql()} AS "#now"`;
-const setDeadlinePrepared = statement(SET_DEADLINE);
-const setDeadlineUnprepared = statement(SET_DEADLINE, false);
+const both = (text: string) => ({ prepared: statement(text), unprepared: statement(text, false) });
+/** A read changes nothing, so that a server that is no primary would answer it: with what it had. */
+const asRead = (text: string): string => `${text}, ${IS_READ_ONLY} AS "${READ_ONLY}"`;
+const SETTINGS = {
+  write: { timeout: both(SET_TIMEOUT), deadline: both(SET_DEADLINE) },
+  read: { timeout: both(asRead(SET_TIMEOUT)), deadline: both(asRead(SET_DEADLINE)) },
+} as const;
+const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
+
+/** How many servers that are no primaries one call leaves for others. */
+const MAX_SERVERS_LEFT = 2;
 
 /** Sends pipelines over knex's own pool, each bounded by a time-out here and on the server. */
 export class Session {
   readonly #knex: Knex;
   readonly #clock: Clock;
   readonly serverClock: ServerClock;
+  readonly #replica: boolean;
 
-  constructor(knex: Knex, clock: Clock) {
+  /** `replica`: its server may be read-only. */
+  constructor(knex: Knex, clock: Clock, replica = false) {
     this.#knex = knex;
     this.#clock = clock;
     this.serverClock = new ServerClock(clock, (timeoutMs) => this.#askClock(timeoutMs));
+    this.#replica = replica;
   }
 
   deadline(timeoutMs: number): Deadline {
@@ -45,14 +63,15 @@ export class Session {
 
   /**
    * Runs the calls as one transaction in one round trip. Deadlocks and serialization failures run it
-   * again within the deadline; a stamp that came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
+   * again within the deadline, and so does a server that is no primary any more, on another connection; a stamp that came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
    */
   async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     let sentAtMs = 0;
     const all = (leftMs: number): Call[] => {
       sentAtMs = this.#clock.monotonic();
-      return [timeout(leftMs, options), ...calls];
+      return [this.#settings(leftMs, options), ...calls];
     };
+    let serversLeft = 0;
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted();
       try {
@@ -64,7 +83,8 @@ export class Session {
       } catch (error) {
         if (isLate(error)) this.serverClock.forget();
         if (isStampedTooEarly(error) || attempt === MAX_TRIES) throw error;
-        const again = isTransient(error) || isStalePlan(error);
+        const elsewhere = isReadOnlyServer(error) && ++serversLeft <= MAX_SERVERS_LEFT;
+        const again = elsewhere || isTransient(error) || isStalePlan(error);
         if (!again && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
       }
       await this.#backOff(attempt, options);
@@ -124,19 +144,14 @@ export class Session {
     await promise;
     stop();
   }
-}
 
-function timeout(leftMs: number, { notAfterMs, prepared, stamps = '' }: SendOptions): Call {
-  // A little before our own timer, so that the server's clean answer comes first.
-  const serverMs = Math.max(1, Math.floor(leftMs - Math.min(50, leftMs / 10)));
-  if (notAfterMs !== undefined) {
-    return {
-      statement: prepared ? setDeadlinePrepared : setDeadlineUnprepared,
-      values: [String(serverMs), stamps, String(Math.floor(notAfterMs * 1_000))],
-    };
+  #settings(leftMs: number, { notAfterMs, prepared, readOnly, stamps = '' }: SendOptions): Call {
+    // A little before our own timer, so that the server's clean answer comes first.
+    const serverMs = Math.max(1, Math.floor(leftMs - Math.min(50, leftMs / 10)));
+    const { deadline, timeout } = SETTINGS[readOnly && !this.#replica ? 'read' : 'write'];
+    const values = [String(serverMs), stamps];
+    if (notAfterMs !== undefined) values.push(String(Math.floor(notAfterMs * 1_000)));
+    const { prepared: named, unprepared } = notAfterMs === undefined ? timeout : deadline;
+    return { statement: prepared ? named : unprepared, values };
   }
-  return {
-    statement: prepared ? setTimeoutPrepared : setTimeoutUnprepared,
-    values: [String(serverMs), stamps],
-  };
 }

@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
-import { isFatal, stateOf } from '../errors.js';
+import { isFatal, isReadOnlyServer, stateOf } from '../errors.js';
 import { type Bound, bounded } from './bounded.js';
-import { type Lender, lenderOf, type PooledClient } from './exchange.js';
+import { type Lender, lenderOf, type PooledClient } from './lender.js';
+import { isOutlived, outlive } from './outlived.js';
 
 const ROLLBACK_MS = 2_000;
 
@@ -37,7 +38,7 @@ export class BoundedTransaction {
     const { clock } = bound;
     const untilMs = clock.monotonic() + timeoutMs;
     const lender = lenderOf(knex);
-    const lending = lender.acquireConnection();
+    const lending = borrow(lender);
     let client: PooledClient;
     try {
       client = await bounded(bound, lending, timeoutMs, message);
@@ -78,9 +79,14 @@ export class BoundedTransaction {
     }
   }
 
-  /** Rolls back what is not over. Never rejects: where the server does not answer, the connection is ended. */
-  async rollBack(): Promise<void> {
+  /**
+   * Rolls back what is not over. Never rejects: where the server does not answer, the connection is ended.
+   *
+   * @param reason what the transaction failed with
+   */
+  async rollBack(reason?: unknown): Promise<void> {
     if (this.#over) return;
+    if (isReadOnlyServer(reason)) outlive(this.#lender, this.#client, reason);
     const { clock } = this.#bound;
     try {
       const answer = Promise.resolve(this.trx.rollback());
@@ -101,6 +107,14 @@ export class BoundedTransaction {
     if (this.#over) return;
     this.#over = true;
     giveBack(this.#lender, this.#client);
+  }
+}
+
+async function borrow(lender: Lender): Promise<PooledClient> {
+  for (;;) {
+    const client = await lender.acquireConnection();
+    if (!isOutlived(lender, client)) return client;
+    await lender.releaseConnection(client);
   }
 }
 

@@ -1,0 +1,15 @@
+import type { Knex } from 'knex';
+import type { WireClient } from './pipeline.js';
+
+/** A pooled connection; knex drops it instead of lending it again once it is marked. */
+export type PooledClient = WireClient & { __knex__disposed?: unknown; __knexTxId?: unknown };
+
+/** The part of knex's client that lends connections: the pool's, or a transaction's own. */
+export interface Lender {
+  acquireConnection(): Promise<PooledClient>;
+  releaseConnection(connection: PooledClient): Promise<void>;
+}
+
+export function lenderOf(knex: Knex): Lender {
+  return knex.client as Lender;
+}

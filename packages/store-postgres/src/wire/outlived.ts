@@ -1,0 +1,35 @@
+import { equal, isIn } from '../sql/operators.js';
+import type { Lender, PooledClient } from './lender.js';
+
+/**
+ * True, in SQL, of a server that is no primary: a standby, or one that its administrator has turned read-only. A
+ * role or a session that only wants to read (`default_transaction_read_only` of its own) is on a primary still.
+ */
+export const IS_READ_ONLY = `(pg_catalog.pg_is_in_recovery() OR (${equal("pg_catalog.current_setting('transaction_read_only')", "'on'")}
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE ${equal('s.name', "'default_transaction_read_only'")}
+AND ${isIn('s.source', "ARRAY['client', 'user', 'database', 'database user', 'session']")})))`;
+
+/** Counts for each pool how often one of its connections turned out to be to a server that is no primary any more. */
+const turns = new WeakMap<Lender, number>();
+
+/** The pool's count when a connection was first lent. */
+const turnOf = new WeakMap<PooledClient, number>();
+
+/**
+ * Whether the connection is older than the last sign of a failover: it leads to where the primary was. knex drops
+ * it instead of lending it again.
+ */
+export function isOutlived(lender: Lender, client: PooledClient): boolean {
+  const turn = turns.get(lender) ?? 0;
+  const own = turnOf.get(client);
+  if (own === undefined) turnOf.set(client, turn);
+  if (own === undefined || own === turn) return false;
+  client.__knex__disposed = new Error('an older connection: the server of another one turned read-only');
+  return true;
+}
+
+/** Notes that the connection's server is no primary: neither it nor any that is as old is lent again. */
+export function outlive(lender: Lender, client: PooledClient, reason: unknown): void {
+  client.__knex__disposed = reason;
+  turns.set(lender, Math.max(turns.get(lender) ?? 0, (turnOf.get(client) ?? 0) + 1));
+}
