@@ -8,7 +8,6 @@ import {
   type StoreCallOptions,
   type StoreCapabilities,
   type StoreCommand,
-  StoreContractError,
   type StoreFence,
   StoreInsecureError,
   type StoreOpenOptions,
@@ -36,7 +35,7 @@ import {
 } from './sql/catalog.js';
 import { insecureTables } from './sql/guard.js';
 import { microsSql } from './sql/stamp.js';
-import { triggersOf } from './sql/triggers.js';
+import { triggersOf, writerFunction } from './sql/triggers.js';
 import { transactionOf } from './transaction-handle.js';
 import { arrayText } from './wire/arrays.js';
 import { type Row, statement } from './wire/pipeline.js';
@@ -233,14 +232,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   #row(key: string, row: Row): StoreRow<Value> {
-    const version = versionOf(row.meta[OUT.version]);
-    if (!Number.isSafeInteger(version) || version <= 0) {
-      throw new StoreContractError(
-        `${this.name}: the row ${key} has no valid version (${String(row.meta[OUT.version])})`,
-        { key },
-      );
-    }
-    return { key, value: row.value as Value, version };
+    // One that is not to be believed fails the reader of this row: the engine checks each row on its own.
+    return { key, value: row.value as Value, version: versionOf(row.meta[OUT.version]) };
   }
 
   #ready(): Opened<Value> {
@@ -265,6 +258,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     try {
       const info = await describeTable(run, this.spec);
       await assertAttached(run, info);
+      await assertWriter(run, info);
       return info;
     } catch (error) {
       throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
@@ -292,6 +286,21 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return this.#opened;
   }
 }
+
+/** Settings of a role that attach does not know change nothing: what it writes would be taken for a foreign write. */
+async function assertWriter(run: Run, info: TableInfo): Promise<void> {
+  const [row] = await run(WRITERS, [`${writerFunction(info)}()`]);
+  if (row?.['strangers'] === null) return;
+  throw new InvalidOptionError(
+    'table',
+    `${info.source}: attach does not know ${String(row?.['strangers'])} as a role that runs Lockstep: name it in pg.attach(table, { grantTo: […] })`,
+  );
+}
+
+/** Those of the session's roles that may not; none before the right was recorded. */
+const WRITERS = `SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.name), ', ') AS strangers
+FROM (VALUES (current_user), (session_user)) r(name), pg_catalog.to_regprocedure($1) f
+WHERE f IS NOT NULL AND NOT pg_catalog.has_function_privilege(r.name, f, 'EXECUTE')`;
 
 /** Without what a later release only says in other words. */
 function plainKeySql(sql: string): string {

@@ -2,39 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { type LockstepError, StoreRefusedError } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { expect, test } from 'vitest';
-import type { PostgresStore } from '../src/index.js';
 import { CALL, testServer } from './support/database.js';
+import { type Scene, sceneOn } from './support/roles.js';
 
 const server = testServer();
+const scene = (): Promise<Scene> => sceneOn(server);
 
 interface Victim {
   readonly id: number;
   readonly name: string | null;
-}
-
-interface Scene {
-  readonly url: string;
-  readonly knex: Knex;
-  readonly pg: PostgresStore;
-  /** A role that may log in, and nothing else. */
-  readonly low: string;
-  /** A connection as that role. */
-  asLow(): Knex;
-}
-
-/** A database of its own, and a role of the least rights. */
-async function scene(): Promise<Scene> {
-  if (server.service === undefined) throw new Error('no server');
-  const { url } = await server.service.database();
-  const { pg, knex } = server.store({ knex: server.knex(url) });
-  const low = `low_${randomBytes(6).toString('hex')}`;
-  await knex.raw(`CREATE ROLE ${low} LOGIN`);
-  const asLow = (): Knex => {
-    const as = new URL(url);
-    as.username = low;
-    return server.knex(as.href, 1);
-  };
-  return { url, knex, pg, low, asLow };
 }
 
 async function rows<T = Record<string, unknown>>(knex: Knex, sql: string): Promise<T[]> {

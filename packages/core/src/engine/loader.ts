@@ -147,7 +147,7 @@ export function checkVersion(
 ): StoreContractError | undefined {
   if (isVersion(version)) return undefined;
   return new StoreContractError(
-    `${store.name}: row "${key}" came without a version (got ${String(version)}): is the table attached?`,
+    `${store.name}: row "${key}" came without a version that can be believed (got ${String(version)}): is the table attached, or does it need repair?`,
     { key },
   );
 }

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from './catalog.js';
 import { GUARD, strangersIn } from './guard.js';
+import { objectName } from './names.js';
 import { identifier, literal } from './quote.js';
 import { microsSql, SAFE_PATH, SCHEMA } from './stamp.js';
-import { type TriggerSql, triggersOf, truncateTriggerOf } from './triggers.js';
+import { type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
 
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
@@ -74,20 +75,37 @@ export interface AttachSqlOptions {
   readonly grantTo: readonly string[];
 }
 
-/** A name within Postgres' 63 bytes that no two tables share. */
 function functionName(info: TableInfo, trigger: TriggerSql): string {
-  const readable = `${info.source}:${trigger.name.replace(/^~?lockstep_/, '')}`;
-  if (Buffer.byteLength(readable) <= 63) return `${SCHEMA}.${identifier(readable)}`;
-  const digest = createHash('sha256').update(readable).digest('hex').slice(0, 40);
-  return `${SCHEMA}.${identifier(`t_${digest}`)}`;
+  return objectName(info, trigger.name.replace(/^~?lockstep_/, ''));
 }
 
 /**
- * All write Lockstep's tables, with their owner's rights: a foreign writer needs none of its own. So none may look
+ * Makes the function that marks who runs Lockstep on the table. Releases before it gave rights on the outbox alone:
+ * where one of them had attached the table, the roles that have those are the ones.
+ */
+function createWriter(info: TableInfo): string {
+  const name = literal(`${writerFunction(info)}()`);
+  return `DO $lockstep$
+DECLARE
+  role pg_catalog.name;
+  earlier pg_catalog.bool := pg_catalog.to_regprocedure(${name}) IS NULL AND EXISTS (SELECT FROM ${SCHEMA}.attached WHERE source = ${literal(info.source)});
+BEGIN
+  CREATE OR REPLACE FUNCTION ${writerFunction(info)}() RETURNS pg_catalog.void LANGUAGE sql AS '';
+  REVOKE ALL ON FUNCTION ${writerFunction(info)}() FROM PUBLIC;
+  FOR role IN SELECT DISTINCT r.rolname FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+              WHERE earlier AND c.oid = '${SCHEMA}.outbox'::pg_catalog.regclass AND a.privilege_type = 'INSERT' AND a.grantee <> c.relowner LOOP
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', ${name}::pg_catalog.regprocedure, role);
+  END LOOP;
+END
+$lockstep$`;
+}
+
+/**
+ * Those that record write Lockstep's tables, with their owner's rights: a foreign writer needs none of its own. So none may look
  * at anything that a writer can make: each name in them is a schema's, and the path is the catalogue's.
  */
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
-  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = ${SAFE_PATH} AS $lockstep$${trigger.body}
+  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}`} AS $lockstep$${trigger.body}
 $lockstep$`;
 }
 
@@ -138,6 +156,7 @@ $lockstep$`;
     ...begin(options),
     GUARD,
     ...BASE,
+    createWriter(info),
     ...functions,
     addColumn,
     ...triggers,
@@ -145,6 +164,7 @@ $lockstep$`;
       `GRANT USAGE ON SCHEMA ${SCHEMA} TO ${identifier(role)}`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${SCHEMA}.outbox, ${SCHEMA}.tombstone TO ${identifier(role)}`,
       `GRANT SELECT ON ${SCHEMA}.attached TO ${identifier(role)}`,
+      `GRANT EXECUTE ON FUNCTION ${writerFunction(info)}() TO ${identifier(role)}`,
     ]),
     `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))})
 ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint`,
@@ -160,7 +180,7 @@ export function fingerprintOf(info: TableInfo): string {
     enableTrigger(each, info.relation),
   ]);
   return createHash('sha256')
-    .update([...BASE, ...parts, ...info.leaves].join('\n'))
+    .update([...BASE, createWriter(info), ...parts, ...info.leaves].join('\n'))
     .digest('hex');
 }
 
@@ -179,6 +199,7 @@ export function detachStatements(
     ...table.map((trigger) => `DROP TRIGGER IF EXISTS ${identifier(trigger.name)} ON ${info.relation}`),
     ...leaves.map((leaf) => `DROP TRIGGER IF EXISTS ${identifier(truncate.name)} ON ${leaf}`),
     ...[...table, truncate].map((trigger) => `DROP FUNCTION IF EXISTS ${functionName(info, trigger)}()`),
+    `DROP FUNCTION IF EXISTS ${writerFunction(info)}()`,
     `ALTER TABLE ${info.relation} DROP COLUMN IF EXISTS ${identifier(info.spec.versionColumn)}`,
     `DO $lockstep$
 BEGIN

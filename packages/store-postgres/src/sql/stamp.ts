@@ -1,5 +1,5 @@
 import type { Version } from '@lockstep/core';
-import { equal, minus, modulo, over, plus, times } from './operators.js';
+import { atLeast, atMost, equal, minus, modulo, over, plus, times } from './operators.js';
 
 /**
  * How a statement tells the stamping trigger what it wants, through the version column itself: a
@@ -19,6 +19,31 @@ export const stampExactlySql = (version: string): string => minus(times('-2', ve
 /** The server's clock in µs; `now` may be `pg_catalog.now()` where an index is to be used. */
 export const microsSql = (now = 'pg_catalog.clock_timestamp()'): string =>
   `pg_catalog.floor(${times(`pg_catalog.date_part('epoch', ${now})`, '1e6')})::pg_catalog.int8`;
+
+/**
+ * How far above the store's clock a version is believed. More than any clock is off by, or a buffered write is
+ * stamped ahead; whoever says more (a cache that was tampered with, a row from before that was bounded) is not
+ * believed, since what is stamped above it could never go down again.
+ */
+const MAX_AHEAD_US = 24 * 3600 * 1_000_000;
+
+/** The highest version that is believed now. */
+export const limitSql = (): string => plus(microsSql(), String(MAX_AHEAD_US));
+
+/** True of a version that may be believed. */
+export const believedSql = (version: string): string =>
+  `(${atLeast(version, '1')} AND ${atMost(version, limitSql())})`;
+
+/** The version where it is believed, NULL elsewhere: `greatest` passes over it. */
+export const ifBelievedSql = (version: string): string =>
+  `CASE WHEN ${believedSql(version)} THEN ${version} END`;
+
+/** In an answer, in place of a version that is not believed. */
+export const UNBELIEVED = -1;
+
+/** The version as it is told: {@link UNBELIEVED} where it is not believed, NULL where there is none. */
+export const toldSql = (version: string): string =>
+  `CASE WHEN ${version} IS NULL OR ${believedSql(version)} THEN ${version} ELSE (${UNBELIEVED}) END`;
 
 /**
  * The next version of a write of ours above `base`: 2 modulo 4. Even, so never a buffered write's, and
@@ -54,6 +79,8 @@ export const SETTING_TX = 'lockstep.tx';
 export const SETTING_STAMPED = 'lockstep.stamped';
 /** `yes` inside a transaction that has changed a row's key. */
 export const SETTING_MOVED = 'lockstep.moved';
+/** `yes` between the trigger that finds a row below its tombstone and the one that has it stamped anew. */
+export const SETTING_BELOW = 'lockstep.below';
 /** What a delete of ours is stamped above; empty for a foreign one. */
 export const SETTING_DELETE_BASE = 'lockstep.delete_base';
 /** The versions that buffered deletes carry: a JSON object by key. */
@@ -70,3 +97,6 @@ export const SUPERSEDED_STATE = 'LSSUP';
 
 /** The SQLSTATE with which it has a statement of ours run again: it was stamped below a concurrent delete. */
 export const RETRY_STATE = 'LSTRY';
+
+/** The SQLSTATE with which a write of ours is refused whose row's or own version is not believed. */
+export const UNBELIEVED_STATE = 'LSVER';

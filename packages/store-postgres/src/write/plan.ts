@@ -27,7 +27,8 @@ export class Item {
     this.key = command.key;
     this.record = record;
     this.cells = cells;
-    this.above = command.kind === 'flush' ? 0 : command.above;
+    // No number of the store's is none: what is not one says nothing.
+    this.above = command.kind !== 'flush' && Number.isSafeInteger(command.above) ? command.above : 0;
     this.exact = command.kind === 'flush' ? command.version : 0;
   }
 }

@@ -1,13 +1,18 @@
 import { type TableColumn, type TableInfo, tableKeySql } from '../sql/catalog.js';
-import { atLeast, below, equal, isIn, operator } from '../sql/operators.js';
+import { atLeast, atMost, below, equal, isIn, operator } from '../sql/operators.js';
 import { identifier, literal } from '../sql/quote.js';
 import {
+  believedSql,
+  ifBelievedSql,
+  limitSql,
   microsSql,
   nextOwnSql,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
   stampAboveSql,
   stampExactlySql,
+  toldSql,
+  UNBELIEVED,
 } from '../sql/stamp.js';
 import { type Statement, statement } from '../wire/pipeline.js';
 import type { Shape } from './shape.js';
@@ -30,6 +35,9 @@ const MAX_STATEMENTS = 64;
 
 const sameNumber = (one: string, other: string): string => equal(`${one}."#n"`, `${other}."#n"`);
 
+/** Of a locked row. What is not believed is left as it is, and told. */
+const BELIEVED = operator('l."#l"', '<>', `(${UNBELIEVED})`);
+
 /** Locked rows beside what is to become of them. */
 const LOCKED = `l JOIN r ON ${sameNumber('r', 'l')}`;
 
@@ -50,6 +58,8 @@ export class Statements {
   readonly #version: string;
   readonly #source: string;
   readonly #returned: string;
+  /** As `#returned`, with a version that is not believed told as such. */
+  readonly #read: string;
 
   constructor(info: TableInfo, prepared: boolean) {
     this.#info = info;
@@ -57,11 +67,14 @@ export class Statements {
     this.#table = info.relation;
     this.#version = identifier(info.spec.versionColumn);
     this.#source = literal(info.source);
-    this.#returned = [
-      `${tableKeySql(info, 't')} AS "${OUT.key}"`,
-      `t.${this.#version} AS "${OUT.version}"`,
-      ...info.columns.map((column) => `t.${identifier(column.name)} AS ${identifier(column.property)}`),
-    ].join(', ');
+    const returned = (version: string): string =>
+      [
+        `${tableKeySql(info, 't')} AS "${OUT.key}"`,
+        `${version} AS "${OUT.version}"`,
+        ...info.columns.map((column) => `t.${identifier(column.name)} AS ${identifier(column.property)}`),
+      ].join(', ');
+    this.#returned = returned(`t.${this.#version}`);
+    this.#read = returned(this.#told);
   }
 
   /** $1…: the key's parts. */
@@ -70,7 +83,7 @@ export class Statements {
       const where = this.#info.keyColumns.map((key, index) =>
         equal(`t.${identifier(key.column)}`, `$${index + 1}::${key.type.sqlType}`),
       );
-      return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where.join(' AND ')}`;
+      return `SELECT ${this.#read} FROM ${this.#table} t WHERE ${where.join(' AND ')}`;
     });
   }
 
@@ -87,7 +100,7 @@ export class Statements {
               `(${keys.map((key) => `t.${identifier(key.column)}`).join(', ')})`,
               `SELECT * FROM ${together(arrays)}`,
             );
-      return `SELECT ${this.#returned} FROM ${this.#table} t WHERE ${where}`;
+      return `SELECT ${this.#read} FROM ${this.#table} t WHERE ${where}`;
     });
   }
 
@@ -101,7 +114,7 @@ export class Statements {
       ].map((type, index) => `$${index + 3}::${type}`);
       const stamp = this.#aboveTombstone('$1::pg_catalog.int8', equal('t.key', '$2::pg_catalog.text'));
       return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} VALUES (${parameters.join(', ')}, ${stamp})
-${this.#onConflict('$1::pg_catalog.int8')} RETURNING ${this.#returned}`;
+${this.#onConflict('$1::pg_catalog.int8')} WHERE ${this.#believed} RETURNING ${this.#returned}`;
     });
   }
 
@@ -111,7 +124,7 @@ ${this.#onConflict('$1::pg_catalog.int8')} RETURNING ${this.#returned}`;
       const { names, overriding } = this.#target(shape.columns);
       const stamp = this.#aboveTombstone('$1::pg_catalog.int8', isIn('t.key', '$2::pg_catalog.text[]'));
       return `INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${this.#putRows(shape, 3, stamp)}
-${this.#onConflict('$1::pg_catalog.int8')} RETURNING ${this.#returned}`;
+${this.#onConflict('$1::pg_catalog.int8')} WHERE ${this.#believed} RETURNING ${this.#returned}`;
     });
   }
 
@@ -146,10 +159,11 @@ FROM (SELECT pg_catalog.array_agg("${OUT.key}") AS keys, pg_catalog.array_agg("$
 
   #stamped(shape: Shape, rows: (stamp: string) => string, record: string): string {
     const { names, overriding } = this.#target(shape.columns);
-    const inserted = nextOwnSql(`greatest($1::pg_catalog.int8, ${microsSql()})`);
-    const updated = nextOwnSql(`greatest(t.${this.#version}, $1::pg_catalog.int8, ${microsSql()})`);
+    const above = ifBelievedSql('$1::pg_catalog.int8');
+    const inserted = nextOwnSql(`greatest(${above}, ${microsSql()})`);
+    const updated = nextOwnSql(`greatest(t.${this.#version}, ${above}, ${microsSql()})`);
     return `WITH w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${rows(inserted)}
-${this.#onConflict(updated)} RETURNING ${this.#returned}),
+${this.#onConflict(updated)} WHERE ${this.#believed} RETURNING ${this.#returned}),
 o AS (INSERT INTO lockstep.outbox ${record})
 SELECT * FROM w`;
   }
@@ -175,7 +189,7 @@ SELECT * FROM w`;
       return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM r ON CONFLICT DO NOTHING RETURNING ${this.#returned})
-SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", w.* FROM r
+SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", w.* FROM r
 LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON ${this.#isRow('w')}`;
     });
   }
@@ -219,10 +233,10 @@ LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON ${this.#isRow('w')
   /** Deletes. $1: rows with `#i` or without, $2: the version to stay above. */
   deleteMany(): Statement {
     return this.#get('deleteMany', () => {
-      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest($2::pg_catalog.int8, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base),
+      return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest(${ifBelievedSql('$2::pg_catalog.int8')}, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base),
 r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
 d AS (DELETE FROM ${this.#table} t USING ${LOCKED} CROSS JOIN h
-WHERE ${this.#sameKey} AND (r."#i" IS NULL OR ${equal('r."#i"', 'l."#l"')}) RETURNING l."#n", ${nextOwnSql(`greatest(t.${this.#version}, h.base)`)} AS "${OUT.version}")
+WHERE ${this.#sameKey} AND ${BELIEVED} AND (r."#i" IS NULL OR ${equal('r."#i"', 'l."#l"')}) RETURNING l."#n", ${nextOwnSql(`greatest(t.${this.#version}, h.base)`)} AS "${OUT.version}")
 SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" FROM l LEFT JOIN d ON ${sameNumber('d', 'l')}`;
     });
   }
@@ -231,12 +245,12 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" 
   flushPuts(shape: Shape): Statement {
     return this.#get(`flushPuts ${shape.id}`, () => {
       const { names, overriding } = this.#target(shape.columns);
-      return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
+      return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)} WHERE ${believedSql('r."#x"')}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stampExactlySql('r."#x"')} FROM r
-${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE ${below(`t.${this.#version}`, `EXCLUDED.${this.#version}`)}
+${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE ${below(`t.${this.#version}`, `EXCLUDED.${this.#version}`)} AND ${this.#believed}
 RETURNING ${this.#returned})
-SELECT r."#n" AS "${OUT.number}", t.${this.#version} AS "${OUT.locked}", b.version AS "${OUT.tombstone}", w.* FROM r
+SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", ${toldSql('b.version')} AS "${OUT.tombstone}", w.* FROM r
 LEFT JOIN ${this.#table} t ON ${this.#sameKey}
 LEFT JOIN lockstep.tombstone b ON ${equal('b.source', this.#source)} AND ${equal('b.key', this.#rowKey)}
 LEFT JOIN w ON ${this.#isRow('w')}`;
@@ -247,14 +261,14 @@ LEFT JOIN w ON ${this.#isRow('w')}`;
   flushDeletes(): Statement {
     return this.#get('flushDeletes', () => {
       return `WITH h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_EXACT}', $2::pg_catalog.text, true) AS done),
-r AS MATERIALIZED (SELECT * FROM ${this.#rows([])}), ${this.#lock},
+r AS MATERIALIZED (SELECT * FROM ${this.#rows([])} WHERE ${believedSql('r."#x"')}), ${this.#lock},
 d AS (DELETE FROM ${this.#table} t USING ${LOCKED} CROSS JOIN h
-WHERE ${this.#sameKey} AND ${below('l."#l"', 'r."#x"')} AND h.done IS NOT NULL RETURNING l."#n"),
+WHERE ${this.#sameKey} AND ${BELIEVED} AND ${below('l."#l"', 'r."#x"')} AND h.done IS NOT NULL RETURNING l."#n"),
 b AS (INSERT INTO lockstep.tombstone AS b (source, key, version)
 SELECT ${this.#source}, ${this.#rowKey}, r."#x" FROM r WHERE NOT EXISTS (SELECT FROM l WHERE ${sameNumber('l', 'r')}) ORDER BY r."#o"
-ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE ${below('b.version', 'EXCLUDED.version')} RETURNING key, version),
+ON CONFLICT (source, key) DO UPDATE SET version = EXCLUDED.version WHERE ${below('b.version', 'EXCLUDED.version')} OR NOT ${believedSql('b.version')} RETURNING key, version),
 o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT version, ${this.#source}, key, 'd' FROM b)
-SELECT r."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", s.version AS "${OUT.tombstone}",
+SELECT r."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", ${toldSql('s.version')} AS "${OUT.tombstone}",
 (d."#n" IS NOT NULL) AS "${OUT.done}", (b.key IS NOT NULL) AS "${OUT.key}" FROM r
 LEFT JOIN l ON ${sameNumber('l', 'r')} LEFT JOIN d ON ${sameNumber('d', 'r')} LEFT JOIN b ON ${equal('b.key', this.#rowKey)}
 LEFT JOIN lockstep.tombstone s ON ${equal('s.source', this.#source)} AND ${equal('s.key', this.#rowKey)}`;
@@ -303,20 +317,28 @@ FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(k, n) ORDER B
       id,
       () => `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(columns)}), ${this.#lock},
 w AS (UPDATE ${this.#table} t SET ${[...sets, `${this.#version} = $2::pg_catalog.int8`].join(', ')} FROM ${LOCKED}
-WHERE ${this.#sameKey} AND ${guard} RETURNING l."#n" AS "#w", ${this.#returned})
+WHERE ${this.#sameKey} AND ${BELIEVED} AND ${guard} RETURNING l."#n" AS "#w", ${this.#returned})
 SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOIN w ON ${equal('w."#w"', 'l."#n"')}`,
     );
   }
 
   /** Locks the rows in the batch's order and reads their versions as they are now, not as the snapshot has them. */
   get #lock(): string {
-    return `l AS MATERIALIZED (SELECT r."#n", t.${this.#version} AS "#l" FROM r JOIN ${this.#table} t ON ${this.#sameKey} ORDER BY r."#o" FOR UPDATE OF t)`;
+    return `l AS MATERIALIZED (SELECT r."#n", ${this.#told} AS "#l" FROM r JOIN ${this.#table} t ON ${this.#sameKey} ORDER BY r."#o" FOR UPDATE OF t)`;
   }
 
   get #sameKey(): string {
     return this.#info.keyColumns
       .map((key, index) => equal(`t.${identifier(key.column)}`, `r."k${index}"`))
       .join(' AND ');
+  }
+
+  get #told(): string {
+    return toldSql(`t.${this.#version}`);
+  }
+
+  get #believed(): string {
+    return believedSql(`t.${this.#version}`);
   }
 
   #isRow(alias: string): string {
@@ -371,7 +393,7 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
 
   /** Only tombstones ahead of the clock matter, and there are none unless a clock stepped back. */
   #aboveTombstone(stamp: string, keys: string): string {
-    return `least(${stamp}, (SELECT ${stampAboveSql('pg_catalog.max(t.version)')} FROM lockstep.tombstone t WHERE ${atLeast('t.version', microsSql('pg_catalog.now()'))} AND ${equal('t.source', this.#source)} AND ${keys}))`;
+    return `least(${stamp}, (SELECT ${stampAboveSql('pg_catalog.max(t.version)')} FROM lockstep.tombstone t WHERE ${atLeast('t.version', microsSql('pg_catalog.now()'))} AND ${atMost('t.version', limitSql())} AND ${equal('t.source', this.#source)} AND ${keys}))`;
   }
 
   #get(id: string, build: () => string): Statement {

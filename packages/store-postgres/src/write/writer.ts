@@ -10,7 +10,7 @@ import {
 import { detailOf, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
 import type { RecordedChange } from '../feed/together.js';
 import type { KeyCodec } from '../keys/codec.js';
-import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
+import { SUPERSEDED_STATE, stampAbove, UNBELIEVED } from '../sql/stamp.js';
 import { transactionOf } from '../transaction-handle.js';
 import { arrayText, textArray } from '../wire/arrays.js';
 import { type Call, type Row, statement } from '../wire/pipeline.js';
@@ -76,7 +76,8 @@ export class Writer<Value> {
     if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
     return outcomes.map((outcome, index) => {
       if (outcome !== undefined) return outcome;
-      const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
+      const message = `${name}: nothing was written: a trigger dropped the row, or its version is beyond belief (repair the table)`;
+      const error = new StoreContractError(message, { key: commands[index]?.key });
       return { kind: 'failed', error };
     });
   }
@@ -237,6 +238,9 @@ export class Writer<Value> {
 
   #outcome(kind: Group['kind'], item: Item, row: Row | undefined): StoreOutcome<Value> | undefined {
     const locked = row === undefined ? 0 : versionOf(row.meta[OUT.locked]);
+    if (locked === UNBELIEVED) return this.#unbelieved(item, 'the row has');
+    if (row === undefined && (kind === 'flushPut' || kind === 'flushDelete'))
+      return this.#unbelieved(item, 'this write has');
     switch (kind) {
       case 'insert':
       case 'flushPut':
@@ -274,6 +278,11 @@ export class Writer<Value> {
       case 'put':
         return undefined;
     }
+  }
+
+  #unbelieved({ key }: Item, what: string): StoreOutcome<Value> {
+    const message = `${this.#parts.name}: ${what} a version that is none, or far ahead of the database's clock`;
+    return { kind: 'failed', error: new StoreRefusedError(`${message}: repair the table`, { key }) };
   }
 
   #written(row: Row): StoreOutcome<Value> {
@@ -333,6 +342,7 @@ function columnsOf(items: readonly Item[]): Buffer[] {
 }
 
 function superseded<Value>(item: Item, locked: Version, row: Row): StoreOutcome<Value> {
+  // A tombstone that is not believed is told as less than nothing.
   const seen = Math.max(locked, versionOf(row.meta[OUT.tombstone]));
   // What the snapshot did not show yet is newer by at least one.
   return { kind: 'superseded', version: seen >= item.exact ? seen : item.exact + 1 };

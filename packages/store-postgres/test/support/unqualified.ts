@@ -22,6 +22,7 @@ export function unqualified(sql: string, allow: { readonly operators?: boolean }
     const before = (tokens[at - 1] ?? '').toLowerCase();
     const after = tokens[at + 1] ?? '';
     if (token === '::' && tokens[at + 2] !== '.') found.push(`::${after} in ${show(at)}`);
+    if (allow.operators === true && /^in$/i.test(token)) return;
     if (
       /^[a-z_]/i.test(token) &&
       after === '(' &&

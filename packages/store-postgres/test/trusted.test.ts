@@ -1,0 +1,352 @@
+import { InvalidOptionError } from '@lockstep/core';
+import type { Knex } from 'knex';
+import { describe, expect, test } from 'vitest';
+import type { PostgresTable } from '../src/index.js';
+import { CALL, READ, testServer, waiting } from './support/database.js';
+import { type Scene, sceneOn } from './support/roles.js';
+
+const server = testServer();
+
+interface Victim {
+  readonly id: number;
+  readonly name: string | null;
+}
+
+const DAY_US = 86_400_000_000;
+const HUGE = '9223372036854775807';
+
+interface Attached extends Scene {
+  readonly table: PostgresTable<Victim, number>;
+}
+
+async function attached(rights = 'SELECT, INSERT, UPDATE, DELETE'): Promise<Attached> {
+  const at = await sceneOn(server);
+  await at.knex.raw('CREATE TABLE victim (id int PRIMARY KEY, name text)');
+  const table = at.pg.table<Victim, number>('victim', { key: 'id' });
+  await at.pg.attach(table);
+  await table.open();
+  await at.knex.raw(`GRANT ${rights} ON victim TO ${at.low};
+    INSERT INTO victim SELECT i, 'n' || i FROM generate_series(1, 20) i; DELETE FROM lockstep.outbox`);
+  return { ...at, table };
+}
+
+async function rowsOf<T>(knex: Knex, sql: string): Promise<T[]> {
+  return (await knex.raw<{ rows: T[] }>(sql.replaceAll('?', '\\?'))).rows;
+}
+
+async function versionOf(knex: Knex, id: number): Promise<number> {
+  const [row] = await rowsOf<{ v: string }>(
+    knex,
+    `SELECT lockstep_version AS v FROM victim WHERE id = ${id}`,
+  );
+  return Number(row?.v);
+}
+
+const nowUs = (): number => Date.now() * 1000;
+
+/** Plausible, a foreign write's, and at most a minute from now. */
+function expectForeign(version: number): void {
+  expect(version % 4).toBe(0);
+  expect(Math.abs(version - nowUs())).toBeLessThan(60_000_000);
+}
+
+const put = (id: number, name: string, above = 0) =>
+  ({ kind: 'put', key: String(id), value: { id, name }, above }) as const;
+
+describe('settings of a role that does not run Lockstep change nothing', () => {
+  test.each([
+    `SET lockstep.stamped = 'public.victim'`,
+    `SET lockstep.tx = 'own'`,
+    `SET lockstep.moved = 'yes'`,
+    `SET lockstep.below = 'yes'`,
+    `SET lockstep.delete_base = '9007199254740000'`,
+    `SET lockstep.delete_base = 'x'`,
+    `SET lockstep.delete_exact = '{"1": ${HUGE}, "30": 7}'`,
+    `SET lockstep.delete_exact = 'x'`,
+  ])('%s', async (setting) => {
+    const { knex, asLow } = await attached();
+    const low = asLow();
+    await low.raw(setting.replaceAll('?', '\\?'));
+    await low.raw(`UPDATE victim SET name = 'a', lockstep_version = 5 WHERE id = 2`);
+    expectForeign(await versionOf(knex, 2));
+    await low.raw(`INSERT INTO victim (id, name, lockstep_version) VALUES (30, 'b', 6)`);
+    expectForeign(await versionOf(knex, 30));
+    await low.raw('DELETE FROM victim WHERE id IN (1, 30)');
+    const outbox = await rowsOf<{ key: string; op: string; version: string }>(
+      knex,
+      'SELECT key, op::text AS op, version FROM lockstep.outbox ORDER BY version, id',
+    );
+    expect(outbox.map(({ key, op }) => `${op}${key}`).sort()).toEqual(['d1', 'd30', 'p2', 'p30']);
+    for (const { version } of outbox) expectForeign(Number(version));
+    for (const { version } of await rowsOf<{ version: string }>(
+      knex,
+      'SELECT version FROM lockstep.tombstone',
+    )) {
+      expectForeign(Number(version));
+    }
+  });
+
+  test('not through a function that runs with the owner’s rights, nor after SET ROLE', async () => {
+    const { knex, low, asLow } = await attached();
+    await knex.raw(`CREATE FUNCTION rename(i int, n text) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public
+      AS 'UPDATE victim SET name = n WHERE id = i';
+      CREATE TABLE child (id int PRIMARY KEY REFERENCES victim ON UPDATE CASCADE ON DELETE CASCADE)`);
+    const other = asLow();
+    await other.raw(`SET lockstep.stamped = 'public.victim'; SET lockstep.tx = 'own'`);
+    await other.raw(`SELECT rename(3, 'by function')`);
+    expectForeign(await versionOf(knex, 3));
+    await knex.transaction(async (trx) => {
+      await trx.raw(`SET LOCAL ROLE ${low}; SET LOCAL lockstep.stamped = 'public.victim'; SET LOCAL lockstep.tx = 'own';
+        UPDATE victim SET name = 'by role' WHERE id = 4`);
+    });
+    expectForeign(await versionOf(knex, 4));
+    const recorded = await rowsOf(knex, `SELECT key FROM lockstep.outbox ORDER BY key`);
+    expect(recorded).toEqual([{ key: '3' }, { key: '4' }]);
+  });
+
+  test.each([
+    ['-9223372036854775806'],
+    ['-9223372036854775807'],
+    ['-9223372036854775808'],
+    [HUGE],
+    ['9007199254740993'],
+    ['-1'],
+    ['-5'],
+    ['NULL'],
+  ])('a version of %s, set by hand, is overwritten', async (version) => {
+    const { knex, asLow } = await attached();
+    const low = asLow();
+    await low.raw(`UPDATE victim SET lockstep_version = ${version} WHERE id = 7`);
+    await low.raw(`INSERT INTO victim (id, name, lockstep_version) VALUES (21, 'x', ${version})`);
+    expectForeign(await versionOf(knex, 7));
+    expectForeign(await versionOf(knex, 21));
+  });
+});
+
+describe('what is far ahead of the database’s clock is not believed', () => {
+  test.each([1, 9_007_199_254_740_990, Number.MAX_SAFE_INTEGER, 2 ** 60, 1e300, Number.NaN])(
+    'a write above %d',
+    async (extra) => {
+      const { table, pg } = await attached();
+      const far = extra === 1 ? nowUs() + DAY_US + 3_600_000_000 : extra;
+      const commands = [
+        put(1, 'put', far),
+        put(2, 'insert', far),
+        { kind: 'delete', key: '3', above: far } as const,
+        { kind: 'delete', key: '4', above: far, ifVersion: 4 } as const,
+        put(5, 'beside'),
+      ];
+      const check = (outcomes: readonly { kind: string; version?: number }[]): void => {
+        expect(outcomes.map(({ kind }) => kind)).toEqual([
+          'written',
+          'written',
+          'written',
+          'conflict',
+          'written',
+        ]);
+        for (const { version = 0 } of outcomes) expect(version).toBeLessThan(nowUs() + 60_000_000);
+      };
+      check((await table.write(commands, CALL)) as never);
+      await table.write([put(3, 'again'), put(4, 'again')], CALL);
+      await pg.transactions.transaction(async (tx) => {
+        check((await table.write(commands, { ...CALL, tx })) as never);
+      }, CALL);
+    },
+  );
+
+  test('within a day it is', async () => {
+    const { table } = await attached();
+    const above = nowUs() + DAY_US - 3_600_000_000;
+    const [outcome] = await table.write([put(1, 'ahead', above)], CALL);
+    expect(outcome).toMatchObject({ kind: 'written' });
+    expect((outcome as { version: number }).version).toBeGreaterThan(above);
+  });
+
+  test('a flush at such a version is refused alone, in row and tombstone', async () => {
+    const { table, knex } = await attached();
+    const version = nowUs() + 2 * DAY_US + 1 - (nowUs() % 2);
+    const near = nowUs() + 1_000_001 - (nowUs() % 2);
+    const flush = (id: number, at: number, value: Victim | null) =>
+      ({ kind: 'flush', key: String(id), value, version: at }) as const;
+    const outcomes = await table.write(
+      [
+        flush(1, version, { id: 1, name: 'far' }),
+        flush(2, near, { id: 2, name: 'near' }),
+        flush(3, version, null),
+        flush(40, version, null),
+        flush(4, near, null),
+      ],
+      CALL,
+    );
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['failed', 'written', 'failed', 'failed', 'written']);
+    expect(outcomes[0]).toMatchObject({ error: { code: 'LOCKSTEP_STORE_REFUSED' } });
+    const kept = await rowsOf(
+      knex,
+      `SELECT id FROM victim WHERE id IN (1, 3) AND name = 'n' || id ORDER BY id`,
+    );
+    expect(kept).toEqual([{ id: 1 }, { id: 3 }]);
+    expect(await rowsOf(knex, `SELECT key FROM lockstep.tombstone WHERE key IN ('3', '40')`)).toEqual([]);
+  });
+});
+
+describe('a row that has such a version already', () => {
+  /** As an earlier release, or a restored backup, may have left it. */
+  async function poison(knex: Knex, id: number, version: string): Promise<void> {
+    await knex.transaction((trx) =>
+      trx.raw(`SET LOCAL lockstep.stamped = 'public.victim';
+        UPDATE victim SET lockstep_version = ${version} WHERE id = ${id}`),
+    );
+  }
+
+  test.each([HUGE, '-5', '0', '9007199254740990'])(
+    '%s: fails alone, and may be changed by others',
+    async (version) => {
+      const { table, knex, pg } = await attached();
+      await poison(knex, 7, version);
+      const rows = await table.read(['6', '7', '8'], READ);
+      expect(rows.map((row) => row?.value.name)).toEqual(['n6', 'n7', 'n8']);
+      expect(rows.map((row) => (row?.version ?? 0) > 0)).toEqual([true, false, true]);
+      const each = [
+        put(7, 'put'),
+        { ...put(7, 'put'), ifVersion: null } as const,
+        { ...put(7, 'put'), ifVersion: 4 } as const,
+        { kind: 'restamp', key: '7', above: 0, ifVersion: 4 } as const,
+        { kind: 'delete', key: '7', above: 0 } as const,
+        { kind: 'flush', key: '7', value: { id: 7, name: 'flush' }, version: nowUs() * 1 + 1 } as const,
+        { kind: 'flush', key: '7', value: null, version: nowUs() + 1 } as const,
+      ];
+      for (const command of each) {
+        const outcomes = await table.write([put(6, 'beside'), put(8, 'beside'), command], CALL);
+        expect(outcomes.map(({ kind }) => kind)).toEqual(['written', 'written', 'failed']);
+        expect(outcomes[2]).toMatchObject({ error: { message: expect.stringContaining('repair') } });
+      }
+      await pg.transactions.transaction(async (tx) => {
+        const outcomes = await table.write([put(6, 'tx'), put(7, 'tx'), put(8, 'tx')], { ...CALL, tx });
+        expect(outcomes.map(({ kind }) => kind)).toEqual(['written', 'failed', 'written']);
+      }, CALL);
+      await knex.raw('DELETE FROM lockstep.outbox');
+      await knex.raw(`UPDATE victim SET name = 'foreign' WHERE id = 7`);
+      const [row] = await rowsOf<{ name: string; v: string }>(
+        knex,
+        'SELECT name, lockstep_version AS v FROM victim WHERE id = 7',
+      );
+      expect(row).toEqual({ name: 'foreign', v: version });
+      const [change] = await rowsOf<{ version: string }>(knex, 'SELECT version FROM lockstep.outbox');
+      expectForeign(Number(change?.version));
+      await knex.raw('DELETE FROM victim WHERE id = 7');
+      await knex.raw(`INSERT INTO victim VALUES (7, 'again')`);
+      expectForeign(await versionOf(knex, 7));
+    },
+  );
+
+  test('a tombstone that has one holds up neither puts nor flushes of its key', async () => {
+    const { table, knex } = await attached();
+    await knex.raw(
+      `INSERT INTO lockstep.tombstone VALUES ('public.victim', '50', ${HUGE}), ('public.victim', '51', ${HUGE})`,
+    );
+    const version = nowUs() + 1 - (nowUs() % 2);
+    const outcomes = await table.write(
+      [put(50, 'put'), { kind: 'flush', key: '51', value: { id: 51, name: 'flush' }, version }],
+      CALL,
+    );
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['written', 'written']);
+    await knex.raw('DELETE FROM victim WHERE id = 50');
+    const [tombstone] = await rowsOf<{ v: string }>(
+      knex,
+      `SELECT version AS v FROM lockstep.tombstone WHERE key = '50'`,
+    );
+    expectForeign(Number(tombstone?.v));
+  });
+});
+
+describe('roles that run Lockstep', () => {
+  async function storeOf(at: Attached, role: string): Promise<PostgresTable<Victim, number>> {
+    const url = new URL(at.url);
+    url.username = role;
+    return server.store({ knex: server.knex(url.href) }).pg.table<Victim, number>('victim', { key: 'id' });
+  }
+
+  test('must be named: open says so; a member of one that is named counts', async () => {
+    const at = await attached();
+    const table = await storeOf(at, at.low);
+    await at.knex.raw(
+      `GRANT USAGE ON SCHEMA lockstep TO ${at.low}; GRANT SELECT ON lockstep.attached TO ${at.low}`,
+    );
+    await expect(table.open()).rejects.toThrow(InvalidOptionError);
+    await expect(table.open()).rejects.toThrow(/grantTo/);
+    const app = `app${at.low}`;
+    await at.knex.raw(`CREATE ROLE ${app}; GRANT ${app} TO ${at.low}`);
+    await at.pg.attach(at.table, { grantTo: [app] });
+    await table.open();
+    const outcomes = await table.write([put(1, 'mine'), put(2, 'mine')], CALL);
+    for (const outcome of outcomes) expect((outcome as { version: number }).version % 4).toBe(2);
+    const gone = await table.write([{ kind: 'delete', key: '1', above: 0 }], CALL);
+    expect((gone[0] as { version: number }).version % 4).toBe(2);
+    expect(await rowsOf(at.knex, 'SELECT count(*)::int AS n FROM lockstep.outbox')).toEqual([{ n: 2 }]);
+  });
+
+  test('keep their rights when an installation from before they were recorded is brought up to date', async () => {
+    const at = await attached();
+    await at.pg.attach(at.table, { grantTo: [at.low] });
+    await at.knex.raw(`DROP TRIGGER "~lockstep_stamp" ON victim; DROP TRIGGER lockstep_restamp ON victim;
+      DROP FUNCTION lockstep."public.victim:writer"() CASCADE`);
+    await at.pg.attach(at.table);
+    const table = await storeOf(at, at.low);
+    await table.open();
+    const [outcome] = await table.write([put(1, 'mine')], CALL);
+    expect((outcome as { version: number }).version % 4).toBe(2);
+  });
+});
+
+describe('a foreign insert that waited for a delete of its key', () => {
+  /** Runs `insert` while its key is deleted, put back and deleted again by a transaction that then commits. */
+  async function beside(at: Attached, insert: () => Promise<unknown>): Promise<unknown> {
+    let inserting: Promise<unknown> = Promise.resolve();
+    await at.knex.transaction(async (trx) => {
+      await trx.raw('SET LOCAL search_path = logs, public; DELETE FROM victim WHERE id = 5');
+      inserting = insert();
+      inserting.catch(() => undefined);
+      await waiting(at.knex, 1);
+      await trx.raw(`INSERT INTO victim VALUES (5, 'b'); DELETE FROM victim WHERE id = 5`);
+    });
+    return inserting;
+  }
+
+  async function aboveTombstone(knex: Knex): Promise<boolean> {
+    const [row] = await rowsOf<{ above: boolean }>(
+      knex,
+      `SELECT v.lockstep_version > t.version AS above FROM victim v, lockstep.tombstone t WHERE v.id = 5 AND t.key = '5'`,
+    );
+    return row?.above === true;
+  }
+
+  test('fires the table’s own triggers as the writer, with the writer’s search_path', async () => {
+    const at = await attached();
+    await at.knex.raw(`CREATE SCHEMA logs; CREATE TABLE logs.log (who text, path text, name text);
+      GRANT USAGE ON SCHEMA logs TO ${at.low}; GRANT ALL ON logs.log TO ${at.low};
+      CREATE FUNCTION log_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO log VALUES (current_user, current_setting('search_path'), NEW.name); RETURN NULL; END $$;
+      CREATE TRIGGER log_row AFTER INSERT OR UPDATE ON victim FOR EACH ROW EXECUTE FUNCTION log_row()`);
+    const low = at.asLow();
+    await low.raw('SET search_path = logs, public');
+    const insert = (): Promise<unknown> =>
+      Promise.resolve(low.raw(`INSERT INTO public.victim VALUES (5, 'mine')`));
+    await beside(at, insert);
+    expect(await aboveTombstone(at.knex)).toBe(true);
+    const seen = await rowsOf<{ who: string; path: string }>(
+      at.knex,
+      `SELECT DISTINCT who, path FROM logs.log WHERE name = 'mine'`,
+    );
+    expect(seen).toEqual([{ who: at.low, path: 'logs, public' }]);
+    expectForeign(await versionOf(at.knex, 5));
+  });
+
+  test('of a role that may only insert ends in a serialization failure, and runs when it is run again', async () => {
+    const at = await attached('INSERT');
+    const low = at.asLow();
+    const insert = (): Promise<unknown> => Promise.resolve(low.raw(`INSERT INTO victim VALUES (5, 'mine')`));
+    await expect(beside(at, insert)).rejects.toMatchObject({ code: '40001' });
+    await insert();
+    expect(await aboveTombstone(at.knex)).toBe(true);
+  });
+});
