@@ -99,6 +99,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       compareAndSet: true,
       transactions: true,
       changeFeed: true,
+      consumers: true,
       increment: true,
       restamp: true,
       flush: true,
@@ -323,6 +324,12 @@ async function assertAttached(run: Run, info: TableInfo): Promise<void> {
     throw new InvalidOptionError(
       'table',
       `${info.source} lacks the triggers ${names}, or they are disabled: ${advice}`,
+    );
+  }
+  if (!attached.hasRegistry) {
+    throw new InvalidOptionError(
+      'table',
+      `${info.source} was attached by an earlier release, which did not record the caches of a table: ${advice}`,
     );
   }
   const wanted = info.keyColumns.map((key) => key.column).join(', ');

@@ -2,7 +2,7 @@ import type { Change, FeedConsumeOptions } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { FeedOptions, PostgresStore, PostgresTable } from '../src/index.js';
-import { CALL, testServer } from './support/database.js';
+import { CALL, positionsOf, testServer } from './support/database.js';
 
 interface Item {
   readonly id: number;
@@ -276,6 +276,7 @@ describe('the feed', () => {
   });
 
   test('replay gives deletes, which no row tells of, and what nobody has taken yet', async () => {
+    const positions = await positionsOf(pg, SOURCE);
     const [row, gone] = await put(2);
     const [deletion] = await items.write([{ kind: 'delete', key: gone?.key ?? '', above: 0 }], CALL);
     await knex.raw('DELETE FROM lockstep.outbox');
@@ -283,7 +284,7 @@ describe('the feed', () => {
     const replayed: Change[] = [];
     const signal = new AbortController().signal;
     await pg.feed.replay(
-      new Map([[SOURCE, [String((row?.version ?? 0) / 1000 - 0.001)]]]),
+      positions,
       async (changes) => {
         replayed.push(...changes);
       },

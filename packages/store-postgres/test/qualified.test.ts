@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { StoreCommand } from '@lockstep/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CALL, READ, testServer } from './support/database.js';
+import { CALL, positionsOf, READ, testServer } from './support/database.js';
 import { unqualified } from './support/unqualified.js';
 
 const server = testServer();
@@ -120,6 +120,10 @@ test('no name in what is sent or installed is left to the search_path', async ()
     await table.read([key(1), key(2)], READ);
   }
   const sources = [one.source, two.source];
+  const positions = await positionsOf(pg, ...sources);
+  await pg.feed.registry.lease('test', new Map([[one.source, 1]]), 'holder', 1_000);
+  await pg.feed.registry.replayed('test', new Map([[one.source, 1]]));
+  await pg.feed.registry.release('test', 'holder');
   await pg.feed.status(sources);
   const stop = new AbortController();
   await pg.feed.consume(
@@ -129,7 +133,7 @@ test('no name in what is sent or installed is left to the search_path', async ()
     },
     { sources, signal: stop.signal },
   );
-  await pg.feed.replay(new Map(sources.map((source) => [source, ['0']])), async () => {}, {
+  await pg.feed.replay(positions, async () => {}, {
     sources,
     signal: new AbortController().signal,
   });

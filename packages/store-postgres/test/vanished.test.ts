@@ -2,7 +2,7 @@ import { startProxy, type TcpProxy } from '@lockstep/dev-services';
 import type { Knex } from 'knex';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import type { PostgresStore, PostgresTable } from '../src/index.js';
-import { READ, testServer } from './support/database.js';
+import { positionsOf, READ, testServer } from './support/database.js';
 
 interface Item {
   readonly id: number;
@@ -109,8 +109,10 @@ test('consumers go on, over new connections, and listen again (G4)', async () =>
 
 test('a replay ends with its signal, and with its store, and leaves nothing behind (G5)', async () => {
   const vanished = vi.fn(async () => proxy.halfOpen());
+  const [now = ''] = (await positionsOf(pg, SOURCE)).get(SOURCE) ?? [];
+  const start = new Map([[SOURCE, [now.replace(/\d+$/, '3')]]]);
   const replay = (signal: AbortSignal): Promise<void> =>
-    pg.feed.replay(new Map([[SOURCE, ['0']]]), vanished, { sources: [SOURCE], signal, batchSize: 10 });
+    pg.feed.replay(start, vanished, { sources: [SOURCE], signal, batchSize: 10 });
   const abort = new AbortController();
   const aborted = expect(replay(abort.signal)).rejects.toThrow('enough');
   await vi.waitFor(() => expect(vanished).toHaveBeenCalledTimes(1), PATIENCE);

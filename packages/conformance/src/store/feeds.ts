@@ -182,7 +182,8 @@ export function feedCases(test: StoreCase, { requires, gives }: StoreClaims): vo
     const { source } = c.store;
     const shared = { source, holeTtlMs: 1_000, holeOnEmpty: false };
     const registered = [{ ...shared, name: 'kit', keyPrefix: 'kit:kit:' }];
-    const [record] = await feedOf(c).registry.register('kit', registered);
+    await feedOf(c).registry.register('kit', registered);
+    const [record] = await feedOf(c).registry.observe('kit', [source], 'one');
     expectThat(record?.position !== undefined, 'the position must be known');
     const since = new Map([[source, [record.position]]]);
     const version = await row.putVersion(1);

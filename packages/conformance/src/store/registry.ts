@@ -177,10 +177,11 @@ export function registryCases(test: StoreCase, { requires }: StoreClaims): void 
   test('registry: a position tells of all that was not dealt with, and a source without one is reset', async (c) => {
     const consumer = consumerOf(c);
     const { source } = c.store;
-    const state = await consumer.register('a');
+    await consumer.register('a');
     const waiting = c.newRow();
     const old = await waiting.putVersion(1);
-    const { position } = await consumer.read();
+    const state = await consumer.observe('one');
+    const { position } = state;
     expectThat(position !== undefined, 'the position must be known');
     const reader = new Consumer(c, undefined, { claimant: consumer.claims(() => state) });
     const [row, gone] = [c.newRow(), c.newRow()];

@@ -36,7 +36,7 @@ export interface ConsumerRecord extends ConsumerState {
   readonly changedAgoMs: number;
   /**
    * The consumer has dealt with every change before this point of the store's history, as long as the epoch
-   * stands. Opaque; `undefined` where the store can't tell now.
+   * stands. Opaque. Given by `observe`; `undefined` where the store can't tell now.
    */
   readonly position: string | undefined;
 }

@@ -242,7 +242,8 @@ export interface FeedConsumeOptions {
   readonly onError?: (error: unknown) => void;
   /**
    * Told when rows of a source may be gone that the feed can't name (it was dropped, or the feed's history
-   * was lost): whatever a cache holds of it below `version` must become unreadable. A rejection has it told again.
+   * was lost): whatever a cache holds of it below `version`, or at all if that is `0`, must become unreadable. A
+   * rejection has it told again.
    */
   readonly onReset?: ((source: string, version: Version) => Promise<void>) | undefined;
 }

@@ -3,7 +3,7 @@ import type { CacheAdapter, CacheReply, InvalidateCommand } from '../contracts/c
 import type { Clock } from '../contracts/clock.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import type { Change } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
 import { sleep } from './bounded.js';
@@ -125,7 +125,10 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     return largest;
   }
 
-  /** The feed can't name what is gone: everything of the source that the cache holds below the version goes. */
+  /**
+   * The feed can't name what is gone: everything of the source that the cache holds below the version goes.
+   * Without a version it keeps its own as a floor, so that a row that did not change can be cached again as it is.
+   */
   async function reset(consumer: Consumer, source: string, version: Version): Promise<void> {
     for (const collection of consumer.collections(source)) {
       let keys: string[] = [];
@@ -134,7 +137,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
         'utf8',
       )) {
         // A buffered write is not in the store yet, and is judged there.
-        if (held < version && unflushed !== true) keys.push(key);
+        if ((version === NO_VERSION || held < version) && unflushed !== true) keys.push(key);
         if (keys.length < batchSize) continue;
         await floor(collection, keys, version);
         keys = [];

@@ -8,7 +8,6 @@ import type {
   StoreTransaction,
   TransactionHost,
 } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
 import {
   InvalidOptionError,
   StoreRefusedError,
@@ -103,7 +102,7 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
   const locks = rowLocks();
   const open = new WeakMap<StoreTransaction, MemoryTransaction>();
   let commits = 0;
-  const feed = memoryFeed({ name, clock, graceMs, changedSince, resetVersion, commits: () => commits });
+  const feed = memoryFeed({ name, clock, graceMs, changedSince, commits: () => commits });
 
   function tableOf(table: string): MemoryTable {
     let known = tables.get(table);
@@ -125,11 +124,6 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     return [...table.entries()]
       .filter(([, state]) => (state.commit ?? 0) >= commit)
       .map(([key, state]) => changeOf(source, key, state));
-  }
-
-  function resetVersion(source: string): Version {
-    const versions = [...tableOf(source).entries()].map(([, { version }]) => version);
-    return versions.reduce((highest, version) => Math.max(highest, version), clock.now() * 1_000) + 1;
   }
 
   /** Throws `StoreRefusedError` when there is no room for what is about to be committed. */

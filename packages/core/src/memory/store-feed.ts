@@ -1,7 +1,7 @@
 import type { Clock } from '../contracts/clock.js';
 import type { ConsumerState } from '../contracts/registry.js';
 import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
+import { NO_VERSION } from '../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../errors.js';
 import { numberOption } from '../options.js';
 import { memoryRegistry } from './registry.js';
@@ -14,8 +14,6 @@ export interface MemoryFeedOptions {
   readonly graceMs: number;
   /** Changes from a commit on, from the rows' own record; `undefined` where that does not reach back so far. */
   readonly changedSince: (source: string, commit: number) => Change[] | undefined;
-  /** Above every version that a row or tombstone of the source has. */
-  readonly resetVersion: (source: string) => Version;
   /** How many changes were committed. */
   readonly commits: () => number;
 }
@@ -34,7 +32,7 @@ const UNCLAIMED_MS = 100;
 
 /** A change feed in memory: the newest change of each row, until a handler or its writer has taken it. */
 export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
-  const { name, clock, graceMs, changedSince, resetVersion, commits } = feedOptions;
+  const { name, clock, graceMs, changedSince, commits } = feedOptions;
   const registry = memoryRegistry({ clock, position });
   const sources = new Map<string, Pending>();
   const claimed = new Set<PendingChange>();
@@ -205,7 +203,7 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
       for (const source of options.sources) {
         const commits = (since.get(source) ?? []).map(Number);
         const found = commits.length === 0 ? undefined : changedSince(source, Math.min(...commits));
-        if (found === undefined) await options.onReset?.(source, resetVersion(source));
+        if (found === undefined) await options.onReset?.(source, NO_VERSION);
         else changes.push(...found);
       }
       let backoffMs = FIRST_BACKOFF_MS;

@@ -1,4 +1,4 @@
-import type { Clock } from '@lockstep/core';
+import type { Clock, ConsumerState } from '@lockstep/core';
 import { SET_SAFE_PATH } from '../sql/stamp.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Statement, statement } from '../wire/pipeline.js';
@@ -8,21 +8,73 @@ import { type Acknowledgement, type OutboxRow, type RecordedChange, Together } f
 
 const BATCH = 1000;
 
-/** Rows that a consumer holds are left to it: waiting for it would hold up everyone's acknowledgements. */
-const ACKNOWLEDGE = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
-  SELECT c.ctid FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::pg_catalog.bool[]) AS a(version, source, key, together)
+/**
+ * Of a state that is over nothing is removed. Rows that a consumer holds are left to it: waiting for it would hold up
+ * everyone's acknowledgements. A row that other consumers have to deal with notes who has done so.
+ */
+const ACKNOWLEDGE = `WITH s AS MATERIALIZED (
+  SELECT s.n, s.source, s.consumer, ARRAY(
+    SELECT o.consumer FROM lockstep.consumer o WHERE o.source = s.source AND o.consumer <> s.consumer
+  ) AS others
+  FROM unnest($5::pg_catalog.text[], $6::pg_catalog.text[], $7::pg_catalog.int8[], $8::pg_catalog.int8[]) WITH ORDINALITY AS s(source, consumer, revision, epoch, n)
+  LEFT JOIN lockstep.consumer c ON c.source = s.source AND c.consumer = s.consumer AND c.revision = s.revision AND c.epoch = s.epoch
+  WHERE s.consumer = '' OR c.consumer IS NOT NULL
+), c AS MATERIALIZED (
+  SELECT o.ctid AS place, s.consumer, s.consumer = '' OR s.others <@ coalesce(o.done, '{}') AS last
+  FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.bool[], $4::pg_catalog.int8[]) AS a(version, key, together, state)
+  JOIN s ON s.n = a.state
   CROSS JOIN LATERAL (
-    SELECT o.ctid FROM lockstep.outbox o
-    WHERE o.version = a.version AND o.source = a.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.together
+    SELECT o.ctid, o.done FROM lockstep.outbox o
+    WHERE o.version = a.version AND o.source = s.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.together
     FOR UPDATE SKIP LOCKED
-  ) c
-))`;
+  ) o
+), noted AS (
+  UPDATE lockstep.outbox o SET done = coalesce(o.done, '{}') || (SELECT c.consumer FROM c WHERE c.place = o.ctid LIMIT 1)
+  WHERE o.ctid = ANY (ARRAY(SELECT place FROM c WHERE NOT last))
+)
+DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(SELECT place FROM c WHERE last))`;
 
 /**
  * A crash may forget an acknowledgement; waiting for the disk would cost the writers. And a plan made
  * while the outbox was empty must not become a scan of a full one.
  */
 const SETTINGS = `SELECT ${SET_SAFE_PATH}, pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)`;
+
+/** A class: `docs/performance.md` says why. */
+class Waiting {
+  readonly row: OutboxRow;
+  readonly under: ConsumerState | undefined;
+
+  constructor(row: OutboxRow, under: ConsumerState | undefined) {
+    this.row = row;
+    this.under = under;
+  }
+}
+
+/** The states that a batch's rows were dealt with under: mostly one for each table. */
+class States {
+  readonly #numbers = new Map<ConsumerState | string, number>();
+
+  /** Counts from one. Without a state, whoever deals with a row removes it. */
+  numberOf(source: string, under: ConsumerState | undefined): number {
+    const state = under ?? source;
+    const number = this.#numbers.get(state) ?? this.#numbers.size + 1;
+    this.#numbers.set(state, number);
+    return number;
+  }
+
+  values(): string[] {
+    const states = [...this.#numbers.keys()].map((state) =>
+      typeof state === 'string' ? { source: state, consumer: '', revision: 0, epoch: 0 } : state,
+    );
+    return [
+      arrayText(states.map(({ source }) => source)),
+      arrayText(states.map(({ consumer }) => consumer)),
+      arrayText(states.map(({ revision }) => revision)),
+      arrayText(states.map(({ epoch }) => epoch)),
+    ];
+  }
+}
 
 /** Removes the outbox rows of writers that dealt with them: gathered, in the background, at best effort. */
 export class Acknowledger {
@@ -33,7 +85,7 @@ export class Acknowledger {
   readonly #settings: Statement;
   readonly #prepared: boolean;
   readonly #together: Together;
-  #waiting: OutboxRow[] = [];
+  #waiting: Waiting[] = [];
   #scheduled = false;
   #running: Promise<void> | undefined;
 
@@ -52,10 +104,10 @@ export class Acknowledger {
     this.#together.add(source, changes);
   }
 
-  add(changes: readonly Acknowledgement[]): void {
+  add(changes: readonly Acknowledgement[], under: ConsumerState | undefined): void {
     for (const change of changes) {
       const row = this.#together.take(change);
-      if (row !== undefined) this.#waiting.push(row);
+      if (row !== undefined) this.#waiting.push(new Waiting(row, under));
     }
     if (this.#waiting.length === 0) return;
     const excess = this.#waiting.length - this.#options.maxAcknowledgements;
@@ -79,6 +131,8 @@ export class Acknowledger {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, BATCH);
+      const states = new States();
+      const numbers = batch.map(({ row, under }) => states.numberOf(row.source, under));
       try {
         await this.#session.send(
           [
@@ -86,10 +140,11 @@ export class Acknowledger {
             {
               statement: this.#statement,
               values: [
-                arrayText(batch.map((row) => row.version)),
-                arrayText(batch.map((row) => row.source)),
-                arrayText(batch.map((row) => row.key)),
-                arrayText(batch.map((row) => String(row.together))),
+                arrayText(batch.map(({ row }) => row.version)),
+                arrayText(batch.map(({ row }) => row.key)),
+                arrayText(batch.map(({ row }) => String(row.together))),
+                arrayText(numbers),
+                ...states.values(),
               ],
             },
           ],

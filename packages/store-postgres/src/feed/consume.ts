@@ -1,9 +1,15 @@
-import { type Change, type Clock, type FeedConsumeOptions, MAX_KEY_LENGTH } from '@lockstep/core';
-import { microsSql } from '../sql/stamp.js';
+import {
+  type Change,
+  type Clock,
+  type ConsumerState,
+  type FeedConsumeOptions,
+  MAX_KEY_LENGTH,
+} from '@lockstep/core';
 import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import type { FeedParts } from './parts.js';
+import { prune } from './prune.js';
 import { tooLong } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
 
@@ -14,17 +20,30 @@ import { FeedTransaction } from './transaction.js';
 const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
 pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions
 FROM lockstep.outbox
-WHERE source = ANY (?::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
+WHERE source = ANY (?::text[]) AND (done IS NULL OR ?::text <> ALL (done)) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
 
 /** By place: nobody moves a row that is locked. */
 const TAKE = 'DELETE FROM lockstep.outbox WHERE ctid = ANY (?::tid[])';
 
-/** Forgets deletes that no buffered write can be older than. Bounded; those ahead of the clock stay. */
-const PRUNE = `DELETE FROM lockstep.tombstone t USING (
-  SELECT source, key FROM lockstep.tombstone WHERE version < ${microsSql('pg_catalog.now()')} - $1::int8 * 1000
-  ORDER BY version LIMIT 5000 FOR UPDATE SKIP LOCKED
-) d WHERE t.source = d.source AND t.key = d.key`;
+/**
+ * As {@link TAKE}, on behalf of a consumer: only if the registry still says what the claim went by, and only
+ * those that no other consumer has to deal with; the others note who has done so.
+ */
+const TAKE_AS = `WITH k AS MATERIALIZED (
+  SELECT count(*) = pg_catalog.cardinality(?::text[]) AS stands FROM unnest(?::text[], ?::int8[], ?::int8[]) AS s(source, revision, epoch)
+  JOIN lockstep.consumer c ON c.consumer = ? AND c.source = s.source AND c.revision = s.revision AND c.epoch = s.epoch
+), o AS MATERIALIZED (
+  SELECT o.ctid AS place, NOT EXISTS (
+    SELECT FROM lockstep.consumer c WHERE c.source = o.source AND c.consumer <> ? AND c.consumer <> ALL (coalesce(o.done, '{}'))
+  ) AS last
+  FROM lockstep.outbox o WHERE o.ctid = ANY (?::tid[]) AND (SELECT stands FROM k)
+), gone AS (
+  DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(SELECT place FROM o WHERE last))
+), noted AS (
+  UPDATE lockstep.outbox SET done = coalesce(done, '{}') || ?::text WHERE ctid = ANY (ARRAY(SELECT place FROM o WHERE NOT last))
+)
+SELECT stands FROM k`;
 
 const PRUNE_EVERY_MS = 10_000;
 /** Below the relay's lag bound (G4): a cache that is back is not kept waiting for longer. */
@@ -55,6 +74,10 @@ export async function consume(
       try {
         const taken = await takeBatch(parts, handler, options, batchSize);
         failures = 0;
+        if (taken === undefined) {
+          await options.claimant?.differs();
+          continue;
+        }
         if (clock.monotonic() - prunedAt > PRUNE_EVERY_MS) {
           prunedAt = clock.monotonic();
           await prune(parts);
@@ -83,20 +106,26 @@ export function reportError(options: FeedConsumeOptions, error: unknown): void {
 
 /**
  * Claims a batch, hands it over, and commits the claim. The rows stay locked meanwhile: a consumer that
- * dies loses its connection, and with it the claim.
+ * dies loses its connection, and with it the claim. `undefined`: the registry says something else by now, and the
+ * batch was given back.
  */
 async function takeBatch(
   parts: FeedParts,
   handler: Handler,
   consumeOptions: FeedConsumeOptions,
   batchSize: number,
-): Promise<number> {
+): Promise<number | undefined> {
   const { options, clock } = parts;
   const { handlerTimeoutMs } = options;
+  const { claimant, sources } = consumeOptions;
+  const states = claimant === undefined ? [] : sources.flatMap((source) => claimant.state(source) ?? []);
+  const wanted = claimant === undefined ? sources : states.map(({ source }) => source);
+  if (wanted.length === 0) return 0;
   const transaction = await FeedTransaction.begin(parts);
   try {
     const rows = await transaction.rows<Claimed>('claim', CLAIM, [
-      arrayText(consumeOptions.sources),
+      arrayText(wanted),
+      claimant?.consumer ?? '',
       options.graceMs,
       batchSize,
     ]);
@@ -109,13 +138,35 @@ async function takeBatch(
           tooLong('the handler', handlerTimeoutMs),
         );
       }
-      await transaction.rows('taking a batch', TAKE, [arrayText(rows.map((row) => row.place))]);
+      const places = arrayText(rows.map((row) => row.place));
+      if (claimant === undefined) await transaction.rows('taking a batch', TAKE, [places]);
+      else if (!(await takeAs(transaction, claimant.consumer, states, places))) return undefined;
     }
     await transaction.commit();
     return rows.length;
   } finally {
     await transaction.end();
   }
+}
+
+async function takeAs(
+  transaction: FeedTransaction,
+  consumer: string,
+  states: readonly ConsumerState[],
+  places: string,
+): Promise<boolean> {
+  const sources = arrayText(states.map(({ source }) => source));
+  const [answer] = await transaction.rows<{ stands: boolean }>('taking a batch', TAKE_AS, [
+    sources,
+    sources,
+    arrayText(states.map(({ revision }) => revision)),
+    arrayText(states.map(({ epoch }) => epoch)),
+    consumer,
+    consumer,
+    places,
+    consumer,
+  ]);
+  return answer?.stands === true;
 }
 
 /** The changes that a row records. */
@@ -130,10 +181,6 @@ function changesOf(row: Claimed): Change[] {
 
 function* inBatches<T>(items: readonly T[], size: number): Generator<readonly T[]> {
   for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
-}
-
-async function prune({ session, options }: FeedParts): Promise<void> {
-  await session.rows(PRUNE, [String(options.retainMs)], options.statementTimeoutMs, 'feed: prune');
 }
 
 /** A wait that ends early when a notification arrived since the alarm was set, or the signal aborts. */

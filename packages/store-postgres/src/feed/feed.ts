@@ -4,11 +4,11 @@ import {
   type Clock,
   ClosedError,
   type ConsumerRegistry,
+  type ConsumerState,
   type FeedConsumeOptions,
   type FeedStatus,
   numberOption,
 } from '@lockstep/core';
-import { memoryRegistry } from '@lockstep/core/memory';
 import type { Knex } from 'knex';
 import { storeError } from '../errors.js';
 import type { Run } from '../sql/catalog.js';
@@ -17,9 +17,11 @@ import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';
 import { consume, type Handler } from './consume.js';
+import { History } from './history.js';
 import { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
 import type { FeedParts } from './parts.js';
+import { PostgresRegistry } from './registry.js';
 import { replay } from './replay.js';
 import type { RecordedChange } from './together.js';
 
@@ -46,15 +48,17 @@ export class PostgresFeed implements ChangeFeed {
   readonly name: string;
   readonly registry: ConsumerRegistry;
   readonly #parts: FeedParts;
+  readonly #history: History;
   readonly #acknowledger: Acknowledger;
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
   constructor({ name, knex, session, clock, options, prepared }: PostgresFeedParts) {
     this.name = name;
-    this.registry = memoryRegistry({ clock, position: () => String(Date.now() - 15 * 60_000) });
     const listener = options.listen ? new Listener(knex, clock, options.statementTimeoutMs) : undefined;
     this.#parts = { knex, session, clock, options, listener };
+    this.#history = new History(session, options.statementTimeoutMs);
+    this.registry = new PostgresRegistry(this.#parts, this.#history);
     this.#acknowledger = new Acknowledger(session, clock, options, prepared);
   }
 
@@ -62,8 +66,8 @@ export class PostgresFeed implements ChangeFeed {
     return this.#run((checked) => consume(this.#parts, handler, checked), options);
   }
 
-  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[]): void {
-    if (!this.#closing.signal.aborted) this.#acknowledger.add(changes);
+  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[], under?: ConsumerState): void {
+    if (!this.#closing.signal.aborted) this.#acknowledger.add(changes, under);
   }
 
   /** Told of changes that one row of the outbox records: it goes once all of them are acknowledged. */
@@ -94,8 +98,7 @@ export class PostgresFeed implements ChangeFeed {
     handler: Handler,
     options: FeedConsumeOptions,
   ): Promise<void> {
-    const oldest = options.sources.flatMap((source) => since.get(source) ?? ['0']).map(Number);
-    return this.#run((checked) => replay(this.#parts, Math.min(...oldest), handler, checked), options);
+    return this.#run((checked) => replay(this.#parts, this.#history, since, handler, checked), options);
   }
 
   async close(): Promise<void> {

@@ -1,10 +1,11 @@
-import type { Change, FeedConsumeOptions } from '@lockstep/core';
-import { atLeast, isIn, over } from '../sql/operators.js';
+import { type Change, type FeedConsumeOptions, NO_VERSION } from '@lockstep/core';
+import { atMost, equal, over } from '../sql/operators.js';
 import { identifier } from '../sql/quote.js';
 import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import { type Handler, reportError } from './consume.js';
+import type { History } from './history.js';
 import type { FeedParts } from './parts.js';
 import { tooLong } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
@@ -14,44 +15,75 @@ const MAX_TRIES = 8;
 /** Looking for the next match may pass over most of a table. */
 const FETCH_TIMEOUT_MS = 600_000;
 
+/** Transactions are compared by 32 bits of their ids, which tell the earlier one only if it is not too far back. */
+const MAX_TRANSACTIONS = 2 ** 31 - 10_000_000;
+
+const ATTACHED = (history: string): string => `WITH h AS (${history})
+SELECT a.source, a.relation, a.version_column, a.key_sql, h.incarnation,
+pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS next,
+(SELECT max(c.pruned)::text FROM lockstep.consumer c WHERE c.source = a.source) AS pruned
+FROM lockstep.attached a JOIN h ON h.source = a.source WHERE a.source = ANY ($1::text[])`;
+
+/** The row was written by a transaction that was not over yet at the position; subtransactions come after theirs. */
+const changedSince = (row: string): string =>
+  atMost(
+    `pg_catalog.age(${row}.xmin)`,
+    'pg_catalog.age(?::pg_catalog.text::pg_catalog.xid8::pg_catalog.xid)',
+  );
+
 /**
- * Every change since a moment, from what the database still knows: rows carry the version of their
- * last put, tombstones those of deletes. Handled outbox rows are not needed for it, so none are kept.
+ * Every change since positions, from what the database still knows: rows and tombstones tell which transaction
+ * wrote them. Handled outbox rows are not needed for it, so none are kept. No clock has a part in it.
  */
 export async function replay(
   parts: FeedParts,
-  sinceMs: number,
+  history: History,
+  since: ReadonlyMap<string, readonly string[]>,
   handler: Handler,
   options: FeedConsumeOptions,
 ): Promise<void> {
-  const since = String(Math.max(0, Math.floor(sinceMs * 1000)));
-  const sources = arrayText(options.sources);
   const attached = await parts.session.rows(
-    'SELECT source, relation, version_column, key_sql FROM lockstep.attached WHERE source = ANY ($1::text[])',
-    [sources],
+    ATTACHED(await history.sql()),
+    [arrayText(options.sources)],
     parts.options.statementTimeoutMs,
     'feed: replay',
   );
-  await scan(
-    parts,
-    `SELECT source, key, version::pg_catalog.text AS version, 'd' AS op, ${over('version', '1000.0')} AS at FROM lockstep.tombstone
-     WHERE ${atLeast('version', '?::pg_catalog.int8')} AND ${isIn('source', '?::pg_catalog.text[]')}`,
-    [since, sources],
-    handler,
-    options,
-  );
   for (const row of attached) {
     const { source = '', relation = '', version_column = '', key_sql = '' } = row as Record<string, string>;
+    const oldest = oldestOf(row, since.get(source) ?? []);
+    if (oldest === undefined) {
+      await options.onReset?.(source, NO_VERSION);
+      continue;
+    }
+    await scan(
+      parts,
+      `SELECT source, key, version::pg_catalog.text AS version, 'd' AS op, ${over('version', '1000.0')} AS at FROM lockstep.tombstone t
+       WHERE ${changedSince('t')} AND ${equal('source', '?::pg_catalog.text')}`,
+      [oldest, source],
+      handler,
+      options,
+    );
     const version = `t.${identifier(version_column)}`;
     await scan(
       parts,
       `SELECT ?::pg_catalog.text AS source, ${questionMarks(key_sql)} AS key, ${questionMarks(version)}::pg_catalog.text AS version, 'p' AS op,
-       ${over(questionMarks(version), '1000.0')} AS at FROM ${questionMarks(relation)} t WHERE ${atLeast(questionMarks(version), '?::pg_catalog.int8')}`,
-      [source, since],
+       ${over(questionMarks(version), '1000.0')} AS at FROM ${questionMarks(relation)} t WHERE ${changedSince('t')}`,
+      [source, oldest],
       handler,
       options,
     );
   }
+}
+
+/** The first transaction whose changes may be missing; `undefined`: the database can't tell what changed since. */
+function oldestOf(row: Readonly<Record<string, unknown>>, positions: readonly string[]): string | undefined {
+  const { incarnation, next, pruned } = row;
+  const start = `${String(incarnation)}:`;
+  if (positions.length === 0 || !positions.every((position) => position.startsWith(start))) return undefined;
+  const transactions = positions.map((position) => Number(position.slice(start.length)));
+  const oldest = Math.min(...transactions);
+  if (!transactions.every(Number.isSafeInteger) || Number(next) - oldest > MAX_TRANSACTIONS) return undefined;
+  return pruned !== null && Number(pruned) >= oldest ? undefined : String(oldest);
 }
 
 /** Reads through a server-side cursor, so that neither side holds more than a batch. */

@@ -40,7 +40,14 @@ export class FeedTransaction {
   ): Promise<FeedTransaction> {
     const message = tooLong('begin', options.statementTimeoutMs);
     const bound = { clock, signal };
-    const transaction = await BoundedTransaction.begin(knex, bound, options.statementTimeoutMs, message);
+    const transaction = await BoundedTransaction.begin(
+      knex,
+      bound,
+      options.statementTimeoutMs,
+      message,
+      // Whatever the session's default is: what is checked at the end of a claim is to be read then.
+      'read committed',
+    );
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
       const settings = transaction.trx.raw<{ rows: { readOnly: boolean }[] }>(

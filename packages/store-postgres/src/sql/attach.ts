@@ -46,6 +46,9 @@ $lockstep$`,
   txid pg_catalog.xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
   keys pg_catalog.text[],
   versions pg_catalog.int8[],
+  done pg_catalog.text[],
+  before pg_catalog.jsonb,
+  after pg_catalog.jsonb,
   PRIMARY KEY (version, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
@@ -64,8 +67,37 @@ $lockstep$`,
   key_columns pg_catalog.text[] NOT NULL,
   key_sql pg_catalog.text NOT NULL,
   fingerprint pg_catalog.text NOT NULL,
-  attached_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now()
+  attached_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()
 )`,
+  `CREATE TABLE IF NOT EXISTS ${SCHEMA}.consumer (
+  consumer pg_catalog.text NOT NULL,
+  source pg_catalog.text NOT NULL,
+  revision pg_catalog.int8 NOT NULL,
+  collections pg_catalog.jsonb NOT NULL,
+  changed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  epoch pg_catalog.int8 NOT NULL DEFAULT 0,
+  identity pg_catalog.text,
+  "left" pg_catalog.text[] NOT NULL DEFAULT '{}',
+  observed_at pg_catalog.timestamptz,
+  incarnation pg_catalog.text,
+  replayed pg_catalog.int8 NOT NULL DEFAULT 0,
+  holder pg_catalog.text,
+  held_until pg_catalog.timestamptz,
+  pruned pg_catalog.int8,
+  PRIMARY KEY (source, consumer)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`,
+  // What an earlier release made. A look first: ALTER TABLE would wait for whoever reads the feed.
+  `DO $lockstep$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.outbox'::pg_catalog.regclass AND attname = 'done') THEN
+    ALTER TABLE ${SCHEMA}.outbox ADD COLUMN done pg_catalog.text[], ADD COLUMN before pg_catalog.jsonb, ADD COLUMN after pg_catalog.jsonb;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'incarnation') THEN
+    ALTER TABLE ${SCHEMA}.attached ADD COLUMN incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
+  END IF;
+END
+$lockstep$`,
 ];
 
 export interface AttachSqlOptions {
@@ -163,6 +195,7 @@ $lockstep$`;
     ...options.grantTo.flatMap((role) => [
       `GRANT USAGE ON SCHEMA ${SCHEMA} TO ${identifier(role)}`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${SCHEMA}.outbox, ${SCHEMA}.tombstone TO ${identifier(role)}`,
+      `GRANT SELECT, INSERT, UPDATE ON ${SCHEMA}.consumer TO ${identifier(role)}`,
       `GRANT SELECT ON ${SCHEMA}.attached TO ${identifier(role)}`,
       `GRANT EXECUTE ON FUNCTION ${writerFunction(info)}() TO ${identifier(role)}`,
     ]),
@@ -207,8 +240,9 @@ BEGIN
     DELETE FROM ${SCHEMA}.attached WHERE source = ${source};
     DELETE FROM ${SCHEMA}.outbox WHERE source = ${source};
     DELETE FROM ${SCHEMA}.tombstone WHERE source = ${source};
+    DELETE FROM ${SCHEMA}.consumer WHERE source = ${source};
     IF NOT EXISTS (SELECT FROM ${SCHEMA}.attached) THEN
-      DROP TABLE ${SCHEMA}.outbox, ${SCHEMA}.tombstone, ${SCHEMA}.attached;
+      DROP TABLE ${SCHEMA}.outbox, ${SCHEMA}.tombstone, ${SCHEMA}.attached, ${SCHEMA}.consumer;
       DROP SCHEMA ${SCHEMA};
     END IF;
   END IF;
@@ -224,6 +258,8 @@ export interface Attached {
   readonly keySql: string;
   readonly versionColumn: string;
   readonly fingerprint: string;
+  /** False where an earlier release attached it, which recorded no caches. */
+  readonly hasRegistry: boolean;
 }
 
 /**
@@ -238,7 +274,9 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
       `${strangers}, not to the owner of ${source}, the database's owner or a superuser: what it says can't be believed; give it to the role that attaches, or DROP SCHEMA ${SCHEMA} CASCADE, and attach again`,
     );
   }
-  const [there] = await run(`SELECT pg_catalog.to_regclass('${SCHEMA}.attached') IS NOT NULL AS yes`);
+  const [there] = await run(
+    `SELECT pg_catalog.to_regclass('${SCHEMA}.attached') IS NOT NULL AS yes, pg_catalog.to_regclass('${SCHEMA}.consumer') IS NOT NULL AS registry`,
+  );
   if (there?.['yes'] !== true) return undefined;
   const [row] = await run(
     `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint FROM ${SCHEMA}.attached WHERE source = $1`,
@@ -252,5 +290,6 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     keySql: String(row['key_sql']),
     versionColumn: String(row['version_column']),
     fingerprint: String(row['fingerprint']),
+    hasRegistry: there['registry'] === true,
   };
 }

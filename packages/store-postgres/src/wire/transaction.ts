@@ -34,6 +34,7 @@ export class BoundedTransaction {
     bound: Bound,
     timeoutMs: number,
     message: string,
+    isolationLevel?: Knex.IsolationLevels,
   ): Promise<BoundedTransaction> {
     const { clock } = bound;
     const untilMs = clock.monotonic() + timeoutMs;
@@ -47,7 +48,11 @@ export class BoundedTransaction {
       throw error;
     }
     try {
-      const beginning = knex.transaction(undefined, { connection: client, doNotRejectOnRollback: true });
+      const beginning = knex.transaction(undefined, {
+        connection: client,
+        doNotRejectOnRollback: true,
+        ...(isolationLevel === undefined ? {} : { isolationLevel }),
+      });
       const trx = await bounded(bound, beginning, untilMs - clock.monotonic(), message);
       return new BoundedTransaction(trx, lender, client, bound);
     } catch (error) {

@@ -58,3 +58,18 @@ export async function waiting(knex: Knex, count: number): Promise<void> {
     if ((rows[0]?.n ?? 0) >= count) return;
   }
 }
+
+/** Where a consumer of its own is now, for a replay from here. */
+export async function positionsOf(pg: PostgresStore, ...sources: string[]): Promise<Map<string, string[]>> {
+  const { registry } = pg.feed;
+  const shared = { holeTtlMs: 1_000, holeOnEmpty: false };
+  const collections = sources.map((source) => ({
+    ...shared,
+    name: source,
+    source,
+    keyPrefix: `test:${source}:`,
+  }));
+  await registry.register('test', collections);
+  const records = await registry.observe('test', sources, 'a cache');
+  return new Map(records.map(({ position, source }) => [source, position === undefined ? [] : [position]]));
+}

@@ -1,0 +1,30 @@
+import { microsSql } from '../sql/stamp.js';
+import type { FeedParts } from './parts.js';
+
+/**
+ * Forgets deletes that no buffered write can be older than. Bounded; those ahead of the clock stay. Consumers are told
+ * how far into the store's history they reached: who replays from before that does not hear of them.
+ */
+const TOMBSTONES = `WITH gone AS (
+  DELETE FROM lockstep.tombstone t USING (
+    SELECT source, key FROM lockstep.tombstone WHERE version < ${microsSql('pg_catalog.now()')} - $1::int8 * 1000
+    ORDER BY version LIMIT 5000 FOR UPDATE SKIP LOCKED
+  ) d WHERE t.source = d.source AND t.key = d.key
+  RETURNING t.source, pg_catalog.pg_current_xact_id()::text::int8 - pg_catalog.age(t.xmin) AS txid
+)
+UPDATE lockstep.consumer c SET pruned = greatest(c.pruned, g.txid)
+FROM (SELECT source, max(txid) AS txid FROM gone GROUP BY source) g WHERE c.source = g.source`;
+
+/** Removes what all consumers have dealt with that are left: one of them may be recorded no more. */
+const OUTBOX = `DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(
+  SELECT o.ctid FROM lockstep.outbox o WHERE o.done IS NOT NULL
+  AND NOT EXISTS (SELECT FROM lockstep.consumer c WHERE c.source = o.source AND c.consumer <> ALL (o.done))
+  LIMIT 5000 FOR UPDATE SKIP LOCKED
+))`;
+
+/** What nobody needs any more goes. */
+export async function prune({ session, options }: FeedParts): Promise<void> {
+  const { retainMs, statementTimeoutMs } = options;
+  await session.rows(TOMBSTONES, [String(retainMs)], statementTimeoutMs, 'feed: prune');
+  await session.rows(OUTBOX, [], statementTimeoutMs, 'feed: prune');
+}
