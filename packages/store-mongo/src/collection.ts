@@ -57,6 +57,7 @@ export function boundCollection<Value extends Document, Id>(
         compareAndSet: true,
         transactions: whole,
         changeFeed: whole,
+        consumers: whole,
         increment: true,
         restamp: true,
         flush: whole,

@@ -11,6 +11,7 @@ import type { Binding, Together } from './binding.js';
 import { boundCollection, type MongoCollection } from './collection.js';
 import { mongoFeed } from './feed/feed.js';
 import { type PositionDocument, Positions } from './feed/positions.js';
+import { type ConsumerDocument, Registry } from './feed/registry.js';
 import { tokenOfNow } from './feed/stream.js';
 import { checkInstalled, type Installation, install, uninstall } from './install.js';
 import { collectionNameOption } from './names.js';
@@ -101,7 +102,23 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   );
   const graves = new Tombstones(own.collection<TombstoneDocument>(tombstones), clock);
   const transactions = transactionHost(client, name);
-  const feed = mongoFeed({ db: own, name, bindings, tombstones, settings: feedSettings, positions });
+  const registry = new Registry(own.collection<ConsumerDocument>(`${feedSettings.collection}_consumers`), {
+    begin: async (consumer, source) => positions.begin(consumer, source, await tokenOfNow(own)),
+    async of(consumer, sources) {
+      const times = await positions.dealtWith(consumer, sources);
+      return new Map([...times].map(([source, atMs]) => [source, String(atMs)]));
+    },
+  });
+  const feed = mongoFeed({
+    db: own,
+    name,
+    bindings,
+    tombstones,
+    settings: feedSettings,
+    positions,
+    registry,
+    tombstoneTtlMs,
+  });
 
   const together: Together = async (bound, body) => {
     if (!replicated) return await body({ bound, session: undefined });
@@ -198,6 +215,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         const binding = bindingOf(collection);
         await uninstall(it, binding);
         await positions.forget(binding.source);
+        await registry.forget(binding.source);
       }
     },
     async noteChanges(session, collection, ids, { timeoutMs = OPEN_TIMEOUT_MS } = {}) {

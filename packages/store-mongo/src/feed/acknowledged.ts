@@ -1,19 +1,24 @@
-import type { Change, Version } from '@lockstep/core';
-import { rowName } from './events.js';
+import type { Change, ConsumerState, Version } from '@lockstep/core';
+
+type Dealt = Pick<Change, 'source' | 'key' | 'version'>;
 
 /** Rows of each of two generations; older ones are forgotten, which costs one invalidation each. */
 const GENERATION = 25_000;
 
 /**
- * Versions that this process has dealt with, so that its own reader need not report them. Two tables that
+ * Versions that this process has dealt with, so that its own reader need not report them: under one state of the
+ * registry, and to be found under that one only. Two tables that
  * only grow, the older one dropped whole: one whose rows come and go is dear to collect.
  */
 export class Acknowledged {
   #young = new Map<string, Version>();
   #old: ReadonlyMap<string, Version> = new Map();
+  /** The last state that was asked for, and its name: most calls come under the same. */
+  #state: ConsumerState | undefined;
+  #prefix = '';
 
-  add({ source, key, version }: Pick<Change, 'source' | 'key' | 'version'>): void {
-    const row = rowName(source, key);
+  add({ source, key, version }: Dealt, under: ConsumerState | undefined): void {
+    const row = this.#name(source, key, under);
     if (this.#version(row) >= version) return;
     if (this.#young.size >= GENERATION && !this.#young.has(row)) {
       this.#old = this.#young;
@@ -22,8 +27,17 @@ export class Acknowledged {
     this.#young.set(row, version);
   }
 
-  has({ source, key, version }: Pick<Change, 'source' | 'key' | 'version'>): boolean {
-    return this.#version(rowName(source, key)) >= version;
+  has({ source, key, version }: Dealt, under: ConsumerState | undefined): boolean {
+    return this.#version(this.#name(source, key, under)) >= version;
+  }
+
+  /** One JSON text before the key: no two states and keys meet. */
+  #name(source: string, key: string, under: ConsumerState | undefined): string {
+    if (under === undefined || under !== this.#state) {
+      this.#state = under;
+      this.#prefix = under === undefined ? '' : JSON.stringify([under.consumer, under.revision, under.epoch]);
+    }
+    return `${this.#prefix}${JSON.stringify(source)}${key}`;
   }
 
   #version(row: string): Version {

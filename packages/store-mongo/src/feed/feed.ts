@@ -5,22 +5,26 @@ import {
   type FeedConsumeOptions,
   InvalidOptionError,
   numberOption,
-  systemClock,
 } from '@lockstep/core';
-import { memoryRegistry } from '@lockstep/core/memory';
 import type { Db } from 'mongodb';
 import type { Binding } from '../binding.js';
 import type { FeedSettings } from '../options.js';
+import { serverNowMs } from '../server.js';
 import { Acknowledged } from './acknowledged.js';
-import { type Delivery, deliver, type Handler } from './deliver.js';
+import { Claims } from './claims.js';
+import { type Delivery, deliver, type Handler, untilDone } from './deliver.js';
 import { Leader } from './leader.js';
 import { Backoff, pause } from './pause.js';
 import type { Positions } from './positions.js';
-import { changedSince } from './rescan.js';
+import type { Registry } from './registry.js';
+import { aboveAll, changedSince, highestOf } from './rescan.js';
 import { feedStatus } from './status.js';
 
-/** Replayed at the least: what an asynchronous replica of the cache can have lost, many times over. */
-const REPLAYED_MS = 15 * 60_000;
+/**
+ * A row's version is of the time of its statement, and shows when its transaction commits: a replay reaches back
+ * further by what a server lets a transaction live, many times over (60 s unless it is configured).
+ */
+const OPEN_MS = 15 * 60_000;
 
 export interface FeedContext {
   readonly db: Db;
@@ -30,6 +34,8 @@ export interface FeedContext {
   readonly tombstones: string;
   readonly settings: FeedSettings;
   readonly positions: Positions;
+  readonly registry: Registry;
+  readonly tombstoneTtlMs: number;
 }
 
 /**
@@ -37,10 +43,8 @@ export interface FeedContext {
  * same sources, in whatever process, one reads; the others wait to take over.
  */
 export function mongoFeed(context: FeedContext): ChangeFeed {
-  const { db, name, bindings, tombstones, settings, positions } = context;
+  const { db, name, bindings, tombstones, settings, positions, registry, tombstoneTtlMs } = context;
   const acknowledged = new Acknowledged();
-  const position = (): string => String(Date.now() - REPLAYED_MS);
-  const registry = memoryRegistry({ clock: systemClock, position });
   const closed = new AbortController();
 
   function deliveryOf(handler: Handler, options: FeedConsumeOptions): Delivery {
@@ -74,17 +78,20 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
       const delivery = deliveryOf(handler, options);
       const { signal } = delivery;
       const ours = bound(options.sources);
+      const claims = new Claims(options.claimant, registry, delivery);
       if (ours.size === 0) {
         await pause(2 ** 31 - 1, signal);
         return;
       }
+      const { claimant } = options;
+      const consumer = claimant?.consumer;
       const owner = randomUUID();
       const backoff = new Backoff(50);
       // The first try may only have made the document that the lease is taken in.
       let waited = false;
       while (!signal.aborted) {
         try {
-          const lease = await positions.acquire([...ours.keys()], owner);
+          const lease = await positions.acquire({ sources: [...ours.keys()], consumer }, owner);
           backoff.reset();
           if (lease === undefined) {
             await pause(waited ? settings.leaseMs / 4 : 0, signal);
@@ -95,7 +102,7 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
           const end = (): void => over.abort();
           signal.addEventListener('abort', end, { once: true });
           if (signal.aborted) end();
-          const leads = { db, bindings: ours, tombstones, settings, positions, acknowledged };
+          const leads = { db, bindings: ours, tombstones, settings, positions, acknowledged, claims };
           try {
             await new Leader(leads, lease, delivery, over).run();
           } finally {
@@ -107,15 +114,23 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
         }
       }
     },
-    acknowledge(changes) {
-      for (const change of changes) if (bindings.has(change.source)) acknowledged.add(change);
+    acknowledge(changes, under) {
+      for (const change of changes) if (bindings.has(change.source)) acknowledged.add(change, under);
     },
     status: (sources) => feedStatus(db, bound(sources), positions),
     async replay(since, handler, options) {
       const delivery = deliveryOf(handler, options);
+      const nowMs = await serverNowMs(db);
       for (const [source, binding] of bound(options.sources)) {
-        const positions = since.get(source) ?? [];
-        const sinceMs = positions.length === 0 ? 0 : Math.min(...positions.map(Number));
+        const dealtMs = (since.get(source) ?? []).map(Number);
+        const sinceMs = Math.min(...dealtMs) - OPEN_MS;
+        // Without a position (one that can't be is none), or where tombstones since then are gone.
+        const told = dealtMs.length > 0 && dealtMs.every((atMs) => atMs <= nowMs);
+        if (!told || sinceMs <= nowMs - tombstoneTtlMs) {
+          const version = aboveAll(await highestOf(binding), nowMs);
+          if (!(await untilDone(async () => delivery.onReset?.(source, version), delivery))) return;
+          continue;
+        }
         for await (const changes of changedSince(binding, sinceMs, delivery.batchSize)) {
           if (!(await deliver(changes, delivery))) return;
         }

@@ -5,6 +5,7 @@ import { CallBound } from '../bound.js';
 import type { FeedSettings } from '../options.js';
 import type { Acknowledged } from './acknowledged.js';
 import { adopt } from './adoption.js';
+import type { ClaimStates, Claims } from './claims.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 import { EventReader, type FeedEvent, rowName } from './events.js';
 import { FRESH_MS, VersionMemory } from './memory.js';
@@ -24,6 +25,7 @@ export interface LeaderContext {
   readonly settings: FeedSettings;
   readonly positions: Positions;
   readonly acknowledged: Acknowledged;
+  readonly claims: Claims;
 }
 
 /** The one reader of its group: from the stream through adoption to the handler, then the position. */
@@ -73,8 +75,8 @@ export class Leader {
 
   /** Leads until the signal aborts or the lease is lost; gives the lease back. */
   async run(): Promise<void> {
-    const { positions, bindings } = this.#context;
-    const start = await positions.startOf([...bindings.keys()]);
+    const { positions, bindings, claims } = this.#context;
+    const start = await positions.startOf({ sources: [...bindings.keys()], consumer: claims.consumer });
     for (const binding of bindings.values()) {
       const known = binding.clock.versionOf(start.highest.get(binding.source));
       start.highest.set(binding.source, Math.max(known, await highestOf(binding)));
@@ -277,15 +279,30 @@ export class Leader {
       for (const [source, theirs] of foreign) adopted.push(...(await this.#adopt(source, theirs)));
       this.#events.expect(adopted);
     }, this.#delivery);
-    if (!done || !(await deliver(this.#changes(events, adopted), this.#delivery))) return false;
-    // Their own events come back through the stream.
-    for (const change of adopted) this.#context.acknowledged.add(change);
+    if (!done || !(await this.#claim(events, adopted))) return false;
     for (const event of events) {
       if (event.kind === 'aside') this.#setAside(event.source, event.problem);
     }
     const resets = new Set(events.flatMap((event) => (event.kind === 'reset' ? [event.source] : [])));
     for (const source of resets) if (!(await this.#rescan(source))) return false;
     return true;
+  }
+
+  /** Hands changes over, under the state of the registry that the claimant goes by, until it is the registry's. */
+  async #claim(events: readonly FeedEvent[], adopted: readonly Change[]): Promise<boolean> {
+    const { acknowledged, claims } = this.#context;
+    const { signal } = this.#delivery;
+    const sources = new Set([...events, ...adopted].map(({ source }) => source));
+    for (;;) {
+      const states = await claims.states(sources, signal);
+      if (states === undefined) return false;
+      if (!(await deliver(this.#changes(events, adopted, states), this.#delivery))) return false;
+      if (signal.aborted) return false;
+      if (!(await claims.stand(states, signal))) continue;
+      // Their own events come back through the stream.
+      for (const change of adopted) acknowledged.add(change, states.get(change.source));
+      return true;
+    }
   }
 
   /** What can't be handled is counted and told; nothing waits for it. */
@@ -307,7 +324,7 @@ export class Leader {
   }
 
   /** The newest change of each row, without those that this process has dealt with. */
-  #changes(events: readonly FeedEvent[], adopted: readonly Change[]): Change[] {
+  #changes(events: readonly FeedEvent[], adopted: readonly Change[], states: ClaimStates): Change[] {
     const newest = new Map<string, Change>();
     const add = (change: Change): void => {
       const row = rowName(change.source, change.key);
@@ -317,7 +334,8 @@ export class Leader {
     for (const event of events) {
       if (event.kind !== 'versioned') continue;
       const { source, key, version, op, atMs } = event;
-      if (!this.#context.acknowledged.has(event)) add({ source, key, version, op, changedAtMs: atMs });
+      if (!this.#context.acknowledged.has(event, states.get(source)))
+        add({ source, key, version, op, changedAtMs: atMs });
     }
     for (const change of adopted) add(change);
     return [...newest.values()];

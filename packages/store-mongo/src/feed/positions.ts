@@ -1,11 +1,13 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
-import { type Collection, type Document, Long, type ResumeToken } from 'mongodb';
+import { type Collection, type Document, type Filter, Long, type ResumeToken } from 'mongodb';
 import { fromStored, toStored } from '../stamp.js';
 
 /** Where a group of readers stands, and which of them reads. One per set of sources. */
 export interface PositionDocument extends Document {
   readonly _id: string;
   readonly sources: readonly string[];
+  /** On whose behalf; absent: on that of whoever takes changes. */
+  readonly consumer?: string;
   readonly owner?: string;
   /** Grows with each change of owner: what an earlier owner still sends does nothing. */
   readonly epoch?: Long | number;
@@ -62,8 +64,15 @@ export interface Start {
 const TIMEOUT_MS = 5_000;
 const OPTIONS = { maxTimeMS: TIMEOUT_MS } as const;
 
-export function groupOf(sources: readonly string[]): string {
-  return `feed:${[...sources].sort().join(',')}`;
+/** The readers of which one reads: of the same sources, for the same consumer. */
+export interface Group {
+  readonly sources: readonly string[];
+  readonly consumer: string | undefined;
+}
+
+function idOf({ sources, consumer }: Group): string {
+  const names = [...sources].sort().join(',');
+  return consumer === undefined ? `feed:${names}` : `feed of ${JSON.stringify(consumer)}:${names}`;
 }
 
 /** The documents of `lockstep_feed`. */
@@ -77,8 +86,8 @@ export class Positions {
   }
 
   /** Makes this process the group's reader, unless another one's lease stands. */
-  async acquire(sources: readonly string[], owner: string): Promise<Lease | undefined> {
-    const group = groupOf(sources);
+  async acquire(readers: Group, owner: string): Promise<Lease | undefined> {
+    const group = idOf(readers);
     const document = await this.#collection.findOneAndUpdate(
       { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
       [
@@ -97,14 +106,15 @@ export class Positions {
     if (document !== null) return { group, owner, epoch: fromStored(document.epoch) };
     // An upsert must not depend on the time, which the lease does.
     if ((await this.#collection.findOne({ _id: group }, OPTIONS)) === null)
-      await this.#create(group, sources);
+      await this.#create(group, readers);
     return undefined;
   }
 
-  async #create(group: string, sources: readonly string[]): Promise<void> {
+  async #create(group: string, { sources, consumer }: Group): Promise<void> {
+    const names = { sources: [...sources].sort(), ...(consumer === undefined ? {} : { consumer }) };
     await this.#collection.updateOne(
       { _id: group },
-      { $setOnInsert: { sources: [...sources].sort(), epoch: Long.ZERO } },
+      { $setOnInsert: { ...names, epoch: Long.ZERO } },
       { ...OPTIONS, upsert: true },
     );
   }
@@ -145,10 +155,10 @@ export class Positions {
   }
 
   /**
-   * Where to start: for each source the furthest that any group has come, and of those the earliest.
-   * Resume tokens are made to be compared as text.
+   * Where to start: for each source the furthest that any of the consumer's groups has come, and of those the
+   * earliest. Resume tokens are made to be compared as text.
    */
-  async startOf(sources: readonly string[]): Promise<Start> {
+  async startOf({ sources, consumer }: Group): Promise<Start> {
     const documents = await this.covering(sources);
     const highest = new Map<string, Version>();
     const unknown: string[] = [];
@@ -160,6 +170,8 @@ export class Positions {
         for (const { s, v } of document.highest ?? []) {
           if (s === source) highest.set(s, Math.max(highest.get(s) ?? NO_VERSION, fromStored(v)));
         }
+        // What others have handled says nothing of this one's cache; how high versions were is the source's.
+        if ((document.consumer ?? consumer) !== consumer) continue;
         if (textOf(document.token) > textOf(furthest?.token)) furthest = document;
       }
       if (furthest?.token === undefined) {
@@ -188,8 +200,41 @@ export class Positions {
     );
   }
 
+  /** Makes the first position of a consumer's source: nothing from now on is missed, and nothing before concerns it. */
+  async begin(consumer: string, source: string, token: ResumeToken): Promise<void> {
+    const first = { sources: [source], consumer, token };
+    await this.#collection.updateOne(
+      { _id: `begun:${JSON.stringify([consumer, source])}` },
+      [
+        {
+          $set: {
+            ...Object.fromEntries(Object.entries(first).map(([k, v]) => [k, { $literal: v }])),
+            at: '$$NOW',
+          },
+        },
+      ],
+      { ...OPTIONS, upsert: true },
+    );
+  }
+
+  /** When everything of each source was dealt with on a consumer's behalf, in ms by the server's clock. */
+  async dealtWith(consumer: string, sources: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const documents = await this.covering(sources);
+    return new Map(
+      sources.flatMap((source) => {
+        const times = documents.flatMap(({ at, consumer: whose, sources: covered }) =>
+          (whose ?? consumer) === consumer && covered.includes(source) && at !== undefined
+            ? [at.getTime()]
+            : [],
+        );
+        return times.length === 0 ? [] : [[source, Math.max(...times)]];
+      }),
+    );
+  }
+
   async forget(source: string): Promise<void> {
-    await this.#collection.deleteOne({ _id: `attached:${source}` }, OPTIONS);
+    const begun: Filter<PositionDocument> = { _id: { $regex: /^begun:/ }, sources: source };
+    await this.#collection.deleteMany({ $or: [{ _id: `attached:${source}` }, begun] }, OPTIONS);
   }
 }
 

@@ -27,6 +27,11 @@ export async function highestOf(binding: Binding): Promise<Version> {
   return Math.max(fromStored(row?.[versionField]), fromStored(tombstone?.v));
 }
 
+/** A version above those that a source has had. */
+export function aboveAll(known: Version, nowMs: number): Version {
+  return nextEven(Math.max(known, nowMs * 1000));
+}
+
 /**
  * Reports every row of a source, and every deletion that is known, at one version above all that it has
  * had: for when changes were lost, or all rows replaced. Rows stay as they are; their readers stamp those
@@ -42,7 +47,7 @@ export async function rescan(
   return await untilDone(async () => {
     const nowMs = await serverNowMs(db);
     const known = Math.max(highest.get(source) ?? NO_VERSION, await highestOf(binding));
-    const version = nextEven(Math.max(known, nowMs * 1000));
+    const version = aboveAll(known, nowMs);
     await entomb(binding, version);
     highest.set(source, version);
     if (delivery.onReset === undefined) {

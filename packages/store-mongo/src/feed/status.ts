@@ -26,9 +26,13 @@ export async function feedStatus(
   const idle: { readonly binding: Binding; readonly atMs: number }[] = [];
   for (const [source, binding] of bindings) {
     const ours = documents.filter(({ sources }) => sources.includes(source));
-    const reader = ours.find(({ expiresAt }) => expiresAt !== undefined && expiresAt.getTime() >= nowMs);
-    if (reader !== undefined && reader.pending !== null) active.add(reader);
-    else idle.push({ binding, atMs: Math.max(0, ...ours.map(({ at }) => at?.getTime() ?? 0)) });
+    const readers = ours.filter(
+      ({ expiresAt, pending: count }) =>
+        expiresAt !== undefined && expiresAt.getTime() >= nowMs && count !== null,
+    );
+    for (const reader of readers) active.add(reader);
+    if (readers.length === 0)
+      idle.push({ binding, atMs: Math.max(0, ...ours.map(({ at }) => at?.getTime() ?? 0)) });
   }
   let pending = 0;
   let oldestMs = 0;

@@ -1,0 +1,231 @@
+import type {
+  ConsumerRecord,
+  ConsumerRegistry,
+  ConsumerState,
+  Epochs,
+  RecordedCollection,
+} from '@lockstep/core';
+import { type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
+import { CODE } from '../errors.js';
+import { fromStored, toStored } from '../stamp.js';
+
+/** What is recorded of one consumer and one source. */
+export interface ConsumerDocument extends Document {
+  readonly _id: { readonly consumer: string; readonly source: string };
+  readonly collections: readonly RecordedCollection[];
+  readonly revision: Long | number;
+  readonly changedAt: Date;
+  readonly epoch: Long | number;
+  /** The epoch that was replayed last. */
+  readonly replayed: Long | number;
+  readonly identity?: string | null;
+  readonly left: readonly string[];
+  readonly observedAt: Date;
+  readonly holder?: string | null;
+  readonly heldUntil?: Date;
+}
+
+/** Where a consumer stands in the feed, and where it begins. */
+export interface ConsumerPositions {
+  /** Told before the first record of a consumer's source: its feed begins here. */
+  begin(consumer: string, source: string): Promise<void>;
+  /** For {@link ConsumerRecord.position}, by source. */
+  of(consumer: string, sources: readonly string[]): Promise<ReadonlyMap<string, string>>;
+}
+
+/** An identity that was replaced returns only when the present one was not observed for so long. */
+const RETURN_MS = 5_000;
+const MAX_LEFT = 16;
+const OPTIONS = { maxTimeMS: 5_000 } as const;
+const UPSERT_TRIES = 5;
+
+/** The registry of consumers in a collection of the database: one document per consumer and source. */
+export class Registry implements ConsumerRegistry {
+  readonly #collection: Collection<ConsumerDocument>;
+  readonly #positions: ConsumerPositions;
+
+  constructor(collection: Collection<ConsumerDocument>, positions: ConsumerPositions) {
+    this.#collection = collection;
+    this.#positions = positions;
+  }
+
+  async register(
+    consumer: string,
+    collections: readonly RecordedCollection[],
+  ): Promise<readonly ConsumerRecord[]> {
+    const bySource = Map.groupBy(collections, ({ source }) => source);
+    for (const [source, own] of bySource) {
+      const known = await this.#collection.findOne({ _id: idOf(consumer, source) }, OPTIONS);
+      if (known === null) await this.#positions.begin(consumer, source);
+      await this.#record(consumer, source, own);
+    }
+    return await this.read(consumer, [...bySource.keys()]);
+  }
+
+  async #record(consumer: string, source: string, own: readonly RecordedCollection[]): Promise<void> {
+    const recorded = own.map(({ name, source: of, keyPrefix, holeTtlMs, holeOnEmpty }) => {
+      return { name, source: of, keyPrefix, holeTtlMs, holeOnEmpty };
+    });
+    const mine = { $literal: recorded };
+    const before = { $ifNull: ['$collections', []] };
+    const others = {
+      $filter: {
+        input: before,
+        cond: { $not: { $in: ['$$this.name', { $literal: own.map(({ name }) => name) }] } },
+      },
+    };
+    const same = { $setIsSubset: [mine, before] };
+    const update: Document[] = [
+      { $set: { same } },
+      {
+        $set: {
+          collections: { $cond: ['$same', before, { $concatArrays: [others, mine] }] },
+          revision: { $cond: ['$same', '$revision', { $add: [{ $ifNull: ['$revision', Long.ZERO] }, 1] }] },
+          changedAt: { $cond: ['$same', '$changedAt', '$$NOW'] },
+          epoch: { $ifNull: ['$epoch', Long.ZERO] },
+          replayed: { $ifNull: ['$replayed', Long.ZERO] },
+          left: { $ifNull: ['$left', []] },
+          observedAt: { $ifNull: ['$observedAt', new Date(0)] },
+        },
+      },
+      { $unset: 'same' },
+    ];
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#collection.updateOne({ _id: idOf(consumer, source) }, update, {
+          ...OPTIONS,
+          upsert: true,
+        });
+        return;
+      } catch (error) {
+        // Somebody else has made the document in between: now there is one to update.
+        const met = error instanceof MongoServerError && error.code === CODE.duplicateKey;
+        if (!met || tries === UPSERT_TRIES) throw error;
+      }
+    }
+  }
+
+  async read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]> {
+    const ids = sources.map((source) => idOf(consumer, source));
+    const [documents, positions] = await Promise.all([
+      this.#collection
+        .aggregate<ConsumerDocument & { now: Date }>(
+          [{ $match: { _id: { $in: ids } } }, { $set: { now: '$$NOW' } }],
+          OPTIONS,
+        )
+        .toArray(),
+      this.#positions.of(consumer, sources),
+    ]);
+    return documents.map(
+      ({ _id: { source }, collections, changedAt, epoch, identity, left, now, replayed, revision }) => ({
+        consumer,
+        source,
+        revision: fromStored(revision),
+        epoch: fromStored(epoch),
+        collections,
+        identity: identity ?? undefined,
+        left,
+        replayed: fromStored(replayed) === fromStored(epoch),
+        changedAgoMs: Math.max(0, now.getTime() - changedAt.getTime()),
+        position: positions.get(source),
+      }),
+    );
+  }
+
+  async observe(
+    consumer: string,
+    sources: readonly string[],
+    identity: string,
+  ): Promise<readonly ConsumerRecord[]> {
+    const now = { $literal: identity };
+    const other = { $ne: ['$identity', now] };
+    const young = { $lt: [{ $subtract: ['$$NOW', '$observedAt'] }, RETURN_MS] };
+    const barred = { $and: [other, { $in: [now, '$left'] }, young] };
+    const replaced = { $cond: [{ $gt: ['$identity', null] }, ['$identity'], []] };
+    await this.#collection.updateMany(
+      ofThese(consumer, sources),
+      [
+        { $set: { barred, changes: other } },
+        { $set: { changes: { $and: ['$changes', { $not: '$barred' }] } } },
+        {
+          $set: {
+            left: {
+              $cond: ['$changes', { $slice: [{ $concatArrays: ['$left', replaced] }, -MAX_LEFT] }, '$left'],
+            },
+            identity: { $cond: ['$changes', now, '$identity'] },
+            epoch: { $cond: ['$changes', { $add: ['$epoch', 1] }, '$epoch'] },
+            holder: { $cond: ['$changes', null, '$holder'] },
+            observedAt: { $cond: ['$barred', '$observedAt', '$$NOW'] },
+          },
+        },
+        { $unset: ['barred', 'changes'] },
+      ],
+      OPTIONS,
+    );
+    return await this.read(consumer, sources);
+  }
+
+  async lease(consumer: string, epochs: Epochs, holder: string, leaseMs: number): Promise<readonly string[]> {
+    const held: string[] = [];
+    const mine = { $literal: holder };
+    const free = {
+      $or: [
+        { $not: { $gt: ['$holder', null] } },
+        { $eq: ['$holder', mine] },
+        { $lte: ['$heldUntil', '$$NOW'] },
+      ],
+    };
+    for (const [source, epoch] of epochs) {
+      const { matchedCount } = await this.#collection.updateOne(
+        {
+          _id: idOf(consumer, source),
+          epoch: toStored(epoch),
+          $expr: { $and: [{ $ne: ['$replayed', '$epoch'] }, free] },
+        } as Filter<ConsumerDocument>,
+        [{ $set: { holder: mine, heldUntil: { $add: ['$$NOW', leaseMs] } } }],
+        OPTIONS,
+      );
+      if (matchedCount > 0) held.push(source);
+    }
+    return held;
+  }
+
+  async replayed(consumer: string, epochs: Epochs): Promise<void> {
+    for (const [source, epoch] of epochs) {
+      const filter = { _id: idOf(consumer, source), epoch: toStored(epoch) } as Filter<ConsumerDocument>;
+      await this.#collection.updateOne(filter, { $set: { replayed: toStored(epoch) } }, OPTIONS);
+    }
+  }
+
+  async release(consumer: string, holder: string): Promise<void> {
+    const filter = { '_id.consumer': consumer, holder } as Filter<ConsumerDocument>;
+    await this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS);
+  }
+
+  /** Whether the registry, now, is in all of these states. */
+  async stands(states: readonly ConsumerState[]): Promise<boolean> {
+    const [first] = states;
+    if (first === undefined) return true;
+    const ids = states.map(({ consumer, source }) => idOf(consumer, source));
+    const found = await this.#collection
+      .find({ _id: { $in: ids } }, { ...OPTIONS, projection: { revision: 1, epoch: 1 } })
+      .toArray();
+    return states.every(({ source, revision, epoch }) => {
+      const document = found.find(({ _id }) => _id.source === source);
+      return fromStored(document?.revision) === revision && fromStored(document?.epoch) === epoch;
+    });
+  }
+
+  /** Nobody's rows are kept in step any more. */
+  async forget(source: string): Promise<void> {
+    await this.#collection.deleteMany({ '_id.source': source } as Filter<ConsumerDocument>, OPTIONS);
+  }
+}
+
+function idOf(consumer: string, source: string): ConsumerDocument['_id'] {
+  return { consumer, source };
+}
+
+function ofThese(consumer: string, sources: readonly string[]): Filter<ConsumerDocument> {
+  return { _id: { $in: sources.map((source) => idOf(consumer, source)) } };
+}
