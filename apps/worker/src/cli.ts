@@ -24,7 +24,7 @@ function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
-  const variables = Object.entries(VARIABLES).map(([name, meaning]) => `  ${name.padEnd(30)}${meaning}`);
+  const variables = Object.entries(VARIABLES).map(([name, meaning]) => `  ${name.padEnd(38)}${meaning}`);
   return new Command('lockstep-worker')
     .description('Keeps caches in step with their databases: relays change feeds, retries invalidations.')
     .version(version)

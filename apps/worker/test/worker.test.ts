@@ -37,6 +37,12 @@ describe('the command line', () => {
     ['LOCKSTEP_LOG_LEVEL', 'loud'],
     ['LOCKSTEP_COLLECTIONS', 'products'],
     ['LOCKSTEP_POSTGRES_URL', 'secret'],
+    ['LOCKSTEP_METRICS_PORT', '-1'],
+    ['LOCKSTEP_ALLOWED_HOSTS', 'https://a.example'],
+    ['LOCKSTEP_MAX_PAYLOAD_BYTES', '0'],
+    ['LOCKSTEP_INTEGRITY_KEYS', 'one:a secret that is short'],
+    ['LOCKSTEP_INTEGRITY_KEYS_FILE', '/no/such/file'],
+    ['LOCKSTEP_INTEGRITY_ACCEPT_UNSIGNED', 'yes'],
   ])('a wrong %s is named in one line, exit code 2', async (name, value) => {
     const { code, err } = await runCli([], { ...variables, [name]: value });
     expect(err).toMatch(new RegExp(`^lockstep-worker: ${name}: .*\n$`));

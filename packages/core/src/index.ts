@@ -13,6 +13,8 @@ export type {
   CollectionOptions,
   Consistency,
   DeleteOptions,
+  IntegrityKey,
+  IntegrityOptions,
   InvalidateOptions,
   Lockstep,
   LockstepOptions,

@@ -1,10 +1,17 @@
 import { redisCache } from '@lockstep/cache-redis';
-import { type CollectionOptions, createLockstep, InvalidOptionError, numberOption } from '@lockstep/core';
+import {
+  type CollectionOptions,
+  createLockstep,
+  InvalidOptionError,
+  type NumberRange,
+  numberOption,
+} from '@lockstep/core';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
 import { isHostName, RANGES } from '../settings.js';
+import { integrityFrom } from './integrity.js';
 
 /** The variables, and what each means. */
 export const VARIABLES = {
@@ -13,6 +20,11 @@ export const VARIABLES = {
   LOCKSTEP_QUEUE_REDIS_URL: "the queue's Redis, apart from the cache's; none: the relay alone",
   LOCKSTEP_COLLECTIONS: 'name=schema.table:key[+key…], comma-separated, e.g. products=public.products:id',
   LOCKSTEP_BUFFERED: 'names of collections whose writes may be buffered, comma-separated (default none)',
+  LOCKSTEP_MAX_PAYLOAD_BYTES:
+    "longer values are not cached nor flushed, as the applications' (default 1048576)",
+  LOCKSTEP_INTEGRITY_KEYS: 'id:secret, comma-separated: believe only entries and jobs that these signed',
+  LOCKSTEP_INTEGRITY_KEYS_FILE: 'a file with such keys, one a line',
+  LOCKSTEP_INTEGRITY_ACCEPT_UNSIGNED: 'true: believe what carries no signature, too',
   LOCKSTEP_PREFIX: "the start of every cache key, as the applications' (default wtc)",
   LOCKSTEP_HOST: 'the address that the dashboard listens on (default 127.0.0.1)',
   LOCKSTEP_PORT: "the dashboard's port (default 4610)",
@@ -24,6 +36,8 @@ export const VARIABLES = {
   LOCKSTEP_SHUTDOWN_TIMEOUT_MS: 'how long a shutdown may take (default 20000)',
   LOCKSTEP_LOG_LEVEL: 'trace, debug, info, warn, error (default info)',
 } as const;
+
+const MAX_PAYLOAD = { min: 1, max: 512 * 2 ** 20 } as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -46,6 +60,8 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
   const buffered = bufferedNames(environment, bindings);
   const prefix = environment['LOCKSTEP_PREFIX'];
   const settings = numbers(environment);
+  const integrity = integrityFrom(environment);
+  const maxPayloadBytes = whole(environment, 'LOCKSTEP_MAX_PAYLOAD_BYTES', MAX_PAYLOAD);
   const database = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 10 } });
   return {
     ...settings,
@@ -54,12 +70,14 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
         cache: redisCache({ url: cacheUrl }),
         ...(queueUrl ? { queue: bullmqQueue({ connection: { url: queueUrl } }) } : {}),
         ...(prefix ? { prefix } : {}),
+        ...(integrity === undefined ? {} : { integrity }),
       });
       const store = postgresStore({ knex: database });
       for (const { name, schema, table, key } of bindings) {
         const options: CollectionOptions<never, never, never> = {
           name,
           ...(buffered.has(name) ? { burst: {} } : {}),
+          ...(maxPayloadBytes === undefined ? {} : { maxPayloadBytes }),
           store: store.table(table, { schema, key }) as unknown as CollectionOptions<
             never,
             never,
@@ -104,6 +122,17 @@ function bufferedNames(environment: Environment, bindings: readonly Binding[]): 
   throw new InvalidOptionError('LOCKSTEP_BUFFERED', `"${unknown}" is not among LOCKSTEP_COLLECTIONS`);
 }
 
+function whole(
+  environment: Environment,
+  name: keyof typeof VARIABLES,
+  range: NumberRange,
+): number | undefined {
+  const text = environment[name];
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,16}$/.test(text)) throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
+  return numberOption(Number(text), 0, name, range);
+}
+
 function hostNames(environment: Environment): readonly string[] | undefined {
   const names = (environment['LOCKSTEP_ALLOWED_HOSTS'] ?? '').split(',').flatMap((name) => name.trim() || []);
   const wrong = names.find((name) => !isHostName(name));
@@ -115,12 +144,8 @@ function hostNames(environment: Environment): readonly string[] | undefined {
 }
 
 function numbers(environment: Environment): Partial<WorkerConfig> {
-  const number = (option: keyof typeof RANGES, name: keyof typeof VARIABLES): number | undefined => {
-    const text = environment[name];
-    if (text === undefined || text === '') return undefined;
-    if (!/^\d+$/.test(text)) throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
-    return numberOption(Number(text), 0, name, RANGES[option]);
-  };
+  const number = (option: keyof typeof RANGES, name: keyof typeof VARIABLES): number | undefined =>
+    whole(environment, name, RANGES[option]);
   const found = {
     host: environment['LOCKSTEP_HOST'] || undefined,
     port: number('port', 'LOCKSTEP_PORT'),

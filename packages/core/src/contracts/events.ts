@@ -28,7 +28,7 @@ export interface LockstepEventMap {
   miss: {
     readonly collection: string;
     readonly key: string;
-    readonly reason: 'absent' | 'undecodable' | 'schema' | 'unavailable' | 'fresh';
+    readonly reason: 'absent' | 'undecodable' | 'schema' | 'integrity' | 'unavailable' | 'fresh';
     /** From the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };

@@ -1,12 +1,14 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache.js';
 import type { Serializer } from '../contracts/store.js';
-import { messageOf, SerializationError, ValidationError } from '../errors.js';
+import type { Version } from '../contracts/version.js';
+import { messageOf, SerializationError, UnsupportedError, ValidationError } from '../errors.js';
+import { parseSigned } from './signed-payload.js';
 
 /** What a payload turned out to be. */
 export type Decoded<Value> =
   | { readonly ok: true; readonly value: Value | null }
-  | { readonly ok: false; readonly reason: 'undecodable' | 'schema' };
+  | { readonly ok: false; readonly reason: 'undecodable' | 'schema' | 'integrity' };
 
 const ABSENT = { ok: true, value: null } as const;
 const UNDECODABLE = { ok: false, reason: 'undecodable' } as const;
@@ -31,8 +33,21 @@ export class Codec<Value> {
     this.#maxBytes = maxBytes;
   }
 
-  /** The payload. Throws `SerializationError`. */
-  encode(value: Value, key: string): Payload {
+  /**
+   * The payload. Throws `SerializationError`.
+   *
+   * @param _version `undefined`: the cache will give it one
+   */
+  encode(value: Value, key: string, _version: Version | undefined): Payload {
+    return this.serialize(value, key);
+  }
+
+  /** What stands for a deleted row. */
+  encodeAbsent(_key: string, _version: Version | undefined): Payload | null {
+    return null;
+  }
+
+  protected serialize(value: Value, key: string): Payload {
     try {
       const payload = this.serializer.serialize(value);
       if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
@@ -44,7 +59,7 @@ export class Codec<Value> {
 
   /** About how long the payload would be. Throws `SerializationError`, as `encode` would. */
   measure(value: Value, key: string): number {
-    if (this.serializer.measure === undefined) return this.encode(value, key).length;
+    if (this.serializer.measure === undefined) return this.serialize(value, key).length;
     try {
       return this.serializer.measure(value);
     } catch (error) {
@@ -69,7 +84,7 @@ export class Codec<Value> {
   }
 
   /** What a hit holds; a promise only where the schema validates asynchronously. Never throws. */
-  decode(hit: CacheHit): Decoded<Value> | Promise<Decoded<Value>> {
+  decode(hit: CacheHit, _key: string): Decoded<Value> | Promise<Decoded<Value>> {
     if (hit.payload === null) return ABSENT;
     let value: Value;
     try {
@@ -100,27 +115,32 @@ export class Codec<Value> {
    * A buffered value as a put would write it: of the right size, readable, and as the schema gives it back. Whoever
    * may write to the cache may have made it. Rejects with `SerializationError`, `ValidationError`.
    */
-  async decodeBuffered(payload: Payload, key: string): Promise<Value> {
+  async decodeBuffered(payload: Payload | null, key: string, _version: Version): Promise<Value | null> {
+    if (payload === null) return null;
     if (!this.fits(payload)) {
-      throw this.#unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
+      throw this.unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
     }
     let value: Value | null | undefined;
     try {
       value = this.serializer.deserialize(payload) as Value | null | undefined;
     } catch (error) {
-      throw this.#unreadable(key, error instanceof Error ? error.message : String(error), error);
+      if (parseSigned(payload) !== undefined) {
+        const problem = 'what is buffered is signed: this process needs the same `integrity`';
+        throw new UnsupportedError(`collection "${this.#collection}": ${problem}`, { key, cause: error });
+      }
+      throw this.unreadable(key, messageOf(error), error);
     }
-    if (value === null || value === undefined) throw this.#unreadable(key, `it is ${value}`);
+    if (value === null || value === undefined) throw this.unreadable(key, `it is ${value}`);
     try {
       return await this.validate(value, key);
     } catch (error) {
       if (error instanceof ValidationError) throw error;
       // A schema that throws would throw again.
-      throw this.#unreadable(key, error instanceof Error ? error.message : String(error), error);
+      throw this.unreadable(key, messageOf(error), error);
     }
   }
 
-  #unreadable(key: string, problem: string, cause?: unknown): SerializationError {
+  protected unreadable(key: string, problem: string, cause?: unknown): SerializationError {
     const message = `collection "${this.#collection}", key "${key}": a buffered value can't be read: ${problem}`;
     return new SerializationError(message, { cause, collection: this.#collection, key });
   }

@@ -39,6 +39,7 @@ import type { EngineContext } from './context.js';
 import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
+import { SignedCodec } from './signed-codec.js';
 import { WritePath } from './write-path.js';
 import { BlindPut, type Settled } from './write-unit.js';
 
@@ -72,10 +73,13 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   #opened = false;
 
   constructor(options: CollectionOptions<Value, Id, Tx>, context: EngineContext) {
-    const settings = collectionSettings(
+    const { integrity } = context;
+    const checked = collectionSettings(
       options as unknown as CollectionOptions<never, never, never>,
       context.adapter,
     );
+    // That a row is known to be absent has no payload that could carry a signature.
+    const settings = integrity === undefined ? checked : { ...checked, negativeTtlMs: 0 };
     const { store } = options;
     const untyped = store as unknown as StoreAdapter<Value, never>;
     this.name = settings.name;
@@ -84,7 +88,12 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     this.keyPrefix = keyPrefix(context.prefix, settings.name);
     this.#context = context;
     const serializer = options.serializer ?? store.serializer ?? jsonSerializer();
-    this.codec = new Codec(settings.name, serializer, options.schema, settings.maxPayloadBytes);
+    const { schema } = options;
+    const { maxPayloadBytes, name } = settings;
+    this.codec =
+      integrity === undefined
+        ? new Codec(name, serializer, schema, maxPayloadBytes)
+        : new SignedCodec(integrity, this.keyPrefix, name, serializer, schema, maxPayloadBytes);
     const lifetime = (ttlMs: number): { ttlMs: number; staleAtMs: number } => this.#lifetime(ttlMs);
     const loader = new Loader(untyped, {
       collection: settings.name,

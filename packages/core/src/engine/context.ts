@@ -8,6 +8,7 @@ import type { CacheClient } from './cache-client.js';
 import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
+import type { Integrity } from './integrity.js';
 import type { LockstepTransaction, TransactionSettled } from './transaction.js';
 
 /** What the collections of one Lockstep share. */
@@ -17,6 +18,8 @@ export interface EngineContext {
   readonly cache: CacheClient;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
+  /** `undefined`: entries and jobs carry no signatures. */
+  readonly integrity: Integrity | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
   readonly clock: Clock;

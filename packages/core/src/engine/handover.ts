@@ -6,6 +6,7 @@ import { Batcher, nextTick } from './batcher.js';
 import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
 import type { EventHub } from './events.js';
+import type { Integrity } from './integrity.js';
 
 interface PendingJob {
   readonly job: QueueJob;
@@ -21,6 +22,7 @@ export class Handover {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #events: EventHub;
+  readonly #integrity: Integrity | undefined;
   readonly #breaker: Breaker;
   readonly #batcher: Batcher<PendingJob>;
 
@@ -31,9 +33,11 @@ export class Handover {
       readonly breaker: { readonly threshold: number; readonly cooldownMs: number };
       readonly clock: Clock;
       readonly events: EventHub;
+      readonly integrity: Integrity | undefined;
     },
   ) {
     this.#queue = queue;
+    this.#integrity = options.integrity;
     this.#clock = options.clock;
     this.#timeoutMs = options.timeoutMs;
     this.#events = options.events;
@@ -53,7 +57,9 @@ export class Handover {
   }
 
   async #run(items: PendingJob[]): Promise<void> {
-    const jobs = newestPerKey(items.map((item) => item.job));
+    const newest = newestPerKey(items.map((item) => item.job));
+    const integrity = this.#integrity;
+    const jobs = integrity === undefined ? newest : newest.map((job) => integrity.signed(job));
     const startedAt = this.#clock.monotonic();
     let taken = true;
     try {

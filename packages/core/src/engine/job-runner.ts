@@ -7,6 +7,7 @@ import { JobRefusedError, UnsupportedError } from '../errors.js';
 import { MAX_KEY_LENGTH, prefixStart } from '../key.js';
 import type { Flusher } from './burst/flusher.js';
 import type { CacheClient } from './cache-client.js';
+import type { Integrity } from './integrity.js';
 
 /** A collection as jobs need it. */
 export interface JobTarget {
@@ -23,6 +24,7 @@ export interface JobRunnerOptions {
   readonly prefix: string;
   readonly cache: CacheClient;
   readonly clock: Clock;
+  readonly integrity: Integrity | undefined;
   readonly targets: () => Iterable<JobTarget>;
 }
 
@@ -51,6 +53,7 @@ export class JobRunner {
   }
 
   #problem(job: QueueJob): string | undefined {
+    if (this.#options.integrity?.accepts(job) === false) return 'its signature is not ours';
     const version = job.kind === 'invalidate' ? job.version : (job.refused?.version ?? 0);
     if (!isBelievable(version, this.#options.clock.now())) return 'its version is in the future';
     if (job.kind === 'flush') return undefined;

@@ -33,6 +33,7 @@ import { Consumer } from './consumer.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
 import { Handover } from './handover.js';
+import { Integrity } from './integrity.js';
 import { JobRunner, type JobTarget } from './job-runner.js';
 import { startRelay } from './relay.js';
 import { nameOption } from './settings.js';
@@ -75,7 +76,17 @@ class LockstepEngine implements Lockstep {
   constructor(options: LockstepOptions) {
     checkKnown(
       options,
-      ['cache', 'queue', 'prefix', 'cacheTimeoutMs', 'queueTimeoutMs', 'breaker', 'clock', 'random'],
+      [
+        'cache',
+        'queue',
+        'prefix',
+        'cacheTimeoutMs',
+        'queueTimeoutMs',
+        'breaker',
+        'integrity',
+        'clock',
+        'random',
+      ],
       'createLockstep',
     );
     if (typeof options.cache?.execute !== 'function') {
@@ -101,13 +112,15 @@ class LockstepEngine implements Lockstep {
       }),
       cooldownMs: numberOption(options.breaker?.cooldownMs, 500, 'createLockstep.breaker.cooldownMs', bound),
     };
+    const integrity = options.integrity && new Integrity(options.integrity, this.prefix);
     this.#cacheTimeoutMs = timeoutMs;
     this.#context = {
       prefix: this.prefix,
       adapter: this.cache,
       cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
-      handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events }),
+      handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events, integrity }),
       queue: this.queue,
+      integrity,
       events,
       activity: this.#activity,
       clock,
@@ -124,6 +137,7 @@ class LockstepEngine implements Lockstep {
       prefix: this.prefix,
       cache: this.#context.cache,
       clock,
+      integrity,
       targets: () => this.#jobTargets(),
     });
   }

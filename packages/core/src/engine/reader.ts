@@ -86,11 +86,12 @@ export class Reader<Value> {
       return await this.#options.activity.track(this.#loadOnly(key, load));
     }
     if (hit !== undefined) {
-      const decoding = codec.decode(hit);
+      const decoding = codec.decode(hit, key);
       const decoded = decoding instanceof Promise ? await decoding : decoding;
       if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load, startedAt);
       this.#missed(key, decoded.reason, startedAt);
-      return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load));
+      const forged = decoded.reason === 'integrity';
+      return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load, forged));
     }
     this.#missed(key, 'absent', startedAt);
     const proven = await this.#flights.get(cacheKey)?.proven;
@@ -154,9 +155,9 @@ export class Reader<Value> {
       const reply = await cache.run(this.#lease(cacheKey, token)).catch(() => undefined);
       if (reply === undefined) return await this.#loadOnly(key, load);
       if (reply.outcome === 'hit') {
-        const decoded = await codec.decode(reply.hit);
+        const decoded = await codec.decode(reply.hit, key);
         if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
-        return await this.#reload(key, cacheKey, ttlMs, load);
+        return await this.#reload(key, cacheKey, ttlMs, load, decoded.reason === 'integrity');
       }
       if (reply.outcome === 'granted') {
         return await this.#loadAndFill(key, cacheKey, token, reply, ttlMs, load);
@@ -262,19 +263,20 @@ export class Reader<Value> {
       if (reply.outcome !== 'filled') this.#refused(key, reply.outcome);
       return reply.outcome === 'filled';
     }
-    const payload = this.#payload(key, row.value);
+    const payload = this.#payload(key, row.value, row.version);
     if (payload === undefined) {
       this.#release(cacheKey, token);
       return false;
     }
-    const value = { payload, ...lifetime(ttlMs) };
-    const reply = await cache.run({ kind: 'fill', key: cacheKey, token, version: row.version, ...value });
+    const fill = { kind: 'fill', key: cacheKey, token, ...lifetime(ttlMs) } as const;
+    const reply = await cache.run({ ...fill, payload, version: row.version });
     if (reply.outcome === 'filled') return true;
     this.#refused(key, reply.outcome);
     if (reply.outcome === 'lost') return false;
     const version = await this.#restamp(key, row.version, reply.floor);
-    if (version === undefined) this.#release(cacheKey, token);
-    else await cache.run({ kind: 'fill', key: cacheKey, token, version, ...value });
+    const restamped = version === undefined ? undefined : this.#payload(key, row.value, version);
+    if (version === undefined || restamped === undefined) this.#release(cacheKey, token);
+    else await cache.run({ ...fill, payload: restamped, version });
     return false;
   }
 
@@ -291,15 +293,21 @@ export class Reader<Value> {
     return outcome?.kind === 'written' ? outcome.version : undefined;
   }
 
-  /** Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill. */
+  /**
+   * Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill.
+   *
+   * @param forged the version of what is cached is worth nothing
+   */
   async #reload(
     key: string,
     cacheKey: string,
     ttlMs: number,
     load = this.#options.load,
+    forged = false,
   ): Promise<Versioned<Value>> {
     const { activity, cache, member, nextToken } = this.#options;
     if (member?.mayFill() === false) return await this.#loadOnly(key, load);
+    if (forged) await this.#makeWay(cacheKey);
     const token = nextToken();
     const lease = this.#lease(cacheKey, token);
     let reply = await cache.run(lease).catch(() => undefined);
@@ -325,7 +333,7 @@ export class Reader<Value> {
   ): Promise<void> {
     const { cache, events, lifetime } = this.#options;
     try {
-      const payload = row === undefined ? undefined : this.#payload(key, row.value);
+      const payload = row === undefined ? undefined : this.#payload(key, row.value, row.version);
       if (row === undefined || payload === undefined) return await this.#makeWay(cacheKey);
       const { version } = row;
       await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) });
@@ -342,9 +350,9 @@ export class Reader<Value> {
   }
 
   /** The payload, or `undefined` (and an event) where it can't be cached. */
-  #payload(key: string, value: Value): Payload | undefined {
+  #payload(key: string, value: Value, version: Version): Payload | undefined {
     const { codec } = this.#options;
-    const payload = codec.encode(value, key);
+    const payload = codec.encode(value, key, version);
     if (codec.fits(payload)) return payload;
     this.#refused(key, 'payload-limit');
     return undefined;

@@ -141,7 +141,7 @@ export class WritePath<Value> implements TransactionParticipant {
     if (!isBlind(command)) return await buffer.holding(key, writing);
     if (!buffer.takes(key)) return await this.#past(buffer, command, writing);
     const value = command.kind === 'put' ? command.value : null;
-    const payload = value === null ? null : this.#payload(key, value);
+    const payload = this.#payload(key, value, undefined);
     const buffered = payload === undefined ? undefined : await buffer.offer({ key, value, payload });
     if (buffered === undefined) return await this.#past(buffer, command, writing);
     this.#options.detach(this.#options.keyPrefix + key);
@@ -297,7 +297,7 @@ export class WritePath<Value> implements TransactionParticipant {
   ): void {
     const cacheKey = this.#options.keyPrefix + key;
     if (outcome.kind === 'written') {
-      const payload = outcome.value === null ? null : this.#payload(key, outcome.value);
+      const payload = this.#payload(key, outcome.value, outcome.version);
       this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs, settled);
     } else {
       // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
@@ -320,7 +320,7 @@ export class WritePath<Value> implements TransactionParticipant {
       write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && (version !== NO_VERSION || !store.capabilities.versioned)) {
-      const payload = write.value === null ? null : this.#payload(key, write.value as Value);
+      const payload = this.#payload(key, write.value as Value | null, version);
       cache = await new Promise((settled) => {
         const { reservation, ttlMs } = write;
         this.#cacheSide.settle(key, cacheKey, reservation, version, payload, ttlMs, settled);
@@ -337,10 +337,11 @@ export class WritePath<Value> implements TransactionParticipant {
   }
 
   /** `undefined`: the row can't be cached, and its key gets a floor. */
-  #payload(key: string, value: Value): Payload | undefined {
+  #payload(key: string, value: Value | null, version: Version | undefined): Payload | null | undefined {
     const { codec, context } = this.#options;
+    if (value === null) return codec.encodeAbsent(key, version);
     try {
-      const payload = codec.encode(value, key);
+      const payload = codec.encode(value, key, version);
       return codec.fits(payload) ? payload : undefined;
     } catch (error) {
       // The row is committed and not what was checked before (a default, a trigger).

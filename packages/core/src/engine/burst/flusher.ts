@@ -18,6 +18,7 @@ import type { CacheClient } from '../cache-client.js';
 import type { Codec } from '../codec.js';
 import type { EventHub } from '../events.js';
 import type { Handover } from '../handover.js';
+import type { Integrity } from '../integrity.js';
 import type { Membership } from '../membership.js';
 import type { CollectionSettings } from '../settings.js';
 import { WriteQueue } from '../write-queue.js';
@@ -32,6 +33,7 @@ export interface FlusherOptions<Value> {
   readonly cache: CacheClient;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
+  readonly integrity: Integrity | undefined;
   readonly clock: Clock;
   readonly events: EventHub;
   readonly activity: Activity;
@@ -309,7 +311,7 @@ export class Flusher<Value> {
       const message = `collection "${settings.name}", key "${key}": a buffered write of no version`;
       throw new SerializationError(message, { collection: settings.name, key });
     }
-    const value = payload === null ? null : await codec.decodeBuffered(payload, key);
+    const value = await codec.decodeBuffered(payload, key, version);
     const command = { kind: 'flush', key, value, version } as const;
     const { outcome } = await this.#queue.submit(command, payload?.length ?? 0, 0);
     return outcome;
@@ -317,10 +319,11 @@ export class Flusher<Value> {
 
   /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
   async #setAside(key: string, version: Version, payload: Payload | null, error: Error): Promise<void> {
-    const { events, queue, settings } = this.#options;
+    const { events, integrity, queue, settings } = this.#options;
     const { name: collection } = settings;
     const refused = refusedWrite(version, payload);
-    await queue?.enqueue([{ kind: 'flush', collection, key, refused }]);
+    const job = { kind: 'flush', collection, key, refused } as const;
+    await queue?.enqueue([integrity?.signed(job) ?? job]);
     await this.#clear(key, version, 'refused');
     events.flushRefused.emit({ collection, key, version, refused, error });
   }

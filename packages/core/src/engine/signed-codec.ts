@@ -1,0 +1,78 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CacheHit, Payload } from '../contracts/cache.js';
+import type { Serializer } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
+import { Codec, type Decoded } from './codec.js';
+import type { Integrity } from './integrity.js';
+import { joinSigned, parseSigned, type SignedKind, type SignedPayload } from './signed-payload.js';
+
+const FORGED = { ok: false, reason: 'integrity' } as const;
+const ABSENT = { ok: true, value: null } as const;
+
+/** A codec whose payloads prove that they were made with one of the keys, for this key of the cache and this version. */
+export class SignedCodec<Value> extends Codec<Value> {
+  readonly #integrity: Integrity;
+  readonly #keyPrefix: string;
+
+  constructor(
+    integrity: Integrity,
+    keyPrefix: string,
+    collection: string,
+    serializer: Serializer,
+    schema: StandardSchemaV1<unknown, Value> | undefined,
+    maxBytes: number,
+  ) {
+    super(collection, serializer, schema, maxBytes);
+    this.#integrity = integrity;
+    this.#keyPrefix = keyPrefix;
+  }
+
+  override encode(value: Value, key: string, version: Version | undefined): Payload {
+    return this.#sign(version === undefined ? 'b' : 'v', key, version, this.serialize(value, key));
+  }
+
+  /** Bytes without a value: a deletion has to prove itself as well. */
+  override encodeAbsent(key: string, version: Version | undefined): Payload {
+    const body = this.serializer.encoding === 'binary' ? new Uint8Array() : '';
+    return this.#sign(version === undefined ? 'e' : 'd', key, version, body);
+  }
+
+  override decode(hit: CacheHit, key: string): Decoded<Value> | Promise<Decoded<Value>> {
+    const signed = hit.payload === null ? undefined : parseSigned(hit.payload);
+    if (signed === undefined) return this.#integrity.acceptsUnsigned ? super.decode(hit, key) : FORGED;
+    if (!this.#holds(signed, key, hit.version)) return FORGED;
+    if (isDeletion(signed.kind)) return ABSENT;
+    return super.decode({ ...hit, payload: signed.body }, key);
+  }
+
+  override async decodeBuffered(
+    payload: Payload | null,
+    key: string,
+    version: Version,
+  ): Promise<Value | null> {
+    const signed = payload === null ? undefined : parseSigned(payload);
+    if (signed === undefined) {
+      if (this.#integrity.acceptsUnsigned) return await super.decodeBuffered(payload, key, version);
+      throw this.unreadable(key, 'it is not signed');
+    }
+    if (!this.#holds(signed, key, version)) throw this.unreadable(key, 'its signature is not ours');
+    return isDeletion(signed.kind) ? null : await super.decodeBuffered(signed.body, key, version);
+  }
+
+  #sign(kind: SignedKind, key: string, version: Version | undefined, body: Payload): Payload {
+    return joinSigned({ kind, mac: this.#integrity.mac(this.#head(kind, key, version), body), body });
+  }
+
+  #holds({ body, kind, mac }: SignedPayload, key: string, version: Version): boolean {
+    const covered = kind === 'v' || kind === 'd' ? version : undefined;
+    return this.#integrity.verify(mac, this.#head(kind, key, covered), body);
+  }
+
+  #head(kind: SignedKind, key: string, version: Version | undefined): string {
+    return `${kind} ${version ?? ''} ${this.#keyPrefix}${key}`;
+  }
+}
+
+function isDeletion(kind: SignedKind): boolean {
+  return kind === 'd' || kind === 'e';
+}
