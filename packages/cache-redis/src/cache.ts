@@ -13,7 +13,7 @@ import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
 import { hitOf } from './format.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
-import { probePrimaries } from './probe.js';
+import { keptByPrimaries, probePrimaries } from './probe.js';
 import { scanEntries } from './scan.js';
 import { serverInfo } from './server-info.js';
 import { ClusterTopology } from './topology/cluster.js';
@@ -69,6 +69,9 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
     },
     async probe(prefix: string) {
       return probePrimaries(topology, dispatch, prefix);
+    },
+    async kept(prefix: string) {
+      return keptByPrimaries(topology, dispatch, prefix);
     },
     ...(topology.primaryOf === undefined ? {} : { primaryOf: topology.primaryOf.bind(topology) }),
     async *scan(prefix: string, encoding: PayloadEncoding) {

@@ -3,7 +3,7 @@ import { hitOf, type Stored, staleText, valueText, versionText } from './format.
 
 /** One call of the script, on one key. A class: `docs/performance.md` says why. */
 export class ScriptCall {
-  readonly kind: CacheCommand['kind'] | 'unflushed' | 'probe';
+  readonly kind: CacheCommand['kind'] | 'unflushed' | 'probe' | 'kept';
   readonly key: string;
   readonly args: readonly Stored[];
   /** How its reply comes back. */

@@ -19,6 +19,24 @@ export async function probePrimaries(
   return new Map([...keys.keys()].map((primary, index) => [primary, probeOf(replies[index])]));
 }
 
+/** For how long each primary has kept what it was told, in ms. */
+export async function keptByPrimaries(
+  topology: Topology,
+  dispatch: Dispatch,
+  prefix: string,
+): Promise<ReadonlyMap<string, number | Error>> {
+  const keys = topology.probeKeys(`${prefix}kept`);
+  const calls = [...keys.values()].map((key) => new ScriptCall('kept', key, [''], 'utf8'));
+  const replies = await dispatch.run(calls);
+  return new Map([...keys.keys()].map((primary, index) => [primary, keptOf(replies[index])]));
+}
+
+function keptOf(reply: unknown): number | Error {
+  if (reply instanceof Error) return reply;
+  const text = String(reply);
+  return /^\d+$/.test(text) ? Number(text) : new Error(`kept: unexpected reply ${text.slice(0, 64)}`);
+}
+
 function probeOf(reply: unknown): CacheProbe | Error {
   if (reply instanceof Error) return reply;
   const [nowMs, run, replication] = String(reply).split(' ');

@@ -15,7 +15,9 @@ describe('the cache kit fails a cache in which', () => {
     }
   });
 
-  test('a hook is there that options.hooks does not name, or the other way round', async () => {
+  test('a hook is there that options.hooks does not name, or the other way round', {
+    timeout: 60_000,
+  }, async () => {
     const create = () => ({ cache: memoryCache(), evict: () => {} });
     const unnamed = await collect((runner) =>
       cacheConformance({ ...runner, ...HASTE, buffer: true, propertyRuns: 1, create }),

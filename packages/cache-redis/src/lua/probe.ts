@@ -1,4 +1,5 @@
 import { HOLE, RAISE } from './hole.js';
+import { TOLD } from './identity.js';
 
 /**
  * Takes holeTtlMs. Reply: the clock in ms, the run id and the replication id, each `-` where the server does
@@ -8,10 +9,7 @@ import { HOLE, RAISE } from './hole.js';
 export const PROBE = `
 ${HOLE}${RAISE}
 writeFloor({ floor = NO_VERSION, absent = false, intents = {}, ttlMs = tonumber(ARGV[from]) })
-local function told(section, field)
-  local text = redis.pcall('INFO', section)
-  return type(text) == 'string' and string.match(text, field .. ':(%w+)') or '-'
-end
+${TOLD}
 local time = redis.call('TIME')
 local nowMs = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 return nowMs .. ' ' .. told('server', 'run_id') .. ' ' .. told('replication', 'master_replid')

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BUFFER, FLUSHED } from './buffer.js';
 import { HEADER } from './header.js';
+import { KEPT } from './kept.js';
 import { PROBE } from './probe.js';
 import { FILL, LEASE, REFRESH } from './readers.js';
 import { UNFLUSHED } from './unflushed.js';
@@ -40,6 +41,7 @@ elseif kind == 'release' then ${RELEASE}
 elseif kind == 'buffer' then ${BUFFER}
 elseif kind == 'flushed' then ${FLUSHED}
 elseif kind == 'probe' then ${PROBE}
+elseif kind == 'kept' then ${KEPT}
 end
 end
 

@@ -14,13 +14,17 @@ const REFRESH_MS = 200;
 /** Keys that are tried until every primary has one: a primary of a single slot is found among so many. */
 const MAX_PROBE_KEYS = 200_000;
 
+/** Beginnings of keys that are remembered: an application has two. */
+const MAX_PROBED = 100;
+
 /** Redis Cluster: one pipeline per node, commands that met a moved slot once more on their own. */
 export class ClusterTopology implements Topology {
   readonly #client: Cluster;
   readonly keyPrefix: string;
   readonly description = 'cluster';
   #refreshedMs = 0;
-  #probeKeys: ReadonlyMap<string, string> = new Map();
+  /** By what they start with. */
+  readonly #probeKeys = new Map<string, ReadonlyMap<string, string>>();
 
   constructor(client: Cluster) {
     this.#client = client;
@@ -115,11 +119,13 @@ export class ClusterTopology implements Topology {
   probeKeys(start: string): ReadonlyMap<string, string> {
     // One that holds no slot has no keys, and no one asks it.
     const wanted = new Set(this.#client.slots.flatMap((servers) => servers?.[0] ?? []));
-    const known = [...this.#probeKeys].filter(
-      ([name, key]) => wanted.has(name) && key.startsWith(start) && this.primaryOf(key) === name,
-    );
-    if (known.length !== wanted.size) this.#probeKeys = this.#foundProbeKeys(start, wanted);
-    return this.#probeKeys;
+    const known = this.#probeKeys.get(start) ?? new Map<string, string>();
+    const right = [...known].filter(([name, key]) => wanted.has(name) && this.primaryOf(key) === name);
+    if (right.length === wanted.size) return known;
+    const found = this.#foundProbeKeys(start, wanted);
+    if (this.#probeKeys.size >= MAX_PROBED) this.#probeKeys.clear();
+    this.#probeKeys.set(start, found);
+    return found;
   }
 
   #foundProbeKeys(start: string, wanted: ReadonlySet<string>): ReadonlyMap<string, string> {

@@ -135,12 +135,50 @@ export function batchCases(test: CacheCase): void {
     await c.expectHit(key, 2);
   });
 
+  test('kept: every primary that holds a key says for how long it has kept what it was told', async (c) => {
+    const prefix = `${c.key()}:`;
+    const asked = performance.now();
+    const least = async (): Promise<number> => {
+      const times = await c.cache.kept(prefix);
+      expectThat(times.size > 0, 'kept() must name at least one primary');
+      const told = [...times.values()].map((time) => {
+        if (time instanceof Error) throw time;
+        expectThat(time >= 0, `kept() must give times in ms, got ${time}`);
+        return time;
+      });
+      return Math.min(...told);
+    };
+    const first = await least();
+    await c.pass(20);
+    const second = await least();
+    expectThat(second >= first, `the time must grow, was ${first}, is ${second}`);
+    await c.eventually('20 ms have been counted', async () => (await least()) >= first + 20);
+    if (c.underTest.advance === undefined) {
+      const most = first + performance.now() - asked + 1_000;
+      const last = await least();
+      expectThat(last <= most || last === Number.POSITIVE_INFINITY, `no more than has passed, got ${last}`);
+    }
+    const { cache } = c;
+    const primaries = Array.from({ length: 100 }, () => cache.primaryOf?.(c.key()) ?? '');
+    const told = await cache.kept(prefix);
+    expectEqual(
+      [...new Set(primaries)].filter((name) => !told.has(name)),
+      [],
+      'primaries that hold keys and were not asked',
+    );
+    const key = c.key();
+    await c.setValue(key, 2);
+    await cache.kept(key);
+    await c.expectHit(key, 2);
+  });
+
   test('close: may be called twice, and calls after it reject', async (c) => {
     const key = c.key();
     await c.cache.close();
     await c.cache.close();
     await expectRejection(c.cache.read([key], 'utf8'), 'read after close');
     await expectRejection(c.cache.probe(key), 'probe after close');
+    await expectRejection(c.cache.kept(key), 'kept after close');
     await expectRejection(
       c.cache.execute([{ kind: 'reserve', key, token: c.token(), holeTtlMs: LONG_MS }]),
       'execute after close',

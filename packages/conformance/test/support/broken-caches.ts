@@ -67,6 +67,10 @@ function cacheOf(
       generation: undefined,
       description: 'broken',
     }),
+    async kept() {
+      check();
+      return new Map([['', Number.POSITIVE_INFINITY]]);
+    },
     ...(unflushed === undefined ? {} : { unflushed }),
     async *scan(prefix) {
       for (const key of [...entries.keys()].filter((name) => name.startsWith(prefix))) {
@@ -413,6 +417,12 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
       return applyCommand({ ...entry, intents }, command, nowMs);
     },
   ),
+  wrapped('nobody says for how long it has kept anything', ['kept: every primary'], () => ({
+    kept: async () => new Map(),
+  })),
+  wrapped('the time that a cache has kept things stands still', ['kept: every primary'], () => ({
+    kept: async () => new Map([['', 5]]),
+  })),
   flawed('versions lose digits', ['version: numbers up to 2^53 - 1'], (entry, command, nowMs) =>
     applyCommand(entry, lossy(command), nowMs),
   ),

@@ -361,6 +361,12 @@ export interface CacheAdapter {
    * gives; rejects when no primary can be asked. The engine bounds the wait.
    */
   probe(prefix: string): Promise<ReadonlyMap<string, CacheProbe | Error>>;
+  /**
+   * Asks every primary for how long it has kept what it was told, in ms by its own clock: since it was first asked
+   * under this prefix after it had lost anything (a restart, a failover, a flush of everything). By the names that
+   * `primaryOf` gives; rejects when no primary can be asked. The engine bounds the wait.
+   */
+  kept(prefix: string): Promise<ReadonlyMap<string, number | Error>>;
   /** Names the primary that holds a key, as far as is known. Absent: there is one, named `''`. */
   primaryOf?(key: string): string;
   /** Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for serving. */

@@ -9,15 +9,17 @@ import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
+import type { KeptByCache } from './kept.js';
 import type { Membership } from './membership.js';
 import type { Reservation } from './reservation.js';
-import type { CollectionSettings } from './settings.js';
+import { type CollectionSettings, DEFAULT_TRANSACTION_TIMEOUT_MS } from './settings.js';
 import { ValueHints } from './value-hints.js';
 
 export interface CacheSideOptions {
   readonly settings: CollectionSettings;
   readonly store: StoreAdapter<never, never>;
   readonly cache: CacheClient;
+  readonly kept: KeptByCache;
   readonly handover: Handover;
   readonly events: EventHub;
   readonly activity: Activity;
@@ -81,6 +83,7 @@ export class CacheSide {
   readonly #aside: boolean;
   /** How long a write on its own may take, from its intent to its commit. */
   readonly #writeMs: number;
+  readonly #strict: boolean;
 
   constructor(options: CacheSideOptions) {
     const { flushKey, settings, store } = options;
@@ -89,6 +92,9 @@ export class CacheSide {
     this.#hints = this.#usesIntents || flushKey !== undefined ? undefined : new ValueHints();
     this.#aside = settings.strategy === 'cache-aside';
     this.#writeMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs;
+    this.#strict = settings.consistency === 'strict';
+    const longestMs = Math.max(this.#writeMs, DEFAULT_TRANSACTION_TIMEOUT_MS) + INTENT_MARGIN_MS;
+    if (this.#strict) options.kept.intends(longestMs);
   }
 
   /**
@@ -128,7 +134,7 @@ export class CacheSide {
 
   /** Notes an intent, which stands for longer than the store lets the write be committed. */
   async #announce(cacheKey: string, writeMs: number, inside: boolean): Promise<Reservation> {
-    const { cache, nextToken, settings, store } = this.#options;
+    const { cache, kept, nextToken, store } = this.#options;
     // Before the intent is sent, so that the deadline comes before its end. A transaction has its own.
     const now = inside ? undefined : store.fence?.nowMs();
     const nowMs = typeof now === 'object' ? await now : now;
@@ -136,9 +142,13 @@ export class CacheSide {
     const token = nextToken();
     try {
       const { known } = await cache.run(this.#intend(cacheKey, token, writeMs));
-      return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
+      if (!this.#strict) return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
+      // Asked once the intent stands: a cache that loses others from now on loses this one, too.
+      kept.intends(writeMs + INTENT_MARGIN_MS);
+      const placeable = kept.allMs(cacheKey).then((ms) => ms > 0);
+      return { above: known, token, intent: true, aheadMs: 0, notAfterMs, placeable };
     } catch (error) {
-      if (settings.consistency === 'strict') throw error;
+      if (this.#strict) throw error;
       return { above: NO_VERSION, token, intent: true, aheadMs: 0, notAfterMs };
     }
   }
@@ -207,15 +217,47 @@ export class CacheSide {
     ttlMs: number,
     settled: (cache: CacheOutcome) => void,
   ): void {
-    const { cache, detach, lifetime, member, settings } = this.#options;
+    const { member } = this.#options;
     if (payload === undefined || this.#aside || member?.mayFill() === false) {
-      this.abandon(cacheKey, reservation);
-      void this.invalidate(key, cacheKey, version, payload === undefined).then((outcome) => {
-        if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
-        settled(outcome);
-      });
+      this.#floor(key, cacheKey, reservation, version, payload === undefined, settled);
       return;
     }
+    const { placeable } = reservation;
+    if (placeable === undefined) {
+      this.#put(key, cacheKey, reservation, version, payload, ttlMs, settled);
+      return;
+    }
+    void placeable.then((placed) => {
+      if (placed) this.#put(key, cacheKey, reservation, version, payload, ttlMs, settled);
+      else this.#floor(key, cacheKey, reservation, version, true, settled);
+    });
+  }
+
+  #floor(
+    key: string,
+    cacheKey: string,
+    reservation: Reservation,
+    version: Version,
+    holeOnEmpty: boolean,
+    settled: (cache: CacheOutcome) => void,
+  ): void {
+    this.abandon(cacheKey, reservation);
+    void this.invalidate(key, cacheKey, version, holeOnEmpty).then((outcome) => {
+      if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
+      settled(outcome);
+    });
+  }
+
+  #put(
+    key: string,
+    cacheKey: string,
+    reservation: Reservation,
+    version: Version,
+    payload: Payload | null,
+    ttlMs: number,
+    settled: (cache: CacheOutcome) => void,
+  ): void {
+    const { cache, detach, lifetime, member, settings } = this.#options;
     const put = new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings);
     cache.send(put, (reply) => {
       if (reply instanceof Error) {

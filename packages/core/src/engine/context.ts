@@ -9,6 +9,7 @@ import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
 import type { Integrity } from './integrity.js';
+import type { KeptByCache } from './kept.js';
 import type { LockstepTransaction, TransactionSettled } from './transaction.js';
 
 /** What the collections of one Lockstep share. */
@@ -16,6 +17,7 @@ export interface EngineContext {
   readonly prefix: string;
   readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
+  readonly kept: KeptByCache;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
   /** `undefined`: entries and jobs carry no signatures. */

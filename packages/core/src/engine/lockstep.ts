@@ -23,7 +23,7 @@ import {
   StoreTimeoutError,
   UnsupportedError,
 } from '../errors.js';
-import { DEFAULT_PREFIX } from '../key.js';
+import { DEFAULT_PREFIX, keyPrefix } from '../key.js';
 import { checkKnown, numberOption } from '../options.js';
 import { Activity } from './activity.js';
 import { withTimeout } from './bounded.js';
@@ -35,8 +35,9 @@ import { EventHub } from './events.js';
 import { Handover } from './handover.js';
 import { Integrity } from './integrity.js';
 import { JobRunner, type JobTarget } from './job-runner.js';
+import { KeptByCache } from './kept.js';
 import { startRelay } from './relay.js';
-import { nameOption } from './settings.js';
+import { DEFAULT_TRANSACTION_TIMEOUT_MS, nameOption } from './settings.js';
 import { ThroughCalls } from './through.js';
 import { tokenSource } from './tokens.js';
 import { LockstepTransaction, type TransactionParticipant, type TransactionSettled } from './transaction.js';
@@ -119,6 +120,7 @@ class LockstepEngine implements Lockstep {
       adapter: this.cache,
       cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
       handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events, integrity }),
+      kept: new KeptByCache(this.cache, keyPrefix(this.prefix, ''), timeoutMs, clock),
       queue: this.queue,
       integrity,
       events,
@@ -194,10 +196,15 @@ class LockstepEngine implements Lockstep {
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.#checkOpen();
     checkKnown(options, ['on', 'timeoutMs', 'signal'], 'transaction');
-    const timeoutMs = numberOption(options.timeoutMs, 10_000, 'transaction.timeoutMs', {
-      min: 1,
-      max: DAY_MS,
-    });
+    const timeoutMs = numberOption(
+      options.timeoutMs,
+      DEFAULT_TRANSACTION_TIMEOUT_MS,
+      'transaction.timeoutMs',
+      {
+        min: 1,
+        max: DAY_MS,
+      },
+    );
     const host = options.on === undefined ? this.#onlyHost() : options.on.transactions;
     if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');
     const { value } = await this.#transaction(host, body, { timeoutMs, signal: options.signal });

@@ -9,6 +9,7 @@ import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { Codec } from './codec.js';
 import type { EventHub } from './events.js';
+import type { KeptByCache } from './kept.js';
 import type { Membership } from './membership.js';
 import type { CollectionSettings } from './settings.js';
 
@@ -20,6 +21,7 @@ export interface ReaderOptions<Value> {
   readonly store: StoreAdapter<Value, never>;
   readonly codec: Codec<Value>;
   readonly cache: CacheClient;
+  readonly kept: KeptByCache;
   readonly load: Load<Value>;
   readonly clock: Clock;
   readonly events: EventHub;
@@ -199,7 +201,7 @@ export class Reader<Value> {
     load = this.#options.load,
   ): Promise<Versioned<Value>> {
     const { activity, events, store } = this.#options;
-    if (behind && !(await this.#settled(key))) {
+    if ((behind || this.#strict) && !(await this.#mayFill(key, cacheKey, behind === true))) {
       this.#release(cacheKey, token);
       this.#refused(key, 'writers');
       return await this.#loadOnly(key, load);
@@ -230,6 +232,18 @@ export class Reader<Value> {
     );
     activity.track(filling);
     return found;
+  }
+
+  /**
+   * False: a write may still be committed of which the entry does not tell, so that what is loaded now must not be
+   * cached. A cache that lost its intents a while ago lost the marks of those that ran out since, too.
+   */
+  async #mayFill(key: string, cacheKey: string, behind: boolean): Promise<boolean> {
+    if (!this.#strict) return this.#settled(key);
+    const { kept, settings } = this.#options;
+    const keptMs = await kept.allMs(cacheKey);
+    if (keptMs === 0) return false;
+    return behind || keptMs < settings.holeTtlMs ? this.#settled(key) : true;
   }
 
   /** False: a writer whose intent ran out may still commit. Its row must not be read before, and be cached after that. */

@@ -12,4 +12,6 @@ export interface Reservation {
   readonly aheadMs: number;
   /** When the store refuses the write, by its own clock; `undefined`: no intent of it can run out before its commit. */
   readonly notAfterMs?: number | undefined;
+  /** False: the cache may have lost the intents of others, so that this write's value must not be placed. Never rejects. */
+  readonly placeable?: Promise<boolean> | undefined;
 }

@@ -38,6 +38,7 @@ export interface BatchSettings {
 /** Ten years: longer is a mistake in the unit. */
 export const MAX_TTL_MS = 10 * 365 * 24 * 3_600_000;
 export const DEFAULT_STORE_TIMEOUT_MS = 10_000;
+export const DEFAULT_TRANSACTION_TIMEOUT_MS = 10_000;
 const DAY_MS = 24 * 3_600_000;
 
 const KNOWN = [

@@ -24,6 +24,8 @@ export type CacheCalls = {
   readonly info: { readonly input: undefined; readonly output: CacheInfo };
   /** `input` is the prefix. */
   readonly probe: { readonly input: string; readonly output: ReadonlyMap<string, CacheProbe | Error> };
+  /** `input` is the prefix. */
+  readonly kept: { readonly input: string; readonly output: ReadonlyMap<string, number | Error> };
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
   /** A call of the index of unflushed keys; `input` says which. */
@@ -47,6 +49,7 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
     info: () => plan.run('info', { input: undefined, effect: () => cache.info(), refusal }),
     probe: (prefix: string) =>
       plan.run('probe', { input: prefix, effect: () => cache.probe(prefix), refusal }),
+    kept: (prefix: string) => plan.run('kept', { input: prefix, effect: () => cache.kept(prefix), refusal }),
     ...(cache.primaryOf === undefined ? {} : { primaryOf: cache.primaryOf.bind(cache) }),
     async *scan(prefix: string, encoding: PayloadEncoding) {
       await plan.run('scan', { input: prefix, effect: async () => undefined, refusal });

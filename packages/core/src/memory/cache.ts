@@ -52,6 +52,8 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
   const unflushed = new Map<string, NonNullable<Entry>>();
   const index = unflushedIndex(clock);
+  /** What writers in this process told it before it was there no writer waits for. */
+  let keptSinceMs = Number.NEGATIVE_INFINITY;
   let closed = false;
 
   function checkOpen(): void {
@@ -103,6 +105,10 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       checkOpen();
       return new Map([['', { generation: undefined, nowMs: clock.now() }]]);
     },
+    async kept(): Promise<ReadonlyMap<string, number>> {
+      checkOpen();
+      return new Map([['', clock.now() - keptSinceMs]]);
+    },
     async *scan(prefix: string): AsyncGenerator<ScannedEntry> {
       for (const key of [...entries.keys(), ...unflushed.keys()]) {
         if (!key.startsWith(prefix)) continue;
@@ -127,6 +133,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       entries.clear();
       unflushed.clear();
       index.clear();
+      keptSinceMs = clock.now();
     },
   };
 }

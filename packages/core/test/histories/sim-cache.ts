@@ -33,6 +33,7 @@ export class SimCache {
   readonly index: SimIndex;
   /** While true, faults don't happen: for the drain at the end. */
   calm = false;
+  #keptSinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SimCacheOptions) {
     this.#options = options;
@@ -63,6 +64,12 @@ export class SimCache {
         await this.#travel();
         return new Map([['', { generation: undefined, nowMs }]]);
       },
+      kept: async () => {
+        await this.#travel();
+        const keptMs = this.#now() - this.#keptSinceMs;
+        await this.#travel();
+        return new Map([['', keptMs]]);
+      },
       async *scan() {},
       unflushed: this.index,
       close: async () => undefined,
@@ -72,6 +79,13 @@ export class SimCache {
   live(key: string): Entry {
     const entry = this.entries.get(key);
     return entry !== undefined && entry.expiresAtMs <= this.#now() ? undefined : entry;
+  }
+
+  /** The server is killed and comes back with nothing. */
+  restart(): void {
+    if (this.calm) return;
+    this.entries.clear();
+    this.#keptSinceMs = this.#now();
   }
 
   evict(): void {
