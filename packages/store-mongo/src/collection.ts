@@ -58,6 +58,7 @@ export function boundCollection<Value extends Document, Id>(
         transactions: whole,
         changeFeed: whole,
         consumers: whole,
+        adopts: true,
         increment: true,
         restamp: true,
         flush: whole,

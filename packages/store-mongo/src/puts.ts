@@ -5,14 +5,11 @@ import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
 import { findRows, versionOf } from './reads.js';
+import { restamp, written } from './restamp.js';
 import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStored } from './stamp.js';
 
 /** How often an insert that met another of its key starts again. */
 export const INSERT_TRIES = 5;
-
-export function written<Value>(row: StoreRow<Value>): StoreOutcome<Value> {
-  return { kind: 'written', value: row.value, version: row.version };
-}
 
 /** One row. Where there is one: one statement, one round trip, its after-image included. */
 export async function putOne<Value>(
@@ -98,7 +95,9 @@ async function conflictAt<Value>(binding: Binding, key: string, call: Call): Pro
 /**
  * Many blind puts: one bulk write onto the rows that exist, read back in one find; the rest, in
  * another with their tombstones. What is read back may be a later write's: then value and version are
- * that one's, a newer pair. A row that is refused fails alone.
+ * that one's, a newer pair. Where it is an old copy of the document that another program has put back, version
+ * included, the row gets a new version, so that none is acknowledged that others have passed. A row that is
+ * refused fails alone.
  */
 export async function putMany<Value>(
   binding: Binding,
@@ -116,6 +115,7 @@ export async function putMany<Value>(
       ),
     },
   }));
+  const past = binding.clock.surelyPast;
   const { errors, matched } = await bulk(
     binding,
     operations,
@@ -134,10 +134,17 @@ export async function putMany<Value>(
   // back is taken for written only if it holds what was sent: another may have inserted it since.
   const sure = matched === sent.length;
   const outcomes = new Map<string, StoreOutcome<Value>>();
-  for (const { key, value } of sent) {
+  const copies: StoreRow<Value>[] = [];
+  for (const { key, value, above } of sent) {
     const row = byKey.get(key);
     if (row === undefined || row.version === NO_VERSION) continue;
-    if (sure || holds(row.value, toDocument(binding, key, value))) outcomes.set(key, written(row));
+    if (row.version < Math.max(past, floorOf(binding, above))) copies.push(row);
+    else if (sure || holds(row.value, toDocument(binding, key, value))) outcomes.set(key, written(row));
+  }
+  for (const { key, version } of copies) {
+    const command = { kind: 'restamp', key, ifVersion: version, above: past } as const;
+    const outcome = await restamp<Value>(binding, command, call);
+    if (outcome.kind === 'written') outcomes.set(key, outcome);
   }
   const left = sent.filter(({ key }) => !outcomes.has(key));
   const late = await putTogether(binding, left, call);

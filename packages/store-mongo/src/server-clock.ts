@@ -2,17 +2,22 @@ import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lockstep/core';
 import type { MongoClient, ServerHeartbeatSucceededEvent } from 'mongodb';
 import { fromStored } from './stamp.js';
 
+const PAST_MARGIN_MS = 1_000;
+
 /** Samples kept of each server: the one that travelled fastest counts. */
 const SAMPLES = 5;
 
 /**
  * How far the servers' clocks are from this process's, by their heartbeats. It serves deadlines, and the
- * judgement of versions from outside: no version comes from it. Between members whose clocks differ, the one that is furthest behind the
- * others is given the most time.
+ * judgement of versions from outside: no version comes from it. Between members whose clocks differ, the one that
+ * is furthest behind the others is given the most time.
  */
 export class ServerClock {
   readonly #client: MongoClient;
   readonly #offsets = new Map<string, number[]>();
+  /** Of all samples, in ms; asked for with each row. */
+  #latest: number | undefined;
+  #earliest = 0;
   readonly #onHeartbeat = ({ connectionId, reply }: ServerHeartbeatSucceededEvent): void => {
     const localTime: unknown = reply['localTime'];
     if (localTime instanceof Date) this.sample(connectionId, localTime);
@@ -29,19 +34,27 @@ export class ServerClock {
     offsets.push(localTime.getTime() - Date.now());
     if (offsets.length > SAMPLES) offsets.shift();
     this.#offsets.set(server, offsets);
+    const all = [...this.#offsets.values()].flat();
+    this.#latest = Math.max(...all);
+    this.#earliest = Math.min(...all);
   }
 
   /** The time on the servers' clocks in `delayMs` from now; `undefined` before any has told its time. */
   in(delayMs: number): Date | undefined {
-    if (this.#offsets.size === 0) return undefined;
-    const offset = Math.max(...[...this.#offsets.values()].flat());
-    return new Date(Date.now() + Math.max(0, delayMs) + offset);
+    if (this.#latest === undefined) return undefined;
+    return new Date(Date.now() + Math.max(0, delayMs) + this.#latest);
   }
 
   /** The highest version that can be believed now; anything that is a version before a server has told its time. */
   get highestBelievable(): Version {
-    const atMs = this.in(MAX_VERSION_AHEAD_MS)?.getTime();
-    return atMs === undefined ? Number.MAX_SAFE_INTEGER : atMs * 1_000;
+    if (this.#latest === undefined) return Number.MAX_SAFE_INTEGER;
+    return (Date.now() + this.#latest + MAX_VERSION_AHEAD_MS) * 1_000;
+  }
+
+  /** A version that every server's clock is past, by a margin for what a sample took to travel; `0` before any told its time. */
+  get surelyPast(): Version {
+    if (this.#latest === undefined) return NO_VERSION;
+    return Math.max(NO_VERSION, (Date.now() + this.#earliest - PAST_MARGIN_MS) * 1_000);
   }
 
   /** A stored version as a number; `0` for anything that is none, or that no server's clock can have made. */

@@ -1,27 +1,9 @@
-import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
+import { type StoreIncrement, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, floorOf, keyFilter, stampFor, toRow } from './binding.js';
+import { type Binding, keyFilter, stampFor, toRow } from './binding.js';
 import { type Call, statementOptions } from './call.js';
-import { written } from './puts.js';
 import { versionOf } from './reads.js';
-import { restampPipeline, toStored } from './stamp.js';
-
-/** Gives an unchanged row a version above a floor, if it still is at `ifVersion`. */
-export async function restamp<Value>(
-  binding: Binding,
-  command: StoreRestamp,
-  call: Call,
-): Promise<StoreOutcome<Value>> {
-  const { versionField } = binding;
-  const document = await binding.primary.findOneAndUpdate(
-    { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) },
-    restampPipeline(versionField, floorOf(binding, command.above), binding.clock.in(call.bound.remainingMs)),
-    { ...statementOptions(call), returnDocument: 'after' },
-  );
-  if (document !== null) return written(toRow<Value>(binding, document));
-  const version = await versionOf(binding, command.key, call);
-  return version === undefined ? { kind: 'missing' } : { kind: 'conflict', version };
-}
+import { written } from './restamp.js';
 
 /** Adds to a field that holds a number, of whatever BSON type, which it keeps where the sum allows. */
 export async function increment<Value>(

@@ -13,9 +13,10 @@ import { isDuplicateOf, toStoreError } from './errors.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
 import { checkCanonical } from './key.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
+import { restamp } from './restamp.js';
 import { stateOf } from './transaction-log.js';
 import type { MongoTransaction } from './transactions.js';
-import { increment, restamp } from './updates.js';
+import { increment } from './updates.js';
 
 /** Runs many commands at once: blind puts, deletes and flushes each in one bulk, the others side by side. */
 export async function runCommands<Value>(

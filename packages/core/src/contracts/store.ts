@@ -128,6 +128,11 @@ export interface StoreCapabilities {
   readonly changeFeed: boolean;
   /** The feed's claims and acknowledgements are checked against its registry, which all processes share. @defaultValue false */
   readonly consumers?: boolean;
+  /**
+   * Rows that other programs write get their versions from the feed, after the fact: until then a row may be below
+   * what it was, and so may the version of the next write of it. @defaultValue false
+   */
+  readonly adopts?: boolean;
   /** `increment` is honoured. */
   readonly increment: boolean;
   /** `restamp` is honoured. */

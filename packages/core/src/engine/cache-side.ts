@@ -257,7 +257,7 @@ export class CacheSide {
     ttlMs: number,
     settled: (cache: CacheOutcome) => void,
   ): void {
-    const { cache, detach, lifetime, member, settings } = this.#options;
+    const { cache, detach, lifetime, member, settings, store } = this.#options;
     const put = new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings);
     cache.send(put, (reply) => {
       if (reply instanceof Error) {
@@ -270,15 +270,34 @@ export class CacheSide {
       else this.#hints?.set(key, version, reservation);
       if (outcome !== 'stored') this.#refused(key, version, outcome);
       const done = outcome === 'floored' ? 'invalidated' : 'updated';
-      if (member !== undefined && !member.isAlone()) {
-        void this.#withOthers(member, others, key, version, done).then(settled);
+      const finish = (): void => {
+        if (member !== undefined && !member.isAlone()) {
+          void this.#withOthers(member, others, key, version, done).then(settled);
+          return;
+        }
+        settled(done);
+        member?.acknowledge(key, version);
+      };
+      if (outcome !== 'superseded' || store.capabilities.adopts !== true) {
+        finish();
         return;
       }
-      settled(done);
-      member?.acknowledge(key, version);
+      // Not acknowledged to the feed either: it brings the row above what the cache holds.
+      void this.#isPassed(key, version).then((passed) => (passed ? finish() : settled('deferred')));
     });
     // Behind the put, in the same batch.
     const others = member?.invalidateOthers(key, version);
+  }
+
+  /** Whether another write has passed this one in the store, as the cache says. Does not reject. */
+  async #isPassed(key: string, version: Version): Promise<boolean> {
+    const { settings, store } = this.#options;
+    try {
+      const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
+      return row !== undefined && row.version > version;
+    } catch {
+      return false;
+    }
   }
 
   /** What became of a change once all collections of the table are in step with it, or can't be. Does not reject. */
