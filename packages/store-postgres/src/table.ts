@@ -37,12 +37,14 @@ import { insecureTables } from './sql/guard.js';
 import { microsSql } from './sql/stamp.js';
 import { triggersOf, writerFunction } from './sql/triggers.js';
 import { transactionOf } from './transaction-handle.js';
+import { TableWatch } from './watch.js';
 import { arrayText } from './wire/arrays.js';
 import { type Row, statement } from './wire/pipeline.js';
 import type { SendOptions, Session } from './wire/session.js';
 import { Shapes } from './write/shape.js';
 import { OUT, Statements } from './write/statements.js';
-import { versionOf, Writer } from './write/writer.js';
+import { versionOf } from './write/versions.js';
+import { Writer } from './write/writer.js';
 
 export interface TableParts {
   readonly database: string;
@@ -79,6 +81,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly fence: StoreFence;
   readonly #parts: TableParts;
   #opened: Opened<Value> | undefined;
+  #watch: TableWatch | undefined;
   #opening: Promise<Opened<Value>> | undefined;
   #closed = false;
 
@@ -247,7 +250,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   #open(): Promise<Opened<Value>> | Opened<Value> {
     if (this.#closed) throw new ClosedError(`${this.name} is closed`);
-    if (this.#opened !== undefined) return this.#opened;
+    if (this.#opened !== undefined) {
+      this.#watch?.touch();
+      return this.#opened;
+    }
     this.#opening ??= this.#check().finally(() => {
       this.#opening = undefined;
     });
@@ -267,8 +273,20 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   async #check(): Promise<Opened<Value>> {
-    const { session, clock, prepared, feed } = this.#parts;
     const info = await this.#describe();
+    this.#watch = new TableWatch(info, {
+      clock: this.#parts.clock,
+      look: () => this.#describe(),
+      changed: (changed) => {
+        this.#opened = this.#bind(changed);
+      },
+    });
+    this.#opened = this.#bind(info);
+    return this.#opened;
+  }
+
+  #bind(info: TableInfo): Opened<Value> {
+    const { session, clock, prepared, feed } = this.#parts;
     const codec = new KeyCodec(info.keyColumns, this.name);
     const statements = new Statements(info, prepared);
     const shapes = new Shapes(info);
@@ -283,8 +301,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       prepared,
       recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
     });
-    this.#opened = { info, codec, statements, writer };
-    return this.#opened;
+    return { info, codec, statements, writer };
   }
 }
 

@@ -10,7 +10,7 @@ import type { Knex } from 'knex';
 import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from './errors.js';
 import { atLeast, equal, minus, plus, times } from './sql/operators.js';
 import { microsSql, SETTING_DEADLINE, SETTING_TX } from './sql/stamp.js';
-import { notedTransient } from './transaction-handle.js';
+import { notedTransient, noteTransient } from './transaction-handle.js';
 import { BoundedTransaction, SilentRollback } from './wire/transaction.js';
 
 const MAX_TRIES = 4;
@@ -163,8 +163,16 @@ function handleOf(trx: Knex.Transaction): StoreTransaction {
   return {
     client: trx,
     changes: async () => {
-      const { rows } = (await trx.raw(CHANGES)) as { rows: ChangeRecord[] };
-      return rows.map(toChange);
+      try {
+        // Triggers that wait for the commit may change rows, too.
+        const answers = await trx.raw<{ rows: ChangeRecord[] }[]>(
+          `SET CONSTRAINTS ALL IMMEDIATE; ${CHANGES}`,
+        );
+        return (answers[1]?.rows ?? []).map(toChange);
+      } catch (error) {
+        if (isTransient(error)) noteTransient(trx, error);
+        throw storeError(error, 'commit', true);
+      }
     },
   };
 }

@@ -76,7 +76,8 @@ export type StoreCommand<Value> =
 /**
  * What became of one command.
  *
- * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete
+ * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete; with a
+ *   `key` of its own (a trigger of the store changed it) nothing is cached: both keys get floors
  * - `missing`: delete, increment or restamp found no row; nothing was written
  * - `conflict`: `ifVersion` did not match; `version` is the row's, `0` when there is none or it is not known
  * - `superseded`: a flush found a newer row or tombstone at `version`, or its own version, there already; in a
@@ -84,7 +85,13 @@ export type StoreCommand<Value> =
  * - `failed`: this command alone failed; the error's class says whether it may have been committed
  */
 export type StoreOutcome<Value> =
-  | { readonly kind: 'written'; readonly value: Value | null; readonly version: Version }
+  | {
+      readonly kind: 'written';
+      readonly value: Value | null;
+      readonly version: Version;
+      /** The row's own key, where the store has given it another than the command's. */
+      readonly key?: string | undefined;
+    }
   | { readonly kind: 'missing' }
   | { readonly kind: 'conflict'; readonly version: Version }
   | { readonly kind: 'superseded'; readonly version: Version }

@@ -189,7 +189,7 @@ export class WritePath<Value> implements TransactionParticipant {
       this.#cacheSide.abandon(cacheKey, reservation);
       throw asStoreError(error, settings.name, 'unknown');
     }
-    if (outcome.kind === 'written') {
+    if (outcome.kind === 'written' && !isMoved(command.key, outcome)) {
       const { value, version } = outcome;
       inside.wrote(this, store.source, command.key, { reservation, value, version, ttlMs });
     } else {
@@ -253,6 +253,11 @@ export class WritePath<Value> implements TransactionParticipant {
       );
     const { value: returned, settled } = await (buffer?.holding(key, transaction) ?? transaction());
     const { version, cache } = settled.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
+    if (row !== undefined && version !== NO_VERSION && row.version !== version) {
+      // What the transaction had put off until its commit came after the row was read.
+      const options = { timeoutMs: settings.storeTimeoutMs, primary: true };
+      [row] = await store.read([key], options).catch(() => [row]);
+    }
     return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
   }
 
@@ -296,7 +301,10 @@ export class WritePath<Value> implements TransactionParticipant {
     settled: (cache: CacheOutcome) => void,
   ): void {
     const cacheKey = this.#options.keyPrefix + key;
-    if (outcome.kind === 'written') {
+    if (isMoved(key, outcome)) {
+      this.#cacheSide.abandon(cacheKey, reservation);
+      void this.#floorBoth(key, outcome.key, outcome.version).then(settled);
+    } else if (outcome.kind === 'written') {
       const payload = this.#payload(key, outcome.value, outcome.version);
       this.#cacheSide.settle(key, cacheKey, reservation, outcome.version, payload, ttlMs, settled);
     } else {
@@ -305,6 +313,15 @@ export class WritePath<Value> implements TransactionParticipant {
       const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
       void this.#cacheSide.invalidate(key, cacheKey, version, false).then(settled);
     }
+  }
+
+  /** A row that the store keeps under another key than it was written with: readers fill what is there. */
+  async #floorBoth(key: string, own: string, version: Version): Promise<CacheOutcome> {
+    const { keyPrefix } = this.#options;
+    const outcomes = await Promise.all(
+      [key, own].map((each) => this.#cacheSide.invalidate(each, keyPrefix + each, version, false)),
+    );
+    return outcomes.find((outcome) => outcome !== 'invalidated') ?? 'invalidated';
   }
 
   async settleTransaction(
@@ -350,6 +367,12 @@ export class WritePath<Value> implements TransactionParticipant {
       return undefined;
     }
   }
+}
+
+type Moved<Value> = Extract<Applied<Value>, { kind: 'written' }> & { readonly key: string };
+
+function isMoved<Value>(key: string, outcome: Applied<Value>): outcome is Moved<Value> {
+  return outcome.kind === 'written' && outcome.key !== undefined && outcome.key !== key;
 }
 
 function asLockstepTransaction(tx: Transaction): LockstepTransaction {

@@ -2,6 +2,7 @@ import { InvalidOptionError } from '@lockstep/core';
 import { type KeyColumn, keySql } from '../keys/codec.js';
 import { keyType } from '../keys/types.js';
 import { identifier } from './quote.js';
+import { type RawTrigger, STAMP, type UserTriggers, userTriggers } from './user-triggers.js';
 
 /** Runs one statement on some connection and gives its rows. */
 export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;
@@ -51,6 +52,11 @@ export interface TableInfo {
   readonly triggers: readonly string[];
   /** Why changes of its rows may go unseen. */
   readonly unseen: string | undefined;
+  /** The table itself, whatever its name: another may be given that name. */
+  readonly oid: string;
+  readonly userTriggers: UserTriggers;
+  /** Leaf partitions whose TRUNCATE is not recorded. */
+  readonly untruncated: readonly string[];
 }
 
 const CATALOG = `
@@ -73,6 +79,14 @@ WITH RECURSIVE tab AS (
 )
 SELECT
   (SELECT relkind FROM tab)::text AS kind,
+  (SELECT oid FROM tab)::text AS oid,
+  (SELECT json_agg(DISTINCT jsonb_build_object('name', g.tgname, 'type', g.tgtype, 'deferrable', g.tgdeferrable))
+   FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid
+   WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgname !~ '^~?lockstep_') AS others,
+  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
+   JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE tree.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
+     WHERE g.tgrelid = tree.oid AND g.tgname = 'lockstep_record_truncate' AND g.tgenabled IN ('O', 'A'))) AS "untruncated",
   (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relkind <> 'p' AND c.relpersistence <> 'p'
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS unlogged,
@@ -126,6 +140,9 @@ interface RawColumn {
 
 interface RawTable {
   readonly kind: string | null;
+  readonly oid: string;
+  readonly others: readonly RawTrigger[] | null;
+  readonly untruncated: readonly string[] | null;
   readonly leaves: readonly string[] | null;
   readonly unlogged: readonly string[] | null;
   readonly children: readonly string[] | null;
@@ -189,6 +206,9 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
     hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
     triggers: raw.triggers ?? [],
     unseen: unseenChanges(raw),
+    oid: raw.oid,
+    userTriggers: userTriggers(raw.others ?? []),
+    untruncated: raw.untruncated ?? [],
   };
 }
 
@@ -208,9 +228,14 @@ function unseenChanges({ unlogged, children }: RawTable): string | undefined {
 }
 
 /** Throws `InvalidOptionError` for a table that triggers can't keep in step. */
-export function assertSeen({ source, unseen }: TableInfo): void {
-  if (unseen !== undefined)
-    throw new InvalidOptionError('table', `${source} can't be kept in step: ${unseen}`);
+export function assertSeen({ source, unseen, userTriggers: { late } }: TableInfo): void {
+  const problem =
+    unseen ??
+    (late.length === 0
+      ? undefined
+      : `its trigger ${late.join(', ')} fires after ${STAMP}, whose record of the row it may change: give it a name that sorts before that`);
+  if (problem !== undefined)
+    throw new InvalidOptionError('table', `${source} can't be kept in step: ${problem}`);
 }
 
 function checkMapping(spec: TableSpec, columns: readonly RawColumn[], source: string): void {

@@ -104,6 +104,17 @@ export class Statements {
     });
   }
 
+  /** Whether triggers may write a row again once a statement has. */
+  get followed(): boolean {
+    return this.#info.userTriggers.after;
+  }
+
+  /** What triggers have put off until the commit happens now. `undefined`: they put off nothing. */
+  now(): Statement | undefined {
+    if (!this.#info.userTriggers.deferred) return undefined;
+    return this.#get('now', () => 'SET CONSTRAINTS ALL IMMEDIATE');
+  }
+
   /** One blind put. $1: stamp, $2: key, then the key's parts, then the shape's columns. */
   putOne(shape: Shape): Statement {
     return this.#get(`putOne ${shape.id}`, () => {
@@ -181,16 +192,16 @@ SELECT * FROM w`;
     return `SELECT ${cells.join(', ')}, ${stamp} FROM ${together(arrays)} AS r(${names.join(', ')})`;
   }
 
-  /** Puts where there is no row. Parameters as in {@link putMany}. */
-  insertMany(shape: Shape): Statement {
-    return this.#get(`insertMany ${shape.id}`, () => {
+  /** Puts where there is no row. Parameters as in {@link putMany}. `alone`: of one row only. */
+  insertMany(shape: Shape, alone: boolean): Statement {
+    return this.#get(`insertMany ${shape.id}${this.#variant(alone)}`, () => {
       const { names, overriding } = this.#target(shape.columns);
       const stamp = this.#aboveTombstone('$2::pg_catalog.int8', isIn('t.key', '$3::pg_catalog.text[]'));
       return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stamp} FROM r ON CONFLICT DO NOTHING RETURNING ${this.#returned})
-SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", w.* FROM r
-LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON ${this.#isRow('w')}`;
+SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", w.*${this.#noneMoved(alone)} FROM r
+LEFT JOIN ${this.#table} t ON ${this.#sameKey} LEFT JOIN w ON ${this.#isWritten(alone)}`;
     });
   }
 
@@ -241,19 +252,19 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", d."${OUT.version}" 
     });
   }
 
-  /** Buffered puts. $1: rows with `#x`, their versions. */
-  flushPuts(shape: Shape): Statement {
-    return this.#get(`flushPuts ${shape.id}`, () => {
+  /** Buffered puts. $1: rows with `#x`, their versions. `alone`: of one row only. */
+  flushPuts(shape: Shape, alone: boolean): Statement {
+    return this.#get(`flushPuts ${shape.id}${this.#variant(alone)}`, () => {
       const { names, overriding } = this.#target(shape.columns);
       return `WITH r AS MATERIALIZED (SELECT * FROM ${this.#rows(shape.columns)} WHERE ${believedSql('r."#x"')}),
 w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding}
 SELECT ${this.#inputs(shape.columns)}, ${stampExactlySql('r."#x"')} FROM r
 ${this.#onConflict(stampExactlySql(`EXCLUDED.${this.#version}`))} WHERE ${below(`t.${this.#version}`, `EXCLUDED.${this.#version}`)} AND ${this.#believed}
 RETURNING ${this.#returned})
-SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", ${toldSql('b.version')} AS "${OUT.tombstone}", w.* FROM r
+SELECT r."#n" AS "${OUT.number}", ${this.#told} AS "${OUT.locked}", ${toldSql('b.version')} AS "${OUT.tombstone}", w.*${this.#noneMoved(alone)} FROM r
 LEFT JOIN ${this.#table} t ON ${this.#sameKey}
 LEFT JOIN lockstep.tombstone b ON ${equal('b.source', this.#source)} AND ${equal('b.key', this.#rowKey)}
-LEFT JOIN w ON ${this.#isRow('w')}`;
+LEFT JOIN w ON ${this.#isWritten(alone)}`;
     });
   }
 
@@ -341,8 +352,21 @@ SELECT l."#n" AS "${OUT.number}", l."#l" AS "${OUT.locked}", w.* FROM l LEFT JOI
     return believedSql(`t.${this.#version}`);
   }
 
-  #isRow(alias: string): string {
-    return equal(`${alias}."${OUT.key}"`, this.#rowKey);
+  /** Where triggers may give rows other keys, a statement of one row differs from one of many. */
+  #variant(alone: boolean): string {
+    return alone && this.#info.userTriggers.before ? ' alone' : '';
+  }
+
+  /** Joins what was written to what was proposed: of one row, whatever key a trigger has given it. */
+  #isWritten(alone: boolean): string {
+    return alone && this.#info.userTriggers.before ? 'true' : equal(`w."${OUT.key}"`, this.#rowKey);
+  }
+
+  /** A column that fails the statement when a trigger has given a row another key: each row is then written alone. */
+  #noneMoved(alone: boolean): string {
+    if (alone || !this.#info.userTriggers.before) return '';
+    const proposed = `SELECT FROM r WHERE ${equal(`w."${OUT.key}"`, this.#rowKey)}`;
+    return `, (SELECT pg_catalog.concat('a trigger gave a row the key ', w."${OUT.key}")::pg_catalog.int4 FROM w WHERE NOT EXISTS (${proposed}) LIMIT 1) AS "#moved"`;
   }
 
   get #rowKey(): string {

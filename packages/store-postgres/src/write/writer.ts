@@ -4,6 +4,7 @@ import {
   StoreContractError,
   type StoreOutcome,
   StoreRefusedError,
+  StoreUnavailableError,
   type StoreWriteOptions,
   type Version,
 } from '@lockstep/core';
@@ -15,9 +16,11 @@ import { transactionOf } from '../transaction-handle.js';
 import { arrayText, textArray } from '../wire/arrays.js';
 import { type Call, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
+import { asCommitted, readAgain, Written } from './followed.js';
 import { type Group, type Item, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
 import { OUT, type Statements } from './statements.js';
+import { versionOf } from './versions.js';
 
 export interface WriterParts {
   readonly name: string;
@@ -30,6 +33,11 @@ export interface WriterParts {
   readonly prepared: boolean;
   /** Told what a statement has recorded in one row of the outbox. */
   readonly recordedTogether: (changes: readonly RecordedChange[]) => void;
+}
+
+interface Answer {
+  readonly rows: readonly Row[];
+  readonly again: readonly Row[] | undefined;
 }
 
 interface WriteSend extends SendOptions {
@@ -76,8 +84,7 @@ export class Writer<Value> {
     if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
     return outcomes.map((outcome, index) => {
       if (outcome !== undefined) return outcome;
-      const message = `${name}: nothing was written: a trigger dropped the row, or its version is beyond belief (repair the table)`;
-      const error = new StoreContractError(message, { key: commands[index]?.key });
+      const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
       return { kind: 'failed', error };
     });
   }
@@ -112,8 +119,9 @@ export class Writer<Value> {
   ): Promise<void> {
     const { items } = group;
     try {
-      const rows = await this.#run(group, send, options, restamp.above);
+      const { rows, again } = await this.#run(group, send, options, restamp.above);
       this.#settle(group, rows, outcomes);
+      if (again !== undefined) this.#settleAgain(group, again, outcomes);
       if (isStamping(group, options) && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
@@ -142,24 +150,31 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
   }
 
-  async #run(group: Group, send: WriteSend, options: StoreWriteOptions, above = 0): Promise<readonly Row[]> {
-    const { session, source } = this.#parts;
+  /** What the group's statement answers, and its rows as they are after it where triggers may write them again. */
+  async #run(group: Group, send: WriteSend, options: StoreWriteOptions, above = 0): Promise<Answer> {
+    const { codec, session, source, statements } = this.#parts;
     const stamps = isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
     if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
     const at = answerOf(group, calls);
+    const again = readAgain(group, statements, codec, options.tx === undefined);
+    calls.push(...again);
+    const answer = (results: readonly Row[][], at: number, last = results.length - 1): Answer => ({
+      rows: results[at] ?? [],
+      again: again.length === 0 ? undefined : results[last],
+    });
     if (options.tx === undefined) {
-      return (await session.send(calls, stamps ? { ...send, stamps: source } : send))[at] ?? [];
+      return answer(await session.send(calls, stamps ? { ...send, stamps: source } : send), at);
     }
     const trx = transactionOf(options.tx);
-    if (!send.savepoint) return (await session.sendIn(trx, calls, send))[at] ?? [];
+    if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
     const guarded: Call[] = [
       { statement: SAVEPOINT, values: [] },
       ...calls,
       { statement: RELEASE, values: [] },
     ];
     try {
-      return (await session.sendIn(trx, guarded, send))[at + 1] ?? [];
+      return answer(await session.sendIn(trx, guarded, send), at + 1, calls.length);
     } catch (error) {
       if (isRefusal(error)) await session.sendIn(trx, [{ statement: ROLLBACK, values: [] }], send);
       throw error;
@@ -193,7 +208,9 @@ export class Writer<Value> {
           : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
       }
       case 'insert':
-        return [{ statement: statements.insertMany(shape), values: [rows(), stamp, keys()] }];
+        return [
+          { statement: statements.insertMany(shape, items.length === 1), values: [rows(), stamp, keys()] },
+        ];
       case 'replace':
         return [{ statement: statements.replaceMany(shape), values: [rows(), stamp] }];
       case 'restamp':
@@ -207,7 +224,7 @@ export class Writer<Value> {
       case 'flushPut':
         return [
           { statement: statements.lockKeys(), values: [keys()] },
-          { statement: statements.flushPuts(shape), values: [rows()] },
+          { statement: statements.flushPuts(shape, items.length === 1), values: [rows()] },
         ];
       case 'flushDelete': {
         const versions = Object.fromEntries(items.map((item) => [item.key, item.exact]));
@@ -226,14 +243,49 @@ export class Writer<Value> {
         rows.length === items.length &&
         (items.length === 1 || rows.every((row, i) => row.meta[OUT.key] === items[i]?.key));
       const byKey = inOrder ? undefined : new Map(rows.map((row) => [row.meta[OUT.key], row]));
+      // A row for each: those that a trigger has given another key are told by their places.
+      const byPlace =
+        byKey === undefined || (rows.length === items.length && items.some(({ key }) => !byKey.has(key)));
       items.forEach((item, i) => {
-        const row = byKey === undefined ? rows[i] : byKey.get(item.key);
-        if (row !== undefined) outcomes[item.index] = this.#written(row);
+        const row = byPlace ? rows[i] : byKey.get(item.key);
+        outcomes[item.index] =
+          row === undefined ? this.#dropped(item, items, rows) : this.#written(item, row);
       });
       return;
     }
     const byNumber = new Map(rows.map((row) => [Number(row.meta[OUT.number]), row]));
     for (const item of items) outcomes[item.index] = this.#outcome(kind, item, byNumber.get(item.index));
+  }
+
+  /** What triggers have made of the rows since the statement wrote them. */
+  #settleAgain(
+    { kind, items }: Group,
+    rows: readonly Row[],
+    outcomes: (StoreOutcome<Value> | undefined)[],
+  ): void {
+    const byKey = new Map(rows.map((row) => [row.meta[OUT.key], row]));
+    for (const item of items) {
+      const outcome = outcomes[item.index];
+      if (outcome !== undefined) outcomes[item.index] = asCommitted(item, kind, outcome, byKey.get(item.key));
+    }
+  }
+
+  /** A put without a row. Where others have new keys, nobody can tell whose they are. */
+  #dropped(item: Item, items: readonly Item[], rows: readonly Row[]): StoreOutcome<Value> {
+    const { name } = this.#parts;
+    const keys = new Set<unknown>(items.map(({ key }) => key));
+    const { key } = item;
+    const error = rows.every((row) => keys.has(row.meta[OUT.key]))
+      ? new StoreRefusedError(
+          `${name}: ${key} was not written: a trigger dropped the row, or its version is beyond belief (repair the table)`,
+          { key },
+        )
+      : new StoreUnavailableError(
+          `${name}: triggers dropped some rows of a batch and gave others new keys, so what became of ${key} is open`,
+          'unknown',
+          { key },
+        );
+    return { kind: 'failed', error };
   }
 
   #outcome(kind: Group['kind'], item: Item, row: Row | undefined): StoreOutcome<Value> | undefined {
@@ -245,7 +297,7 @@ export class Writer<Value> {
       case 'insert':
       case 'flushPut':
         if (row === undefined) return undefined;
-        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(row);
+        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(item, row);
         return kind === 'insert' ? { kind: 'conflict', version: locked } : superseded(item, locked, row);
       case 'flushDelete':
         if (row === undefined) return undefined;
@@ -260,15 +312,15 @@ export class Writer<Value> {
       case 'replace':
         if (row === undefined || versionOf(row.meta[OUT.version]) === 0)
           return { kind: 'conflict', version: locked };
-        return this.#written(row);
+        return this.#written(item, row);
       case 'restamp':
         if (row === undefined) return { kind: 'missing' };
         return versionOf(row.meta[OUT.version]) === 0
           ? { kind: 'conflict', version: locked }
-          : this.#written(row);
+          : this.#written(item, row);
       case 'increment':
         if (row === undefined) return { kind: 'missing' };
-        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(row);
+        if (versionOf(row.meta[OUT.version]) > 0) return this.#written(item, row);
         return {
           kind: 'failed',
           error: new StoreRefusedError(`${this.#parts.name}: the field is NULL, which can't be incremented`, {
@@ -285,8 +337,13 @@ export class Writer<Value> {
     return { kind: 'failed', error: new StoreRefusedError(`${message}: repair the table`, { key }) };
   }
 
-  #written(row: Row): StoreOutcome<Value> {
-    return new Written(row.value as Value, versionOf(row.meta[OUT.version]));
+  #written(item: Item, row: Row): StoreOutcome<Value> {
+    const version = versionOf(row.meta[OUT.version]);
+    const key = row.meta[OUT.key];
+    if (key === item.key) return new Written(row.value as Value, version);
+    // What is buffered under the command's key is no row's.
+    if (item.exact > 0) return { kind: 'superseded', version: item.exact + 1 };
+    return { kind: 'written', value: row.value as Value, version, key: String(key) };
   }
 
   /**
@@ -304,18 +361,6 @@ export class Writer<Value> {
     );
     const items = group.items.filter((item) => buried.has(item.index));
     if (items.length > 0) await this.#run({ ...group, items }, send, options);
-  }
-}
-
-/** A class: `docs/performance.md` says why. */
-class Written<Value> {
-  readonly kind = 'written';
-  readonly value: Value;
-  readonly version: Version;
-
-  constructor(value: Value, version: Version) {
-    this.value = value;
-    this.version = version;
   }
 }
 
@@ -346,9 +391,4 @@ function superseded<Value>(item: Item, locked: Version, row: Row): StoreOutcome<
   const seen = Math.max(locked, versionOf(row.meta[OUT.tombstone]));
   // What the snapshot did not show yet is newer by at least one.
   return { kind: 'superseded', version: seen >= item.exact ? seen : item.exact + 1 };
-}
-
-/** Versions are safe integers, whatever parser the user has set for int8. */
-export function versionOf(raw: unknown): Version {
-  return raw === null || raw === undefined ? 0 : Number(raw);
 }

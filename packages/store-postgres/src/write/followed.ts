@@ -1,0 +1,69 @@
+import { type StoreOutcome, StoreRefusedError, type Version } from '@lockstep/core';
+import type { KeyCodec } from '../keys/codec.js';
+import { arrayText } from '../wire/arrays.js';
+import type { Call, Row } from '../wire/pipeline.js';
+import type { Group, Item } from './plan.js';
+import { OUT, type Statements } from './statements.js';
+import { versionOf } from './versions.js';
+
+/** A class: `docs/performance.md` says why. */
+export class Written<Value> {
+  readonly kind = 'written';
+  readonly value: Value | null;
+  readonly version: Version;
+
+  constructor(value: Value | null, version: Version) {
+    this.value = value;
+    this.version = version;
+  }
+}
+
+/**
+ * Reads a group's rows again, in the transaction of the statement that wrote them: the user's triggers may have
+ * written them once more. Nothing where there are no such triggers. On its own, what they put off until the commit
+ * comes first; inside a caller's transaction it stays put off.
+ */
+export function readAgain({ items }: Group, statements: Statements, codec: KeyCodec, own: boolean): Call[] {
+  if (!statements.followed) return [];
+  const inputs = items.map(({ key }) => codec.inputs(key));
+  const values = (inputs[0] ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? '')));
+  const now = own ? statements.now() : undefined;
+  const read = { statement: statements.readMany(), values };
+  return now === undefined ? [read] : [{ statement: now, values: [] }, read];
+}
+
+/** What became of a command, given the row that is there once the triggers are through. */
+export function asCommitted<Value>(
+  item: Item,
+  kind: Group['kind'],
+  outcome: StoreOutcome<Value>,
+  row: Row | undefined,
+): StoreOutcome<Value> {
+  const version = row === undefined ? 0 : versionOf(row.meta[OUT.version]);
+  if (outcome.kind === 'conflict' && kind === 'delete' && row !== undefined) {
+    return keptByTrigger(item, outcome.version, version, row) ?? outcome;
+  }
+  if (outcome.kind !== 'written' || outcome.key !== undefined) return outcome;
+  const absent = outcome.value === null;
+  if (row === undefined ? absent : version === outcome.version) return outcome;
+  if (kind === 'flushPut' || kind === 'flushDelete') {
+    return { kind: 'superseded', version: Math.max(version, item.exact + 1) };
+  }
+  return row === undefined
+    ? new Written<Value>(null, outcome.version)
+    : new Written(row.value as Value, version);
+}
+
+/** A trigger that deletes nothing may have written the row instead: that a row is marked as deleted, for one. */
+function keptByTrigger<Value>(
+  item: Item,
+  locked: Version,
+  version: Version,
+  row: Row,
+): StoreOutcome<Value> | undefined {
+  const { '#i': ifVersion = locked } = JSON.parse(item.record) as { readonly '#i'?: Version };
+  if (ifVersion !== locked) return undefined;
+  if (version > locked) return new Written(row.value as Value, version);
+  const message = `a trigger of the table kept the row ${item.key}`;
+  return { kind: 'failed', error: new StoreRefusedError(message, { key: item.key }) };
+}
