@@ -117,7 +117,7 @@ test('a write ahead of the clock has no more time than any other: asking for the
   const lender = own.client as { releaseConnection(connection: unknown): Promise<void> };
   const release = lender.releaseConnection.bind(lender);
   const command = { kind: 'put', key: '1000000', value: { id: 1_000_000, stock: 1 }, above: 0 } as const;
-  vi.spyOn(lender, 'releaseConnection').mockImplementation((connection) => {
+  vi.spyOn(lender, 'releaseConnection').mockImplementationOnce((connection) => {
     lostMs += CALL.timeoutMs;
     return release(connection);
   });

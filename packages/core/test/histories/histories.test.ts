@@ -30,6 +30,9 @@ describe.for(SIZES)(
     test('G1, G2, G3, G5 hold with a lagging replica', async () => {
       expect(await search({ crowded, replica: true, evicts: false }, RUNS)).toBeUndefined();
     });
+    test('G1, G2, G3, G5 hold with sessions that keep a snapshot', async () => {
+      expect(await search({ crowded, snapshots: 'refuse' }, RUNS)).toBeUndefined();
+    });
     test('G2, G7 hold with strict', async () => {
       expect(await search({ crowded, consistency: 'strict', evicts: false }, RUNS)).toBeUndefined();
     });
@@ -42,6 +45,9 @@ describe.for(SIZES)(
 describe('negative controls', { timeout: TIMEOUT_MS }, () => {
   test('the naive pattern (commit, then SET) is caught', async () => {
     expect(await search({ application: naive, faults: 0 }, CONTROL_RUNS)).toBeDefined();
+  });
+  test('a row that stays below a tombstone which a snapshot hides is caught', async () => {
+    expect(await search({ crowded: true, snapshots: 'hide' }, CONTROL_RUNS)).toBeDefined();
   });
   test.for(MUTANTS)('rule $rule taken out is caught: $name', async ({ apply, world }) => {
     expect(await search({ crowded: true, ...world, apply }, CONTROL_RUNS)).toBeDefined();

@@ -5,6 +5,7 @@ import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
 import { backwardReads, type History, staleReads } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { type Apply, SimCache } from './sim-cache.js';
+import { snapshots } from './sim-snapshots.js';
 import { simStore } from './sim-store.js';
 
 /** `n` is unique per write, so that a row tells its commit even where versions are hidden. */
@@ -26,6 +27,11 @@ export interface WorldOptions {
   readonly evicts?: boolean;
   /** Readers' loads may come from a replica that lags. @defaultValue false */
   readonly replica?: boolean;
+  /**
+   * The store's sessions keep a snapshot: inserts below a delete that it hides are refused, and run again; or, a
+   * negative control, stay below its tombstone. @defaultValue they see what was committed before each statement
+   */
+  readonly snapshots?: 'refuse' | 'hide';
   /** More clients, all at one key: for what shows only when several of them meet. @defaultValue false */
   readonly crowded?: boolean;
   /** Makes an application process; a negative control puts something naive in the engine's place. */
@@ -83,8 +89,17 @@ class World {
     this.#scheduler = scheduler;
     this.#cache = cache;
     this.#inner = memoryStore<Row>({ name: 'rows', clock: scheduler.clock, feedGraceMs: 50 });
+    const inner =
+      options.snapshots === undefined
+        ? this.#inner
+        : snapshots({
+            inner: this.#inner,
+            scheduler,
+            newest: (key) => this.#history.commits.findLast((commit) => commit.key === key),
+            refuses: options.snapshots === 'refuse',
+          });
     const store = simStore({
-      inner: this.#inner,
+      inner,
       scheduler,
       faults: () => (cache.calm ? 0 : faults),
       versioned,
