@@ -142,9 +142,8 @@ export class StoreBusyError extends LockstepError {
 }
 
 /**
- * Thrown by every call with the `tx` of a transaction that is over, or that can only be rolled back, and by
- * `transaction()` and `write()` when their body went on after a statement had failed: nothing was sent, and nothing
- * of that transaction is committed. The cause is what ended it.
+ * Thrown by every call with the `tx` of a transaction that is over, or that can only be rolled back since a statement
+ * failed: nothing was sent. The cause is what ended it, or that first failure.
  */
 export class TransactionOverError extends LockstepError {
   readonly code = 'LOCKSTEP_TRANSACTION_OVER';

@@ -107,6 +107,7 @@ export type {
   FeedClaimant,
   FeedConsumeOptions,
   FeedStatus,
+  Isolation,
   Serializer,
   StoreAdapter,
   StoreCallOptions,
@@ -123,8 +124,10 @@ export type {
   StoreRestamp,
   StoreRow,
   StoreTransaction,
+  StoreTransactionOptions,
   StoreWriteOptions,
   TransactionHost,
+  TransactionMode,
 } from './contracts/store.js';
 export {
   isBelievable,
@@ -134,6 +137,7 @@ export {
   type Version,
 } from './contracts/version.js';
 export { createLockstep } from './engine/lockstep.js';
+export { checkTransactionMode } from './engine/transaction-mode.js';
 export {
   CacheUnavailableError,
   ClosedError,

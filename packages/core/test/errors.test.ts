@@ -15,6 +15,7 @@ const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])
   [new errors.StoreUnavailableError('m', 'unknown', about), 'LOCKSTEP_STORE_UNAVAILABLE'],
   [new errors.StoreTimeoutError('m', about), 'LOCKSTEP_STORE_TIMEOUT'],
   [new errors.StoreOverloadedError('m', about), 'LOCKSTEP_STORE_OVERLOADED'],
+  [new errors.StoreInsecureError('m', about), 'LOCKSTEP_STORE_INSECURE'],
   [new errors.StoreBusyError('m', about), 'LOCKSTEP_STORE_BUSY'],
   [new errors.TransactionOverError('m', about), 'LOCKSTEP_TRANSACTION_OVER'],
   [new errors.CacheUnavailableError('m', about), 'LOCKSTEP_CACHE_UNAVAILABLE'],

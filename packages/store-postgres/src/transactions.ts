@@ -1,20 +1,23 @@
 import {
   type Change,
   type Clock,
-  type StoreCallOptions,
   type StoreTransaction,
+  type StoreTransactionOptions,
   StoreUnavailableError,
   type TransactionHost,
+  type TransactionMode,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from './errors.js';
 import { atLeast, equal, minus, plus, times } from './sql/operators.js';
 import { microsSql, SETTING_DEADLINE, SETTING_TX } from './sql/stamp.js';
-import { notedTransient, noteTransient } from './transaction-handle.js';
+import { statement } from './wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from './wire/transaction.js';
 
 const MAX_TRIES = 4;
 const IDLE_SLACK_MS = 5000;
+/** A commit that was sent is waited for, whatever time is left: nothing but its answer says whether it was one. */
+const COMMIT_MS = 2000;
 
 const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
 pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
@@ -52,7 +55,10 @@ export function toChange(row: ChangeRecord): Change {
   };
 }
 
-/** Transactions through knex; every statement in them is bounded and counts as Lockstep's own. */
+/**
+ * Transactions through knex; every statement in them is bounded and counts as Lockstep's own. Once one is over, for
+ * whatever reason, its gate refuses what its body goes on to send, on the handle or through the tables.
+ */
 export class PostgresTransactions implements TransactionHost {
   readonly #knex: Knex;
   readonly #clock: Clock;
@@ -64,7 +70,10 @@ export class PostgresTransactions implements TransactionHost {
     this.#name = name;
   }
 
-  async transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T> {
+  async transaction<T>(
+    body: (tx: StoreTransaction) => Promise<T>,
+    options: StoreTransactionOptions,
+  ): Promise<T> {
     const deadline = this.#clock.monotonic() + options.timeoutMs;
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted();
@@ -86,33 +95,30 @@ export class PostgresTransactions implements TransactionHost {
 
   async #once<T>(
     body: (tx: StoreTransaction) => Promise<T>,
-    options: StoreCallOptions,
+    options: StoreTransactionOptions,
     deadline: number,
   ): Promise<T> {
     const message = `${this.#name}: the transaction took more than ${options.timeoutMs} ms`;
     const left = (): number => Math.max(0, deadline - this.#clock.monotonic());
     const transaction = await this.#begin(options, left, message);
-    const { trx } = transaction;
+    const { gate } = transaction;
     let result: T;
     try {
-      result = await transaction.bounded(body(handleOf(trx)), left(), message);
+      result = await transaction.bounded(body(handleOf(transaction)), left(), message);
+      gate.end('its body has returned');
+      if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
+      gate.end('it is being rolled back', error);
+      const { transient } = gate;
       await transaction.rollBack(causeOf(error, isReadOnlyServer));
-      throw (
-        notedTransient(trx) ?? (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error)
-      );
+      throw transient ?? (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error);
     }
     try {
-      await transaction.commit(left(), message);
+      await transaction.commit(Math.max(left(), COMMIT_MS), message);
       return result;
     } catch (error) {
       if (isTransient(error)) throw error;
-      if (error instanceof SilentRollback) {
-        throw new StoreUnavailableError(
-          `${this.#name}: a statement of the transaction failed, so it was rolled back`,
-          'not-committed',
-        );
-      }
+      if (error instanceof SilentRollback) throw gate.transient ?? gate.problem ?? error;
       if (stateOf(error) !== undefined && !isFatal(error))
         throw storeError(error, `${this.#name}: commit`, true);
       throw new StoreUnavailableError(
@@ -124,14 +130,17 @@ export class PostgresTransactions implements TransactionHost {
   }
 
   async #begin(
-    { signal }: StoreCallOptions,
+    options: StoreTransactionOptions,
     left: () => number,
     message: string,
   ): Promise<BoundedTransaction> {
+    const { signal } = options;
     let transaction: BoundedTransaction | undefined;
     try {
       const bound = { clock: this.#clock, signal };
       transaction = await BoundedTransaction.begin(this.#knex, bound, left(), message);
+      const mode = modeSql(options);
+      if (mode !== undefined) await transaction.bounded(transaction.trx.raw(mode), left(), message);
       // The server's bound on idling comes after our own, whose rollback keeps the connection.
       const ms = Math.max(1, Math.ceil(left()));
       const settings = transaction.trx.raw(BEGIN_SETTINGS, [
@@ -159,20 +168,35 @@ function causeOf(error: unknown, isOfKind: (cause: unknown) => boolean): unknown
   return undefined;
 }
 
-function handleOf(trx: Knex.Transaction): StoreTransaction {
+function handleOf({ gate, trx }: BoundedTransaction): StoreTransaction {
+  const failed = (): void => {
+    if (gate.problem !== undefined) throw gate.problem;
+  };
   return {
     client: trx,
+    seal: () => gate.end('its body has returned'),
     changes: async () => {
+      failed();
       try {
         // Triggers that wait for the commit may change rows, too.
-        const answers = await trx.raw<{ rows: ChangeRecord[] }[]>(
-          `SET CONSTRAINTS ALL IMMEDIATE; ${CHANGES}`,
-        );
-        return (answers[1]?.rows ?? []).map(toChange);
+        const rows = await gate.ask([
+          { statement: statement('SET CONSTRAINTS ALL IMMEDIATE', false), values: [] },
+          { statement: statement(CHANGES, false), values: [] },
+        ]);
+        return rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
       } catch (error) {
-        if (isTransient(error)) noteTransient(trx, error);
-        throw storeError(error, 'commit', true);
+        throw gate.transient ?? storeError(error, 'commit', true);
       }
     },
   };
+}
+
+/** The mode as `SET TRANSACTION` takes it, before anything else is asked; `undefined`: the server's default. */
+function modeSql({ deferrable, isolation, readOnly }: TransactionMode): string | undefined {
+  const modes = [
+    ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
+    ...(readOnly === undefined ? [] : [readOnly ? 'READ ONLY' : 'READ WRITE']),
+    ...(deferrable === undefined ? [] : [deferrable ? 'DEFERRABLE' : 'NOT DEFERRABLE']),
+  ];
+  return modes.length === 0 ? undefined : `SET TRANSACTION ${modes.join(', ')}`;
 }

@@ -1,4 +1,3 @@
-import type { CacheOutcome } from '@lockstep/core';
 import { type FactBuffer, type FactKind, type FreshnessChecker, systemMs } from '@lockstep/torture';
 import type { ReadAnswer, ShopEngine, WriteAnswer } from '../engines/engine.js';
 import { fateOf, type Meter } from '../measure.js';
@@ -103,7 +102,7 @@ export class Catalogue {
 
   #acknowledged(id: number, answer: WriteAnswer, ms: number): void {
     this.#meter.count('writes');
-    this.#meter.count(answer.cache);
+    if (answer.cache !== 'pending') this.#meter.count(answer.cache);
     if (answer.coalesced) this.#meter.count('coalesced');
     this.#meter.time('writeMs', ms);
     if (answer.version > 0) this.#tell(factOf(answer.cache, answer.product === null), id, answer.version);
@@ -118,7 +117,7 @@ export class Catalogue {
   }
 }
 
-function factOf(cache: CacheOutcome, deleted: boolean): FactKind {
+function factOf(cache: WriteAnswer['cache'], deleted: boolean): FactKind {
   const binding = cache === 'updated' || cache === 'invalidated';
   if (deleted) return binding ? 'delete' : 'late-delete';
   return binding ? 'put' : 'late-put';

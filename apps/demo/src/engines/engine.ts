@@ -14,7 +14,7 @@ export interface WriteAnswer {
   readonly product: Product | null;
   /** 0: a delete that found nothing. */
   readonly version: number;
-  readonly cache: CacheOutcome;
+  readonly cache: CacheOutcome | 'pending';
   readonly coalesced: boolean;
 }
 

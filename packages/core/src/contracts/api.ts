@@ -3,7 +3,7 @@ import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
 import type { LockstepEvents } from './events.js';
 import type { QueueAdapter } from './queue.js';
-import type { Serializer, StoreAdapter, TransactionHost } from './store.js';
+import type { Serializer, StoreAdapter, TransactionHost, TransactionMode } from './store.js';
 import type { Version } from './version.js';
 
 /**
@@ -23,12 +23,13 @@ export interface WriteResult<Value> {
   readonly value: Value | null;
   /** `0` when the store has no versions, or when a delete found no row. */
   readonly version: Version;
-  readonly cache: CacheOutcome;
+  /** `pending`: inside a transaction, which touches the cache after its commit; an event `write` then says how. */
+  readonly cache: CacheOutcome | 'pending';
   /**
    * `buffered`: acknowledged by the cache, and on its way to the store; only where `burst` or the strategy
-   * `write-behind` allow it.
+   * `write-behind` allow it. `pending`: inside a transaction that is not committed yet.
    */
-  readonly store: 'committed' | 'buffered';
+  readonly store: 'committed' | 'buffered' | 'pending';
   /** True when a later write of the same batch took this one's place; `value` and `version` are that one's. */
   readonly coalesced: boolean;
 }
@@ -140,7 +141,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   write<T>(
     id: Id,
     body: (tx: Tx) => Promise<T>,
-    options?: WriteOptions,
+    options?: WriteOptions & TransactionMode,
   ): Promise<WriteResult<Value> & { readonly returned: T }>;
   /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
   invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
@@ -150,7 +151,11 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>;
 }
 
-/** A transaction across collections. */
+/**
+ * A transaction across collections. Once it is over (committed, rolled back, out of time, aborted, run again, its
+ * connection lost, its body returned) each further call with it rejects with `TransactionOverError` and reaches
+ * nobody; so do statements on `client`.
+ */
 export interface Transaction<Tx = unknown> {
   /** The driver's own handle. */
   readonly client: Tx;
@@ -289,7 +294,7 @@ export interface LockstepOptions {
   readonly random?: () => number;
 }
 
-export interface TransactionOptions {
+export interface TransactionOptions extends TransactionMode {
   /** Which database, where collections live in several: a store of it. @defaultValue the only one */
   readonly on?: { readonly transactions?: TransactionHost | undefined };
   /** @defaultValue 10_000 */
@@ -364,7 +369,9 @@ export interface Lockstep extends AsyncDisposable {
   /**
    * Runs `body` in one transaction of one database; the collections' calls take part with `{ tx }`. The
    * cache is touched only after the commit: for every tracked row that the transaction changed, by
-   * whatever statement.
+   * whatever statement, and an event `write` tells of each. A transaction that rejects has changed nothing, unless
+   * the error's `outcome` is `unknown`. When a statement fails there is nothing to commit: a body that goes on all
+   * the same is rolled back, and rejects with that failure as the cause. Deadlocks and serialization failures run the body again.
    */
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** One-off calls for code that declares no collection. Throws `InvalidOptionError`. */

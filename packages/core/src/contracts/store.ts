@@ -191,15 +191,37 @@ export interface Change {
   readonly changedAtMs: number;
 }
 
-/** An open transaction. */
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
+
+/** How a transaction sees others, where the store lets its callers choose. Absent: as the store is set. */
+export interface TransactionMode {
+  readonly isolation?: Isolation | undefined;
+  /** The transaction writes nothing. */
+  readonly readOnly?: boolean | undefined;
+  /** With `serializable` and `readOnly`: it waits for a snapshot under which it can't be refused. */
+  readonly deferrable?: boolean | undefined;
+}
+
+/** What a transaction is run with. */
+export interface StoreTransactionOptions extends StoreCallOptions, TransactionMode {}
+
+/**
+ * An open transaction. Once it is over, for whatever reason, it takes no statement more: calls with it, and on
+ * `client`, reject with `TransactionOverError` or the driver's own error, and nothing of them reaches the store.
+ */
 export interface StoreTransaction {
   /** The driver's own handle (a knex transaction, a MongoDB session), for the user's own statements. */
   readonly client: unknown;
   /**
    * Every tracked row that the transaction changed so far, by whatever statement, newest version per
-   * key. Asked just before the commit.
+   * key. Asked just before the commit; rejects when there is nothing to commit.
    */
   changes(): Promise<readonly Change[]>;
+  /**
+   * The body has returned: from now on the transaction takes no statement but `changes`. What was sent before goes
+   * on. Without it a body's late statements may be committed unseen.
+   */
+  seal?(): void;
 }
 
 /** Runs transactions; shared by all bindings of one database, and compared by identity. */
@@ -207,10 +229,12 @@ export interface TransactionHost {
   /**
    * Runs `body` and commits. A throw rolls back and propagates. Transient failures (deadlock,
    * serialization) run the body again, on a new transaction. Rejects with `StoreUnavailableError`
-   * (`outcome: 'unknown'` when the commit's reply was lost). Statements that change rows of an adapter with a
-   * `fence` are refused once `timeoutMs` have passed, by the store's clock, since `body` was called.
+   * (`outcome: 'unknown'` when the commit's reply was lost; `not-committed`, with the failure as its cause, when a
+   * statement failed and the body went on as if it had not), with `UnsupportedError` for a mode that the store lacks.
+   * Statements that change rows of an adapter with a `fence` are refused once `timeoutMs` have passed, by the store's
+   * clock, since `body` was called.
    */
-  transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T>;
+  transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreTransactionOptions): Promise<T>;
 }
 
 /** How far behind the feed's readers are. */

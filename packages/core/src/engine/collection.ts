@@ -13,7 +13,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from '../contracts/api.js';
-import type { StoreAdapter, StoreCommand } from '../contracts/store.js';
+import type { StoreAdapter, StoreCommand, TransactionMode } from '../contracts/store.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import {
   CacheUnavailableError,
@@ -40,12 +40,14 @@ import { Loader } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
 import { SignedCodec } from './signed-codec.js';
+import { MODE_OPTIONS, transactionMode } from './transaction-mode.js';
 import { WritePath } from './write-path.js';
 import { BlindPut, type Settled } from './write-unit.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
 const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
 const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs'];
+const TRANSACT_OPTIONS = [...WRITE_OPTIONS, ...MODE_OPTIONS];
 const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
 const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 /** What a call without options has: nothing to check. */
@@ -317,16 +319,18 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   async write<T>(
     id: Id,
     body: (tx: Tx) => Promise<T>,
-    options: WriteOptions = {},
+    options: WriteOptions & TransactionMode = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
-    return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
+    return await this.#writing(id, options, TRANSACT_OPTIONS, async (key) => {
       if (options.tx !== undefined) {
         const problem = 'write() opens its own transaction; use tx.client inside yours';
         throw new InvalidOptionError('options.tx', problem);
       }
       const timeoutMs = this.#timeout(options.timeoutMs, this.settings.storeTimeoutMs);
       const run = (client: unknown): Promise<T> => body(client as Tx);
-      return await this.writes.transact(key, run, this.#ttl(options), { timeoutMs, signal: options.signal });
+      const mode = transactionMode(options, 'options');
+      const bounds = { ...mode, timeoutMs, signal: options.signal };
+      return await this.writes.transact(key, run, this.#ttl(options), bounds);
     });
   }
 
@@ -599,14 +603,14 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
 class CommandResult<Value> implements WriteResult<Value> {
   readonly value: Value | null;
   readonly version: Version;
-  readonly cache: CacheOutcome;
+  readonly cache: WriteResult<Value>['cache'];
   readonly store: WriteResult<Value>['store'];
   readonly coalesced: boolean;
 
   constructor(
     value: Value | null,
     version: Version,
-    cache: CacheOutcome,
+    cache: WriteResult<Value>['cache'],
     store: WriteResult<Value>['store'],
     coalesced: boolean,
   ) {

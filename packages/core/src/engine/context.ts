@@ -2,7 +2,7 @@ import type { Transaction } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { QueueAdapter } from '../contracts/queue.js';
-import type { ChangeFeed, StoreCallOptions, TransactionHost } from '../contracts/store.js';
+import type { ChangeFeed, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import type { Activity } from './activity.js';
 import type { CacheClient } from './cache-client.js';
 import type { Consumer } from './consumer.js';
@@ -36,7 +36,7 @@ export interface EngineContext {
   readonly transaction: <T>(
     host: TransactionHost,
     body: (tx: LockstepTransaction & Transaction) => Promise<T>,
-    options: StoreCallOptions,
+    options: StoreTransactionOptions,
   ) => Promise<{ readonly value: T; readonly settled: TransactionSettled }>;
   /** Strict consistency needs a cache that keeps its intents: says so where it does not. */
   readonly warnIfEvicting: (collection: string) => Promise<void>;

@@ -15,7 +15,12 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import { type Clock, systemClock } from '../contracts/clock.js';
 import type { LockstepEvents } from '../contracts/events.js';
 import type { QueueAdapter, QueueJob } from '../contracts/queue.js';
-import type { ChangeFeed, StoreAdapter, StoreCallOptions, TransactionHost } from '../contracts/store.js';
+import type {
+  ChangeFeed,
+  StoreAdapter,
+  StoreTransactionOptions,
+  TransactionHost,
+} from '../contracts/store.js';
 import {
   ClosedError,
   DuplicateCollectionError,
@@ -41,6 +46,7 @@ import { DEFAULT_TRANSACTION_TIMEOUT_MS, nameOption } from './settings.js';
 import { ThroughCalls } from './through.js';
 import { tokenSource } from './tokens.js';
 import { LockstepTransaction, type TransactionParticipant, type TransactionSettled } from './transaction.js';
+import { MODE_OPTIONS, transactionMode } from './transaction-mode.js';
 
 type AnyCollection = CollectionEngine<unknown, never, never>;
 
@@ -195,7 +201,7 @@ class LockstepEngine implements Lockstep {
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.#checkOpen();
-    checkKnown(options, ['on', 'timeoutMs', 'signal'], 'transaction');
+    checkKnown(options, ['on', 'timeoutMs', 'signal', ...MODE_OPTIONS], 'transaction');
     const timeoutMs = numberOption(
       options.timeoutMs,
       DEFAULT_TRANSACTION_TIMEOUT_MS,
@@ -207,7 +213,8 @@ class LockstepEngine implements Lockstep {
     );
     const host = options.on === undefined ? this.#onlyHost() : options.on.transactions;
     if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');
-    const { value } = await this.#transaction(host, body, { timeoutMs, signal: options.signal });
+    const mode = transactionMode(options, 'transaction');
+    const { value } = await this.#transaction(host, body, { ...mode, timeoutMs, signal: options.signal });
     return value;
   }
 
@@ -228,7 +235,7 @@ class LockstepEngine implements Lockstep {
   async #transaction<T>(
     host: TransactionHost,
     body: (tx: LockstepTransaction) => Promise<T>,
-    options: StoreCallOptions,
+    options: StoreTransactionOptions,
   ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
     return await this.#activity.track(this.#runTransaction(host, body, options));
   }
@@ -236,24 +243,34 @@ class LockstepEngine implements Lockstep {
   async #runTransaction<T>(
     host: TransactionHost,
     body: (tx: LockstepTransaction) => Promise<T>,
-    options: StoreCallOptions,
+    options: StoreTransactionOptions,
   ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
     let current: LockstepTransaction | undefined;
     const attempt = async (storeTx: Parameters<Parameters<TransactionHost['transaction']>[0]>[0]) => {
       // A body that runs again is a new transaction: the earlier one was rolled back.
-      current?.end();
+      current?.end('its body is run again');
       current?.abandon();
       const tx = new LockstepTransaction(host, storeTx, this.#clock.monotonic() + options.timeoutMs);
       current = tx;
-      const value = await body(tx);
+      let value: T;
+      try {
+        value = await body(tx);
+        tx.end('its body has returned');
+      } catch (error) {
+        tx.end('its body has thrown', error);
+        throw error;
+      }
+      // What the body began and did not wait for is part of it, or was refused.
+      await tx.idle();
       return { value, tx, changes: await tx.changes() };
     };
+    const startedAt = this.#clock.monotonic();
     try {
       const { value, tx, changes } = await host.transaction(attempt, options);
-      tx.end();
-      return { value, settled: await tx.settle(changes, this.#participants(host)) };
+      const storeMs = this.#clock.monotonic() - startedAt;
+      return { value, settled: await tx.settle(changes, this.#participants(host), storeMs) };
     } catch (error) {
-      current?.end();
+      current?.end('it was rolled back', error);
       if (!mayHaveCommitted(error)) current?.abandon();
       throw error;
     }

@@ -1,7 +1,7 @@
 import type { CacheOutcome, Transaction } from '../contracts/api.js';
 import type { Change, StoreTransaction, TransactionHost } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import { ClosedError, InvalidOptionError } from '../errors.js';
+import { InvalidOptionError, type LockstepError, TransactionOverError } from '../errors.js';
 import type { Reservation } from './reservation.js';
 
 /** One collection's part in a transaction: what is to be done for the cache once it has committed. */
@@ -16,6 +16,7 @@ export interface TransactionParticipant {
     write: TransactionWrite | undefined,
     version: Version,
     absent: boolean | undefined,
+    storeMs: number,
   ): Promise<KeySettled>;
   abandonTransaction(key: string, reservation: Reservation): void;
 }
@@ -50,7 +51,12 @@ export class LockstepTransaction implements Transaction {
   readonly #host: TransactionHost;
   readonly #store: StoreTransaction;
   readonly #participants = new Map<TransactionParticipant, Participation>();
-  #ended = false;
+  /** Why it takes no calls any more. */
+  #over: string | undefined;
+  #cause: unknown;
+  #abandoned = false;
+  /** Calls that have begun and not ended. */
+  readonly #calls = new Set<Promise<unknown>>();
 
   constructor(host: TransactionHost, store: StoreTransaction, endsAtMs: number) {
     this.#host = host;
@@ -63,9 +69,13 @@ export class LockstepTransaction implements Transaction {
     return this.#store.client;
   }
 
-  /** The store's transaction, for a collection of the same database. */
-  storeFor(host: TransactionHost | undefined, collection: string): StoreTransaction {
-    if (this.#ended) throw new ClosedError(`collection "${collection}": the transaction has ended`);
+  /** A call of a collection of the same database. Rejects with `TransactionOverError`, or as the call does. */
+  async call<T>(
+    host: TransactionHost | undefined,
+    collection: string,
+    call: (tx: StoreTransaction) => Promise<T>,
+  ): Promise<T> {
+    if (this.#over !== undefined) throw this.#refusal(collection);
     if (host !== this.#host) {
       throw new InvalidOptionError(
         'options.tx',
@@ -73,11 +83,26 @@ export class LockstepTransaction implements Transaction {
         { collection },
       );
     }
-    return this.#store;
+    const calling = call(this.#store);
+    this.#calls.add(calling);
+    try {
+      return await calling;
+    } finally {
+      this.#calls.delete(calling);
+    }
   }
 
-  /** Notes a write for after the commit; the last one of a key counts. */
+  #refusal(collection: string): LockstepError {
+    const message = `collection "${collection}": the transaction is over: ${this.#over}`;
+    return new TransactionOverError(message, { collection, cause: this.#cause });
+  }
+
+  /** Notes a write for after the commit; the last one of a key counts. Throws when there will be none. */
   wrote(participant: TransactionParticipant, source: string, key: string, write: TransactionWrite): void {
+    if (this.#abandoned) {
+      participant.abandonTransaction(key, write.reservation);
+      throw this.#refusal(source);
+    }
     const participation = this.#participants.get(participant) ?? { source, writes: new Map() };
     this.#participants.set(participant, participation);
     const earlier = participation.writes.get(key);
@@ -96,12 +121,22 @@ export class LockstepTransaction implements Transaction {
     return await this.#store.changes();
   }
 
-  end(): void {
-    this.#ended = true;
+  /** Takes no call from now on, nor does the store; what was sent goes on. */
+  end(reason: string, cause?: unknown): void {
+    if (this.#over !== undefined) return;
+    this.#over = reason;
+    this.#cause = cause;
+    this.#store.seal?.();
+  }
+
+  /** Resolves once no call is under way. */
+  async idle(): Promise<void> {
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
   }
 
   /** Gives up every reservation: nothing was committed. */
   abandon(): void {
+    this.#abandoned = true;
     for (const [participant, { writes }] of this.#participants) {
       for (const [key, write] of writes) participant.abandonTransaction(key, write.reservation);
     }
@@ -111,6 +146,7 @@ export class LockstepTransaction implements Transaction {
   async settle(
     changes: readonly Change[],
     bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
+    storeMs: number,
   ): Promise<TransactionSettled> {
     const settled = new Map<TransactionParticipant, Map<string, KeySettled>>();
     const work: Promise<void>[] = [];
@@ -123,7 +159,7 @@ export class LockstepTransaction implements Transaction {
       const write = this.#participants.get(participant)?.writes.get(key);
       const keys = settled.get(participant) ?? new Map<string, KeySettled>();
       settled.set(participant, keys.set(key, { version, cache: 'deferred' }));
-      const settling = participant.settleTransaction(key, write, version, absent);
+      const settling = participant.settleTransaction(key, write, version, absent, storeMs);
       work.push(settling.then((outcome) => void keys.set(key, outcome)));
     };
     for (const { source, key, op, version } of changes) {

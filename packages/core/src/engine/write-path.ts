@@ -2,11 +2,11 @@ import type { CacheOutcome, Transaction, WriteResult } from '../contracts/api.js
 import type { Payload } from '../contracts/cache.js';
 import type {
   StoreAdapter,
-  StoreCallOptions,
   StoreCommand,
   StoreOutcome,
   StoreRow,
   StoreTransaction,
+  StoreTransactionOptions,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
@@ -115,6 +115,7 @@ export class WritePath<Value> implements TransactionParticipant {
   #told(command: StoreCommand<Value>, settled: Settled<Value>): Settled<Value> {
     const { outcome, cache, store, storeMs, cacheMs } = settled;
     const { events } = this.#options.context;
+    if (store === 'pending' || cache === 'pending') return settled;
     if (outcome.kind === 'written' && command.kind !== 'restamp' && command.kind !== 'flush') {
       const { key, kind: op } = command;
       const { version } = outcome;
@@ -171,10 +172,21 @@ export class WritePath<Value> implements TransactionParticipant {
   }
 
   /** Inside a transaction: at once, alone, and the cache after the commit. */
-  async submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
-    const { context, keyPrefix, settings, store } = this.#options;
+  submitInside(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Settled<Value>> {
+    const { settings, store } = this.#options;
     const inside = asLockstepTransaction(tx);
-    const storeTx = inside.storeFor(store.transactions, settings.name);
+    return inside.call(store.transactions, settings.name, (storeTx) =>
+      this.#writeInside(command, ttlMs, inside, storeTx),
+    );
+  }
+
+  async #writeInside(
+    command: StoreCommand<Value>,
+    ttlMs: number,
+    inside: LockstepTransaction,
+    storeTx: StoreTransaction,
+  ): Promise<Settled<Value>> {
+    const { context, keyPrefix, settings, store } = this.#options;
     const cacheKey = keyPrefix + command.key;
     const reservation = await this.#prepare(command, inside);
     const stamped = command.kind === 'flush' ? command : reserved(command, reservation);
@@ -196,7 +208,7 @@ export class WritePath<Value> implements TransactionParticipant {
       this.#cacheSide.abandon(cacheKey, reservation);
     }
     const storeMs = context.clock.monotonic() - startedAt;
-    return { outcome, cache: 'deferred', store: 'committed', coalesced: false, storeMs, cacheMs: 0 };
+    return { outcome, cache: 'pending', store: 'pending', coalesced: false, storeMs, cacheMs: 0 };
   }
 
   /** Behind an intent that runs out, readers can wait for the transaction. */
@@ -206,16 +218,18 @@ export class WritePath<Value> implements TransactionParticipant {
   }
 
   /** The row at a key as a transaction sees it. */
-  async readInside(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
+  readInside(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
     const { settings, store } = this.#options;
     const inside = asLockstepTransaction(tx);
-    const storeTx = inside.storeFor(store.transactions, settings.name);
-    // What the transaction itself has written it has locked.
-    if (!inside.hasWritten(this, key)) await this.flushKey(key);
-    const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx });
-    const problem = checkRow(row, key, store);
-    if (problem !== undefined) throw problem;
-    return row;
+    return inside.call(store.transactions, settings.name, async (storeTx) => {
+      // What the transaction itself has written it has locked.
+      if (!inside.hasWritten(this, key)) await this.flushKey(key);
+      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx };
+      const [row] = await store.read([key], call);
+      const problem = checkRow(row, key, store);
+      if (problem !== undefined) throw problem;
+      return row;
+    });
   }
 
   /** The caller's own statements in a transaction, then the row at the key into the cache. */
@@ -223,7 +237,7 @@ export class WritePath<Value> implements TransactionParticipant {
     key: string,
     body: (client: unknown) => Promise<T>,
     ttlMs: number,
-    options: StoreCallOptions,
+    options: StoreTransactionOptions,
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
     const { context, keyPrefix, settings, store } = this.#options;
     if (store.transactions === undefined) {
@@ -243,7 +257,7 @@ export class WritePath<Value> implements TransactionParticipant {
             tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
           note(null, NO_VERSION);
-          await this.#enter(key, reservation, tx.storeFor(host, settings.name));
+          await tx.call(host, settings.name, (storeTx) => this.#enter(key, reservation, storeTx));
           const result = await body(tx.client);
           row = await this.readInside(key, tx);
           note(row?.value ?? null, row?.version ?? NO_VERSION);
@@ -329,8 +343,10 @@ export class WritePath<Value> implements TransactionParticipant {
     write: TransactionWrite | undefined,
     version: Version,
     absent: boolean | undefined,
+    storeMs: number,
   ): Promise<KeySettled> {
-    const { keyPrefix, store } = this.#options;
+    const { context, keyPrefix, settings, store } = this.#options;
+    const startedAt = context.clock.monotonic();
     const cacheKey = keyPrefix + key;
     // A deletion's own version may be known only from the change list; another statement may have put the row back.
     const current =
@@ -345,6 +361,12 @@ export class WritePath<Value> implements TransactionParticipant {
     } else {
       if (write !== undefined) this.#cacheSide.abandon(cacheKey, write.reservation);
       cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
+    }
+    const { write: told } = context.events;
+    if (told.wanted) {
+      const cacheMs = context.clock.monotonic() - startedAt;
+      const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;
+      told.emit({ ...of, cache, storeMs, cacheMs });
     }
     return { version, cache };
   }

@@ -8,8 +8,8 @@ import type { BatchSettings } from './settings.js';
 /** A committed (or conditional and not applied) write, and what became of the cache. */
 export interface Settled<Value> {
   readonly outcome: Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
-  readonly cache: CacheOutcome;
-  readonly store: 'committed' | 'buffered';
+  readonly cache: CacheOutcome | 'pending';
+  readonly store: 'committed' | 'buffered' | 'pending';
   readonly coalesced: boolean;
   readonly storeMs: number;
   readonly cacheMs: number;

@@ -3,11 +3,11 @@ import type {
   Change,
   ChangeFeed,
   StoreAdapter,
-  StoreCallOptions,
   StoreCommand,
   StoreOutcome,
   StoreReadOptions,
   StoreRow,
+  StoreTransactionOptions,
   StoreWriteOptions,
   TransactionHost,
 } from '../contracts/store.js';
@@ -28,7 +28,7 @@ export type StoreCalls = {
     readonly output: readonly StoreOutcome<unknown>[];
   };
   /** A whole transaction: its effect is its commit. */
-  readonly transaction: { readonly input: StoreCallOptions; readonly output: unknown };
+  readonly transaction: { readonly input: StoreTransactionOptions; readonly output: unknown };
   /** The feed calling a handler, a replay's too. */
   readonly deliver: { readonly input: readonly Change[]; readonly output: undefined };
   /** Any call of the feed's registry. */
@@ -70,7 +70,7 @@ function shared<T extends object>(
 
 function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): TransactionHost {
   return {
-    async transaction<T>(body: Parameters<typeof host.transaction<T>>[0], options: StoreCallOptions) {
+    async transaction<T>(body: Parameters<typeof host.transaction<T>>[0], options: StoreTransactionOptions) {
       const result = await plan.run('transaction', {
         input: options,
         effect: () => host.transaction(body, options),

@@ -2,12 +2,13 @@ import { type Clock, systemClock } from '../contracts/clock.js';
 import type {
   Change,
   ChangeFeed,
-  StoreCallOptions,
   StoreCommand,
   StoreOutcome,
   StoreTransaction,
+  StoreTransactionOptions,
   TransactionHost,
 } from '../contracts/store.js';
+import { checkTransactionMode } from '../engine/transaction-mode.js';
 import {
   InvalidOptionError,
   StoreRefusedError,
@@ -199,17 +200,25 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     open.set(tx, tx);
     try {
       const result = await Promise.race([body(tx), bound.ended]);
+      tx.seal();
       tx.checkCommit();
       checkRoom(tx.changedRows());
       for (const { table, key, state } of tx.changedRows()) apply(table, key, state, true);
       return result;
+    } catch (error) {
+      tx.end(error);
+      throw tx.deadlock ?? error;
     } finally {
       tx.end();
     }
   }
 
   const transactions: TransactionHost = {
-    async transaction<T>(body: (tx: StoreTransaction) => Promise<T>, call: StoreCallOptions): Promise<T> {
+    async transaction<T>(
+      body: (tx: StoreTransaction) => Promise<T>,
+      call: StoreTransactionOptions,
+    ): Promise<T> {
+      checkTransactionMode(call, ['read committed'], name);
       using bound = boundCall(call, clock, `${name}: transaction`);
       for (let attempt = 1; ; attempt += 1) {
         try {

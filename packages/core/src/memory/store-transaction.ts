@@ -1,5 +1,5 @@
 import type { Change, StoreCommand, StoreOutcome, StoreTransaction } from '../contracts/store.js';
-import { StoreRefusedError } from '../errors.js';
+import { StoreUnavailableError, TransactionOverError } from '../errors.js';
 import type { CallBound } from './store-calls.js';
 import { applyStoreCommand, type ValidateRow } from './store-commands.js';
 import { DeadlockError, type LockOwner, lockOwner, type RowLocks } from './store-locks.js';
@@ -37,9 +37,11 @@ export class MemoryTransaction implements StoreTransaction {
   readonly #owner: LockOwner = lockOwner();
   readonly #held = new Set<string>();
   readonly #changed = new Map<string, ChangedRow>();
-  #over = false;
-  /** Set when it lost a deadlock: it can only roll back. */
-  #doom: DeadlockError | undefined;
+  /** Why it takes no statement any more. */
+  #over: string | undefined;
+  #cause: unknown;
+  /** What failed in it: it can only roll back. */
+  #failure: Error | undefined;
 
   constructor(context: TransactionContext) {
     this.#context = context;
@@ -65,9 +67,9 @@ export class MemoryTransaction implements StoreTransaction {
     const { key } = command;
     const row = rowName(table, key);
     await this.#lock(row);
-    this.#check();
     const { now, validatorOf } = this.#context;
     const { outcome, next } = applyStoreCommand(this.read(table, key), command, now(), validatorOf(table));
+    if (outcome.kind === 'failed') this.#failure ??= outcome.error;
     if (next !== undefined) this.#changed.set(row, { table, key, state: next });
     return outcome;
   }
@@ -84,16 +86,26 @@ export class MemoryTransaction implements StoreTransaction {
       const acquired = this.#context.locks.acquire(row, this.#owner, this.#context.bound.ended);
       if (acquired !== true) await acquired;
     } catch (error) {
-      if (error instanceof DeadlockError) this.#doom = error;
+      if (error instanceof DeadlockError) this.#failure = error;
       throw error;
     }
-    if (this.#over) this.#context.locks.release(row, this.#owner);
+    if (this.#over !== undefined) this.#context.locks.release(row, this.#owner);
     else this.#held.add(row);
   }
 
   async changes(): Promise<readonly Change[]> {
-    this.#check();
+    this.checkCommit();
     return this.changeList();
+  }
+
+  /** The body has returned. */
+  seal(): void {
+    this.#over ??= 'its body has returned';
+  }
+
+  /** It lost against another: its body is to be run again, whatever it made of that. */
+  get deadlock(): DeadlockError | undefined {
+    return this.#failure instanceof DeadlockError ? this.#failure : undefined;
   }
 
   changeList(): Change[] {
@@ -106,22 +118,33 @@ export class MemoryTransaction implements StoreTransaction {
 
   /** Throws when it can't commit any more. */
   checkCommit(): void {
-    if (this.#doom !== undefined) throw this.#doom;
-    this.#check();
+    this.#context.bound.check();
+    if (this.#failure === undefined) return;
+    const message = 'a statement of the transaction failed, so it was rolled back';
+    throw new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
   }
 
   /** Ends it: what it did not commit is gone, and its rows are free. */
-  end(): void {
-    this.#over = true;
+  end(cause?: unknown): void {
+    this.#over ??= cause === undefined ? 'it has ended' : 'it was rolled back';
+    this.#cause ??= cause;
     for (const row of this.#held) this.#context.locks.release(row, this.#owner);
     this.#held.clear();
     this.#changed.clear();
   }
 
   #check(): void {
-    if (this.#doom !== undefined) throw this.#doom;
-    this.#context.bound.check();
-    if (this.#over) throw new StoreRefusedError('the transaction is over');
+    if (this.#over !== undefined) {
+      throw new TransactionOverError(`the transaction is over: ${this.#over}`, { cause: this.#cause });
+    }
+    try {
+      this.#context.bound.check();
+    } catch (cause) {
+      throw new TransactionOverError('the transaction is over: its time has passed', { cause });
+    }
+    if (this.#failure === undefined) return;
+    const message = 'a statement of the transaction failed, so it can only be rolled back';
+    throw new TransactionOverError(message, { cause: this.#failure });
   }
 }
 

@@ -78,7 +78,7 @@ describe('lockstep.transaction', () => {
     await products.put('a', LAMP);
     await lockstep.transaction(async (tx) => {
       const written = await products.put('a', CHAIR, { tx });
-      expect(written).toMatchObject({ value: CHAIR, cache: 'deferred' });
+      expect(written).toMatchObject({ value: CHAIR, cache: 'pending', store: 'pending' });
       await stores.put('s', LAMP, { tx });
       expect(await products.getVersioned('a', { tx })).toMatchObject({ value: CHAIR, from: 'transaction' });
       expect(await products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
@@ -202,12 +202,96 @@ describe('lockstep.transaction', () => {
     }, onProducts);
     const late = products.put('a', LAMP, { tx: leaked as never });
     await expect(late).rejects.toMatchObject({
-      code: 'LOCKSTEP_CLOSED',
-      message: expect.stringContaining('the transaction has ended'),
+      code: 'LOCKSTEP_TRANSACTION_OVER',
+      message: expect.stringContaining('the transaction is over: its body has returned'),
     });
     await expect(products.get('a', { tx: leaked as never })).rejects.toMatchObject({
-      code: 'LOCKSTEP_CLOSED',
+      code: 'LOCKSTEP_TRANSACTION_OVER',
     });
+  });
+
+  test('an event `write` tells of each row that a transaction changed, and what became of the cache', async () => {
+    const { lockstep, products, stores } = openTwoTables();
+    const told: unknown[] = [];
+    lockstep.events.on('write', ({ collection, key, op, cache, store }) =>
+      told.push([collection, key, op, cache, store]),
+    );
+    await lockstep.transaction(async (tx) => {
+      expect(await products.put('a', LAMP, { tx })).toMatchObject({ cache: 'pending', store: 'pending' });
+      await (tx.client as MemoryTx).set('stores', 's', CHAIR);
+      expect(told).toEqual([]);
+    });
+    expect(told).toEqual([
+      ['products', 'a', 'transaction', 'updated', 'committed'],
+      ['stores', 's', 'transaction', 'invalidated', 'committed'],
+    ]);
+    await stores.write('s', (tx) => tx.set('stores', 's', LAMP));
+    expect(told[2]).toEqual(['stores', 's', 'transaction', 'updated', 'committed']);
+  });
+
+  test('out of time: calls and statements of the body’s are refused from that moment', async () => {
+    const shop = openShop();
+    const late = Promise.withResolvers<void>();
+    let outcomes: Promise<unknown[]> | undefined;
+    const running = shop.lockstep.transaction(
+      async (tx) => {
+        await late.promise;
+        outcomes = Promise.all([
+          codeOf(shop.products.put('a', LAMP, { tx })),
+          codeOf(shop.products.get('a', { tx })),
+          codeOf(shop.products.update('a', () => CHAIR, { tx })),
+          codeOf((tx.client as MemoryTx).set('products', 'a', CHAIR)),
+          codeOf((tx.client as MemoryTx).get('products', 'a')),
+        ]);
+        await outcomes;
+      },
+      { timeoutMs: 100 },
+    );
+    const rejected = expect(running).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_TIMEOUT' });
+    await shop.clock.advance(100);
+    late.resolve();
+    await rejected;
+    expect(await outcomes).toEqual(Array(5).fill('LOCKSTEP_TRANSACTION_OVER'));
+    expect(shop.rows.keys()).toEqual([]);
+  });
+
+  test('a refusal that the body swallows: further calls are refused with it as the cause, and nothing is committed', async () => {
+    const { lockstep, products } = openTwoTables();
+    await products.put('a', LAMP);
+    const cause = { code: 'LOCKSTEP_STORE_REFUSED' };
+    const running = lockstep.transaction(async (tx) => {
+      await products.put('b', LAMP, { tx });
+      await codeOf(products.increment('a', 'name', 1, { tx }));
+      await expect(products.put('c', LAMP, { tx })).rejects.toMatchObject({
+        code: 'LOCKSTEP_TRANSACTION_OVER',
+        cause,
+      });
+    });
+    await expect(running).rejects.toMatchObject({ outcome: 'not-committed', cause });
+    expect(await products.getMany(['b', 'c'], { fresh: true })).toEqual([undefined, undefined]);
+  });
+
+  test('modes are checked by name, and refused where the store has none', async () => {
+    const { lockstep, products } = openTwoTables();
+    const body = async (): Promise<void> => undefined;
+    for (const [option, value] of [
+      ['isolation', 'snapshot'],
+      ['readOnly', 1],
+      ['deferrable', 'yes'],
+    ] as const) {
+      const wrong = { [option]: value } as never;
+      await expect(lockstep.transaction(body, wrong)).rejects.toMatchObject({
+        option: `transaction.${option}`,
+      });
+      await expect(products.write('a', body, wrong)).rejects.toMatchObject({ option: `options.${option}` });
+    }
+    for (const mode of [{ isolation: 'serializable' }, { readOnly: true }, { deferrable: true }] as const) {
+      await expect(lockstep.transaction(body, mode)).rejects.toMatchObject({
+        code: 'LOCKSTEP_UNSUPPORTED',
+        message: expect.stringContaining(`transaction.${Object.keys(mode)[0]}`),
+      });
+    }
+    await lockstep.transaction(body, { isolation: 'read committed', readOnly: false });
   });
 
   test('with two databases `on` says which; with none it is an UnsupportedError', async () => {
@@ -244,6 +328,12 @@ describe('lockstep.transaction', () => {
     await expect(calling).rejects.toMatchObject({ option: expect.stringContaining('invalidate options.tx') });
   });
 });
+
+const codeOf = (call: Promise<unknown>): Promise<unknown> =>
+  call.then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  );
 
 function storeOfCollection(lockstep: ReturnType<typeof createLockstep>, name: string) {
   const found = lockstep.collections.find((collection) => collection.name === name);

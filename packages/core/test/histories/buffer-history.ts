@@ -11,8 +11,8 @@ export interface BufferedWriteRecord {
   readonly own: boolean;
   /** The row that an update read; 0: none. */
   readonly base: number | undefined;
-  readonly cache: CacheOutcome;
-  readonly store: 'committed' | 'buffered';
+  readonly cache: CacheOutcome | 'pending';
+  readonly store: 'committed' | 'buffered' | 'pending';
 }
 
 export interface BufferHistory {

@@ -7,7 +7,7 @@ export interface WriteRecord {
   readonly end: number;
   readonly version: number;
   readonly deletes: boolean;
-  readonly cache: CacheOutcome | undefined;
+  readonly cache: CacheOutcome | 'pending' | undefined;
 }
 
 /** A read that returned. A version of 0 is an absence. */

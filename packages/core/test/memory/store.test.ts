@@ -313,7 +313,9 @@ describe('calls and transactions', () => {
       return open;
     }, call);
     expect((await store.write([put('a', 1)], { ...call, tx }))[0]?.kind).toBe('failed');
-    await expect(store.read(['a'], { ...call, primary: true, tx })).rejects.toBeInstanceOf(StoreRefusedError);
+    await expect(store.read(['a'], { ...call, primary: true, tx })).rejects.toMatchObject({
+      code: 'LOCKSTEP_TRANSACTION_OVER',
+    });
     expect(store.keys()).toEqual([]);
   });
 

@@ -83,8 +83,8 @@ export async function types(): Promise<void> {
   // What a write tells.
   const written = await products.put('a', { name: 'lamp', stock: 1 });
   expectTypeOf(written).toEqualTypeOf<WriteResult<Product>>();
-  expectTypeOf(written.cache).toEqualTypeOf<CacheOutcome>();
-  expectTypeOf(written.cache).toEqualTypeOf<'updated' | 'invalidated' | 'queued' | 'deferred'>();
+  expectTypeOf(written.cache).toEqualTypeOf<CacheOutcome | 'pending'>();
+  expectTypeOf<CacheOutcome>().toEqualTypeOf<'updated' | 'invalidated' | 'queued' | 'deferred'>();
   expectTypeOf(written.value).toEqualTypeOf<Product | null>();
   expectTypeOf(written.version).toEqualTypeOf<Version>();
   const own = await products.write('a', async (tx) => {

@@ -97,6 +97,11 @@ export class Pipeline {
     this.#done = done;
   }
 
+  /** The first statement's. */
+  get text(): string {
+    return this.#calls[0]?.statement.text ?? '';
+  }
+
   #end(error: unknown, results?: Row[][]): void {
     this.#done?.(error, results);
     this.#done = undefined;

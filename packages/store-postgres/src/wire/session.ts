@@ -9,7 +9,6 @@ import {
   isTransient,
 } from '../errors.js';
 import { microsSql, SET_SAFE_PATH, SETTING_DEADLINE, SETTING_STAMPED } from '../sql/stamp.js';
-import { noteTransient } from '../transaction-handle.js';
 import { type Deadline, Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
 import { lenderOf } from './lender.js';
 import { IS_READ_ONLY } from './outlived.js';
@@ -116,12 +115,7 @@ export class Session {
 
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
   async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
-    try {
-      return await new Exchange(lenderOf(trx), this.#clock, () => calls, options).done;
-    } catch (error) {
-      if (isTransient(error)) noteTransient(trx, error);
-      throw error;
-    }
+    return await new Exchange(lenderOf(trx), this.#clock, () => calls, options).done;
   }
 
   async #askClock(timeoutMs: number): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { isFatal, isReadOnlyServer, stateOf } from '../errors.js';
 import { type Bound, bounded } from './bounded.js';
+import { TransactionGate } from './gate.js';
 import { type Lender, lenderOf, type PooledClient } from './lender.js';
 import { isOutlived, outlive } from './outlived.js';
 
@@ -12,17 +13,25 @@ export class SilentRollback extends Error {}
 /**
  * A transaction of knex on a connection that is lent for it here, so that the connection can be ended where the
  * server does not answer: it would be missing from the pool for as long as nobody says that it is gone.
- * Over with `commit` or `rollBack`, whichever comes first.
+ * Over with `commit` or `rollBack`, whichever comes first; its gate then refuses what still holds on to it.
  */
 export class BoundedTransaction {
   readonly trx: Knex.Transaction;
+  readonly gate: TransactionGate;
   readonly #lender: Lender;
   readonly #client: PooledClient;
   readonly #bound: Bound;
   #over = false;
 
-  private constructor(trx: Knex.Transaction, lender: Lender, client: PooledClient, bound: Bound) {
+  private constructor(
+    trx: Knex.Transaction,
+    gate: TransactionGate,
+    lender: Lender,
+    client: PooledClient,
+    bound: Bound,
+  ) {
     this.trx = trx;
+    this.gate = gate;
     this.#lender = lender;
     this.#client = client;
     this.#bound = bound;
@@ -47,15 +56,18 @@ export class BoundedTransaction {
       lending.then((late) => lender.releaseConnection(late)).catch(() => undefined);
       throw error;
     }
+    const gate = new TransactionGate(client);
     try {
       const beginning = knex.transaction(undefined, {
-        connection: client,
+        connection: gate.client,
         doNotRejectOnRollback: true,
         ...(isolationLevel === undefined ? {} : { isolationLevel }),
       });
       const trx = await bounded(bound, beginning, untilMs - clock.monotonic(), message);
-      return new BoundedTransaction(trx, lender, client, bound);
+      gate.guard(trx);
+      return new BoundedTransaction(trx, gate, lender, client, bound);
     } catch (error) {
+      gate.release();
       end(client, error);
       giveBack(lender, client);
       throw error;
@@ -73,8 +85,9 @@ export class BoundedTransaction {
    */
   async commit(timeoutMs: number, message: string): Promise<void> {
     const { clock } = this.#bound;
+    this.gate.end('it is being committed');
     try {
-      await bounded({ clock }, commit(this.trx), timeoutMs, message);
+      await bounded({ clock }, commit(this.trx, this.gate), timeoutMs, message);
       this.#finish();
     } catch (error) {
       const answered = error instanceof SilentRollback || (stateOf(error) !== undefined && !isFatal(error));
@@ -93,8 +106,9 @@ export class BoundedTransaction {
     if (this.#over) return;
     if (isReadOnlyServer(reason)) outlive(this.#lender, this.#client, reason);
     const { clock } = this.#bound;
+    this.gate.end('it is being rolled back');
     try {
-      const answer = Promise.resolve(this.trx.rollback());
+      const answer = this.gate.finish(() => Promise.resolve(this.trx.rollback()));
       await bounded({ clock }, answer, ROLLBACK_MS, 'no answer to the rollback');
       this.#finish();
     } catch (error) {
@@ -111,6 +125,7 @@ export class BoundedTransaction {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    this.gate.release();
     giveBack(this.#lender, this.#client);
   }
 }
@@ -123,8 +138,8 @@ async function borrow(lender: Lender): Promise<PooledClient> {
   }
 }
 
-async function commit(trx: Knex.Transaction): Promise<void> {
-  const answer: unknown = await trx.commit();
+async function commit(trx: Knex.Transaction, gate: TransactionGate): Promise<void> {
+  const answer: unknown = await gate.finish(() => trx.commit());
   await trx.executionPromise;
   const { response } = (answer ?? {}) as { readonly response?: { readonly command?: unknown } };
   if (response?.command === 'ROLLBACK') throw new SilentRollback('COMMIT was answered with ROLLBACK');

@@ -1,4 +1,4 @@
-import type { CacheOutcome, Version } from '@lockstep/core';
+import type { Version, WriteResult } from '@lockstep/core';
 
 export type WriteKind = 'put' | 'delete' | 'update' | 'increment';
 
@@ -19,8 +19,8 @@ export interface Acknowledgement {
   readonly endUs: number;
   /** `0`: not known, or of a delete that found no row. */
   readonly version: Version;
-  readonly store: 'committed' | 'buffered';
-  readonly cache: CacheOutcome | 'foreign';
+  readonly store: WriteResult<unknown>['store'];
+  readonly cache: WriteResult<unknown>['cache'] | 'foreign';
   /** The token of the row as the write says that it left it; `null`: no row. Another's where it was merged. */
   readonly seen: string | null;
   readonly coalesced: boolean;

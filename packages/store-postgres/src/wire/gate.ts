@@ -1,0 +1,221 @@
+import { type LockstepError, StoreUnavailableError, TransactionOverError } from '@lockstep/core';
+import type { Knex } from 'knex';
+import { isTransient, storeError } from '../errors.js';
+import type { PooledClient } from './lender.js';
+import { type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
+
+/** The part of pg's `Connection` that tells what the server says. */
+interface ServerMessages extends WireConnection {
+  prependListener(name: string, listener: (message: never) => void): void;
+  removeListener(name: string, listener: (message: never) => void): void;
+}
+
+/** The part of pg's `Client` that is watched. */
+interface WatchedClient extends PooledClient {
+  readonly connection: ServerMessages;
+  on(name: 'error' | 'end', listener: (error?: unknown) => void): void;
+  removeListener(name: 'error' | 'end', listener: (error?: unknown) => void): void;
+}
+
+interface Waiting {
+  readonly send: () => void;
+  readonly refuse: (reason: Error) => void;
+  readonly isRollback: boolean;
+}
+
+/** A statement that a failed transaction still takes: to the savepoint before the failure, or of the whole. */
+const ROLLBACK = /^\s*(?:rollback|abort)\b/i;
+
+/**
+ * The connection of one transaction, as its body sees it. Statements go to the server one by one, and each only
+ * while the transaction is open: behind its end the connection would run them on their own, and commit them.
+ *
+ * The server says with each answer whether the transaction is open, failed or over. `client` is what is handed out,
+ * for as long as anybody holds it; the owner's own statements go past it.
+ */
+export class TransactionGate {
+  /** As pg's client; its `query` asks here first. */
+  readonly client: PooledClient;
+  readonly #real: WatchedClient;
+  readonly #queue: Waiting[] = [];
+  /** A statement of the body's is with the server. */
+  #busy = false;
+  #begun = false;
+  #finishing = false;
+  #own = 0;
+  #over: TransactionOverError | undefined;
+  /** What failed the transaction: the server takes nothing but a rollback, of the whole or to a savepoint. */
+  #failure: Error | undefined;
+  /** Why it can't be committed, whatever the body says. */
+  #lost: StoreUnavailableError | undefined;
+
+  constructor(client: PooledClient) {
+    this.#real = client as WatchedClient;
+    this.client = new Proxy(client, {
+      get: (target, property) => (property === 'query' ? this.#query : Reflect.get(target, property, target)),
+    });
+    this.#real.connection.prependListener('errorMessage', this.#onError as never);
+    this.#real.connection.prependListener('readyForQuery', this.#onReady as never);
+    this.#real.on('error', this.#onLost);
+    this.#real.on('end', this.#onLost);
+  }
+
+  /** Why there is nothing to commit: a statement failed, the body ended the transaction, the connection is lost. */
+  get problem(): LockstepError | undefined {
+    if (this.#lost !== undefined) return this.#lost;
+    if (this.#failure === undefined) return undefined;
+    const message = 'a statement of the transaction failed, so it was rolled back';
+    return new StoreUnavailableError(message, 'not-committed', { cause: this.#refused });
+  }
+
+  /** What a statement is refused with; `undefined` while the transaction is open. */
+  get #refusal(): TransactionOverError | undefined {
+    if (this.#over !== undefined || this.#failure === undefined) return this.#over;
+    const message = 'a statement of the transaction failed, so it can only be rolled back';
+    return new TransactionOverError(message, { cause: this.#refused });
+  }
+
+  get #refused(): LockstepError | undefined {
+    return this.#failure && storeError(this.#failure, 'transaction', false);
+  }
+
+  /** The deadlock or serialization failure that failed the transaction, whatever its body made of it. */
+  get transient(): Error | undefined {
+    return isTransient(this.#failure) ? this.#failure : undefined;
+  }
+
+  /** Has knex ask here first, too: it says that a transaction is over without a code, and to a stream not at all. */
+  guard(trx: Knex.Transaction): void {
+    const client = trx.client as Record<string, (...args: unknown[]) => unknown>;
+    for (const name of ['acquireConnection', 'query']) {
+      const call = client[name];
+      client[name] = (...args) =>
+        this.#over === undefined || this.#own > 0 ? call?.apply(client, args) : Promise.reject(this.#over);
+    }
+  }
+
+  /** From now on nothing of the body's is sent; what is with the server goes on. */
+  end(reason: string, cause?: unknown): void {
+    if (this.#over !== undefined) return;
+    this.#over = new TransactionOverError(`the transaction is over: ${reason}`, {
+      cause: this.#refused ?? cause,
+    });
+    for (const { refuse } of this.#queue.splice(0)) refuse(this.#over);
+  }
+
+  /** Sends the statement that ends the transaction. */
+  finish<T>(send: () => T): T {
+    this.#finishing = true;
+    return this.past(send);
+  }
+
+  /** Sends the owner's own statements, behind whatever is with the server. */
+  past<T>(send: () => T): T {
+    this.#own++;
+    try {
+      return send();
+    } finally {
+      this.#own--;
+    }
+  }
+
+  /** What the last of the owner's own statements answers. */
+  async ask(calls: readonly Call[]): Promise<Row[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<Row[]>();
+    const settle = (error: unknown, results?: Row[][]): void =>
+      results === undefined ? reject(error) : resolve(results.at(-1) ?? []);
+    this.#real.query(new Pipeline(this.#real, calls, settle));
+    return await promise;
+  }
+
+  /** Leaves the connection alone; `client` goes on refusing. */
+  release(): void {
+    this.end('it has ended');
+    this.#real.connection.removeListener('errorMessage', this.#onError as never);
+    this.#real.connection.removeListener('readyForQuery', this.#onReady as never);
+    this.#real.removeListener('error', this.#onLost);
+    this.#real.removeListener('end', this.#onLost);
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.#failure ??= error;
+  };
+
+  readonly #onReady = ({ status }: { readonly status?: string }): void => {
+    this.#busy = false;
+    if (status === 'T') {
+      this.#begun = true;
+      this.#failure = undefined;
+    }
+    if (status === 'I' && this.#begun && !this.#finishing) this.#endedByBody();
+    // Behind pg's own listener, which hands out the answer that this ends.
+    else if (this.#queue.length > 0) queueMicrotask(() => this.#next());
+  };
+
+  /** COMMIT or ROLLBACK as a statement of the body's: what it sends next would be committed on its own. */
+  #endedByBody(): void {
+    const message = 'the transaction is over: a statement of its body has ended it';
+    this.#lose(new StoreUnavailableError(message, 'unknown'));
+    this.#real.__knex__disposed = this.#lost;
+    this.#real.connection.stream.destroy();
+  }
+
+  readonly #onLost = (error?: unknown): void => {
+    const message = 'the transaction is over: its connection is lost';
+    if (!this.#finishing) this.#lose(new StoreUnavailableError(message, 'unknown', { cause: error }));
+  };
+
+  #lose(reason: StoreUnavailableError): void {
+    this.#lost ??= reason;
+    this.end('its connection is gone', this.#lost);
+  }
+
+  readonly #query = (query: unknown, ...rest: unknown[]): unknown => {
+    if (this.#own > 0) return this.#forward(query, rest);
+    const text = typeof query === 'string' ? query : (query as { text?: unknown } | null)?.text;
+    const isRollback = typeof text === 'string' && ROLLBACK.test(text);
+    const wait = (send: () => void, refuse: (reason: Error) => void): void => {
+      if (this.#over !== undefined) {
+        refuse(this.#over);
+        return;
+      }
+      this.#queue.push({ send, refuse, isRollback });
+      this.#next();
+    };
+    if (typeof (query as { submit?: unknown } | null)?.submit === 'function') {
+      const submitted = query as { handleError(error: Error, connection: WireConnection): void };
+      const refuse = (reason: Error): void =>
+        process.nextTick(() => submitted.handleError(reason, this.#real.connection));
+      wait(() => this.#forward(query, rest), refuse);
+      return query;
+    }
+    const callback = rest.at(-1);
+    if (typeof callback === 'function') {
+      wait(
+        () => this.#forward(query, rest),
+        (reason) => process.nextTick(callback, reason),
+      );
+      return undefined;
+    }
+    return new Promise((resolve, reject) => {
+      wait(() => (this.#forward(query, rest) as Promise<unknown>).then(resolve, reject), reject);
+    });
+  };
+
+  #next(): void {
+    while (!this.#busy) {
+      const first = this.#queue.shift();
+      if (first === undefined) return;
+      const refusal = first.isRollback ? this.#over : this.#refusal;
+      if (refusal === undefined) {
+        this.#busy = true;
+        first.send();
+      } else first.refuse(refusal);
+    }
+  }
+
+  #forward(query: unknown, rest: readonly unknown[]): unknown {
+    const { query: send } = this.#real as unknown as { query(...args: unknown[]): unknown };
+    return send.call(this.#real, query, ...rest);
+  }
+}
