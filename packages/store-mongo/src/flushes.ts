@@ -119,8 +119,7 @@ async function flushValues<Value>(
   await tombstones.hold(source, keys, call);
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
-      // The fence again: a row that was not there may be by now (as `NO_ROW` in puts.ts); then it is a duplicate.
-      filter: belowFilter(binding, key, version),
+      filter: keyFilter(binding, key),
       update: replacePipeline(
         versionField,
         toDocument(binding, key, value),

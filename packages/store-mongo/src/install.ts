@@ -28,7 +28,9 @@ export async function install(it: Installation, binding: Binding, stamp: boolean
   await createCollection(db, localName(binding));
   await createCollection(db, it.tombstones);
   await createTtlIndex(it);
-  await checkKeyIndex(binding, await optionsOf(db, binding));
+  const info = await optionsOf(db, binding);
+  checkKind(binding, info);
+  await checkKeyIndex(binding, info);
   if (binding.keyField !== '_id' && it.replicated) {
     await db.command({ collMod: localName(binding), changeStreamPreAndPostImages: { enabled: true } });
   }
@@ -82,6 +84,7 @@ async function optionsOf(db: Db, binding: Binding): Promise<Document> {
 /** Throws `InvalidOptionError` unless `install` has been here. */
 export async function checkInstalled(it: Installation, binding: Binding): Promise<void> {
   const info = await optionsOf(it.db, binding);
+  checkKind(binding, info);
   const attached =
     info['name'] !== undefined &&
     (await binding.primary.indexes()).some(({ name }) => name === versionIndex(binding));
@@ -101,6 +104,20 @@ export async function checkInstalled(it: Installation, binding: Binding): Promis
       `"${binding.keyField}" needs changeStreamPreAndPostImages, so that a deletion can be told by it: call mongo.attach()`,
     );
   }
+}
+
+/** What happens to the rows of these the change stream does not tell, or their rows can't carry a version. */
+function checkKind(binding: Binding, info: Document): void {
+  const type: unknown = info['type'] ?? 'collection';
+  const capped = (info['options'] as Document | undefined)?.['capped'] === true;
+  if (type === 'collection' && !capped) return;
+  const problem =
+    type === 'view'
+      ? 'is a view: attach the collection that it shows'
+      : type === 'timeseries'
+        ? 'is a time-series collection: it has no change stream, and no rows by id'
+        : 'is capped: what falls out of it no change stream tells';
+  throw new InvalidOptionError(`collection("${localName(binding)}")`, `${binding.source} ${problem}`);
 }
 
 /**

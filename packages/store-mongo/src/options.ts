@@ -69,6 +69,8 @@ export interface FeedSettings {
 }
 
 const DAY_MS = 86_400_000;
+/** Databases of the server's own. */
+const UNSTREAMED: ReadonlySet<string> = new Set(['admin', 'config', 'local']);
 
 /** The options, checked and with their defaults. Throws `InvalidOptionError`. */
 export function storeSettings(options: MongoStoreOptions): {
@@ -91,6 +93,10 @@ export function storeSettings(options: MongoStoreOptions): {
     throw new InvalidOptionError('mongoStore.db', `must be a Db or its name, got ${String(db)}`);
   }
   if (db === '') throw new InvalidOptionError('mongoStore.db', 'must not be empty');
+  const database = typeof db === 'string' ? db : db.databaseName;
+  if (UNSTREAMED.has(database)) {
+    throw new InvalidOptionError('mongoStore.db', `"${database}" has no change streams`);
+  }
   if (typeof allowStandalone !== 'boolean') {
     throw new InvalidOptionError(
       'mongoStore.allowStandalone',

@@ -1,5 +1,5 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
-import { BSON, type Document } from 'mongodb';
+import { BSON } from 'mongodb';
 import { type Binding, floorOf, keyFilter, stampFor, toDocument, toRow } from './binding.js';
 import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
@@ -53,13 +53,6 @@ async function replaceRow<Value>(
 }
 
 /**
- * Matches nothing, so that an upsert can only insert. A look at a collection that is not there (it was dropped)
- * fixes no snapshot: another writer may make the collection and the row before the transaction's next statement,
- * and be seen by that one without a conflict.
- */
-const NO_ROW: Document = { $nor: [{}] };
-
-/**
  * Inserts a row, in a transaction, above the tombstone of the one before: a server's clock can step
  * back, and an update pipeline sees no other collection. Whoever inserts or deletes the row meanwhile
  * makes the transaction conflict and run again.
@@ -75,8 +68,9 @@ async function insertRow<Value>(
     if (version !== undefined) return { kind: 'conflict', version };
   }
   const [floor = NO_VERSION] = await tombstones.versions(source, [key], call);
+  await holdKeys(binding, [key], call);
   const inserted = await binding.primary.findOneAndUpdate(
-    ifVersion === null ? { ...keyFilter(binding, key), ...NO_ROW } : keyFilter(binding, key),
+    keyFilter(binding, key),
     replacePipeline(
       versionField,
       toDocument(binding, key, value),
@@ -86,6 +80,14 @@ async function insertRow<Value>(
   );
   if (inserted === null) throw new TypeError('an upsert returned no document');
   return written(toRow(binding, inserted));
+}
+
+/**
+ * Makes inserts of one key meet: two rows with one `_id` always do, two with one value of another field only while
+ * its unique index is there. A collection that was dropped and made anew has lost it, unseen by who is attached.
+ */
+async function holdKeys(binding: Binding, keys: readonly string[], call: Call): Promise<void> {
+  if (binding.keyField !== '_id') await binding.tombstones.hold(binding.source, keys, call);
 }
 
 async function conflictAt<Value>(binding: Binding, key: string, call: Call): Promise<StoreOutcome<Value>> {
@@ -199,6 +201,7 @@ async function insertRows<Value>(
   const { versionField, source, tombstones, primary } = binding;
   const keys = commands.map(({ key }) => key);
   const floors = await tombstones.versions(source, keys, call);
+  await holdKeys(binding, keys, call);
   await primary.bulkWrite(
     commands.map(({ key, value, above }, at) => ({
       updateOne: {

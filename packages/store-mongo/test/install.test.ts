@@ -132,3 +132,23 @@ describe('a standalone server', () => {
     expect((await things.read(['a'], PRIMARY))[0]?.value).toEqual({ _id: 'a', n: 2 });
   });
 });
+
+describe('what no change stream tells of is refused by name', () => {
+  test.each([
+    ['a view', { viewOn: 'old', pipeline: [] }, /is a view/],
+    ['a time-series collection', { timeseries: { timeField: 'at' } }, /is a time-series collection/],
+    ['a capped collection', { capped: true, size: 4096 }, /is capped/],
+  ])('%s', async (what, options, message) => {
+    const client = await server.client();
+    await client.db(server.service.databaseName).createCollection(what, options);
+    const store = await server.store({ client });
+    const things = store.collection(what);
+    await expect(store.attach([things])).rejects.toThrow(message);
+    await expect(things.open()).rejects.toThrow(InvalidOptionError);
+  });
+
+  test.each(['admin', 'config', 'local'])('the database %s', async (db) => {
+    const client = await server.client();
+    expect(() => mongoStore({ client, db })).toThrow(/no change streams/);
+  });
+});

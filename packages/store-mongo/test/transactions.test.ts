@@ -186,20 +186,31 @@ describe('races', () => {
     },
   );
 
-  test('an insert of a row that must not be there, into a dropped collection, meets one that came meanwhile', async () => {
-    const key = 'first of a new collection';
-    const name = 'dropped';
-    const dropped = store.collection<Thing>(name);
-    await store.attach([dropped]);
-    await raw.dropCollection(name);
-    // Stopped between its look at the row and its look at the tombstones.
-    const barrier = new FlushBarrier(store, server);
-    const outcome = await barrier.insert(name, key, async () => {
-      await dropped.write([{ kind: 'put', key, value: { _id: key, n: 1 }, above: 0 }], CALL);
-    });
-    expect(outcome.kind).toBe('conflict');
-    expect((await dropped.read([key], PRIMARY))[0]?.value.n).toBe(1);
-  });
+  test.each([
+    ['_id', 'dropped'],
+    // The drop has taken the unique index with it.
+    ['email', 'dropped'],
+    ['email', 'made anew'],
+  ])(
+    'an insert by %s of a row that must not be there, into a collection that was %s, meets one that came meanwhile',
+    async (keyField, how) => {
+      const key = 'first of a new collection';
+      const name = `${how}, by ${keyField}`;
+      const dropped = store.collection<Document, string>(name, { key: keyField });
+      await raw.createCollection(name);
+      if (keyField !== '_id') await raw.collection(name).createIndex({ [keyField]: 1 }, { unique: true });
+      await store.attach([dropped]);
+      await raw.dropCollection(name);
+      if (how === 'made anew') await raw.createCollection(name);
+      // Stopped between its look at the row and its look at the tombstones.
+      const outcome = await new FlushBarrier(store, server).insert({ name, keyField }, key, async () => {
+        await dropped.write([{ kind: 'put', key, value: { [keyField]: key, n: 1 }, above: 0 }], CALL);
+      });
+      expect(outcome.kind).toBe('conflict');
+      expect((await dropped.read([key], PRIMARY))[0]?.value['n']).toBe(1);
+      expect(await raw.collection(name).countDocuments({ [keyField]: key })).toBe(1);
+    },
+  );
 
   test('an insert that waited for a deletion is above its tombstone', async () => {
     await put('waited', 1);

@@ -270,34 +270,39 @@ export class CacheSide {
       else this.#hints?.set(key, version, reservation);
       if (outcome !== 'stored') this.#refused(key, version, outcome);
       const done = outcome === 'floored' ? 'invalidated' : 'updated';
-      const finish = (): void => {
-        if (member !== undefined && !member.isAlone()) {
-          void this.#withOthers(member, others, key, version, done).then(settled);
-          return;
-        }
-        settled(done);
-        member?.acknowledge(key, version);
-      };
-      if (outcome !== 'superseded' || store.capabilities.adopts !== true) {
-        finish();
+      if (outcome === 'superseded' && store.capabilities.adopts === true) {
+        void this.#superseded(member, others, key, version).then(settled);
         return;
       }
-      // Not acknowledged to the feed either: it brings the row above what the cache holds.
-      void this.#isPassed(key, version).then((passed) => (passed ? finish() : settled('deferred')));
+      if (member !== undefined && !member.isAlone()) {
+        void this.#withOthers(member, others, key, version, done).then(settled);
+        return;
+      }
+      settled(done);
+      member?.acknowledge(key, version);
     });
     // Behind the put, in the same batch.
     const others = member?.invalidateOthers(key, version);
   }
 
-  /** Whether another write has passed this one in the store, as the cache says. Does not reject. */
-  async #isPassed(key: string, version: Version): Promise<boolean> {
+  /**
+   * The cache holds a newer value, of a store whose rows others may lower. Unless the row is above this write, too,
+   * nothing is acknowledged, to the feed neither: it brings the row above what the cache holds. Does not reject.
+   */
+  async #superseded(
+    member: Membership | undefined,
+    begun: Promise<boolean> | undefined,
+    key: string,
+    version: Version,
+  ): Promise<CacheOutcome> {
     const { settings, store } = this.#options;
     try {
       const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
-      return row !== undefined && row.version > version;
+      if (row === undefined || row.version <= version) return 'deferred';
     } catch {
-      return false;
+      return 'deferred';
     }
+    return member === undefined ? 'updated' : await this.#withOthers(member, begun, key, version, 'updated');
   }
 
   /** What became of a change once all collections of the table are in step with it, or can't be. Does not reject. */

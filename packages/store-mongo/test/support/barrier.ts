@@ -54,12 +54,18 @@ export class FlushBarrier {
   }
 
   /** A put of a row that must not be there, with something between its look at the row and the insert. */
-  async insert(name: string, key: string, meanwhile: () => Promise<void>): Promise<StoreOutcome<Document>> {
-    const binding = await this.#binding(name, async (look) => {
+  async insert(
+    { name, keyField }: { readonly name: string; readonly keyField: string },
+    key: string,
+    meanwhile: () => Promise<void>,
+  ): Promise<StoreOutcome<Document>> {
+    const around = async (look: Look): Promise<number[]> => {
       await meanwhile();
       return await look();
-    });
-    const command = { kind: 'put', key, value: { _id: key, n: 9 }, above: 0, ifVersion: null } as const;
+    };
+    const binding = { ...(await this.#binding(name, around)), keyField };
+    const value = { [keyField]: key, n: 9 };
+    const command = { kind: 'put', key, value, above: 0, ifVersion: null } as const;
     return await putOne<Document>(binding, command, {
       bound: new CallBound('insert', CALL),
       session: undefined,
@@ -82,7 +88,7 @@ export class FlushBarrier {
     const primary = db.collection(name);
     return {
       name,
-      source: this.#store.collection<Document, string>(name).source,
+      source: `${db.databaseName}.${name}`,
       keyField: '_id',
       versionField: '_lockstep',
       reader: primary,
