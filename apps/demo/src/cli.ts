@@ -1,7 +1,14 @@
 #!/usr/bin/env node
-import { knownMixes } from './load/source.js';
-import { main } from './main.js';
-import { parseOptions, UsageError } from './options.js';
+/** Looks at Node.js before anything is loaded that an older one may fail on. */
+const NEEDED = 22;
+
+if (Number.parseInt(process.versions.node, 10) < NEEDED) {
+  process.stderr.write(`demo: needs Node.js ${NEEDED} or later; this is ${process.version}\n`);
+  process.exit(2);
+}
+const { knownMixes } = await import('./load/source.js');
+const { main } = await import('./main.js');
+const { parseOptions, UsageError } = await import('./options.js');
 
 /** Reads the command line and runs; what goes wrong is one line on standard error. */
 async function start(): Promise<number> {

@@ -1,6 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { startRedis } from '@lockstep/dev-services';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runCli, startCli } from './support/cli.js';
+import { CLI, runCli, startCli } from './support/cli.js';
 import { openShop, type Shop, startShop } from './support/shop.js';
 import { until } from './support/until.js';
 
@@ -30,6 +31,19 @@ describe('the command line', () => {
     expect(help.code).toBe(0);
     expect(help.out).toContain('LOCKSTEP_COLLECTIONS');
     expect(await runCli(['--version'])).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+/) });
+  });
+
+  test('an older Node.js gets one clear line, exit code 2', () => {
+    const older = 'Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.1.0"}})';
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${older}`, CLI],
+      {
+        encoding: 'utf8',
+      },
+    );
+    expect(stderr).toMatch(/^lockstep-worker: needs Node.js 22 or later; this is v[\d.]+\n$/);
+    expect(status).toBe(2);
   });
 
   test.each([

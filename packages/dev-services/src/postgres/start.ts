@@ -154,6 +154,7 @@ async function launch(
     listen_addresses: LOOPBACK,
     unix_socket_directories: '',
   };
+  let password = '';
   const process = await ServerProcess.start({
     name: 'Postgres',
     command: join(binaries.bin, 'postgres'),
@@ -164,7 +165,7 @@ async function launch(
     stopSignal: 'SIGQUIT',
     args: ({ port, data }) => ['-D', data, '-p', String(port), ...settingFlags(settings)],
     prepare: async (data) => {
-      await initialiseData(data, binaries, user);
+      password = await initialiseData(data, binaries, user);
       if (user !== undefined) await chown(data, user.uid, user.gid);
     },
     ready: async ({ data, pid }) => {
@@ -179,22 +180,23 @@ async function launch(
     },
   });
   return {
-    adminUrl: `postgres://${SUPERUSER}@${LOOPBACK}:${process.port}/postgres`,
+    adminUrl: `postgres://${SUPERUSER}:${password}@${LOOPBACK}:${process.port}/postgres`,
     process,
     stop: () => process.stop(),
   };
 }
 
 async function container(options: PostgresOptions): Promise<Server | undefined> {
+  const password = randomBytes(24).toString('base64url');
   const running = await startContainer({
     image: 'postgres:18-alpine',
     port: 5432,
-    environment: { POSTGRES_USER: SUPERUSER, POSTGRES_HOST_AUTH_METHOD: 'trust' },
+    environment: { POSTGRES_USER: SUPERUSER, POSTGRES_PASSWORD: password },
     command: ['postgres', ...settingFlags({ ...DEFAULTS, ...options.settings })],
     startTimeoutMs: options.startTimeoutMs ?? 60_000,
   });
   if (running === undefined) return undefined;
-  const adminUrl = `postgres://${SUPERUSER}@${running.host}:${running.port}/postgres`;
+  const adminUrl = `postgres://${SUPERUSER}:${password}@${running.host}:${running.port}/postgres`;
   // The image starts a first server that only sets things up.
   await waitFor('the Postgres container', 60_000, async () => {
     await withAdmin(adminUrl, (client) => client.query('SELECT 1'));
