@@ -54,6 +54,20 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
     }, c.call);
   });
 
+  test('transaction: a row that it puts after another writer has deleted it is above that delete (G3)', async (c) => {
+    const [row, other] = [c.newRow(), c.newRow()];
+    await row.putVersion(1);
+    let deleted = 0;
+    const version = await hostOf(c).transaction(async (tx) => {
+      // A transaction that keeps a snapshot has it from here on: the delete is refused to it, or seen.
+      await other.read(tx);
+      if (deleted === 0) deleted = await row.deleteVersion();
+      return await row.putVersion(2, { tx });
+    }, c.call);
+    expectThat(version > deleted, `the put must be above the delete at ${deleted}, got ${version}`);
+    await row.expectRow(2, version);
+  });
+
   test('transaction: a throw rolls everything back and comes out as it was (G1)', async (c) => {
     const [made, changed] = [c.newRow(), c.newRow()];
     const version = await changed.putVersion(1);

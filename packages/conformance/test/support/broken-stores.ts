@@ -174,6 +174,44 @@ const stampedTooEarly = store(
   },
 );
 
+/** What a transaction writes is not ordered behind what others committed while it was open. */
+const stampedAtItsBeginning = store(
+  'a transaction stamps what it writes as of its beginning',
+  ['transaction: a row that it puts after another writer has deleted it'],
+  (inner) => {
+    const begun = new WeakMap<StoreTransaction, Version>();
+    const shown = new Map<string, Version>();
+    return {
+      transactions: {
+        transaction: (body, options) => {
+          const version = Date.now() * 1000;
+          return inner.transactions.transaction((tx) => {
+            begun.set(tx, version);
+            return body(tx);
+          }, options);
+        },
+      },
+      async write(commands, options) {
+        const outcomes = await inner.write(commands, options);
+        const version = options.tx && begun.get(options.tx);
+        return outcomes.map((outcome, at) => {
+          const { key = '' } = commands[at] ?? {};
+          if (outcome.kind !== 'written' || version === undefined) {
+            shown.delete(key);
+            return outcome;
+          }
+          shown.set(key, version);
+          return { ...outcome, version };
+        });
+      },
+      async read(keys, options) {
+        const rows = await inner.read(keys, options);
+        return rows.map((row) => row && { ...row, version: shown.get(row.key) ?? row.version });
+      },
+    };
+  },
+);
+
 async function lostUpdate(
   commands: readonly Command[],
   options: StoreCallOptions,
@@ -243,6 +281,7 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
     },
   ),
   stampedTooEarly,
+  stampedAtItsBeginning,
   sending(
     'the writer’s bound is ignored',
     ['version: an insert, an update', 'version: in one batch'],

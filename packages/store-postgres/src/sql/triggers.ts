@@ -201,6 +201,7 @@ END`;
   IF ${keepsSnapshot} AND ${isNameable('new_key')} THEN
     INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, new_key, 0)
       ON CONFLICT (source, key) DO UPDATE SET version = t.version;
+    DELETE FROM lockstep.tombstone t WHERE t.source = ${source} AND t.key = new_key AND t.version = 0;
   END IF;
   SELECT t.version INTO floor FROM lockstep.tombstone t
     WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu} AND ${believedSql('t.version')};
