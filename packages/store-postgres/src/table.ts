@@ -24,7 +24,7 @@ import type { Knex } from 'knex';
 import { storeError } from './errors.js';
 import type { PostgresFeed } from './feed/feed.js';
 import { KeyCodec } from './keys/codec.js';
-import { readAttached } from './sql/attach.js';
+import { type Attached, readAttached } from './sql/attach.js';
 import {
   assertSeen,
   describeTable,
@@ -117,9 +117,9 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
    */
   async open(options: StoreOpenOptions = {}): Promise<void> {
     this.#closed = false;
-    await this.#open();
     const insecure = await this.#insecure();
     if (insecure !== undefined) options.onWarning?.(insecure);
+    await this.#open();
   }
 
   async #insecure(): Promise<StoreInsecureError | undefined> {
@@ -264,9 +264,9 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const { run } = this.#parts;
     try {
       const info = await describeTable(run, this.spec);
-      await assertAttached(run, info);
       await assertWriter(run, info);
-      return info;
+      const { token } = await assertAttached(run, info);
+      return { ...info, token };
     } catch (error) {
       throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
     }
@@ -292,7 +292,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const shapes = new Shapes(info);
     const writer = new Writer<Value>({
       name: this.name,
-      source: this.source,
+      token: info.token ?? info.source,
       session,
       statements,
       codec,
@@ -328,7 +328,7 @@ function plainKeySql(sql: string): string {
     .replaceAll(/[()]/g, '');
 }
 
-async function assertAttached(run: Run, info: TableInfo): Promise<void> {
+async function assertAttached(run: Run, info: TableInfo): Promise<Attached> {
   assertSeen(info);
   const attached = await readAttached(run, info);
   const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
@@ -362,4 +362,5 @@ async function assertAttached(run: Run, info: TableInfo): Promise<void> {
       `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
     );
   }
+  return attached;
 }

@@ -53,6 +53,12 @@ function expectForeign(version: number): void {
 const put = (id: number, name: string, above = 0) =>
   ({ kind: 'put', key: String(id), value: { id, name }, above }) as const;
 
+async function storeOf(at: Attached, role: string, name = 'victim'): Promise<PostgresTable<Victim, number>> {
+  const url = new URL(at.url);
+  url.username = role;
+  return server.store({ knex: server.knex(url.href) }).pg.table<Victim, number>(name, { key: 'id' });
+}
+
 describe('settings of a role that does not run Lockstep change nothing', () => {
   test.each([
     `SET lockstep.stamped = 'public.victim'`,
@@ -193,7 +199,7 @@ describe('a row that has such a version already', () => {
   /** As an earlier release, or a restored backup, may have left it. */
   async function poison(knex: Knex, id: number, version: string): Promise<void> {
     await knex.transaction((trx) =>
-      trx.raw(`SET LOCAL lockstep.stamped = 'public.victim';
+      trx.raw(`SELECT set_config('lockstep.stamped', token, true) FROM lockstep.attached;
         UPDATE victim SET lockstep_version = ${version} WHERE id = ${id}`),
     );
   }
@@ -260,12 +266,6 @@ describe('a row that has such a version already', () => {
 });
 
 describe('roles that run Lockstep', () => {
-  async function storeOf(at: Attached, role: string): Promise<PostgresTable<Victim, number>> {
-    const url = new URL(at.url);
-    url.username = role;
-    return server.store({ knex: server.knex(url.href) }).pg.table<Victim, number>('victim', { key: 'id' });
-  }
-
   test('must be named: open says so; a member of one that is named counts', async () => {
     const at = await attached();
     const table = await storeOf(at, at.low);
@@ -295,6 +295,90 @@ describe('roles that run Lockstep', () => {
     await table.open();
     const [outcome] = await table.write([put(1, 'mine')], CALL);
     expect((outcome as { version: number }).version % 4).toBe(2);
+  });
+});
+
+describe('row-level security', () => {
+  test('roles see, and write, the feed of their own tables only', async () => {
+    const at = await attached();
+    await at.knex.raw('CREATE TABLE other (id int PRIMARY KEY, name text)');
+    const other = at.pg.table<Victim, number>('other', { key: 'id' });
+    await at.pg.attach(other);
+    await at.knex.raw(`CREATE ROLE b${at.low} LOGIN; GRANT ALL ON victim, other TO ${at.low}, b${at.low}`);
+    await at.pg.attach(at.table, { grantTo: [at.low] });
+    await at.pg.attach(other, { grantTo: [`b${at.low}`] });
+    await at.knex.raw(
+      `INSERT INTO other VALUES (1, 'secret'); DELETE FROM other; UPDATE victim SET name = 'x' WHERE id = 1`,
+    );
+    const low = at.asLow();
+    for (const table of ['attached', 'outbox', 'tombstone', 'consumer']) {
+      const seen = await rowsOf<{ source: string }>(low, `SELECT DISTINCT source FROM lockstep.${table}`);
+      expect(seen.map(({ source }) => source)).not.toContain('public.other');
+    }
+    expect(await rowsOf(low, 'SELECT key FROM lockstep.outbox')).toEqual([{ key: '1' }]);
+    await expect(
+      low.raw(`INSERT INTO lockstep.outbox (version, source, key, op) VALUES (4, 'public.other', '1', 'd')`),
+    ).rejects.toThrow(/row-level security/);
+    await low.raw('DELETE FROM lockstep.tombstone');
+    expect(await rowsOf(at.knex, 'SELECT key FROM lockstep.tombstone')).toEqual([{ key: '1' }]);
+    await expect((await storeOf(at, at.low, 'other')).open()).rejects.toThrow(/grantTo/);
+    const mine = await storeOf(at, at.low);
+    await mine.open();
+    const [outcome] = await mine.write([put(2, 'mine')], CALL);
+    const { version } = outcome as { version: number };
+    expect(version % 4).toBe(2);
+    const changes: unknown[] = [];
+    const stop = new AbortController();
+    await mine.feed.consume(
+      async (taken) => {
+        changes.push(...taken.map(({ source, key }) => `${source} ${key}`));
+        if (changes.length === 2) stop.abort();
+      },
+      { sources: ['public.victim', 'public.other'], signal: stop.signal },
+    );
+    expect(changes.sort()).toEqual(['public.victim 1', 'public.victim 2']);
+    expect(await rowsOf(at.knex, 'SELECT source, key FROM lockstep.outbox ORDER BY version')).toEqual([
+      { source: 'public.other', key: '1' },
+      { source: 'public.other', key: '1' },
+    ]);
+  });
+
+  test('a token that a role may not read is not guessed from what it sees', async () => {
+    const at = await attached();
+    const [row] = await rowsOf<{ token: string }>(at.knex, 'SELECT token FROM lockstep.attached');
+    const [{ text } = { text: '' }] = await rowsOf<{ text: string }>(
+      at.asLow(),
+      `SELECT string_agg(pg_get_triggerdef(oid), ' ') || (SELECT string_agg(prosrc, ' ') FROM pg_proc) AS text FROM pg_trigger`,
+    );
+    expect(row?.token.length).toBeGreaterThan(30);
+    expect(text).not.toContain(row?.token);
+    const low = at.asLow();
+    await expect(low.raw('SELECT token FROM lockstep.attached')).rejects.toThrow(/permission denied/);
+  });
+
+  test('a table that forces it on the owner is refused by attach, by open, and by TRUNCATE', async () => {
+    const at = await sceneOn(server);
+    await at.knex.raw(`CREATE SCHEMA shop AUTHORIZATION ${at.low};
+      GRANT CREATE ON DATABASE "${new URL(at.url).pathname.slice(1)}" TO ${at.low}`);
+    const low = at.asLow();
+    await low.raw(`CREATE TABLE shop.victim (id int PRIMARY KEY, name text);
+      ALTER TABLE shop.victim ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+      CREATE POLICY p ON shop.victim USING (id > 1)`);
+    const store = server.store({ knex: low }).pg;
+    const table = store.table<Victim, number>('victim', { key: 'id', schema: 'shop' });
+    await expect(store.attach(table)).rejects.toThrow(/FORCE ROW LEVEL SECURITY/);
+    await low.raw('ALTER TABLE shop.victim NO FORCE ROW LEVEL SECURITY');
+    await store.attach(table);
+    await table.open();
+    await low.raw(`INSERT INTO shop.victim VALUES (1, 'a'), (2, 'b'); DELETE FROM lockstep.outbox`);
+    await low.raw('ALTER TABLE shop.victim FORCE ROW LEVEL SECURITY');
+    await expect(low.raw('TRUNCATE shop.victim')).rejects.toThrow(/row-level security/);
+    await table.close();
+    const again = store.table<Victim, number>('victim', { key: 'id', schema: 'shop' });
+    await expect(again.open()).rejects.toThrow(/FORCE ROW LEVEL SECURITY/);
+    await low.raw('ALTER TABLE shop.victim NO FORCE ROW LEVEL SECURITY; TRUNCATE shop.victim');
+    const gone = await rowsOf(low, 'SELECT key FROM lockstep.outbox ORDER BY key');
+    expect(gone).toEqual([{ key: '1' }, { key: '2' }]);
   });
 });
 

@@ -5,7 +5,7 @@ import { GUARD, strangersIn } from './guard.js';
 import { objectName } from './names.js';
 import { identifier, literal } from './quote.js';
 import { microsSql, SAFE_PATH, SCHEMA } from './stamp.js';
-import { type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
+import { TOKEN_HASH, type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
 
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
@@ -68,7 +68,9 @@ $lockstep$`,
   key_sql pg_catalog.text NOT NULL,
   fingerprint pg_catalog.text NOT NULL,
   attached_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()
+  incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+  token pg_catalog.text NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+  writer pg_catalog.text
 )`,
   `CREATE TABLE IF NOT EXISTS ${SCHEMA}.consumer (
   consumer pg_catalog.text NOT NULL,
@@ -96,6 +98,43 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'incarnation') THEN
     ALTER TABLE ${SCHEMA}.attached ADD COLUMN incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
   END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'token') THEN
+    ALTER TABLE ${SCHEMA}.attached ADD COLUMN token pg_catalog.text NOT NULL DEFAULT pg_catalog.gen_random_uuid(), ADD COLUMN writer pg_catalog.text;
+  END IF;
+END
+$lockstep$`,
+];
+
+/** Made once: each of these statements waits for whoever reads the feed. */
+function restrict(table: string, condition: string): string {
+  return `DO $lockstep$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = '${SCHEMA}.${table}'::pg_catalog.regclass AND polname = 'writers') THEN
+    CREATE POLICY writers ON ${SCHEMA}.${table} USING (${condition});
+    ALTER TABLE ${SCHEMA}.${table} ENABLE ROW LEVEL SECURITY;
+  END IF;
+END
+$lockstep$`;
+}
+
+/** Roles see, and write, what concerns the tables that they run Lockstep on; the schema's owner sees all. */
+const POLICIES: readonly string[] = [
+  restrict('attached', "pg_catalog.has_function_privilege(pg_catalog.to_regprocedure(writer), 'EXECUTE')"),
+  ...['outbox', 'tombstone', 'consumer'].map((table) =>
+    restrict(table, `EXISTS (SELECT FROM ${SCHEMA}.attached a WHERE a.source = ${table}.source)`),
+  ),
+  // What default privileges may have given: triggers there would run as whoever attached a table.
+  `DO $lockstep$
+DECLARE
+  role pg_catalog.text;
+BEGIN
+  FOR role IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END
+              FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+              WHERE c.relnamespace = '${SCHEMA}'::pg_catalog.regnamespace AND c.relkind = 'r' AND a.grantee <> c.relowner
+                AND (a.privilege_type IN ('TRIGGER', 'TRUNCATE', 'REFERENCES') OR (a.privilege_type <> 'SELECT' AND c.relname = 'attached')) LOOP
+    EXECUTE 'REVOKE TRIGGER, TRUNCATE, REFERENCES ON ALL TABLES IN SCHEMA ${SCHEMA} FROM ' || role;
+    EXECUTE 'REVOKE INSERT, UPDATE, DELETE ON ${SCHEMA}.attached FROM ' || role;
+  END LOOP;
 END
 $lockstep$`,
 ];
@@ -137,12 +176,31 @@ $lockstep$`;
  * at anything that a writer can make: each name in them is a schema's, and the path is the catalogue's.
  */
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
-  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}`} AS $lockstep$${trigger.body}
-$lockstep$`;
+  // Rows that a policy hides from the owner would go unrecorded: the server refuses instead.
+  const readsRows = trigger.level === 'STATEMENT' ? ' SET row_security = off' : '';
+  return withToken(
+    info,
+    `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.body}
+$lockstep$`,
+  );
+}
+
+/** A statement that has the table's token in it, hashed. */
+function withToken(info: TableInfo, sql: string): string {
+  if (!sql.includes(TOKEN_HASH)) return sql;
+  return `DO $lockstep_token$
+BEGIN
+  EXECUTE pg_catalog.replace(${literal(sql)}, '${TOKEN_HASH}',
+    (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend(token)), 'hex') FROM ${SCHEMA}.attached WHERE source = ${literal(info.source)}));
+END
+$lockstep_token$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
-  return `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
+  return withToken(
+    info,
+    `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`,
+  );
 }
 
 /**
@@ -188,7 +246,11 @@ $lockstep$`;
     ...begin(options),
     GUARD,
     ...BASE,
+    ...POLICIES,
     createWriter(info),
+    // Its token goes into what follows.
+    `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint, writer) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))}, ${literal(`${writerFunction(info)}()`)})
+ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint, writer = EXCLUDED.writer`,
     ...functions,
     addColumn,
     ...triggers,
@@ -199,8 +261,6 @@ $lockstep$`;
       `GRANT SELECT ON ${SCHEMA}.attached TO ${identifier(role)}`,
       `GRANT EXECUTE ON FUNCTION ${writerFunction(info)}() TO ${identifier(role)}`,
     ]),
-    `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))})
-ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint`,
     RESTORE_PATH,
   ];
 }
@@ -213,7 +273,7 @@ export function fingerprintOf(info: TableInfo): string {
     enableTrigger(each, info.relation),
   ]);
   return createHash('sha256')
-    .update([...BASE, createWriter(info), ...parts, ...info.leaves].join('\n'))
+    .update([...BASE, ...POLICIES, createWriter(info), ...parts, ...info.leaves].join('\n'))
     .digest('hex');
 }
 
@@ -258,6 +318,8 @@ export interface Attached {
   readonly keySql: string;
   readonly versionColumn: string;
   readonly fingerprint: string;
+  /** What a statement that stamps its own rows says to the triggers. */
+  readonly token: string;
   /** False where an earlier release attached it, which recorded no caches. */
   readonly hasRegistry: boolean;
 }
@@ -279,7 +341,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
   );
   if (there?.['yes'] !== true) return undefined;
   const [row] = await run(
-    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint FROM ${SCHEMA}.attached WHERE source = $1`,
+    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint, pg_catalog.to_jsonb(a) ->> 'token' AS token FROM ${SCHEMA}.attached a WHERE source = $1`,
     [source],
   );
   if (row === undefined) return undefined;
@@ -290,6 +352,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     keySql: String(row['key_sql']),
     versionColumn: String(row['version_column']),
     fingerprint: String(row['fingerprint']),
+    token: String(row['token'] ?? source),
     hasRegistry: there['registry'] === true,
   };
 }

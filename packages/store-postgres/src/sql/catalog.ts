@@ -48,6 +48,8 @@ export interface TableInfo {
   readonly columns: readonly TableColumn[];
   readonly keyColumns: readonly KeyColumn[];
   readonly hasVersion: boolean;
+  /** What a statement that stamps its own rows says to the triggers; absent before attach. */
+  readonly token?: string;
   /** Names of Lockstep's triggers that are there and enabled. */
   readonly triggers: readonly string[];
   /** Why changes of its rows may go unseen. */
@@ -94,6 +96,13 @@ SELECT
    JOIN pg_catalog.pg_inherits i ON i.inhparent = tab.oid AND tab.relkind = 'r'
    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS children,
+  (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
+   JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relforcerowsecurity
+   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE (r.rolsuper OR r.rolbypassrls) AND r.oid = coalesce(
+     (SELECT p.proowner FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
+      WHERE g.tgrelid = (SELECT oid FROM tab) AND g.tgname = 'lockstep_record_delete'),
+     (SELECT u.oid FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)))) AS forced,
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname) ORDER BY c.oid)
    FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'r') AS leaves,
@@ -145,6 +154,8 @@ interface RawTable {
   readonly untruncated: readonly string[] | null;
   readonly leaves: readonly string[] | null;
   readonly unlogged: readonly string[] | null;
+  /** Tables that hide rows even from the owner of what attach installs. */
+  readonly forced: readonly string[] | null;
   readonly children: readonly string[] | null;
   readonly columns: readonly RawColumn[] | null;
   readonly uniques: readonly string[] | null;
@@ -218,9 +229,12 @@ export function tableKeySql(info: TableInfo, row: string): string {
 }
 
 /** Why rows of the table may change without any trigger that could tell; `undefined` where none can. */
-function unseenChanges({ unlogged, children }: RawTable): string | undefined {
+function unseenChanges({ unlogged, children, forced }: RawTable): string | undefined {
   if (unlogged !== null) {
     return `${unlogged.join(', ')} is temporary or unlogged: its rows are gone after a crash, and nothing tells the cache`;
+  }
+  if (forced !== null) {
+    return `${forced.join(', ')} forces row-level security on its owner: TRUNCATE and replays would pass over rows that a policy hides; ALTER TABLE … NO FORCE ROW LEVEL SECURITY, or attach as a role with BYPASSRLS`;
   }
   return children === null
     ? undefined

@@ -75,7 +75,7 @@ export const CHANNEL = 'lockstep';
 
 /** `own` inside a transaction of the store, so that the user's own statements in it count as ours. */
 export const SETTING_TX = 'lockstep.tx';
-/** Inside a statement that stamps and records its own puts: the source it does so for. */
+/** Inside a statement that stamps and records its own puts: the token of the table that it does so for. */
 export const SETTING_STAMPED = 'lockstep.stamped';
 /** `yes` inside a transaction that has changed a row's key. */
 export const SETTING_MOVED = 'lockstep.moved';

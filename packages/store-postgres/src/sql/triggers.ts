@@ -48,13 +48,9 @@ const writerOf = (info: TableInfo): string =>
   `${literal(`${writerFunction(info)}()`)}::pg_catalog.regprocedure`;
 
 /**
- * True of a session whose settings count, in a trigger's condition, where the writer still is the current user.
- * Both the current role and the one that logged in: a function of another's must not lend its rights to settings.
+ * True of a session whose settings count, inside a function that runs with its owner's rights: both the role that
+ * logged in and the one that it became must be known.
  */
-const believesCurrent = (info: TableInfo): string =>
-  `pg_catalog.has_function_privilege(${writerOf(info)}, 'EXECUTE') AND pg_catalog.has_function_privilege(session_user, ${writerOf(info)}, 'EXECUTE')`;
-
-/** The same inside a function that runs with its owner's rights: by the roles of the session. */
 const believesSession = (info: TableInfo): string =>
   `(pg_catalog.has_function_privilege(session_user, ${writerOf(info)}, 'EXECUTE') AND (pg_catalog.current_setting('role') = 'none'
       OR pg_catalog.has_function_privilege(pg_catalog.current_setting('role')::pg_catalog.name, ${writerOf(info)}, 'EXECUTE')))`;
@@ -110,11 +106,18 @@ const recordPut = (version: string, source: string): string => `
   INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, new_key, 'p');${notifyIfForeign(version)}`;
 
 /**
+ * Where the hash of the table's token goes, which is made where it is installed. Whoever may read the token in
+ * `lockstep.attached` runs Lockstep on the table, and proves it at the price of a hash: a condition that asks for
+ * rights costs every statement several times as much.
+ */
+export const TOKEN_HASH = '{lockstep token}';
+
+/**
  * False in a statement that stamps and records its own rows. What users' triggers write on its behalf is
  * deeper, and is not such a row.
  */
-const needsTrigger = (source: string, depth: number, believed: string): string =>
-  `${operator('pg_catalog.pg_trigger_depth()', '<>', String(depth))} OR pg_catalog.current_setting('${SETTING_STAMPED}', true) IS DISTINCT FROM ${source} OR NOT (${believed})`;
+const needsTrigger = (depth: number): string =>
+  `${operator('pg_catalog.pg_trigger_depth()', '<>', String(depth))} OR pg_catalog.sha256(pg_catalog.textsend(pg_catalog.current_setting('${SETTING_STAMPED}', true))) IS DISTINCT FROM E'\\\\x${TOKEN_HASH}'::pg_catalog.bytea`;
 
 /**
  * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
@@ -175,7 +178,7 @@ BEGIN
     ${neu} := ${old};
     recorded := ${nextForeignSql(clock)};
   ELSIF ${neu} >= 0 THEN
-    IF coalesce(pg_catalog.current_setting('${SETTING_BELOW}', true), '') = 'yes' THEN
+    IF new_key <> old_key OR pg_catalog.current_setting('${SETTING_BELOW}', true) = 'yes' THEN
       PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
       SELECT greatest(base, pg_catalog.max(t.version)) INTO base FROM lockstep.tombstone t
         WHERE t.source = ${source} AND t.key = new_key AND ${believedSql('t.version')};
@@ -197,15 +200,15 @@ END`;
 
   // What waited for a concurrent delete of its key was stamped before it; only now is the delete visible.
   // A snapshot hides a tombstone that is newer than itself; the server refuses (40001) to write over it.
-  const aboveTombstone = `
+  const aboveTombstone = (raise: string): string => `
   IF ${keepsSnapshot} AND ${isNameable('new_key')} THEN
     INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, new_key, 0)
       ON CONFLICT (source, key) DO UPDATE SET version = t.version;
     DELETE FROM lockstep.tombstone t WHERE t.source = ${source} AND t.key = new_key AND t.version = 0;
   END IF;
   SELECT t.version INTO floor FROM lockstep.tombstone t
-    WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu} AND ${believedSql('t.version')};
-  IF FOUND THEN
+    WHERE t.source = ${source} AND t.key = new_key AND t.version >= ${neu};
+  IF FOUND AND ${believedSql('floor')} THEN
     IF ${neu} % 2 = 1 THEN
       RAISE EXCEPTION 'a newer delete supersedes this buffered write'
         USING ERRCODE = '${SUPERSEDED_STATE}', DETAIL = floor::pg_catalog.text;
@@ -214,10 +217,11 @@ END`;
     IF NOT ${isForeignSql(neu)} AND NOT ${inOwnTransaction(info)} THEN
       RAISE EXCEPTION 'stamped below a concurrent delete' USING ERRCODE = '${RETRY_STATE}', DETAIL = floor::pg_catalog.text;
     END IF;
-    PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);
-  ELSIF pg_catalog.current_setting('${SETTING_BELOW}', true) <> '' THEN
-    PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
+    ${raise}
   END IF;`;
+
+  const refuseBelow = `RAISE EXCEPTION 'could not serialize access: the row would be older than a concurrent delete of its key'
+      USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';`;
 
   // The users' triggers that this update fires run as for any other: as the writer, with the writer's search_path.
   const restamp = `
@@ -232,8 +236,7 @@ BEGIN
     END;
     PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
     IF NOT raised THEN
-      RAISE EXCEPTION 'could not serialize access: the row would be older than a concurrent delete of its key'
-        USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
+    ${refuseBelow}
     END IF;
   END IF;
   RETURN NULL;
@@ -244,8 +247,11 @@ DECLARE
   new_key pg_catalog.text := ${keyNew};
   floor pg_catalog.int8;
 BEGIN${refuseIfLate(info)}
-  IF ${neu} % 4 <> 2 OR ${needsTrigger(source, 1, believesSession(info))} THEN${recordPut(neu, source)}
-  END IF;${aboveTombstone}
+  IF ${neu} % 4 <> 2 OR ${needsTrigger(1)} THEN${recordPut(neu, source)}
+  END IF;
+  IF pg_catalog.current_setting('${SETTING_BELOW}', true) <> '' THEN
+    PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
+  END IF;${aboveTombstone(`PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);`)}
   RETURN NULL;
 END`;
 
@@ -254,7 +260,7 @@ DECLARE
   new_key pg_catalog.text := ${keyNew};
   floor pg_catalog.int8;
 BEGIN
-  IF new_key = ${keyOld} THEN RETURN NULL; END IF;${aboveTombstone}
+  IF new_key = ${keyOld} THEN RETURN NULL; END IF;${aboveTombstone(refuseBelow)}
   RETURN NULL;
 END`;
 
@@ -285,40 +291,25 @@ BEGIN${refuseIfLate(info)}
   RETURN NULL;
 END`;
 
-  const moved = equal(`pg_catalog.current_setting('${SETTING_MOVED}', true)`, "'yes'");
   return [
     {
       name: '~lockstep_stamp',
       event: 'BEFORE INSERT OR UPDATE',
       level: 'ROW',
-      when: needsTrigger(source, 0, believesCurrent(info)),
+      when: needsTrigger(0),
       body: stamp,
     },
     { name: 'lockstep_record_insert', event: 'AFTER INSERT', level: 'ROW', body: recordInsert },
-    // After the one before: by their names, which is the order in which a row's triggers fire.
-    {
-      name: 'lockstep_restamp',
-      event: 'AFTER INSERT',
-      level: 'ROW',
-      when: needsTrigger(source, 0, believesCurrent(info)),
-      asWriter: true,
-      body: restamp,
-    },
+    // After the one before: by their names, which is the order in which a row's triggers fire. A condition would cost
+    // more than the call.
+    { name: 'lockstep_restamp', event: 'AFTER INSERT', level: 'ROW', asWriter: true, body: restamp },
     // No mention of the key's columns, which would keep their types from being altered.
     {
       name: 'lockstep_check_move',
       event: 'AFTER UPDATE',
       level: 'ROW',
-      when: moved,
+      when: equal(`pg_catalog.current_setting('${SETTING_MOVED}', true)`, "'yes'"),
       body: checkMove,
-    },
-    {
-      name: 'lockstep_restamp_moved',
-      event: 'AFTER UPDATE',
-      level: 'ROW',
-      when: moved,
-      asWriter: true,
-      body: restamp,
     },
     {
       name: 'lockstep_record_delete',

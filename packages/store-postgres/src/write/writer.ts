@@ -24,7 +24,8 @@ import { versionOf } from './versions.js';
 
 export interface WriterParts {
   readonly name: string;
-  readonly source: string;
+  /** What its stamped statements say to the triggers. */
+  readonly token: string;
   readonly session: Session;
   readonly statements: Statements;
   readonly codec: KeyCodec;
@@ -152,7 +153,7 @@ export class Writer<Value> {
 
   /** What the group's statement answers, and its rows as they are after it where triggers may write them again. */
   async #run(group: Group, send: WriteSend, options: StoreWriteOptions, above = 0): Promise<Answer> {
-    const { codec, session, source, statements } = this.#parts;
+    const { codec, session, statements, token } = this.#parts;
     const stamps = isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
     if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
@@ -164,7 +165,7 @@ export class Writer<Value> {
       again: again.length === 0 ? undefined : results[last],
     });
     if (options.tx === undefined) {
-      return answer(await session.send(calls, stamps ? { ...send, stamps: source } : send), at);
+      return answer(await session.send(calls, stamps ? { ...send, stamps: token } : send), at);
     }
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
