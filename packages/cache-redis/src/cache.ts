@@ -14,6 +14,7 @@ import { DurableLane } from './durable.js';
 import { hitOf } from './format.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { keptByPrimaries, probePrimaries } from './probe.js';
+import { refusalOf } from './refusal.js';
 import { scanEntries } from './scan.js';
 import { serverInfo } from './server-info.js';
 import { ClusterTopology } from './topology/cluster.js';
@@ -53,14 +54,14 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       encoding: PayloadEncoding,
     ): Promise<(CacheHit | undefined | Error)[]> {
       const texts = await dispatch.read(keys, encoding);
-      return texts.map((text) => (text instanceof Error ? text : hitOf(text, encoding)));
+      return texts.map((text) => (text instanceof Error ? refusalOf(text) : hitOf(text, encoding)));
     },
     async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
       const calls = commands.map(scriptCall);
       const replies = await (commands.some(isDurable) ? runDurable(calls) : dispatch.run(calls));
       return commands.map((command, position) => {
         const reply = replies[position];
-        return reply instanceof Error ? reply : replyOf(command, reply);
+        return reply instanceof Error ? refusalOf(reply) : replyOf(command, reply);
       });
     },
     async info() {

@@ -1,4 +1,11 @@
-import type { CacheCommand, CacheReply, LeaseReply, Payload, PayloadEncoding } from '@lockstep/core';
+import {
+  type CacheCommand,
+  type CacheReply,
+  type LeaseReply,
+  NO_VERSION,
+  type Payload,
+  type PayloadEncoding,
+} from '@lockstep/core';
 import { hitOf, type Stored, staleText, valueText, versionText } from './format.js';
 
 /** One call of the script, on one key. A class: `docs/performance.md` says why. */
@@ -76,6 +83,9 @@ function bytes(payload: Payload): Stored {
     : Buffer.from(payload.buffer, payload.byteOffset, payload.length);
 }
 
+/** The script's reply where another release's entry stands. */
+const FOREIGN = 'foreign';
+
 /** The server counts whole milliseconds. */
 function millis(ms: number): string {
   return String(Math.max(0, Math.ceil(ms)));
@@ -89,37 +99,44 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
   switch (command.kind) {
     case 'reserve':
     case 'intend':
+      if (text === FOREIGN) return { kind: 'reserved', known: NO_VERSION, refused: FOREIGN };
+      if (text.startsWith('M')) return { kind: 'reserved', known: Number(text.slice(1)), refused: 'full' };
       if (!text.startsWith('U')) return { kind: 'reserved', known: Number(text) };
       return { kind: 'reserved', known: Number(text.slice(1)), unflushed: true };
     case 'put':
-      if (text === 'stored' || text === 'superseded' || text === 'floored') {
+      if (text === 'stored' || text === 'superseded' || text === 'floored' || text === FOREIGN) {
         return { kind: 'put', outcome: text };
       }
       break;
     case 'refresh':
       if (text === 'stored' || text === 'refused') return { kind: 'refresh', outcome: text };
+      if (text === FOREIGN) return { kind: 'refresh', outcome: 'refused' };
       break;
     case 'invalidate':
-      if (text === 'floored' || text === 'nothing') return { kind: 'invalidate', outcome: text };
+      if (text === 'floored' || text === 'nothing' || text === FOREIGN) {
+        return { kind: 'invalidate', outcome: text };
+      }
       if (text.startsWith('S')) {
         return { kind: 'invalidate', outcome: 'floored', superseded: Number(text.slice(1)) };
       }
       break;
     case 'fill':
       if (text === 'f') return { kind: 'fill', outcome: 'filled' };
-      if (text === 'l') return { kind: 'fill', outcome: 'lost' };
+      if (text === 'l' || text === FOREIGN) return { kind: 'fill', outcome: 'lost' };
       if (text.startsWith('b')) return { kind: 'fill', outcome: 'below-floor', floor: Number(text.slice(1)) };
       break;
     case 'release':
-      return { kind: 'release' };
+      return { kind: 'release', held: text === 'held' };
     case 'buffer':
       if (text === 'unfit' || text === 'late') return { kind: 'buffer', outcome: text };
+      if (text === FOREIGN) return { kind: 'buffer', outcome: 'unfit' };
       if (isVersion(text)) return { kind: 'buffer', outcome: 'buffered', version: Number(text) };
       break;
     case 'flushed':
       if (text === 'cleared' || text === 'kept' || text === 'nothing') {
         return { kind: 'flushed', outcome: text };
       }
+      if (text === FOREIGN) return { kind: 'flushed', outcome: 'kept' };
       break;
   }
   return unexpected(command, reply);
@@ -134,6 +151,7 @@ function leaseReply(reply: Stored, encoding: PayloadEncoding): LeaseReply | unde
   const hit = hitOf(reply, encoding);
   if (hit !== undefined) return { kind: 'lease', outcome: 'hit', hit };
   const text = reply.toString();
+  if (text === FOREIGN) return { kind: 'lease', outcome: FOREIGN };
   const floor = Number(text.slice(1, 17));
   switch (text[0]) {
     case 'g':

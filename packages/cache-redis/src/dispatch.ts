@@ -23,7 +23,10 @@ export class Dispatch {
     this.#settings = settings;
   }
 
-  /** The texts at the keys. Throws, or rejects when there is one server and it fails. */
+  /**
+   * The texts at the keys, a failed one's `Error` in its place. Throws, or rejects when there is one server and
+   * it fails.
+   */
   read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
     return this.#dispatch<string, Stored | null | Error>(keys, KEYS, (some) =>
       this.#topology.read(some, encoding),

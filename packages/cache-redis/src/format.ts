@@ -1,19 +1,37 @@
 /**
- * The text of an entry: a fixed-width ASCII header, then the rest.
+ * The text of an entry: one grammar, which the client follows here and the scripts in `lua/grammar.ts`.
  *
- * | at | width | what |
- * | --- | --- | --- |
- * | 0 | 1 | state: `V` value, `A` absent value, `H` hole, `K` hole of a known absence |
- * | 1 | 1 | flags: `U` for a buffered write that the store does not have yet, else `-` |
- * | 2 | 16 | version, or the hole's floor, in decimal |
- * | 18 | 13 | staleAt in ms since the epoch, `0` for none |
- * | 31 | | the payload's bytes; of a hole its lease, reservation and intents (`lua/hole.ts`) |
+ * | | |
+ * | --- | --- |
+ * | entry | value, absent value, or hole; whatever else is at a key is none, and counts as empty |
+ * | value | `V`, flag, version, stale, payload |
+ * | absent value | `A`, flag, version, stale |
+ * | flag | `-`; `U` for a buffered write that the store does not have yet: of an odd version |
+ * | version | 16 digits; no more than a day ahead of the server's clock in µs, or it is no entry |
+ * | stale | 13 digits: staleAt in ms since the epoch, `0` for none |
+ * | payload | any bytes |
+ * | hole | `H`, or `K` for one of a known absence, `-`, floor, 13 zeros, tail |
+ * | floor | as a version, or 9007199254740991: closed, nobody fills it |
+ * | tail | lease or nothing, reservation or nothing, up to 256 intents; at most 65,536 bytes |
+ * | lease | `L`, token, time |
+ * | reservation | `R`, token |
+ * | intent | `I`, token (`0:`, none, for those that ran out), time, `1` if others overlapped it, else `0` |
+ * | token | its length in bytes, 1 to 200 without leading zeros, `:`, the bytes |
+ * | time | 13 digits: when it runs out, in ms since the epoch |
+ *
+ * This is format 1. A text that begins with `L`, a number from 2 to 9999 without leading zeros, and `:` is an entry
+ * of the format of that number: readers pass it by, and no command changes it. A release reads a format before
+ * any release writes it.
  */
 import { type CacheHit, NO_VERSION, type Payload, type PayloadEncoding, type Version } from '@lockstep/core';
+import { isTail } from './hole-text.js';
 
 const HEADER_LENGTH = 31;
 const MAX_STALE_AT = 9_999_999_999_999;
 const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 0 };
+
+/** The floor of a closed hole, as text. */
+export const CLOSED_TEXT = '9007199254740991';
 
 /** An entry as a server returns it, in the encoding that was asked for. */
 export type Stored = string | Buffer;
@@ -52,36 +70,43 @@ export interface Decoded {
   readonly unflushed: boolean;
 }
 
-/** `undefined`: not an entry of ours. */
+/** `undefined`: not an entry of ours, or of a format that is not known. Versions are judged by who knows the clock. */
 export function decode(text: Stored, encoding: PayloadEncoding): Decoded | undefined {
   if (text.length < HEADER_LENGTH) return undefined;
   const header = typeof text === 'string' ? text : text.toString('latin1', 0, HEADER_LENGTH);
   const state = header.charCodeAt(0);
-  const version = Number(header.slice(2, 18));
-  const staleAtMs = Number(header.slice(18, HEADER_LENGTH));
   const unflushed = header.charCodeAt(1) === U;
-  if (!Number.isSafeInteger(version) || !Number.isSafeInteger(staleAtMs)) return undefined;
-  switch (state) {
-    case V:
-      return {
-        state: 'value',
-        version,
-        payload: payloadOf(text, encoding),
-        staleAtMs,
-        knownAbsent: false,
-        unflushed,
-      };
-    case A:
-      return { state: 'value', version, payload: null, staleAtMs, knownAbsent: false, unflushed };
-    case H:
-    case K:
-      return { state: 'hole', version, payload: null, staleAtMs: 0, knownAbsent: state === K, unflushed };
-    default:
-      return undefined;
+  const version = digits(header, 2, 18);
+  const staleAtMs = digits(header, 18, HEADER_LENGTH);
+  if ((!unflushed && header.charCodeAt(1) !== DASH) || version === undefined || staleAtMs === undefined) {
+    return undefined;
   }
+  if (unflushed && version % 2 === 0) return undefined;
+  if (state === V) {
+    const payload = payloadOf(text, encoding);
+    return { state: 'value', version, payload, staleAtMs, knownAbsent: false, unflushed };
+  }
+  if (state === A) {
+    if (text.length > HEADER_LENGTH) return undefined;
+    return { state: 'value', version, payload: null, staleAtMs, knownAbsent: false, unflushed };
+  }
+  if ((state !== H && state !== K) || unflushed || staleAtMs !== 0) return undefined;
+  if (text.length > HEADER_LENGTH && !isTail(text, HEADER_LENGTH)) return undefined;
+  return { state: 'hole', version, payload: null, staleAtMs, knownAbsent: state === K, unflushed };
 }
 
-const [V, A, H, K, U] = [0x56, 0x41, 0x48, 0x4b, 0x55];
+const [V, A, H, K, U, DASH, ZERO] = [0x56, 0x41, 0x48, 0x4b, 0x55, 0x2d, 0x30];
+
+/** `undefined`: not digits alone, or too large a number. */
+function digits(text: string, from: number, to: number): number | undefined {
+  let number = 0;
+  for (let at = from; at < to; at++) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+  }
+  return number <= Number.MAX_SAFE_INTEGER ? number : undefined;
+}
 
 function payloadOf(text: Stored, encoding: PayloadEncoding): Payload {
   if (typeof text === 'string') return text.slice(HEADER_LENGTH);

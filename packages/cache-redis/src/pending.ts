@@ -1,5 +1,6 @@
 import { CacheUnavailableError } from '@lockstep/core';
-import { unanswered } from './bounded.js';
+import { asError, unanswered } from './bounded.js';
+import { refusalOf } from './refusal.js';
 
 export interface PendingLimits {
   readonly maxPending: number;
@@ -59,7 +60,7 @@ export class Pending {
           settle();
         },
         (error: unknown) => {
-          reject(error);
+          reject(refusalOf(asError(error)));
           settle();
         },
       );

@@ -1,6 +1,7 @@
 import type { CacheProbe } from '@lockstep/core';
 import { ScriptCall } from './calls.js';
 import type { Dispatch } from './dispatch.js';
+import { refusalOf } from './refusal.js';
 import { generationText } from './server-info.js';
 import type { Topology } from './topology/topology.js';
 
@@ -38,7 +39,7 @@ function keptOf(reply: unknown): number | Error {
 }
 
 function probeOf(reply: unknown): CacheProbe | Error {
-  if (reply instanceof Error) return reply;
+  if (reply instanceof Error) return refusalOf(reply);
   const [nowMs, run, replication] = String(reply).split(' ');
   if (!/^\d+$/.test(nowMs ?? '')) return new Error(`probe: unexpected reply ${String(reply).slice(0, 64)}`);
   return { nowMs: Number(nowMs), generation: generationText(told(run), told(replication)) };

@@ -153,6 +153,12 @@ export class TransactionOverError extends LockstepError {
 /** Thrown when the cache is needed and can't be reached: by writes to a strict collection, before the store is touched. */
 export class CacheUnavailableError extends LockstepError {
   readonly code = 'LOCKSTEP_CACHE_UNAVAILABLE';
+  /** True when the server answers, and refuses all writes: a replica, a failed snapshot, too few replicas. */
+  readonly refuses: boolean;
+  constructor(message: string, options: LockstepErrorOptions & { readonly refuses?: boolean } = {}) {
+    super(message, options);
+    this.refuses = options.refuses ?? false;
+  }
 }
 
 /** Thrown when the queue did not take a job within its time-out. */

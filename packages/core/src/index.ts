@@ -72,6 +72,7 @@ export type {
   UnflushedIndex,
   UnflushedKey,
 } from './contracts/cache.js';
+export { MAX_TOKEN_BYTES } from './contracts/cache.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {
   BufferRefusal,
@@ -132,6 +133,7 @@ export type {
   TransactionMode,
 } from './contracts/store.js';
 export {
+  believedUpTo,
   isBelievable,
   isVersion,
   MAX_VERSION_AHEAD_MS,
@@ -174,6 +176,7 @@ export { checkKnown, choiceOption, type NumberRange, numberOption } from './opti
 export {
   applyCommand,
   type Entry,
+  type ForeignEntry,
   type HoleEntry,
   hitOf,
   type Intent,

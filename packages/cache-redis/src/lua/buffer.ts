@@ -2,7 +2,7 @@ import { HOLE, RAISE } from './hole.js';
 
 /**
  * Takes notAfterMs, state (V or A), payload. Reply: the version, in 16 digits; late; unfit. Rule 8.
- * The sum and `%.0f` are exact up to 2^53; a number beyond it is no version any more.
+ * The sum and `%.0f` are exact up to 2^53, which is far beyond what is believed.
  */
 export const BUFFER = `
 local notAfterMs, as, payload = unpack(ARGV, from, to)
@@ -11,8 +11,8 @@ if time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(notAfterMs) then retur
 if not isValue or known == NO_VERSION then return 'unfit' end
 local version = math.max(tonumber(known) + 1, time[1] * 1000000 + time[2])
 if version % 2 == 0 then version = version + 1 end
-if version > 9007199254740991 then return 'unfit' end
 local digits = string.format('%016.0f', version)
+if digits > limit() then return 'unfit' end
 -- Without a TTL, so that volatile policies keep it, too.
 redis.call('SET', key, as .. 'U' .. digits .. '0000000000000' .. payload)
 return digits

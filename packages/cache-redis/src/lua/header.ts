@@ -1,18 +1,19 @@
+import { CLOSED_TEXT } from '../format.js';
+import { JUDGED } from './grammar.js';
+
 /**
- * The start of each command: what is at the key, from the entry's fixed-width header alone, so that a
- * large payload is not copied. `format.ts` describes the header. Versions stay the digits that they
- * are stored as, which compare as the numbers do, all being of one width.
+ * The start of each command: what is at the key. Of a value only the fixed-width header is read, so that a
+ * large payload is not copied. Versions stay the digits that they are stored as, which compare as the numbers
+ * do, all being of one width. What does not parse is empty, and is written over; an entry of an unknown format
+ * is left alone.
  */
-export const HEADER = `
-local head = call('GETRANGE', key, 0, 30)
-local state = sub(head, 1, 2)
--- A string of other making is no entry: it counts as empty, and is written over.
-if #head < 31 or not string.find(head, '^[VAHK][U-]%d+$') then state = '' end
+export const HEADER = `${JUDGED}
+if isForeign and kind ~= 'probe' then return 'foreign' end
 local isEmpty = state == ''
 local isUnflushed = state == 'VU' or state == 'AU'
 local isValue = state == 'V-' or state == 'A-' or isUnflushed
-local isHole = state == 'H-' or state == 'K-'
-local known = isEmpty and NO_VERSION or sub(head, 3, 18)
+local isHole = hole ~= nil
+local isClosed = isHole and known == '${CLOSED_TEXT}'
 `;
 
 /** Makes the key a value. A TTL of nothing is a value that has expired already. */

@@ -1,40 +1,15 @@
+import { CLOSED_TEXT } from '../format.js';
+
 /**
- * Holes: `readHole` takes the text after the header apart, `asHole` is the entry as a hole that lives
- * at least `ttlMs` from now, `writeHole` puts it back. Tokens carry their length, so that any text is one.
+ * Holes: `asHole` is the entry as a hole that lives at least `ttlMs` from now, `writeHole` puts it back. Tokens
+ * carry their length, so that any text is one.
  */
 export const HOLE = `
-local function readHole()
-  local text = redis.call('GET', key)
-  local hole = { floor = known, absent = state == 'K-', intents = {} }
-  local at = 32
-  while at <= #text do
-    local tag = string.sub(text, at, at)
-    local colon = string.find(text, ':', at, true)
-    local past = colon + tonumber(string.sub(text, at + 1, colon - 1)) + 1
-    local token = string.sub(text, colon + 1, past - 1)
-    if tag == 'R' then
-      hole.reservation = token
-      at = past
-    else
-      local noted = { token = token, untilMs = tonumber(string.sub(text, past, past + 12)) }
-      at = past + 13
-      if tag == 'L' then
-        hole.lease = noted
-      else
-        noted.overlapped = string.sub(text, at, at) == '1'
-        hole.intents[#hole.intents + 1] = noted
-        at = at + 1
-      end
-    end
-  end
-  return hole
-end
-
 local function asHole(ttlMs)
-  local hole = isHole and readHole() or { floor = known, absent = false, intents = {} }
-  hole.ttlMs = tonumber(ttlMs)
-  if isHole then hole.ttlMs = math.max(hole.ttlMs, redis.call('PTTL', key)) end
-  return hole
+  local made = hole or { floor = known, absent = false, intents = {} }
+  made.ttlMs = tonumber(ttlMs)
+  if isHole then made.ttlMs = math.max(made.ttlMs, redis.call('PTTL', key)) end
+  return made
 end
 
 local function noted(tag, token, untilMs)
@@ -58,12 +33,13 @@ end
 `;
 
 /**
- * Rule 4, and the writing of the hole that a floor makes. A full server that may not evict refuses
+ * Rule 4 (a version beyond belief closes the hole), and the writing of the hole that a floor makes. A full server that may not evict refuses
  * even a hole that is smaller than the value in its place; the value must go all the same, so it goes
  * as an eviction would take it, which every rule allows for where no intent stands.
  */
 export const RAISE = `
 local function raise(hole, version)
+  if version ~= NO_VERSION and version > limit() then version = '${CLOSED_TEXT}' end
   if version ~= NO_VERSION and version <= hole.floor then return end
   if version > hole.floor then hole.floor = version end
   hole.lease = nil

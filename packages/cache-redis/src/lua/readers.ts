@@ -9,7 +9,8 @@ import { HOLE, INTENTS } from './hole.js';
  */
 export const LEASE = `
 if isValue then return redis.call('GET', key) end
-if state == 'K-' then return head end
+if state == 'K-' then return sub(head, 1, 31) end
+if isClosed then return 'p' .. NO_VERSION end
 ${NOW}${HOLE}${INTENTS}
 local token, leaseMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
@@ -30,10 +31,9 @@ return 'g' .. hole.floor .. (#hole.intents > 0 and '+' or '')
  * followed by the floor. Rule 5: its own lease and the floor; no row is a known absence, not a value.
  */
 export const FILL = `
-if not isHole then return 'l' end
+if not isHole or isClosed then return 'l' end
 local token, version, ttlMs, found, text = unpack(ARGV, from, to)
 ${SET_VALUE}${HOLE}
-local hole = readHole()
 if not hole.lease or hole.lease.token ~= token then return 'l' end
 if found == '0' then
   hole.lease = nil

@@ -1,3 +1,5 @@
+import { MAX_INTENTS } from '../hole-text.js';
+import { IS_PLAIN_VALUE } from './grammar.js';
 import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS, RAISE } from './hole.js';
 
@@ -12,7 +14,7 @@ local token, holeTtlMs = unpack(ARGV, from, to)
 local hole = asHole(holeTtlMs)
 hole.reservation = token
 writeHole(hole)
-return known
+return isClosed and NO_VERSION or known
 `;
 
 /**
@@ -27,6 +29,7 @@ local now = nowMs()
 -- Longer than the intent stands: whoever comes after it must see that there was one.
 local hole = asHole(deadlineMs + holeTtlMs)
 local intents = without(settled(hole.intents, now), token)
+if #intents >= ${MAX_INTENTS} then return 'M' .. (isClosed and NO_VERSION or known) end
 local overlapped = #without(intents, '') > 0
 overlap(intents)
 intents[#intents + 1] = { token = token, untilMs = now + deadlineMs, overlapped = overlapped }
@@ -34,19 +37,20 @@ hole.intents = intents
 hole.lease = nil
 hole.absent = false
 writeHole(hole)
-return known
+return isClosed and NO_VERSION or known
 `;
 
 /**
- * Most puts: of a version, over a value that is not newer. True where it was one and is done; what fails
- * is left to {@link PUT}, whose arguments it takes.
+ * Most puts: of a version, over a value that the store has and that is not newer. True where it was one and is
+ * done; what fails is left to {@link PUT}, whose arguments it takes. It asks no clock: what stands there is at
+ * most what is put, and a version beyond belief that is put is as good as evicted.
  */
 export const OVERWRITE = `
 local function overwritten(key, from)
-  local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 30), ARGV[from], ARGV[from + 1]
-  if type(head) ~= 'string' or not string.find(head, '^[VA][U-]%d+$') then return false end
+  local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 31), ARGV[from], ARGV[from + 1]
+  if type(head) ~= 'string' or not ${IS_PLAIN_VALUE} then return false end
   local version = sub(text, 3, 18)
-  if #head < 31 or version == NO_VERSION or version < sub(head, 3, 18) then return false end
+  if version == NO_VERSION or version < sub(head, 3, 18) then return false end
   local reply = redis.pcall('SET', key, text, 'PX', ttlMs)
   return reply.ok ~= nil
 end
@@ -71,7 +75,7 @@ if isValue and not unversioned then
 end
 ${HOLE}${RAISE}${INTENTS}
 local function mayPlace(hole)
-  if token == '' or version < hole.floor then return false end
+  if token == '' or version < hole.floor or isClosed then return false end
   local own, others = nil, 0
   for _, intent in ipairs(hole.intents) do
     if intent.token == token then own = intent elseif intent.token ~= '' then others = others + 1 end
@@ -113,15 +117,15 @@ if isUnflushed then return 'S' .. known end
 return 'floored'
 `;
 
-/** Takes token. Ends the lease, reservation and intent of this token; the TTL stays. */
+/** Takes token. Ends the lease, reservation and intent of this token; the TTL stays. Reply: held if the lease was its own. */
 export const RELEASE = `
 if not isHole then return 'released' end
 ${HOLE}${INTENTS}
 local token = ARGV[from]
-local hole = readHole()
-if hole.lease and hole.lease.token == token then hole.lease = nil end
+local held = hole.lease and hole.lease.token == token
+if held then hole.lease = nil end
 if hole.reservation == token then hole.reservation = nil end
 hole.intents = without(hole.intents, token)
 redis.call('SET', key, holeText(hole), 'KEEPTTL')
-return 'released'
+return held and 'held' or 'released'
 `;

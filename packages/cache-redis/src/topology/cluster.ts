@@ -5,7 +5,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, callBySha, callByText, execute, isLostScript, settled } from './send.js';
+import { addBySha, callBySha, callByText, answerOf, execute, isLostScript, settled } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
@@ -70,8 +70,10 @@ export class ClusterTopology implements Topology {
     encoding: PayloadEncoding,
   ): Promise<readonly (Stored | null | Error)[]> {
     const client = this.#client;
-    const one = (key: string): Promise<Stored | null> =>
-      encoding === 'utf8' ? client.get(key) : client.getBuffer(key);
+    const one = (key: string): Promise<Stored | null | Error> =>
+      (encoding === 'utf8' ? (client.get(key) as Promise<Stored | null>) : client.getBuffer(key)).catch(
+        answerOf,
+      );
     if (keys.length === 1) return settled(keys.map(one));
     const pipeline = client.pipeline();
     for (const key of keys) {
@@ -82,8 +84,9 @@ export class ClusterTopology implements Topology {
     return Promise.all(
       answers.map((answer, index) => {
         const key = keys[index];
-        if (key === undefined || !(answer instanceof Error) || !redirects(answer)) return answer;
-        return one(key).catch(asError);
+        if (key === undefined || !(answer instanceof Error)) return answer;
+        if (redirects(answer)) return one(key).catch(asError);
+        return answer.message.startsWith('WRONGTYPE') ? null : answer;
       }),
     );
   }

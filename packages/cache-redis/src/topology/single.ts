@@ -5,6 +5,7 @@ import type { Stored } from '../format.js';
 import {
   addBySha,
   addByText,
+  answerOf,
   type Chunk,
   callBySha,
   chunksOf,
@@ -29,15 +30,22 @@ export class SingleTopology implements Topology {
     this.description = client.options.sentinels ? 'behind Sentinels' : 'standalone';
   }
 
-  async read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null)[]> {
+  async read(
+    keys: readonly string[],
+    encoding: PayloadEncoding,
+  ): Promise<readonly (Stored | null | Error)[]> {
     const [first] = keys;
     if (first !== undefined && keys.length === 1) {
-      return [await (encoding === 'utf8' ? this.#client.get(first) : this.#client.getBuffer(first))];
+      const reading: Promise<Stored | null> =
+        encoding === 'utf8' ? this.#client.get(first) : this.#client.getBuffer(first);
+      return reading.then(alone, (error: unknown) => [answerOf(error)]);
     }
-    const answers: Promise<(Stored | null)[]>[] = [];
+    const answers: Promise<readonly (Stored | null | Error)[]>[] = [];
     for (let start = 0; start < keys.length; start += MAX_KEYS) {
       const some = keys.slice(start, start + MAX_KEYS);
-      answers.push(encoding === 'utf8' ? this.#client.mget(some) : this.#client.mgetBuffer(some));
+      const reading: Promise<(Stored | null)[]> =
+        encoding === 'utf8' ? this.#client.mget(some) : this.#client.mgetBuffer(some);
+      answers.push(reading.catch((error: unknown) => some.map(() => answerOf(error))));
     }
     return (await Promise.all(answers)).flat();
   }

@@ -103,7 +103,7 @@ export function faultCases(test: CacheCase, hooks: readonly CacheHook[]): void {
         [() => c.lease(key, reader), { kind: 'lease', outcome: 'granted', floor: 20 }],
         [() => c.fill(key, reader, 22), { kind: 'fill', outcome: 'filled' }],
         [() => c.intend(key, strict), 22],
-        [() => c.release(key, strict), undefined],
+        [() => c.release(key, strict), false],
       ];
       for (const [step, expected] of steps) {
         await flush();

@@ -1,5 +1,6 @@
 import {
   applyCommand,
+  believedUpTo,
   type CacheAdapter,
   type CacheCommand,
   type CacheReply,
@@ -78,7 +79,7 @@ function cacheOf(
         if (entry?.kind === 'value') {
           const { payload, unflushed: mark, version } = entry;
           yield { key, version, state: 'value', payload, unflushed: mark };
-        } else if (entry !== undefined) yield { key, version: entry.floor, state: 'hole', payload: null };
+        } else if (entry?.kind === 'hole') yield { key, version: entry.floor, state: 'hole', payload: null };
       }
     },
     async close() {
@@ -423,8 +424,20 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
   wrapped('the time that a cache has kept things stands still', ['kept: every primary'], () => ({
     kept: async () => new Map([['', 5]]),
   })),
-  flawed('versions lose digits', ['version: numbers up to 2^53 - 1'], (entry, command, nowMs) =>
+  flawed('versions lose digits', ['version: numbers up to half a day ahead'], (entry, command, nowMs) =>
     applyCommand(entry, lossy(command), nowMs),
+  ),
+  flawed(
+    'a version beyond belief is taken for the highest one believed',
+    ['version: one that is far ahead of the clock'],
+    (entry, command, nowMs) => {
+      if (!('version' in command)) return applyCommand(entry, command, nowMs);
+      return applyCommand(
+        entry,
+        { ...command, version: Math.min(command.version, believedUpTo(nowMs)) },
+        nowMs,
+      );
+    },
   ),
   flawed(
     'an absence is an empty payload',

@@ -1,5 +1,8 @@
 import type { Version } from './version.js';
 
+/** The longest token of a command, in bytes of UTF-8. */
+export const MAX_TOKEN_BYTES = 200;
+
 /** A serialised value: text (stored as UTF-8) or bytes. */
 export type Payload = string | Uint8Array;
 
@@ -154,17 +157,20 @@ export type CacheCommand =
 export interface ReserveReply {
   readonly kind: 'reserved';
   readonly known: Version;
+  /** Set: nothing was noted. `foreign`: the entry is of another release's format. `full`: too many intents stand. */
+  readonly refused?: 'foreign' | 'full';
   /** True: the entry is unflushed. An intent was not noted then: the key has to be flushed first. */
   readonly unflushed?: boolean;
 }
 
 /**
  * `stored`: the entry holds the value that was sent. `superseded`: it holds a newer one.
- * `floored`: it holds a hole that no older version can fill.
+ * `floored`: it holds a hole that no older version can fill. `foreign`: the entry is of another release's
+ * format, and stays as it is.
  */
 export interface PutReply {
   readonly kind: 'put';
-  readonly outcome: 'stored' | 'superseded' | 'floored';
+  readonly outcome: 'stored' | 'superseded' | 'floored' | 'foreign';
 }
 
 /** `stored`: replaced. `refused`: the key holds no value, or a newer one. */
@@ -173,18 +179,22 @@ export interface RefreshReply {
   readonly outcome: 'stored' | 'refused';
 }
 
-/** `floored`: the entry is a hole with at least this floor. `nothing`: nothing older was there. */
+/**
+ * `floored`: the entry is a hole with at least this floor. `nothing`: nothing older was there. `foreign`: the
+ * entry is of another release's format, and stays as it is.
+ */
 export interface InvalidateReply {
   readonly kind: 'invalidate';
-  readonly outcome: 'floored' | 'nothing';
+  readonly outcome: 'floored' | 'nothing' | 'foreign';
   /** The version of a buffered write that the store will refuse, since it has this newer one. */
   readonly superseded?: Version;
 }
 
 /**
  * `hit`: somebody filled it. `granted`: load it. `busy`: another reader loads it. `pass`: writers are
- * under way; load it and fill nothing. `floor`: a load below it is from a lagging replica. `behind`: an intent
- * ran out here, whose writer may still commit.
+ * under way, or the hole's floor is beyond belief; load it and fill nothing. `foreign`: the entry is of another
+ * release's format; load it and fill nothing. `floor`: a load below it is from a lagging replica. `behind`: an
+ * intent ran out here, whose writer may still commit.
  */
 export type LeaseReply =
   | { readonly kind: 'lease'; readonly outcome: 'hit'; readonly hit: CacheHit }
@@ -200,7 +210,8 @@ export type LeaseReply =
       readonly floor: Version;
       readonly remainingMs: number;
     }
-  | { readonly kind: 'lease'; readonly outcome: 'pass'; readonly floor: Version };
+  | { readonly kind: 'lease'; readonly outcome: 'pass'; readonly floor: Version }
+  | { readonly kind: 'lease'; readonly outcome: 'foreign' };
 
 /** `lost`: the lease was ended or taken over. `below-floor`: the lease still stands; a restamped row may fill. */
 export type FillReply =
@@ -210,6 +221,8 @@ export type FillReply =
 
 export interface ReleaseReply {
   readonly kind: 'release';
+  /** True when the lease still was the token's: as after a fill that was accepted, no write came since it was taken. */
+  readonly held: boolean;
 }
 
 /**
@@ -335,6 +348,13 @@ export interface UnflushedIndex {
  * one key take effect in their order; across keys there is no order. After a rejection or an `Error`
  * it is unknown whether the command took effect or still will: every command tolerates that. The
  * engine bounds the wait; an adapter must drop, not queue without bound, what it can't send.
+ *
+ * An `Error` that is a `CacheUnavailableError` says that a server is away or refuses all writes: the engine
+ * leaves a cache alone that goes on saying so. Any other concerns its command alone.
+ *
+ * What is at a key and is no entry counts as empty and is replaced; so does an entry whose version is further
+ * ahead of the cache's own clock than `MAX_VERSION_AHEAD_MS`. An entry of an unknown format, which a later release
+ * may have written, is neither read nor replaced. A token is 1 to `MAX_TOKEN_BYTES` bytes long.
  */
 export interface CacheAdapter {
   /** For messages and metrics, e.g. `redis`. */

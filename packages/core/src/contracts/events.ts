@@ -38,7 +38,7 @@ export interface LockstepEventMap {
   fillRefused: {
     readonly collection: string;
     readonly key: string;
-    readonly reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit';
+    readonly reason: 'lost' | 'below-floor' | 'writers' | 'foreign' | 'payload-limit';
   };
   /** A write that was acknowledged. */
   write: {
@@ -58,8 +58,18 @@ export interface LockstepEventMap {
     readonly version: Version;
     readonly reason: 'superseded' | 'floored';
   };
-  /** The circuit breaker in front of the cache. */
-  breaker: { readonly state: 'open' | 'half-open' | 'closed' };
+  /**
+   * The circuit breaker in front of the cache. It is open, too, while hits are not believed because the cache
+   * does not take invalidations.
+   */
+  breaker: {
+    readonly state: 'open' | 'half-open' | 'closed';
+    /** Why it opened, in the server's words. */
+    readonly cause?: string;
+    readonly error?: unknown;
+    /** The one primary of several that it is about. Absent: the whole cache. */
+    readonly primary?: string;
+  };
   /** Invalidations that the queue took (or not) because the cache did not. */
   handover: { readonly jobs: number; readonly taken: boolean; readonly durationMs: number };
   /** What the relay handled. */

@@ -14,6 +14,7 @@ export function isVersion(value: unknown): value is Version {
 }
 
 /**
+/**
  * How far above a clock a version from outside (a cache, a queue, another role) may be: clocks of one installation
  * differ by less. What is above is believed by nobody.
  */
@@ -21,5 +22,10 @@ export const MAX_VERSION_AHEAD_MS = 24 * 3_600_000;
 
 /** True for a version that a store of this time may have handed out. */
 export function isBelievable(version: Version, nowMs: number): boolean {
-  return version <= (nowMs + MAX_VERSION_AHEAD_MS) * 1_000;
+  return version <= believedUpTo(nowMs);
+}
+
+/** The highest version that is believed at a time, in ms since the epoch by the judge's own clock. */
+export function believedUpTo(nowMs: number): Version {
+  return Math.trunc((nowMs + MAX_VERSION_AHEAD_MS) * 1_000);
 }

@@ -12,8 +12,10 @@ import { CacheUnavailableError, messageOf } from '../errors.js';
 import { Batcher, nextImmediate, nextTick } from './batcher.js';
 import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
+import type { LockstepEventMap } from '../contracts/events.js';
 import type { EventHub } from './events.js';
 import { MAX_BATCH_BYTES, payloadBytes, ReadSizes } from './payload-bytes.js';
+import { Trust } from './trust.js';
 
 /** Whoever waits for an answer of the cache. */
 interface Pending<Answer> {
@@ -53,6 +55,10 @@ class PendingCommand implements Pending<CacheReply> {
 }
 
 export interface CacheClientOptions {
+  /** The start of the keys that are the client's own. */
+  readonly prefix: string;
+  /** True when all that was changed before the time (by the clock's `monotonic`) has been dealt with. */
+  readonly drained: (beforeMs: number) => Promise<boolean>;
   readonly timeoutMs: number;
   readonly breaker: { readonly threshold: number; readonly cooldownMs: number };
   readonly clock: Clock;
@@ -85,13 +91,36 @@ export class CacheClient {
     utf8: new ReadSizes(),
     binary: new ReadSizes(),
   };
+  /** Whether what is read may be believed. */
+  readonly trust: Trust;
   #opening: Promise<void> | undefined;
   #opened = false;
+  #circuit: BreakerState = 'closed';
+  #believed = true;
+  #told: BreakerState = 'closed';
 
   constructor(adapter: CacheAdapter, options: CacheClientOptions) {
     this.#adapter = adapter;
     this.#options = options;
-    this.#breaker = new Breaker(options.breaker, (state) => options.events.breaker.emit({ state }));
+    this.#breaker = new Breaker(options.breaker, (state, error) => {
+      this.#circuit = state;
+      this.#tell(error);
+    });
+    const { clock, drained, events, prefix, timeoutMs } = options;
+    this.trust = new Trust({
+      adapter,
+      prefix,
+      clock,
+      drained,
+      timeoutMs,
+      open: () => this.open(),
+      onChange: (believed, primary, error) => {
+        if (adapter.primaryOf === undefined) {
+          this.#believed = believed;
+          this.#tell(error);
+        } else events.breaker.emit({ state: believed ? 'closed' : 'open', primary, ...reasonOf(error) });
+      },
+    });
     const tick = adapter.local ? nextTick : nextImmediate;
     // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
     const shape = {
@@ -117,7 +146,15 @@ export class CacheClient {
     });
   }
 
-  /** What a reader may return, or `undefined`: a miss. */
+  /** Circuit and trust as one. */
+  #tell(error: unknown): void {
+    const state = this.#believed ? this.#circuit : 'open';
+    if (state === this.#told) return;
+    this.#told = state;
+    this.#options.events.breaker.emit({ state, ...(state === 'open' ? reasonOf(error) : {}) });
+  }
+
+  /** What the cache says is there, or `undefined`: a miss. `trust` says whether to believe it. */
   read(key: string, encoding: PayloadEncoding): Promise<CacheHit | undefined> {
     const unsent = this.#unsent[encoding];
     const same = unsent.get(key);
@@ -152,6 +189,7 @@ export class CacheClient {
   }
 
   async #runReads(items: PendingRead[], encoding: PayloadEncoding): Promise<void> {
+    this.trust.due();
     const unsent = this.#unsent[encoding];
     // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
     if (unsent.size === items.length) this.#unsent[encoding] = new Map();
@@ -167,48 +205,60 @@ export class CacheClient {
   }
 
   async #runCommands(items: PendingCommand[]): Promise<void> {
-    await this.#settle(items, () => this.#adapter.execute(items.map((item) => item.command)));
+    const run = (): Promise<readonly (CacheReply | Error)[]> =>
+      this.#adapter.execute(items.map((item) => item.command));
+    const replies = await this.#settle(items, run, undefined, (error) => {
+      for (const { command } of items) this.#noteRefusal(command, error);
+    });
+    if (replies === undefined || !replies.some((reply) => reply instanceof Error)) return;
+    for (let i = 0; i < items.length; i++) this.#noteRefusal((items[i] as PendingCommand).command, replies[i]);
   }
 
-  /** `undefined`: the call failed as a whole. */
+  /** Who meets a cache that refuses writes need not wait for the probe. */
+  #noteRefusal({ key }: CacheCommand, reply: unknown): void {
+    if (reply instanceof CacheUnavailableError && reply.refuses) this.trust.refused(key, reply);
+  }
+
+  /** `undefined`: nothing was answered. */
   async #settle<Answer>(
     items: readonly Pending<Answer>[],
     call: () => Promise<readonly (Answer | Error)[]>,
     late?: () => void,
+    failed?: (error: CacheUnavailableError) => void,
   ): Promise<readonly (Answer | Error)[] | undefined> {
-    let answers: readonly (Answer | Error)[];
+    let answers: readonly (Answer | Error)[] | undefined;
     try {
-      answers = await this.#breaker.execute(() => this.#bounded(call, late));
+      await this.#breaker.execute(async () => {
+        answers = await this.#bounded(call, late);
+        const away = awayOf(answers);
+        // So that the breaker counts it.
+        if (away !== undefined) throw away;
+      });
     } catch (error) {
-      const cause = unavailable(error);
-      for (const item of items) item.answered(cause);
-      return undefined;
+      if (answers === undefined) {
+        const cause = unavailable(this.#breaker.causeOf(error));
+        failed?.(cause);
+        for (const item of items) item.answered(cause);
+        return undefined;
+      }
     }
     for (let i = 0; i < items.length; i++) {
-      const answer = answers[i] as Answer | Error;
+      const answer = answers?.[i] as Answer | Error;
       items[i]?.answered(answer instanceof Error ? unavailable(answer) : answer);
     }
     return answers;
   }
 
-  /** One call within its bound; rejects when every answer is an error, so that the breaker counts it. */
-  async #bounded<Answer>(
+  /** One call within its bound. */
+  #bounded<Answer>(
     call: () => Promise<readonly (Answer | Error)[]>,
     late?: () => void,
   ): Promise<readonly (Answer | Error)[]> {
     const { clock, timeoutMs } = this.#options;
-    const answers = await withTimeout(
-      clock,
-      this.#opened ? call() : this.open().then(call),
-      timeoutMs,
-      () => {
-        late?.();
-        return new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
-      },
-    );
-    const first = answers[0];
-    if (first instanceof Error && answers.every((answer) => answer instanceof Error)) throw first;
-    return answers;
+    return withTimeout(clock, this.#opened ? call() : this.open().then(call), timeoutMs, () => {
+      late?.();
+      return new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
+    });
   }
 
   /** All entries under a prefix, as the adapter's scan gives them. */
@@ -231,6 +281,27 @@ export class CacheClient {
     );
     return this.#opening;
   }
+}
+
+/** What another release has written there is that one's to change, or the queue's and the feed's to wait for. */
+export function foreignEntry(key: string): CacheUnavailableError {
+  return new CacheUnavailableError(`the entry at "${key}" is of a format that this release does not know`, {
+    key,
+  });
+}
+
+type BreakerState = LockstepEventMap['breaker']['state'];
+
+/** The error of a cache that is away, or refuses: not one of which at least one command was answered. */
+function awayOf(answers: readonly unknown[]): CacheUnavailableError | undefined {
+  const [first] = answers;
+  if (!(first instanceof CacheUnavailableError)) return undefined;
+  return answers.every((answer) => answer instanceof CacheUnavailableError) ? first : undefined;
+}
+
+function reasonOf(error: unknown): { readonly cause?: string; readonly error?: unknown } {
+  if (error === undefined) return {};
+  return { cause: error instanceof Error ? error.message : String(error), error };
 }
 
 function overloaded(): CacheUnavailableError {

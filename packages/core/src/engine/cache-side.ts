@@ -1,12 +1,17 @@
 import type { CacheOutcome } from '../contracts/api.js';
-import type { IntendCommand, Payload, PutCommand } from '../contracts/cache.js';
+import type { IntendCommand, Payload, PutCommand, ReserveReply } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { StoreOverloadedError, StoreRefusedError, UnsupportedError } from '../errors.js';
+import {
+  CacheUnavailableError,
+  StoreOverloadedError,
+  StoreRefusedError,
+  UnsupportedError,
+} from '../errors.js';
 import type { Activity } from './activity.js';
 import { callerSleep } from './bounded.js';
-import type { CacheClient } from './cache-client.js';
+import { type CacheClient, foreignEntry } from './cache-client.js';
 import type { EventHub } from './events.js';
 import type { Handover } from './handover.js';
 import type { KeptByCache } from './kept.js';
@@ -141,7 +146,8 @@ export class CacheSide {
     const notAfterMs = nowMs === undefined ? undefined : nowMs + writeMs;
     const token = nextToken();
     try {
-      const { known } = await cache.run(this.#intend(cacheKey, token, writeMs));
+      const { known, refused } = await cache.run(this.#intend(cacheKey, token, writeMs));
+      if (refused !== undefined) throw notNoted(cacheKey, refused);
       if (!this.#strict) return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
       // Asked once the intent stands: a cache that loses others from now on loses this one, too.
       kept.intends(writeMs + INTENT_MARGIN_MS);
@@ -165,6 +171,7 @@ export class CacheSide {
       const token = nextToken();
       try {
         const reply = await cache.run(this.#intend(cacheKey, token, writeMs));
+        if (reply.refused !== undefined) throw notNoted(cacheKey, reply.refused);
         if (reply.unflushed !== true) return { above: reply.known, token, intent: true, aheadMs: 0 };
       } catch (error) {
         // Unanswered, it may stand.
@@ -260,7 +267,7 @@ export class CacheSide {
     const { cache, detach, lifetime, member, settings, store } = this.#options;
     const put = new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings);
     cache.send(put, (reply) => {
-      if (reply instanceof Error) {
+      if (reply instanceof Error || reply.outcome === 'foreign') {
         void this.invalidate(key, cacheKey, version, false).then(settled);
         return;
       }
@@ -348,7 +355,8 @@ export class CacheSide {
         holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
       });
       const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
-      await invalidating;
+      const { outcome } = await invalidating;
+      if (outcome === 'foreign') throw foreignEntry(cacheKey);
       if (member === undefined || version === NO_VERSION) return 'invalidated';
       return await this.#withOthers(member, others, key, version, 'invalidated');
     } catch {
@@ -363,6 +371,11 @@ export class CacheSide {
     const { events, settings } = this.#options;
     if (events.putRefused.wanted) events.putRefused.emit({ collection: settings.name, key, version, reason });
   }
+}
+
+function notNoted(key: string, refused: NonNullable<ReserveReply['refused']>): CacheUnavailableError {
+  if (refused === 'foreign') return foreignEntry(key);
+  return new CacheUnavailableError(`too many writers of "${key}" are under way`, { key });
 }
 
 /** True for an error that says that nothing was committed. */

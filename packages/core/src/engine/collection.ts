@@ -53,6 +53,8 @@ const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 /** What a call without options has: nothing to check. */
 const NO_OPTIONS = {};
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
+/** Keys of one `getMany` that are asked for at once: others' reads wait behind no more. */
+const READ_TOGETHER = 1_000;
 /** The longest pause between two tries of `update`. */
 const MAX_RETRY_PAUSE_MS = 64;
 
@@ -116,7 +118,18 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       holeTtlMs: settings.holeTtlMs,
       holeOnEmpty: store.capabilities.replicaReads,
     });
-    const reader = new Reader({ ...context, settings, lifetime, member, store: untyped, codec, load });
+    const flushKey =
+      settings.burst === undefined ? undefined : (key: string): Promise<void> => this.writes.flushKey(key);
+    const reader = new Reader({
+      ...context,
+      settings,
+      lifetime,
+      member,
+      store: untyped,
+      codec,
+      load,
+      flushKey,
+    });
     this.#reader = reader;
     const detach = (cacheKey: string): void => reader.detach(cacheKey);
     this.writes = new WritePath({
@@ -154,6 +167,12 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
   async getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]> {
     if (!this.#opened) await this.#open();
     this.#checkOpen();
+    const together = Math.min(READ_TOGETHER, Math.ceil(this.settings.maxQueuedLoads / 2));
+    if (ids.length <= together) return await this.#readAll(ids, options);
+    return await this.#readInParts([...ids], together, options);
+  }
+
+  async #readAll(ids: readonly Id[], options: ReadOptions | undefined): Promise<(Value | undefined)[]> {
     const keys = ids.map((id) => this.#key(id));
     const reads = keys.map((key) =>
       options === undefined
@@ -161,6 +180,33 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
         : this.#readWith(key, options),
     );
     return (await Promise.all(reads)).map(({ value }) => (value === null ? undefined : value));
+  }
+
+  /** One part after the other, with a turn of the event loop between them: others' reads come in between. */
+  async #readInParts(
+    ids: readonly Id[],
+    together: number,
+    options: ReadOptions = {},
+  ): Promise<(Value | undefined)[]> {
+    const { signal, timeoutMs, ...each } = options;
+    let over = false;
+    const reading = async (): Promise<(Value | undefined)[]> => {
+      const values: (Value | undefined)[] = [];
+      for (let from = 0; from < ids.length && !over; from += together) {
+        for (const value of await this.#readAll(ids.slice(from, from + together), each)) values.push(value);
+        await new Promise<void>((resolve) => nextImmediate(resolve));
+      }
+      return values;
+    };
+    signal?.throwIfAborted();
+    try {
+      return await this.#bounded(reading, {
+        ...(signal === undefined ? {} : { signal }),
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      });
+    } finally {
+      over = true;
+    }
   }
 
   async refresh(id: Id, options: ReadOptions = {}): Promise<Value | undefined> {

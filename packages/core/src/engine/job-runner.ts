@@ -6,7 +6,7 @@ import { isBelievable } from '../contracts/version.js';
 import { JobRefusedError, UnsupportedError } from '../errors.js';
 import { MAX_KEY_LENGTH, prefixStart } from '../key.js';
 import type { Flusher } from './burst/flusher.js';
-import type { CacheClient } from './cache-client.js';
+import { type CacheClient, foreignEntry } from './cache-client.js';
 import type { Integrity } from './integrity.js';
 
 /** A collection as jobs need it. */
@@ -82,7 +82,9 @@ export class JobRunner {
       holeTtlMs,
       holeOnEmpty: replicaReads,
     };
-    await this.#options.cache.run(command);
+    const { outcome } = await this.#options.cache.run(command);
+    // The queue keeps it for a release that knows the format.
+    if (outcome === 'foreign') throw foreignEntry(key);
   }
 
   #find(matches: (target: JobTarget) => boolean): JobTarget | undefined {

@@ -53,6 +53,8 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 const DAY_MS = 24 * 3_600_000;
 /** What `close` waits for work under way. */
 const CLOSE_TIMEOUT_MS = 15_000;
+/** What a feed's answer about what is pending may take. */
+const FEED_TIMEOUT_MS = 2_000;
 
 /**
  * Makes a Lockstep over one cache. Throws `InvalidOptionError` naming the option that is wrong; connects
@@ -124,7 +126,15 @@ class LockstepEngine implements Lockstep {
     this.#context = {
       prefix: this.prefix,
       adapter: this.cache,
-      cache: new CacheClient(this.cache, { timeoutMs, breaker, clock, events }),
+      cache: new CacheClient(this.cache, {
+        timeoutMs,
+        breaker,
+        clock,
+        events,
+        // Collections have names, so an empty one can't collide.
+        prefix: keyPrefix(this.prefix, ''),
+        drained: (beforeMs) => this.#drained(beforeMs),
+      }),
       handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events, integrity }),
       kept: new KeptByCache(this.cache, keyPrefix(this.prefix, ''), timeoutMs, clock),
       queue: this.queue,
@@ -340,6 +350,24 @@ class LockstepEngine implements Lockstep {
         'an evicted intent lets readers see an older version. Use maxmemory-policy noeviction.',
       { type: 'LockstepWarning', code: 'LOCKSTEP_STRICT_EVICTION' },
     );
+  }
+
+  /** Nothing that was changed before the time waits in a feed. */
+  async #drained(beforeMs: number): Promise<boolean> {
+    const sources = new Map<ChangeFeed, Set<string>>();
+    for (const { store } of this.#collections.values()) {
+      if (store.feed === undefined) continue;
+      sources.set(store.feed, (sources.get(store.feed) ?? new Set()).add(store.source));
+    }
+    const late = (): Error => new StoreTimeoutError('the feed did not say what is pending');
+    for (const [feed, names] of sources) {
+      // By the ages, since the clocks differ: what is no older than this was changed afterwards.
+      const agoMs = this.#clock.monotonic() - beforeMs;
+      const status = withTimeout(this.#clock, feed.status([...names]), FEED_TIMEOUT_MS, late);
+      const { oldestMs, pending } = await status;
+      if (pending > 0 && oldestMs >= agoMs) return false;
+    }
+    return true;
   }
 
   async drain(): Promise<void> {

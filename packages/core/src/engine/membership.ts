@@ -132,7 +132,10 @@ export class Membership {
       }),
     );
     const replies = await this.#options.cache.runMany(commands);
-    return !replies.some((reply) => reply instanceof Error);
+    // Another release's entry is left to the feed.
+    return !replies.some(
+      (reply) => reply instanceof Error || (reply.kind === 'invalidate' && reply.outcome === 'foreign'),
+    );
   }
 
   /** True where a write may be acknowledged at once: there is no other collection, and that was read lately. */

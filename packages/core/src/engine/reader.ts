@@ -4,6 +4,7 @@ import type { Clock } from '../contracts/clock.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
+import { CacheUnavailableError } from '../errors.js';
 import type { Activity } from './activity.js';
 import { callerSleep } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
@@ -12,6 +13,7 @@ import type { EventHub } from './events.js';
 import type { KeptByCache } from './kept.js';
 import type { Membership } from './membership.js';
 import type { CollectionSettings } from './settings.js';
+import { UncacheableKeys } from './uncacheable.js';
 
 /** Loads one row; `primary`: where writes go. */
 export type Load<Value> = (key: string, primary: boolean) => Promise<StoreRow<Value> | undefined>;
@@ -30,6 +32,8 @@ export interface ReaderOptions<Value> {
   /** Of a store that tells of its changes: whether everyone who writes knows of this collection. */
   readonly member: Membership | undefined;
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  /** Where writes may be buffered: brings a key's buffered write into the store. */
+  readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }
 
 type Granted = Extract<LeaseReply, { outcome: 'granted' }>;
@@ -60,10 +64,12 @@ export class Reader<Value> {
   /** Loads that have not sent their fill yet. */
   readonly #flights = new Map<string, Flight<Value>>();
   readonly #revalidating = new Set<string>();
+  readonly #uncacheable: UncacheableKeys;
   readonly #strict: boolean;
 
   constructor(options: ReaderOptions<Value>) {
     this.#options = options;
+    this.#uncacheable = new UncacheableKeys(options.clock);
     this.#strict = options.settings.consistency === 'strict';
   }
 
@@ -77,17 +83,24 @@ export class Reader<Value> {
 
   /** Reads one entity. */
   async read(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
-    const { cache, clock, codec, events } = this.#options;
+    const { cache, clock, codec, events, flushKey } = this.#options;
     const timed = events.hit.wanted || events.miss.wanted;
     const startedAt = timed ? clock.monotonic() : 0;
+    const { trust } = cache;
     let hit: CacheHit | undefined;
+    // What is buffered is in the cache alone: there it is looked for all the same.
+    if (flushKey === undefined && trust.isLost(cacheKey)) return await this.#readStore(key, startedAt, load);
     try {
       hit = await cache.read(cacheKey, codec.serializer.encoding);
     } catch {
-      this.#missed(key, 'unavailable', startedAt);
-      return await this.#options.activity.track(this.#loadOnly(key, load));
+      return await this.#readStore(key, startedAt, load);
     }
-    if (hit !== undefined) {
+    if (hit !== undefined && !trust.holds(cacheKey) && !(await trust.proves(cacheKey))) {
+      if (hit.unflushed) await flushKey?.(key).catch(unlessUnavailable);
+      return await this.#readStore(key, startedAt, load);
+    }
+    // Such a version is nobody's. To the scripts there is nothing at the key.
+    if (hit !== undefined && hit.version <= trust.maxVersion(cacheKey)) {
       const decoding = codec.decode(hit, key);
       const decoded = decoding instanceof Promise ? await decoding : decoding;
       if (decoded.ok) return this.#hit(key, cacheKey, hit, decoded.value, ttlMs, load, startedAt);
@@ -96,8 +109,16 @@ export class Reader<Value> {
       return await this.#options.activity.track(this.#reload(key, cacheKey, ttlMs, load, forged));
     }
     this.#missed(key, 'absent', startedAt);
+    if (this.#uncacheable.has(key)) return await this.#options.activity.track(this.#loadOnly(key, load));
     const proven = await this.#flights.get(cacheKey)?.proven;
     return proven ?? (await this.#options.activity.track(this.#loadThrough(key, cacheKey, ttlMs, load)));
+  }
+
+  /** The cache can't be reached, or can't be believed. */
+  #readStore(key: string, startedAt: number, load: Load<Value> | undefined): Promise<Versioned<Value>> {
+    this.#missed(key, 'unavailable', startedAt);
+    this.#options.cache.trust.due();
+    return this.#options.activity.track(this.#loadOnly(key, load));
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
@@ -164,8 +185,8 @@ export class Reader<Value> {
       if (reply.outcome === 'granted') {
         return await this.#loadAndFill(key, cacheKey, token, reply, ttlMs, load);
       }
-      if (reply.outcome === 'pass' || clock.monotonic() >= giveUpAt) {
-        if (reply.outcome === 'pass') this.#refused(key, 'writers');
+      if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
+        if (reply.outcome !== 'busy') this.#refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
         return await this.#loadOnly(key, load);
       }
       const flight = this.#flights.get(cacheKey);
@@ -222,7 +243,7 @@ export class Reader<Value> {
     }
     const found = versioned(row);
     this.#leave(cacheKey, flight);
-    const filling = this.#fill(key, cacheKey, token, row, ttlMs).then(
+    const filling = this.#fill(key, cacheKey, token, floor, row, ttlMs).then(
       (filled) => flight.settle(filled ? found : undefined),
       (error: unknown) => {
         flight.settle(undefined);
@@ -258,18 +279,18 @@ export class Reader<Value> {
     if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
   }
 
-  /** True when the fill was accepted: the row was current when it was. */
+  /** True when the fill was accepted, or the lease still stood where nothing is filled: the row was current then. */
   async #fill(
     key: string,
     cacheKey: string,
     token: string,
+    floor: Version,
     row: StoreRow<Value> | undefined,
     ttlMs: number,
   ): Promise<boolean> {
     const { cache, lifetime, settings } = this.#options;
     if (row === undefined && settings.negativeTtlMs === 0) {
-      this.#release(cacheKey, token);
-      return false;
+      return (await cache.run({ kind: 'release', key: cacheKey, token })).held;
     }
     if (row === undefined) {
       const absent = { version: NO_VERSION, payload: null, ttlMs: settings.negativeTtlMs, staleAtMs: 0 };
@@ -279,8 +300,9 @@ export class Reader<Value> {
     }
     const payload = this.#payload(key, row.value, row.version);
     if (payload === undefined) {
-      this.#release(cacheKey, token);
-      return false;
+      this.#uncacheable.add(key);
+      const { held } = await cache.run({ kind: 'release', key: cacheKey, token });
+      return held && row.version >= floor;
     }
     const fill = { kind: 'fill', key: cacheKey, token, ...lifetime(ttlMs) } as const;
     const reply = await cache.run({ ...fill, payload, version: row.version });
@@ -365,10 +387,14 @@ export class Reader<Value> {
 
   /** The payload, or `undefined` (and an event) where it can't be cached. */
   #payload(key: string, value: Value, version: Version): Payload | undefined {
-    const { codec } = this.#options;
-    const payload = codec.encode(value, key, version);
-    if (codec.fits(payload)) return payload;
-    this.#refused(key, 'payload-limit');
+    const { codec, events } = this.#options;
+    try {
+      const payload = codec.encode(value, key, version);
+      if (codec.fits(payload)) return payload;
+      this.#refused(key, 'payload-limit');
+    } catch (error) {
+      events.error.emit({ where: 'fill', error });
+    }
     return undefined;
   }
 
@@ -385,10 +411,15 @@ export class Reader<Value> {
     events.miss.emit({ collection: settings.name, key, reason, durationMs });
   }
 
-  #refused(key: string, reason: 'lost' | 'below-floor' | 'writers' | 'payload-limit'): void {
+  #refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {
     const { events, settings } = this.#options;
     if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
   }
+}
+
+/** A flush that the cache did not hear of is in the store all the same. */
+function unlessUnavailable(error: unknown): void {
+  if (!(error instanceof CacheUnavailableError)) throw error;
 }
 
 function versioned<Value>(row: StoreRow<Value> | undefined): Versioned<Value> {

@@ -8,7 +8,7 @@ import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../
 import { checkKnown, numberOption } from '../options.js';
 import { sleep } from './bounded.js';
 import { type Sweepable, sweepUnflushed } from './burst/sweeper.js';
-import type { CacheClient } from './cache-client.js';
+import { type CacheClient, foreignEntry } from './cache-client.js';
 import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
 import { GenerationWatch } from './generation.js';
@@ -58,20 +58,21 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     const replies = await context.cache.runMany(commands);
     noteSuperseded(consumer, commands, replies);
     const failed = commands.filter((_, i) => replies[i] instanceof Error);
-    if (failed.length > 0) await handOver(failed, commands.length);
+    const foreign = commands.filter((_, i) => isForeign(replies[i]));
+    if (failed.length + foreign.length > 0) await handOver(failed, foreign, commands.length);
     // What is replayed was dealt with before: its age says nothing of the relay.
     const lagMs = replayed ? 0 : noteLags(changes);
     const floored = replies.filter(isFloored).length;
     counts.handled += changes.length;
     counts.floored += floored;
-    counts.queued += failed.length;
+    counts.queued += failed.length + foreign.length;
     const { relay } = context.events;
     if (relay.wanted) {
       relay.emit({
         feed: consumer.feed.name,
         changes: changes.length,
         floored,
-        queued: failed.length,
+        queued: failed.length + foreign.length,
         lagMs,
       });
     }
@@ -104,13 +105,21 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
   }
 
   /** Throws, so that the feed keeps the batch, unless the queue has taken every one. */
-  async function handOver(failed: readonly InvalidateCommand[], total: number): Promise<void> {
+  async function handOver(
+    failed: readonly InvalidateCommand[],
+    foreign: readonly InvalidateCommand[],
+    total: number,
+  ): Promise<void> {
     const partly = failed.length < total;
     if (partly && useQueue) {
-      const jobs = failed.map(({ key, version }) => ({ kind: 'invalidate', key, version }) as const);
+      const jobs = [...failed, ...foreign].map(
+        ({ key, version }) => ({ kind: 'invalidate', key, version }) as const,
+      );
       const taken = await Promise.all(jobs.map((job) => context.handover.offer(job)));
       if (taken.every(Boolean)) return;
     }
+    const [other] = foreign;
+    if (failed.length === 0 && other !== undefined) throw foreignEntry(other.key);
     throw new CacheUnavailableError(`the cache did not take ${failed.length} of ${total} invalidations`);
   }
 
@@ -241,6 +250,10 @@ function commandsFor(consumer: Consumer, changes: readonly Change[]): Invalidate
     }
   }
   return commands;
+}
+
+function isForeign(reply: CacheReply | Error | undefined): boolean {
+  return !(reply instanceof Error) && reply?.kind === 'invalidate' && reply.outcome === 'foreign';
 }
 
 function isFloored(reply: CacheReply | Error): boolean {

@@ -13,17 +13,20 @@ class ValueHint implements Reservation {
   }
 }
 
-/** Hints for about 2 MB of keys. */
+/** Keys, and their characters: what memory they take must not depend on how long they are. */
 const GENERATION = 20_000;
+const GENERATION_CHARACTERS = 2_000_000;
 
 /**
  * Keys of a collection thought to hold a value, and the version of it, so that their writers need not
- * reserve; a wrong guess costs a miss. (With cache-aside: keys with a floor, where it costs nothing.) It remembers the last `GENERATION` keys at least, and twice as many at
- * most. A hint is made once per key, not once per write: what lives that long is dear to collect.
+ * reserve; a wrong guess costs a miss. (With cache-aside: keys with a floor, where it costs nothing.) It remembers the last `GENERATION` keys at least (fewer of
+ * more than a hundred characters), and twice as many at most. A hint is made once per key, not once per write: what lives that long is dear to collect.
  */
 export class ValueHints {
   #young = new Map<string, ValueHint>();
   #old = new Map<string, ValueHint>();
+  /** Of the young ones. */
+  #characters = 0;
 
   get(key: string): Reservation | undefined {
     const hint = this.#young.get(key);
@@ -47,10 +50,12 @@ export class ValueHints {
   }
 
   #add(key: string, hint: ValueHint): void {
-    if (this.#young.size >= GENERATION) {
+    if (this.#young.size >= GENERATION || this.#characters >= GENERATION_CHARACTERS) {
       this.#old = this.#young;
       this.#young = new Map();
+      this.#characters = 0;
     }
+    this.#characters += key.length;
     this.#young.set(key, hint);
   }
 }

@@ -12,7 +12,7 @@ import type {
 import { type Clock, systemClock } from '../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../errors.js';
 import { checkKnown, numberOption } from '../options.js';
-import { applyCommand, type Entry, hitOf } from '../protocol/entry.js';
+import { applyCommand, believed, type Entry, hitOf } from '../protocol/entry.js';
 import { unflushedIndex } from './unflushed-index.js';
 
 export interface MemoryCacheOptions {
@@ -62,7 +62,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
 
   function live(key: string): Entry {
     const entry = unflushed.get(key) ?? entries.get(key);
-    if (entry === undefined || entry.expiresAtMs > clock.now()) return entry;
+    if (entry === undefined || entry.expiresAtMs > clock.now()) return believed(entry, clock.now());
     entries.delete(key);
     return undefined;
   }
@@ -116,7 +116,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
         if (entry?.kind === 'value') {
           const { payload, version } = entry;
           yield { key, version, state: 'value', payload, ...(entry.unflushed ? { unflushed: true } : {}) };
-        } else if (entry !== undefined) {
+        } else if (entry?.kind === 'hole') {
           yield { key, version: entry.floor, state: 'hole', payload: null };
         }
       }
@@ -143,6 +143,7 @@ function isUnflushed(entry: NonNullable<Entry>): boolean {
 }
 
 function payloadSize(entry: NonNullable<Entry>): number {
+  if (entry.kind === 'foreign') return 0;
   if (entry.kind === 'hole') return 64 * (1 + entry.intents.length);
   return entry.payload === null ? 0 : entry.payload.length;
 }

@@ -19,6 +19,10 @@
  *    mark behind until the key holds a value again: their writers may still commit, and the lease says so.
  * 8. A buffered write stands on a value, or an absence of known version, is numbered above it and above
  *    the clock, oddly, and does not expire. Only its own flush, or a newer version, takes the mark away.
+ *
+ * A version further ahead of the cache's clock than `MAX_VERSION_AHEAD_MS` is nobody's: an entry that has one
+ * counts as empty, and a floor that would be one closes the hole: nobody fills it. An entry of another release's
+ * format is left as it is, whatever the command.
  */
 import type {
   BufferCommand,
@@ -44,7 +48,7 @@ import type {
   ReserveCommand,
   ReserveReply,
 } from '../contracts/cache.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import { believedUpTo, NO_VERSION, type Version } from '../contracts/version.js';
 
 /** A value, or a versioned absence (`payload: null`). */
 export interface ValueEntry {
@@ -76,8 +80,23 @@ export interface HoleEntry {
   readonly expiresAtMs: number;
 }
 
+/** Of a format that this release does not know. */
+export interface ForeignEntry {
+  readonly kind: 'foreign';
+  readonly expiresAtMs: number;
+}
+
 /** What is at a key; `undefined`: nothing. */
-export type Entry = ValueEntry | HoleEntry | undefined;
+export type Entry = ValueEntry | HoleEntry | ForeignEntry | undefined;
+
+/** What this release may change. */
+type Held = ValueEntry | HoleEntry | undefined;
+
+/** The floor of a hole that nobody fills: it stands for a version that is not believed. */
+const CLOSED: Version = Number.MAX_SAFE_INTEGER;
+
+/** More would make every command on the key slow. */
+const MAX_INTENTS = 256;
 
 /** An entry after a command, and the command's reply. */
 export interface Transition<Reply extends CacheReply = CacheReply> {
@@ -87,7 +106,7 @@ export interface Transition<Reply extends CacheReply = CacheReply> {
 
 /** What a reader may return of an entry. */
 export function hitOf(entry: Entry): CacheHit | undefined {
-  if (entry === undefined) return undefined;
+  if (entry === undefined || entry.kind === 'foreign') return undefined;
   if (entry.kind === 'value') return entry;
   return entry.knownAbsent ? KNOWN_ABSENT : undefined;
 }
@@ -96,7 +115,8 @@ const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 
 
 /** Applies a command to the entry at its key. Pure: `nowMs` is the cache's clock. */
 export function applyCommand(stored: Entry, command: CacheCommand, nowMs: number): Transition {
-  const entry = stored !== undefined && stored.expiresAtMs <= nowMs ? undefined : stored;
+  const entry = believed(stored, nowMs);
+  if (entry?.kind === 'foreign') return { entry, reply: passedBy(command) };
   switch (command.kind) {
     case 'reserve':
       return reserve(entry, command, nowMs);
@@ -134,7 +154,7 @@ function emptyHole(expiresAtMs: number): HoleEntry {
 }
 
 /** The entry as a hole, empty becoming one; it lives at least until `expiresAtMs`. */
-function asHole(entry: Entry, expiresAtMs: number): HoleEntry {
+function asHole(entry: Held, expiresAtMs: number): HoleEntry {
   if (entry === undefined) return emptyHole(expiresAtMs);
   if (entry.kind === 'value') return { ...emptyHole(expiresAtMs), floor: entry.version };
   return { ...entry, expiresAtMs: Math.max(entry.expiresAtMs, expiresAtMs) };
@@ -144,26 +164,64 @@ function asHole(entry: Entry, expiresAtMs: number): HoleEntry {
  * Rule 4. A lease taken after the floor rose to this version loads what is at least as new, and stays;
  * an unknown version (`0`) may be newer than any load.
  */
-function raised(hole: HoleEntry, version: Version): HoleEntry {
+function raised(hole: HoleEntry, given: Version, nowMs: number): HoleEntry {
+  const version = given > believedUpTo(nowMs) ? CLOSED : given;
   if (version !== NO_VERSION && version <= hole.floor) return hole;
   return { ...hole, floor: Math.max(hole.floor, version), lease: undefined, knownAbsent: false };
 }
 
-function knownVersion(entry: Entry): Version {
+/** The entry as far as it is one: expired, or with a version that nobody can have given, it is empty. */
+export function believed(stored: Entry, nowMs: number): Entry {
+  if (stored === undefined || stored.expiresAtMs <= nowMs) return undefined;
+  if (stored.kind === 'foreign') return stored;
+  const version = knownVersion(stored);
+  return version <= believedUpTo(nowMs) || isClosed(stored) ? stored : undefined;
+}
+
+/** The reply to a command that leaves another release's entry as it is. */
+function passedBy(command: CacheCommand): CacheReply {
+  switch (command.kind) {
+    case 'reserve':
+    case 'intend':
+      return { kind: 'reserved', known: NO_VERSION, refused: 'foreign' };
+    case 'put':
+      return { kind: 'put', outcome: 'foreign' };
+    case 'refresh':
+      return { kind: 'refresh', outcome: 'refused' };
+    case 'invalidate':
+      return { kind: 'invalidate', outcome: 'foreign' };
+    case 'lease':
+      return { kind: 'lease', outcome: 'foreign' };
+    case 'fill':
+      return { kind: 'fill', outcome: 'lost' };
+    case 'release':
+      return { kind: 'release', held: false };
+    case 'buffer':
+      return { kind: 'buffer', outcome: 'unfit' };
+    case 'flushed':
+      return { kind: 'flushed', outcome: 'kept' };
+  }
+}
+
+function isClosed(entry: Held): boolean {
+  return entry?.kind === 'hole' && entry.floor === CLOSED;
+}
+
+function knownVersion(entry: Held): Version {
   if (entry === undefined) return NO_VERSION;
   return entry.kind === 'value' ? entry.version : entry.floor;
 }
 
-function isUnflushed(entry: Entry): entry is ValueEntry {
+function isUnflushed(entry: Held): entry is ValueEntry {
   return entry?.kind === 'value' && entry.unflushed;
 }
 
-function reserved(entry: Entry): ReserveReply {
-  const known = knownVersion(entry);
+function reserved(entry: Held): ReserveReply {
+  const known = isClosed(entry) ? NO_VERSION : knownVersion(entry);
   return isUnflushed(entry) ? { kind: 'reserved', known, unflushed: true } : { kind: 'reserved', known };
 }
 
-function reserve(entry: Entry, command: ReserveCommand, nowMs: number): Transition<ReserveReply> {
+function reserve(entry: Held, command: ReserveCommand, nowMs: number): Transition<ReserveReply> {
   const reply = reserved(entry);
   if (entry?.kind === 'value') return { entry, reply };
   const hole = asHole(entry, nowMs + command.holeTtlMs);
@@ -190,7 +248,7 @@ function overlapping(intents: readonly Intent[]): readonly Intent[] {
   return intents.map((intent) => ({ ...intent, overlapped: true }));
 }
 
-function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition<ReserveReply> {
+function intend(entry: Held, command: IntendCommand, nowMs: number): Transition<ReserveReply> {
   const reply = reserved(entry);
   // A hole would hide what only the cache has.
   if (isUnflushed(entry)) return { entry, reply };
@@ -198,12 +256,13 @@ function intend(entry: Entry, command: IntendCommand, nowMs: number): Transition
   // Longer than the intent stands: whoever comes after it must see that there was one.
   const hole = asHole(entry, untilMs + command.holeTtlMs);
   const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
+  if (others.length >= MAX_INTENTS) return { entry, reply: { ...reply, refused: 'full' } };
   const overlapped = !others.every(isRanOut);
   const intents = [...overlapping(others), { token: command.token, untilMs, overlapped }];
   return { entry: { ...hole, lease: undefined, knownAbsent: false, intents }, reply };
 }
 
-function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutReply> {
+function put(entry: Held, command: PutCommand, nowMs: number): Transition<PutReply> {
   const { version } = command;
   if (entry?.kind === 'value' && version !== NO_VERSION) {
     if (version < entry.version) return { entry, reply: { kind: 'put', outcome: 'superseded' } };
@@ -212,7 +271,7 @@ function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutRe
   if (entry?.kind === 'hole' && mayPlace(entry, command)) {
     return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
   }
-  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
+  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version, nowMs);
   const others = hole.intents.filter((intent) => intent.token !== command.token);
   // A write without versions may have come between, unannounced: the cache had not heard its intent.
   const intents = version === NO_VERSION ? overlapping(others) : others;
@@ -222,7 +281,7 @@ function put(entry: Entry, command: PutCommand, nowMs: number): Transition<PutRe
 
 /** Rules 2 and 7: may this put become the hole's value? */
 function mayPlace(hole: HoleEntry, command: PutCommand): boolean {
-  if (command.token === undefined || command.version < hole.floor) return false;
+  if (command.token === undefined || command.version < hole.floor || isClosed(hole)) return false;
   const own = hole.intents.find((intent) => intent.token === command.token);
   const others = hole.intents.filter((intent) => intent !== own && !isRanOut(intent)).length;
   if (command.version === NO_VERSION) return own !== undefined && !own.overlapped && others === 0;
@@ -234,21 +293,21 @@ function valueFrom(command: PutCommand | RefreshCommand | FillCommand, nowMs: nu
   return { kind: 'value', version, payload, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false };
 }
 
-function refresh(entry: Entry, command: RefreshCommand, nowMs: number): Transition<RefreshReply> {
+function refresh(entry: Held, command: RefreshCommand, nowMs: number): Transition<RefreshReply> {
   if (entry?.kind !== 'value' || command.version < entry.version) {
     return { entry, reply: { kind: 'refresh', outcome: 'refused' } };
   }
   return { entry: valueFrom(command, nowMs), reply: { kind: 'refresh', outcome: 'stored' } };
 }
 
-function invalidate(entry: Entry, command: InvalidateCommand, nowMs: number): Transition<InvalidateReply> {
+function invalidate(entry: Held, command: InvalidateCommand, nowMs: number): Transition<InvalidateReply> {
   const { version } = command;
   const nothing = { entry, reply: { kind: 'invalidate', outcome: 'nothing' } } as const;
   if (entry === undefined && !command.holeOnEmpty) return nothing;
   const unknown = version === NO_VERSION;
   if (unknown && isUnflushed(entry)) return nothing;
   if (!unknown && entry !== undefined && knownVersion(entry) >= version) return nothing;
-  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version);
+  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version, nowMs);
   const intents = unknown ? overlapping(hole.intents) : hole.intents;
   const reply: InvalidateReply = isUnflushed(entry)
     ? { kind: 'invalidate', outcome: 'floored', superseded: entry.version }
@@ -256,12 +315,13 @@ function invalidate(entry: Entry, command: InvalidateCommand, nowMs: number): Tr
   return { entry: { ...hole, intents }, reply };
 }
 
-function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<LeaseReply> {
+function lease(entry: Held, command: LeaseCommand, nowMs: number): Transition<LeaseReply> {
   const hit = hitOf(entry);
   if (hit !== undefined) return { entry, reply: { kind: 'lease', outcome: 'hit', hit } };
   const hole = asHole(entry, nowMs + Math.max(command.leaseMs, command.holeTtlMs));
   const { floor } = hole;
   const intents = settledIntents(hole.intents, nowMs);
+  if (isClosed(hole)) return { entry, reply: { kind: 'lease', outcome: 'pass', floor: NO_VERSION } };
   if (standing(intents, nowMs)) return { entry, reply: { kind: 'lease', outcome: 'pass', floor } };
   if (hole.lease !== undefined && hole.lease.untilMs > nowMs && hole.lease.token !== command.token) {
     const remainingMs = hole.lease.untilMs - nowMs;
@@ -277,8 +337,8 @@ function lease(entry: Entry, command: LeaseCommand, nowMs: number): Transition<L
   };
 }
 
-function fill(entry: Entry, command: FillCommand, nowMs: number): Transition<FillReply> {
-  if (entry?.kind !== 'hole' || entry.lease?.token !== command.token) {
+function fill(entry: Held, command: FillCommand, nowMs: number): Transition<FillReply> {
+  if (entry?.kind !== 'hole' || entry.lease?.token !== command.token || isClosed(entry)) {
     return { entry, reply: { kind: 'fill', outcome: 'lost' } };
   }
   if (command.payload === null) {
@@ -292,8 +352,9 @@ function fill(entry: Entry, command: FillCommand, nowMs: number): Transition<Fil
   return { entry: valueFrom(command, nowMs), reply: { kind: 'fill', outcome: 'filled' } };
 }
 
-function release(entry: Entry, command: ReleaseCommand): Transition {
-  const reply: CacheReply = { kind: 'release' };
+function release(entry: Held, command: ReleaseCommand): Transition {
+  const held = entry?.kind === 'hole' && entry.lease?.token === command.token;
+  const reply: CacheReply = { kind: 'release', held };
   if (entry?.kind !== 'hole') return { entry, reply };
   return {
     entry: {
@@ -312,13 +373,13 @@ function bufferedVersion(held: Version, nowMs: number): Version {
   return above % 2 === 1 ? above : above + 1;
 }
 
-function buffer(entry: Entry, command: BufferCommand, nowMs: number): Transition<BufferReply> {
+function buffer(entry: Held, command: BufferCommand, nowMs: number): Transition<BufferReply> {
   if (nowMs > command.notAfterMs) return { entry, reply: { kind: 'buffer', outcome: 'late' } };
   if (entry?.kind !== 'value' || entry.version === NO_VERSION) {
     return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
   }
   const version = bufferedVersion(entry.version, nowMs);
-  if (!Number.isSafeInteger(version)) return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
+  if (version > believedUpTo(nowMs)) return { entry, reply: { kind: 'buffer', outcome: 'unfit' } };
   const { payload } = command;
   return {
     entry: {
@@ -333,7 +394,7 @@ function buffer(entry: Entry, command: BufferCommand, nowMs: number): Transition
   };
 }
 
-function flushed(entry: Entry, command: FlushedCommand, nowMs: number): Transition<FlushedReply> {
+function flushed(entry: Held, command: FlushedCommand, nowMs: number): Transition<FlushedReply> {
   if (!isUnflushed(entry)) return { entry, reply: { kind: 'flushed', outcome: 'nothing' } };
   if (entry.version !== command.version) return { entry, reply: { kind: 'flushed', outcome: 'kept' } };
   const { holeTtlMs, staleAtMs, ttlMs } = command;

@@ -28,6 +28,8 @@ function clientOf(bytes: number) {
     },
   };
   const client = new CacheClient(adapter, {
+    prefix: 'wtc::',
+    drained: async () => true,
     timeoutMs: TIMEOUT_MS,
     breaker: { threshold: 100, cooldownMs: 100 },
     clock,

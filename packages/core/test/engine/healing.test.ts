@@ -75,20 +75,22 @@ describe('G5: the cache is away', () => {
     try {
       const shop = openShop({ lockstep: { breaker: { threshold: 2, cooldownMs: 1_000 } } });
       await shop.rows.foreignWrite('a', LAMP);
-      const changes = shop.record('breaker');
+      const events = shop.record('breaker');
+      const changes = () => events.map(({ state, cause }) => (cause === undefined ? state : `${state}: ${cause}`));
+      const opened = 'open: read: refused by a fault';
       shop.cachePlan.always('read', refuse());
       for (let i = 0; i < 5; i++) expect(await shop.products.get('a')).toEqual(LAMP);
       expect(shop.cachePlan.calls('read')).toBe(2);
-      expect(changes).toEqual([{ state: 'open' }]);
+      expect(changes()).toEqual([opened]);
       vi.setSystemTime(Date.now() + 1_001);
       await shop.products.get('a');
-      expect(changes.slice(1)).toEqual([{ state: 'half-open' }, { state: 'open' }]);
+      expect(changes().slice(1)).toEqual(['half-open', opened]);
       expect(shop.cachePlan.calls('read')).toBe(3);
       shop.cachePlan.clear();
       vi.setSystemTime(Date.now() + 1_001);
       await shop.products.get('a');
       await shop.lockstep.drain();
-      expect(changes.slice(3)).toEqual([{ state: 'half-open' }, { state: 'closed' }]);
+      expect(changes().slice(3)).toEqual(['half-open', 'closed']);
       expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'cache' });
     } finally {
       vi.useRealTimers();

@@ -105,7 +105,10 @@ describe('the relay', () => {
 
   test('what the feed can’t name goes: everything of the source below the version', async () => {
     const shop = openShop();
-    const other = shop.lockstep.collection({ name: 'others', store: storeOf(memoryDatabase(), 'products') });
+    const other = shop.lockstep.collection({
+      name: 'others',
+      store: storeOf(memoryDatabase({ clock: shop.clock }), 'products'),
+    });
     await other.put('a', LAMP);
     const { version } = await shop.products.put('old', LAMP);
     let reset: ((source: string, version: number) => Promise<void>) | undefined;
