@@ -3,7 +3,8 @@ import { CacheUnavailableError } from '@lockstep/core';
 /** What a server says that answers, and takes no writes at all. */
 const REFUSES_WRITES = /(?:^|[ :-])(READONLY|MISCONF|NOREPLICAS)\b/;
 /** What a server says that serves nobody now, or not this client, or not this key's slot. */
-const SERVES_NOTHING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS|BUSY|UNKILLABLE|MOVED|ASK|TRYAGAIN)\b/;
+const SERVES_NOTHING =
+  /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS|BUSY|UNKILLABLE|MOVED|ASK|TRYAGAIN)\b/;
 
 /**
  * The error as the contract has it: `CacheUnavailableError` where the server is away or takes no writes; else
@@ -12,7 +13,8 @@ const SERVES_NOTHING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS|BUSY|U
 export function refusalOf(error: Error): Error {
   if (error instanceof CacheUnavailableError) return error;
   const { message } = error;
-  if (REFUSES_WRITES.test(message)) return new CacheUnavailableError(message, { cause: error, refuses: true });
+  if (REFUSES_WRITES.test(message))
+    return new CacheUnavailableError(message, { cause: error, refuses: true });
   if (isReply(error) && !SERVES_NOTHING.test(message)) return error;
   return new CacheUnavailableError(message, { cause: error });
 }

@@ -40,7 +40,20 @@ const version = fc.oneof(
 const time = fc.constantFrom(zeros, '1893456000000', '9999999999999', '18934560000', '-893456000000');
 const token = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 6 }).map((text) => `${Buffer.byteLength(text)}:${text}`),
-  fc.constantFrom('1:a', '3:a', '0:', '-4:', '01:a', '1:', ':a', '1e1:aaaaaaaaaa', '200:', '999999999:a'),
+  fc.constantFrom(
+    '1:a',
+    '1:a',
+    '0:',
+    '0:',
+    '3:a',
+    '-4:',
+    '01:a',
+    '1:',
+    ':a',
+    '1e1:aaaaaaaaaa',
+    '200:',
+    '999999999:a',
+  ),
   fc.constantFrom(`200:${'t'.repeat(200)}`, `201:${'t'.repeat(201)}`, ' 1:a', '0x1:a', '\ufffd:a', '4:'),
 );
 const lost = fc.tuple(fc.constant('L'), token, time).map((parts) => parts.join(''));

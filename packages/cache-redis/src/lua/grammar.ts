@@ -2,7 +2,7 @@
  * The grammar of `format.ts` as the scripts have it. The client has the same (`format.ts`, `hole-text.ts`);
  * a test holds the two to one judgement of any text.
  */
-import { MAX_VERSION_AHEAD_MS, MAX_TOKEN_BYTES } from '@lockstep/core';
+import { MAX_TOKEN_BYTES, MAX_VERSION_AHEAD_MS } from '@lockstep/core';
 import { CLOSED_TEXT } from '../format.js';
 import { MAX_INTENTS, MAX_TAIL_BYTES } from '../hole-text.js';
 
@@ -60,7 +60,10 @@ elseif string.find(head, '^[HK]%-${DIGITS(16)}${'0'.repeat(13)}') then
     while at <= #text and #hole.intents < ${MAX_INTENTS} do
       local intent = noted('I([1-9]%d?%d?)') or noted('I(0)')
       local overlapped = intent and string.match(text, '^[01]', at)
-      if not overlapped then break end
+      if not overlapped then
+        at = 0
+        break
+      end
       intent.overlapped = overlapped == '1'
       at = at + 1
       hole.intents[#hole.intents + 1] = intent

@@ -5,7 +5,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, callBySha, callByText, answerOf, execute, isLostScript, settled } from './send.js';
+import { addBySha, answerOf, callBySha, callByText, execute, isLostScript, settled } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */

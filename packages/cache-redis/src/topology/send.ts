@@ -3,8 +3,8 @@ import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Client } from '../clients.js';
 import type { Stored } from '../format.js';
-import { isReply } from '../refusal.js';
 import { FAILED, LUA, SHA } from '../lua/script.js';
+import { isReply } from '../refusal.js';
 
 type Sender = Pick<Client, 'call' | 'callBuffer'>;
 

@@ -8,11 +8,11 @@ import type {
   ScannedEntry,
 } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
+import type { LockstepEventMap } from '../contracts/events.js';
 import { CacheUnavailableError, messageOf } from '../errors.js';
 import { Batcher, nextImmediate, nextTick } from './batcher.js';
 import { withTimeout } from './bounded.js';
 import { Breaker } from './breaker.js';
-import type { LockstepEventMap } from '../contracts/events.js';
 import type { EventHub } from './events.js';
 import { MAX_BATCH_BYTES, payloadBytes, ReadSizes } from './payload-bytes.js';
 import { Trust } from './trust.js';
@@ -211,7 +211,8 @@ export class CacheClient {
       for (const { command } of items) this.#noteRefusal(command, error);
     });
     if (replies === undefined || !replies.some((reply) => reply instanceof Error)) return;
-    for (let i = 0; i < items.length; i++) this.#noteRefusal((items[i] as PendingCommand).command, replies[i]);
+    for (let i = 0; i < items.length; i++)
+      this.#noteRefusal((items[i] as PendingCommand).command, replies[i]);
   }
 
   /** Who meets a cache that refuses writes need not wait for the probe. */

@@ -114,7 +114,8 @@ export class Trust {
   #probe(): void {
     const { adapter, clock, open, prefix, timeoutMs } = this.#options;
     const sentAtMs = clock.monotonic();
-    const late = (): Error => new CacheUnavailableError(`the cache did not answer a probe within ${timeoutMs} ms`);
+    const late = (): Error =>
+      new CacheUnavailableError(`the cache did not answer a probe within ${timeoutMs} ms`);
     const asked = open().then(() => adapter.probe(prefix));
     this.#probing = withTimeout(clock, asked, timeoutMs, late).then(
       (probes) => this.#answered(probes, sentAtMs),

@@ -76,7 +76,8 @@ describe('G5: the cache is away', () => {
       const shop = openShop({ lockstep: { breaker: { threshold: 2, cooldownMs: 1_000 } } });
       await shop.rows.foreignWrite('a', LAMP);
       const events = shop.record('breaker');
-      const changes = () => events.map(({ state, cause }) => (cause === undefined ? state : `${state}: ${cause}`));
+      const changes = () =>
+        events.map(({ state, cause }) => (cause === undefined ? state : `${state}: ${cause}`));
       const opened = 'open: read: refused by a fault';
       shop.cachePlan.always('read', refuse());
       for (let i = 0; i < 5; i++) expect(await shop.products.get('a')).toEqual(LAMP);

@@ -118,7 +118,8 @@ export const MUTANTS: readonly Mutant[] = [
     rule: 5,
     name: 'a fill needs no lease',
     apply: (entry, command, nowMs) => {
-      if (command.kind !== 'fill' || entry?.kind === 'value' || entry?.kind === 'foreign') return applyCommand(entry, command, nowMs);
+      if (command.kind !== 'fill' || entry?.kind === 'value' || entry?.kind === 'foreign')
+        return applyCommand(entry, command, nowMs);
       const hole = entry ?? {
         kind: 'hole' as const,
         floor: 0,

@@ -1,7 +1,12 @@
 import type { CacheAdapter, CacheCommand, CacheReply } from '../../src/contracts/cache.js';
+import { CacheUnavailableError } from '../../src/errors.js';
 import { applyCommand, type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
 import type { Scheduler } from './scheduler.js';
 import { SimIndex } from './sim-index.js';
+
+function refusal(): CacheUnavailableError {
+  return new CacheUnavailableError('NOREPLICAS', { refuses: true });
+}
 
 /** Longer than anybody waits for it. */
 const LATE_MS = 200;
@@ -33,6 +38,8 @@ export class SimCache {
   readonly index: SimIndex;
   /** While true, faults don't happen: for the drain at the end. */
   calm = false;
+  /** While true, it answers reads and refuses writes. */
+  refuses = false;
   #keptSinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SimCacheOptions) {
@@ -58,11 +65,10 @@ export class SimCache {
         generation: undefined,
         description: 'simulated',
       }),
+      // At once and never lost: whether hits are believed is the subject of a world of its own.
       probe: async () => {
-        await this.#travel();
-        const nowMs = this.#now();
-        await this.#travel();
-        return new Map([['', { generation: undefined, nowMs }]]);
+        if (this.refuses) throw refusal();
+        return new Map([['', { generation: undefined, nowMs: this.#now() }]]);
       },
       kept: async () => {
         await this.#travel();
@@ -106,9 +112,10 @@ export class SimCache {
     if (this.#fault()) {
       // An adapter's side of the contract: a buffered write is not sent twice. It may come long after its time.
       if (command.kind === 'buffer') return await this.#late(command);
-      void this.#options.scheduler.deliver().then(() => this.#apply(command));
+      void this.#options.scheduler.deliver().then(() => this.refuses || this.#apply(command));
     }
     await this.#travel();
+    if (this.refuses) throw refusal();
     const reply = this.#apply(command);
     await this.#travel();
     return reply;
