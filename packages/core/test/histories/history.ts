@@ -27,6 +27,8 @@ export interface CommitRecord {
   readonly deleted: boolean;
   /** The row's own number; 0 for a deletion. */
   readonly n: number;
+  /** The number of the row that it was made of under a condition; 0 for no row. */
+  readonly after?: number | undefined;
 }
 
 export interface History {
@@ -72,5 +74,29 @@ export function backwardReads(history: History): string[] {
       : [
           `G7: read of "${read.key}" at ${read.begin}..${read.end} (${read.from}) returned ${proven} after a read returned ${seen}`,
         ];
+  });
+}
+
+/** Two states of a row never share a version. */
+export function sharedVersions({ commits }: History): string[] {
+  return commits.flatMap((commit, i) => {
+    const other = commits.slice(0, i).find(({ key, version, n }) => {
+      return key === commit.key && version === commit.version && n !== commit.n;
+    });
+    return other === undefined
+      ? []
+      : [`rows ${other.n} and ${commit.n} of "${commit.key}" share the version ${commit.version} (G3)`];
+  });
+}
+
+/** What is written under a condition follows the row that it was made of. */
+export function passedOver({ commits }: History): string[] {
+  return commits.flatMap((commit, i) => {
+    if (commit.after === undefined) return [];
+    const before = commits.slice(0, i).findLast(({ key }) => key === commit.key)?.n ?? 0;
+    // A row that got another version is itself.
+    return before === commit.after || before === commit.n
+      ? []
+      : [`row ${commit.n} of "${commit.key}" was made of ${commit.after}, and passed over ${before}`];
   });
 }
