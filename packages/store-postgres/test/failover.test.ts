@@ -168,6 +168,18 @@ describe('a server that was the primary', () => {
   });
 });
 
+test('a transaction that is read-only itself, on a primary, costs no connection', async () => {
+  const pids = async (): Promise<unknown> =>
+    (await knex.raw<{ rows: unknown }>('SELECT pg_backend_pid()')).rows;
+  await setReadOnly(admins[0] as Knex, 'off');
+  const before = await pids();
+  const writing = pg.transactions.transaction(async ({ client }) => {
+    await (client as Knex.Transaction).raw('SET TRANSACTION READ ONLY; UPDATE items SET n = 3');
+  }, CALL);
+  await expect(writing).rejects.toThrow(/read-only/);
+  expect(await pids()).toEqual(before);
+});
+
 test('a role that only wants to read is on a primary still', async () => {
   const admin = admins[1] as Knex;
   const url = new URL(servers[1]?.url ?? '');

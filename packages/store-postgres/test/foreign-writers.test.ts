@@ -180,6 +180,18 @@ describe('what only some triggers see', () => {
     expect(changes).toEqual(['p 1', 'p 11', 'p 1', 'p 11', 'd 11', 'd 1']);
   });
 
+  test('a partition that was made later is warned about by name: nobody records its TRUNCATE', async () => {
+    const { pg, knex } = server.store();
+    await knex.raw('CREATE TABLE later_parts (id int PRIMARY KEY) PARTITION BY RANGE (id)');
+    const table = pg.table('later_parts', { key: 'id' });
+    await pg.attach(table);
+    await knex.raw('CREATE TABLE later_parts_1 PARTITION OF later_parts FOR VALUES FROM (1) TO (10)');
+    const { promise, resolve } = Promise.withResolvers<string>();
+    process.once('warning', (warning) => resolve(warning.message));
+    await table.open();
+    expect(await promise).toMatch(/TRUNCATE of public\.later_parts_1 is not recorded/);
+  });
+
   test('rows that a subscription brings are seen', async () => {
     const { pg, knex } = server.store();
     if (server.service === undefined) throw new Error('the server has not started');

@@ -198,22 +198,20 @@ describe.each(SNAPSHOTS)('a snapshot that is older than a delete: %s', (isolatio
   });
 
   test('a transaction of Lockstep in this isolation runs again', async () => {
-    const url = new URL(server.url);
-    url.searchParams.set('options', `-c default_transaction_isolation=${isolation.replace(' ', '\\ ')}`);
-    const { pg: own } = server.store({ knex: server.knex(url.href) });
-    const table = own.table<Item, number>('items', { key: 'id' });
-    await table.open();
     const id = newId();
     await items.write([put(id, 1)], CALL);
     let tries = 0;
     let running: Promise<readonly StoreOutcome<Item>[]> = Promise.resolve([]);
     await deletedTwice(id, () => {
-      running = own.transactions.transaction(async (tx) => {
-        tries += 1;
-        const outcomes = await table.write([put(id, 2)], { ...CALL, tx });
-        if (outcomes[0]?.kind === 'failed') throw outcomes[0].error;
-        return outcomes;
-      }, CALL);
+      running = pg.transactions.transaction(
+        async (tx) => {
+          tries += 1;
+          const outcomes = await items.write([put(id, 2)], { ...CALL, tx });
+          if (outcomes[0]?.kind === 'failed') throw outcomes[0].error;
+          return outcomes;
+        },
+        { ...CALL, isolation },
+      );
     });
     const [outcome] = await running;
     const { row, tombstone } = await versions(id);

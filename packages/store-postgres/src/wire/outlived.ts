@@ -9,6 +9,15 @@ export const IS_READ_ONLY = `(pg_catalog.pg_is_in_recovery() OR (${equal("pg_cat
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE ${equal('s.name', "'default_transaction_read_only'")}
 AND ${isIn('s.source', "ARRAY['client', 'user', 'database', 'database user', 'session']")})))`;
 
+/** Asks the connection, which must be idle. */
+export async function isReadOnly(client: PooledClient): Promise<boolean> {
+  const asked = client as unknown as {
+    query(sql: string): Promise<{ readonly rows: readonly { readonly no: boolean }[] }>;
+  };
+  const { rows } = await asked.query(`SELECT ${IS_READ_ONLY} AS no`);
+  return rows[0]?.no === true;
+}
+
 /** Counts for each pool how often one of its connections turned out to be to a server that is no primary any more. */
 const turns = new WeakMap<Lender, number>();
 

@@ -3,7 +3,7 @@ import { isFatal, isReadOnlyServer, stateOf } from '../errors.js';
 import { type Bound, bounded } from './bounded.js';
 import { TransactionGate } from './gate.js';
 import { type Lender, lenderOf, type PooledClient } from './lender.js';
-import { isOutlived, outlive } from './outlived.js';
+import { isOutlived, isReadOnly, outlive } from './outlived.js';
 
 const ROLLBACK_MS = 2_000;
 
@@ -104,16 +104,23 @@ export class BoundedTransaction {
    */
   async rollBack(reason?: unknown): Promise<void> {
     if (this.#over) return;
-    if (isReadOnlyServer(reason)) outlive(this.#lender, this.#client, reason);
     const { clock } = this.#bound;
     this.gate.end('it is being rolled back');
     try {
       const answer = this.gate.finish(() => Promise.resolve(this.trx.rollback()));
       await bounded({ clock }, answer, ROLLBACK_MS, 'no answer to the rollback');
+      if (isReadOnlyServer(reason)) {
+        await bounded({ clock }, this.#outlive(reason), ROLLBACK_MS, 'no answer after the rollback');
+      }
       this.#finish();
     } catch (error) {
       this.#destroy(error);
     }
+  }
+
+  /** It may have been the transaction alone that was read-only. */
+  async #outlive(reason: unknown): Promise<void> {
+    if (await isReadOnly(this.#client)) outlive(this.#lender, this.#client, reason);
   }
 
   /** Ends the connection, and with it the transaction. */
