@@ -12,6 +12,8 @@ export class Connection {
   readonly #owned: boolean;
   readonly #settings: Settings;
   #lastError: Error | undefined;
+  /** The server would not take this connection to its database: commands would go to another one. */
+  #noDatabase: Error | undefined;
   #closed = false;
 
   constructor(client: Client, owned: boolean, settings: Settings) {
@@ -26,6 +28,7 @@ export class Connection {
     this.#checkOpen();
     if (this.client.status === 'wait') this.client.connect().catch(ignore);
     if (this.client.status !== 'ready') await this.#becomesReady();
+    this.#checkDatabase();
     if (isCluster(this.client)) await this.#connectNodes(this.client.nodes('master'));
   }
 
@@ -33,7 +36,10 @@ export class Connection {
   check(): void {
     this.#checkOpen();
     const { status } = this.client;
-    if (status === 'ready') return;
+    if (status === 'ready') {
+      this.#checkDatabase();
+      return;
+    }
     if (status === 'wait') this.client.connect().catch(ignore);
     throw this.unavailable(`Redis is not connected (${status})`);
   }
@@ -59,10 +65,22 @@ export class Connection {
     if (this.#closed) throw new ClosedError('the Redis cache is closed');
   }
 
+  #checkDatabase(): void {
+    const cause = this.#noDatabase;
+    if (cause === undefined) return;
+    const { db } = (this.client as Redis).options;
+    throw new CacheUnavailableError(`Redis has no database ${db}: ${cause.message}`, { cause });
+  }
+
   #look(): void {
     const { client } = this;
+    client.on('connect', () => {
+      this.#noDatabase = undefined;
+    });
     client.on('error', (error: Error) => {
       this.#lastError = error;
+      // The client says so and goes on, in the server's first database.
+      if (/DB index|SELECT is not allowed/.test(error.message)) this.#noDatabase = error;
     });
     client.on('ready', () => {
       this.#lastError = undefined;

@@ -149,3 +149,12 @@ test('holds a buffer only in a client that sends nothing twice', () => {
   const made = redisCache({ url: service.url });
   expect(made.unflushed).toBeDefined();
 });
+
+test('a database that the server lacks is named, and no other one is used in its place', async () => {
+  const url = new URL(service.url);
+  url.pathname = '/9999';
+  const cache = redisCache({ url: url.href });
+  await expect(cache.open?.()).rejects.toThrow('no database 9999');
+  await expect(cache.read([newKey()], 'utf8')).rejects.toThrow('DB index is out of range');
+  await cache.close();
+});

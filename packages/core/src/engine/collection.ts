@@ -625,7 +625,12 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     await this.#consumer?.open(this.store.source);
     // A cache that can't be asked now takes nothing into its buffer; it is asked again.
     await this.writes.buffer?.check().catch(() => undefined);
-    if (this.settings.consistency === 'strict') await this.#context.warnIfEvicting(this.name);
+    const strict = this.settings.consistency === 'strict';
+    if (strict) await this.#context.warnIfEvicting(this.name, 'is strict');
+    else if (!this.store.capabilities.versioned && this.#context.adapter.shared) {
+      // Nobody waits for it: such a write goes on without the cache.
+      void this.#context.warnIfEvicting(this.name, 'has a store without versions');
+    }
   }
 
   /** Waited for as long as for any answer of the store. The opening itself goes on; the next call joins it. */

@@ -38,6 +38,6 @@ export interface EngineContext {
     body: (tx: LockstepTransaction & Transaction) => Promise<T>,
     options: StoreTransactionOptions,
   ) => Promise<{ readonly value: T; readonly settled: TransactionSettled }>;
-  /** Strict consistency needs a cache that keeps its intents: says so where it does not. */
-  readonly warnIfEvicting: (collection: string) => Promise<void>;
+  /** Intents need a cache that keeps them: says so where it does not, and why the collection has any. */
+  readonly warnIfEvicting: (collection: string, why: string) => Promise<void>;
 }

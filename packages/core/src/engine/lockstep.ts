@@ -53,6 +53,8 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 const DAY_MS = 24 * 3_600_000;
 /** What `close` waits for work under way. */
 const CLOSE_TIMEOUT_MS = 15_000;
+/** How soon a cache is asked again whether it evicts. */
+const EVICTION_RETRY_MS = 5_000;
 /** What a feed's answer about what is pending may take. */
 const FEED_TIMEOUT_MS = 2_000;
 
@@ -148,7 +150,7 @@ class LockstepEngine implements Lockstep {
       consumerOf: (feed) => this.#consumerOf(feed),
       closed: () => this.#closing !== undefined,
       transaction: (host, body, callOptions) => this.#transaction(host, body, callOptions),
-      warnIfEvicting: (collection) => this.#warnIfEvicting(collection),
+      warnIfEvicting: (collection, why) => this.#warnIfEvicting(collection, why),
     };
     this.#through = new ThroughCalls(this, clock);
     this.#jobs = new JobRunner({
@@ -335,18 +337,24 @@ class LockstepEngine implements Lockstep {
     }
   }
 
-  async #warnIfEvicting(collection: string): Promise<void> {
-    if (this.#evictionWarned) return;
+  /** A cache that can't be asked now is asked again: it may be away when the first collection opens. */
+  async #warnIfEvicting(collection: string, why: string): Promise<void> {
+    if (this.#evictionWarned || this.#closing !== undefined) return;
     this.#evictionWarned = true;
     const info = await withTimeout(
       this.#clock,
-      this.cache.info(),
+      this.#context.cache.open().then(() => this.cache.info()),
       this.#cacheTimeoutMs * 4,
       () => new StoreTimeoutError('the cache did not describe itself'),
     ).catch(() => undefined);
-    if (info?.evicts !== true) return;
+    if (info === undefined) {
+      this.#evictionWarned = false;
+      this.#clock.schedule(() => void this.#warnIfEvicting(collection, why), EVICTION_RETRY_MS);
+      return;
+    }
+    if (info.evicts !== true) return;
     process.emitWarning(
-      `collection "${collection}" is strict, but the cache (${info.description}) evicts entries before they expire: ` +
+      `collection "${collection}" ${why}, but the cache (${info.description}) evicts entries before they expire: ` +
         'an evicted intent lets readers see an older version. Use maxmemory-policy noeviction.',
       { type: 'LockstepWarning', code: 'LOCKSTEP_STRICT_EVICTION' },
     );

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { callbackStore } from '../../src/callback-store.js';
+import { createLockstep } from '../../src/engine/lockstep.js';
+import { CacheUnavailableError } from '../../src/errors.js';
 import { refuse } from '../../src/faults/index.js';
+import { memoryCache } from '../../src/memory/index.js';
 import { CHAIR, carries, LAMP, openShop, turns } from './shop.js';
 
 const openStrict = (more: Parameters<typeof openShop>[0] = {}) =>
@@ -114,22 +118,64 @@ describe('G7: strict', () => {
   });
 
   test('a cache that evicts is warned of, once', async () => {
-    const warnings: unknown[] = [];
-    const listen = (warning: unknown): void => void warnings.push(warning);
-    process.on('warning', listen);
-    try {
+    const warnings = await warned(async () => {
       const shop = openShop({ collection: { consistency: 'strict' } });
       await shop.products.put('a', LAMP);
       await shop.products.get('a');
-      await turns();
-      expect(warnings).toMatchObject([
-        { code: 'LOCKSTEP_STRICT_EVICTION', message: expect.stringContaining('noeviction') },
-      ]);
-    } finally {
-      process.off('warning', listen);
-    }
+    });
+    expect(warnings).toMatchObject([
+      { code: 'LOCKSTEP_STRICT_EVICTION', message: expect.stringContaining('noeviction') },
+    ]);
+  });
+
+  test('a cache that evicts is warned of, too, where it connects with the first call, or is away then', async () => {
+    const warnings = await warned(async () => {
+      let connected = false;
+      let away = true;
+      const shop = openShop({
+        collection: { consistency: 'strict' },
+        adapt: (cache) => ({
+          ...cache,
+          async open() {
+            if (away) throw new CacheUnavailableError('away');
+            connected = true;
+          },
+          async info() {
+            if (!connected) throw new CacheUnavailableError('not connected');
+            return cache.info();
+          },
+        }),
+      });
+      await shop.products.put('a', LAMP).catch(() => undefined);
+      away = false;
+      shop.clock.advance(5_000);
+    });
+    expect(warnings).toMatchObject([{ code: 'LOCKSTEP_STRICT_EVICTION' }]);
+  });
+
+  test('a shared cache that evicts is warned of for a store without versions', async () => {
+    const warnings = await warned(async () => {
+      const cache = { ...memoryCache(), shared: true };
+      const store = callbackStore<number>({ read: async () => 1, write: async () => undefined });
+      const lockstep = createLockstep({ cache });
+      await lockstep.collection({ name: 'numbers', store }).put('a', 2);
+    });
+    expect(warnings).toMatchObject([{ message: expect.stringContaining('has a store without versions') }]);
   });
 });
+
+async function warned(work: () => Promise<void>): Promise<unknown[]> {
+  const warnings: unknown[] = [];
+  const listen = (warning: unknown): void => void warnings.push(warning);
+  process.on('warning', listen);
+  try {
+    await work();
+    await turns();
+    return warnings;
+  } finally {
+    process.off('warning', listen);
+  }
+}
 
 test('available: a lost reservation costs a miss, and nothing else', async () => {
   const shop = openShop();
