@@ -101,6 +101,12 @@ export class Metrics {
       labelNames: ['feed'],
       registers,
     });
+    const aside = new Gauge({
+      name: 'lockstep_feed_set_aside',
+      help: 'Changes that no cache could be told of, since the feed began',
+      labelNames: ['feed'],
+      registers,
+    });
     const unflushed = new Gauge({
       name: 'lockstep_unflushed_keys',
       help: 'Keys with a buffered write that the store may not have',
@@ -111,11 +117,12 @@ export class Metrics {
       const status = await health.status();
       ready.set(status.ready ? 1 : 0);
       // What does not answer has no figure, rather than its last one.
-      for (const gauge of [pending, oldest, jobs, unflushed]) gauge.reset();
+      for (const gauge of [pending, oldest, aside, jobs, unflushed]) gauge.reset();
       for (const feed of status.feeds) {
         if ('error' in feed) continue;
         pending.set({ feed: feed.name }, feed.pending);
         oldest.set({ feed: feed.name }, feed.oldestMs / 1_000);
+        aside.set({ feed: feed.name }, feed.setAside ?? 0);
       }
       for (const [state, count] of Object.entries(status.queue ?? {})) jobs.set({ state }, count);
       for (const [collection, keys] of Object.entries(status.unflushed)) unflushed.set({ collection }, keys);

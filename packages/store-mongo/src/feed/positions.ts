@@ -200,8 +200,13 @@ export class Positions {
     );
   }
 
-  /** Makes the first position of a consumer's source: nothing from now on is missed, and nothing before concerns it. */
+  /**
+   * Makes the first position of a consumer's source: nothing from now on is missed, and nothing before concerns it.
+   * Where a reader without a consumer has been, whose cache it was is not known: that one's position counts.
+   */
   async begin(consumer: string, source: string, token: ResumeToken): Promise<void> {
+    const readers = (await this.covering([source])).filter(({ _id }) => _id.startsWith('feed:'));
+    if (readers.some((document) => document.token !== undefined)) return;
     const first = { sources: [source], consumer, token };
     await this.#collection.updateOne(
       { _id: `begun:${JSON.stringify([consumer, source])}` },
