@@ -7,5 +7,6 @@ export {
   type PostgresStoreOptions,
   type PostgresTableOptions,
   postgresStore,
+  type RepairReport,
 } from './store.js';
 export { PostgresTable } from './table.js';

@@ -13,6 +13,7 @@ import { PostgresFeed } from './feed/feed.js';
 import { type FeedOptions, resolveFeedOptions } from './feed/options.js';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './sql/attach.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
+import { type RepairedRow, repairStatements } from './sql/repair.js';
 import { triggersOf } from './sql/triggers.js';
 import { PostgresTable } from './table.js';
 import { PostgresTransactions } from './transactions.js';
@@ -59,6 +60,19 @@ export interface AttachOptions {
 /** What `attach` takes: a table of this store. */
 export interface Attachable {
   readonly spec: TableSpec;
+}
+
+/** What `repair` has done for a table. */
+export interface RepairReport {
+  readonly source: string;
+  /** How many rows got a new version. */
+  readonly rows: number;
+  /** How many tombstones were removed. */
+  readonly tombstones: number;
+  /** How many changes of the feed were recorded anew. */
+  readonly changes: number;
+  /** Their keys, up to 10,000 of each. */
+  readonly keys: readonly string[];
 }
 
 export interface PostgresMigration {
@@ -164,6 +178,37 @@ export class PostgresStore {
     }
   }
 
+  /**
+   * Brings down what has a version that is not believed (none, or more than a day ahead of the database's clock): in
+   * rows, tombstones and the feed, each table in one transaction. Nothing else makes a version go down. The changed keys
+   * are in the feed, so that the relay removes their entries. Fires the table's own triggers. As a role that runs
+   * Lockstep, while nobody is known to write such versions any more.
+   */
+  async repair(tables: Attachable | readonly Attachable[]): Promise<readonly RepairReport[]> {
+    const reports: RepairReport[] = [];
+    for (const { spec } of asList(tables)) {
+      const info = await describeTable(this.#ask, spec);
+      const attached = await readAttached(this.#ask, info);
+      if (attached === undefined) {
+        throw new InvalidOptionError(
+          'tables',
+          `${info.source} is not attached to Lockstep: run attach for it`,
+        );
+      }
+      const answers = await this.#inTransaction(repairStatements(info, attached.token), info);
+      const [rows, tombstones, changes] = answers.slice(2, 5).map(([row]) => row as unknown as RepairedRow);
+      const keys = [rows, tombstones, changes].flatMap((part) => part?.keys ?? []);
+      reports.push({
+        source: info.source,
+        rows: rows?.n ?? 0,
+        tombstones: tombstones?.n ?? 0,
+        changes: changes?.n ?? 0,
+        keys: [...new Set(keys)],
+      });
+    }
+    return reports;
+  }
+
   /** What `attach` would run, as a script with a transaction for each table. */
   attachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
     const resolved = resolveAttach(options);
@@ -195,10 +240,15 @@ export class PostgresStore {
     return this.feed.close();
   }
 
-  async #inTransaction(statements: readonly string[], info: TableInfo): Promise<void> {
+  async #inTransaction(
+    statements: readonly string[],
+    info: TableInfo,
+  ): Promise<(readonly Record<string, unknown>[])[]> {
     try {
-      await this.#knex.transaction(async (trx) => {
-        for (const sql of statements) await runOn(trx)(sql);
+      return await this.#knex.transaction(async (trx) => {
+        const answers: (readonly Record<string, unknown>[])[] = [];
+        for (const sql of statements) answers.push(await runOn(trx)(sql));
+        return answers;
       });
     } catch (error) {
       throw storeError(error, info.source, false);

@@ -245,6 +245,55 @@ describe('a row that has such a version already', () => {
     },
   );
 
+  test('repair brings it down, in row, tombstone and feed, in one step, and tells the keys; the feed goes on', async () => {
+    const { table, knex, pg } = await attached();
+    await poison(knex, 7, HUGE);
+    await poison(knex, 8, '-5');
+    await knex.raw(`INSERT INTO lockstep.tombstone VALUES ('public.victim', '50', ${HUGE}), ('public.victim', '51', ${nowUs()});
+      INSERT INTO lockstep.outbox (version, source, key, op, keys, versions) VALUES (${HUGE}, 'public.victim', '9', 'p', NULL, NULL),
+      (-4, 'public.victim', '10', 'd', NULL, NULL), (4, 'public.victim', '11', 'p', '{11,12}', '{4,${HUGE}}')`);
+    const taken = async (keys: readonly string[]): Promise<void> => {
+      const left = new Set(keys);
+      const stop = new AbortController();
+      await pg.feed.consume(
+        async (changes) => {
+          for (const { key, version } of changes) {
+            left.delete(key);
+            expect(version).toBeGreaterThan(0);
+            expect(version).toBeLessThan(nowUs() + 60_000_000);
+          }
+          if (left.size === 0) stop.abort();
+        },
+        { sources: [table.source], signal: stop.signal },
+      );
+    };
+    const outbox = await rowsOf<{ record: string }>(
+      knex,
+      'SELECT to_jsonb(o)::text AS record FROM lockstep.outbox o',
+    );
+    await taken(['9', '10', '11', '12']);
+    for (const { record } of outbox) {
+      await knex.raw(
+        'INSERT INTO lockstep.outbox SELECT * FROM jsonb_populate_record(NULL::lockstep.outbox, ?::jsonb)',
+        [record],
+      );
+    }
+    const [report] = await pg.repair(table);
+    expect(report).toMatchObject({ source: 'public.victim', rows: 2, tombstones: 1, changes: 4 });
+    expect([...(report?.keys ?? [])].sort()).toEqual(['10', '11', '12', '50', '7', '8', '9']);
+    expectForeign(await versionOf(knex, 7));
+    expectForeign(await versionOf(knex, 8));
+    expect(await rowsOf(knex, 'SELECT key FROM lockstep.tombstone')).toEqual([{ key: '51' }]);
+    await taken(['7', '8', '9', '10', '11', '12', '50']);
+    const rows = await table.read(['7', '8'], READ);
+    for (const row of rows) expectForeign(row?.version ?? 0);
+    const outcomes = await table.write([put(7, 'mended'), put(50, 'mended')], CALL);
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['written', 'written']);
+    expect(await pg.repair([table])).toEqual([
+      { source: 'public.victim', rows: 0, tombstones: 0, changes: 0, keys: [] },
+    ]);
+  });
+
   test('a tombstone that has one holds up neither puts nor flushes of its key', async () => {
     const { table, knex } = await attached();
     await knex.raw(

@@ -5,6 +5,7 @@ import {
   type FeedConsumeOptions,
   MAX_KEY_LENGTH,
 } from '@lockstep/core';
+import { limitSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
@@ -18,7 +19,7 @@ import { FeedTransaction } from './transaction.js';
  * it is there. Our own writers' changes only after their grace.
  */
 const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
-pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions
+pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions, ${limitSql()}::text AS highest
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (done IS NULL OR ?::text <> ALL (done)) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
@@ -53,6 +54,8 @@ interface Claimed extends ChangeRecord {
   readonly place: string;
   readonly keys: readonly string[] | null;
   readonly versions: readonly string[] | null;
+  /** The highest version that is believed. */
+  readonly highest: string;
 }
 
 export type Handler = (changes: readonly Change[]) => Promise<void>;
@@ -169,13 +172,21 @@ async function takeAs(
   return answer?.stands === true;
 }
 
+/** A version that is not believed says only that there was a change: what was cached before it goes. */
+function plausible(version: string, { highest, at }: Claimed): string {
+  const number = Number(version);
+  return number >= 1 && number <= Number(highest) ? version : String(Math.floor(Number(at) * 1000));
+}
+
 /** The changes that a row records. */
 function changesOf(row: Claimed): Change[] {
   const { keys, versions } = row;
+  const change = (key: string, version: string): Change =>
+    toChange({ ...row, key, version: plausible(version, row) });
   const changes =
     keys === null || versions === null
-      ? [toChange(row)]
-      : keys.map((key, index) => toChange({ ...row, key, version: versions[index] ?? row.version }));
+      ? [change(row.key, row.version)]
+      : keys.map((key, index) => change(key, versions[index] ?? row.version));
   return changes.filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
 }
 

@@ -1,6 +1,7 @@
 import { type Change, type FeedConsumeOptions, NO_VERSION } from '@lockstep/core';
 import { atMost, equal, over } from '../sql/operators.js';
 import { identifier } from '../sql/quote.js';
+import { believedSql, microsSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
@@ -23,6 +24,10 @@ SELECT a.source, a.relation, a.version_column, a.key_sql, h.incarnation,
 pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS next,
 (SELECT max(c.pruned)::text FROM lockstep.consumer c WHERE c.source = a.source) AS pruned
 FROM lockstep.attached a JOIN h ON h.source = a.source WHERE a.source = ANY ($1::text[])`;
+
+/** A row whose version is not believed was changed at the latest now: what is cached of it goes. */
+const plausible = (version: string): string =>
+  `CASE WHEN ${believedSql(version)} THEN ${version} ELSE ${microsSql()} END`;
 
 /** The row was written by a transaction that was not over yet at the position; subtransactions come after theirs. */
 const changedSince = (row: string): string =>
@@ -57,7 +62,7 @@ export async function replay(
     }
     await scan(
       parts,
-      `SELECT source, key, version::pg_catalog.text AS version, 'd' AS op, ${over('version', '1000.0')} AS at FROM lockstep.tombstone t
+      `SELECT source, key, ${plausible('version')}::pg_catalog.text AS version, 'd' AS op, ${over('version', '1000.0')} AS at FROM lockstep.tombstone t
        WHERE ${changedSince('t')} AND ${equal('source', '?::pg_catalog.text')}`,
       [oldest, source],
       handler,
@@ -66,7 +71,7 @@ export async function replay(
     const version = `t.${identifier(version_column)}`;
     await scan(
       parts,
-      `SELECT ?::pg_catalog.text AS source, ${questionMarks(key_sql)} AS key, ${questionMarks(version)}::pg_catalog.text AS version, 'p' AS op,
+      `SELECT ?::pg_catalog.text AS source, ${questionMarks(key_sql)} AS key, ${plausible(questionMarks(version))}::pg_catalog.text AS version, 'p' AS op,
        ${over(questionMarks(version), '1000.0')} AS at FROM ${questionMarks(relation)} t WHERE ${changedSince('t')}`,
       [source, oldest],
       handler,

@@ -333,7 +333,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
   if (strangers !== undefined) {
     throw new InvalidOptionError(
       'table',
-      `${strangers}, not to the owner of ${source}, the database's owner or a superuser: what it says can't be believed; give it to the role that attaches, or DROP SCHEMA ${SCHEMA} CASCADE, and attach again`,
+      `${strangers}, not to the owner of ${source}, the database's owner or a superuser: what it says can't be believed; give it to the role that attaches (ALTER SCHEMA ${SCHEMA} OWNER TO …, and the tables in it), or DROP SCHEMA ${SCHEMA} CASCADE, and attach again`,
     );
   }
   const [there] = await run(
