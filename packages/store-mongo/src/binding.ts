@@ -42,7 +42,16 @@ export function stampFor(binding: Binding, above: Version, call: Call): Document
 
 /** The expression of a version, as long as the call lasts. */
 export function inTime(binding: Binding, version: Document | Long, call: Call): Document | Long {
-  return before(binding.clock.in(call.bound.remainingMs), version);
+  return before(lastStart(binding, call), version);
+}
+
+/**
+ * When the server begins no statement of the call any more. A statement stands on the clock of its start and may
+ * run for its `maxTimeMS`, so that one with a deadline begins that much earlier.
+ */
+export function lastStart({ clock }: Binding, { bound }: Call): Date | undefined {
+  if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - bound.maxTimeMS);
+  return clock.in(bound.remainingMs);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type StoreCallOptions, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import { StoreTimeoutError, StoreUnavailableError, type StoreWriteOptions } from '@lockstep/core';
 import { toStoreError } from './errors.js';
 
 /** What is left of a call's time: the server's share as `maxTimeMS`, the caller's as a race. */
@@ -8,8 +8,12 @@ export class CallBound {
   readonly #startedMs = performance.now();
   readonly #signal: AbortSignal | undefined;
 
-  constructor(what: string, options: Pick<StoreCallOptions, 'timeoutMs' | 'signal'>) {
+  /** Nothing may be committed later, by the server's clock, in ms since the epoch; `undefined`: the time-out counts. */
+  readonly notAfterMs: number | undefined;
+
+  constructor(what: string, options: Pick<StoreWriteOptions, 'timeoutMs' | 'signal' | 'notAfterMs'>) {
     this.what = what;
+    this.notAfterMs = options.notAfterMs;
     this.timeoutMs = options.timeoutMs;
     this.#signal = options.signal;
   }

@@ -3,14 +3,15 @@ import {
   ClosedError,
   foldAhead,
   type StoreAdapter,
-  type StoreCallOptions,
   type StoreReadOptions,
+  type StoreWriteOptions,
   type TransactionHost,
 } from '@lockstep/core';
 import type { ClientSession, Document } from 'mongodb';
 import type { Binding } from './binding.js';
 import { CallBound } from './bound.js';
 import type { Call } from './call.js';
+import { mongoFence } from './fence.js';
 import { encodeKey } from './key.js';
 import { readRows } from './reads.js';
 import { bsonSerializer } from './serializer.js';
@@ -40,12 +41,14 @@ export function boundCollection<Value extends Document, Id>(
 ): MongoCollection<Value, Id> {
   let closed = false;
 
-  function callOf(what: string, options: StoreCallOptions): Call {
+  function callOf(what: string, options: StoreWriteOptions): Call {
     if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
     const bound = new CallBound(`${binding.name}: ${what}`, options);
     bound.check();
     return { bound, session: mongoTransaction(options.tx)?.session };
   }
+
+  const fence = mongoFence(binding, callOf, shared.nowMs);
 
   return {
     name: binding.name,
@@ -71,6 +74,9 @@ export function boundCollection<Value extends Document, Id>(
     },
     get feed() {
       return shared.replicated() ? shared.feed : undefined;
+    },
+    get fence() {
+      return shared.replicated() ? fence : undefined;
     },
     serializer: bsonSerializer(binding.primary.bsonOptions),
     open: () => shared.open(binding),

@@ -1,5 +1,5 @@
 import { NO_VERSION, type StoreDelete, type StoreOutcome, type Version } from '@lockstep/core';
-import { type Binding, floorOf, keysFilter } from './binding.js';
+import { type Binding, floorOf, keysFilter, lastStart } from './binding.js';
 import { type Call, statementOptions } from './call.js';
 import { versionsOf } from './reads.js';
 
@@ -32,7 +32,8 @@ export async function deleteRows<Value>(
       key,
       above: Math.max(floorOf(binding, above), versions.get(key) ?? NO_VERSION),
     }));
-    const stamps = await tombstones.bury(source, burials, call);
+    const due = call.bound.notAfterMs === undefined ? undefined : lastStart(binding, call);
+    const stamps = await tombstones.bury(source, burials, call, due);
     doomed.forEach(({ key }, at) => {
       buried.set(key, stamps[at] ?? NO_VERSION);
     });

@@ -1,6 +1,6 @@
 import { NO_VERSION, type StoreOutcome, type StorePut, type StoreRow, type Version } from '@lockstep/core';
 import { BSON } from 'mongodb';
-import { type Binding, floorOf, keyFilter, stampFor, toDocument, toRow } from './binding.js';
+import { type Binding, floorOf, keyFilter, lastStart, stampFor, toDocument, toRow } from './binding.js';
 import { bulk } from './bulk.js';
 import { type Call, statementOptions } from './call.js';
 import { isDuplicateOf, toStoreError } from './errors.js';
@@ -85,9 +85,11 @@ async function insertRow<Value>(
 /**
  * Makes inserts of one key meet: two rows with one `_id` always do, two with one value of another field only while
  * its unique index is there. A collection that was dropped and made anew has lost it, unseen by who is attached.
+ * And with a deadline a reader meets its writer there: a row that is not committed yet has no other place.
  */
 async function holdKeys(binding: Binding, keys: readonly string[], call: Call): Promise<void> {
-  if (binding.keyField !== '_id') await binding.tombstones.hold(binding.source, keys, call);
+  const meets = binding.keyField !== '_id' || call.bound.notAfterMs !== undefined;
+  if (meets) await binding.tombstones.hold(binding.source, keys, call);
 }
 
 async function conflictAt<Value>(binding: Binding, key: string, call: Call): Promise<StoreOutcome<Value>> {
@@ -118,12 +120,7 @@ export async function putMany<Value>(
     },
   }));
   const past = binding.clock.surelyPast;
-  const { errors, matched } = await bulk(
-    binding,
-    operations,
-    call,
-    clockVariable(binding.clock.in(call.bound.remainingMs)),
-  );
+  const { errors, matched } = await bulk(binding, operations, call, clockVariable(lastStart(binding, call)));
   const sent = commands.filter((_, at) => !errors.has(at));
   const rows = await findRows<Value>(
     binding,

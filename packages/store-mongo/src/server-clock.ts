@@ -45,6 +45,12 @@ export class ServerClock {
     return new Date(Date.now() + Math.max(0, delayMs) + this.#latest);
   }
 
+  /** The time now, ahead of no server's clock, for deadlines to count from; `undefined` before any has told its time. */
+  nowMs(): number | undefined {
+    // Times are told and compared in whole milliseconds.
+    return this.#latest === undefined ? undefined : Date.now() + this.#earliest - 1;
+  }
+
   /** The highest version that can be believed now; anything that is a version before a server has told its time. */
   get highestBelievable(): Version {
     if (this.#latest === undefined) return Number.MAX_SAFE_INTEGER;

@@ -2,7 +2,7 @@ import { NO_VERSION, type Version } from '@lockstep/core';
 import { type AnyBulkWriteOperation, type Collection, type Document, Long } from 'mongodb';
 import { type Call, statementOptions } from './call.js';
 import type { ServerClock } from './server-clock.js';
-import { stampExpression, toStored } from './stamp.js';
+import { before, stampExpression, toStored } from './stamp.js';
 
 /** What stands where a row was deleted: its version, for as long as a flush can be late. */
 export interface TombstoneDocument extends Document {
@@ -28,6 +28,8 @@ export interface Burial {
 /** No key is empty, so this one stands for a whole source. */
 export const WHOLE_SOURCE = '';
 
+const ONE_MORE: Document = { $add: [{ $ifNull: ['$holds', 0] }, 1] };
+
 /** The tombstones of one database. */
 export class Tombstones {
   readonly collection: Collection<TombstoneDocument>;
@@ -50,12 +52,12 @@ export class Tombstones {
   }
 
   /** Stamps tombstones by the server's clock, and says their versions. Keys must be distinct. */
-  async bury(source: string, burials: readonly Burial[], call: Call): Promise<Version[]> {
+  async bury(source: string, burials: readonly Burial[], call: Call, lastStart?: Date): Promise<Version[]> {
     const operations = burials.map(
       ({ key, above }): AnyBulkWriteOperation<TombstoneDocument> => ({
         updateOne: {
           filter: { _id: { $eq: { s: source, k: key } } },
-          update: [{ $set: { v: stampExpression('v', above), at: '$$NOW' } }],
+          update: [{ $set: { v: before(lastStart, stampExpression('v', above)), at: '$$NOW' } }],
           upsert: true,
         },
       }),
@@ -74,14 +76,15 @@ export class Tombstones {
   /**
    * Makes the transaction conflict with any that leaves a tombstone of these keys meanwhile: it has read none,
    * or older ones, and inserts rows below. A tombstone is written by both then, the row perhaps by one only.
+   * Outside a transaction: waits for those that hold them.
    */
-  async hold(source: string, keys: readonly string[], call: Call): Promise<void> {
+  async hold(source: string, keys: readonly string[], call: Call, lastStart?: Date): Promise<void> {
     const operations = keys.map(
       (key): AnyBulkWriteOperation<TombstoneDocument> => ({
         updateOne: {
           filter: { _id: { $eq: { s: source, k: key } } },
           // A number that grows is a write each time; one that changes nothing would not conflict.
-          update: { $inc: { holds: 1 }, $setOnInsert: { at: new Date() } },
+          update: [{ $set: { holds: before(lastStart, ONE_MORE), at: { $ifNull: ['$at', '$$NOW'] } } }],
           upsert: true,
         },
       }),

@@ -19,14 +19,14 @@ export function transactionOfSession(session: ClientSession): MongoTransaction |
 
 /** An open transaction: the driver's session, and what this package knows to have been changed in it. */
 export class MongoTransaction extends TransactionLog implements StoreTransaction {
-  readonly #bound: CallBound;
+  readonly bound: CallBound;
   #last: Promise<unknown> = Promise.resolve();
   /** A statement met another transaction, whatever became of its error on the way. */
   transient = false;
 
   constructor(session: ClientSession, bound: CallBound) {
     super(session);
-    this.#bound = bound;
+    this.bound = bound;
     BY_SESSION.set(session, this);
   }
 
@@ -48,7 +48,7 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   }
 
   async changes(): Promise<readonly Change[]> {
-    if (this.handedOut && !this.transient) await noteOwnStatements(this, this.#bound);
+    if (this.handedOut && !this.transient) await noteOwnStatements(this, this.bound);
     return this.recorded();
   }
 }
@@ -107,6 +107,8 @@ function lost(bound: CallBound): StoreRefusedError {
 }
 
 async function commit(session: ClientSession, bound: CallBound): Promise<void> {
+  // A process that was stopped finds its timers late: nothing is sent after the deadline.
+  bound.check();
   for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
     try {
       await bound.during(session.commitTransaction());

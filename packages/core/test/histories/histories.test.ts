@@ -1,13 +1,18 @@
 import { describe, expect, test } from 'vitest';
+import { LATE_MUTANTS } from './late-mutants.js';
 import { MUTANTS } from './mutants.js';
 import { naive } from './naive.js';
 import { search } from './search.js';
 
 /** Histories per world: `LOCKSTEP_HISTORIES=100000` for a night, `LOCKSTEP_SEED=239` to replay one. */
 const RUNS = Number(process.env['LOCKSTEP_HISTORIES'] ?? 400);
+/** These take longer. */
+const LATE_RUNS = Math.ceil(RUNS / 4);
 /** Seeds in which a missing rule must show. */
 const CONTROL_RUNS = 3_000;
 const TIMEOUT_MS = 120_000 + RUNS * 50;
+
+const LATE = { consistency: 'strict', evicts: false, late: true } as const;
 
 const SIZES = [
   { size: 'some clients', crowded: false },
@@ -36,6 +41,12 @@ describe.for(SIZES)(
     test('G2, G7 hold with strict', async () => {
       expect(await search({ crowded, consistency: 'strict', evicts: false }, RUNS)).toBeUndefined();
     });
+    test('G2, G7 hold with strict while statements and commits come late', async () => {
+      expect(await search({ crowded, ...LATE }, LATE_RUNS)).toBeUndefined();
+    });
+    test('G2, G7 hold with strict while the cache restarts, empty, and all comes late', async () => {
+      expect(await search({ crowded, ...LATE, restarts: true }, LATE_RUNS)).toBeUndefined();
+    });
     test('G2 holds for a store without versions', async () => {
       expect(await search({ crowded, versioned: false, evicts: false }, RUNS)).toBeUndefined();
     });
@@ -48,6 +59,9 @@ describe('negative controls', { timeout: TIMEOUT_MS }, () => {
   });
   test('a row that stays below a tombstone which a snapshot hides is caught', async () => {
     expect(await search({ crowded: true, snapshots: 'hide' }, CONTROL_RUNS)).toBeDefined();
+  });
+  test.for(LATE_MUTANTS)('rule 7 taken out is caught: $name', async ({ world }) => {
+    expect(await search({ crowded: true, ...LATE, ...world }, CONTROL_RUNS)).toBeDefined();
   });
   test.for(MUTANTS)('rule $rule taken out is caught: $name', async ({ apply, world }) => {
     expect(await search({ crowded: true, ...world, apply }, CONTROL_RUNS)).toBeDefined();

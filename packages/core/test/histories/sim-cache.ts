@@ -23,6 +23,8 @@ export interface SimCacheOptions {
   readonly evicts: boolean;
   /** Whether even those may be that the store does not have yet. @defaultValue false */
   readonly evictsUnflushed?: boolean;
+  /** Whether it says that it has kept everything, whatever it lost. @defaultValue false */
+  readonly hidesLosses?: boolean | undefined;
   /** How far its clock is ahead of the scheduler's, in ms. @defaultValue 0 */
   readonly skewMs?: number;
 }
@@ -72,7 +74,7 @@ export class SimCache {
       },
       kept: async () => {
         await this.#travel();
-        const keptMs = this.#now() - this.#keptSinceMs;
+        const keptMs = options.hidesLosses ? Number.POSITIVE_INFINITY : this.#now() - this.#keptSinceMs;
         await this.#travel();
         return new Map([['', keptMs]]);
       },

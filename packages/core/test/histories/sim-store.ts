@@ -1,4 +1,4 @@
-import type { StoreAdapter, StoreOutcome, StoreRow } from '../../src/contracts/store.js';
+import type { StoreAdapter, StoreCommand, StoreOutcome, StoreRow } from '../../src/contracts/store.js';
 import { StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '../../src/errors.js';
 import type { MemoryStore } from '../../src/memory/index.js';
 import type { Scheduler } from './scheduler.js';
@@ -12,11 +12,19 @@ export interface SimStoreOptions<Value> {
   /** What a replica that lags shows of a key; absent: reads with `primary: false` see the primary, too. */
   readonly lagging?: ((key: string) => StoreRow<Value> | undefined) | undefined;
   readonly committed: (key: string, value: Value | null, version: number) => void;
+  /**
+   * How long, in ms, a statement is held on its way, and a commit in the server, past all time-outs; absent: what is
+   * late is not executed.
+   */
+  readonly heldMs?: (() => number) | undefined;
 }
+
+/** Beyond all deadlines of a run. */
+const FAR_MS = 3_600_000;
 
 /** The memory store across a network: arrival and reply are events. */
 export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<Value> {
-  const { inner, scheduler, faults, versioned, lagging, committed } = options;
+  const { inner, scheduler, faults, versioned, lagging, committed, heldMs } = options;
   const { feed, ...unfed } = inner;
   const visible = (version: number): number => (versioned ? version : 0);
   return {
@@ -34,7 +42,7 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
       await scheduler.deliver();
       return rows.map((row) => (row === undefined ? undefined : { ...row, version: visible(row.version) }));
     },
-    async write(commands, { timeoutMs }) {
+    async write(commands, { notAfterMs, timeoutMs }) {
       const startedAt = scheduler.clock.monotonic();
       await scheduler.deliver();
       // A buffered write that is refused is set aside: it is no loss, and tested elsewhere.
@@ -43,8 +51,12 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
         return commands.map(() => ({ kind: 'failed', error }));
       }
       // A store's side of the contract: a statement that is late is not executed.
-      if (scheduler.clock.monotonic() - startedAt >= timeoutMs) throw new StoreTimeoutError('late');
-      const outcomes = await inner.write(commands, { timeoutMs });
+      const late = (): boolean => scheduler.clock.monotonic() - startedAt >= timeoutMs;
+      if (heldMs === undefined && late()) throw new StoreTimeoutError('late');
+      const outcomes =
+        heldMs === undefined
+          ? await inner.write(commands, { timeoutMs, notAfterMs })
+          : await heldWrite(options, heldMs, commands, notAfterMs);
       commands.forEach(({ key }, i) => {
         const outcome = outcomes[i];
         if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
@@ -57,4 +69,28 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
       );
     },
   };
+}
+
+/** A write that the network, or a process that is stopped, holds up, and whose commit the server holds up. */
+async function heldWrite<Value>(
+  { inner, scheduler }: SimStoreOptions<Value>,
+  heldMs: () => number,
+  commands: readonly StoreCommand<Value>[],
+  notAfterMs = Number.POSITIVE_INFINITY,
+): Promise<readonly StoreOutcome<Value>[]> {
+  const { clock } = scheduler;
+  const held = (): Promise<void> =>
+    new Promise((resolve) => {
+      clock.schedule(resolve, heldMs());
+    });
+  await held();
+  const keys = commands.map(({ key }) => key);
+  const far = { timeoutMs: FAR_MS };
+  return await inner.transactions.transaction(async (tx) => {
+    await inner.fence?.enter(keys, { ...far, tx });
+    if (clock.now() > notAfterMs) throw new StoreTimeoutError('it came after its deadline');
+    const outcomes = await inner.write(commands, { ...far, tx });
+    await held();
+    return outcomes;
+  }, far);
 }

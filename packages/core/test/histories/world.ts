@@ -1,4 +1,4 @@
-import type { Collection, Lockstep, WriteResult } from '../../src/contracts/api.js';
+import type { Collection, Lockstep, Versioned, WriteResult } from '../../src/contracts/api.js';
 import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
 import { createLockstep } from '../../src/engine/lockstep.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
@@ -34,6 +34,14 @@ export interface WorldOptions {
   readonly snapshots?: 'refuse' | 'hide';
   /** More clients, all at one key: for what shows only when several of them meet. @defaultValue false */
   readonly crowded?: boolean;
+  /** Statements and commits are held up past their time-outs, and clients take their time. @defaultValue false */
+  readonly late?: boolean;
+  /** The cache restarts, empty. @defaultValue false */
+  readonly restarts?: boolean;
+  /** Whether it says so to those who ask. @defaultValue false */
+  readonly hidesLosses?: boolean;
+  /** Changes what the engine sees of the store; a mutant takes a rule out. */
+  readonly storeOf?: (store: StoreAdapter<Row>) => StoreAdapter<Row>;
   /** Makes an application process; a negative control puts something naive in the engine's place. */
   readonly application?: (parts: ApplicationParts) => Application;
 }
@@ -54,6 +62,13 @@ const PROCESSES = 2;
 const USUAL = { clients: 5, calls: 4, keys: ['a', 'b'] } as const;
 const CROWDED = { clients: 8, calls: 6, keys: ['a'] } as const;
 const EVICTION = 0.04;
+const RESTART = 0.004;
+/** The chance that a statement, or its commit, is held up, and for how long at most: longer than an intent stands. */
+const HELD = 0.3;
+const MAX_HELD_MS = 2_500;
+const MAX_PAUSE_MS = 500;
+/** The share of reads that go past the cache. */
+const DIRECT = 0.5;
 
 /**
  * Two application processes, a cache and a store behind a bad network, a foreign writer and a relay, in an
@@ -71,6 +86,7 @@ class World {
   readonly #scheduler: Scheduler;
   readonly #cache: SimCache;
   readonly #inner: MemoryStore<Row>;
+  readonly #store: StoreAdapter<Row>;
   readonly #applications: Application[];
   readonly #history: History = { writes: [], reads: [], commits: [] };
   readonly #versioned: boolean;
@@ -82,7 +98,8 @@ class World {
   constructor(options: WorldOptions) {
     const { apply, evicts = true, faults = 0.02, seed, versioned = true } = options;
     const scheduler = new Scheduler(seed);
-    const cache = new SimCache({ scheduler, faults, evicts, ...(apply ? { apply } : {}) });
+    const { hidesLosses } = options;
+    const cache = new SimCache({ scheduler, faults, evicts, hidesLosses, ...(apply ? { apply } : {}) });
     this.#options = options;
     this.#versioned = versioned;
     this.#shape = options.crowded ? CROWDED : USUAL;
@@ -105,9 +122,16 @@ class World {
       versioned,
       lagging: options.replica === true ? (key) => this.#lagging(key) : undefined,
       committed: (key, value, version) => this.#committed(key, value, version),
+      heldMs: options.late
+        ? () => (!cache.calm && scheduler.chance(HELD) ? scheduler.random() * MAX_HELD_MS : 0)
+        : undefined,
     });
+    this.#store = store;
+    const seen = options.storeOf?.(store) ?? store;
     const make = options.application ?? engine;
-    this.#applications = Array.from({ length: PROCESSES }, () => make({ cache, store, scheduler, options }));
+    this.#applications = Array.from({ length: PROCESSES }, () =>
+      make({ cache, store: seen, scheduler, options }),
+    );
   }
 
   /** Runs the clients to their ends, and judges what they saw. */
@@ -121,6 +145,7 @@ class World {
     for (const client of clients) client.then(ends, ends);
     const evict = (): void => {
       if (this.#scheduler.chance(EVICTION)) this.#cache.evict();
+      if (this.#options.restarts && this.#scheduler.chance(RESTART)) this.#cache.restart();
     };
     await this.#scheduler.run(() => running === 0, evict);
     await Promise.all(clients);
@@ -129,17 +154,28 @@ class World {
   }
 
   async #client(): Promise<void> {
-    for (let call = 0; call < this.#shape.calls; call++) {
+    const { late = false } = this.#options;
+    // Longer than it takes until what is held up arrives.
+    for (let call = 0; call < this.#shape.calls * (late ? 4 : 1); call++) {
+      if (late) await this.#pause();
       const { collection } = this.#scheduler.pick(this.#applications);
       const key = this.#scheduler.pick<string>(this.#shape.keys);
-      if (this.#scheduler.chance(0.5)) await this.#read(collection, key);
+      if (this.#scheduler.chance(late ? 0.95 : 0.5)) await this.#read(collection, key);
       else await this.#write(collection, key);
     }
   }
 
+  #pause(): Promise<void> {
+    const { clock, random } = this.#scheduler;
+    return new Promise((resolve) => {
+      clock.schedule(resolve, random() * MAX_PAUSE_MS);
+    });
+  }
+
   async #read(collection: Application['collection'], key: string): Promise<void> {
     const begin = this.#scheduler.step;
-    const read = await collection.getVersioned(key).catch(() => undefined);
+    const direct = this.#options.late && this.#scheduler.chance(DIRECT);
+    const read = await (direct ? this.#readStore(key) : collection.getVersioned(key)).catch(() => undefined);
     if (read === undefined) return;
     const end = this.#scheduler.step;
     const version = read.value === null ? 0 : this.#versionOf(key, read.value);
@@ -166,6 +202,12 @@ class World {
     const end = this.#scheduler.step;
     const version = this.#versioned ? result.version : this.#provenBy(key, result, begin);
     this.#history.writes.push({ key, begin, end, version, deletes, cache: result.cache });
+  }
+
+  /** As a process reads that can't reach the cache. */
+  async #readStore(key: string): Promise<Versioned<Row>> {
+    const [row] = await this.#store.read([key], { timeoutMs: 1_000, primary: true });
+    return { value: row?.value ?? null, version: row?.version ?? 0, from: 'store' };
   }
 
   /** Where versions are hidden: a row tells its own; a deletion is at least the first one since it began. */
@@ -278,8 +320,9 @@ function engine({ cache, options, scheduler, store }: ApplicationParts): Applica
     holeTtlMs: 2_000,
     leaseMs: 300,
     leaseWaitMs: 200,
-    storeTimeoutMs: 500,
-    batch: { queueTimeoutMs: 1_000 },
+    // Short intents, so that what is held up outlives them.
+    storeTimeoutMs: options.late ? 100 : 500,
+    batch: { queueTimeoutMs: options.late ? 100 : 1_000 },
     ...(options.consistency ? { consistency: options.consistency } : {}),
     ...(options.strategy ? { strategy: options.strategy } : {}),
   });
