@@ -21,6 +21,7 @@ export async function serverInfo(topology: Topology, timeoutMs: number): Promise
     evicts: evicts(policies, told),
     evictsPersistent: evictsPersistent(policies, told),
     generation: complete ? generationOf(found) : undefined,
+    primaries: servers.length,
     description: `${versions.join(', ')}, ${topology.description}${count}, maxmemory-policy ${policy}`,
   };
 }

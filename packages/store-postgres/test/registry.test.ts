@@ -180,6 +180,8 @@ test('a schema of an earlier release is upgraded by the next attach, and open() 
   await own.raw('CREATE TABLE t (id int PRIMARY KEY, n int)');
   const table = store.table<Item>('t', { key: 'id' });
   await store.attach(table);
+  const role = `app_${Date.now()}`;
+  await own.raw(`CREATE ROLE ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON lockstep.outbox TO ${role}`);
   await own.raw(`DROP TABLE lockstep.consumer;
     ALTER TABLE lockstep.outbox DROP COLUMN done, DROP COLUMN before, DROP COLUMN after;
     ALTER TABLE lockstep.attached DROP COLUMN incarnation;
@@ -189,4 +191,9 @@ test('a schema of an earlier release is upgraded by the next attach, and open() 
   await table.open();
   const { rows } = await own.raw('SELECT done, before, after FROM lockstep.outbox');
   expect(rows).toEqual([]);
+  const granted = await own.raw(
+    `SELECT has_table_privilege('${role}', 'lockstep.consumer', 'INSERT') AS yes`,
+  );
+  expect(granted.rows).toEqual([{ yes: true }]);
+  await own.raw(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
 });

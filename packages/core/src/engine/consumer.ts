@@ -3,6 +3,7 @@ import type { Clock } from '../contracts/clock.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import type { ChangeFeed, FeedClaimant } from '../contracts/store.js';
 import { StoreTimeoutError } from '../errors.js';
+import { keyPrefix } from '../key.js';
 import { withTimeout } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
@@ -17,6 +18,12 @@ export interface ConsumerOptions {
   readonly clock: Clock;
   readonly events: EventHub;
 }
+
+/** What this process saw of its cache's identity: all of it, or that of the primaries that answered. */
+type SeenIdentity = { readonly atMs: number } & (
+  | { readonly whole: string }
+  | { readonly parts: readonly string[] }
+);
 
 /** While there are writes, what is known of the registry is read again after so long. */
 const RENEW_MS = 1_000;
@@ -45,7 +52,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   readonly #listeners = new Set<() => void>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
-  #identity: { readonly value: string; readonly atMs: number } | undefined;
+  #seen: SeenIdentity | undefined;
 
   constructor(options: ConsumerOptions) {
     this.feed = options.feed;
@@ -167,12 +174,29 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     try {
       const info = cache.open().then(() => adapter.info());
       const { generation } = await this.#bounded(info);
-      // Some of the primaries may be away: what they were is what they are, as far as this process knows.
-      if (generation !== undefined) this.#identity = { value: generation, atMs };
+      const seen = generation === undefined ? await this.#seenInParts() : { whole: generation };
+      if (seen !== undefined) this.#seen = { ...seen, atMs };
       return generation;
     } catch {
       return undefined;
     }
+  }
+
+  /** Some of the primaries are away, or say nothing of themselves: the others are known. */
+  async #seenInParts(): Promise<{ readonly parts: readonly string[] } | undefined> {
+    const probes = await this.#bounded(this.#options.adapter.probe(keyPrefix(this.consumer, '')));
+    const answers = [...probes.values()].flatMap((answer) => (answer instanceof Error ? [] : [answer]));
+    if (answers.length === 0) return undefined;
+    return { parts: answers.flatMap(({ generation }) => generation ?? []) };
+  }
+
+  /** Whether this process's connections lead to the cache of that identity, as far as the cache tells. */
+  #leadsTo(identity: string | undefined): boolean {
+    const seen = this.#seen;
+    if (seen === undefined || identity === undefined) return false;
+    if ('whole' in seen) return seen.whole === identity;
+    const primaries = identity.split(',');
+    return seen.parts.every((part) => primaries.includes(part));
   }
 
   #replace(records: readonly ConsumerRecord[]): void {
@@ -191,7 +215,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   /** Whether the identity of the cache was seen lately enough to acknowledge by it. */
   isCertain({ epoch }: ConsumerState): boolean {
     if (epoch === 0) return true;
-    const atMs = this.#identity?.atMs ?? Number.NEGATIVE_INFINITY;
+    const atMs = this.#seen?.atMs ?? Number.NEGATIVE_INFINITY;
     return this.#options.clock.monotonic() - atMs <= BELIEVED_MS;
   }
 
@@ -199,16 +223,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   stateOf(record: ConsumerRecord | undefined): ConsumerState | undefined {
     if (record === undefined) return undefined;
     const { consumer, source, revision, epoch, identity } = record;
-    if (epoch !== 0 && identity !== this.#identity?.value) return undefined;
+    if (epoch !== 0 && !this.#leadsTo(identity)) return undefined;
     return { consumer, source, revision, epoch };
   }
 
   /** Whether this process's cache was replaced by another one. */
   isLeft(record: ConsumerRecord | undefined): boolean {
-    const identity = this.#identity?.value;
-    return record !== undefined && identity !== undefined && record.left.includes(identity)
-      ? record.identity !== identity
-      : false;
+    const seen = this.#seen;
+    if (record === undefined || seen === undefined || !('whole' in seen)) return false;
+    return record.identity !== seen.whole && record.left.includes(seen.whole);
   }
 
   // As a claimant.

@@ -16,6 +16,15 @@ async function relayed(shop: Shop): Promise<void> {
   throw new Error('the feed was not drained');
 }
 
+/** So many seconds of the clock, one by one. */
+async function pass(shop: Pick<Shop, 'clock'>, seconds: number): Promise<void> {
+  for (let i = 0; i < seconds; i++) {
+    await turns();
+    shop.clock.advance(1_000);
+  }
+  await turns();
+}
+
 describe('the relay', () => {
   test('G6: a row that somebody else changed is made unreadable', async () => {
     const shop = openShop();
@@ -227,6 +236,97 @@ describe('a cache that may have lost acknowledged writes', () => {
     }
     expect([await shop.products.get('a'), await others.get('a')]).toEqual([CHAIR, CHAIR]);
     await relay.stop();
+  });
+
+  test.each([-20, 10, 20])('the relay’s own clock has no part in it: %i min ahead', async (minutes) => {
+    const shop = openShared();
+    const { clock } = shop;
+    const ahead = { ...clock, now: () => clock.now() + minutes * 60_000 };
+    const relay = shop.join({ clock: ahead }).lockstep.startRelay();
+    const { version } = await shop.products.put('a', LAMP);
+    await pass(shop, 40);
+    await shop.products.put('a', CHAIR);
+    await turns();
+    await shop.restore('a', LAMP, version);
+    expect(await shop.products.get('a')).toEqual(LAMP);
+    await pass(shop, 3);
+    expect(await shop.products.get('a')).toEqual(CHAIR);
+    await relay.stop();
+  });
+
+  test('with a primary away the others’ changes are dealt with, by a relay that starts then, too (G4)', async () => {
+    let away = false;
+    const probe = { nowMs: 0 };
+    const shop = openShop({
+      adapt: (cache) => ({
+        ...cache,
+        shared: true,
+        info: async () => ({
+          evicts: false,
+          generation: away ? undefined : 'one,two',
+          description: 'a cluster',
+        }),
+        probe: async () =>
+          new Map([
+            ['1', { ...probe, generation: 'one' }],
+            ['2', away ? new Error('away') : { ...probe, generation: 'two' }],
+          ]),
+      }),
+    });
+    const first = shop.lockstep.startRelay();
+    await shop.products.put('a', LAMP);
+    await pass(shop, 2);
+    await first.stop();
+    away = true;
+    await shop.products.get('a');
+    await turns();
+    const second = shop.join().lockstep.startRelay();
+    await pass(shop, 2);
+    await shop.rows.foreignWrite('a', CHAIR);
+    await pass(shop, 1);
+    expect(await shop.products.get('a')).toEqual(CHAIR);
+    expect(await shop.rows.feed.status(['products'])).toMatchObject({ pending: 0 });
+    await second.stop();
+  });
+
+  test('of many relays one replays', async () => {
+    const shop = openShared();
+    const told: string[] = [];
+    const relays = Array.from({ length: 3 }, () => {
+      const { lockstep } = shop.join();
+      lockstep.events.on('cacheGeneration', ({ generation }) => void told.push(generation));
+      return lockstep.startRelay();
+    });
+    const { version } = await shop.products.put('a', LAMP);
+    await pass(shop, 3);
+    expect(told).toEqual(['first']);
+    await shop.restore('a', LAMP, version);
+    await pass(shop, 3);
+    expect(told).toHaveLength(2);
+    await Promise.all(relays.map((relay) => relay.stop()));
+  });
+
+  test('a process that is cut off with an old primary hides nothing: the relay deals with what it wrote', async () => {
+    const shop = openShared();
+    await shop.products.put('a', LAMP);
+    const old = memoryCache({ clock: shop.clock });
+    const info = async () => ({ evicts: false, generation: 'first', description: 'the old primary' });
+    const cutOff = shop.join({ cache: { ...old, shared: true, info } });
+    const relay = shop.lockstep.startRelay();
+    const oldRelay = cutOff.lockstep.startRelay();
+    await pass(shop, 2);
+    await shop.restore('a', LAMP, (await shop.products.getVersioned('a')).version);
+    await pass(shop, 3);
+    await shop.products.get('a');
+    await turns();
+    // Others' writes, too, which its own relay would take.
+    await shop.rows.foreignWrite('b', LAMP);
+    expect(await cutOff.products.put('a', CHAIR)).toMatchObject({ cache: 'deferred' });
+    await pass(shop, 3);
+    expect(await shop.products.get('a')).toEqual(CHAIR);
+    expect(oldRelay.status().handled).toBe(0);
+    expect(await shop.rows.feed.status(['products'])).toMatchObject({ pending: 0 });
+    await Promise.all([relay.stop(), oldRelay.stop()]);
   });
 
   test('a replay that a stop cut short is left to the next relay', async () => {

@@ -91,9 +91,15 @@ $lockstep$`,
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`,
   // What an earlier release made. A look first: ALTER TABLE would wait for whoever reads the feed.
   `DO $lockstep$
+DECLARE
+  role pg_catalog.name;
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.outbox'::pg_catalog.regclass AND attname = 'done') THEN
     ALTER TABLE ${SCHEMA}.outbox ADD COLUMN done pg_catalog.text[], ADD COLUMN before pg_catalog.jsonb, ADD COLUMN after pg_catalog.jsonb;
+    FOR role IN SELECT DISTINCT r.rolname FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+                WHERE c.oid = '${SCHEMA}.outbox'::pg_catalog.regclass AND a.privilege_type = 'INSERT' AND a.grantee <> c.relowner LOOP
+      EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE ON ${SCHEMA}.consumer TO %I', role);
+    END LOOP;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'incarnation') THEN
     ALTER TABLE ${SCHEMA}.attached ADD COLUMN incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
