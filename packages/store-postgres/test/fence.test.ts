@@ -148,8 +148,9 @@ describe('settle (G7)', () => {
   });
 
   test('rejects where the role may not take the lock: the reader fills nothing', async () => {
-    await knex.raw(`CREATE ROLE reader LOGIN; GRANT SELECT ON items TO reader;
-      GRANT USAGE ON SCHEMA lockstep TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA lockstep TO reader;
+    await knex.raw('CREATE ROLE reader LOGIN');
+    await pg.attach(items, { grantTo: ['reader'] });
+    await knex.raw(`GRANT SELECT ON items TO reader;
       REVOKE EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) FROM PUBLIC`);
     const url = new URL(server.url);
     url.username = 'reader';
