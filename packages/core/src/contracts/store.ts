@@ -16,7 +16,10 @@ export interface StorePut<Value> {
   readonly kind: 'put';
   readonly key: string;
   readonly value: Value;
-  /** The new version must be above this; `0` for no bound. */
+  /**
+   * The new version must be above this; `0` for no bound. It comes from the cache: one that is further ahead of the
+   * store's own clock than `MAX_VERSION_AHEAD_MS` is not believed, and counts as `0`.
+   */
   readonly above: Version;
   /**
    * The new version must be this much ahead of the store's clock, in ms: for a writer that could not learn
@@ -56,7 +59,7 @@ export interface StoreRestamp {
 
 /**
  * Writes a buffered value with the version that the buffer gave it, if the row's, and its
- * tombstone's, is lower; otherwise does nothing.
+ * tombstone's, is lower; otherwise does nothing. Refused where the version is not believed, as with `above`.
  */
 export interface StoreFlush<Value> {
   readonly kind: 'flush';

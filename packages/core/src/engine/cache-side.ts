@@ -2,7 +2,7 @@ import type { CacheOutcome } from '../contracts/api.js';
 import type { IntendCommand, Payload, PutCommand, ReserveReply } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter } from '../contracts/store.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import {
   CacheUnavailableError,
   StoreOverloadedError,
@@ -69,6 +69,8 @@ class CachePut implements PutCommand {
   }
 }
 
+/** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
+const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
 /** What an intent outlives its write by, in ms. */
 const INTENT_MARGIN_MS = 1_000;
 /** How often a key is flushed again because others went on buffering writes of it. */
@@ -227,6 +229,11 @@ export class CacheSide {
     const { member } = this.#options;
     if (payload === undefined || this.#aside || member?.mayFill() === false) {
       this.#floor(key, cacheKey, reservation, version, payload === undefined, settled);
+      return;
+    }
+    if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
+      // The store did not believe the version that the cache knew: nothing orders the two, so what is cached goes.
+      this.#floor(key, cacheKey, reservation, NO_VERSION, false, settled);
       return;
     }
     const { placeable } = reservation;

@@ -1,5 +1,5 @@
 import type { StoreCommand, StoreFlush, StoreIncrement, StoreOutcome, StorePut } from '../contracts/store.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import { isBelievable, NO_VERSION, type Version } from '../contracts/version.js';
 import { type LockstepError, messageOf, StoreRefusedError } from '../errors.js';
 import type { RowState } from './store-table.js';
 
@@ -12,10 +12,10 @@ export interface Applied {
 /** Throws to refuse a value, as a constraint of a database would. */
 export type ValidateRow = (value: unknown, key: string) => void;
 
-/** The store's next version: even, above the old one and the writer's bound, and not behind the clock. */
+/** The store's next version: even, above the old one and the writer's bound if that is believed, and not behind the clock. */
 export function stamp(old: Version, above: Version, nowMs: number): Version {
   const clock = Math.floor(nowMs * 500) * 2;
-  return Math.max(clock, nextEven(old), nextEven(above));
+  return Math.max(clock, nextEven(old), isBelievable(above, nowMs) ? nextEven(above) : NO_VERSION);
 }
 
 function nextEven(version: Version): Version {
@@ -99,6 +99,10 @@ function applyFlush(
 ): Applied {
   if (state !== undefined && state.version >= command.version) {
     return { outcome: { kind: 'superseded', version: state.version } };
+  }
+  if (!isBelievable(command.version, nowMs)) {
+    const message = `the buffered write of "${command.key}" has a version that is far ahead of the store's clock`;
+    throw new StoreRefusedError(message, { key: command.key });
   }
   const value = command.value === null ? undefined : ownCopy(command.value, command.key, validate);
   return written(value, command.version, nowMs);

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { CacheProbe } from '../../src/contracts/cache.js';
+import { createLockstep } from '../../src/engine/lockstep.js';
 import { CacheUnavailableError } from '../../src/errors.js';
-import { CHAIR, elapse, LAMP, openShop, turns } from './shop.js';
+import { manualClock } from '../../src/faults/index.js';
+import { memoryCache, memoryStore } from '../../src/memory/index.js';
+import { CHAIR, elapse, LAMP, openShop, type Product, turns } from './shop.js';
 
 const REFUSAL = new CacheUnavailableError('NOREPLICAS', { refuses: true });
 const refused = async (): Promise<never> => {
@@ -156,6 +159,27 @@ test('a hit of a version beyond belief is the store’s to answer, and the entry
   expect(await shop.products.get('a')).toEqual(LAMP);
   await shop.lockstep.drain();
   expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
+});
+
+test('a cached version that the cache believes and the store does not is not stamped above, and goes', async () => {
+  const hourMs = 3_600_000;
+  const clock = manualClock();
+  const cacheClock = manualClock(clock.now() + 20 * hourMs);
+  const cache = memoryCache({ clock: cacheClock });
+  const lockstep = createLockstep({ cache, clock });
+  const store = memoryStore<Product>({ name: 'products', clock });
+  const products = lockstep.collection({ name: 'products', store });
+  const version = (cacheClock.now() + 10 * hourMs) * 1_000;
+  const shared = { key: 'wtc:products:a', token: 't', holeTtlMs: hourMs, ttlMs: hourMs, staleAtMs: 0 };
+  await cache.execute([
+    { kind: 'reserve', ...shared },
+    { kind: 'put', ...shared, version, payload: JSON.stringify(CHAIR) },
+  ]);
+  expect(await products.get('a')).toEqual(CHAIR);
+  const written = await products.put('a', LAMP);
+  expect(written).toMatchObject({ cache: 'invalidated' });
+  expect(written.version).toBeLessThan((clock.now() + hourMs) * 1_000);
+  expect(await products.get('a')).toEqual(LAMP);
 });
 
 test('a buffered write is read from the store once it is there, where the cache is not believed', async () => {
