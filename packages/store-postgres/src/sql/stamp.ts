@@ -27,8 +27,8 @@ export const microsSql = (now = 'pg_catalog.clock_timestamp()'): string =>
  */
 const MAX_AHEAD_US = 24 * 3600 * 1_000_000;
 
-/** The highest version that is believed now. */
-export const limitSql = (): string => plus(microsSql(), String(MAX_AHEAD_US));
+/** The highest version that is believed, by the transaction's start: no row asks the system for the time for it. */
+export const limitSql = (): string => plus(microsSql('pg_catalog.now()'), String(MAX_AHEAD_US));
 
 /** True of a version that may be believed. */
 export const believedSql = (version: string): string =>
