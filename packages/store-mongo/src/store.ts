@@ -21,6 +21,7 @@ import {
   type MongoStoreOptions,
   storeSettings,
 } from './options.js';
+import { type RepairReport, repair } from './repair.js';
 import { askServer, STANDALONE, serverNowMs } from './server.js';
 import { ServerClock } from './server-clock.js';
 import { type TombstoneDocument, Tombstones } from './tombstones.js';
@@ -69,6 +70,12 @@ export interface MongoStore {
   attach(collections: AnyCollection | readonly AnyCollection[], options?: AttachOptions): Promise<void>;
   /** Takes it away again, the version field of every row included. Pre-images stay on. */
   detach(collections: AnyCollection | readonly AnyCollection[]): Promise<void>;
+  /**
+   * Gives rows whose version nobody believes (no number, or more than a day ahead of the server's clock) one of the
+   * clock, at once rather than when each is next read or written, and removes such tombstones. Run the relay: it
+   * removes the entries. Rejects with the driver's error.
+   */
+  repair(collections: AnyCollection | readonly AnyCollection[]): Promise<readonly RepairReport[]>;
   /**
    * Tells a transaction which rows the caller's own statements on its session changed: they get versions,
    * and the cache is brought in step at the commit rather than by the feed. Reading a row in the
@@ -217,6 +224,12 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         await positions.forget(binding.source);
         await registry.forget(binding.source);
       }
+    },
+    async repair(collections) {
+      await installation();
+      const reports: RepairReport[] = [];
+      for (const collection of [collections].flat()) reports.push(await repair(bindingOf(collection)));
+      return reports;
     },
     async noteChanges(session, collection, ids, { timeoutMs = OPEN_TIMEOUT_MS } = {}) {
       const tx = transactionOfSession(session);

@@ -146,3 +146,34 @@ test('a row that refuses to be stamped concerns its own readers only', async () 
     await db.command({ collMod: 'things', validator: {} });
   }
 });
+
+test('repair gives every such row a version of the clock at once, and removes such tombstones', async () => {
+  const client = await server.client();
+  const store = await server.store({ client });
+  const own = store.collection<Document, string>('repaired');
+  await store.attach([own]);
+  await own.open();
+  const keys = ['text', 'future', 'whole'];
+  const batch = [...keys, 'gone'].map((key) => {
+    return { kind: 'put' as const, key, value: { _id: key }, above: 0 };
+  });
+  const [, , whole] = versions((await own.write(batch, CALL)) as StoreOutcome<Document>[]);
+  await own.write([{ kind: 'delete', key: 'gone', above: 0 }], CALL);
+  const db = client.db(server.service.databaseName);
+  const raw = db.collection<{ _id: string }>('repaired');
+  await raw.updateOne({ _id: 'text' }, { $set: { _lockstep: 'x' } });
+  await raw.updateOne({ _id: 'future' }, { $set: { _lockstep: Long.fromNumber(FUTURE) } });
+  await db
+    .collection<{ _id: { s: string; k: string } }>('lockstep_tombstones')
+    .updateOne({ '_id.s': own.source, '_id.k': 'gone' }, { $set: { v: Long.fromNumber(FUTURE) } });
+  const [report] = await store.repair(own);
+  expect(report).toMatchObject({ source: own.source, rows: 2, tombstones: 1 });
+  expect(report?.keys.toSorted()).toEqual(['future', 'text']);
+  const most = (Date.now() + DAY_MS) * 1_000;
+  const stored = await raw
+    .find({ _lockstep: { $type: 'long', $lt: Long.fromNumber(most) } } as never)
+    .toArray();
+  expect(stored).toHaveLength(keys.length);
+  expect((await own.read(['whole'], PRIMARY))[0]?.version).toBe(whole);
+  expect(await store.repair([own])).toMatchObject([{ rows: 0, tombstones: 0, keys: [] }]);
+});
