@@ -81,7 +81,8 @@ function fromServer(error: MongoServerError, message: string, options: LockstepE
     const aborted = isTransient(error) && !error.hasErrorLabel('UnknownTransactionCommitResult');
     return new StoreUnavailableError(message, aborted ? 'not-committed' : 'unknown', options);
   }
-  return new StoreRefusedError(message, options);
+  // Another document's write may give the value up.
+  return new StoreRefusedError(message, { ...options, mayDependOnOthers: code === CODE.duplicateKey });
 }
 
 function isUnavailable(error: MongoError): boolean {

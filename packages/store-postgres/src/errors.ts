@@ -1,4 +1,10 @@
-import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import {
+  LockstepError,
+  StoreBusyError,
+  StoreRefusedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '@lockstep/core';
 
 import { LATE_STATE, RETRY_STATE } from './sql/stamp.js';
 
@@ -68,6 +74,11 @@ export function isRefusal(error: unknown): boolean {
   return !/^(?:08|25006|53|55|57|58|XX|28|3D)/.test(state);
 }
 
+/** True when others held a row, or a key, for longer than `lock_timeout`. */
+export function isLocked(error: unknown): boolean {
+  return stateOf(error) === '55P03';
+}
+
 /** True when the connection broke or the server ended it. */
 export function isConnectionLoss(error: unknown): boolean {
   if (error instanceof LockstepError) return false;
@@ -92,8 +103,14 @@ export function storeError(error: unknown, what: string, sent: boolean): Lockste
     return new StoreTimeoutError(`${what}: the server cancelled the statement: ${message}`, { cause: error });
   }
   if (isLate(error)) return new StoreTimeoutError(`${what}: ${message}`, { cause: error });
+  if (isLocked(error)) return new StoreBusyError(`${what}: ${message} (SQLSTATE ${state})`, { cause: error });
   if (isRefusal(error)) {
-    return new StoreRefusedError(`${what}: ${message} (SQLSTATE ${state})`, { cause: error });
+    // A reference, a unique value, an exclusion: another row's write may lift it.
+    const mayDependOnOthers = state === '23503' || state === '23505' || state === '23P01';
+    return new StoreRefusedError(`${what}: ${message} (SQLSTATE ${state})`, {
+      cause: error,
+      mayDependOnOthers,
+    });
   }
   const outcome = sent && (state === undefined || isFatal(error)) ? 'unknown' : 'not-committed';
   return new StoreUnavailableError(`${what}: ${message}${state ? ` (SQLSTATE ${state})` : ''}`, outcome, {

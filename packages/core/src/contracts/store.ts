@@ -60,6 +60,9 @@ export interface StoreRestamp {
 /**
  * Writes a buffered value with the version that the buffer gave it, if the row's, and its
  * tombstone's, is lower; otherwise does nothing. Refused where the version is not believed, as with `above`.
+ * Outside of a transaction it gives up a row that others hold for more
+ * than a fraction of a second where the store can (`StoreBusyError`): it must not keep other flushes waiting, and
+ * whoever holds the row may wait for one of them.
  */
 export interface StoreFlush<Value> {
   readonly kind: 'flush';

@@ -37,7 +37,7 @@ export interface CacheSideOptions {
   /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
   readonly member: Membership | undefined;
   /** Where writes may be buffered: brings a key's buffered write into the store. */
-  readonly flushKey: ((key: string) => Promise<void>) | undefined;
+  readonly flushKey: ((key: string, patienceMs?: number) => Promise<void>) | undefined;
 }
 
 /** A class for the reason that `write-unit.ts` gives. */
@@ -73,6 +73,8 @@ class CachePut implements PutCommand {
 const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
 /** What an intent outlives its write by, in ms. */
 const INTENT_MARGIN_MS = 1_000;
+/** How long a transaction waits for the flush of a key, in ms. */
+export const INSIDE_PATIENCE_MS = 1_000;
 /** How often a key is flushed again because others went on buffering writes of it. */
 const MAX_FLUSHES = 20;
 
@@ -121,7 +123,11 @@ export class CacheSide {
     const { clock, flushKey, member } = this.#options;
     member?.touch();
     const writeMs = endsAtMs === undefined ? this.#writeMs : Math.max(0, endsAtMs - clock.monotonic());
-    if (flushKey !== undefined && !blind) return this.#intendFlushed(key, cacheKey, writeMs, flushKey);
+    if (flushKey !== undefined && !blind) {
+      // A transaction may hold the very row that its flush waits for.
+      const patienceMs = endsAtMs === undefined ? undefined : INSIDE_PATIENCE_MS;
+      return this.#intendFlushed(key, cacheKey, writeMs, (one) => flushKey(one, patienceMs));
+    }
     if (this.#usesIntents) return this.#announce(cacheKey, writeMs, endsAtMs !== undefined);
     return this.#hints?.get(key) ?? this.#reserve(cacheKey);
   }

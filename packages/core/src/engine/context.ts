@@ -4,6 +4,7 @@ import type { Clock } from '../contracts/clock.js';
 import type { QueueAdapter } from '../contracts/queue.js';
 import type { ChangeFeed, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import type { Activity } from './activity.js';
+import type { UnflushedWrites } from './burst/unflushed.js';
 import type { CacheClient } from './cache-client.js';
 import type { Consumer } from './consumer.js';
 import type { EventHub } from './events.js';
@@ -24,6 +25,7 @@ export interface EngineContext {
   readonly integrity: Integrity | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
+  readonly unflushed: UnflushedWrites;
   readonly clock: Clock;
   readonly random: () => number;
   readonly nextToken: () => string;

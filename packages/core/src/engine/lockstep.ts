@@ -32,6 +32,7 @@ import { DEFAULT_PREFIX, keyPrefix } from '../key.js';
 import { checkKnown, numberOption } from '../options.js';
 import { Activity } from './activity.js';
 import { withTimeout } from './bounded.js';
+import { UnflushedWrites } from './burst/unflushed.js';
 import { CacheClient } from './cache-client.js';
 import { CollectionEngine } from './collection.js';
 import { Consumer } from './consumer.js';
@@ -143,6 +144,7 @@ class LockstepEngine implements Lockstep {
       integrity,
       events,
       activity: this.#activity,
+      unflushed: new UnflushedWrites(),
       clock,
       random: options.random ?? Math.random,
       nextToken: tokenSource(),

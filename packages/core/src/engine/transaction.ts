@@ -55,6 +55,7 @@ export class LockstepTransaction implements Transaction {
   #over: string | undefined;
   #cause: unknown;
   #abandoned = false;
+  readonly #flushed = new Map<TransactionParticipant, Set<string>>();
   /** Calls that have begun and not ended. */
   readonly #calls = new Set<Promise<unknown>>();
 
@@ -110,6 +111,16 @@ export class LockstepTransaction implements Transaction {
       participant.abandonTransaction(key, earlier.reservation);
     }
     participation.writes.set(key, write);
+  }
+
+  /** Notes that the key's buffered write was flushed in here. */
+  flushed(participant: TransactionParticipant, key: string): void {
+    const keys = this.#flushed.get(participant) ?? new Set();
+    this.#flushed.set(participant, keys.add(key));
+  }
+
+  hasFlushed(participant: TransactionParticipant, key: string): boolean {
+    return this.#flushed.get(participant)?.has(key) ?? false;
   }
 
   hasWritten(participant: TransactionParticipant, key: string): boolean {

@@ -9,9 +9,16 @@ import type {
   StoreTransactionOptions,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { InvalidOptionError, SerializationError, StoreContractError, UnsupportedError } from '../errors.js';
+import {
+  InvalidOptionError,
+  SerializationError,
+  StoreBusyError,
+  StoreContractError,
+  StoreRefusedError,
+  UnsupportedError,
+} from '../errors.js';
 import { CollectionBuffer } from './burst/buffer.js';
-import { CacheSide } from './cache-side.js';
+import { CacheSide, INSIDE_PATIENCE_MS } from './cache-side.js';
 import type { Codec } from './codec.js';
 import type { EngineContext } from './context.js';
 import { asStoreError, checkRow } from './loader.js';
@@ -67,7 +74,7 @@ export class WritePath<Value> implements TransactionParticipant {
       detach,
       member,
       store: store as unknown as StoreAdapter<never, never>,
-      flushKey: burst === undefined ? undefined : (key) => this.flushKey(key),
+      flushKey: burst === undefined ? undefined : (key, patienceMs) => this.flushKey(key, patienceMs),
     });
     this.#queue = new WriteQueue({
       collection: settings.name,
@@ -104,12 +111,25 @@ export class WritePath<Value> implements TransactionParticipant {
 
   /** By group commit, or through the buffer. Whoever does not wait for it has it counted as an activity. */
   submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
-    const { events } = this.#options.context;
+    const { events, unflushed } = this.#options.context;
+    const writing = unflushed.none
+      ? (): Promise<Settled<Value>> => this.#queue.submit(command, bytes, ttlMs)
+      : (): Promise<Settled<Value>> => this.#behindOthers(command, bytes, ttlMs);
     const settling =
-      this.buffer === undefined
-        ? this.#queue.submit(command, bytes, ttlMs)
-        : this.#submitOrBuffer(this.buffer, command, () => this.#queue.submit(command, bytes, ttlMs));
+      this.buffer === undefined ? writing() : this.#submitOrBuffer(this.buffer, command, writing);
     return events.write.wanted ? settling.then((settled) => this.#told(command, settled)) : settling;
+  }
+
+  /** What a buffered write of another row may allow is tried once more when the store has that. */
+  async #behindOthers(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
+    const { context, store } = this.#options;
+    try {
+      return await this.#queue.submit(command, bytes, ttlMs);
+    } catch (error) {
+      if (!(error instanceof StoreRefusedError) || !error.mayDependOnOthers) throw error;
+      await context.unflushed.flush(store.feed);
+      return await this.#queue.submit(command, bytes, ttlMs);
+    }
   }
 
   #told(command: StoreCommand<Value>, settled: Settled<Value>): Settled<Value> {
@@ -160,8 +180,28 @@ export class WritePath<Value> implements TransactionParticipant {
   }
 
   /** Before something reads what the store has: what is buffered of the key gets there first. */
-  async flushKey(key: string): Promise<void> {
-    await this.buffer?.flusher.flushKey(key);
+  async flushKey(key: string, patienceMs?: number): Promise<void> {
+    await this.buffer?.flusher.flushKey(key, patienceMs);
+  }
+
+  /**
+   * As `flushKey`, for a transaction that reads the key. Where others hold the row it is flushed in the transaction,
+   * which may hold it itself: otherwise each would wait for the other.
+   */
+  async #flushInside(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<void> {
+    const flusher = this.buffer?.flusher;
+    if (flusher === undefined || inside.hasFlushed(this, key)) return;
+    const { settings, store } = this.#options;
+    try {
+      await flusher.flushKey(key, INSIDE_PATIENCE_MS);
+    } catch (error) {
+      if (!(error instanceof StoreBusyError)) throw error;
+      const command = await flusher.commandOf(key);
+      if (command === undefined) return;
+      const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs, tx });
+      if (outcome?.kind === 'failed') throw outcome.error;
+      inside.flushed(this, key);
+    }
   }
 
   #prepare(command: StoreCommand<Value>, tx?: LockstepTransaction): Reservation | Promise<Reservation> {
@@ -223,7 +263,7 @@ export class WritePath<Value> implements TransactionParticipant {
     const inside = asLockstepTransaction(tx);
     return inside.call(store.transactions, settings.name, async (storeTx) => {
       // What the transaction itself has written it has locked.
-      if (!inside.hasWritten(this, key)) await this.flushKey(key);
+      if (!inside.hasWritten(this, key)) await this.#flushInside(key, inside, storeTx);
       const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx };
       const [row] = await store.read([key], call);
       const problem = checkRow(row, key, store);

@@ -11,6 +11,7 @@ import type {
 import { checkTransactionMode } from '../engine/transaction-mode.js';
 import {
   InvalidOptionError,
+  StoreBusyError,
   StoreRefusedError,
   StoreTimeoutError,
   StoreUnavailableError,
@@ -67,6 +68,9 @@ export interface DatabaseInternals {
 
 /** How often a transaction that lost a deadlock is run in all. */
 const TRANSACTION_ATTEMPTS = 5;
+
+/** How long a flush waits for a row that others hold, in ms. */
+const FLUSH_LOCK_MS = 200;
 
 const internals = new WeakMap<MemoryDatabase, DatabaseInternals>();
 
@@ -246,12 +250,22 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     },
     async execute(table, command, bound, own, notAfterMs) {
       const { key } = command;
-      return await locked(table, key, bound, () => {
-        if (notAfterMs !== undefined && clock.now() > notAfterMs) {
-          throw new StoreTimeoutError(`${name}: the write of "${key}" came after its deadline`, { key });
-        }
-        return executeLocked(table, command, own);
-      });
+      const writing = (ended: CallBound): Promise<StoreOutcome<unknown>> =>
+        locked(table, key, ended, () => {
+          if (notAfterMs !== undefined && clock.now() > notAfterMs) {
+            throw new StoreTimeoutError(`${name}: the write of "${key}" came after its deadline`, { key });
+          }
+          return executeLocked(table, command, own);
+        });
+      if (command.kind !== 'flush') return await writing(bound);
+      using patience = boundCall({ timeoutMs: FLUSH_LOCK_MS }, clock, `${name}: a flush of "${key}"`);
+      try {
+        return await writing({ ...bound, ended: Promise.race([bound.ended, patience.ended]) });
+      } catch (cause) {
+        bound.check();
+        if (!(cause instanceof StoreTimeoutError)) throw cause;
+        throw new StoreBusyError(`${name}: others hold the row "${key}"`, { key, cause });
+      }
     },
     settle: (table, key, bound) => locked(table, key, bound, () => undefined),
   });

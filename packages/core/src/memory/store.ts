@@ -10,7 +10,13 @@ import type {
   StoreWriteOptions,
   TransactionHost,
 } from '../contracts/store.js';
-import { ClosedError, InvalidOptionError, LockstepError, StoreTimeoutError } from '../errors.js';
+import {
+  ClosedError,
+  InvalidOptionError,
+  LockstepError,
+  StoreRefusedError,
+  StoreTimeoutError,
+} from '../errors.js';
 import { checkKey } from '../key.js';
 import { checkKnown } from '../options.js';
 import { boundCall, type CallBound } from './store-calls.js';
@@ -33,6 +39,8 @@ export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
   readonly keyOf?: (id: Id) => string;
   /** Throws to refuse a row, as a database's constraint would. */
   readonly validate?: (value: Value, key: string) => void;
+  /** Fields that no two rows share; a write that would is refused. Each write looks at all rows. @defaultValue none */
+  readonly unique?: readonly (keyof Value & string)[];
 }
 
 /** A store in this process's memory: a real adapter, and the double for tests of what stores do. */
@@ -71,8 +79,8 @@ const FOREIGN_WRITE_TIMEOUT_MS = 10_000;
 export function memoryStore<Value, Id = string>(
   options: MemoryStoreOptions<Value, Id>,
 ): MemoryStore<Value, Id> {
-  checkKnown(options, ['database', 'keyOf', 'validate', ...DATABASE_OPTIONS], 'memoryStore');
-  const { name: table, database: shared, keyOf, validate, ...databaseOptions } = options;
+  checkKnown(options, ['database', 'keyOf', 'validate', 'unique', ...DATABASE_OPTIONS], 'memoryStore');
+  const { name: table, database: shared, keyOf, validate, unique = [], ...databaseOptions } = options;
   if (typeof table !== 'string' || table.length === 0) {
     throw new InvalidOptionError('memoryStore.name', `must be a non-empty string, got ${String(table)}`);
   }
@@ -81,9 +89,24 @@ export function memoryStore<Value, Id = string>(
   }
   const database = shared ?? memoryDatabase(databaseOptions);
   const { clock, tableOf, transactionOf, execute, settle, constrain } = internalsOf(database);
-  if (validate !== undefined) constrain(table, (value, key) => validate(value as Value, key));
+  if (validate !== undefined || unique.length > 0) {
+    constrain(table, (value, key) => {
+      validate?.(value as Value, key);
+      for (const field of unique) checkUnique(value as Value, key, field);
+    });
+  }
   const name = `${database.name}:${table}`;
   let closed = false;
+
+  function checkUnique(value: Value, key: string, field: keyof Value & string): void {
+    if (value[field] === undefined || value[field] === null) return;
+    for (const [other, state] of tableOf(table).entries()) {
+      const row = state.value as Value | undefined;
+      if (other === key || row === undefined || row === null || row[field] !== value[field]) continue;
+      const message = `${name}: "${other}" has the same "${field}" as "${key}"`;
+      throw new StoreRefusedError(message, { key, mayDependOnOthers: true });
+    }
+  }
 
   function checkOpen(): void {
     if (closed) throw new ClosedError(`the store ${name} is closed`);

@@ -8,7 +8,7 @@ import {
   type StoreWriteOptions,
   type Version,
 } from '@lockstep/core';
-import { detailOf, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
+import { detailOf, isLocked, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
 import type { RecordedChange } from '../feed/together.js';
 import type { KeyCodec } from '../keys/codec.js';
 import { SUPERSEDED_STATE, stampAbove, UNBELIEVED } from '../sql/stamp.js';
@@ -50,6 +50,11 @@ const MAX_RESTAMPS = 8;
 
 /** Statements of one call that may be under way at once, each on a connection of its own. */
 const MAX_CONCURRENT = 4;
+
+/** How long a flush waits for a row that others hold, in ms; and once it is known that one of many is held. */
+const FLUSH_LOCK_MS = 200;
+const FLUSH_LOCK_AGAIN_MS = 20;
+const LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', $1, true)";
 
 const SAVEPOINT = statement('SAVEPOINT lockstep', false);
 const RELEASE = statement('RELEASE SAVEPOINT lockstep', false);
@@ -117,10 +122,11 @@ export class Writer<Value> {
     options: StoreWriteOptions,
     outcomes: (StoreOutcome<Value> | undefined)[],
     restamp = { count: 0, above: 0 },
+    lockMs = FLUSH_LOCK_MS,
   ): Promise<void> {
     const { items } = group;
     try {
-      const { rows, again } = await this.#run(group, send, options, restamp.above);
+      const { rows, again } = await this.#run(group, send, options, restamp.above, lockMs);
       this.#settle(group, rows, outcomes);
       if (again !== undefined) this.#settleAgain(group, again, outcomes);
       if (isStamping(group, options) && items.length > 1) {
@@ -132,12 +138,14 @@ export class Writer<Value> {
       if (send.signal?.aborted && error === send.signal.reason) throw error;
       if (options.tx === undefined && isStampedTooEarly(error) && restamp.count < MAX_RESTAMPS) {
         const again = { count: restamp.count + 1, above: Number(detailOf(error)) };
-        return await this.#split(group, send, options, outcomes, again);
+        return await this.#split(group, send, options, outcomes, again, lockMs);
       }
-      if (items.length > 1 && isRefusal(error)) {
+      if (items.length > 1 && (isRefusal(error) || isLocked(error))) {
         const middle = items.length >> 1;
-        await this.#split({ ...group, items: items.slice(0, middle) }, send, options, outcomes);
-        await this.#split({ ...group, items: items.slice(middle) }, send, options, outcomes);
+        for (const half of [items.slice(0, middle), items.slice(middle)]) {
+          const waitMs = isLocked(error) ? FLUSH_LOCK_AGAIN_MS : lockMs;
+          await this.#split({ ...group, items: half }, send, options, outcomes, undefined, waitMs);
+        }
         return;
       }
       for (const item of items) outcomes[item.index] = this.#failure(item, error);
@@ -152,11 +160,20 @@ export class Writer<Value> {
   }
 
   /** What the group's statement answers, and its rows as they are after it where triggers may write them again. */
-  async #run(group: Group, send: WriteSend, options: StoreWriteOptions, above = 0): Promise<Answer> {
+  async #run(
+    group: Group,
+    send: WriteSend,
+    options: StoreWriteOptions,
+    above: number,
+    lockMs: number,
+  ): Promise<Answer> {
     const { codec, session, statements, token } = this.#parts;
     const stamps = isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
     if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
+    if (options.tx === undefined && isFlush(group)) {
+      calls.unshift({ statement: statement(LOCK_TIMEOUT, send.prepared), values: [String(lockMs)] });
+    }
     const at = answerOf(group, calls);
     const again = readAgain(group, statements, codec, options.tx === undefined);
     calls.push(...again);
@@ -361,13 +378,17 @@ export class Writer<Value> {
       rows.filter((row) => row.meta[OUT.key] === true).map((row) => Number(row.meta[OUT.number])),
     );
     const items = group.items.filter((item) => buried.has(item.index));
-    if (items.length > 0) await this.#run({ ...group, items }, send, options);
+    if (items.length > 0) await this.#run({ ...group, items }, send, options, 0, FLUSH_LOCK_MS);
   }
 }
 
 /** Whether the statement stamps and records its rows without the trigger, which is the one to check deadlines. */
 function isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
   return kind === 'put' && tx === undefined && notAfterMs === undefined;
+}
+
+function isFlush({ kind }: Group): boolean {
+  return kind === 'flushPut' || kind === 'flushDelete';
 }
 
 /** Which of a group's calls answers for its rows. */

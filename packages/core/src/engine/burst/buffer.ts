@@ -71,7 +71,9 @@ export class CollectionBuffer<Value> {
       lifetime,
       member,
       committed: (storeMs) => this.#pressure.committed(storeMs),
+      othersWait: () => context.unflushed.anyWaiting(store.feed),
     });
+    context.unflushed.add(store.feed, this.flusher);
     this.#pressure = new Pressure({
       settings: burst,
       clock,

@@ -1,19 +1,21 @@
 import type { CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../../contracts/cache.js';
 import type { Clock } from '../../contracts/clock.js';
 import type { FlushJob, QueueAdapter, RefusedWrite } from '../../contracts/queue.js';
-import type { StoreAdapter, StoreOutcome } from '../../contracts/store.js';
+import type { StoreAdapter, StoreFlush, StoreOutcome } from '../../contracts/store.js';
 import { isVersion, NO_VERSION, type Version } from '../../contracts/version.js';
 import {
   InvalidIdError,
   InvalidOptionError,
   JobRefusedError,
   SerializationError,
+  StoreBusyError,
+  StoreContractError,
   StoreRefusedError,
   ValidationError,
 } from '../../errors.js';
 import { checkKey } from '../../key.js';
 import type { Activity } from '../activity.js';
-import { sleep } from '../bounded.js';
+import { callerSleep, sleep, withTimeout } from '../bounded.js';
 import type { CacheClient } from '../cache-client.js';
 import type { Codec } from '../codec.js';
 import type { EventHub } from '../events.js';
@@ -22,6 +24,7 @@ import type { Integrity } from '../integrity.js';
 import type { Membership } from '../membership.js';
 import type { CollectionSettings } from '../settings.js';
 import { WriteQueue } from '../write-queue.js';
+import { Deferrals } from './deferrals.js';
 
 export interface FlusherOptions<Value> {
   readonly settings: CollectionSettings;
@@ -42,6 +45,8 @@ export interface FlusherOptions<Value> {
   readonly member: Membership | undefined;
   /** Told how long each statement took. */
   readonly committed: (storeMs: number) => void;
+  /** True while a collection of this database holds a write that was neither flushed nor refused. */
+  readonly othersWait: () => Promise<boolean>;
 }
 
 const PAGE = 500;
@@ -49,6 +54,10 @@ const PAGE = 500;
 const FIRST_PAGE = 16;
 const FIRST_PAUSE_MS = 20;
 const LAST_PAUSE_MS = 2_000;
+/** While a row is held by others, or a write waits for others, the rest goes on. */
+const BUSY_PAUSE_MS = 100;
+/** How long a key's flush is waited for among others, one of which may wait for a row, before it is sent alone. */
+const TOGETHER_MS = 300;
 
 /**
  * Brings buffered writes into the store, each with the version that the buffer gave it: whatever is late,
@@ -64,6 +73,7 @@ export class Flusher<Value> {
   readonly #graceMs: number;
   /** Keys that are flushed together. Doubles while all goes well. */
   #page = FIRST_PAGE;
+  readonly #deferrals: Deferrals;
   #running = false;
   /** Something was buffered here. */
   #dirty = false;
@@ -72,6 +82,7 @@ export class Flusher<Value> {
     const { clock, committed, settings, store, unflushed } = options;
     this.#options = options;
     this.#index = unflushed;
+    this.#deferrals = new Deferrals(clock, options.othersWait);
     this.#graceMs = (settings.burst?.ackTimeoutMs ?? 0) + (settings.burst?.maxClockSkewMs ?? 0);
     const nothing = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
     this.#queue = new WriteQueue({
@@ -119,14 +130,54 @@ export class Flusher<Value> {
     }
   }
 
+  /** True while an entry holds a write that the store has neither taken nor refused. Looks through the index, whose keys may be done. */
+  async hasWaiting(): Promise<boolean> {
+    for (let after = 0; ; ) {
+      const page = await this.#index.list(this.#options.index, after, PAGE);
+      const open = page.filter(({ key }) => !this.#deferrals.has(key));
+      const hits = await Promise.all(open.map(({ key }) => this.#unflushed(key)));
+      if (hits.some((hit) => hit !== undefined)) return true;
+      if (page.length < PAGE) return false;
+      after = page.at(-1)?.mark ?? after;
+    }
+  }
+
   /**
-   * Brings the key's buffered write into the store, if there is one. Rejects with the store's error, or with
-   * `CacheUnavailableError`; a write that the store refuses for good is set aside.
+   * Brings the key's buffered write into the store, if there is one. Rejects with the store's error, with
+   * `CacheUnavailableError`, or with `StoreBusyError` when others hold the row, or the write waits for others, for
+   * longer than `patienceMs`; a write that the store refuses for good is set aside.
    */
-  async flushKey(key: string): Promise<void> {
+  async flushKey(key: string, patienceMs = this.#options.settings.storeTimeoutMs): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonic() + patienceMs;
+    let pauseMs = 5;
+    for (let alone = false; ; alone = true) {
+      const hit = await this.#unflushed(key);
+      if (hit === undefined) return;
+      const leftMs = Math.max(1, untilMs - clock.monotonic());
+      const waitMs = alone ? leftMs : Math.min(leftMs, TOGETHER_MS);
+      const late = (): Error => new StoreBusyError(`key "${key}": its flush waits for others`, { key });
+      try {
+        await withTimeout(clock, this.#flush(key, hit, alone), waitMs, late);
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreBusyError) || clock.monotonic() >= untilMs) throw error;
+      }
+      await callerSleep(clock, Math.min(pauseMs, Math.max(1, untilMs - clock.monotonic())));
+      pauseMs = Math.min(2 * pauseMs, BUSY_PAUSE_MS);
+    }
+  }
+
+  /** The key's buffered write as the store takes it, for a transaction that may hold the row itself. */
+  async commandOf(key: string): Promise<StoreFlush<Value> | undefined> {
+    const hit = await this.#unflushed(key);
+    return hit && (await this.#command(key, hit.version, hit.payload));
+  }
+
+  async #unflushed(key: string): Promise<CacheHit | undefined> {
     const { cache, codec, keyPrefix } = this.#options;
     const hit = await cache.read(keyPrefix + key, codec.serializer.encoding);
-    if (hit?.unflushed === true) await this.#flush(key, hit);
+    return hit?.unflushed === true ? hit : undefined;
   }
 
   /** What a job of the queue asks for. Rejects with `JobRefusedError` where trying again is pointless. */
@@ -163,7 +214,7 @@ export class Flusher<Value> {
     for (let after = 0; left > 0; ) {
       const limit = this.#page;
       const page = await this.#index.list(this.#options.index, after, limit);
-      const { done, failed, found } = await this.#flushPage(page);
+      const { done, failed, found } = await this.#flushPage(page, true);
       await this.#index.remove(
         this.#options.index,
         done.filter(({ mark }) => mark <= settledBefore),
@@ -226,25 +277,27 @@ export class Flusher<Value> {
 
   async #flushPage(
     page: readonly UnflushedKey[],
+    patient = false,
   ): Promise<{ done: UnflushedKey[]; found: number; failed: unknown }> {
-    const { cache, codec, keyPrefix } = this.#options;
     const done: UnflushedKey[] = [];
     let found = 0;
     let failed: unknown;
     const one = async (entry: UnflushedKey): Promise<void> => {
       try {
-        const hit = await cache.read(keyPrefix + entry.key, codec.serializer.encoding);
-        if (hit?.unflushed === true) {
+        const hit = await this.#unflushed(entry.key);
+        if (hit !== undefined) {
           found++;
-          await this.#flush(entry.key, hit);
+          await (patient ? this.flushKey(entry.key) : this.#flush(entry.key, hit));
         }
         done.push(entry);
       } catch (error) {
-        failed ??= error;
+        if (failed === undefined || failed instanceof StoreBusyError) failed = error;
       }
     };
     await Promise.all(page.map(one));
-    this.#page = failed === undefined ? Math.min(2 * this.#page, PAGE) : FIRST_PAGE;
+    if (!(failed instanceof StoreBusyError)) {
+      this.#page = failed === undefined ? Math.min(2 * this.#page, PAGE) : FIRST_PAGE;
+    }
     return { done, found, failed };
   }
 
@@ -279,21 +332,26 @@ export class Flusher<Value> {
         const mark = this.#mine.get(key);
         if (mark !== undefined && this.#mine.delete(key)) this.#mine.set(key, mark);
       }
-      events.error.emit({ where: 'flush', error: failed });
+      const busy = failed instanceof StoreBusyError;
+      if (!busy) events.error.emit({ where: 'flush', error: failed });
       await sleep(clock, pauseMs);
-      pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS);
+      pauseMs = Math.min(pauseMs * 2, busy ? BUSY_PAUSE_MS : LAST_PAUSE_MS);
     }
   }
 
-  async #flush(key: string, { payload, version }: CacheHit): Promise<void> {
+  async #flush(key: string, { payload, version }: CacheHit, alone = false): Promise<void> {
     let outcome: Stored<Value>;
     try {
-      outcome = await this.#store(key, version, payload);
+      outcome = await this.#store(key, version, payload, alone);
     } catch (error) {
       if (!isRefusal(error)) throw error;
+      if (error instanceof StoreRefusedError && error.mayDependOnOthers) {
+        if (!(await this.#deferrals.isFinal(key, version))) throw this.#behindOthers(key, error);
+      }
       await this.#setAside(key, version, payload, error);
       return;
     }
+    this.#deferrals.settled(key);
     if (outcome.kind === 'superseded' && outcome.version !== version) {
       await this.#invalidate(key, outcome.version);
       this.#emit(key, version, 'superseded', outcome.version);
@@ -304,17 +362,36 @@ export class Flusher<Value> {
     if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
   }
 
-  async #store(key: string, version: Version, payload: Payload | null): Promise<Stored<Value>> {
+  #behindOthers(key: string, cause: Error): StoreBusyError {
+    const collection = this.#options.settings.name;
+    const message = `collection "${collection}", key "${key}": a buffered write waits for others: ${cause.message}`;
+    return new StoreBusyError(message, { cause, collection, key });
+  }
+
+  async #store(
+    key: string,
+    version: Version,
+    payload: Payload | null,
+    alone = false,
+  ): Promise<Stored<Value>> {
+    const { settings, store } = this.#options;
+    const command = await this.#command(key, version, payload);
+    if (!alone) return (await this.#queue.submit(command, payload?.length ?? 0, 0)).outcome;
+    const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs });
+    if (outcome?.kind === 'failed') throw outcome.error;
+    if (outcome === undefined)
+      throw new StoreContractError(`${store.name}: a flush without an outcome`, { key });
+    return outcome;
+  }
+
+  async #command(key: string, version: Version, payload: Payload | null): Promise<StoreFlush<Value>> {
     const { codec, settings } = this.#options;
     checkKey(key, settings.name);
     if (!isVersion(version)) {
       const message = `collection "${settings.name}", key "${key}": a buffered write of no version`;
       throw new SerializationError(message, { collection: settings.name, key });
     }
-    const value = await codec.decodeBuffered(payload, key, version);
-    const command = { kind: 'flush', key, value, version } as const;
-    const { outcome } = await this.#queue.submit(command, payload?.length ?? 0, 0);
-    return outcome;
+    return { kind: 'flush', key, value: await codec.decodeBuffered(payload, key, version), version };
   }
 
   /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
