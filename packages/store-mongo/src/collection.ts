@@ -45,7 +45,7 @@ export function boundCollection<Value extends Document, Id>(
     if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
     const bound = new CallBound(`${binding.name}: ${what}`, options);
     bound.check();
-    return { bound, session: mongoTransaction(options.tx)?.session };
+    return { bound, session: mongoTransaction(options.tx)?.calls };
   }
 
   const fence = mongoFence(binding, callOf, shared.nowMs);

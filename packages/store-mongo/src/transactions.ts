@@ -1,8 +1,14 @@
-import type { Change, StoreCallOptions, StoreTransaction, TransactionHost } from '@lockstep/core';
-import { StoreRefusedError } from '@lockstep/core';
+import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
+import {
+  checkTransactionMode,
+  StoreRefusedError,
+  StoreUnavailableError,
+  TransactionOverError,
+} from '@lockstep/core';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from './bound.js';
 import { isTransient, isUnknownCommit, toStoreError } from './errors.js';
+import { guardedSession } from './guarded-session.js';
 import { TransactionLog } from './transaction-log.js';
 import { noteOwnStatements } from './transaction-reads.js';
 
@@ -23,31 +29,81 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   #last: Promise<unknown> = Promise.resolve();
   /** A statement met another transaction, whatever became of its error on the way. */
   transient = false;
+  /** The first statement of the collections' that failed: the server has ended the transaction. */
+  #failure: unknown;
+  #over: TransactionOverError | undefined;
+  #ended = false;
+  readonly #client: ClientSession;
+  /** For the collections' calls: one that has begun goes on when the body has returned. */
+  readonly calls: ClientSession;
 
   constructor(session: ClientSession, bound: CallBound) {
     super(session);
     this.bound = bound;
-    BY_SESSION.set(session, this);
+    this.#client = guardedSession(session, () => this.#over !== undefined);
+    this.calls = guardedSession(session, () => this.#ended);
+    BY_SESSION.set(this.#client, this);
   }
 
   get client(): ClientSession {
     this.handedOut = true;
-    return this.session;
+    return this.#client;
+  }
+
+  seal(): void {
+    this.#over ??= new TransactionOverError('the transaction is over: its body has returned');
+  }
+
+  /** Nothing of it is committed, and nothing more of it is sent. */
+  end(cause: unknown): void {
+    this.#over ??= new TransactionOverError('the transaction is over: it was rolled back', { cause });
+    this.#ended = true;
+  }
+
+  /** Resolves once no call is under way. */
+  async idle(): Promise<void> {
+    await this.#last;
+  }
+
+  /** Why there is nothing to commit, though the body has returned. */
+  get problem(): StoreUnavailableError | undefined {
+    if (this.#failure === undefined || this.transient) return undefined;
+    const message = 'a statement of the transaction failed, so it was rolled back';
+    return new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
+  }
+
+  #check(): void {
+    if (this.#over !== undefined) throw this.#over;
+    if (this.#failure === undefined) return;
+    const message = 'a statement of the transaction failed, so it can only be rolled back';
+    throw new TransactionOverError(message, { cause: this.#failure });
   }
 
   /** One call after the other: the server takes one statement of a transaction at a time. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
+    this.#check();
+    const turn = this.#last.then(() => {
+      this.#check();
+      return work();
+    });
     this.#last = turn.then(nothing, nothing);
-    return await turn;
+    try {
+      const result = await turn;
+      if (!this.#ended) return result;
+    } catch (error) {
+      if (!this.#ended) throw error;
+    }
+    throw this.#over;
   }
 
   /** Notes a statement's failure; the server has ended the transaction. */
   failed(error: unknown): void {
     if (isTransient(error)) this.transient = true;
+    this.#failure ??= error;
   }
 
   async changes(): Promise<readonly Change[]> {
+    if (this.problem !== undefined) throw this.problem;
     if (this.handedOut && !this.transient) await noteOwnStatements(this, this.bound);
     return this.recorded();
   }
@@ -85,10 +141,14 @@ export async function runTransaction<T>(
     try {
       session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: bound.maxTimeMS });
       const result = await bound.during(body(tx));
+      tx.seal();
+      await bound.during(tx.idle());
+      if (tx.problem !== undefined) throw tx.problem;
       if (tx.transient) throw lost(bound);
       await commit(session, bound);
       return result;
     } catch (error) {
+      tx.end(error);
       await abort(session, bound);
       const again = (tx.transient || isTransient(error)) && !isUnknownCommit(error);
       if (!again) throw error;
@@ -133,7 +193,11 @@ async function abort(session: ClientSession, bound: CallBound): Promise<void> {
 /** The transactions of one client; one for all collections of a database, compared by identity. */
 export function transactionHost(client: MongoClient, name: string): TransactionHost {
   return {
-    async transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreCallOptions): Promise<T> {
+    async transaction<T>(
+      body: (tx: StoreTransaction) => Promise<T>,
+      options: StoreTransactionOptions,
+    ): Promise<T> {
+      checkTransactionMode(options, ['repeatable read'], name);
       return await runTransaction(client, new CallBound(`${name}: transaction`, options), body);
     },
   };

@@ -155,6 +155,96 @@ describe('own statements that come after Lockstep’s look at the row', () => {
   });
 });
 
+describe('a transaction that is over', () => {
+  const OVER = { code: 'LOCKSTEP_TRANSACTION_OVER' };
+  const refusedBy = async (tx: StoreTransaction, key: string): Promise<void> => {
+    await expect(put(key, 9, tx)).rejects.toMatchObject(OVER);
+    await expect(read(key, tx)).rejects.toMatchObject(OVER);
+    await expect(rows().insertOne({ _id: key, n: 9 }, sessionOf(tx))).rejects.toThrow('session');
+    await expect(rows().find({}, sessionOf(tx)).toArray()).rejects.toThrow('session');
+    expect(await read(key)).toBeUndefined();
+  };
+
+  test('committed, thrown, aborted or out of time: calls and statements on its session are refused', async () => {
+    const abort = new AbortController();
+    const ends: [string, (tx: StoreTransaction) => Promise<unknown>, object][] = [
+      ['over-committed', async () => undefined, CALL],
+      ['over-thrown', () => Promise.reject(new Error('no')), CALL],
+      [
+        'over-aborted',
+        async () => {
+          abort.abort();
+          await new Promise(() => undefined);
+        },
+        { ...CALL, signal: abort.signal },
+      ],
+      ['over-late', () => new Promise(() => undefined), { timeoutMs: 300 }],
+    ];
+    for (const [key, end, options] of ends) {
+      let open: StoreTransaction | undefined;
+      const running = store.transactions.transaction(
+        async (tx) => {
+          open = tx;
+          await put(`${key} before`, 1, tx);
+          await end(tx);
+        },
+        options as typeof CALL,
+      );
+      await running.catch(() => undefined);
+      await refusedBy(open as StoreTransaction, key);
+      expect((await read(`${key} before`))?.value.n).toBe(key === 'over-committed' ? 1 : undefined);
+    }
+  });
+
+  test('out of time in the middle of a call: what is left of the body is refused, and nothing is committed', async () => {
+    const abort = new AbortController();
+    const outcomes: unknown[] = [];
+    const ended = Promise.withResolvers<void>();
+    const running = store.transactions.transaction(
+      async (tx) => {
+        const calls = ['torn 1', 'torn 2', 'torn 3'].map((key) => put(key, 1, tx));
+        abort.abort();
+        for (const { status } of await Promise.allSettled(calls)) outcomes.push(status);
+        await refusedBy(tx, 'torn 4');
+        ended.resolve();
+      },
+      { ...CALL, signal: abort.signal },
+    );
+    await expect(running).rejects.toThrow();
+    await ended.promise;
+    expect(outcomes).toEqual(['rejected', 'rejected', 'rejected']);
+    for (const n of [1, 2, 3]) expect(await read(`torn ${n}`)).toBeUndefined();
+  });
+
+  test('a refusal that the body swallows: further calls are refused with it as the cause, and nothing is committed', async () => {
+    await rows().createIndex({ only: 1 }, { unique: true, sparse: true });
+    await rows().insertOne({ _id: 'has it', n: 1, only: 'one' } as never);
+    const cause = { code: 'LOCKSTEP_STORE_REFUSED', mayDependOnOthers: true };
+    const running = store.transactions.transaction(async (tx) => {
+      await put('swallowed', 1, tx);
+      const value = { _id: 'wants it', n: 1, only: 'one' } as never;
+      const [outcome] = await things.write([{ kind: 'put', key: 'wants it', value, above: 0 }], {
+        ...CALL,
+        tx,
+      });
+      expect(outcome).toMatchObject({ kind: 'failed', error: cause });
+      await expect(put('after', 1, tx)).rejects.toMatchObject({ ...OVER, cause });
+    }, CALL);
+    await expect(running).rejects.toMatchObject({ outcome: 'not-committed', cause });
+    expect(await read('swallowed')).toBeUndefined();
+  });
+
+  test('modes that MongoDB does not have are refused by name', async () => {
+    const body = async (): Promise<void> => undefined;
+    await store.transactions.transaction(body, { ...CALL, isolation: 'repeatable read' });
+    for (const mode of [{ isolation: 'serializable' }, { readOnly: true }, { deferrable: true }] as const) {
+      await expect(store.transactions.transaction(body, { ...CALL, ...mode })).rejects.toMatchObject({
+        code: 'LOCKSTEP_UNSUPPORTED',
+      });
+    }
+  });
+});
+
 describe('races', () => {
   test('a flush onto nothing, while the row is inserted and deleted, meets the tombstone (G3)', async () => {
     const barrier = new FlushBarrier(store, server);
