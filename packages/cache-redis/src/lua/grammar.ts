@@ -9,9 +9,6 @@ import { MAX_INTENTS, MAX_TAIL_BYTES } from '../hole-text.js';
 const DIGITS = (count: number): string => '%d'.repeat(count);
 const AHEAD_S = MAX_VERSION_AHEAD_MS / 1_000;
 
-/** A value that the store has, in the first 32 bytes of what is at a key: an absent one ends with its header. */
-export const IS_PLAIN_VALUE = `(string.find(head, '^V%-${DIGITS(29)}') or string.find(head, '^A%-${DIGITS(29)}$'))`;
-
 /**
  * Tells from the first 32 bytes what is at the key; of a hole it reads the rest. Leaves `state`, `known` and, of
  * a hole, `hole`. All loops end with the text, which is bounded.
@@ -27,11 +24,13 @@ local function limit()
   local time = call('TIME')
   return string.format('%016.0f', (time[1] + ${AHEAD_S}) * 1000000 + time[2])
 end
-if ${IS_PLAIN_VALUE}
-  or string.find(head, '^VU${DIGITS(15)}[13579]${DIGITS(13)}')
-  or string.find(head, '^AU${DIGITS(15)}[13579]${DIGITS(13)}$') then
-  state, known = sub(head, 1, 2), sub(head, 3, 18)
-elseif string.find(head, '^[HK]%-${DIGITS(16)}${'0'.repeat(13)}') then
+local header = #head > 31 and sub(head, 1, 31) or head
+local shape = #header == 31 and string.match(header, '^([VAHK][U-])%d+$')
+if shape == 'V-' or (shape == 'A-' and #head == 31) then
+  state, known = shape, sub(head, 3, 18)
+elseif shape == 'VU' or (shape == 'AU' and #head == 31) then
+  if string.find(head, '[13579]', 18) == 18 then state, known = shape, sub(head, 3, 18) end
+elseif (shape == 'H-' or shape == 'K-') and sub(header, 19) == '${'0'.repeat(13)}' then
   known = sub(head, 3, 18)
   hole = { floor = known, absent = sub(head, 1, 1) == 'K', intents = {} }
   local text = #head > 31 and call('GETRANGE', key, 31, ${31 + MAX_TAIL_BYTES}) or ''

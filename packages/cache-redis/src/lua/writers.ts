@@ -1,5 +1,4 @@
 import { MAX_INTENTS } from '../hole-text.js';
-import { IS_PLAIN_VALUE } from './grammar.js';
 import { NOW, SET_VALUE } from './header.js';
 import { HOLE, INTENTS, RAISE } from './hole.js';
 
@@ -41,16 +40,16 @@ return isClosed and NO_VERSION or known
 `;
 
 /**
- * Most puts: of a version, over a value that the store has and that is not newer. True where it was one and is
+ * Most puts: of a version, over a row that the store has and that is not newer. True where it was one and is
  * done; what fails is left to {@link PUT}, whose arguments it takes. It asks no clock: what stands there is at
  * most what is put, and a version beyond belief that is put is as good as evicted.
  */
 export const OVERWRITE = `
 local function overwritten(key, from)
-  local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 31), ARGV[from], ARGV[from + 1]
-  if type(head) ~= 'string' or not ${IS_PLAIN_VALUE} then return false end
+  local head, ttlMs, text = redis.pcall('GETRANGE', key, 0, 30), ARGV[from], ARGV[from + 1]
+  if type(head) ~= 'string' or not string.find(head, '^V%-%d+$') then return false end
   local version = sub(text, 3, 18)
-  if version == NO_VERSION or version < sub(head, 3, 18) then return false end
+  if #head < 31 or version == NO_VERSION or version < sub(head, 3, 18) then return false end
   local reply = redis.pcall('SET', key, text, 'PX', ttlMs)
   return reply.ok ~= nil
 end
