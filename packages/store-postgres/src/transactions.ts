@@ -109,9 +109,13 @@ export class PostgresTransactions implements TransactionHost {
       if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
       gate.end('it is being rolled back', error);
-      const { transient } = gate;
+      const { committed, transient } = gate;
       await transaction.rollBack(causeOf(error, isReadOnlyServer));
-      throw transient ?? (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error);
+      throw (
+        committed ??
+        transient ??
+        (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error)
+      );
     }
     try {
       await transaction.commit(Math.max(left(), COMMIT_MS), message);

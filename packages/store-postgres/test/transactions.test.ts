@@ -221,6 +221,19 @@ describe('a transaction that is over', () => {
     expect(await stored()).toEqual(UNCHANGED);
   });
 
+  test('committed by a statement that begins another: it is over all the same, and no rejection passes for a rollback', async () => {
+    for (const end of ['COMMIT AND CHAIN', 'COMMIT; BEGIN', 'COMMIT; SELECT 1']) {
+      const running = lockstep.transaction(async (tx) => {
+        const all = [clientOf(tx).raw(end), clientOf(tx)('accounts').where({ id: 2 }).update({ n: 5 })];
+        await Promise.allSettled(all);
+        await expect(accounts.increment(3, 'n', 1, { tx })).rejects.toMatchObject(OVER);
+        throw new Error('changed my mind');
+      });
+      await expect(running).rejects.toMatchObject({ outcome: 'unknown' });
+    }
+    expect(await stored()).toEqual(UNCHANGED);
+  });
+
   test('its connection lost: the calls after it are refused', async () => {
     const running = lockstep.transaction(async (tx) => {
       await accounts.increment(1, 'n', 1, { tx });
@@ -302,6 +315,28 @@ describe('a statement that failed', () => {
     });
     expect(await stored()).toEqual([1_001, 2_000, 3_000]);
   });
+});
+
+test('what is taken back with a savepoint is cached by nobody', async () => {
+  const rows = open();
+  const read = async (): Promise<unknown[]> => {
+    const found = await Promise.all([1, 2, 3, 9].map((id) => rows.get(id)));
+    return found.map((row) => row?.n);
+  };
+  await read();
+  await lockstep.transaction(async (tx) => {
+    await rows.increment(3, 'n', 1, { tx });
+    const nested = clientOf(tx).transaction(async () => {
+      await rows.put(1, { id: 1, n: 5 }, { tx });
+      await rows.delete(2, { tx });
+      await rows.increment(3, 'n', 1, { tx });
+      await rows.put(9, { id: 9, n: 9 }, { tx });
+      throw new Error('changed my mind');
+    });
+    await expect(nested).rejects.toThrow('changed my mind');
+  });
+  expect(await stored()).toEqual([1_000, 2_000, 3_001]);
+  expect(await read()).toEqual([1_000, 2_000, 3_001, undefined]);
 });
 
 test('deadlocks under load: bodies run again, old ones are refused, and what is moved is neither lost nor made', async () => {

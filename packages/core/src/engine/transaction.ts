@@ -1,6 +1,6 @@
 import type { CacheOutcome, Transaction } from '../contracts/api.js';
 import type { Change, StoreTransaction, TransactionHost } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, type LockstepError, TransactionOverError } from '../errors.js';
 import type { Reservation } from './reservation.js';
 
@@ -37,6 +37,8 @@ export interface TransactionWrite {
   readonly value: unknown;
   readonly version: Version;
   readonly ttlMs: number;
+  /** The row was read at the end of the transaction: so it is committed, changed or not. */
+  readonly final: boolean;
 }
 
 interface Participation {
@@ -177,10 +179,11 @@ export class LockstepTransaction implements Transaction {
       const absent = op === 'delete';
       for (const participant of bySource.get(source) ?? []) settleKey(participant, key, version, absent);
     }
-    // What the store does not track, or did not change, is settled by what the collection itself knows.
     for (const [participant, { writes }] of this.#participants) {
-      for (const [key, write] of writes) {
-        if (!settled.get(participant)?.has(key)) settleKey(participant, key, write.version);
+      for (const [key, { final, version }] of writes) {
+        if (settled.get(participant)?.has(key)) continue;
+        // A write that is no change was taken back, with a savepoint: its value is nobody's.
+        settleKey(participant, key, final ? version : NO_VERSION);
       }
     }
     await Promise.all(work);

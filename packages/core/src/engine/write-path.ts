@@ -243,7 +243,7 @@ export class WritePath<Value> implements TransactionParticipant {
     }
     if (outcome.kind === 'written' && !isMoved(command.key, outcome)) {
       const { value, version } = outcome;
-      inside.wrote(this, store.source, command.key, { reservation, value, version, ttlMs });
+      inside.wrote(this, store.source, command.key, { reservation, value, version, ttlMs, final: false });
     } else {
       this.#cacheSide.abandon(cacheKey, reservation);
     }
@@ -294,7 +294,7 @@ export class WritePath<Value> implements TransactionParticipant {
         async (tx) => {
           const reservation = await this.#cacheSide.prepare(key, keyPrefix + key, false, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
-            tx.wrote(this, store.source, key, { reservation, value, version, ttlMs });
+            tx.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: true });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
           note(null, NO_VERSION);
           await tx.call(host, settings.name, (storeTx) => this.#enter(key, reservation, storeTx));
@@ -403,7 +403,8 @@ export class WritePath<Value> implements TransactionParticipant {
       cache = await this.#cacheSide.invalidate(key, cacheKey, version, false);
     }
     const { write: told } = context.events;
-    if (told.wanted) {
+    // Without a version there is no change.
+    if (told.wanted && (version !== NO_VERSION || !store.capabilities.versioned)) {
       const cacheMs = context.clock.monotonic() - startedAt;
       const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;
       told.emit({ ...of, cache, storeMs, cacheMs });

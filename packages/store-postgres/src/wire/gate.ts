@@ -48,6 +48,7 @@ export class TransactionGate {
   #failure: Error | undefined;
   /** Why it can't be committed, whatever the body says. */
   #lost: StoreUnavailableError | undefined;
+  #committed: StoreUnavailableError | undefined;
 
   constructor(client: PooledClient) {
     this.#real = client as WatchedClient;
@@ -55,6 +56,7 @@ export class TransactionGate {
       get: (target, property) => (property === 'query' ? this.#query : Reflect.get(target, property, target)),
     });
     this.#real.connection.prependListener('errorMessage', this.#onError as never);
+    this.#real.connection.prependListener('commandComplete', this.#onComplete as never);
     this.#real.connection.prependListener('readyForQuery', this.#onReady as never);
     this.#real.on('error', this.#onLost);
     this.#real.on('end', this.#onLost);
@@ -66,6 +68,11 @@ export class TransactionGate {
     if (this.#failure === undefined) return undefined;
     const message = 'a statement of the transaction failed, so it was rolled back';
     return new StoreUnavailableError(message, 'not-committed', { cause: this.#refused });
+  }
+
+  /** A statement of the body's has committed what was done until then, whatever becomes of the rest. */
+  get committed(): LockstepError | undefined {
+    return this.#committed;
   }
 
   /** What a statement is refused with; `undefined` while the transaction is open. */
@@ -132,6 +139,7 @@ export class TransactionGate {
   release(): void {
     this.end('it has ended');
     this.#real.connection.removeListener('errorMessage', this.#onError as never);
+    this.#real.connection.removeListener('commandComplete', this.#onComplete as never);
     this.#real.connection.removeListener('readyForQuery', this.#onReady as never);
     this.#real.removeListener('error', this.#onLost);
     this.#real.removeListener('end', this.#onLost);
@@ -139,6 +147,13 @@ export class TransactionGate {
 
   readonly #onError = (error: Error): void => {
     this.#failure ??= error;
+  };
+
+  /** With another one begun in the same breath (`COMMIT AND CHAIN`) no answer says that the transaction is over. */
+  readonly #onComplete = ({ text }: { readonly text?: string }): void => {
+    if (text !== 'COMMIT' || this.#finishing || this.#committed !== undefined) return;
+    this.#endedByBody();
+    this.#committed = this.#lost;
   };
 
   readonly #onReady = ({ status }: { readonly status?: string }): void => {
