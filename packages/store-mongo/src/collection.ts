@@ -89,12 +89,7 @@ export function boundCollection<Value extends Document, Id>(
       return await call.bound.race(
         tx === undefined
           ? readRows<Value>(binding, collection, keys, call)
-          : tx
-              .inTurn(() => readInTransaction<Value>(binding, keys, tx, call))
-              .catch((error: unknown) => {
-                tx.failed(error);
-                throw error;
-              }),
+          : tx.inTurn(() => readInTransaction<Value>(binding, keys, tx, call)),
       );
     },
     async write(commands, options) {

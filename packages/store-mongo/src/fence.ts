@@ -27,13 +27,7 @@ export function mongoFence(
       if (tx === undefined) throw new StoreRefusedError(`${binding.name}: only a transaction can enter`);
       const call = callOf('enter', options);
       const due = clock.in(tx.bound.remainingMs);
-      const entering = tx.inTurn(() => tombstones.hold(source, keys, call, due));
-      await call.bound.race(
-        entering.catch((error: unknown) => {
-          tx.failed(error);
-          throw error;
-        }),
-      );
+      await call.bound.race(tx.inTurn(() => tombstones.hold(source, keys, call, due)));
     },
     async settle(key, options) {
       const call = callOf('settle', options);

@@ -79,12 +79,19 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
     throw new TransactionOverError(message, { cause: this.#failure });
   }
 
-  /** One call after the other: the server takes one statement of a transaction at a time. */
+  /**
+   * One call after the other: the server takes one statement of a transaction at a time. A call that is refused
+   * since the transaction is over sent nothing, so it does not fail the transaction.
+   */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#check();
+    const noted = (error: unknown): never => {
+      this.failed(error);
+      throw error;
+    };
     const turn = this.#last.then(() => {
       this.#check();
-      return work();
+      return work().catch(noted);
     });
     this.#last = turn.then(nothing, nothing);
     try {

@@ -19,6 +19,26 @@ function changeAt(changes: readonly Change[], key: string): Change | undefined {
   return found[0];
 }
 
+const OVER = 'LOCKSTEP_TRANSACTION_OVER';
+
+/** Fails unless a write and a read with the transaction are refused, and leave the row as it was: absent. */
+async function expectOver(c: StoreContext, tx: StoreTransaction, when: string): Promise<void> {
+  const row = c.newRow();
+  const written = await row.put(1, { tx }).catch((error: unknown) => ({ kind: 'failed', error }) as const);
+  const refusal = written.kind === 'failed' ? (written.error as { code?: unknown }).code : written.kind;
+  expectEqual(refusal, OVER, `a write with a transaction that is over, ${when}`);
+  const read = await row.read(tx).then(
+    () => 'answered',
+    (error: { code?: unknown }) => error.code,
+  );
+  expectEqual(read, OVER, `a read with a transaction that is over, ${when}`);
+  if (c.underTest.writeInTransaction !== undefined) {
+    const own = hookOf(c, 'writeInTransaction')(tx.client, row.id, row.value(2));
+    await expectRejection(own, `a statement of the user's own in a transaction that is over, ${when}`);
+  }
+  await row.expectRow(undefined);
+}
+
 /** Transactions: what they show, what they leave, what they say they changed. */
 export function transactionCases(test: StoreCase, { requires, gives }: StoreClaims): void {
   if (!requires('transactions')) return;
@@ -229,4 +249,65 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
     await row.putVersion(2);
     await row.expectRow(2);
   });
+
+  test('transaction: one that is over takes no calls and no statements any more (G1)', async (c) => {
+    const late = Promise.withResolvers<void>();
+    const ends: readonly (readonly [string, () => Promise<void>, number])[] = [
+      ['committed', async () => undefined, c.call.timeoutMs],
+      ['thrown out of', () => Promise.reject(new Error('the body has changed its mind')), c.call.timeoutMs],
+      ['out of time', () => late.promise, 300],
+    ];
+    for (const [when, end, timeoutMs] of ends) {
+      const row = c.newRow();
+      let over: StoreTransaction | undefined;
+      const running = hostOf(c).transaction(
+        async (tx) => {
+          over = tx;
+          await row.putVersion(1, { tx });
+          await end();
+        },
+        { timeoutMs },
+      );
+      await bounded(`a transaction that is ${when}`, c.deadlineMs, Promise.allSettled([running]));
+      expectThat(over !== undefined, 'the body must have run');
+      await expectOver(c, over, when);
+      await row.expectRow(when === 'committed' ? 1 : undefined);
+    }
+    late.resolve();
+  });
+
+  test('transaction: sealed, it takes no calls and no statements, says what it changed, and commits', async (c) => {
+    const row = c.newRow();
+    await hostOf(c).transaction(async (tx) => {
+      const version = await row.putVersion(1, { tx });
+      if (tx.seal === undefined) return;
+      tx.seal();
+      await expectOver(c, tx, 'sealed');
+      expectEqual(changeAt(await tx.changes(), row.key)?.version, version, 'the version among the changes');
+    }, c.call);
+    await row.expectRow(1);
+  });
+
+  if (gives('refusedValue')) {
+    test('transaction: a refusal that the body goes on from fails what follows, and nothing is committed (G1)', async (c) => {
+      const [row, bad] = [c.newRow(), c.newRow()];
+      const refusedValue = hookOf(c, 'refusedValue');
+      const reason = await expectRejection(
+        hostOf(c).transaction(async (tx) => {
+          await row.putVersion(1, { tx });
+          const put = { kind: 'put', key: bad.key, value: refusedValue(bad.id), above: 0 } as const;
+          const refused = await bad.run(put, tx);
+          expectEqual(refused.kind, 'failed', 'the outcome of the refused write');
+          await expectOver(c, tx, 'failed');
+        }, c.call),
+        'a transaction whose body went on from a refusal',
+      );
+      expectEqual(
+        (reason as { outcome?: unknown }).outcome,
+        'not-committed',
+        'the outcome that the error tells',
+      );
+      await row.expectRow(undefined);
+    });
+  }
 }

@@ -493,6 +493,33 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
   store('reads in a transaction do not see it', ['transaction: reads in it'], (inner) => ({
     read: (keys, options) => inner.read(keys, without(options, 'tx')),
   })),
+  store(
+    'a call with a transaction that is over runs on its own',
+    ['transaction: one that is over'],
+    (inner) => ({
+      async write(commands, options) {
+        const outcomes = await inner.write(commands, options);
+        const over = outcomes.some(
+          (outcome) => outcome.kind === 'failed' && outcome.error.code === 'LOCKSTEP_TRANSACTION_OVER',
+        );
+        return over ? await inner.write(commands, without(options, 'tx')) : outcomes;
+      },
+    }),
+  ),
+  store(
+    'a transaction that failed answers reads',
+    ['transaction: a refusal that the body goes on from'],
+    (inner) => ({
+      read: (keys, options) =>
+        inner.read(keys, options).catch(() => inner.read(keys, without(options, 'tx'))),
+    }),
+  ),
+  hostOf('a sealed transaction takes calls', ['transaction: sealed'], (host, body, options) =>
+    host.transaction((tx) => {
+      Object.defineProperty(tx, 'seal', { value: () => undefined });
+      return body(tx);
+    }, options),
+  ),
   hostOf('a transaction does not know what it changed', ['transaction: changes()'], (host, body, options) =>
     host.transaction((tx) => {
       const changes = async (): Promise<readonly Change[]> => [];
