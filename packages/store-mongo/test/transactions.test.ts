@@ -373,6 +373,23 @@ test('a transient error of the user’s own statement runs the body again, by it
   expect((await read('conflicted'))?.value.n).toBe(12);
 });
 
+test('a body can’t end its transaction: what it does after trying is part of it, and is rolled back with it', async () => {
+  await put('kept', 1);
+  const reason = new Error('mine');
+  for (const end of ['commitTransaction', 'abortTransaction', 'endSession', 'startTransaction'] as const) {
+    const running = store.transactions.transaction(async (tx) => {
+      await put('kept', 2, tx);
+      const { session } = sessionOf(tx);
+      await expect((async () => session[end]())()).rejects.toMatchObject({ code: 'LOCKSTEP_UNSUPPORTED' });
+      await rows().updateOne({ _id: 'kept' }, { $set: { n: 3 } }, { session });
+      await put('kept', 4, tx);
+      throw reason;
+    }, CALL);
+    await expect(running).rejects.toBe(reason);
+  }
+  expect((await rows().findOne({ _id: 'kept' }))?.n).toBe(1);
+});
+
 test('noteChanges refuses a session of the user’s own', async () => {
   const session = (await server.client()).startSession();
   await expect(store.noteChanges(session, things, ['a'])).rejects.toThrow(/noteChanges.session/);
