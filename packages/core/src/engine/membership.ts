@@ -152,10 +152,10 @@ export class Membership {
     return inStep && !this.#left;
   }
 
-  /** As {@link acknowledge}, where there is no other collection: otherwise the relay brings those in step. */
-  acknowledgeAlone(key: string, version: Version): void {
+  /** After a flush, whose own entry holds what the store has: the others, then the feed. Does not reject. */
+  async flushed(key: string, version: Version): Promise<void> {
     this.touch();
-    if (this.isAlone()) this.acknowledge(key, version);
+    if (this.isAlone() || (await this.allInStep(undefined, key, version))) this.acknowledge(key, version);
   }
 
   /** Tells the feed that the change was dealt with: only where all collections are in step with it. */

@@ -75,6 +75,31 @@ describe('two collections on one table', () => {
     await relay.stop();
   });
 
+  test('a buffered write is seen through the other one once it is flushed, and theirs through it', async () => {
+    const shop = openPair(openShop({ collection: { strategy: 'write-behind' } }));
+    await shop.others.put('a', LAMP);
+    await Promise.all([shop.products.get('a'), shop.others.get('a')]);
+    await turns();
+    for (const value of [CHAIR, null]) {
+      const written = await (value === null ? shop.products.delete('a') : shop.products.put('a', value));
+      expect(written).toMatchObject({ store: 'buffered' });
+      expect(await shop.products.flush()).toBe(1);
+      expect(await shop.others.get('a')).toEqual(value ?? undefined);
+      expect(await shop.rows.feed.status(['products'])).toMatchObject({ pending: 0 });
+      await turns();
+    }
+    await shop.others.put('a', LAMP);
+    await shop.products.get('a');
+    await turns();
+    expect(await shop.products.put('a', CHAIR)).toMatchObject({ store: 'buffered' });
+    shop.clock.advance(1);
+    const theirs = { name: 'theirs', stock: 1 };
+    expect(await shop.others.put('a', theirs)).toMatchObject({ cache: 'updated' });
+    expect(await shop.products.get('a')).toEqual(theirs);
+    await shop.products.flush();
+    expect(await shop.products.get('a')).toEqual(theirs);
+  });
+
   test('a registry that can’t be read for too long acknowledges nothing; writes succeed', async () => {
     const shop = openShop();
     await shop.products.put('a', LAMP);

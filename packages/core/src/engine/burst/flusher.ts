@@ -357,8 +357,7 @@ export class Flusher<Value> {
       this.#emit(key, version, 'superseded', outcome.version);
       return;
     }
-    // The relay need not hear of it: the entry holds what the store has.
-    this.#options.member?.acknowledgeAlone(key, version);
+    await this.#options.member?.flushed(key, version);
     if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
   }
 
