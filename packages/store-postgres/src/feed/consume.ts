@@ -178,6 +178,10 @@ function plausible(version: string, { highest, at }: Claimed): string {
   return number >= 1 && number <= Number(highest) ? version : String(Math.floor(Number(at) * 1000));
 }
 
+/** Roles that run Lockstep on a table write its records themselves: an array of keys may hold anything. */
+const isKey = (key: unknown): boolean =>
+  typeof key === 'string' && key.length > 0 && key.length <= MAX_KEY_LENGTH;
+
 /** The changes that a row records. */
 function changesOf(row: Claimed): Change[] {
   const { keys, versions } = row;
@@ -187,7 +191,7 @@ function changesOf(row: Claimed): Change[] {
     keys === null || versions === null
       ? [change(row.key, row.version)]
       : keys.map((key, index) => change(key, versions[index] ?? row.version));
-  return changes.filter(({ key }) => key.length > 0 && key.length <= MAX_KEY_LENGTH);
+  return changes.filter(({ key }) => isKey(key));
 }
 
 function* inBatches<T>(items: readonly T[], size: number): Generator<readonly T[]> {

@@ -21,8 +21,8 @@ const READ = `SELECT ${FIELDS} FROM lockstep.consumer c WHERE c.consumer = $1 AN
 /** One of the same name is replaced. The rows of several sources are locked in one order. */
 const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections)
 SELECT $1, s.source, 1, s.collections::jsonb FROM unnest($2::text[], $3::text[]) AS s(source, collections) ORDER BY s.source
-ON CONFLICT (source, consumer) DO UPDATE SET collections = c.collections || EXCLUDED.collections,
-  revision = c.revision + 1, changed_at = pg_catalog.clock_timestamp()
+ON CONFLICT (source, consumer) DO UPDATE
+SET collections = CASE pg_catalog.jsonb_typeof(c.collections) WHEN 'object' THEN c.collections ELSE '{}' END || EXCLUDED.collections, revision = c.revision + 1, changed_at = pg_catalog.clock_timestamp()
 WHERE NOT c.collections @> EXCLUDED.collections`;
 
 /**
@@ -99,7 +99,7 @@ export class PostgresRegistry implements ConsumerRegistry {
 
   async read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]> {
     const rows = await this.#rows(READ, [consumer, arrayText(sources)], 'registry');
-    return rows.map((row) => recordOf(consumer, row));
+    return recordsOf(consumer, rows);
   }
 
   async observe(
@@ -113,12 +113,12 @@ export class PostgresRegistry implements ConsumerRegistry {
     const rows = await read();
     if (rows.some((row) => row['identity'] !== identity || row['continued'] !== 'true')) {
       await this.#rows(beginning(history), [...wanted, identity], 'a new epoch');
-      return (await read()).map((row) => recordOf(consumer, row));
+      return recordsOf(consumer, await read());
     }
     if (rows.some((row) => row['noted'] !== 'true' && row['left'] !== '[]')) {
       await this.#rows(NOTE, [...wanted, identity], 'observe');
     }
-    return rows.map((row) => recordOf(consumer, row));
+    return recordsOf(consumer, rows);
   }
 
   async lease(consumer: string, epochs: Epochs, holder: string, leaseMs: number): Promise<readonly string[]> {
@@ -149,26 +149,50 @@ function arraysOf(epochs: Epochs): string[] {
   return [arrayText([...epochs.keys()]), arrayText([...epochs.values()])];
 }
 
-function recordOf(consumer: string, row: Row): ConsumerRecord {
+/**
+ * Roles that run Lockstep on a table write its records themselves. What can't be one is none: its source is not
+ * claimed, and the others are.
+ */
+function recordsOf(consumer: string, rows: readonly Row[]): ConsumerRecord[] {
+  return rows.flatMap((row) => recordOf(consumer, row) ?? []);
+}
+
+function recordOf(consumer: string, row: Row): ConsumerRecord | undefined {
   const source = String(row['source']);
-  const identity = row['identity'];
-  const collections = JSON.parse(String(row['collections'])) as Record<
-    string,
-    Omit<RecordedCollection, 'name' | 'source'>
-  >;
-  const { txid, incarnation } = row;
+  const [revision, epoch] = [Number(row['revision']), Number(row['epoch'])];
+  if (!Number.isSafeInteger(revision) || !Number.isSafeInteger(epoch)) return undefined;
+  const { txid, incarnation, identity } = row;
   return {
     consumer,
     source,
-    revision: Number(row['revision']),
-    epoch: Number(row['epoch']),
-    collections: Object.entries(collections).map(([name, each]) => ({ name, source, ...each })),
+    revision,
+    epoch,
+    collections: collectionsOf(source, String(row['collections'])),
     identity: typeof identity === 'string' ? identity : undefined,
     left: JSON.parse(String(row['left'])) as string[],
     replayed: row['replayed'] === 'true',
     changedAgoMs: Number(row['ago']),
     position: typeof txid === 'string' ? `${String(incarnation)}:${txid}` : undefined,
   };
+}
+
+function collectionsOf(source: string, text: string): RecordedCollection[] {
+  const recorded: unknown = JSON.parse(text);
+  if (typeof recorded !== 'object' || recorded === null) return [];
+  return Object.entries(recorded).flatMap(([name, each]: [string, unknown]) =>
+    isRecorded(each) ? { ...each, name, source } : [],
+  );
+}
+
+function isRecorded(each: unknown): each is Omit<RecordedCollection, 'name' | 'source'> {
+  if (typeof each !== 'object' || each === null) return false;
+  const { keyPrefix, holeTtlMs, holeOnEmpty } = each as Record<string, unknown>;
+  return (
+    typeof keyPrefix === 'string' &&
+    Number.isSafeInteger(holeTtlMs) &&
+    Number(holeTtlMs) >= 0 &&
+    typeof holeOnEmpty === 'boolean'
+  );
 }
 
 function has(record: ConsumerRecord, collection: RecordedCollection): boolean {
