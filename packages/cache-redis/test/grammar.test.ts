@@ -203,6 +203,65 @@ describe('a version beyond belief', () => {
   });
 });
 
+describe('an entry that is further ahead of the clock than clocks differ', () => {
+  const AHEAD = [`${now + HOUR_US}`, `${now + 23 * HOUR_US}`] as const;
+  const ABSENT = [...AHEAD, `${now + 48 * HOUR_US}`, CLOSED] as const;
+  const changes = [
+    ['a put', (key: string) => put(key, 4)],
+    ['an invalidation', (key: string) => invalidate(key, 4)],
+  ] as const;
+  const found = async (key: string) => (await cache.read([key], 'utf8'))[0];
+
+  test.for(AHEAD.flatMap((version) => changes.map(([name, change]) => [version, name, change] as const)))(
+    'is read no more behind a lower change: a value at %s, %s',
+    async ([version, , change]) => {
+      for (const text of [`V-${version}${zeros}{"forged":true}`, `A-${version}${zeros}`]) {
+        const key = newKey();
+        await raw.set(key, text);
+        expect(await found(key)).toMatchObject({ version: Number(version) });
+        expect(await run(cache, change(key))).toMatchObject({ outcome: 'floored' });
+        expect(await found(key)).toBeUndefined();
+        // What was higher after all stays the floor.
+        expect(await lease(key)).toEqual({ kind: 'lease', outcome: 'granted', floor: Number(version) });
+      }
+    },
+  );
+
+  test.for(ABSENT.flatMap((version) => changes.map(([name, change]) => [version, name, change] as const)))(
+    'is read no more behind a lower change: a known absence at %s, %s',
+    async ([version, , change]) => {
+      const key = newKey();
+      await raw.set(key, `K-${version}${zeros}`);
+      expect(await found(key)).toEqual({ version: 0, payload: null, staleAtMs: 0 });
+      await run(cache, change(key));
+      expect(await found(key)).toBeUndefined();
+      expect((await lease(key)).outcome).toBe(version === CLOSED ? 'pass' : 'granted');
+    },
+  );
+
+  test('takes no lease with it that saw the rows before a lower change', async () => {
+    const key = newKey();
+    await raw.set(key, `H-${now + HOUR_US}${zeros}`);
+    expect((await lease(key)).outcome).toBe('granted');
+    await run(cache, invalidate(key, 4));
+    const fill = { kind: 'fill', key, token: 'own', version: 0, payload: null, ttlMs: LONG_MS, staleAtMs: 0 };
+    expect(await run(cache, fill as Parameters<typeof run>[1])).toEqual({ kind: 'fill', outcome: 'lost' });
+  });
+
+  test('stays where only it has a buffered write, and where the change is its own', async () => {
+    const key = newKey();
+    const text = `VU${now + HOUR_US + 1}${zeros}x`;
+    await raw.set(key, text);
+    expect(await run(cache, put(key, 4))).toEqual({ kind: 'put', outcome: 'superseded' });
+    expect(await run(cache, invalidate(key, 4))).toEqual({ kind: 'invalidate', outcome: 'nothing' });
+    expect(await raw.get(key)).toBe(text);
+    const own = `V-${now + HOUR_US}${zeros}x`;
+    await raw.set(key, own);
+    expect(await run(cache, invalidate(key, now + HOUR_US))).toMatchObject({ outcome: 'nothing' });
+    expect(await raw.get(key)).toBe(own);
+  });
+});
+
 test('another release’s entry is left as it is by every command', async () => {
   const key = newKey();
   const written = 'L2:whatever that release makes of it';

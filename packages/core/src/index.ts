@@ -136,6 +136,7 @@ export {
   believedUpTo,
   isBelievable,
   isVersion,
+  MAX_LEAD_MS,
   MAX_VERSION_AHEAD_MS,
   NO_VERSION,
   type Version,

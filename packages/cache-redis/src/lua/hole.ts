@@ -1,4 +1,16 @@
+import { MAX_LEAD_MS } from '@lockstep/core';
 import { CLOSED_TEXT } from '../format.js';
+
+const LEAD_S = MAX_LEAD_MS / 1_000;
+
+/** `holdsAgainst` is false of what gives way to a change of a lower version (`protocol/entry.ts` in core). */
+export const HOLDS = `
+local function holdsAgainst(version)
+  if known == version then return true end
+  local time = call('TIME')
+  return known > version and known <= string.format('%016.0f', (time[1] + ${LEAD_S}) * 1000000 + time[2])
+end
+`;
 
 /**
  * Holes: `asHole` is the entry as a hole that lives at least `ttlMs` from now, `writeHole` puts it back. Tokens
@@ -33,14 +45,14 @@ end
 `;
 
 /**
- * Rule 4 (a version beyond belief closes the hole), and the writing of the hole that a floor makes. A full server that may not evict refuses
+ * Rule 4 (a version beyond belief closes the hole), behind {@link HOLDS}, and the writing of the hole that a floor makes. A full server that may not evict refuses
  * even a hole that is smaller than the value in its place; the value must go all the same, so it goes
  * as an eviction would take it, which every rule allows for where no intent stands.
  */
 export const RAISE = `
 local function raise(hole, version)
   if version ~= NO_VERSION and version > limit() then version = '${CLOSED_TEXT}' end
-  if version ~= NO_VERSION and version <= hole.floor then return end
+  if version ~= NO_VERSION and version <= hole.floor and holdsAgainst(version) then return end
   if version > hole.floor then hole.floor = version end
   hole.lease = nil
   hole.absent = false

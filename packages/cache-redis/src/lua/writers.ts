@@ -1,6 +1,6 @@
 import { MAX_INTENTS } from '../hole-text.js';
 import { NOW, SET_VALUE } from './header.js';
-import { HOLE, INTENTS, RAISE } from './hole.js';
+import { HOLDS, HOLE, INTENTS, RAISE } from './hole.js';
 
 /**
  * Takes token, holeTtlMs. Reply: the highest version known, after a U where the entry is unflushed.
@@ -62,15 +62,17 @@ end
  * Rule 7: among intents only the last one left makes a value, and without a version only one that
  * no other overlapped.
  */
-export const PUT = `${SET_VALUE}
+export const PUT = `${SET_VALUE}${HOLDS}
 local ttlMs, text, rest = unpack(ARGV, from, to)
 local holeTtlMs, token = string.match(rest, '^(%d+) ?(.*)$')
 local version = sub(text, 3, 18)
 local unversioned = version == NO_VERSION
 if isValue and not unversioned then
-  if version < known then return 'superseded' end
-  setValue(text, ttlMs)
-  return 'stored'
+  if version >= known then
+    setValue(text, ttlMs)
+    return 'stored'
+  end
+  if isUnflushed or holdsAgainst(version) then return 'superseded' end
 end
 ${HOLE}${RAISE}${INTENTS}
 local function mayPlace(hole)
@@ -101,12 +103,18 @@ return 'floored'
  * Takes version, holeTtlMs, holeOnEmpty (1 or 0). Reply: the outcome; of an unflushed entry S and its
  * version. Rule 3: never a bare delete.
  */
-export const INVALIDATE = `
+export const INVALIDATE = `${HOLDS}
 local version, holeTtlMs, holeOnEmpty = unpack(ARGV, from, to)
 local unknown = version == NO_VERSION
-if isEmpty and holeOnEmpty ~= '1' then return 'nothing' end
+if isEmpty and holeOnEmpty ~= '1' then
+  -- What is no entry here may be a known absence to a reader, who has no clock to judge it by.
+  if head ~= '' then call('DEL', key) end
+  return 'nothing'
+end
 if unknown and isUnflushed then return 'nothing' end
-if not unknown and not isEmpty and known >= version then return 'nothing' end
+if not unknown and not isEmpty and known >= version and (isUnflushed or holdsAgainst(version)) then
+  return 'nothing'
+end
 ${HOLE}${RAISE}${INTENTS}
 local hole = asHole(holeTtlMs)
 raise(hole, version)

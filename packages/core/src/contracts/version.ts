@@ -14,11 +14,16 @@ export function isVersion(value: unknown): value is Version {
 }
 
 /**
-/**
  * How far above a clock a version from outside (a cache, a queue, another role) may be: clocks of one installation
  * differ by less. What is above is believed by nobody.
  */
 export const MAX_VERSION_AHEAD_MS = 24 * 3_600_000;
+
+/**
+ * How far the store's clock may be ahead of the cache's without costing misses: what is further ahead in the cache
+ * gives way to every change.
+ */
+export const MAX_LEAD_MS = 60_000;
 
 /** True for a version that a store of this time may have handed out. */
 export function isBelievable(version: Version, nowMs: number): boolean {

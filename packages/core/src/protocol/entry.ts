@@ -48,7 +48,7 @@ import type {
   ReserveCommand,
   ReserveReply,
 } from '../contracts/cache.js';
-import { believedUpTo, NO_VERSION, type Version } from '../contracts/version.js';
+import { believedUpTo, MAX_LEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 
 /** A value, or a versioned absence (`payload: null`). */
 export interface ValueEntry {
@@ -166,8 +166,16 @@ function asHole(entry: Held, expiresAtMs: number): HoleEntry {
  */
 function raised(hole: HoleEntry, given: Version, nowMs: number): HoleEntry {
   const version = given > believedUpTo(nowMs) ? CLOSED : given;
-  if (version !== NO_VERSION && version <= hole.floor) return hole;
+  if (version !== NO_VERSION && holdsAgainst(hole.floor, version, nowMs)) return hole;
   return { ...hole, floor: Math.max(hole.floor, version), lease: undefined, knownAbsent: false };
+}
+
+/**
+ * False of what must give way to a change although it has a higher version: that is further ahead of the clock than
+ * a minute, so that nobody has to have written it. A hole in its place is right in any case, and costs a miss.
+ */
+function holdsAgainst(known: Version, version: Version, nowMs: number): boolean {
+  return known === version || (known > version && known <= Math.trunc((nowMs + MAX_LEAD_MS) * 1_000));
 }
 
 /** The entry as far as it is one: expired, or with a version that nobody can have given, it is empty. */
@@ -265,8 +273,12 @@ function intend(entry: Held, command: IntendCommand, nowMs: number): Transition<
 function put(entry: Held, command: PutCommand, nowMs: number): Transition<PutReply> {
   const { version } = command;
   if (entry?.kind === 'value' && version !== NO_VERSION) {
-    if (version < entry.version) return { entry, reply: { kind: 'put', outcome: 'superseded' } };
-    return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
+    if (version >= entry.version) {
+      return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
+    }
+    if (entry.unflushed || holdsAgainst(entry.version, version, nowMs)) {
+      return { entry, reply: { kind: 'put', outcome: 'superseded' } };
+    }
   }
   if (entry?.kind === 'hole' && mayPlace(entry, command)) {
     return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
@@ -306,7 +318,10 @@ function invalidate(entry: Held, command: InvalidateCommand, nowMs: number): Tra
   if (entry === undefined && !command.holeOnEmpty) return nothing;
   const unknown = version === NO_VERSION;
   if (unknown && isUnflushed(entry)) return nothing;
-  if (!unknown && entry !== undefined && knownVersion(entry) >= version) return nothing;
+  const known = knownVersion(entry);
+  if (!unknown && entry !== undefined && known >= version) {
+    if (isUnflushed(entry) || holdsAgainst(known, version, nowMs)) return nothing;
+  }
   const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version, nowMs);
   const intents = unknown ? overlapping(hole.intents) : hole.intents;
   const reply: InvalidateReply = isUnflushed(entry)
