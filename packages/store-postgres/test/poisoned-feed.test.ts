@@ -24,10 +24,11 @@ test.each([
   ['no key', `ARRAY['1', NULL], ARRAY[4, 4]`],
   ['keys of two dimensions', `ARRAY[ARRAY['1'], ARRAY['2']], ARRAY[4, 4]`],
   ['no versions', `ARRAY['1', '2'], ARRAY[NULL, NULL]::int8[]`],
+  ['versions that nobody believes', `ARRAY['1', '2'], ARRAY[-9223372036854775808, 9223372036854775807]`],
 ])('a record with %s holds up no other table’s changes', async (_, arrays) => {
   const { knex, low, pg, sources } = await twoTables();
-  await low.raw(`INSERT INTO lockstep.outbox (version, source, key, op, keys, versions)
-    VALUES (4, 'public.theirs', '1', 'p', ${arrays})`);
+  await low.raw(`INSERT INTO lockstep.outbox (version, source, key, op, changed_at, keys, versions)
+    VALUES (4, 'public.theirs', '1', 'p', 'infinity', ${arrays})`);
   await knex.raw('INSERT INTO ours VALUES (7)');
   const over = new AbortController();
   const seen: Change[] = [];
@@ -43,6 +44,7 @@ test.each([
   await pg.feed.consume(take, { sources, signal: over.signal, onError });
   expect(errors).toEqual([]);
   expect(seen.filter(({ source }) => source === 'public.ours')).toMatchObject([{ key: '7' }]);
+  expect(seen.every(({ version }) => Number.isSafeInteger(version) && version > 0)).toBe(true);
   expect(seen.every(({ key }) => typeof key === 'string' && key.length > 0)).toBe(true);
 });
 

@@ -174,8 +174,10 @@ async function takeAs(
 
 /** A version that is not believed says only that there was a change: what was cached before it goes. */
 function plausible(version: string, { highest, at }: Claimed): string {
-  const number = Number(version);
-  return number >= 1 && number <= Number(highest) ? version : String(Math.floor(Number(at) * 1000));
+  const [number, limit] = [Number(version), Number(highest)];
+  if (number >= 1 && number <= limit) return version;
+  // The time may be an infinity.
+  return String(Math.floor(Math.min(Math.max(1, Number(at) * 1000), limit)));
 }
 
 /** Roles that run Lockstep on a table write its records themselves: an array of keys may hold anything. */
