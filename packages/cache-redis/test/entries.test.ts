@@ -98,12 +98,8 @@ test('any sequence of commands leaves the very entry that the reference has (rul
         // The reference's hit is its entry, which says more.
         expect({ ...expected.reply, remainingMs: 0 }).toMatchObject({ ...reply, remainingMs: 0 });
         const found = await raw.get(name);
-        const isBeyond = found !== null && BEYOND.test(found);
-        const text = isBeyond ? null : found;
+        const text = found !== null && BEYOND.test(found) ? null : found;
         expect(text?.replace(/(?<=.{31}.*)[1-9][0-9]{12}/gsu, '<time>') ?? null).toBe(expectedText(entry));
-        // The next put of such a version may replace it or close the hole: one asks the clock, the other does not.
-        if (isBeyond) await raw.del(name);
-        if (isBeyondBelief(entry)) entry = undefined;
       }
     }),
     { numRuns: 200 },

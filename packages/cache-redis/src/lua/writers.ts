@@ -42,7 +42,7 @@ return isClosed and NO_VERSION or known
 /**
  * Most puts: of a version, over a row that the store has and that is not newer. True where it was one and is
  * done; what fails is left to {@link PUT}, whose arguments it takes. It asks no clock: what stands there is at
- * most what is put, and a version beyond belief that is put is as good as evicted.
+ * most what is put, and a version beyond belief that is put is as good as evicted. (From the year 2255 on each is judged.)
  */
 export const OVERWRITE = `
 local function overwritten(key, from)
