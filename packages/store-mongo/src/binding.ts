@@ -26,9 +26,14 @@ export interface Binding {
 
 /**
  * Runs statements that must commit together, in a transaction of their own, and again while it meets
- * others. A standalone server has none: they run one after the other.
+ * others: for as long as the call may take, or for `patienceMs`, and then it rejects with `StoreBusyError`.
+ * A standalone server has none: they run one after the other.
  */
-export type Together = <T>(bound: CallBound, body: (call: Call) => Promise<T>) => Promise<T>;
+export type Together = <T>(
+  bound: CallBound,
+  body: (call: Call) => Promise<T>,
+  patienceMs?: number,
+) => Promise<T>;
 
 /** The bound under a new version, as far as it can be believed: what a cache says is not authority. */
 export function floorOf(binding: Binding, above: Version): Version {

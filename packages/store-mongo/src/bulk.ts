@@ -1,4 +1,9 @@
-import { type AnyBulkWriteOperation, type Document, MongoBulkWriteError, MongoServerError } from 'mongodb';
+import {
+  type AnyBulkWriteOperation,
+  type BulkWriteOptions,
+  MongoBulkWriteError,
+  MongoServerError,
+} from 'mongodb';
 import type { Binding } from './binding.js';
 import { type Call, statementOptions } from './call.js';
 
@@ -13,13 +18,13 @@ export async function bulk(
   binding: Binding,
   operations: readonly AnyBulkWriteOperation[],
   call: Call,
-  variables?: Document,
+  options: Pick<BulkWriteOptions, 'let' | 'maxTimeMS'> = {},
 ): Promise<BulkResult> {
   try {
     const result = await binding.primary.bulkWrite([...operations], {
       ...statementOptions(call),
       ordered: false,
-      ...(variables === undefined ? {} : { let: variables }),
+      ...options,
     });
     return { errors: new Map(), matched: result.matchedCount };
   } catch (error) {

@@ -6,6 +6,7 @@ import {
   StoreUnavailableError,
 } from '@lockstep/core';
 import {
+  MongoBulkWriteError,
   MongoClientClosedError,
   MongoError,
   MongoNetworkError,
@@ -110,9 +111,26 @@ export function isUnknownCommit(error: unknown): boolean {
   return hasLabel(error, 'UnknownTransactionCommitResult');
 }
 
+/** Whether a transaction met a row that another had changed, or holds: the server says so at once. */
+export function isWriteConflict(error: unknown): boolean {
+  return isAny(error, (at) => at.code === CODE.writeConflict);
+}
+
+/** Whether the server ended it since its `maxTimeMS` was over, in a statement or in the wait for its write concern. */
+export function isCutShort(error: unknown): boolean {
+  if (!(error instanceof MongoServerError)) return false;
+  const waiting = error instanceof MongoBulkWriteError ? error.result.getWriteConcernError() : undefined;
+  return error.code === CODE.maxTimeExpired || waiting?.code === CODE.maxTimeExpired;
+}
+
 function hasLabel(error: unknown, label: string): boolean {
+  return isAny(error, (at) => at.hasErrorLabel(label));
+}
+
+/** Whether it, or a cause of it, is an error of the driver that is so. */
+function isAny(error: unknown, isSo: (at: MongoError) => boolean): boolean {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
-    if (at instanceof MongoError && at.hasErrorLabel(label)) return true;
+    if (at instanceof MongoError && isSo(at)) return true;
   }
   return false;
 }

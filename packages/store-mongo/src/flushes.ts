@@ -13,10 +13,14 @@ export type FlushOfValue<Value> = StoreFlush<Value> & { readonly value: Value };
 /** What became of flushes onto rows that exist; `undefined` for a key that had no row. */
 export type FlushedRow<Value> = StoreOutcome<Value> | undefined;
 
+/** How long the flushes of one statement wait for a row that others hold; the server waits on, and names no row. */
+const STATEMENT_MS = 500;
+
 /**
  * Writes buffered values onto existing rows, each with the very version that the buffer gave it and
  * only where the row's is lower: one document, one statement, the fence in its filter. Where there is
- * no row a tombstone may stand, and that needs a transaction: those keys are left out.
+ * no row a tombstone may stand, and that needs a transaction: those keys are left out. Rejects with an error that
+ * `isCutShort` where it took long, as it does for a row that others hold; some may be written then.
  */
 export async function flushOntoRows<Value>(
   binding: Binding,
@@ -34,7 +38,9 @@ export async function flushOntoRows<Value>(
       ),
     },
   }));
-  const { errors, matched } = await bulk(binding, operations, call);
+  const { errors, matched } = await bulk(binding, operations, call, {
+    maxTimeMS: Math.min(STATEMENT_MS, call.bound.maxTimeMS),
+  });
   const rows = await findRows<Value>(
     binding,
     binding.primary,

@@ -120,7 +120,9 @@ export async function putMany<Value>(
     },
   }));
   const past = binding.clock.surelyPast;
-  const { errors, matched } = await bulk(binding, operations, call, clockVariable(lastStart(binding, call)));
+  const { errors, matched } = await bulk(binding, operations, call, {
+    let: clockVariable(lastStart(binding, call)),
+  });
   const sent = commands.filter((_, at) => !errors.has(at));
   const rows = await findRows<Value>(
     binding,

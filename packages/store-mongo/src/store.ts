@@ -127,9 +127,9 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     tombstoneTtlMs,
   });
 
-  const together: Together = async (bound, body) => {
+  const together: Together = async (bound, body, patienceMs) => {
     if (!replicated) return await body({ bound, session: undefined });
-    return await runTransaction(client, bound, (tx) => body({ bound, session: tx.session }));
+    return await runTransaction(client, bound, (tx) => body({ bound, session: tx.session }), patienceMs);
   };
 
   async function ask(): Promise<boolean> {

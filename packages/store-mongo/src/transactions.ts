@@ -1,13 +1,14 @@
 import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
 import {
   checkTransactionMode,
+  StoreBusyError,
   StoreRefusedError,
   StoreUnavailableError,
   TransactionOverError,
 } from '@lockstep/core';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from './bound.js';
-import { isTransient, isUnknownCommit, toStoreError } from './errors.js';
+import { isTransient, isUnknownCommit, isWriteConflict, toStoreError } from './errors.js';
 import { guardedSession } from './guarded-session.js';
 import { TransactionLog } from './transaction-log.js';
 import { noteOwnStatements } from './transaction-reads.js';
@@ -133,13 +134,16 @@ const TRANSACTION: TransactionOptions = {
 /**
  * Runs `body` in transactions until one commits, as the driver's labels ask: what is transient runs
  * anew, a commit of unknown fate is sent again, and both only as long as the caller's bound stands. A
- * throw of the body's rolls back and propagates as it is.
+ * throw of the body's rolls back and propagates as it is. What meets others for longer than `patienceMs` rejects
+ * with `StoreBusyError`.
  */
 export async function runTransaction<T>(
   client: MongoClient,
   bound: CallBound,
   body: (tx: MongoTransaction) => Promise<T>,
+  patienceMs = Number.POSITIVE_INFINITY,
 ): Promise<T> {
+  const startedMs = performance.now();
   let backoffMs = FIRST_BACKOFF_MS;
   for (;;) {
     bound.check();
@@ -159,6 +163,9 @@ export async function runTransaction<T>(
       await abort(session, bound);
       const again = (tx.transient || isTransient(error)) && !isUnknownCommit(error);
       if (!again) throw error;
+      if (performance.now() - startedMs >= patienceMs && isWriteConflict(error)) {
+        throw new StoreBusyError(`${bound.what}: others hold a document`, { cause: error });
+      }
       if (bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
     } finally {
       await session.endSession().catch(() => {});

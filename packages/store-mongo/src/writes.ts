@@ -9,7 +9,7 @@ import {
 import { type Binding, toDocument } from './binding.js';
 import type { Call } from './call.js';
 import { deleteRows } from './deletes.js';
-import { isDuplicateOf, toStoreError } from './errors.js';
+import { isCutShort, isDuplicateOf, toStoreError } from './errors.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
 import { checkCanonical } from './key.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
@@ -175,7 +175,10 @@ async function flushAll<Value>(
   const outcomes = new Map<string, StoreOutcome<Value>>();
   const onto = commands.filter((command): command is FlushOfValue<Value> => command.value !== null);
   if (onto.length > 0) {
-    const done = await flushOntoRows(binding, onto, call).catch((error: unknown) => oneByOne(error, binding));
+    // A transaction tells at once which rows others hold, and takes as long as the call may where nobody does.
+    const done = await flushOntoRows(binding, onto, call).catch((error: unknown) =>
+      isCutShort(error) ? [] : oneByOne(error, binding),
+    );
     onto.forEach(({ key }, at) => {
       const outcome = done[at];
       if (outcome !== undefined) outcomes.set(key, outcome);
@@ -190,25 +193,37 @@ async function flushAll<Value>(
   return commands.map(({ key }) => outcomes.get(key) ?? { kind: 'missing' });
 }
 
-/** Many flushes in one transaction; where one is refused, each half in its own, down to the one at fault. */
+/** How long flushes of one transaction try again for a document that others hold; and once it is known that one is held. */
+const PATIENCE_MS = 200;
+const PATIENCE_AGAIN_MS = 20;
+
+/**
+ * Many flushes in one transaction; where one is refused, or others hold its row, each half in its own, down to the
+ * one at fault.
+ */
 async function flushTogether<Value>(
   binding: Binding,
   commands: readonly StoreFlush<Value>[],
   call: Call,
+  patienceMs = PATIENCE_MS,
   tries = 1,
 ): Promise<StoreOutcome<Value>[]> {
   if (commands.length === 0) return [];
+  const flushing = (own: Call): Promise<StoreOutcome<Value>[]> => flushWithTombstones(binding, commands, own);
   try {
-    return await binding.together(call.bound, (own) => flushWithTombstones(binding, commands, own));
+    return await binding.together(call.bound, flushing, patienceMs);
   } catch (error) {
     // A row of one of these keys has been inserted since: now there is one to compare with.
     if (isDuplicateOf(error, binding.keyField) && tries < INSERT_TRIES) {
-      return await flushTogether(binding, commands, call, tries + 1);
+      return await flushTogether(binding, commands, call, patienceMs, tries + 1);
     }
-    const refused = toStoreError(error, binding.name).code === 'LOCKSTEP_STORE_REFUSED';
-    if (!refused || commands.length === 1) return commands.map((each) => failed<Value>(binding, each, error));
+    const { code } = toStoreError(error, binding.name);
+    const busy = code === 'LOCKSTEP_STORE_BUSY';
+    const splits = commands.length > 1 && (busy || code === 'LOCKSTEP_STORE_REFUSED');
+    if (!splits) return commands.map((each) => failed<Value>(binding, each, error));
     const middle = commands.length >> 1;
     const halves = [commands.slice(0, middle), commands.slice(middle)];
-    return (await Promise.all(halves.map((half) => flushTogether(binding, half, call)))).flat();
+    const nextMs = busy ? PATIENCE_AGAIN_MS : patienceMs;
+    return (await Promise.all(halves.map((half) => flushTogether(binding, half, call, nextMs)))).flat();
   }
 }

@@ -48,3 +48,28 @@ test.each([
     expect(late).toEqual({ kind: 'conflict', version: two.version });
   },
 );
+
+test('a flush waits for the majority as long as its call may take, however it is sent', async () => {
+  const client = await server.client({ monitorCommands: true });
+  const store = await server.store({ client });
+  const things = store.collection<Thing>('things');
+  await store.attach([things]);
+  const [first] = await things.write([put('flushed', 0)], CALL);
+  if (first?.kind !== 'written') throw new Error('not written');
+  const primary = await server.service.primary();
+  const others = server.service.members.filter((member) => member !== primary);
+  let together = false;
+  client.on('commandStarted', ({ commandName, command }) => {
+    together ||= commandName === 'commitTransaction' || command['find'] === 'lockstep_tombstones';
+  });
+  for (const member of others) member.freeze();
+  const version = first.version + 1_000;
+  const value = { _id: 'flushed', n: 1 };
+  const flushing = things.write([{ kind: 'flush', key: 'flushed', value, version }], CALL);
+  // The statement is given up, as for a row that others hold, and the transaction behind it waits on.
+  await until(async () => together || undefined);
+  for (const member of others) member.thaw();
+  const [outcome] = await flushing;
+  expect(outcome).toMatchObject({ version });
+  expect((await things.read(['flushed'], PRIMARY))[0]).toEqual({ key: 'flushed', value, version });
+});
