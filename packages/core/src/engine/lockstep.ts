@@ -276,7 +276,9 @@ class LockstepEngine implements Lockstep {
       }
       // What the body began and did not wait for is part of it, or was refused.
       await tx.idle();
-      return { value, tx, changes: await tx.changes() };
+      const changes = await tx.changes();
+      await tx.announce(changes, this.#participants(host));
+      return { value, tx, changes };
     };
     const startedAt = this.#clock.monotonic();
     try {

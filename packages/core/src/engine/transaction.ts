@@ -19,6 +19,8 @@ export interface TransactionParticipant {
     storeMs: number,
   ): Promise<KeySettled>;
   abandonTransaction(key: string, reservation: Reservation): void;
+  /** Makes a row unreadable that another's statement has changed, where that has to come before the commit. */
+  announceTransaction(key: string, tx: LockstepTransaction): Promise<void>;
 }
 
 /** What became of one key after the commit. */
@@ -132,6 +134,19 @@ export class LockstepTransaction implements Transaction {
   /** Everything that the transaction changed, asked before the commit. */
   async changes(): Promise<readonly Change[]> {
     return await this.#store.changes();
+  }
+
+  /** Before the commit: what statements of the caller's own have changed, they have announced to nobody. */
+  async announce(
+    changes: readonly Change[],
+    bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
+  ): Promise<void> {
+    const announcing = changes.flatMap(({ source, key }) =>
+      (bySource.get(source) ?? [])
+        .filter((participant) => !this.hasWritten(participant, key))
+        .map((participant) => participant.announceTransaction(key, this)),
+    );
+    await Promise.all(announcing);
   }
 
   /** Takes no call from now on, nor does the store; what was sent goes on. */

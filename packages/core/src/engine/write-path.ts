@@ -412,6 +412,15 @@ export class WritePath<Value> implements TransactionParticipant {
     return { version, cache };
   }
 
+  async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
+    const { keyPrefix, settings, store } = this.#options;
+    if (settings.consistency !== 'strict') return;
+    const reservation = await this.#cacheSide.prepare(key, keyPrefix + key, false, tx.endsAtMs);
+    // Its value is not known here: the key gets a floor.
+    const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
+    tx.wrote(this, store.source, key, { reservation, ...unknown });
+  }
+
   abandonTransaction(key: string, reservation: Reservation): void {
     this.#cacheSide.abandon(this.#options.keyPrefix + key, reservation);
   }

@@ -3,7 +3,7 @@ import { callbackStore } from '../../src/callback-store.js';
 import { createLockstep } from '../../src/engine/lockstep.js';
 import { CacheUnavailableError } from '../../src/errors.js';
 import { refuse } from '../../src/faults/index.js';
-import { memoryCache } from '../../src/memory/index.js';
+import { type MemoryTx, memoryCache } from '../../src/memory/index.js';
 import { CHAIR, carries, LAMP, openShop, turns } from './shop.js';
 
 const openStrict = (more: Parameters<typeof openShop>[0] = {}) =>
@@ -46,6 +46,39 @@ describe('G7: strict', () => {
     expect(await writing).toMatchObject({ cache: 'updated' });
     expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'cache' });
   });
+
+  test.each(['transaction', 'write'] as const)(
+    'what a statement of the caller’s own changes in a %s is unreadable before its commit, too',
+    async (way) => {
+      const shop = openStrict();
+      const other = shop.join();
+      await shop.products.put('a', LAMP);
+      const change = async (client: unknown): Promise<void> => {
+        await (client as MemoryTx).set('products', 'a', CHAIR);
+        await (client as MemoryTx).set('products', 'new', CHAIR);
+      };
+      const run = (): Promise<unknown> =>
+        way === 'write'
+          ? shop.products.write('b', change)
+          : shop.lockstep.transaction(({ client }) => change(client));
+      const held = shop.cachePlan.pauseNext('execute', carries('invalidate'));
+      const running = run();
+      await held.reached;
+      expect(await other.products.getVersioned('a', { fresh: true })).toMatchObject({ value: CHAIR });
+      expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'store' });
+      held.release();
+      await running;
+      await other.products.get('a');
+      await turns();
+      expect(await other.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'cache' });
+
+      await shop.rows.foreignWrite('a', LAMP);
+      shop.cachePlan.always('execute', refuse());
+      await expect(run()).rejects.toMatchObject({ code: 'LOCKSTEP_CACHE_UNAVAILABLE' });
+      const [row] = await shop.rows.read(['a'], { timeoutMs: 1_000, primary: true });
+      expect(row?.value).toEqual(LAMP);
+    },
+  );
 
   test('readers who pass a writer by are counted, and fill nothing', async () => {
     const shop = openStrict();
