@@ -181,7 +181,10 @@ export class ConflictError extends LockstepError {
   readonly code = 'LOCKSTEP_CONFLICT';
 }
 
-/** Thrown when some of the entities of one call were not written; `results` says which, in the call's order. */
+/**
+ * Thrown when some of the entities of one call were not written, or may not have been; `results` says which, and why,
+ * in the call's order. The message counts those that were not, and those of unknown outcome.
+ */
 export class PartialWriteError<Result = unknown> extends LockstepError {
   readonly code = 'LOCKSTEP_PARTIAL_WRITE';
   readonly results: readonly PromiseSettledResult<Result>[];

@@ -21,8 +21,10 @@ import {
   ConflictError,
   InvalidIdError,
   InvalidOptionError,
+  LockstepError,
   messageOf,
   PartialWriteError,
+  StoreContractError,
   StoreRefusedError,
   StoreTimeoutError,
   StoreUnavailableError,
@@ -36,7 +38,7 @@ import { callerSleep, withSignal, withTimeout } from './bounded.js';
 import { Codec } from './codec.js';
 import type { Consumer } from './consumer.js';
 import type { EngineContext } from './context.js';
-import { Loader } from './loader.js';
+import { Loader, mayHaveCommitted } from './loader.js';
 import { type Load, Reader } from './reader.js';
 import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
 import { SignedCodec } from './signed-codec.js';
@@ -586,8 +588,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     if (failed.length === 0) {
       return results.map((result) => (result as PromiseFulfilledResult<WriteResult<Value>>).value);
     }
+    const unknown = failed.filter(({ reason }) => isUnknown(reason)).length;
+    const counts = outcomes(failed.length - unknown, unknown, results.length);
     throw new PartialWriteError(
-      `collection "${this.name}": ${failed.length} of ${results.length} were not written: ${String(failed[0]?.reason)}`,
+      `collection "${this.name}": ${counts}: ${String(failed[0]?.reason)}`,
       results,
       { cause: failed[0]?.reason, collection: this.name },
     );
@@ -671,6 +675,19 @@ class CommandResult<Value> implements WriteResult<Value> {
     this.store = store;
     this.coalesced = coalesced;
   }
+}
+
+/** True when a write that rejected with this may be committed, as one that its caller's signal ended may. */
+function isUnknown(reason: unknown): boolean {
+  const foreign = !(reason instanceof LockstepError);
+  return foreign || reason instanceof StoreContractError || mayHaveCommitted(reason);
+}
+
+/** Says how many of a call's writes were not written, and of how many nobody knows. */
+function outcomes(notWritten: number, unknown: number, all: number): string {
+  if (unknown === 0) return `${notWritten} of ${all} were not written`;
+  const doubtful = `${unknown} of ${all} may have been written, or not`;
+  return notWritten === 0 ? doubtful : `${notWritten} of ${all} were not written, ${doubtful}`;
 }
 
 const SEVERITY: readonly CacheOutcome[] = ['updated', 'invalidated', 'queued', 'deferred'];

@@ -152,6 +152,14 @@ export function checkVersion(
   );
 }
 
+/** True when what the store failed to answer, or to confirm, may have been committed. */
+export function mayHaveCommitted(error: unknown): boolean {
+  return (
+    error instanceof StoreTimeoutError ||
+    (error as { outcome?: unknown } | null | undefined)?.outcome === 'unknown'
+  );
+}
+
 /** Foreign errors become `StoreUnavailableError`; ours pass. */
 export function asStoreError(
   error: unknown,

@@ -42,6 +42,7 @@ import { Handover } from './handover.js';
 import { Integrity } from './integrity.js';
 import { JobRunner, type JobTarget } from './job-runner.js';
 import { KeptByCache } from './kept.js';
+import { mayHaveCommitted } from './loader.js';
 import { startRelay } from './relay.js';
 import { DEFAULT_TRANSACTION_TIMEOUT_MS, nameOption } from './settings.js';
 import { ThroughCalls } from './through.js';
@@ -421,11 +422,4 @@ class LockstepEngine implements Lockstep {
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new ClosedError('this Lockstep is closed');
   }
-}
-
-function mayHaveCommitted(error: unknown): boolean {
-  return (
-    error instanceof StoreTimeoutError ||
-    (error as { outcome?: unknown } | null | undefined)?.outcome === 'unknown'
-  );
 }

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { before, refuse } from '../../src/faults/index.js';
+import {
+  StoreBusyError,
+  StoreContractError,
+  StoreOverloadedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../../src/errors.js';
+import { before, loseReply, refuse } from '../../src/faults/index.js';
 import { CHAIR, elapse, LAMP, openShop, type Product } from './shop.js';
 
 const sold = (row: Product | undefined): Product | undefined => row && { ...row, stock: row.stock - 1 };
@@ -210,6 +217,42 @@ describe('delete and many', () => {
     });
     expect(shop.rows.keys()).toEqual(['a', 'c']);
     expect(shop.storePlan.calls('write')).toBe(1);
+  });
+
+  test.each([
+    ['some were refused', '', '1 of 3 were not written, 2 of 3 may have been written, or not: '],
+    ['none was refused', 'c', ': 3 of 3 may have been written, or not: '],
+  ])('putMany whose answer is lost does not say that nothing was written: %s', async (_, id, message) => {
+    const shop = openShop();
+    shop.storePlan.next('write', loseReply());
+    const writing = shop.products.putMany([
+      ['a', LAMP],
+      ['b', LAMP],
+      [id, CHAIR],
+    ]);
+    await expect(writing).rejects.toMatchObject({
+      code: 'LOCKSTEP_PARTIAL_WRITE',
+      message: expect.stringContaining(message),
+    });
+    expect(shop.rows.keys()).toEqual(id === '' ? ['a', 'b'] : ['a', 'b', 'c']);
+  });
+
+  test.each([
+    [new StoreTimeoutError('late'), true],
+    [new StoreContractError('odd'), true],
+    [new StoreUnavailableError('lost', 'unknown'), true],
+    [new StoreUnavailableError('away', 'not-committed'), false],
+    [new StoreBusyError('held'), false],
+    [new StoreOverloadedError('full'), false],
+  ])('putMany says of each outcome what is so: %s', async (error, unknown) => {
+    const shop = openShop();
+    shop.storePlan.next('write', refuse(error));
+    const writing = shop.products.putMany([
+      ['a', LAMP],
+      ['b', LAMP],
+    ]);
+    const message = unknown ? '2 of 2 may have been written, or not: ' : '2 of 2 were not written: ';
+    await expect(writing).rejects.toThrow(message);
   });
 });
 
