@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from './catalog.js';
 import { GUARD, strangersIn } from './guard.js';
+import { guarded } from './guarded.js';
 import { objectName } from './names.js';
 import { identifier, literal } from './quote.js';
 import { microsSql, SAFE_PATH, SCHEMA } from './stamp.js';
@@ -186,7 +187,7 @@ function createFunction(info: TableInfo, trigger: TriggerSql): string {
   const readsRows = trigger.level === 'STATEMENT' ? ' SET row_security = off' : '';
   return withToken(
     info,
-    `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.body}
+    `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
 $lockstep$`,
   );
 }

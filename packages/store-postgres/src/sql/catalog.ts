@@ -288,9 +288,9 @@ function keyColumn(
   const column = columns.find((each) => each.name === name);
   if (column === undefined) throw new InvalidOptionError('key', `${source} has no column "${name}"`);
   if (column.generated) {
-    const problem =
+    const generated =
       "is generated: writers can't set it, and triggers see no value of it before the row is written";
-    throw new InvalidOptionError('key', `column "${name}" of ${source} ${problem}`);
+    throw new InvalidOptionError('key', `column "${name}" of ${source} ${generated}`);
   }
   if (!column.notNull) throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL`);
   const type = keyType({
@@ -301,10 +301,14 @@ function keyColumn(
     deterministic: column.deterministic,
     labels: column.labels ?? [],
   });
-  if (typeof type === 'string') {
+  const problem =
+    column.baseKind === 'e' && column.sqlType !== column.baseSql
+      ? "it is a domain over an enum, of which the server's own functions take none"
+      : type;
+  if (typeof type === 'string' || problem !== type) {
     throw new InvalidOptionError(
       'key',
-      `column "${name}" of ${source} is ${column.shown}, which can't be a key: ${type}`,
+      `column "${name}" of ${source} is ${column.shown}, which can't be a key: ${problem}`,
     );
   }
   return { column: name, property, type, number: column.number };
