@@ -209,6 +209,32 @@ describe('a transaction that is over', () => {
     }
   });
 
+  test('with a nested transaction that is not over: half of it is not committed', async () => {
+    const late = Promise.withResolvers<void>();
+    let nested: Promise<unknown> = Promise.resolve();
+    const running = lockstep.transaction(async (tx) => {
+      const begun = Promise.withResolvers<void>();
+      await clientOf(tx).transaction((done) => done('accounts').where({ id: 1 }).update({ n: 4 }));
+      nested = settled(
+        clientOf(tx).transaction(async (inner) => {
+          await inner('accounts').where({ id: 2 }).update({ n: 5 });
+          begun.resolve();
+          await late.promise;
+          await inner('accounts').where({ id: 3 }).update({ n: 6 });
+        }),
+      );
+      await begun.promise;
+    });
+    await expect(running).rejects.toMatchObject({ outcome: 'not-committed' });
+    late.resolve();
+    expect(await nested).not.toBe('resolved');
+    expect(await stored()).toEqual(UNCHANGED);
+    await lockstep.transaction((tx) =>
+      clientOf(tx).transaction((done) => done('accounts').where({ id: 1 }).update({ n: 4 })),
+    );
+    expect(await stored()).toEqual([4, 2_000, 3_000]);
+  });
+
   test('ended by a statement of its own body: nothing is committed behind that, and it rejects', async () => {
     for (const end of ['COMMIT', 'ROLLBACK']) {
       const running = lockstep.transaction(async (tx) => {

@@ -17,6 +17,11 @@ interface WatchedClient extends PooledClient {
   removeListener(name: 'error' | 'end', listener: (error?: unknown) => void): void;
 }
 
+/** The part of knex's nested transaction that is asked. */
+interface Nested {
+  isCompleted(): boolean;
+}
+
 interface Waiting {
   readonly send: () => void;
   readonly refuse: (reason: Error) => void;
@@ -49,6 +54,10 @@ export class TransactionGate {
   /** Why it can't be committed, whatever the body says. */
   #lost: StoreUnavailableError | undefined;
   #committed: StoreUnavailableError | undefined;
+  /** Those of the body's that were open when it was last looked. */
+  readonly #nested = new Set<Nested>();
+  /** One of them was open at the end: its first statements would be committed without the others. */
+  #halfNested = false;
 
   constructor(client: PooledClient) {
     this.#real = client as WatchedClient;
@@ -65,7 +74,11 @@ export class TransactionGate {
   /** Why there is nothing to commit: a statement failed, the body ended the transaction, the connection is lost. */
   get problem(): LockstepError | undefined {
     if (this.#lost !== undefined) return this.#lost;
-    if (this.#failure === undefined) return undefined;
+    if (this.#failure === undefined) {
+      if (!this.#halfNested) return undefined;
+      const half = 'a nested transaction was not over when the body returned, so all was rolled back';
+      return new StoreUnavailableError(half, 'not-committed');
+    }
     const message = 'a statement of the transaction failed, so it was rolled back';
     return new StoreUnavailableError(message, 'not-committed', { cause: this.#refused });
   }
@@ -99,6 +112,13 @@ export class TransactionGate {
       client[name] = (...args) =>
         this.#over === undefined || this.#own > 0 ? call?.apply(client, args) : Promise.reject(this.#over);
     }
+    const { transaction: nest } = client;
+    client['transaction'] = (...args) => {
+      const nested = nest?.apply(client, args) as Nested;
+      for (const each of this.#nested) if (each.isCompleted()) this.#nested.delete(each);
+      this.#nested.add(nested);
+      return nested;
+    };
   }
 
   /** From now on nothing of the body's is sent; what is with the server goes on. */
@@ -107,6 +127,7 @@ export class TransactionGate {
     this.#over = new TransactionOverError(`the transaction is over: ${reason}`, {
       cause: this.#refused ?? cause,
     });
+    this.#halfNested = [...this.#nested].some((nested) => !nested.isCompleted());
     for (const { refuse } of this.#queue.splice(0)) refuse(this.#over);
   }
 
