@@ -1,3 +1,7 @@
+import { MAX_VERSION_AHEAD_MS } from '@lockstep/core';
+
+const MAX_AHEAD_US = MAX_VERSION_AHEAD_MS * 1_000;
+
 /**
  * The index of unflushed keys: a sorted set, the score a key's mark. Marks are the server's clock in µs,
  * and above every mark that the index holds: so each is given once, and a page of them ends between two keys.
@@ -10,8 +14,23 @@ local operation = ARGV[2]
 if operation == 'add' then
   local time = redis.call('TIME')
   local mark = time[1] * 1000000 + time[2] - 1
-  local top = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
-  if top and tonumber(top) > mark then mark = tonumber(top) end
+  local highest = redis.pcall('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+  if highest.err then
+    if not string.find(highest.err, 'WRONGTYPE', 1, true) then return error(highest.err) end
+    redis.call('DEL', key)
+  end
+  local top = tonumber(highest[2])
+  local most = mark + ${MAX_AHEAD_US}
+  if top and top > most then
+    -- Nobody was given such marks: above them there are none that differ.
+    local above = string.format('(%.0f', most)
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', key, above, '+inf', 'LIMIT', 0, 1000)) do
+      mark = mark + 1
+      redis.call('ZADD', key, string.format('%.0f', mark), name)
+    end
+  elseif top and top > mark then
+    mark = top
+  end
   local reply = { string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)) }
   local room = tonumber(ARGV[3]) - redis.call('ZCARD', key)
   local keys = { unpack(ARGV, 4) }
