@@ -1,10 +1,4 @@
-import {
-  LockstepError,
-  StoreBusyError,
-  StoreRefusedError,
-  StoreTimeoutError,
-  StoreUnavailableError,
-} from '@lockstep/core';
+import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
 import { LATE_STATE, RETRY_STATE } from './sql/stamp.js';
 
@@ -103,7 +97,6 @@ export function storeError(error: unknown, what: string, sent: boolean): Lockste
     return new StoreTimeoutError(`${what}: the server cancelled the statement: ${message}`, { cause: error });
   }
   if (isLate(error)) return new StoreTimeoutError(`${what}: ${message}`, { cause: error });
-  if (isLocked(error)) return new StoreBusyError(`${what}: ${message} (SQLSTATE ${state})`, { cause: error });
   if (isRefusal(error)) {
     // A reference, a unique value, an exclusion: another row's write may lift it.
     const mayDependOnOthers = state === '23503' || state === '23505' || state === '23P01';

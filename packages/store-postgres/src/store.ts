@@ -195,7 +195,7 @@ export class PostgresStore {
           `${info.source} is not attached to Lockstep: run attach for it`,
         );
       }
-      const answers = await this.#inTransaction(repairStatements(info, attached.token), info);
+      const answers = await this.#inTransaction(repairStatements(info), info);
       const [rows, tombstones, changes] = answers.slice(2, 5).map(([row]) => row as unknown as RepairedRow);
       const keys = [rows, tombstones, changes].flatMap((part) => part?.keys ?? []);
       reports.push({

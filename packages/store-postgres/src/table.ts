@@ -265,8 +265,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     try {
       const info = await describeTable(run, this.spec);
       await assertWriter(run, info);
-      const { token } = await assertAttached(run, info);
-      return { ...info, token };
+      await assertAttached(run, info);
+      return info;
     } catch (error) {
       throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
     }
@@ -292,7 +292,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const shapes = new Shapes(info);
     const writer = new Writer<Value>({
       name: this.name,
-      token: info.token ?? info.source,
+      source: info.source,
       session,
       statements,
       codec,

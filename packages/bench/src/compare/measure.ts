@@ -48,6 +48,7 @@ try {
     const { calls } = await turn(callers, { ms: Number(ms) }, call);
     const used = perCall(before, suite.processor(), calls);
     figures[scenario] = Object.values(used).reduce((sum, us) => sum + us, 0);
+    for (const [process, us] of Object.entries(used)) figures[`${scenario}: ${process}`] = us;
   }
 } finally {
   await suite.close();

@@ -6,7 +6,7 @@ import { guarded } from './guarded.js';
 import { objectName } from './names.js';
 import { identifier, literal } from './quote.js';
 import { microsSql, SAFE_PATH, SCHEMA } from './stamp.js';
-import { TOKEN_HASH, type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
+import { ROLES, type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
 
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
@@ -70,7 +70,6 @@ $lockstep$`,
   fingerprint pg_catalog.text NOT NULL,
   attached_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
   incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-  token pg_catalog.text NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
   writer pg_catalog.text
 )`,
   `CREATE TABLE IF NOT EXISTS ${SCHEMA}.consumer (
@@ -105,8 +104,8 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'incarnation') THEN
     ALTER TABLE ${SCHEMA}.attached ADD COLUMN incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
   END IF;
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'token') THEN
-    ALTER TABLE ${SCHEMA}.attached ADD COLUMN token pg_catalog.text NOT NULL DEFAULT pg_catalog.gen_random_uuid(), ADD COLUMN writer pg_catalog.text;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'writer') THEN
+    ALTER TABLE ${SCHEMA}.attached ADD COLUMN writer pg_catalog.text;
   END IF;
 END
 $lockstep$`,
@@ -185,29 +184,29 @@ $lockstep$`;
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
   // Rows that a policy hides from the owner would go unrecorded: the server refuses instead.
   const readsRows = trigger.level === 'STATEMENT' ? ' SET row_security = off' : '';
-  return withToken(
-    info,
-    `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
-$lockstep$`,
-  );
+  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
+$lockstep$`;
 }
 
-/** A statement that has the table's token in it, hashed. */
-function withToken(info: TableInfo, sql: string): string {
-  if (!sql.includes(TOKEN_HASH)) return sql;
-  return `DO $lockstep_token$
+/** The most roles that a trigger's condition names: each statement reads it anew. Those that can log in come first. */
+const MAX_ROLES = 64;
+
+/** A statement with the names of the roles in it that may run Lockstep on the table now. */
+function withRoles(info: TableInfo, sql: string): string {
+  return `DO $lockstep_roles$
 BEGIN
-  EXECUTE pg_catalog.replace(${literal(sql)}, '${TOKEN_HASH}',
-    (SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend(token)), 'hex') FROM ${SCHEMA}.attached WHERE source = ${literal(info.source)}));
+  EXECUTE pg_catalog.replace(${literal(sql)}, ${literal(ROLES)}, (
+    SELECT pg_catalog.quote_literal(pg_catalog.array_agg(r.name)::pg_catalog.text) FROM (
+      SELECT rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles
+      WHERE pg_catalog.has_function_privilege(oid, ${literal(`${writerFunction(info)}()`)}::pg_catalog.regprocedure, 'EXECUTE')
+      ORDER BY rolname = current_user DESC, rolcanlogin DESC, rolname LIMIT ${MAX_ROLES}) r));
 END
-$lockstep_token$`;
+$lockstep_roles$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
-  return withToken(
-    info,
-    `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`,
-  );
+  const sql = `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
+  return sql.includes(ROLES) ? withRoles(info, sql) : sql;
 }
 
 /**
@@ -255,12 +254,9 @@ $lockstep$`;
     ...BASE,
     ...POLICIES,
     createWriter(info),
-    // Its token goes into what follows.
     `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint, writer) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))}, ${literal(`${writerFunction(info)}()`)})
 ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint, writer = EXCLUDED.writer`,
-    ...functions,
-    addColumn,
-    ...triggers,
+    // Before the triggers, which name the roles.
     ...options.grantTo.flatMap((role) => [
       `GRANT USAGE ON SCHEMA ${SCHEMA} TO ${identifier(role)}`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${SCHEMA}.outbox, ${SCHEMA}.tombstone TO ${identifier(role)}`,
@@ -268,6 +264,9 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
       `GRANT SELECT ON ${SCHEMA}.attached TO ${identifier(role)}`,
       `GRANT EXECUTE ON FUNCTION ${writerFunction(info)}() TO ${identifier(role)}`,
     ]),
+    ...functions,
+    addColumn,
+    ...triggers,
     RESTORE_PATH,
   ];
 }
@@ -325,8 +324,6 @@ export interface Attached {
   readonly keySql: string;
   readonly versionColumn: string;
   readonly fingerprint: string;
-  /** What a statement that stamps its own rows says to the triggers. */
-  readonly token: string;
   /** False where an earlier release attached it, which recorded no caches. */
   readonly hasRegistry: boolean;
 }
@@ -348,7 +345,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
   );
   if (there?.['yes'] !== true) return undefined;
   const [row] = await run(
-    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint, pg_catalog.to_jsonb(a) ->> 'token' AS token FROM ${SCHEMA}.attached a WHERE source = $1`,
+    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint FROM ${SCHEMA}.attached WHERE source = $1`,
     [source],
   );
   if (row === undefined) return undefined;
@@ -359,7 +356,6 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     keySql: String(row['key_sql']),
     versionColumn: String(row['version_column']),
     fingerprint: String(row['fingerprint']),
-    token: String(row['token'] ?? source),
     hasRegistry: there['registry'] === true,
   };
 }

@@ -48,8 +48,6 @@ export interface TableInfo {
   readonly columns: readonly TableColumn[];
   readonly keyColumns: readonly KeyColumn[];
   readonly hasVersion: boolean;
-  /** What a statement that stamps its own rows says to the triggers; absent before attach. */
-  readonly token?: string;
   /** Names of Lockstep's triggers that are there and enabled. */
   readonly triggers: readonly string[];
   /** Why changes of its rows may go unseen. */

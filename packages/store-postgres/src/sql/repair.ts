@@ -19,13 +19,13 @@ const report = (keys: string): string =>
  * as changed. Run in one transaction that reads nothing older than itself; the stamping triggers are passed by. The
  * three in the middle report what they have changed.
  */
-export function repairStatements(info: TableInfo, token: string): string[] {
+export function repairStatements(info: TableInfo): string[] {
   const source = literal(info.source);
   const version = identifier(info.spec.versionColumn);
   const now = nextForeignSql(microsSql());
   return [
     'SET TRANSACTION ISOLATION LEVEL READ COMMITTED',
-    `SELECT pg_catalog.set_config('${SETTING_STAMPED}', ${literal(token)}, true)`,
+    `SELECT pg_catalog.set_config('${SETTING_STAMPED}', ${source}, true)`,
     `WITH w AS (UPDATE ${info.relation} t SET ${version} = ${now} WHERE NOT ${believedSql(`t.${version}`)}
 RETURNING ${tableKeySql(info, 't')} AS key, t.${version} AS version),
 o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT version, ${source}, key, 'p' FROM w)

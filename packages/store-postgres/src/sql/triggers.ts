@@ -2,7 +2,7 @@ import { MAX_KEY_BYTES } from '../keys/codec.js';
 import type { TableInfo } from './catalog.js';
 import { tableKeySql } from './catalog.js';
 import { objectName } from './names.js';
-import { equal, operator } from './operators.js';
+import { equal, isIn, operator } from './operators.js';
 import { identifier, literal } from './quote.js';
 import {
   believedSql,
@@ -106,18 +106,27 @@ const recordPut = (version: string, source: string): string => `
   INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, new_key, 'p');${notifyIfForeign(version)}`;
 
 /**
- * Where the hash of the table's token goes, which is made where it is installed. Whoever may read the token in
- * `lockstep.attached` runs Lockstep on the table, and proves it at the price of a hash: a condition that asks for
- * rights costs every statement several times as much.
+ * Where the names of the roles go that run Lockstep on the table, as an array of texts; it is made where it is
+ * installed. A condition that asks for rights, or hashes a secret, would cost every row several times as much.
  */
-export const TOKEN_HASH = '{lockstep token}';
+export const ROLES = "'{lockstep roles}'";
+
+/** True in a session that may, as far as it is asked in a condition: a function has its owner's name there. */
+const isListed = (role: string): string => isIn(`${role}::pg_catalog.text`, `${ROLES}::pg_catalog.text[]`);
 
 /**
- * False in a statement that stamps and records its own rows. What users' triggers write on its behalf is
+ * True beside a statement that stamps and records its own rows. What users' triggers write on its behalf is
  * deeper, and is not such a row.
  */
-const needsTrigger = (depth: number): string =>
-  `${operator('pg_catalog.pg_trigger_depth()', '<>', String(depth))} OR pg_catalog.sha256(pg_catalog.textsend(pg_catalog.current_setting('${SETTING_STAMPED}', true))) IS DISTINCT FROM E'\\\\x${TOKEN_HASH}'::pg_catalog.bytea`;
+const isOrdinary = (info: TableInfo, depth: number): string =>
+  `${operator('pg_catalog.pg_trigger_depth()', '<>', String(depth))} OR pg_catalog.current_setting('${SETTING_STAMPED}', true) IS DISTINCT FROM ${literal(info.source)}`;
+
+/**
+ * False in a statement that stamps and records its own rows. Of a role that has the right by a membership that
+ * attach has not seen it is true: its rows are stamped and recorded twice until the next attach.
+ */
+const needsTrigger = (info: TableInfo): string =>
+  `${isOrdinary(info, 0)} OR NOT (${isListed('SESSION_USER')} AND ${isListed('CURRENT_USER')})`;
 
 /**
  * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
@@ -247,7 +256,7 @@ DECLARE
   new_key pg_catalog.text := ${keyNew};
   floor pg_catalog.int8;
 BEGIN${refuseIfLate(info)}
-  IF ${neu} % 4 <> 2 OR ${needsTrigger(1)} THEN${recordPut(neu, source)}
+  IF ${neu} % 4 <> 2 OR ${isOrdinary(info, 1)} OR NOT ${believesSession(info)} THEN${recordPut(neu, source)}
   END IF;
   IF pg_catalog.current_setting('${SETTING_BELOW}', true) <> '' THEN
     PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
@@ -296,7 +305,7 @@ END`;
       name: '~lockstep_stamp',
       event: 'BEFORE INSERT OR UPDATE',
       level: 'ROW',
-      when: needsTrigger(0),
+      when: needsTrigger(info),
       body: stamp,
     },
     { name: 'lockstep_record_insert', event: 'AFTER INSERT', level: 'ROW', body: recordInsert },

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  StoreBusyError,
   type StoreCommand,
   StoreContractError,
   type StoreOutcome,
@@ -24,8 +25,8 @@ import { versionOf } from './versions.js';
 
 export interface WriterParts {
   readonly name: string;
-  /** What its stamped statements say to the triggers. */
-  readonly token: string;
+  /** Said to the triggers by statements that stamp their own rows. */
+  readonly source: string;
   readonly session: Session;
   readonly statements: Statements;
   readonly codec: KeyCodec;
@@ -156,7 +157,12 @@ export class Writer<Value> {
     if (stateOf(error) === SUPERSEDED_STATE) {
       return { kind: 'superseded', version: Number(detailOf(error)) };
     }
-    return { kind: 'failed', error: storeError(error, `${this.#parts.name} ${item.key}`, true) };
+    const what = `${this.#parts.name} ${item.key}`;
+    if (isLocked(error)) {
+      const busy = new StoreBusyError(`${what}: others hold the row`, { key: item.key, cause: error });
+      return { kind: 'failed', error: busy };
+    }
+    return { kind: 'failed', error: storeError(error, what, true) };
   }
 
   /** What the group's statement answers, and its rows as they are after it where triggers may write them again. */
@@ -167,7 +173,7 @@ export class Writer<Value> {
     above: number,
     lockMs: number,
   ): Promise<Answer> {
-    const { codec, session, statements, token } = this.#parts;
+    const { codec, session, source, statements } = this.#parts;
     const stamps = isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
     if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
@@ -182,7 +188,7 @@ export class Writer<Value> {
       again: again.length === 0 ? undefined : results[last],
     });
     if (options.tx === undefined) {
-      return answer(await session.send(calls, stamps ? { ...send, stamps: token } : send), at);
+      return answer(await session.send(calls, stamps ? { ...send, stamps: source } : send), at);
     }
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
