@@ -71,7 +71,7 @@ export class CollectionBuffer<Value> {
       lifetime,
       member,
       committed: (storeMs) => this.#pressure.committed(storeMs),
-      othersWait: () => context.unflushed.anyWaiting(store.feed),
+      othersWait: (key) => context.unflushed.anyWaiting(store.feed, this.flusher, key),
     });
     context.unflushed.add(store.feed, this.flusher);
     this.#pressure = new Pressure({

@@ -45,8 +45,8 @@ export interface FlusherOptions<Value> {
   readonly member: Membership | undefined;
   /** Told how long each statement took. */
   readonly committed: (storeMs: number) => void;
-  /** True while a collection of this database holds a write that was neither flushed nor refused. */
-  readonly othersWait: () => Promise<boolean>;
+  /** True while a collection of this database holds a write of any key but that of this one. */
+  readonly othersWait: (key: string) => Promise<boolean>;
 }
 
 const PAGE = 500;
@@ -130,11 +130,11 @@ export class Flusher<Value> {
     }
   }
 
-  /** True while an entry holds a write that the store has neither taken nor refused. Looks through the index, whose keys may be done. */
-  async hasWaiting(): Promise<boolean> {
+  /** True while an entry, but for that of one key, is unflushed. Looks through the index, whose keys may be done. */
+  async hasWaiting(except: string | undefined): Promise<boolean> {
     for (let after = 0; ; ) {
       const page = await this.#index.list(this.#options.index, after, PAGE);
-      const open = page.filter(({ key }) => !this.#deferrals.has(key));
+      const open = page.filter(({ key }) => key !== except);
       const hits = await Promise.all(open.map(({ key }) => this.#unflushed(key)));
       if (hits.some((hit) => hit !== undefined)) return true;
       if (page.length < PAGE) return false;
@@ -340,13 +340,14 @@ export class Flusher<Value> {
   }
 
   async #flush(key: string, { payload, version }: CacheHit, alone = false): Promise<void> {
+    const last = this.#deferrals.isLast(key, version);
     let outcome: Stored<Value>;
     try {
       outcome = await this.#store(key, version, payload, alone);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       if (error instanceof StoreRefusedError && error.mayDependOnOthers) {
-        if (!(await this.#deferrals.isFinal(key, version))) throw this.#behindOthers(key, error);
+        if (!(await this.#deferrals.isFinal(key, version, last))) throw this.#behindOthers(key, error);
       }
       await this.#setAside(key, version, payload, error);
       return;

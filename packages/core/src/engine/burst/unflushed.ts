@@ -22,9 +22,11 @@ export class UnflushedWrites {
     this.#members.push({ feed, flusher });
   }
 
-  /** True while one of them holds a write that the database has neither taken nor refused. */
-  async anyWaiting(feed: ChangeFeed | undefined): Promise<boolean> {
-    for (const { flusher } of this.#of(feed)) if (await flusher.hasWaiting()) return true;
+  /** True while one of them holds a write that the database does not have, but for that of one flusher's key. */
+  async anyWaiting(feed: ChangeFeed | undefined, own: Flushing, key: string): Promise<boolean> {
+    for (const { flusher } of this.#of(feed)) {
+      if (await flusher.hasWaiting(flusher === own ? key : undefined)) return true;
+    }
     return false;
   }
 
