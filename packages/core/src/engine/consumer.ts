@@ -8,6 +8,7 @@ import { withTimeout } from './bounded.js';
 import type { CacheClient } from './cache-client.js';
 import type { EventHub } from './events.js';
 import { type KnownRegistry, Membership } from './membership.js';
+import { RecordJudge } from './recorded.js';
 
 export interface ConsumerOptions {
   readonly feed: ChangeFeed;
@@ -48,7 +49,9 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   readonly consumer: string;
   readonly #options: ConsumerOptions;
   readonly #members: Membership[] = [];
+  /** Only what {@link RecordJudge} believes. */
   readonly #records = new Map<string, ConsumerRecord>();
+  readonly #judge: RecordJudge;
   readonly #listeners = new Set<() => void>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
@@ -58,6 +61,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.feed = options.feed;
     this.consumer = options.name;
     this.#options = options;
+    this.#judge = new RecordJudge(options.name, options.events);
   }
 
   join(collection: RecordedCollection): Membership {
@@ -95,7 +99,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   async #register(members: readonly Membership[]): Promise<void> {
     const { clock, feed } = this.#options;
     const collections = members.map(({ collection }) => collection);
-    const records = await this.#bounded(feed.registry.register(this.consumer, collections));
+    const records = await this.#read(feed.registry.register(this.consumer, collections));
     const nowMs = clock.monotonic();
     for (const record of records) {
       // Nobody wrote of a consumer's source before its first record.
@@ -138,7 +142,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     const sentAtMs = clock.monotonic();
     // Not waited for: a cache that hangs says nothing of the registry.
     void this.#observe().then(() => this.#apply([]));
-    const records = await this.#bounded(feed.registry.read(this.consumer, this.sources()));
+    const records = await this.#read(feed.registry.read(this.consumer, this.sources()));
     this.#readAtMs = sentAtMs;
     this.#replace(records);
     await this.#registerMissing();
@@ -153,7 +157,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
       await this.renew();
       return [];
     }
-    const records = await this.#bounded(feed.registry.observe(this.consumer, this.sources(), identity));
+    const records = await this.#read(feed.registry.observe(this.consumer, this.sources(), identity));
     this.#readAtMs = sentAtMs;
     this.#replace(records);
     await this.#registerMissing();
@@ -252,6 +256,10 @@ export class Consumer implements FeedClaimant, KnownRegistry {
 
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
+  }
+
+  async #read(answer: Promise<readonly ConsumerRecord[]>): Promise<readonly ConsumerRecord[]> {
+    return this.#judge.believed(await this.#bounded(answer));
   }
 
   #bounded<T>(promise: Promise<T>): Promise<T> {
