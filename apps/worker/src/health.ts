@@ -79,7 +79,11 @@ export class Health {
     }
     return [...sources].map(async ([feed, names]) => {
       try {
-        const status = await bounded(feed.name, PROBE_TIMEOUT_MS, feed.status([...names]));
+        const status = await bounded(
+          feed.name,
+          PROBE_TIMEOUT_MS,
+          feed.status([...names], this.#lockstep.prefix),
+        );
         return { name: feed.name, ...status };
       } catch (error) {
         return { name: feed.name, error: error instanceof Error ? error.message : String(error) };

@@ -172,6 +172,55 @@ test('what everyone has dealt with goes, once one of them is recorded no more', 
   await consuming;
 });
 
+test('changes are kept for a consumer as long as its relay was seen within the retention; one that comes back replays them', async () => {
+  const { observe, put, source } = await open();
+  const { registry } = pg.feed;
+  const collection = { name: 'x', source, keyPrefix: 'x:', holeTtlMs: 1_000, holeOnEmpty: false };
+  await registry.register('gone', [collection]);
+  const [gone] = await registry.observe('gone', [source], 'two');
+  await registry.replayed('gone', new Map([[source, gone?.epoch ?? 0]]));
+  const here = await observe();
+  await put(1);
+  await knex.raw("UPDATE lockstep.outbox SET changed_at = now() - interval '2 hours' WHERE source = ?", [
+    source,
+  ]);
+  await knex.raw("UPDATE lockstep.consumer SET since = now() - interval '3 hours' WHERE source = ?", [
+    source,
+  ]);
+  const left = async () =>
+    (await knex.raw('SELECT done FROM lockstep.outbox WHERE source = ?', [source])).rows;
+  const consume = (by: PostgresStore): (() => Promise<void>) => {
+    const ending = new AbortController();
+    const claimant = { consumer: 'c', state: () => here, differs: async () => undefined };
+    const consuming = by.feed.consume(async () => undefined, {
+      sources: [source],
+      signal: ending.signal,
+      claimant,
+    });
+    return async () => {
+      ending.abort();
+      await consuming;
+    };
+  };
+  const end = consume(server.store({ feed: { retainMs: 60_000, pollMs: 10 } }).pg);
+  await expect.poll(left).toEqual([{ done: ['c'] }]);
+  await end();
+  expect((await pg.feed.status([source], 'c')).pending).toBe(0);
+  expect((await pg.feed.status([source], 'gone')).pending).toBe(1);
+  const endAgain = consume(server.store({ feed: { retainMs: 60_000, pollMs: 10 } }).pg);
+  await knex.raw(
+    "UPDATE lockstep.consumer SET observed_at = now() - interval '1 hour' WHERE source = ? AND consumer = 'gone'",
+    [source],
+  );
+  await endAgain();
+  const endLast = consume(server.store({ feed: { retainMs: 60_000, pollMs: 10 } }).pg);
+  await expect.poll(left).toEqual([]);
+  await endLast();
+  const [back] = await registry.observe('gone', [source], 'two');
+  expect(back).toMatchObject({ epoch: (gone?.epoch ?? 0) + 1, replayed: false });
+  expect((await observe()).epoch).toBe(here.epoch);
+});
+
 test('a schema of an earlier release is upgraded by the next attach, and open() says so until then', async () => {
   const { knex: own } = server.store({
     knex: server.knex((await server.service?.database())?.url),

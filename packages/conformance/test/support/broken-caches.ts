@@ -424,7 +424,7 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
   wrapped('the time that a cache has kept things stands still', ['kept: every primary'], () => ({
     kept: async () => new Map([['', 5]]),
   })),
-  flawed('versions lose digits', ['version: numbers up to half a day ahead'], (entry, command, nowMs) =>
+  flawed('versions lose digits', ['version: numbers up to half a minute ahead'], (entry, command, nowMs) =>
     applyCommand(entry, lossy(command), nowMs),
   ),
   flawed(

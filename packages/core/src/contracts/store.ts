@@ -308,7 +308,8 @@ export interface ChangeFeed {
    * while the registry is in the state `under` which the changes were dealt with. Absent: as a claim without one.
    */
   acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[], under?: ConsumerState): void;
-  status(sources: readonly string[]): Promise<FeedStatus>;
+  /** What waits to be dealt with by the consumer. Absent, or where the store does not tell them apart: by anybody. */
+  status(sources: readonly string[], consumer?: string): Promise<FeedStatus>;
   /**
    * Hands over again every change that was not dealt with at the oldest of a source's positions, whatever
    * its version: a transaction that was open then counts. A source without a position, or whose changes since

@@ -376,7 +376,7 @@ class LockstepEngine implements Lockstep {
     for (const [feed, names] of sources) {
       // By the ages, since the clocks differ: what is no older than this was changed afterwards.
       const agoMs = this.#clock.monotonic() - beforeMs;
-      const status = withTimeout(this.#clock, feed.status([...names]), FEED_TIMEOUT_MS, late);
+      const status = withTimeout(this.#clock, feed.status([...names], this.prefix), FEED_TIMEOUT_MS, late);
       const { oldestMs, pending } = await status;
       if (pending > 0 && oldestMs >= agoMs) return false;
     }

@@ -121,7 +121,7 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
       // What is lost on the way is lost: acknowledging never throws.
       plan.run('acknowledge', { input: changes, effect, refusal, loss }).catch(() => {});
     },
-    status: (sources) => feed.status(sources),
+    status: (sources, consumer) => feed.status(sources, consumer),
     replay: (since, handler, options) => feed.replay(since, faulty(handler), options),
     registry: faultyRegistry(feed.registry, plan),
     close: () => feed.close(),

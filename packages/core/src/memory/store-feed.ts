@@ -189,10 +189,12 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
         sources.get(source)?.acknowledge(key, version, (item) => left(item, under?.consumer));
       }
     },
-    async status(wanted): Promise<FeedStatus> {
+    async status(wanted, consumer): Promise<FeedStatus> {
       const waiting = wanted.flatMap((source) => [...(sources.get(source)?.all() ?? [])]);
       const active = [...claimed].filter((item) => wanted.includes(item.change.source));
-      const since = [...waiting, ...active].map((item) => item.sinceMs);
+      const since = [...waiting, ...active]
+        .filter(({ done }) => consumer === undefined || !done.includes(consumer))
+        .map((item) => item.sinceMs);
       if (since.length === 0) return { pending: 0, oldestMs: 0 };
       const oldest = since.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
       return { pending: since.length, oldestMs: Math.max(0, clock.now() - oldest) };

@@ -28,10 +28,12 @@ import type { RecordedChange } from './together.js';
 /** Counting stops at so many rows: a backlog's exact length is not worth a scan of it. */
 const STATUS_CAP = 100_000;
 
+// Before a consumer's first record nothing of the source was in its cache.
 const STATUS = `SELECT coalesce(sum(coalesce(pg_catalog.cardinality(keys), 1)), 0)::int AS pending,
 coalesce(greatest(0, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - min(changed_at)) * 1000), 0) AS oldest
 FROM (SELECT changed_at, keys FROM lockstep.outbox
-WHERE source = ANY ($1::text[]) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - $2::float8 * interval '1 millisecond')
+WHERE source = ANY ($1::text[]) AND ($3 = '' OR ((done IS NULL OR $3 <> ALL (done)) AND changed_at >= coalesce((SELECT c.since FROM lockstep.consumer c WHERE c.source = outbox.source AND c.consumer = $3), 'infinity')))
+AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - $2::float8 * interval '1 millisecond')
 ORDER BY version, id LIMIT ${STATUS_CAP}) AS o`;
 
 export interface PostgresFeedParts {
@@ -75,10 +77,10 @@ export class PostgresFeed implements ChangeFeed {
     this.#acknowledger.recordedTogether(source, changes);
   }
 
-  async status(sources: readonly string[]): Promise<FeedStatus> {
+  async status(sources: readonly string[], consumer = ''): Promise<FeedStatus> {
     const { session, options } = this.#parts;
     try {
-      const values = [arrayText(sources), String(options.graceMs)];
+      const values = [arrayText(sources), String(options.graceMs), consumer];
       const [row] = await session.rows(STATUS, values, options.statementTimeoutMs, 'feed: status');
       const run: Run = (sql, parameters = []) =>
         session.rows(sql, parameters, options.statementTimeoutMs, 'feed: status');

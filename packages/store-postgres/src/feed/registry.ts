@@ -6,8 +6,10 @@ import type { FeedParts } from './parts.js';
 
 /** An identity that was replaced returns only when the present one was not observed for so long. */
 const RETURN_MS = 5_000;
-/** How often the registry notes that the present identity was observed; only once another was replaced. */
+/** How often the registry notes that the present identity was observed, once another was replaced. */
 const NOTE_MS = 2_000;
+/** How often it does so otherwise: by it others know that somebody still deals with the consumer's changes. */
+export const SEEN_MS = 30_000;
 const MAX_LEFT = 16;
 /** With more than this pending, the position is not looked for. */
 const MAX_PENDING = 20_000;
@@ -37,6 +39,7 @@ p AS (
 )
 SELECT ${FIELDS}, h.incarnation, coalesce(c.incarnation = h.incarnation, false)::text AS continued,
 (c.observed_at > pg_catalog.clock_timestamp() - interval '${NOTE_MS} milliseconds')::text AS noted,
+(c.observed_at > pg_catalog.clock_timestamp() - interval '${SEEN_MS} milliseconds')::text AS seen,
 CASE WHEN (SELECT sum(pending) FROM p) < ${MAX_PENDING} OR NOT EXISTS (SELECT FROM p)
   THEN least(p.txid, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8)::text END AS txid
 FROM lockstep.consumer c JOIN h ON h.source = c.source LEFT JOIN p ON p.source = c.source
@@ -115,7 +118,7 @@ export class PostgresRegistry implements ConsumerRegistry {
       await this.#rows(beginning(history), [...wanted, identity], 'a new epoch');
       return recordsOf(consumer, await read());
     }
-    if (rows.some((row) => row['noted'] !== 'true' && row['left'] !== '[]')) {
+    if (rows.some((row) => row[row['left'] === '[]' ? 'seen' : 'noted'] !== 'true')) {
       await this.#rows(NOTE, [...wanted, identity], 'observe');
     }
     return recordsOf(consumer, rows);
