@@ -17,7 +17,7 @@
  * | reservation | `R`, token |
  * | intent | `I`, token (`0:`, none, for those that ran out), time, `1` if others overlapped it, else `0` |
  * | token | its length in bytes, 1 to 200 without leading zeros, `:`, the bytes |
- * | time | 13 digits: when it runs out, in ms since the epoch |
+ * | time | 13 digits: when it runs out, in ms since the epoch; no more than four days ahead of the server's clock, or the hole is no entry |
  *
  * This is format 1. A text that begins with `L`, a number from 2 to 9999 without leading zeros, and `:` is an entry
  * of the format of that number: readers pass it by, and no command changes it. A release reads a format before
@@ -70,7 +70,7 @@ export interface Decoded {
   readonly unflushed: boolean;
 }
 
-/** `undefined`: not an entry of ours, or of a format that is not known. Versions are judged by who knows the clock. */
+/** `undefined`: not an entry of ours, or of a format that is not known. Versions and times are judged by who knows the clock. */
 export function decode(text: Stored, encoding: PayloadEncoding): Decoded | undefined {
   if (text.length < HEADER_LENGTH) return undefined;
   const header = typeof text === 'string' ? text : text.toString('latin1', 0, HEADER_LENGTH);

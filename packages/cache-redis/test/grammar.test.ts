@@ -37,7 +37,11 @@ const version = fc.oneof(
   fc.constantFrom(0, 1, 2, 3, 4, now, now + 12 * HOUR_US, now + 36 * HOUR_US).map(padded),
   fc.constantFrom(CLOSED, '9007199254740992', '9999999999999999', '000000000000001x', '             123'),
 );
-const time = fc.constantFrom(zeros, '1893456000000', '9999999999999', '18934560000', '-893456000000');
+const DAY_MS = 24 * 3_600_000;
+const inDays = (days: number): string => String(Date.now() + days * DAY_MS);
+const time = fc.constantFrom(
+  ...[zeros, inDays(1), inDays(3), inDays(5), '9999999999999', '18934560000', '-893456000000'],
+);
 const token = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 6 }).map((text) => `${Buffer.byteLength(text)}:${text}`),
   fc.constantFrom(
@@ -92,6 +96,19 @@ const bytes = fc
     return some;
   });
 
+/** The latest time that is noted in a hole's tail that parses. */
+function latestMs(hole: Buffer): number {
+  let text = hole.toString('latin1', 31);
+  let latest = 0;
+  while (text !== '') {
+    const [head = '', tag, length] = /^([LRI])(\d+):/.exec(text) ?? [];
+    const end = head.length + Number(length);
+    if (tag !== 'R') latest = Math.max(latest, Number(text.slice(end, end + 13)));
+    text = text.slice(end + { L: 13, R: 0, I: 14 }[tag as 'L' | 'R' | 'I']);
+  }
+  return latest;
+}
+
 describe('one grammar', () => {
   test('client and script judge any text alike, and what is no entry is replaced', async () => {
     await fc.assert(
@@ -103,8 +120,9 @@ describe('one grammar', () => {
           await raw.set(key, written);
           const [hit] = await cache.read([key], encoding);
           const entry = decode(written, 'binary');
-          const believed = entry !== undefined && entry.version <= believedUpTo(Date.now());
-          const closed = entry?.state === 'hole' && padded(entry.version) === CLOSED;
+          const timely = entry?.state !== 'hole' || latestMs(written) <= Date.now() + 4 * DAY_MS;
+          const believed = entry !== undefined && entry.version <= believedUpTo(Date.now()) && timely;
+          const closed = entry?.state === 'hole' && padded(entry.version) === CLOSED && timely;
           // Read as text, bytes that are no UTF-8 have another length: the client leaves such a hole to the script.
           const legible = encoding === 'binary' || !written.toString('utf8').includes('\ufffd');
           const foreign = /^L(?!1:)[1-9]\d{0,3}:/.test(written.toString('latin1'));
@@ -115,7 +133,7 @@ describe('one grammar', () => {
           } else if (closed && !entry.knownAbsent) {
             expect([hit, reply.outcome]).toEqual([undefined, 'pass']);
           } else if (!believed && !closed) {
-            // A hit of a version beyond belief is the engine's to refuse: it knows the server's clock.
+            // A hit of a version or a time beyond belief is not the client's to refuse: it does not know the server's clock.
             if (entry === undefined) expect(hit).toBeUndefined();
             expect(reply).toEqual({ kind: 'lease', outcome: 'granted', floor: 0 });
             expect(after?.toString('latin1')).toMatch(/^H-0{29}L3:own\d{13}$/);
@@ -200,6 +218,76 @@ describe('a version beyond belief', () => {
     await run(cache, { ...put(key, 4), token: 't' });
     await run(cache, put(key, BEYOND));
     expect(await lease(key)).toEqual({ kind: 'lease', outcome: 'granted', floor: 0 });
+  });
+});
+
+describe('a hole that would never heal', () => {
+  const SOON_MS = 60_000;
+  const pass = (key: string) =>
+    run(cache, {
+      kind: 'lease',
+      key,
+      token: 'own',
+      leaseMs: SOON_MS,
+      holeTtlMs: SOON_MS,
+      encoding: 'utf8',
+    });
+
+  const expiry = async (key: string): Promise<number> => await raw.pttl(key);
+
+  const DECADES_MS = 20 * 365 * DAY_MS;
+  test.for([undefined, DECADES_MS, 5 * DAY_MS])(
+    'a closed one (expiry %s) expires once a command met it',
+    async (ttlMs) => {
+      const commands = [
+        pass,
+        (key: string) => run(cache, { ...put(key, 4), holeTtlMs: SOON_MS }),
+        (key: string) => run(cache, { ...invalidate(key, 4), holeTtlMs: SOON_MS }),
+        (key: string) => run(cache, { ...reserve(key, 't'), holeTtlMs: SOON_MS }),
+      ];
+      for (const state of ['H', 'K']) {
+        // A known absence is a hit for a reader, and no lease changes it.
+        for (const command of state === 'K' ? commands.slice(1) : commands) {
+          const key = newKey();
+          await raw.set(key, `${state}-${CLOSED}${zeros}`);
+          if (ttlMs !== undefined) await raw.pexpire(key, ttlMs);
+          await command(key);
+          expect(await expiry(key)).toBeGreaterThan(0);
+          expect(await expiry(key)).toBeLessThanOrEqual(SOON_MS);
+        }
+      }
+    },
+  );
+
+  test('one with an intent is kept for as long as an intent may stand', async () => {
+    const key = newKey();
+    await raw.set(key, `H-${padded(4)}${zeros}I1:a${inDays(1)}1`);
+    expect(await pass(key)).toEqual({ kind: 'lease', outcome: 'pass', floor: 4 });
+    expect(await expiry(key)).toBeGreaterThan(3 * DAY_MS);
+    expect(await expiry(key)).toBeLessThanOrEqual(4 * DAY_MS);
+  });
+
+  test('an expiry that a command may have given stays', async () => {
+    const key = newKey();
+    await raw.set(key, `H-${CLOSED}${zeros}`, 'PX', DAY_MS);
+    await pass(key);
+    expect(await expiry(key)).toBeGreaterThan(DAY_MS / 2);
+  });
+
+  test.for([
+    ['an intent decades ahead', `H-${padded(0)}${zeros}I1:a99999999999991`],
+    ['an intent of nobody, five days ahead', `H-${padded(0)}${zeros}I0:${inDays(5)}1`],
+    ['a second intent', `H-${padded(0)}${zeros}I1:a${inDays(1)}0I1:b${inDays(5)}0`],
+    ['a lease', `H-${padded(0)}${zeros}L1:a${inDays(5)}`],
+    ['an intent in a closed hole', `H-${CLOSED}${zeros}I1:a99999999999991`],
+    ['a lease of a known absence', `K-${padded(0)}${zeros}L1:a9999999999999`],
+  ])('%s that stands for too long is none: readers fill, writers place', async ([, written]) => {
+    const key = newKey();
+    await raw.set(key, written as string);
+    expect(await lease(key)).toEqual({ kind: 'lease', outcome: 'granted', floor: 0 });
+    await raw.set(key, written as string);
+    expect(await run(cache, reserve(key, 't'))).toEqual({ kind: 'reserved', known: 0 });
+    expect(await run(cache, { ...put(key, 4), token: 't' })).toEqual({ kind: 'put', outcome: 'stored' });
   });
 });
 

@@ -136,6 +136,7 @@ export {
   believedUpTo,
   isBelievable,
   isVersion,
+  MAX_HOLE_MS,
   MAX_LEAD_MS,
   MAX_VERSION_AHEAD_MS,
   NO_VERSION,

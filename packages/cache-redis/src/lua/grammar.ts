@@ -2,7 +2,7 @@
  * The grammar of `format.ts` as the scripts have it. The client has the same (`format.ts`, `hole-text.ts`);
  * a test holds the two to one judgement of any text.
  */
-import { MAX_TOKEN_BYTES, MAX_VERSION_AHEAD_MS } from '@lockstep/core';
+import { MAX_HOLE_MS, MAX_TOKEN_BYTES, MAX_VERSION_AHEAD_MS } from '@lockstep/core';
 import { CLOSED_TEXT } from '../format.js';
 import { MAX_INTENTS, MAX_TAIL_BYTES } from '../hole-text.js';
 
@@ -42,16 +42,21 @@ elseif (shape == 'H-' or shape == 'K-') and sub(header, 19) == '${'0'.repeat(13)
     at = past + length + 1
     return sub(text, past + 1, past + length)
   end
+  local latest
   local function noted(tag)
     local from = at
     local name = token(tag)
-    local untilMs = name and string.match(text, '^${DIGITS(13)}', at)
-    if not untilMs then
+    local untilMs = name and tonumber(string.match(text, '^${DIGITS(13)}', at))
+    if untilMs and not latest then
+      local time = call('TIME')
+      latest = time[1] * 1000 + math.floor(time[2] / 1000) + ${MAX_HOLE_MS}
+    end
+    if not untilMs or untilMs > latest then
       at = from
       return nil
     end
     at = at + 13
-    return { token = name, untilMs = tonumber(untilMs) }
+    return { token = name, untilMs = untilMs }
   end
   if at == 1 and #text > 0 then
     hole.lease = noted('L([1-9]%d?%d?)')

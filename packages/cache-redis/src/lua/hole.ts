@@ -1,4 +1,4 @@
-import { MAX_LEAD_MS } from '@lockstep/core';
+import { MAX_HOLE_MS, MAX_LEAD_MS } from '@lockstep/core';
 import { CLOSED_TEXT } from '../format.js';
 
 const LEAD_S = MAX_LEAD_MS / 1_000;
@@ -13,14 +13,22 @@ end
 `;
 
 /**
- * Holes: `asHole` is the entry as a hole that lives at least `ttlMs` from now, `writeHole` puts it back. Tokens
- * carry their length, so that any text is one.
+ * Holes: `asHole` is the entry as a hole that lives at least `ttlMs` from now, `writeHole` puts it back. One that
+ * would live for ever, or for longer than any command says, is cut: it lives for `ttlMs`, or, since whoever comes
+ * after an intent must see it, for as long as an intent may stand. Tokens carry their length, so that any text is one.
  */
 export const HOLE = `
 local function asHole(ttlMs)
   local made = hole or { floor = known, absent = false, intents = {} }
   made.ttlMs = tonumber(ttlMs)
-  if isHole then made.ttlMs = math.max(made.ttlMs, redis.call('PTTL', key)) end
+  if isHole then
+    local left = redis.call('PTTL', key)
+    if left < 0 or left > ${MAX_HOLE_MS} then
+      made.isCut = true
+      left = #made.intents > 0 and ${MAX_HOLE_MS} or 0
+    end
+    made.ttlMs = math.max(made.ttlMs, left)
+  end
   return made
 end
 

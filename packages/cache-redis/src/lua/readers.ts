@@ -10,11 +10,13 @@ import { HOLE, INTENTS } from './hole.js';
 export const LEASE = `
 if isValue then return redis.call('GET', key) end
 if state == 'K-' then return sub(head, 1, 31) end
-if isClosed then return 'p' .. NO_VERSION end
 ${NOW}${HOLE}${INTENTS}
 local token, leaseMs, holeTtlMs = unpack(ARGV, from, to)
 local now = nowMs()
 local hole = asHole(math.max(tonumber(leaseMs), tonumber(holeTtlMs)))
+-- Whoever passes it by, too.
+if hole.isCut then call('PEXPIRE', key, string.format('%.0f', hole.ttlMs)) end
+if isClosed then return 'p' .. NO_VERSION end
 hole.intents = settled(hole.intents, now)
 if standing(hole.intents, now) then return 'p' .. hole.floor end
 local lease = hole.lease

@@ -373,7 +373,7 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
     'intents that ran out stand for ever',
     ['rule 7: once the last intent has run out'],
     (entry, command, nowMs) =>
-      applyCommand(entry, command.kind === 'intend' ? { ...command, deadlineMs: 1e9 } : command, nowMs),
+      applyCommand(entry, command.kind === 'intend' ? { ...command, deadlineMs: 1e8 } : command, nowMs),
   ),
   flawed(
     'intents that ran out leave no mark',

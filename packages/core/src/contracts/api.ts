@@ -193,7 +193,7 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   readonly leaseMs?: number;
   /** How long a reader waits for another's load before it loads without filling, in ms. @defaultValue 2_000 */
   readonly leaseWaitMs?: number;
-  /** How long a hole keeps its floor, in ms. @defaultValue 60_000 */
+  /** How long a hole keeps its floor, in ms: at most a day. @defaultValue 60_000 */
   readonly holeTtlMs?: number;
   /** Store reads at once from this process; more wait. @defaultValue 64 */
   readonly maxConcurrentLoads?: number;

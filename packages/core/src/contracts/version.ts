@@ -25,6 +25,12 @@ export const MAX_VERSION_AHEAD_MS = 24 * 3_600_000;
  */
 export const MAX_LEAD_MS = 60_000;
 
+/**
+ * How long a hole is kept at most, and how far ahead of the cache's clock a lease or an intent in it may run out: four
+ * days. The options allow less: a strict write may take two days and a second, and a hole's floor one more day.
+ */
+export const MAX_HOLE_MS = 4 * 24 * 3_600_000;
+
 /** True for a version that a store of this time may have handed out. */
 export function isBelievable(version: Version, nowMs: number): boolean {
   return version <= believedUpTo(nowMs);

@@ -3,7 +3,7 @@ import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.j
 import { StoreContractError } from '../errors.js';
 import { keyPrefix } from '../key.js';
 import type { EventHub } from './events.js';
-import { MAX_TTL_MS } from './settings.js';
+import { MAX_HOLE_TTL_MS } from './settings.js';
 
 /** How many collections of one table are kept in step: each write of a row tells all of them. */
 const MAX_COLLECTIONS = 256;
@@ -70,5 +70,5 @@ function problemOf(each: RecordedCollection, consumer: string, source: string): 
 }
 
 function bounded(each: RecordedCollection): RecordedCollection {
-  return each.holeTtlMs <= MAX_TTL_MS ? each : { ...each, holeTtlMs: MAX_TTL_MS };
+  return each.holeTtlMs <= MAX_HOLE_TTL_MS ? each : { ...each, holeTtlMs: MAX_HOLE_TTL_MS };
 }

@@ -40,6 +40,8 @@ export const MAX_TTL_MS = 10 * 365 * 24 * 3_600_000;
 export const DEFAULT_STORE_TIMEOUT_MS = 10_000;
 export const DEFAULT_TRANSACTION_TIMEOUT_MS = 10_000;
 const DAY_MS = 24 * 3_600_000;
+/** With the longest write it stays below `MAX_HOLE_MS`. */
+export const MAX_HOLE_TTL_MS = DAY_MS;
 
 const KNOWN = [
   'name',
@@ -114,7 +116,7 @@ export function collectionSettings(
     storeTimeoutMs: number('storeTimeoutMs', DEFAULT_STORE_TIMEOUT_MS, 1, DAY_MS),
     leaseMs: number('leaseMs', 3_000, 1, DAY_MS),
     leaseWaitMs: number('leaseWaitMs', 2_000, 0, DAY_MS),
-    holeTtlMs: number('holeTtlMs', 60_000, 1, MAX_TTL_MS),
+    holeTtlMs: number('holeTtlMs', 60_000, 1, MAX_HOLE_TTL_MS),
     maxConcurrentLoads: number('maxConcurrentLoads', 64, 1, 100_000),
     maxQueuedLoads: number('maxQueuedLoads', 10_000, 1, 10_000_000),
     batch: batchSettings(options.batch ?? {}, `collection("${name}").batch`, capabilities.batching),

@@ -21,8 +21,10 @@
  *    the clock, oddly, and does not expire. Only its own flush, or a newer version, takes the mark away.
  *
  * A version further ahead of the cache's clock than `MAX_VERSION_AHEAD_MS` is nobody's: an entry that has one
- * counts as empty, and a floor that would be one closes the hole: nobody fills it. An entry of another release's
- * format is left as it is, whatever the command.
+ * counts as empty, and a floor that would be one closes the hole: nobody fills it. So it is with times: a hole with a
+ * lease or an intent that stands for longer than `MAX_HOLE_MS` counts as empty, and one that would be kept for longer,
+ * or for ever, is kept for as long as the command says. An entry of another release's format is left as it is,
+ * whatever the command.
  */
 import type {
   BufferCommand,
@@ -48,7 +50,7 @@ import type {
   ReserveCommand,
   ReserveReply,
 } from '../contracts/cache.js';
-import { believedUpTo, MAX_LEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
+import { believedUpTo, MAX_HOLE_MS, MAX_LEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 
 /** A value, or a versioned absence (`payload: null`). */
 export interface ValueEntry {
@@ -153,11 +155,19 @@ function emptyHole(expiresAtMs: number): HoleEntry {
   };
 }
 
-/** The entry as a hole, empty becoming one; it lives at least until `expiresAtMs`. */
-function asHole(entry: Held, expiresAtMs: number): HoleEntry {
+/** The entry as a hole, empty becoming one; it lives for at least `ttlMs`. */
+function asHole(entry: Held, nowMs: number, ttlMs: number): HoleEntry {
+  const expiresAtMs = nowMs + ttlMs;
   if (entry === undefined) return emptyHole(expiresAtMs);
   if (entry.kind === 'value') return { ...emptyHole(expiresAtMs), floor: entry.version };
-  return { ...entry, expiresAtMs: Math.max(entry.expiresAtMs, expiresAtMs) };
+  return { ...entry, expiresAtMs: Math.max(keptUntilMs(entry, nowMs), expiresAtMs) };
+}
+
+/** An expiry that no command can have given counts for nothing, except that whoever comes after an intent must see it. */
+function keptUntilMs({ expiresAtMs, intents }: HoleEntry, nowMs: number): number {
+  const latestMs = nowMs + MAX_HOLE_MS;
+  if (expiresAtMs <= latestMs) return expiresAtMs;
+  return intents.length > 0 ? latestMs : nowMs;
 }
 
 /**
@@ -178,12 +188,18 @@ function holdsAgainst(known: Version, version: Version, nowMs: number): boolean 
   return known === version || (known > version && known <= Math.trunc((nowMs + MAX_LEAD_MS) * 1_000));
 }
 
-/** The entry as far as it is one: expired, or with a version that nobody can have given, it is empty. */
+/** The entry as far as it is one: expired, or with a version or a time that nobody can have given, it is empty. */
 export function believed(stored: Entry, nowMs: number): Entry {
   if (stored === undefined || stored.expiresAtMs <= nowMs) return undefined;
   if (stored.kind === 'foreign') return stored;
+  if (stored.kind === 'hole' && standsTooLong(stored, nowMs)) return undefined;
   const version = knownVersion(stored);
   return version <= believedUpTo(nowMs) || isClosed(stored) ? stored : undefined;
+}
+
+function standsTooLong({ intents, lease }: HoleEntry, nowMs: number): boolean {
+  const latestMs = nowMs + MAX_HOLE_MS;
+  return (lease?.untilMs ?? 0) > latestMs || intents.some(({ untilMs }) => untilMs > latestMs);
 }
 
 /** The reply to a command that leaves another release's entry as it is. */
@@ -232,7 +248,7 @@ function reserved(entry: Held): ReserveReply {
 function reserve(entry: Held, command: ReserveCommand, nowMs: number): Transition<ReserveReply> {
   const reply = reserved(entry);
   if (entry?.kind === 'value') return { entry, reply };
-  const hole = asHole(entry, nowMs + command.holeTtlMs);
+  const hole = asHole(entry, nowMs, command.holeTtlMs);
   return { entry: { ...hole, reservation: command.token }, reply };
 }
 
@@ -262,7 +278,7 @@ function intend(entry: Held, command: IntendCommand, nowMs: number): Transition<
   if (isUnflushed(entry)) return { entry, reply };
   const untilMs = nowMs + command.deadlineMs;
   // Longer than the intent stands: whoever comes after it must see that there was one.
-  const hole = asHole(entry, untilMs + command.holeTtlMs);
+  const hole = asHole(entry, nowMs, command.deadlineMs + command.holeTtlMs);
   const others = settledIntents(hole.intents, nowMs).filter((intent) => intent.token !== command.token);
   if (others.length >= MAX_INTENTS) return { entry, reply: { ...reply, refused: 'full' } };
   const overlapped = !others.every(isRanOut);
@@ -283,7 +299,7 @@ function put(entry: Held, command: PutCommand, nowMs: number): Transition<PutRep
   if (entry?.kind === 'hole' && mayPlace(entry, command)) {
     return { entry: valueFrom(command, nowMs), reply: { kind: 'put', outcome: 'stored' } };
   }
-  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version, nowMs);
+  const hole = raised(asHole(entry, nowMs, command.holeTtlMs), version, nowMs);
   const others = hole.intents.filter((intent) => intent.token !== command.token);
   // A write without versions may have come between, unannounced: the cache had not heard its intent.
   const intents = version === NO_VERSION ? overlapping(others) : others;
@@ -322,7 +338,7 @@ function invalidate(entry: Held, command: InvalidateCommand, nowMs: number): Tra
   if (!unknown && entry !== undefined && known >= version) {
     if (isUnflushed(entry) || holdsAgainst(known, version, nowMs)) return nothing;
   }
-  const hole = raised(asHole(entry, nowMs + command.holeTtlMs), version, nowMs);
+  const hole = raised(asHole(entry, nowMs, command.holeTtlMs), version, nowMs);
   const intents = unknown ? overlapping(hole.intents) : hole.intents;
   const reply: InvalidateReply = isUnflushed(entry)
     ? { kind: 'invalidate', outcome: 'floored', superseded: entry.version }
@@ -333,14 +349,16 @@ function invalidate(entry: Held, command: InvalidateCommand, nowMs: number): Tra
 function lease(entry: Held, command: LeaseCommand, nowMs: number): Transition<LeaseReply> {
   const hit = hitOf(entry);
   if (hit !== undefined) return { entry, reply: { kind: 'lease', outcome: 'hit', hit } };
-  const hole = asHole(entry, nowMs + Math.max(command.leaseMs, command.holeTtlMs));
+  const hole = asHole(entry, nowMs, Math.max(command.leaseMs, command.holeTtlMs));
   const { floor } = hole;
   const intents = settledIntents(hole.intents, nowMs);
-  if (isClosed(hole)) return { entry, reply: { kind: 'lease', outcome: 'pass', floor: NO_VERSION } };
-  if (standing(intents, nowMs)) return { entry, reply: { kind: 'lease', outcome: 'pass', floor } };
+  // A hole that would be kept for too long is not, whoever passes it by.
+  const left = entry !== undefined && entry.expiresAtMs > nowMs + MAX_HOLE_MS ? hole : entry;
+  if (isClosed(hole)) return { entry: left, reply: { kind: 'lease', outcome: 'pass', floor: NO_VERSION } };
+  if (standing(intents, nowMs)) return { entry: left, reply: { kind: 'lease', outcome: 'pass', floor } };
   if (hole.lease !== undefined && hole.lease.untilMs > nowMs && hole.lease.token !== command.token) {
     const remainingMs = hole.lease.untilMs - nowMs;
-    return { entry, reply: { kind: 'lease', outcome: 'busy', floor, remainingMs } };
+    return { entry: left, reply: { kind: 'lease', outcome: 'busy', floor, remainingMs } };
   }
   const taken = { token: command.token, untilMs: nowMs + command.leaseMs };
   return {
@@ -417,7 +435,7 @@ function flushed(entry: Held, command: FlushedCommand, nowMs: number): Transitio
     entry:
       command.outcome === 'stored'
         ? { ...entry, staleAtMs, expiresAtMs: nowMs + ttlMs, unflushed: false }
-        : asHole(entry, nowMs + holeTtlMs),
+        : asHole(entry, nowMs, holeTtlMs),
     reply: { kind: 'flushed', outcome: 'cleared' },
   };
 }

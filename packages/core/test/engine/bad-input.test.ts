@@ -84,7 +84,7 @@ describe('collection options', () => {
     ['storeTimeoutMs', [0]],
     ['leaseMs', [0]],
     ['leaseWaitMs', [-1]],
-    ['holeTtlMs', [0]],
+    ['holeTtlMs', [0, 24 * 3_600_000 + 1]],
     ['maxConcurrentLoads', [0]],
     ['maxQueuedLoads', [0]],
   ] as const;

@@ -85,6 +85,6 @@ test('a hole lives no longer than a collection may ask for', async () => {
   await forge(shop, { ...FORGED, keyPrefix: 'wtc:forged:', holeTtlMs: Number.MAX_SAFE_INTEGER });
   await shop.products.put('a', LAMP);
   expect(await keys(shop)).toEqual(['wtc:forged:a', 'wtc:products:a']);
-  shop.clock.advance(10 * 365 * 24 * 3_600_000 + 1);
+  shop.clock.advance(24 * 3_600_000 + 1);
   expect(await keys(shop)).toEqual([]);
 });
