@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { randomChoice, seededRandom } from '../../random.js';
+import { seededRandom } from '../../random.js';
 import { openParty, type Pressure } from '../party.js';
 import type { ChildSettings } from '../settings.js';
 import { tally } from './journal.js';
@@ -17,7 +17,9 @@ export async function runApplication(
   stop: Promise<void>,
 ): Promise<void> {
   const random = seededRandom(settings.seed);
-  const party = await openParty(settings, randomChoice(random, PRESSURES));
+  // One after the other, so that a short run has each: the processes of a place are numbered on from a multiple.
+  const pressure = PRESSURES[settings.seed % PRESSURES.length] ?? 'rate';
+  const party = await openParty(settings, pressure);
   await party.store.adapter.open?.();
   await party.lockstep.cache.open?.().catch(() => undefined);
   await ready();
