@@ -4,7 +4,7 @@ import { makeChange, type ProductChange } from '../products.js';
 import type { ForeignWrite, ShopStore } from '../stores/store.js';
 import type { Applications } from '../supervisor/applications.js';
 import type { FactExchange } from '../supervisor/exchange.js';
-import { FAULT_NAMES, type FaultName, isMongoFault, type MongoFault } from './names.js';
+import { FAULT_NAMES, type FaultName, isMongoFault, type MongoFault, REDIS_FAULTS } from './names.js';
 import type { PlannedFault } from './schedule.js';
 
 /** Something that was broken, for the timeline; `toMs` is `null` while it lasts. */
@@ -38,11 +38,24 @@ export class FaultError extends Error {
 
 const MAX_RECORDS = 200;
 
+type Fault = Pick<PlannedFault, 'name' | 'forMs' | 'variant'>;
+
+/** How long a server that is mended is left alone by the next planned fault, in ms. */
+const CALM_MS = 3_000;
+
+/** What is broken one at a time. */
+function laneOf(name: FaultName): string {
+  if (isMongoFault(name)) return 'mongo';
+  return REDIS_FAULTS.some((one) => one === name) ? 'redis' : name;
+}
+
 /** Breaks things, and counts what it broke. */
 export class FaultInjector {
   readonly #options: InjectorOptions;
   readonly #counts = new Map<FaultName, number>();
   readonly #open = new Set<Promise<unknown>>();
+  /** The last planned fault of each lane. */
+  readonly #lines = new Map<string, Promise<void>>();
   readonly #cutShort = new Set<() => void>();
   #records: FaultRecord[] = [];
   #number = 0;
@@ -74,8 +87,20 @@ export class FaultInjector {
   }
 
   /** Does one; resolves when it is over. Rejects with `FaultError`. */
-  inject(fault: Pick<PlannedFault, 'name' | 'forMs' | 'variant'>): Promise<void> {
-    const done = this.#inject(fault);
+  inject(fault: Fault): Promise<void> {
+    return this.#opened(this.#inject(fault));
+  }
+
+  /** As `inject`, but behind the planned ones of the same server that are not over: a busy machine mends them late. */
+  injectInLine(fault: Fault): Promise<void> {
+    const lane = laneOf(fault.name);
+    const done = (this.#lines.get(lane) ?? Promise.resolve()).then(() => this.#inject(fault));
+    const calm = () => new Promise<void>((resolve) => void setTimeout(resolve, CALM_MS).unref());
+    this.#lines.set(lane, done.then(calm, calm));
+    return this.#opened(done);
+  }
+
+  #opened(done: Promise<void>): Promise<void> {
     this.#open.add(done);
     void done.catch(() => undefined).finally(() => this.#open.delete(done));
     return done;
@@ -113,7 +138,7 @@ export class FaultInjector {
     await Promise.allSettled(this.#open);
   }
 
-  async #inject({ name, forMs, variant }: Pick<PlannedFault, 'name' | 'forMs' | 'variant'>): Promise<void> {
+  async #inject({ name, forMs, variant }: Fault): Promise<void> {
     const { cache, queue, applications, random } = this.#options;
     if (name === 'foreign-write') {
       await this.foreignWrite();

@@ -27,7 +27,7 @@ export async function runFaults(shop: Shop, signal: AbortSignal): Promise<void> 
         await waitUntil(startMs + fault.atMs, signal);
         if (signal.aborted) return;
         // One that finds Redis broken already (a button was pressed) is left out.
-        void shop.faults.inject(fault).catch(() => undefined);
+        void shop.faults.injectInLine(fault).catch(() => undefined);
       }
       await waitUntil(startMs + planMs, signal);
     }
