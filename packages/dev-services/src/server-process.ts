@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -31,6 +32,21 @@ export interface ServerSpec {
 const PORT_ATTEMPTS = 5;
 const LOG_TAIL_BYTES = 4_000;
 const PORT_TAKEN = /address already in use|could not bind|unable to bind|failed listening/i;
+
+/** How long a stopped process's threads may take to stand still, in ms: those on another processor run on for a moment. */
+const STOP_MS = 1_000;
+
+/** True when all threads of a process stand still, and where there is no `/proc` to tell. */
+function isStopped(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+      return stat[stat.lastIndexOf(')') + 2] === 'T';
+    });
+  } catch {
+    return true;
+  }
+}
 
 /** A server on a port of its own, with its data in `{folder}/data` and its log in `{folder}/server.log`. */
 export class ServerProcess implements OwnedProcess {
@@ -83,7 +99,10 @@ export class ServerProcess implements OwnedProcess {
   }
 
   freeze(): void {
-    if (this.running) signalTree(this.pid, 'SIGSTOP');
+    if (!this.running) return;
+    signalTree(this.pid, 'SIGSTOP');
+    const until = performance.now() + STOP_MS;
+    while (!isStopped(this.pid) && performance.now() < until);
   }
 
   thaw(): void {
