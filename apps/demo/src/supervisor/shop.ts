@@ -176,8 +176,9 @@ export class Shop {
     await this.applications.warm(this.options.products);
   }
 
-  /** Waits for the relay's first replay, which would undo what is warmed before it. */
+  /** Waits for the relay's first replay, which would undo what is warmed before it: on a replica set it takes a while. */
   async #replayed(): Promise<void> {
+    if (this.servers.mongo === null) return;
     if (this.servers.cache === null || this.feed === undefined || this.options.workers === 0) return;
     const until = performance.now() + REPLAY_MS;
     while (performance.now() < until && !(await this.store.isReplayed())) {
