@@ -2,7 +2,6 @@ import './node-version.js';
 
 // For applications.
 
-export { type CallbackStoreOptions, callbackStore } from './callback-store.js';
 export type {
   BatchOptions,
   BreakerOptions,
@@ -35,10 +34,10 @@ export type {
   WriteOptions,
   WriteResult,
 } from './contracts/api.js';
+export { type CallbackStoreOptions, callbackStore } from './stores/callback-store.js';
 
 // For adapters.
 
-export { foldAhead } from './ahead.js';
 export type {
   BufferCommand,
   BufferReply,
@@ -142,8 +141,6 @@ export {
   NO_VERSION,
   type Version,
 } from './contracts/version.js';
-export { createLockstep } from './engine/lockstep.js';
-export { checkTransactionMode } from './engine/transaction-mode.js';
 export {
   CacheUnavailableError,
   ClosedError,
@@ -172,9 +169,7 @@ export {
   UnsupportedError,
   ValidationError,
 } from './errors.js';
-export { jsonSerializer } from './json.js';
-export { checkKey, DEFAULT_PREFIX, keyPrefix, MAX_KEY_LENGTH } from './key.js';
-export { checkKnown, choiceOption, type NumberRange, numberOption } from './options.js';
+export { checkKnown, choiceOption, type NumberRange, numberOption } from './kit/options.js';
 export {
   applyCommand,
   type Entry,
@@ -185,3 +180,8 @@ export {
   type Transition,
   type ValueEntry,
 } from './protocol/entry.js';
+export { checkKey, DEFAULT_PREFIX, keyPrefix, MAX_KEY_LENGTH } from './protocol/key.js';
+export { createLockstep } from './runtime/lockstep.js';
+export { jsonSerializer } from './serializers/json.js';
+export { foldAhead } from './stores/ahead.js';
+export { checkTransactionMode } from './write/transaction-mode.js';

@@ -8,7 +8,7 @@ import type {
   ReadPreferenceLike,
   WriteConcern,
 } from 'mongodb';
-import { collectionNameOption, DEFAULT_VERSION_FIELD, fieldOption } from './names.js';
+import { collectionNameOption, DEFAULT_VERSION_FIELD, fieldOption } from './rows/names.js';
 
 export interface MongoFeedOptions {
   /** The collection that holds the readers' positions and leases. @defaultValue 'lockstep_feed' */

@@ -7,25 +7,25 @@ import {
   ReadConcern,
   ReadPreference,
 } from 'mongodb';
-import type { Binding, Together } from './binding.js';
-import { boundCollection, type MongoCollection } from './collection.js';
 import { mongoFeed } from './feed/feed.js';
 import { type PositionDocument, Positions } from './feed/positions.js';
 import { type ConsumerDocument, Registry } from './feed/registry.js';
 import { tokenOfNow } from './feed/stream.js';
-import { checkInstalled, type Installation, install, uninstall } from './install.js';
-import { collectionNameOption } from './names.js';
+import { checkInstalled, type Installation, install, uninstall } from './install/install.js';
+import { type RepairReport, repair } from './install/repair.js';
+import { askServer, STANDALONE, serverNowMs } from './install/server.js';
 import {
   collectionSettings,
   type MongoCollectionOptions,
   type MongoStoreOptions,
   storeSettings,
 } from './options.js';
-import { type RepairReport, repair } from './repair.js';
-import { askServer, STANDALONE, serverNowMs } from './server.js';
-import { ServerClock } from './server-clock.js';
-import { type TombstoneDocument, Tombstones } from './tombstones.js';
-import { runTransaction, transactionHost, transactionOfSession } from './transactions.js';
+import type { Binding, Together } from './rows/binding.js';
+import { boundCollection, type MongoCollection } from './rows/collection.js';
+import { collectionNameOption } from './rows/names.js';
+import { type TombstoneDocument, Tombstones } from './rows/tombstones.js';
+import { runTransaction, transactionHost, transactionOfSession } from './transactions/transactions.js';
+import { ServerClock } from './wire/server-clock.js';
 
 /** The bound of what `open` asks, in ms. */
 const OPEN_TIMEOUT_MS = 10_000;

@@ -1,7 +1,7 @@
 import { StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import { describe, expect, test } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import { Consumer, until } from './support/consumer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 

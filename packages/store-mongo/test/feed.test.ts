@@ -1,7 +1,7 @@
 import type { Document } from 'mongodb';
 import { describe, expect, test } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
 import type { PositionDocument } from '../src/feed/positions.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import type { MongoStore } from '../src/store.js';
 import { Consumer, until } from './support/consumer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';

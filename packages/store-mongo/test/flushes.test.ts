@@ -1,7 +1,7 @@
 import { type StoreFlush, StoreRefusedError } from '@lockstep/core';
 import { Collection, type Document } from 'mongodb';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
 /** What one batch of the engine holds. */

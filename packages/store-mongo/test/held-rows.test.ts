@@ -2,7 +2,7 @@ import { createLockstep, StoreBusyError, type StoreFlush, type StoreOutcome } fr
 import { memoryCache } from '@lockstep/core/memory';
 import type { Document } from 'mongodb';
 import { afterEach, beforeAll, expect, test, vi } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import type { MongoStore } from '../src/store.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 

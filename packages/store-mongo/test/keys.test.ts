@@ -15,7 +15,7 @@ import {
   UUID,
 } from 'mongodb';
 import { describe, expect, test } from 'vitest';
-import { decodeKey, encodeKey } from '../src/key.js';
+import { decodeKey, encodeKey } from '../src/rows/key.js';
 
 const key = (id: unknown): string => encodeKey(id, 'c');
 

@@ -1,6 +1,6 @@
 import { type Collection, DBRef, type Document } from 'mongodb';
 import { beforeAll, expect, test } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import type { MongoStore } from '../src/store.js';
 import { Consumer, until } from './support/consumer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';

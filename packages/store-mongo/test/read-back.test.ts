@@ -1,11 +1,11 @@
 import type { Collection, Document } from 'mongodb';
 import { expect, test } from 'vitest';
-import type { Binding } from '../src/binding.js';
-import { CallBound } from '../src/bound.js';
-import { putMany } from '../src/puts.js';
-import { ServerClock } from '../src/server-clock.js';
-import { Tombstones } from '../src/tombstones.js';
-import { runTransaction } from '../src/transactions.js';
+import type { Binding } from '../src/rows/binding.js';
+import { Tombstones } from '../src/rows/tombstones.js';
+import { runTransaction } from '../src/transactions/transactions.js';
+import { CallBound } from '../src/wire/bound.js';
+import { ServerClock } from '../src/wire/server-clock.js';
+import { putMany } from '../src/write/puts.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
 const server = testServer();

@@ -1,7 +1,7 @@
 import { StoreRefusedError, type StoreTransaction } from '@lockstep/core';
 import type { ClientSession, Document } from 'mongodb';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import type { MongoStore } from '../src/store.js';
 import { comeAndGo, FlushBarrier } from './support/barrier.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';

@@ -1,6 +1,6 @@
 import { Binary, BSON, Decimal128, type Document, Long, ObjectId, UUID } from 'mongodb';
 import { describe, expect, test } from 'vitest';
-import { bsonSerializer } from '../src/serializer.js';
+import { bsonSerializer } from '../src/rows/serializer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
 const server = testServer();

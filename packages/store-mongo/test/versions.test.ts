@@ -1,7 +1,7 @@
 import { type StoreOutcome, StoreRefusedError } from '@lockstep/core';
 import { type Collection, Decimal128, type Document, Long, MinKey } from 'mongodb';
 import { beforeAll, expect, test } from 'vitest';
-import type { MongoCollection } from '../src/collection.js';
+import type { MongoCollection } from '../src/rows/collection.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
 const server = testServer();

@@ -9,4 +9,4 @@ export {
   postgresStore,
   type RepairReport,
 } from './store.js';
-export { PostgresTable } from './table.js';
+export { PostgresTable } from './table/table.js';

@@ -8,15 +8,15 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
+import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
+import { type RepairedRow, repairStatements } from './attach/repair.js';
+import { triggersOf } from './attach/triggers.js';
 import { storeError } from './errors.js';
 import { PostgresFeed } from './feed/feed.js';
 import { type FeedOptions, resolveFeedOptions } from './feed/options.js';
-import { attachStatements, detachStatements, fingerprintOf, readAttached } from './sql/attach.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
-import { type RepairedRow, repairStatements } from './sql/repair.js';
-import { triggersOf } from './sql/triggers.js';
-import { PostgresTable } from './table.js';
-import { PostgresTransactions } from './transactions.js';
+import { PostgresTable } from './table/table.js';
+import { PostgresTransactions } from './transactions/transactions.js';
 import { Session } from './wire/session.js';
 
 export interface PostgresStoreOptions {

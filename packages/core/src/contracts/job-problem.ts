@@ -1,4 +1,4 @@
-import { MAX_KEY_LENGTH } from '../key.js';
+import { MAX_KEY_LENGTH } from '../protocol/key.js';
 import { isVersion, NO_VERSION } from './version.js';
 
 /** The longest name of a prefix or a collection. */

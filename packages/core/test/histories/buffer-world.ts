@@ -1,8 +1,8 @@
 import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { type BufferHistory, judge } from './buffer-history.js';
 import { Mortal } from './mortal.js';
 import { Scheduler } from './scheduler.js';

@@ -1,5 +1,5 @@
 import type { WriteResult } from '../../src/contracts/api.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { type History, passedOver, sharedVersions, staleReads } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { SimCache } from './sim-cache.js';

@@ -1,7 +1,7 @@
 import type { Collection } from '../../src/contracts/api.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
 import { memoryStore } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { Scheduler } from './scheduler.js';
 import { SimCache } from './sim-cache.js';
 import { simStore } from './sim-store.js';

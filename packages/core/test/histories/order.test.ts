@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
+import { Deferrals } from '../../src/buffer/deferrals.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
-import { Deferrals } from '../../src/engine/burst/deferrals.js';
 import { StoreRefusedError } from '../../src/errors.js';
 import { type Named, runOrderWorld } from './order-world.js';
 import { searchIn } from './search.js';

@@ -1,6 +1,6 @@
 import type { CacheAdapter } from '../../src/contracts/cache.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
 import { memoryStore } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { Scheduler } from './scheduler.js';
 import { SimCache } from './sim-cache.js';
 import { simStore } from './sim-store.js';

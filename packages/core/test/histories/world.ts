@@ -1,7 +1,7 @@
 import type { Collection, Lockstep, Versioned, WriteResult } from '../../src/contracts/api.js';
 import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { backwardReads, type History, staleReads } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { type Apply, SimCache } from './sim-cache.js';

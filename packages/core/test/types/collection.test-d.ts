@@ -1,7 +1,6 @@
 import * as v from 'valibot';
 import { expectTypeOf } from 'vitest';
 import { z } from 'zod';
-import { callbackStore } from '../../src/callback-store.js';
 import type {
   CacheOutcome,
   Collection,
@@ -11,8 +10,9 @@ import type {
 } from '../../src/contracts/api.js';
 import type { LockstepEventMap } from '../../src/contracts/events.js';
 import type { Version } from '../../src/contracts/version.js';
-import { createLockstep } from '../../src/engine/lockstep.js';
 import { type MemoryTx, memoryCache, memoryStore } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
+import { callbackStore } from '../../src/stores/callback-store.js';
 
 interface Product {
   readonly name: string;

@@ -1,8 +1,8 @@
 import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, MongoBulkWriteError } from 'mongodb';
-import { type Binding, keyIfAny } from '../binding.js';
-import { type Call, statementOptions } from '../call.js';
-import { nextEven, restampPipeline } from '../stamp.js';
+import { type Binding, keyIfAny } from '../rows/binding.js';
+import { nextEven, restampPipeline } from '../rows/stamp.js';
+import { type Call, statementOptions } from '../wire/call.js';
 import type { FeedEvent } from './events.js';
 
 type ForeignEvent = Extract<FeedEvent, { kind: 'foreign' }>;

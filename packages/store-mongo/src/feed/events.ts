@@ -1,8 +1,8 @@
 import { type Change, MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, Timestamp } from 'mongodb';
-import type { Binding } from '../binding.js';
-import { encodeKey } from '../key.js';
-import { fromStored } from '../stamp.js';
+import type { Binding } from '../rows/binding.js';
+import { encodeKey } from '../rows/key.js';
+import { fromStored } from '../rows/stamp.js';
 import type { VersionMemory } from './memory.js';
 
 /** What one change event means for the cache. */

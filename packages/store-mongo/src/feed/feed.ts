@@ -7,9 +7,9 @@ import {
   numberOption,
 } from '@lockstep/core';
 import type { Db } from 'mongodb';
-import type { Binding } from '../binding.js';
+import { serverNowMs } from '../install/server.js';
 import type { FeedSettings } from '../options.js';
-import { serverNowMs } from '../server.js';
+import type { Binding } from '../rows/binding.js';
 import { Acknowledged } from './acknowledged.js';
 import { Claims } from './claims.js';
 import { type Delivery, deliver, type Handler, untilDone } from './deliver.js';

@@ -1,8 +1,8 @@
 import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
 import type { ChangeStream, Db, Document, ResumeToken } from 'mongodb';
-import type { Binding } from '../binding.js';
-import { CallBound } from '../bound.js';
 import type { FeedSettings } from '../options.js';
+import type { Binding } from '../rows/binding.js';
+import { CallBound } from '../wire/bound.js';
 import type { Acknowledged } from './acknowledged.js';
 import { adopt } from './adoption.js';
 import type { ClaimStates, Claims } from './claims.js';

@@ -1,6 +1,6 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, type ResumeToken } from 'mongodb';
-import { fromStored, toStored } from '../stamp.js';
+import { fromStored, toStored } from '../rows/stamp.js';
 
 /** Where a group of readers stands, and which of them reads. One per set of sources. */
 export interface PositionDocument extends Document {

@@ -6,8 +6,8 @@ import type {
   RecordedCollection,
 } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
-import { CODE } from '../errors.js';
-import { fromStored, toStored } from '../stamp.js';
+import { fromStored, toStored } from '../rows/stamp.js';
+import { CODE } from '../wire/errors.js';
 
 /** What is recorded of one consumer and one source. */
 export interface ConsumerDocument extends Document {

@@ -1,9 +1,9 @@
 import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
-import { type Binding, keyIfAny } from '../binding.js';
-import { serverNowMs } from '../server.js';
-import { fromStored, nextEven, toStored } from '../stamp.js';
-import type { TombstoneId } from '../tombstones.js';
+import { serverNowMs } from '../install/server.js';
+import { type Binding, keyIfAny } from '../rows/binding.js';
+import { fromStored, nextEven, toStored } from '../rows/stamp.js';
+import type { TombstoneId } from '../rows/tombstones.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 
 /** The bound of one batch of a scan, in ms. */

@@ -1,8 +1,8 @@
 import type { FeedStatus } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
-import type { Binding } from '../binding.js';
-import { serverNowMs } from '../server.js';
-import { fromStored, toStored } from '../stamp.js';
+import { serverNowMs } from '../install/server.js';
+import type { Binding } from '../rows/binding.js';
+import { fromStored, toStored } from '../rows/stamp.js';
 import type { PositionDocument, Positions } from './positions.js';
 
 /** Where no one reads, what waits is counted up to this. */

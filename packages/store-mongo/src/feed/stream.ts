@@ -6,8 +6,8 @@ import {
   MongoServerError,
   type ResumeToken,
 } from 'mongodb';
-import type { Binding } from '../binding.js';
-import { CODE } from '../errors.js';
+import type { Binding } from '../rows/binding.js';
+import { CODE } from '../wire/errors.js';
 
 /** Server errors that mean: what follows this token is not to be had any more. */
 const LOST = new Set<number>([

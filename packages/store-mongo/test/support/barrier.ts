@@ -1,14 +1,14 @@
 import type { StoreOutcome } from '@lockstep/core';
 import type { Document } from 'mongodb';
-import type { Binding } from '../../src/binding.js';
-import { CallBound } from '../../src/bound.js';
-import type { MongoCollection } from '../../src/collection.js';
-import { flushWithTombstones } from '../../src/flushes.js';
-import { putOne } from '../../src/puts.js';
-import { ServerClock } from '../../src/server-clock.js';
+import type { Binding } from '../../src/rows/binding.js';
+import type { MongoCollection } from '../../src/rows/collection.js';
+import { Tombstones } from '../../src/rows/tombstones.js';
 import type { MongoStore } from '../../src/store.js';
-import { Tombstones } from '../../src/tombstones.js';
-import { runTransaction } from '../../src/transactions.js';
+import { runTransaction } from '../../src/transactions/transactions.js';
+import { CallBound } from '../../src/wire/bound.js';
+import { ServerClock } from '../../src/wire/server-clock.js';
+import { flushWithTombstones } from '../../src/write/flushes.js';
+import { putOne } from '../../src/write/puts.js';
 import { CALL, type TestServer } from './server.js';
 
 /** What happens meanwhile; gives the version that the flush must meet. */

@@ -6,7 +6,7 @@ import {
   MAX_KEY_LENGTH,
 } from '@lockstep/core';
 import { limitSql } from '../sql/stamp.js';
-import { type ChangeRecord, toChange } from '../transactions.js';
+import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import type { FeedParts } from './parts.js';

@@ -10,9 +10,9 @@ import {
   numberOption,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
+import { insecureTables } from '../attach/guard.js';
 import { storeError } from '../errors.js';
 import type { Run } from '../sql/catalog.js';
-import { insecureTables } from '../sql/guard.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';

@@ -2,7 +2,7 @@ import { type Change, type FeedConsumeOptions, NO_VERSION } from '@lockstep/core
 import { atMost, equal, over } from '../sql/operators.js';
 import { identifier } from '../sql/quote.js';
 import { believedSql, microsSql } from '../sql/stamp.js';
-import { type ChangeRecord, toChange } from '../transactions.js';
+import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { bounded } from '../wire/bounded.js';
 import { type Handler, reportError } from './consume.js';

@@ -1,8 +1,8 @@
 import { InvalidOptionError } from '@lockstep/core';
+import { type RawTrigger, STAMP, type UserTriggers, userTriggers } from '../attach/user-triggers.js';
 import { type KeyColumn, keySql } from '../keys/codec.js';
 import { keyType } from '../keys/types.js';
 import { identifier } from './quote.js';
-import { type RawTrigger, STAMP, type UserTriggers, userTriggers } from './user-triggers.js';
 
 /** Runs one statement on some connection and gives its rows. */
 export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;

@@ -13,7 +13,7 @@ import { detailOf, isLocked, isRefusal, isStampedTooEarly, stateOf, storeError }
 import type { RecordedChange } from '../feed/together.js';
 import type { KeyCodec } from '../keys/codec.js';
 import { SUPERSEDED_STATE, stampAbove, UNBELIEVED } from '../sql/stamp.js';
-import { transactionOf } from '../transaction-handle.js';
+import { transactionOf } from '../transactions/handle.js';
 import { arrayText, textArray } from '../wire/arrays.js';
 import { type Call, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';

@@ -1,0 +1,56 @@
+import type { CacheAdapter } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import { withTimeout } from '../kit/wait.js';
+
+type Answer = ReadonlyMap<string, number | Error>;
+
+/**
+ * For how long the cache has kept what it was told. A cache that lost everything a moment ago lost the intents of
+ * writers, too, and what can be read of a key does not tell of them.
+ */
+export class KeptByCache {
+  readonly #adapter: CacheAdapter;
+  readonly #prefix: string;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
+  #underWay: Promise<unknown> = Promise.resolve();
+  #next: Promise<Answer> | undefined;
+  /** The longest that an intent of this process has stood, in ms. */
+  #longestMs = 0;
+
+  constructor(adapter: CacheAdapter, prefix: string, timeoutMs: number, clock: Clock) {
+    this.#adapter = adapter;
+    this.#prefix = prefix;
+    this.#timeoutMs = timeoutMs;
+    this.#clock = clock;
+  }
+
+  /** Notes how long an intent stands. */
+  intends(deadlineMs: number): void {
+    if (deadlineMs > this.#longestMs) this.#longestMs = deadlineMs;
+  }
+
+  /**
+   * For how long the primary of a key, asked after this call, has kept more than the longest intent can stand, in
+   * ms; `0`: it may have lost one that would stand still, or can't be asked. Never rejects.
+   */
+  async allMs(key: string): Promise<number> {
+    return Math.max(0, (await this.#ms(key)) - this.#longestMs);
+  }
+
+  async #ms(key: string): Promise<number> {
+    this.#next ??= this.#underWay.then(() => this.#ask());
+    const answer = await this.#next.catch(() => undefined);
+    const kept = answer?.get(this.#adapter.primaryOf?.(key) ?? '');
+    return typeof kept === 'number' ? kept : 0;
+  }
+
+  /** One question at a time: who comes meanwhile shares the next one. */
+  #ask(): Promise<Answer> {
+    this.#next = undefined;
+    const late = (): Error => new Error(`the cache did not answer within ${this.#timeoutMs} ms`);
+    const asking = withTimeout(this.#clock, this.#adapter.kept(this.#prefix), this.#timeoutMs, late);
+    this.#underWay = asking.catch(() => undefined);
+    return asking;
+  }
+}

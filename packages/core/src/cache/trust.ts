@@ -1,0 +1,182 @@
+import type { CacheAdapter, CacheProbe } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import { believedUpTo, type Version } from '../contracts/version.js';
+import { CacheUnavailableError } from '../errors.js';
+import { sleep, withTimeout } from '../kit/wait.js';
+
+export interface TrustOptions {
+  readonly adapter: Pick<CacheAdapter, 'probe' | 'primaryOf'>;
+  /** The start of the probes' keys. */
+  readonly prefix: string;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly open: () => Promise<void>;
+  /** True when all that was changed before the time (by the clock's `monotonic`) has been dealt with. */
+  readonly drained: (beforeMs: number) => Promise<boolean>;
+  /** Told when a primary's hits are no longer believed, with the reason, and when they are again. */
+  readonly onChange: (believed: boolean, primary: string, error: unknown) => void;
+}
+
+/** A hit is believed if the last probe that succeeded was sent less than this ago. */
+const PROOF_MS = 1_000;
+/** While there are reads: how soon after the last probe the next one is sent. */
+const RENEW_MS = 400;
+const RETRY_MS = 200;
+/** After a recovery: how often the feeds are looked at, and how long they are waited for at the most. */
+const DRAIN_POLL_MS = 100;
+const DRAIN_MS = 30_000;
+
+/** One primary, as this process knows it. */
+class Primary {
+  /** When the last probe that succeeded was sent. */
+  provenAtMs = Number.NEGATIVE_INFINITY;
+  /** The highest version that its clock allows. */
+  maxVersion: Version = Number.POSITIVE_INFINITY;
+  /** True from a refusal, or from a proof that ran out behind a failure, to the end of the recovery. */
+  lost = false;
+  /** When the first probe that succeeded after that was sent. */
+  recoveredAtMs: number | undefined = undefined;
+}
+
+/**
+ * Says whether hits may be believed: only while invalidations work. A server may answer reads and refuse writes;
+ * then every reader would get the old row for as long as that lasts. So each process proves it, for each primary,
+ * with an invalidation of its own while it reads; the proof is a time, which each hit is held against.
+ *
+ * Where the proof fails the store is asked, until a probe succeeds and the change feeds show nothing older than
+ * that, for at most 30 seconds (nobody may drain them). A process that did not read meanwhile does not know of it:
+ * for it the relay's lag is the bound.
+ */
+export class Trust {
+  readonly #options: TrustOptions;
+  readonly #primaries = new Map<string, Primary>();
+  /** The one of a cache that has but one. */
+  readonly #only: Primary | undefined;
+  #probing: Promise<void> | undefined;
+  #nextMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: TrustOptions) {
+    this.#options = options;
+    if (options.adapter.primaryOf === undefined) this.#only = this.#primary('');
+  }
+
+  /** Before reads are sent: sends a probe along with them if it is time for one. */
+  due(): void {
+    if (this.#probing === undefined && this.#options.clock.monotonic() >= this.#nextMs) this.#probe();
+  }
+
+  /** True when a hit of the key would not be believed, whatever it is. */
+  isLost(key: string): boolean {
+    return this.#of(key).lost;
+  }
+
+  /** True when a hit of the key, here by now, is believed. */
+  holds(key: string): boolean {
+    return this.#isProven(this.#of(key));
+  }
+
+  /** As `holds`, once the probe that is under way has its answer. */
+  async proves(key: string): Promise<boolean> {
+    const primary = this.#of(key);
+    for (let tries = 0; tries < 2 && !primary.lost && !this.#isProven(primary); tries++) {
+      if (this.#probing === undefined) this.#probe();
+      await this.#probing;
+    }
+    return this.#isProven(this.#of(key));
+  }
+
+  /** The highest version that the clock of the key's primary allows. */
+  maxVersion(key: string): Version {
+    return this.#of(key).maxVersion;
+  }
+
+  /** A command on the key met a server that refuses to write. */
+  refused(key: string, error: CacheUnavailableError): void {
+    this.#fail(this.#options.adapter.primaryOf?.(key) ?? '', error);
+  }
+
+  #of(key: string): Primary {
+    return this.#only ?? this.#primary(this.#options.adapter.primaryOf?.(key) ?? '');
+  }
+
+  #primary(name: string): Primary {
+    const known = this.#primaries.get(name);
+    if (known !== undefined) return known;
+    const primary = new Primary();
+    this.#primaries.set(name, primary);
+    return primary;
+  }
+
+  #isProven(primary: Primary): boolean {
+    return !primary.lost && this.#options.clock.monotonic() - primary.provenAtMs < PROOF_MS;
+  }
+
+  #probe(): void {
+    const { adapter, clock, open, prefix, timeoutMs } = this.#options;
+    const sentAtMs = clock.monotonic();
+    const late = (): Error =>
+      new CacheUnavailableError(`the cache did not answer a probe within ${timeoutMs} ms`);
+    const asked = open().then(() => adapter.probe(prefix));
+    this.#probing = withTimeout(clock, asked, timeoutMs, late).then(
+      (probes) => this.#answered(probes, sentAtMs),
+      (error: unknown) => {
+        for (const name of this.#primaries.keys()) this.#fail(name, error);
+      },
+    );
+    const done = (): void => {
+      this.#probing = undefined;
+      const losses = [...this.#primaries.values()].some(({ lost }) => lost);
+      this.#nextMs = sentAtMs + (losses ? RETRY_MS : RENEW_MS);
+    };
+    this.#probing = this.#probing.then(done, done);
+  }
+
+  #answered(probes: ReadonlyMap<string, CacheProbe | Error>, sentAtMs: number): void {
+    for (const [name, probe] of probes) {
+      if (probe instanceof Error) this.#fail(name, probe);
+      else this.#prove(name, probe, sentAtMs);
+    }
+    // It holds no keys any more.
+    for (const name of this.#primaries.keys()) {
+      if (!probes.has(name) && this.#only === undefined) this.#primaries.delete(name);
+    }
+  }
+
+  #prove(name: string, { nowMs }: CacheProbe, sentAtMs: number): void {
+    const primary = this.#primary(name);
+    primary.provenAtMs = sentAtMs;
+    primary.maxVersion = believedUpTo(nowMs);
+    if (!primary.lost || primary.recoveredAtMs !== undefined) return;
+    primary.recoveredAtMs = sentAtMs;
+    void this.#recover(name, primary, sentAtMs);
+  }
+
+  #fail(name: string, error: unknown): void {
+    const primary = this.#primary(name);
+    // One that goes unanswered says nothing yet: the last proof runs out by itself.
+    if (!isRefusal(error) && this.#isProven(primary)) return;
+    primary.provenAtMs = Number.NEGATIVE_INFINITY;
+    primary.recoveredAtMs = undefined;
+    if (primary.lost) return;
+    primary.lost = true;
+    this.#options.onChange(false, name, error);
+  }
+
+  async #recover(name: string, primary: Primary, recoveredAtMs: number): Promise<void> {
+    const { clock, drained, onChange } = this.#options;
+    const isCurrent = (): boolean => primary.recoveredAtMs === recoveredAtMs;
+    while (isCurrent() && clock.monotonic() - recoveredAtMs < DRAIN_MS) {
+      if (await drained(recoveredAtMs).catch(() => false)) break;
+      await sleep(clock, DRAIN_POLL_MS);
+    }
+    if (!isCurrent()) return;
+    primary.lost = false;
+    primary.recoveredAtMs = undefined;
+    onChange(true, name, undefined);
+  }
+}
+
+/** A server that answered, and that it won't. */
+function isRefusal(error: unknown): boolean {
+  return !(error instanceof CacheUnavailableError) || error.refuses;
+}

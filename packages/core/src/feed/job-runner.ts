@@ -1,0 +1,94 @@
+import type { Flusher } from '../buffer/flusher.js';
+import { type CacheClient, foreignEntry } from '../cache/client.js';
+import type { InvalidateCommand } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import { jobProblem } from '../contracts/job-problem.js';
+import type { FlushJob, InvalidateJob, QueueJob } from '../contracts/queue.js';
+import { isBelievable } from '../contracts/version.js';
+import { JobRefusedError, UnsupportedError } from '../errors.js';
+import { MAX_KEY_LENGTH, prefixStart } from '../protocol/key.js';
+import type { Integrity } from '../values/integrity.js';
+
+/** A collection as jobs need it. */
+export interface JobTarget {
+  readonly name: string;
+  readonly keyPrefix: string;
+  readonly holeTtlMs: number;
+  /** Loads may read a lagging replica: an empty key needs a floor, too. */
+  readonly replicaReads: boolean;
+  /** `undefined`: its writes are never buffered. */
+  readonly flusher: Pick<Flusher<unknown>, 'flushJob'> | undefined;
+}
+
+export interface JobRunnerOptions {
+  readonly prefix: string;
+  readonly cache: CacheClient;
+  readonly clock: Clock;
+  readonly integrity: Integrity | undefined;
+  readonly targets: () => Iterable<JobTarget>;
+}
+
+/** Of a collection that is not declared here: nothing is known of its replicas. */
+const UNKNOWN = { holeTtlMs: 60_000, replicaReads: true } as const;
+
+/**
+ * Does what jobs of the queue ask for. Others may write to the queue's server: a job that no Lockstep of this prefix
+ * can have made is refused, alone.
+ */
+export class JobRunner {
+  readonly #options: JobRunnerOptions;
+  readonly #start: string;
+
+  constructor(options: JobRunnerOptions) {
+    this.#options = options;
+    this.#start = prefixStart(options.prefix);
+  }
+
+  /** Rejects with `JobRefusedError` where trying again is pointless. */
+  async run(job: QueueJob): Promise<void> {
+    const problem = jobProblem(job) ?? this.#problem(job);
+    if (problem !== undefined) throw new JobRefusedError(`the job is refused: ${problem}`, job);
+    if (job.kind === 'flush') await this.#flush(job);
+    else await this.#invalidate(job);
+  }
+
+  #problem(job: QueueJob): string | undefined {
+    if (this.#options.integrity?.accepts(job) === false) return 'its signature is not ours';
+    const version = job.kind === 'invalidate' ? job.version : (job.refused?.version ?? 0);
+    if (!isBelievable(version, this.#options.clock.now())) return 'its version is in the future';
+    if (job.kind === 'flush') return undefined;
+    if (!job.key.startsWith(this.#start)) return `its key does not start with ${this.#start}`;
+    const separator = job.key.indexOf(':', this.#start.length);
+    const length = job.key.length - separator - 1;
+    if (separator < 0 || length === 0 || length > MAX_KEY_LENGTH) return 'its key is no cache key';
+    return undefined;
+  }
+
+  async #flush(job: FlushJob): Promise<void> {
+    const flusher = this.#find(({ name }) => name === job.collection)?.flusher;
+    if (flusher === undefined) {
+      throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
+    }
+    await flusher.flushJob(job);
+  }
+
+  async #invalidate({ key, version }: InvalidateJob): Promise<void> {
+    const target = this.#find(({ keyPrefix }) => key.startsWith(keyPrefix));
+    const { holeTtlMs, replicaReads } = target ?? UNKNOWN;
+    const command: InvalidateCommand = {
+      kind: 'invalidate',
+      key,
+      version,
+      holeTtlMs,
+      holeOnEmpty: replicaReads,
+    };
+    const { outcome } = await this.#options.cache.run(command);
+    // The queue keeps it for a release that knows the format.
+    if (outcome === 'foreign') throw foreignEntry(key);
+  }
+
+  #find(matches: (target: JobTarget) => boolean): JobTarget | undefined {
+    for (const target of this.#options.targets()) if (matches(target)) return target;
+    return undefined;
+  }
+}

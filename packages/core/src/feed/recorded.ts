@@ -1,0 +1,74 @@
+import { MAX_HOLE_TTL_MS } from '../collection/settings.js';
+import { MAX_NAME_LENGTH } from '../contracts/job-problem.js';
+import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.js';
+import { StoreContractError } from '../errors.js';
+import { keyPrefix } from '../protocol/key.js';
+import type { EventHub } from '../runtime/events.js';
+
+/** How many collections of one table are kept in step: each write of a row tells all of them. */
+const MAX_COLLECTIONS = 256;
+/** Records that were told of once. The oldest is forgotten first. */
+const MAX_TOLD = 1_000;
+
+/**
+ * Judges what is read from the registry. Whoever runs Lockstep on one table writes that table's record, and must not
+ * reach keys of the cache that are no collection's: a key's start is believed only where the name gives it.
+ */
+export class RecordJudge {
+  readonly #consumer: string;
+  readonly #events: EventHub;
+  readonly #told = new Set<string>();
+
+  constructor(consumer: string, events: EventHub) {
+    this.#consumer = consumer;
+    this.#events = events;
+  }
+
+  /** The records without the collections that are not believed, each of which is an `error` event once. */
+  believed(records: readonly ConsumerRecord[]): ConsumerRecord[] {
+    return records.map((record) => ({ ...record, collections: this.#collections(record) }));
+  }
+
+  #collections({ source, collections }: ConsumerRecord): RecordedCollection[] {
+    const found: RecordedCollection[] = [];
+    for (const each of collections) {
+      const problem = problemOf(each, this.#consumer, source);
+      if (problem !== undefined) this.#tell(source, each, problem);
+      else if (found.length < MAX_COLLECTIONS) found.push(bounded(each));
+      else {
+        this.#tell(source, undefined, `it has more than ${MAX_COLLECTIONS} collections`);
+        break;
+      }
+    }
+    return found;
+  }
+
+  #tell(source: string, collection: RecordedCollection | undefined, problem: string): void {
+    const text = JSON.stringify([source, collection]).slice(0, 2_000);
+    if (this.#told.has(text)) return;
+    for (const oldest of this.#told) {
+      if (this.#told.size < MAX_TOLD) break;
+      this.#told.delete(oldest);
+    }
+    this.#told.add(text);
+    const of = collection === undefined ? '' : `, collection "${String(collection.name).slice(0, 64)}"`;
+    const message = `the registry's record of "${source}"${of} is left out: ${problem}`;
+    this.#events.error.emit({ where: 'registry', error: new StoreContractError(message) });
+  }
+}
+
+/** Says why a record can't have been made by this consumer; `undefined`: it can. */
+function problemOf(each: RecordedCollection, consumer: string, source: string): string | undefined {
+  const { name, holeOnEmpty, holeTtlMs } = each;
+  if (typeof name !== 'string' || name.length === 0 || name.length > MAX_NAME_LENGTH)
+    return 'its name is none';
+  if (each.keyPrefix !== keyPrefix(consumer, name)) return 'its keyPrefix is not what its name gives';
+  if (each.source !== source) return 'it is of another source';
+  if (!Number.isSafeInteger(holeTtlMs) || holeTtlMs < 1) return 'its holeTtlMs is no time';
+  if (typeof holeOnEmpty !== 'boolean') return 'its holeOnEmpty is no boolean';
+  return undefined;
+}
+
+function bounded(each: RecordedCollection): RecordedCollection {
+  return each.holeTtlMs <= MAX_HOLE_TTL_MS ? each : { ...each, holeTtlMs: MAX_HOLE_TTL_MS };
+}

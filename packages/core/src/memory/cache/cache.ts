@@ -1,0 +1,149 @@
+import { LRUCache } from 'lru-cache';
+import type {
+  CacheAdapter,
+  CacheCommand,
+  CacheHit,
+  CacheInfo,
+  CacheProbe,
+  CacheReply,
+  PayloadEncoding,
+  ScannedEntry,
+} from '../../contracts/cache.js';
+import { type Clock, systemClock } from '../../contracts/clock.js';
+import { ClosedError, UnsupportedError } from '../../errors.js';
+import { checkKnown, numberOption } from '../../kit/options.js';
+import { applyCommand, believed, type Entry, hitOf } from '../../protocol/entry.js';
+import { unflushedIndex } from './unflushed-index.js';
+
+export interface MemoryCacheOptions {
+  /** Entries kept; the least recently used goes first. @defaultValue 100_000 */
+  readonly maxEntries?: number;
+  /** Bytes of keys and payloads kept, roughly. @defaultValue 268_435_456 (256 MiB) */
+  readonly maxBytes?: number;
+  /** @defaultValue the system's */
+  readonly clock?: Clock;
+}
+
+/** The cache of one process: the protocol's reference implementation behind bounds. */
+export interface MemoryCache extends CacheAdapter {
+  /** Drops an entry as an eviction would, unless it is unflushed; for tests of what evictions do. */
+  evict(key: string): void;
+  /** Drops everything, as a flushed or replaced server would. */
+  clear(): void;
+}
+
+/** Makes a cache in this process's memory. Throws `InvalidOptionError`. */
+export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
+  checkKnown(options, ['maxEntries', 'maxBytes', 'clock'], 'memoryCache');
+  const maxEntries = numberOption(options.maxEntries, 100_000, 'memoryCache.maxEntries', {
+    min: 1,
+    max: 2 ** 32,
+  });
+  const maxBytes = numberOption(options.maxBytes, 256 * 2 ** 20, 'memoryCache.maxBytes', {
+    min: 1024,
+    max: 2 ** 50,
+  });
+  const clock = options.clock ?? systemClock;
+  const entries = new LRUCache<string, NonNullable<Entry>>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    sizeCalculation: (entry, key) => 64 + key.length + payloadSize(entry),
+  });
+  /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
+  const unflushed = new Map<string, NonNullable<Entry>>();
+  const index = unflushedIndex(clock);
+  /** What writers in this process told it before it was there no writer waits for. */
+  let keptSinceMs = Number.NEGATIVE_INFINITY;
+  let closed = false;
+
+  function checkOpen(): void {
+    if (closed) throw new ClosedError('the memory cache is closed');
+  }
+
+  function live(key: string): Entry {
+    const entry = unflushed.get(key) ?? entries.get(key);
+    if (entry === undefined || entry.expiresAtMs > clock.now()) return believed(entry, clock.now());
+    entries.delete(key);
+    return undefined;
+  }
+
+  function apply(command: CacheCommand): CacheReply | Error {
+    if (command.kind === 'buffer' && command.durable) {
+      return new UnsupportedError('the memory cache has no disk: it takes no durable write');
+    }
+    const { key } = command;
+    const before = unflushed.get(key) ?? entries.get(key);
+    const { entry, reply } = applyCommand(before, command, clock.now());
+    if (entry === before) return reply;
+    unflushed.delete(key);
+    entries.delete(key);
+    if (entry !== undefined) (isUnflushed(entry) ? unflushed : entries).set(key, entry);
+    return reply;
+  }
+
+  return {
+    name: 'memory',
+    shared: false,
+    local: true,
+    async read(keys: readonly string[], _encoding: PayloadEncoding): Promise<(CacheHit | undefined)[]> {
+      checkOpen();
+      return keys.map((key) => hitOf(live(key)));
+    },
+    async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
+      checkOpen();
+      return commands.map(apply);
+    },
+    async info(): Promise<CacheInfo> {
+      return {
+        evicts: true,
+        evictsPersistent: false,
+        generation: undefined,
+        description: `memory, at most ${maxEntries} entries`,
+      };
+    },
+    async probe(): Promise<ReadonlyMap<string, CacheProbe>> {
+      checkOpen();
+      return new Map([['', { generation: undefined, nowMs: clock.now() }]]);
+    },
+    async kept(): Promise<ReadonlyMap<string, number>> {
+      checkOpen();
+      return new Map([['', clock.now() - keptSinceMs]]);
+    },
+    async *scan(prefix: string): AsyncGenerator<ScannedEntry> {
+      for (const key of [...entries.keys(), ...unflushed.keys()]) {
+        if (!key.startsWith(prefix)) continue;
+        const entry = live(key);
+        if (entry?.kind === 'value') {
+          const { payload, version } = entry;
+          yield { key, version, state: 'value', payload, ...(entry.unflushed ? { unflushed: true } : {}) };
+        } else if (entry?.kind === 'hole') {
+          yield { key, version: entry.floor, state: 'hole', payload: null };
+        }
+      }
+    },
+    unflushed: index,
+    async close(): Promise<void> {
+      closed = true;
+      this.clear();
+    },
+    evict(key: string): void {
+      entries.delete(key);
+    },
+    clear(): void {
+      entries.clear();
+      unflushed.clear();
+      index.clear();
+      keptSinceMs = clock.now();
+    },
+  };
+}
+
+function isUnflushed(entry: NonNullable<Entry>): boolean {
+  return entry.kind === 'value' && entry.unflushed;
+}
+
+function payloadSize(entry: NonNullable<Entry>): number {
+  if (entry.kind === 'foreign') return 0;
+  if (entry.kind === 'hole') return 64 * (1 + entry.intents.length);
+  return entry.payload === null ? 0 : entry.payload.length;
+}

@@ -1,0 +1,169 @@
+import { type Clock, systemClock } from '../../contracts/clock.js';
+import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../../contracts/queue.js';
+import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
+import { checkKnown, numberOption } from '../../kit/options.js';
+import { deadLetterBox } from './dead-letters.js';
+import { type QueuedJob, QueueJobs } from './jobs.js';
+
+export interface MemoryQueueOptions {
+  /** Jobs that may wait, retries included; more are refused with `QueueUnavailableError`. @defaultValue 100_000 */
+  readonly maxJobs?: number;
+  /** Dead letters kept; the oldest go first. @defaultValue 10_000 */
+  readonly maxDeadLetters?: number;
+  /** How often a job is tried in all. @defaultValue 10 */
+  readonly attempts?: number;
+  /** The pause before the first retry, in ms; doubled before each further one, with jitter. @defaultValue 100 */
+  readonly backoffMs?: number;
+  /** The longest pause before a retry, in ms. @defaultValue 30_000 */
+  readonly maxBackoffMs?: number;
+  /** @defaultValue the system's */
+  readonly clock?: Clock;
+  /** For the jitter: 0 <= n < 1. @defaultValue Math.random */
+  readonly random?: () => number;
+}
+
+/** One consumer's slots. */
+interface Consumer {
+  readonly handler: (job: QueueJob) => Promise<void>;
+  readonly options: QueueConsumeOptions;
+  readonly concurrency: number;
+  readonly underWay: Set<Promise<void>>;
+  closed: boolean;
+}
+
+/**
+ * Makes a queue in this process's memory: what waits is lost with the process, as far as the change
+ * feed does not hold it. Throws `InvalidOptionError`.
+ */
+export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
+  const where = 'memoryQueue';
+  checkKnown(
+    options,
+    ['maxJobs', 'maxDeadLetters', 'attempts', 'backoffMs', 'maxBackoffMs', 'clock', 'random'],
+    where,
+  );
+  const most = { min: 1, max: 2 ** 32 };
+  const maxJobs = numberOption(options.maxJobs, 100_000, `${where}.maxJobs`, most);
+  const maxDead = numberOption(options.maxDeadLetters, 10_000, `${where}.maxDeadLetters`, most);
+  const attempts = numberOption(options.attempts, 10, `${where}.attempts`, { min: 1, max: 1_000 });
+  const backoffMs = numberOption(options.backoffMs, 100, `${where}.backoffMs`, { min: 0, max: 3_600_000 });
+  const maxBackoffMs = numberOption(options.maxBackoffMs, 30_000, `${where}.maxBackoffMs`, {
+    min: 0,
+    max: 86_400_000,
+  });
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? Math.random;
+  const jobs = new QueueJobs();
+  const dead = deadLetterBox(maxDead, enqueue);
+  const consumers = new Set<Consumer>();
+  let closed = false;
+
+  async function enqueue(added: readonly QueueJob[]): Promise<void> {
+    if (closed) throw new ClosedError('the memory queue is closed');
+    if (jobs.waiting + jobs.delayed + jobs.countNew(added) > maxJobs) {
+      throw new QueueUnavailableError(`the memory queue is full: maxJobs = ${maxJobs} jobs wait`);
+    }
+    for (const job of added) jobs.add({ ...job });
+    pump();
+  }
+
+  function pump(): void {
+    for (const consumer of consumers) {
+      while (!consumer.closed && consumer.underWay.size < consumer.concurrency) {
+        const item = jobs.take();
+        if (item === undefined) break;
+        const work = handle(consumer, item);
+        consumer.underWay.add(work);
+        void work.then(() => {
+          consumer.underWay.delete(work);
+          pump();
+        });
+      }
+    }
+  }
+
+  /** Never rejects. */
+  async function handle(consumer: Consumer, item: QueuedJob): Promise<void> {
+    try {
+      await consumer.handler(item.job);
+      jobs.finish(item);
+    } catch (error) {
+      report(consumer, error, item.job);
+      const failed = item.attempts + 1;
+      if (error instanceof JobRefusedError) {
+        jobs.finish(item);
+        bury(error.job, failed, error);
+      } else fail({ job: item.job, attempts: failed }, error);
+    }
+  }
+
+  function report(consumer: Consumer, error: unknown, job: QueueJob): void {
+    try {
+      consumer.options.onError?.(error, job);
+    } catch {
+      // A listener's own failure must not cost the job its retry.
+    }
+  }
+
+  function fail(item: QueuedJob, error: unknown): void {
+    if (item.attempts < attempts) {
+      jobs.retry(item, (callback) =>
+        clock.schedule(() => {
+          callback();
+          pump();
+        }, pauseMs(item.attempts)),
+      );
+      return;
+    }
+    jobs.finish(item);
+    bury(item.job, item.attempts, error);
+  }
+
+  function bury(job: QueueJob, tried: number, error: unknown): void {
+    const message = messageOf(error);
+    dead.add({ job, error: message, attempts: tried, failedAtMs: clock.now() });
+  }
+
+  /** Exponential, with the upper half drawn at random, so that retries spread. */
+  function pauseMs(failed: number): number {
+    const full = Math.min(backoffMs * 2 ** (failed - 1), maxBackoffMs);
+    return full / 2 + (random() * full) / 2;
+  }
+
+  async function closeConsumer(consumer: Consumer): Promise<void> {
+    consumer.closed = true;
+    await Promise.all(consumer.underWay);
+    consumers.delete(consumer);
+  }
+
+  return {
+    name: 'memory',
+    enqueue,
+    async consume(handler, consumeOptions = {}): Promise<QueueConsumer> {
+      if (closed) throw new ClosedError('the memory queue is closed');
+      const concurrency = numberOption(consumeOptions.concurrency, 16, 'queue.concurrency', {
+        min: 1,
+        max: 10_000,
+      });
+      const consumer: Consumer = {
+        handler,
+        options: consumeOptions,
+        concurrency,
+        underWay: new Set(),
+        closed: false,
+      };
+      consumers.add(consumer);
+      pump();
+      return { close: () => closeConsumer(consumer) };
+    },
+    deadLetters: dead,
+    async status() {
+      return { waiting: jobs.waiting, active: jobs.active, delayed: jobs.delayed, dead: dead.size };
+    },
+    async close() {
+      closed = true;
+      await Promise.all([...consumers].map(closeConsumer));
+      jobs.clear();
+    },
+  };
+}

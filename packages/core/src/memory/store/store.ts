@@ -1,0 +1,197 @@
+import type {
+  ChangeFeed,
+  StoreAdapter,
+  StoreCapabilities,
+  StoreCommand,
+  StoreOutcome,
+  StoreReadOptions,
+  StoreRow,
+  StoreWriteOptions,
+  TransactionHost,
+} from '../../contracts/store.js';
+import {
+  ClosedError,
+  InvalidOptionError,
+  LockstepError,
+  StoreRefusedError,
+  StoreTimeoutError,
+} from '../../errors.js';
+import { checkKnown } from '../../kit/options.js';
+import { checkKey } from '../../protocol/key.js';
+import { foldAhead } from '../../stores/ahead.js';
+import { boundCall, type CallBound } from './calls.js';
+import {
+  DATABASE_OPTIONS,
+  internalsOf,
+  type MemoryDatabase,
+  type MemoryDatabaseOptions,
+  memoryDatabase,
+} from './database.js';
+import type { RowState } from './table.js';
+import type { MemoryTx } from './transaction.js';
+
+export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
+  /** The table's name, which is the source in the change feed. */
+  readonly name: string;
+  /** A database shared with other stores; excludes the options of `memoryDatabase`. @defaultValue one of its own */
+  readonly database?: MemoryDatabase;
+  /** The canonical key of an id; throws `InvalidIdError`. @defaultValue ids are strings and their own keys */
+  readonly keyOf?: (id: Id) => string;
+  /** Throws to refuse a row, as a database's constraint would. */
+  readonly validate?: (value: Value, key: string) => void;
+  /** Fields that no two rows share; a write that would is refused. Each write looks at all rows. @defaultValue none */
+  readonly unique?: readonly (keyof Value & string)[];
+}
+
+/** A store in this process's memory: a real adapter, and the double for tests of what stores do. */
+export interface MemoryStore<Value, Id = string> extends StoreAdapter<Value, Id, MemoryTx> {
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  /**
+   * Changes a row (`null`: deletes it) behind the adapter's back, as another program would: a trigger
+   * stamps its version and the feed reports it; no writer acknowledges it.
+   */
+  foreignWrite(key: string, value: Value | null): Promise<void>;
+  /** The keys of all rows. */
+  keys(): readonly string[];
+}
+
+const CAPABILITIES: StoreCapabilities = {
+  versioned: true,
+  compareAndSet: true,
+  transactions: true,
+  changeFeed: true,
+  consumers: true,
+  increment: true,
+  restamp: true,
+  flush: true,
+  replicaReads: false,
+  batching: true,
+};
+
+/** The bound of a foreign write, which takes no options, in ms. */
+const FOREIGN_WRITE_TIMEOUT_MS = 10_000;
+
+/**
+ * Makes a store in memory. It loses no row: beyond `maxRows` it refuses. Values are copied in and out
+ * (structured clone). Throws `InvalidOptionError`.
+ */
+export function memoryStore<Value, Id = string>(
+  options: MemoryStoreOptions<Value, Id>,
+): MemoryStore<Value, Id> {
+  checkKnown(options, ['database', 'keyOf', 'validate', 'unique', ...DATABASE_OPTIONS], 'memoryStore');
+  const { name: table, database: shared, keyOf, validate, unique = [], ...databaseOptions } = options;
+  if (typeof table !== 'string' || table.length === 0) {
+    throw new InvalidOptionError('memoryStore.name', `must be a non-empty string, got ${String(table)}`);
+  }
+  for (const option of shared === undefined ? [] : Object.keys(databaseOptions)) {
+    throw new InvalidOptionError(`memoryStore.${option}`, 'belongs to memoryDatabase when database is given');
+  }
+  const database = shared ?? memoryDatabase(databaseOptions);
+  const { clock, tableOf, transactionOf, execute, settle, constrain } = internalsOf(database);
+  if (validate !== undefined || unique.length > 0) {
+    constrain(table, (value, key) => {
+      validate?.(value as Value, key);
+      for (const field of unique) checkUnique(value as Value, key, field);
+    });
+  }
+  const name = `${database.name}:${table}`;
+  let closed = false;
+
+  function checkUnique(value: Value, key: string, field: keyof Value & string): void {
+    if (value[field] === undefined || value[field] === null) return;
+    for (const [other, state] of tableOf(table).entries()) {
+      const row = state.value as Value | undefined;
+      if (other === key || row === undefined || row === null || row[field] !== value[field]) continue;
+      const message = `${name}: "${other}" has the same "${field}" as "${key}"`;
+      throw new StoreRefusedError(message, { key, mayDependOnOthers: true });
+    }
+  }
+
+  function checkOpen(): void {
+    if (closed) throw new ClosedError(`the store ${name} is closed`);
+  }
+
+  function rowOf(key: string, state: RowState | undefined): StoreRow<Value> | undefined {
+    if (state?.value === undefined) return undefined;
+    return { key, value: structuredClone(state.value) as Value, version: state.version };
+  }
+
+  async function write(
+    command: StoreCommand<Value>,
+    call: StoreWriteOptions,
+    bound: CallBound,
+  ): Promise<StoreOutcome<Value>> {
+    try {
+      const outcome =
+        call.tx === undefined
+          ? await execute(table, command, bound, true, call.notAfterMs)
+          : await transactionOf(call.tx).execute(table, command);
+      return outcome.kind === 'written'
+        ? { ...outcome, value: structuredClone(outcome.value) as Value | null }
+        : (outcome as StoreOutcome<Value>);
+    } catch (error) {
+      if (error instanceof LockstepError) return { kind: 'failed', error };
+      throw error;
+    }
+  }
+
+  return {
+    name,
+    source: table,
+    capabilities: CAPABILITIES,
+    transactions: database.transactions,
+    feed: database.feed,
+    fence: {
+      nowMs: () => clock.now(),
+      enter: (keys, { tx }) => transactionOf(tx).hold(table, keys),
+      async settle(key, call) {
+        using bound = boundCall(call, clock, `${name}: settle`);
+        try {
+          await settle(table, key, bound);
+          return true;
+        } catch (error) {
+          if (error instanceof StoreTimeoutError) return false;
+          throw error;
+        }
+      },
+    },
+    keyOf(id) {
+      const key: unknown = keyOf === undefined ? id : keyOf(id);
+      checkKey(key, table);
+      return key;
+    },
+    async read(keys: readonly string[], call: StoreReadOptions) {
+      checkOpen();
+      using bound = boundCall(call, clock, `${name}: read`);
+      bound.check();
+      const tx = call.tx === undefined ? undefined : transactionOf(call.tx);
+      return keys.map((key) => rowOf(key, tx === undefined ? tableOf(table).get(key) : tx.read(table, key)));
+    },
+    async write(commands, call) {
+      checkOpen();
+      using bound = boundCall(call, clock, `${name}: write`);
+      bound.check();
+      const folding = foldAhead(commands, async () => clock.now() * 1_000);
+      const folded = folding instanceof Promise ? await folding : folding;
+      if (call.tx === undefined) {
+        return await Promise.all(folded.map((command) => write(command, call, bound)));
+      }
+      const outcomes: StoreOutcome<Value>[] = [];
+      for (const command of folded) outcomes.push(await write(command, call, bound));
+      return outcomes;
+    },
+    async foreignWrite(key, value) {
+      using bound = boundCall({ timeoutMs: FOREIGN_WRITE_TIMEOUT_MS }, clock, `${name}: foreign write`);
+      const command: StoreCommand<Value> =
+        value === null ? { kind: 'delete', key, above: 0 } : { kind: 'put', key, value, above: 0 };
+      const outcome = await execute(table, command, bound, false);
+      if (outcome.kind === 'failed') throw outcome.error;
+    },
+    keys: () => tableOf(table).keys(),
+    async close() {
+      closed = true;
+      if (shared === undefined) await database.feed.close();
+    },
+  };
+}

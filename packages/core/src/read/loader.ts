@@ -1,0 +1,175 @@
+import type { Clock } from '../contracts/clock.js';
+import type { StoreAdapter, StoreRow } from '../contracts/store.js';
+import { isVersion } from '../contracts/version.js';
+import {
+  LockstepError,
+  messageOf,
+  StoreContractError,
+  StoreOverloadedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../errors.js';
+import { Batcher, type Tick } from '../kit/batcher.js';
+import { withTimeout } from '../kit/wait.js';
+import type { EventHub } from '../runtime/events.js';
+
+interface PendingLoad<Value> {
+  readonly key: string;
+  primary: boolean;
+  readonly promise: Promise<StoreRow<Value> | undefined>;
+  resolve(row: StoreRow<Value> | undefined): void;
+  reject(error: Error): void;
+}
+
+export interface LoaderOptions {
+  readonly collection: string;
+  readonly timeoutMs: number;
+  readonly maxConcurrent: number;
+  readonly maxQueued: number;
+  readonly tick: Tick;
+  readonly clock: Clock;
+  readonly events: EventHub;
+}
+
+const MAX_BATCH = 500;
+/** What the engine's own timer allows beyond the store's, so that the store's better error comes first. */
+const GRACE_MS = 250;
+
+/**
+ * Loads rows: what is asked for in one turn travels in one statement, behind a bulkhead, so that a dead
+ * cache does not become a dead database. A load that was not sent yet is shared; one that was never is,
+ * since it may have read before a write that its new caller must see. So at most one load of a key is
+ * under way, and at most one, for all who came since, waits for it to end.
+ */
+export class Loader<Value> {
+  readonly #store: StoreAdapter<Value, never>;
+  readonly #options: LoaderOptions;
+  readonly #batcher: Batcher<PendingLoad<Value>>;
+  readonly #unsent = new Map<string, PendingLoad<Value>>();
+  readonly #underWay = new Set<string>();
+
+  constructor(store: StoreAdapter<Value, never>, options: LoaderOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#batcher = new Batcher({
+      tick: options.tick,
+      maxItems: (store.capabilities.readBatching ?? store.capabilities.batching) ? MAX_BATCH : 1,
+      maxInFlight: options.maxConcurrent,
+      run: (items) => this.#run(items),
+    });
+  }
+
+  /** The row at a key, or `undefined`. Rejects with a `StoreError`. */
+  load(key: string, primary: boolean): Promise<StoreRow<Value> | undefined> {
+    const same = this.#unsent.get(key);
+    if (same !== undefined) {
+      same.primary ||= primary;
+      return same.promise;
+    }
+    if (this.#unsent.size >= this.#options.maxQueued) {
+      const { collection, maxQueued } = this.#options;
+      const message = `collection "${collection}": ${maxQueued} loads already wait for the store (maxQueuedLoads)`;
+      return Promise.reject(new StoreOverloadedError(message, { collection, key }));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<StoreRow<Value> | undefined>();
+    const pending = { key, primary, promise, resolve, reject };
+    this.#unsent.set(key, pending);
+    if (!this.#underWay.has(key)) this.#batcher.add(pending);
+    return promise;
+  }
+
+  async #run(items: PendingLoad<Value>[]): Promise<void> {
+    for (const { key } of items) {
+      this.#unsent.delete(key);
+      this.#underWay.add(key);
+    }
+    // A batch that needs the primary for some rows reads all of it there: one statement, none older.
+    await this.#read(
+      items,
+      items.some((item) => item.primary),
+    );
+    for (const { key } of items) {
+      this.#underWay.delete(key);
+      const parked = this.#unsent.get(key);
+      if (parked !== undefined) this.#batcher.add(parked);
+    }
+  }
+
+  async #read(items: PendingLoad<Value>[], primary: boolean): Promise<void> {
+    const { clock, collection, events, timeoutMs } = this.#options;
+    const startedAt = clock.monotonic();
+    try {
+      const keys = items.map((item) => item.key);
+      const rows = await withTimeout(
+        clock,
+        this.#store.read(keys, { timeoutMs, primary }),
+        timeoutMs + GRACE_MS,
+        () =>
+          new StoreTimeoutError(`collection "${collection}": no answer within ${timeoutMs} ms`, {
+            collection,
+          }),
+      );
+      if (events.load.wanted) {
+        events.load.emit({ collection, keys: keys.length, durationMs: clock.monotonic() - startedAt });
+      }
+      for (let i = 0; i < items.length; i++) {
+        const item = items[i] as PendingLoad<Value>;
+        const problem = checkRow(rows[i], item.key, this.#store);
+        if (problem === undefined) item.resolve(rows[i]);
+        else item.reject(problem);
+      }
+    } catch (error) {
+      const cause = asStoreError(error, collection, 'not-committed');
+      for (const item of items) item.reject(cause);
+    }
+  }
+}
+
+/** What a store's row must carry; `undefined` when it does. */
+export function checkRow<Value>(
+  row: StoreRow<Value> | undefined,
+  key: string,
+  store: StoreAdapter<Value, never>,
+): StoreContractError | undefined {
+  if (row === undefined) return undefined;
+  if (row.key !== key) {
+    const got = row.key === undefined ? 'no key' : `key "${row.key}"`;
+    return new StoreContractError(`${store.name}: asked for key "${key}", got a row with ${got}`, { key });
+  }
+  return store.capabilities.versioned ? checkVersion(row.version, key, store) : undefined;
+}
+
+/** A version from a versioned store must be one. */
+export function checkVersion(
+  version: unknown,
+  key: string,
+  store: { readonly name: string },
+): StoreContractError | undefined {
+  if (isVersion(version)) return undefined;
+  return new StoreContractError(
+    `${store.name}: row "${key}" came without a version that can be believed (got ${String(version)}): is the table attached, or does it need repair?`,
+    { key },
+  );
+}
+
+/** True when what the store failed to answer, or to confirm, may have been committed. */
+export function mayHaveCommitted(error: unknown): boolean {
+  return (
+    error instanceof StoreTimeoutError ||
+    (error as { outcome?: unknown } | null | undefined)?.outcome === 'unknown'
+  );
+}
+
+/** Foreign errors become `StoreUnavailableError`; ours pass. */
+export function asStoreError(
+  error: unknown,
+  collection: string,
+  outcome: 'not-committed' | 'unknown',
+): LockstepError {
+  if (error instanceof LockstepError) return error;
+  const message = messageOf(error);
+  return new StoreUnavailableError(`collection "${collection}": ${message}`, outcome, {
+    cause: error,
+    collection,
+  });
+}

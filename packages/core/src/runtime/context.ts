@@ -1,0 +1,45 @@
+import type { UnflushedWrites } from '../buffer/unflushed.js';
+import type { CacheClient } from '../cache/client.js';
+import type { KeptByCache } from '../cache/kept.js';
+import type { Transaction } from '../contracts/api.js';
+import type { CacheAdapter } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import type { QueueAdapter } from '../contracts/queue.js';
+import type { ChangeFeed, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
+import type { Consumer } from '../feed/consumer.js';
+import type { Handover } from '../feed/handover.js';
+import type { Integrity } from '../values/integrity.js';
+import type { LockstepTransaction, TransactionSettled } from '../write/transaction.js';
+import type { Activity } from './activity.js';
+import type { EventHub } from './events.js';
+
+/** What the collections of one Lockstep share. */
+export interface EngineContext {
+  readonly prefix: string;
+  readonly adapter: CacheAdapter;
+  readonly cache: CacheClient;
+  readonly kept: KeptByCache;
+  readonly handover: Handover;
+  readonly queue: QueueAdapter | undefined;
+  /** `undefined`: entries and jobs carry no signatures. */
+  readonly integrity: Integrity | undefined;
+  readonly events: EventHub;
+  readonly activity: Activity;
+  readonly unflushed: UnflushedWrites;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly nextToken: () => string;
+  /** What this process knows of the registry of a feed. */
+  readonly consumerOf: (feed: ChangeFeed) => Consumer;
+  /** True when a cache call costs no round trip. */
+  readonly local: boolean;
+  readonly closed: () => boolean;
+  /** Runs a transaction and brings the cache in step with its commit. */
+  readonly transaction: <T>(
+    host: TransactionHost,
+    body: (tx: LockstepTransaction & Transaction) => Promise<T>,
+    options: StoreTransactionOptions,
+  ) => Promise<{ readonly value: T; readonly settled: TransactionSettled }>;
+  /** Intents need a cache that keeps them: says so where it does not, and why the collection has any. */
+  readonly warnIfEvicting: (collection: string, why: string) => Promise<void>;
+}

@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import { CacheClient } from '../../src/cache/client.js';
+import type { CacheAdapter, CacheCommand, CacheHit } from '../../src/contracts/cache.js';
+import { manualClock } from '../../src/faults/index.js';
+import { memoryCache } from '../../src/memory/index.js';
+import { EventHub } from '../../src/runtime/events.js';
+import { turns } from '../support/shop.js';
+
+const TIMEOUT_MS = 100;
+const MIB = 2 ** 20;
+
+/** A client of a cache that has a value of `bytes` at every key, with what it is asked for in one call. */
+function clientOf(bytes: number) {
+  const clock = manualClock();
+  const hit: CacheHit = { version: 1, payload: 'x'.repeat(bytes), staleAtMs: 0 };
+  const reads: number[] = [];
+  const commands: CacheCommand[][] = [];
+  let answers = true;
+  const adapter: CacheAdapter = {
+    ...memoryCache({ clock }),
+    async read(keys) {
+      reads.push(keys.length);
+      return answers ? keys.map(() => hit) : new Promise(() => undefined);
+    },
+    async execute(some) {
+      commands.push([...some]);
+      return some.map(() => ({ kind: 'put', outcome: 'stored' }));
+    },
+  };
+  const client = new CacheClient(adapter, {
+    prefix: 'wtc::',
+    drained: async () => true,
+    timeoutMs: TIMEOUT_MS,
+    breaker: { threshold: 100, cooldownMs: 100 },
+    clock,
+    events: new EventHub(),
+  });
+  const readAll = async (count: number): Promise<number[]> => {
+    reads.length = 0;
+    const keys = Array.from({ length: count }, (_, i) => String(i));
+    let over = false;
+    const reading = Promise.allSettled(keys.map((key) => client.read(key, 'utf8'))).then(() => {
+      over = true;
+    });
+    while (!over) {
+      await turns();
+      if (!answers) clock.advance(TIMEOUT_MS);
+    }
+    await reading;
+    return [...reads];
+  };
+  return {
+    client,
+    clock,
+    commands,
+    readAll,
+    hang: () => {
+      answers = false;
+    },
+  };
+}
+
+describe('messages to the cache are bounded in bytes', () => {
+  test('puts travel in messages of a MiB, a larger one alone', async () => {
+    const { client, commands } = clientOf(0);
+    const sizes = [0.4, 0.5, 0.3, 2, 0.1];
+    const puts = sizes.map((size, i) =>
+      client.run({
+        kind: 'put',
+        key: String(i),
+        version: 1,
+        payload: 'x'.repeat(size * MIB),
+        ttlMs: 1_000,
+        staleAtMs: 0,
+        holeTtlMs: 1_000,
+        token: undefined,
+      }),
+    );
+    await Promise.all(puts);
+    expect(commands.map((some) => some.map(({ key }) => key))).toEqual([['0', '1'], ['2'], ['3'], ['4']]);
+  });
+
+  test('small values are read many at a time', async () => {
+    const { readAll } = clientOf(100);
+    expect(await readAll(1_000)).toEqual([512, 488]);
+    expect(await readAll(1_000)).toEqual([512, 488]);
+  });
+
+  test('large values are read a few at a time, once it is known that they are large', async () => {
+    const { readAll } = clientOf(MIB / 8);
+    await readAll(512);
+    const batches = await readAll(512);
+    expect(Math.max(...batches)).toBeLessThanOrEqual(10);
+    expect(batches.reduce((sum, count) => sum + count)).toBe(512);
+  });
+
+  test('what was not answered in time is asked for in halves the next time', async () => {
+    const { readAll, hang } = clientOf(0);
+    hang();
+    expect(await readAll(512)).toEqual([512]);
+    expect((await readAll(512))[0]).toBe(256);
+    expect((await readAll(512))[0]).toBe(128);
+  });
+});

@@ -1,0 +1,283 @@
+import { describe, expect, test } from 'vitest';
+import {
+  StoreBusyError,
+  StoreContractError,
+  StoreOverloadedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../../src/errors.js';
+import { before, loseReply, refuse } from '../../src/faults/index.js';
+import { CHAIR, elapse, LAMP, openShop, type Product } from '../support/shop.js';
+
+const sold = (row: Product | undefined): Product | undefined => row && { ...row, stock: row.stock - 1 };
+
+describe('put and delete with ifVersion', () => {
+  test('are applied at that version, and rejected with ConflictError at another', async () => {
+    const shop = openShop();
+    const { version } = await shop.products.put('a', LAMP);
+    const next = await shop.products.put('a', CHAIR, { ifVersion: version });
+    expect(next.version).toBeGreaterThan(version);
+    const late = shop.products.put('a', LAMP, { ifVersion: version });
+    await expect(late).rejects.toMatchObject({
+      code: 'LOCKSTEP_CONFLICT',
+      key: 'a',
+      message: expect.stringContaining(`expected version ${version}, found version ${next.version}`),
+    });
+    await expect(shop.products.delete('a', { ifVersion: version })).rejects.toMatchObject({
+      code: 'LOCKSTEP_CONFLICT',
+    });
+    expect(await shop.products.delete('a', { ifVersion: next.version })).toMatchObject({ value: null });
+  });
+
+  test('ifVersion null: only if there is no row', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP, { ifVersion: null });
+    await expect(shop.products.put('a', CHAIR, { ifVersion: null })).rejects.toMatchObject({
+      code: 'LOCKSTEP_CONFLICT',
+      message: expect.stringContaining('expected no row'),
+    });
+    await shop.products.delete('a');
+    expect(await shop.products.put('a', CHAIR, { ifVersion: null })).toMatchObject({ value: CHAIR });
+  });
+
+  test('a conflict makes an older cached value unreadable', async () => {
+    const shop = openShop();
+    const { version } = await shop.products.put('a', LAMP);
+    await shop.rows.foreignWrite('a', CHAIR);
+    await expect(shop.products.put('a', LAMP, { ifVersion: version })).rejects.toThrow('found version');
+    expect(await shop.products.get('a')).toEqual(CHAIR);
+  });
+});
+
+describe('update', () => {
+  test('starts from the cached value', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    expect(await shop.products.update('a', sold)).toMatchObject({ value: { stock: 2 }, cache: 'updated' });
+    expect(shop.storePlan.calls('read')).toBe(0);
+  });
+
+  test('starts from the store with fromCache: false', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    await shop.rows.foreignWrite('a', CHAIR);
+    let runs = 0;
+    const change = (row: Product | undefined) => {
+      runs += 1;
+      return sold(row);
+    };
+    expect(await shop.products.update('a', change, { fromCache: false })).toMatchObject({
+      value: { stock: 4 },
+    });
+    expect(runs).toBe(1);
+  });
+
+  test('runs again, on a fresh row, when the cached one was old', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    await shop.rows.foreignWrite('a', CHAIR);
+    const seen: (Product | undefined)[] = [];
+    const result = await shop.products.update('a', (row) => {
+      seen.push(row);
+      return sold(row);
+    });
+    expect(seen).toEqual([LAMP, CHAIR]);
+    expect(result.value).toEqual({ name: 'chair', stock: 4 });
+  });
+
+  test('loses nothing among many that run at once', async () => {
+    const shop = openShop();
+    const other = shop.join();
+    await shop.products.put('a', { name: 'lamp', stock: 100 });
+    const options = { retries: 1_000 };
+    const updates = Array.from({ length: 40 }, (_, i) =>
+      (i % 2 ? shop : other).products.update('a', sold, options),
+    );
+    await elapse(shop.clock, Promise.all(updates));
+    expect(await shop.products.get('a', { fresh: true })).toMatchObject({ stock: 60 });
+  });
+
+  test('rejects with ConflictError after `retries`', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    shop.storePlan.always(
+      'write',
+      before(() => shop.rows.foreignWrite('a', CHAIR)),
+    );
+    let runs = 0;
+    const change = (row: Product | undefined) => {
+      runs += 1;
+      return sold(row);
+    };
+    await expect(elapse(shop.clock, shop.products.update('a', change, { retries: 2 }))).rejects.toMatchObject(
+      {
+        code: 'LOCKSTEP_CONFLICT',
+      },
+    );
+    expect(runs).toBe(3);
+  });
+
+  test('does not run again after any other failure', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    shop.storePlan.next('write', refuse());
+    await expect(shop.products.update('a', sold)).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_UNAVAILABLE',
+    });
+    expect(shop.storePlan.calls('write')).toBe(2);
+  });
+
+  test('creates, deletes, or leaves alone', async () => {
+    const shop = openShop();
+    expect(await shop.products.update('a', () => LAMP)).toMatchObject({ value: LAMP });
+    const writes = shop.storePlan.calls('write');
+    expect(await shop.products.update('a', () => undefined)).toMatchObject({ value: LAMP });
+    expect(shop.storePlan.calls('write')).toBe(writes);
+    expect(await shop.products.update('a', () => null)).toMatchObject({ value: null });
+    expect(await shop.products.update('a', () => null)).toMatchObject({ value: null });
+    expect(shop.rows.keys()).toEqual([]);
+  });
+
+  test('an error of the change’s own propagates, with nothing written', async () => {
+    const shop = openShop();
+    const own = new Error('sold out');
+    const failing = shop.products.update('a', () => {
+      throw own;
+    });
+    await expect(failing).rejects.toBe(own);
+    expect(shop.storePlan.calls('write')).toBe(0);
+  });
+
+  test('timeoutMs bounds it', async () => {
+    const shop = openShop();
+    const held = shop.storePlan.pauseNext('write');
+    const updating = shop.products.update('a', () => LAMP, { timeoutMs: 50 });
+    const seen = expect(updating).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_TIMEOUT' });
+    await held.reached;
+    shop.clock.advance(50);
+    await seen;
+    held.release();
+  });
+
+  test('a signal ends it', async () => {
+    const shop = openShop();
+    const held = shop.storePlan.pauseNext('write');
+    const ending = new AbortController();
+    const updating = shop.products.update('a', () => LAMP, { signal: ending.signal });
+    const seen = expect(updating).rejects.toThrow('stop');
+    await held.reached;
+    ending.abort(new Error('stop'));
+    await seen;
+    held.release();
+  });
+});
+
+describe('delete and many', () => {
+  test('deleting what is not there succeeds', async () => {
+    const shop = openShop();
+    expect(await shop.products.delete('a')).toMatchObject({ value: null, version: 0 });
+  });
+
+  test('deleteMany deletes, position by position', async () => {
+    const shop = openShop();
+    await shop.products.putMany([
+      ['a', LAMP],
+      ['b', CHAIR],
+      ['x', CHAIR],
+    ]);
+    await shop.rows.foreignWrite('x', null);
+    const writes = shop.storePlan.calls('write');
+    const results = await shop.products.deleteMany(['a', 'x', 'b']);
+    expect(results.map(({ version }) => version > 0)).toEqual([true, false, true]);
+    expect(shop.storePlan.calls('write')).toBe(writes + 1);
+    expect(await shop.products.getMany(['a', 'b'])).toEqual([undefined, undefined]);
+  });
+
+  test('putMany commits the others when some are refused: PartialWriteError says which', async () => {
+    const shop = openShop({
+      validate: ({ stock }) => {
+        if (stock < 0) throw new Error('stock must not be negative');
+      },
+    });
+    const writing = shop.products.putMany([
+      ['a', LAMP],
+      ['b', { name: 'bad', stock: -1 }],
+      ['c', CHAIR],
+      ['', CHAIR],
+    ]);
+    await expect(writing).rejects.toMatchObject({
+      code: 'LOCKSTEP_PARTIAL_WRITE',
+      message: expect.stringContaining('2 of 4 were not written'),
+      results: [
+        { status: 'fulfilled', value: { value: LAMP, cache: 'updated' } },
+        { status: 'rejected', reason: { code: 'LOCKSTEP_STORE_REFUSED', key: 'b' } },
+        { status: 'fulfilled', value: { value: CHAIR } },
+        { status: 'rejected', reason: { code: 'LOCKSTEP_INVALID_ID' } },
+      ],
+    });
+    expect(shop.rows.keys()).toEqual(['a', 'c']);
+    expect(shop.storePlan.calls('write')).toBe(1);
+  });
+
+  test.each([
+    ['some were refused', '', '1 of 3 were not written, 2 of 3 may have been written, or not: '],
+    ['none was refused', 'c', ': 3 of 3 may have been written, or not: '],
+  ])('putMany whose answer is lost does not say that nothing was written: %s', async (_, id, message) => {
+    const shop = openShop();
+    shop.storePlan.next('write', loseReply());
+    const writing = shop.products.putMany([
+      ['a', LAMP],
+      ['b', LAMP],
+      [id, CHAIR],
+    ]);
+    await expect(writing).rejects.toMatchObject({
+      code: 'LOCKSTEP_PARTIAL_WRITE',
+      message: expect.stringContaining(message),
+    });
+    expect(shop.rows.keys()).toEqual(id === '' ? ['a', 'b'] : ['a', 'b', 'c']);
+  });
+
+  test.each([
+    [new StoreTimeoutError('late'), true],
+    [new StoreContractError('odd'), true],
+    [new StoreUnavailableError('lost', 'unknown'), true],
+    [new StoreUnavailableError('away', 'not-committed'), false],
+    [new StoreBusyError('held'), false],
+    [new StoreOverloadedError('full'), false],
+  ])('putMany says of each outcome what is so: %s', async (error, unknown) => {
+    const shop = openShop();
+    shop.storePlan.next('write', refuse(error));
+    const writing = shop.products.putMany([
+      ['a', LAMP],
+      ['b', LAMP],
+    ]);
+    const message = unknown ? '2 of 2 may have been written, or not: ' : '2 of 2 were not written: ';
+    await expect(writing).rejects.toThrow(message);
+  });
+});
+
+describe('increment', () => {
+  test('of a row that is not there is a StoreRefusedError', async () => {
+    const shop = openShop();
+    await expect(shop.products.increment('a', 'stock', 1)).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_REFUSED',
+      message: expect.stringContaining('no row "a"'),
+    });
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, '1'])('by %s is an InvalidOptionError', async (by) => {
+    const shop = openShop();
+    await expect(shop.products.increment('a', 'stock', by as number)).rejects.toMatchObject({
+      code: 'LOCKSTEP_INVALID_OPTION',
+      option: 'by',
+    });
+  });
+
+  test('of a field that is no number is refused', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    await expect(shop.products.increment('a', 'name', 1)).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_REFUSED',
+    });
+  });
+});

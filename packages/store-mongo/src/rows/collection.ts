@@ -1,0 +1,113 @@
+import {
+  type ChangeFeed,
+  ClosedError,
+  foldAhead,
+  type StoreAdapter,
+  type StoreReadOptions,
+  type StoreWriteOptions,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { ClientSession, Document } from 'mongodb';
+import { mongoFence } from '../transactions/fence.js';
+import { readInTransaction } from '../transactions/reads.js';
+import { mongoTransaction } from '../transactions/transactions.js';
+import { CallBound } from '../wire/bound.js';
+import type { Call } from '../wire/call.js';
+import { runCommands, runInTransaction } from '../write/writes.js';
+import type { Binding } from './binding.js';
+import { encodeKey } from './key.js';
+import { readRows } from './reads.js';
+import { bsonSerializer } from './serializer.js';
+
+/** A collection bound to Lockstep. Its transactions and feed are those of all collections of its store. */
+export interface MongoCollection<Value extends Document, Id> extends StoreAdapter<Value, Id, ClientSession> {
+  open(): Promise<void>;
+}
+
+export interface Shared {
+  /** What the server has: known after `open`, assumed whole before. */
+  readonly replicated: () => boolean;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  readonly open: (binding: Binding) => Promise<void>;
+  readonly replicaReads: boolean;
+  /** The primary's clock, in ms since the epoch. */
+  readonly nowMs: () => Promise<number>;
+}
+
+export function boundCollection<Value extends Document, Id>(
+  binding: Binding,
+  shared: Shared,
+): MongoCollection<Value, Id> {
+  let closed = false;
+
+  function callOf(what: string, options: StoreWriteOptions): Call {
+    if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
+    const bound = new CallBound(`${binding.name}: ${what}`, options);
+    bound.check();
+    return { bound, session: mongoTransaction(options.tx)?.calls };
+  }
+
+  const fence = mongoFence(binding, callOf, shared.nowMs);
+
+  return {
+    name: binding.name,
+    source: binding.source,
+    get capabilities() {
+      const whole = shared.replicated();
+      return {
+        versioned: true,
+        compareAndSet: true,
+        transactions: whole,
+        changeFeed: whole,
+        consumers: whole,
+        adopts: true,
+        increment: true,
+        restamp: true,
+        flush: whole,
+        replicaReads: shared.replicaReads,
+        batching: true,
+      };
+    },
+    get transactions() {
+      return shared.replicated() ? shared.transactions : undefined;
+    },
+    get feed() {
+      return shared.replicated() ? shared.feed : undefined;
+    },
+    get fence() {
+      return shared.replicated() ? fence : undefined;
+    },
+    serializer: bsonSerializer(binding.primary.bsonOptions),
+    open: () => shared.open(binding),
+    keyOf: (id) => encodeKey(id, binding.source),
+    async read(keys: readonly string[], options: StoreReadOptions) {
+      const call = callOf('read', options);
+      if (keys.length === 0) return [];
+      const tx = mongoTransaction(options.tx);
+      const collection = options.primary ? binding.primary : binding.reader;
+      return await call.bound.race(
+        tx === undefined
+          ? readRows<Value>(binding, collection, keys, call)
+          : tx.inTurn(() => readInTransaction<Value>(binding, keys, tx, call)),
+      );
+    },
+    async write(commands, options) {
+      const call = callOf('write', options);
+      if (commands.length === 0) return [];
+      const tx = mongoTransaction(options.tx);
+      // The server tells whole milliseconds, rounded down.
+      const clockUs = async (): Promise<number> => ((await call.bound.race(shared.nowMs())) + 1) * 1_000;
+      const folding = foldAhead(commands, clockUs);
+      const folded = folding instanceof Promise ? await folding : folding;
+      return await call.bound.race(
+        tx === undefined
+          ? runCommands(binding, folded, call)
+          : tx.inTurn(() => runInTransaction(binding, folded, tx, call)),
+      );
+    },
+    async close() {
+      closed = true;
+    },
+  };
+}

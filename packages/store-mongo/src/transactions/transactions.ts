@@ -1,0 +1,218 @@
+import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
+import {
+  checkTransactionMode,
+  StoreBusyError,
+  StoreRefusedError,
+  StoreUnavailableError,
+  TransactionOverError,
+} from '@lockstep/core';
+import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
+import { CallBound } from '../wire/bound.js';
+import { isTransient, isUnknownCommit, isWriteConflict, toStoreError } from '../wire/errors.js';
+import { guardedSession } from './guarded-session.js';
+import { TransactionLog } from './log.js';
+import { noteOwnStatements } from './reads.js';
+
+/** The pause before a transaction that met another one runs again, in ms; it doubles up to the other. */
+const FIRST_BACKOFF_MS = 2;
+const MAX_BACKOFF_MS = 100;
+
+const BY_SESSION = new WeakMap<ClientSession, MongoTransaction>();
+
+/** The transaction that a session belongs to, if this package began it. */
+export function transactionOfSession(session: ClientSession): MongoTransaction | undefined {
+  return BY_SESSION.get(session);
+}
+
+/** An open transaction: the driver's session, and what this package knows to have been changed in it. */
+export class MongoTransaction extends TransactionLog implements StoreTransaction {
+  readonly bound: CallBound;
+  #last: Promise<unknown> = Promise.resolve();
+  /** A statement met another transaction, whatever became of its error on the way. */
+  transient = false;
+  /** The first statement of the collections' that failed: the server has ended the transaction. */
+  #failure: unknown;
+  #over: TransactionOverError | undefined;
+  #ended = false;
+  readonly #client: ClientSession;
+  /** For the collections' calls: one that has begun goes on when the body has returned. */
+  readonly calls: ClientSession;
+
+  constructor(session: ClientSession, bound: CallBound) {
+    super(session);
+    this.bound = bound;
+    this.#client = guardedSession(session, () => this.#over !== undefined);
+    this.calls = guardedSession(session, () => this.#ended);
+    BY_SESSION.set(this.#client, this);
+  }
+
+  get client(): ClientSession {
+    this.handedOut = true;
+    return this.#client;
+  }
+
+  seal(): void {
+    this.#over ??= new TransactionOverError('the transaction is over: its body has returned');
+  }
+
+  /** Nothing of it is committed, and nothing more of it is sent. */
+  end(cause: unknown): void {
+    this.#over ??= new TransactionOverError('the transaction is over: it was rolled back', { cause });
+    this.#ended = true;
+  }
+
+  /** Resolves once no call is under way. */
+  async idle(): Promise<void> {
+    await this.#last;
+  }
+
+  /** Why there is nothing to commit, though the body has returned. */
+  get problem(): StoreUnavailableError | undefined {
+    if (this.#failure === undefined || this.transient) return undefined;
+    const message = 'a statement of the transaction failed, so it was rolled back';
+    return new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
+  }
+
+  #check(): void {
+    if (this.#over !== undefined) throw this.#over;
+    if (this.#failure === undefined) return;
+    const message = 'a statement of the transaction failed, so it can only be rolled back';
+    throw new TransactionOverError(message, { cause: this.#failure });
+  }
+
+  /**
+   * One call after the other: the server takes one statement of a transaction at a time. A call that is refused
+   * since the transaction is over sent nothing, so it does not fail the transaction.
+   */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#check();
+    const noted = (error: unknown): never => {
+      this.failed(error);
+      throw error;
+    };
+    const turn = this.#last.then(() => {
+      this.#check();
+      return work().catch(noted);
+    });
+    this.#last = turn.then(nothing, nothing);
+    try {
+      const result = await turn;
+      if (!this.#ended) return result;
+    } catch (error) {
+      if (!this.#ended) throw error;
+    }
+    throw this.#over;
+  }
+
+  /** Notes a statement's failure; the server has ended the transaction. */
+  failed(error: unknown): void {
+    if (isTransient(error)) this.transient = true;
+    this.#failure ??= error;
+  }
+
+  async changes(): Promise<readonly Change[]> {
+    if (this.problem !== undefined) throw this.problem;
+    if (this.handedOut && !this.transient) await noteOwnStatements(this, this.bound);
+    return this.recorded();
+  }
+}
+
+function nothing(): void {}
+
+/** The transaction of a call's options, if it has one. Throws `StoreRefusedError` for another store's. */
+export function mongoTransaction(tx: StoreTransaction | undefined): MongoTransaction | undefined {
+  if (tx === undefined || tx instanceof MongoTransaction) return tx;
+  throw new StoreRefusedError('the transaction is not one of this store’s');
+}
+
+const TRANSACTION: TransactionOptions = {
+  readPreference: 'primary',
+  readConcern: { level: 'snapshot' },
+  writeConcern: { w: 'majority' },
+};
+
+/**
+ * Runs `body` in transactions until one commits, as the driver's labels ask: what is transient runs
+ * anew, a commit of unknown fate is sent again, and both only as long as the caller's bound stands. A
+ * throw of the body's rolls back and propagates as it is. What meets others for longer than `patienceMs` rejects
+ * with `StoreBusyError`.
+ */
+export async function runTransaction<T>(
+  client: MongoClient,
+  bound: CallBound,
+  body: (tx: MongoTransaction) => Promise<T>,
+  patienceMs = Number.POSITIVE_INFINITY,
+): Promise<T> {
+  const startedMs = performance.now();
+  let backoffMs = FIRST_BACKOFF_MS;
+  for (;;) {
+    bound.check();
+    const session = client.startSession({ causalConsistency: false });
+    const tx = new MongoTransaction(session, bound);
+    try {
+      session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: bound.maxTimeMS });
+      const result = await bound.during(body(tx));
+      tx.seal();
+      await bound.during(tx.idle());
+      if (tx.problem !== undefined) throw tx.problem;
+      if (tx.transient) throw lost(bound);
+      await commit(session, bound);
+      return result;
+    } catch (error) {
+      tx.end(error);
+      await abort(session, bound);
+      const again = (tx.transient || isTransient(error)) && !isUnknownCommit(error);
+      if (!again) throw error;
+      if (performance.now() - startedMs >= patienceMs && isWriteConflict(error)) {
+        throw new StoreBusyError(`${bound.what}: others hold a document`, { cause: error });
+      }
+      if (bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
+    } finally {
+      await session.endSession().catch(() => {});
+    }
+    // Two that met must not meet again in step.
+    await new Promise((resolve) => setTimeout(resolve, backoffMs * (0.5 + Math.random())));
+    backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
+  }
+}
+
+function lost(bound: CallBound): StoreRefusedError {
+  return new StoreRefusedError(`${bound.what}: a statement failed and took the transaction with it`);
+}
+
+async function commit(session: ClientSession, bound: CallBound): Promise<void> {
+  // A process that was stopped finds its timers late: nothing is sent after the deadline.
+  bound.check();
+  for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
+    try {
+      await bound.during(session.commitTransaction());
+      return;
+    } catch (error) {
+      if (!isUnknownCommit(error) || bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
+    }
+    await new Promise((resolve) => setTimeout(resolve, backoffMs));
+  }
+}
+
+async function abort(session: ClientSession, bound: CallBound): Promise<void> {
+  if (!session.inTransaction()) return;
+  // Not waited for without bound: the server rolls back by itself what nobody commits.
+  const aborted = session.abortTransaction().catch(() => {});
+  await Promise.race([
+    aborted,
+    new Promise((resolve) => setTimeout(resolve, Math.min(bound.timeoutMs, 1000)).unref()),
+  ]);
+}
+
+/** The transactions of one client; one for all collections of a database, compared by identity. */
+export function transactionHost(client: MongoClient, name: string): TransactionHost {
+  return {
+    async transaction<T>(
+      body: (tx: StoreTransaction) => Promise<T>,
+      options: StoreTransactionOptions,
+    ): Promise<T> {
+      checkTransactionMode(options, ['repeatable read'], name);
+      return await runTransaction(client, new CallBound(`${name}: transaction`, options), body);
+    },
+  };
+}

@@ -1,0 +1,147 @@
+import {
+  LockstepError,
+  type LockstepErrorOptions,
+  StoreRefusedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '@lockstep/core';
+import {
+  MongoBulkWriteError,
+  MongoClientClosedError,
+  MongoError,
+  MongoNetworkError,
+  MongoNetworkTimeoutError,
+  MongoNotConnectedError,
+  MongoOperationTimeoutError,
+  MongoServerError,
+  MongoServerSelectionError,
+  MongoTopologyClosedError,
+  MongoWriteConcernError,
+} from 'mongodb';
+
+import { TOO_LATE } from '../rows/stamp.js';
+
+/** MongoDB's error codes that this adapter acts on. */
+export const CODE = {
+  duplicateKey: 11000,
+  maxTimeExpired: 50,
+  conversionFailure: 241,
+  writeConflict: 112,
+  changeStreamHistoryLost: 286,
+  changeStreamFatal: 280,
+  invalidResumeToken: 260,
+  cappedPositionLost: 136,
+  /** What a resume token that is none is met with. */
+  failedToParse: 9,
+  emptyToken: 40649,
+  malformedToken: 50811,
+  namespaceNotFound: 26,
+  namespaceExists: 48,
+} as const;
+
+/** The server was not, or ceased to be, the primary before it ran the command. */
+const NOT_PRIMARY = new Set([10107, 13435, 13436, 10058]);
+/** The server was going away while it ran the command: it may have done it. */
+const INTERRUPTED = new Set([11600, 11602, 91, 189, 6, 7, 89, 9001, 262, 64, 100, 112, 251, 133]);
+
+/** Errors of the driver's pool, by name since it exports no classes for them: nothing was sent. */
+const NEVER_SENT = new Set([
+  'MongoPoolClearedError',
+  'MongoPoolClosedError',
+  'MongoWaitQueueTimeoutError',
+  'PoolClearedOnNetworkError',
+]);
+
+/** The store error that a driver's error means. Errors of our own pass. */
+export function toStoreError(
+  error: unknown,
+  what: string,
+  options: LockstepErrorOptions = {},
+): LockstepError {
+  if (error instanceof LockstepError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  const message = `${what}: ${text}`;
+  const withCause = { ...options, cause: error };
+  if (error instanceof MongoOperationTimeoutError) return new StoreTimeoutError(message, withCause);
+  if (error instanceof MongoWriteConcernError)
+    return new StoreUnavailableError(message, 'unknown', withCause);
+  if (error instanceof MongoServerError) return fromServer(error, message, withCause);
+  if (error instanceof MongoError && isUnavailable(error)) {
+    return new StoreUnavailableError(message, wasSent(error) ? 'unknown' : 'not-committed', withCause);
+  }
+  // What is left failed in the driver before anything was sent: a value that BSON can't hold, a bad option.
+  return new StoreRefusedError(message, withCause);
+}
+
+function fromServer(error: MongoServerError, message: string, options: LockstepErrorOptions): LockstepError {
+  const code = typeof error.code === 'number' ? error.code : 0;
+  const late = code === CODE.conversionFailure && message.includes(TOO_LATE);
+  if (late || code === CODE.maxTimeExpired) return new StoreTimeoutError(message, options);
+  if (NOT_PRIMARY.has(code)) return new StoreUnavailableError(message, 'not-committed', options);
+  if (INTERRUPTED.has(code) || isTransient(error) || error.hasErrorLabel('RetryableWriteError')) {
+    const aborted = isTransient(error) && !error.hasErrorLabel('UnknownTransactionCommitResult');
+    return new StoreUnavailableError(message, aborted ? 'not-committed' : 'unknown', options);
+  }
+  // Another document's write may give the value up.
+  return new StoreRefusedError(message, { ...options, mayDependOnOthers: code === CODE.duplicateKey });
+}
+
+function isUnavailable(error: MongoError): boolean {
+  return (
+    error instanceof MongoNetworkError ||
+    error instanceof MongoServerSelectionError ||
+    error instanceof MongoNotConnectedError ||
+    error instanceof MongoTopologyClosedError ||
+    error instanceof MongoClientClosedError ||
+    NEVER_SENT.has(error.name)
+  );
+}
+
+function wasSent(error: MongoError): boolean {
+  return error instanceof MongoNetworkTimeoutError || error.constructor.name === 'MongoNetworkError';
+}
+
+/** Whether a transaction that failed with this may be run again: labelled so here or in a cause. */
+export function isTransient(error: unknown): boolean {
+  return hasLabel(error, 'TransientTransactionError');
+}
+
+/** Whether the commit may or may not have happened: it may be sent again. */
+export function isUnknownCommit(error: unknown): boolean {
+  return hasLabel(error, 'UnknownTransactionCommitResult');
+}
+
+/** Whether a transaction met a row that another had changed, or holds: the server says so at once. */
+export function isWriteConflict(error: unknown): boolean {
+  return isAny(error, (at) => at.code === CODE.writeConflict);
+}
+
+/** Whether the server ended it since its `maxTimeMS` was over, in a statement or in the wait for its write concern. */
+export function isCutShort(error: unknown): boolean {
+  if (!(error instanceof MongoServerError)) return false;
+  const waiting = error instanceof MongoBulkWriteError ? error.result.getWriteConcernError() : undefined;
+  return error.code === CODE.maxTimeExpired || waiting?.code === CODE.maxTimeExpired;
+}
+
+function hasLabel(error: unknown, label: string): boolean {
+  return isAny(error, (at) => at.hasErrorLabel(label));
+}
+
+/** Whether it, or a cause of it, is an error of the driver that is so. */
+function isAny(error: unknown, isSo: (at: MongoError) => boolean): boolean {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
+    if (at instanceof MongoError && isSo(at)) return true;
+  }
+  return false;
+}
+
+/** Whether a unique index refused it, and whether that index is the one on `field` alone. */
+export function isDuplicateOf(error: unknown, field: string): boolean {
+  if (!(error instanceof MongoServerError) || error.code !== CODE.duplicateKey) return false;
+  const pattern: unknown = error['keyPattern'];
+  if (typeof pattern === 'object' && pattern !== null) {
+    const names = Object.keys(pattern);
+    return names.length === 1 && names[0] === field;
+  }
+  return error.message.includes(`dup key: { ${field}:`);
+}

@@ -1,0 +1,366 @@
+import {
+  type ChangeFeed,
+  type Clock,
+  ClosedError,
+  foldAhead,
+  InvalidOptionError,
+  type StoreAdapter,
+  type StoreCallOptions,
+  type StoreCapabilities,
+  type StoreCommand,
+  type StoreFence,
+  StoreInsecureError,
+  type StoreOpenOptions,
+  type StoreOutcome,
+  type StoreReadOptions,
+  type StoreRow,
+  StoreTimeoutError,
+  type StoreTransaction,
+  StoreUnavailableError,
+  type StoreWriteOptions,
+  type TransactionHost,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { type Attached, readAttached } from '../attach/attach.js';
+import { insecureTables } from '../attach/guard.js';
+import { triggersOf, writerFunction } from '../attach/triggers.js';
+import { storeError } from '../errors.js';
+import type { PostgresFeed } from '../feed/feed.js';
+import { KeyCodec } from '../keys/codec.js';
+import {
+  assertSeen,
+  describeTable,
+  type Run,
+  type TableInfo,
+  type TableSpec,
+  tableKeySql,
+} from '../sql/catalog.js';
+import { microsSql } from '../sql/stamp.js';
+import { transactionOf } from '../transactions/handle.js';
+import { arrayText } from '../wire/arrays.js';
+import { type Row, statement } from '../wire/pipeline.js';
+import type { SendOptions, Session } from '../wire/session.js';
+import { Shapes } from '../write/shape.js';
+import { OUT, Statements } from '../write/statements.js';
+import { versionOf } from '../write/versions.js';
+import { Writer } from '../write/writer.js';
+import { TableWatch } from './watch.js';
+
+export interface TableParts {
+  readonly database: string;
+  readonly run: Run;
+  readonly session: Session;
+  readonly replica: Session | undefined;
+  readonly clock: Clock;
+  readonly prepared: boolean;
+  readonly transactions: TransactionHost;
+  readonly feed: PostgresFeed;
+}
+
+interface Opened<Value> {
+  readonly info: TableInfo;
+  readonly codec: KeyCodec;
+  readonly statements: Statements;
+  readonly writer: Writer<Value>;
+}
+
+/**
+ * One table as a store of rows by key. Made by `postgresStore(…).table(…)`.
+ *
+ * Values are rows as pg gives them (int8 and numeric as text unless you set parsers), columns under
+ * their mapped names, without the version column.
+ */
+export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Transaction> {
+  declare readonly txType?: Knex.Transaction;
+  readonly name: string;
+  readonly source: string;
+  readonly spec: TableSpec;
+  readonly capabilities: StoreCapabilities;
+  readonly transactions: TransactionHost;
+  readonly feed: ChangeFeed;
+  readonly fence: StoreFence;
+  readonly #parts: TableParts;
+  #opened: Opened<Value> | undefined;
+  #watch: TableWatch | undefined;
+  #opening: Promise<Opened<Value>> | undefined;
+  #closed = false;
+
+  constructor(spec: TableSpec, parts: TableParts) {
+    this.spec = spec;
+    this.source = `${spec.schema}.${spec.table}`;
+    this.name = `postgres:${this.source}`;
+    this.transactions = parts.transactions;
+    this.feed = parts.feed;
+    this.#parts = parts;
+    this.fence = {
+      nowMs: () => parts.session.serverClock.nowMs(),
+      enter: (keys, options) => this.#enter(keys, options),
+      settle: (key, options) => this.#settle(key, options),
+    };
+    this.capabilities = {
+      versioned: true,
+      compareAndSet: true,
+      transactions: true,
+      changeFeed: true,
+      consumers: true,
+      increment: true,
+      restamp: true,
+      flush: true,
+      replicaReads: parts.replica !== undefined,
+      batching: true,
+    };
+  }
+
+  /**
+   * Reads the table's shape and checks the binding; warns of an attachment by a release that left a way in. Throws `InvalidOptionError` naming what to change
+   * or to run, `StoreUnavailableError` when the database can't be reached.
+   */
+  async open(options: StoreOpenOptions = {}): Promise<void> {
+    this.#closed = false;
+    const insecure = await this.#insecure();
+    if (insecure !== undefined) options.onWarning?.(insecure);
+    await this.#open();
+  }
+
+  async #insecure(): Promise<StoreInsecureError | undefined> {
+    try {
+      const [message] = await insecureTables(this.#parts.run, [this.source]);
+      return message === undefined ? undefined : new StoreInsecureError(`${this.name}: ${message}`);
+    } catch (error) {
+      throw storeError(error, `${this.name}: open`, false);
+    }
+  }
+
+  keyOf(id: Id): string {
+    return this.#ready().codec.keyOf(id);
+  }
+
+  async read(
+    keys: readonly string[],
+    options: StoreReadOptions,
+  ): Promise<readonly (StoreRow<Value> | undefined)[]> {
+    if (keys.length === 0) return [];
+    const { codec, statements } = await this.#open();
+    const inputs = keys.map((key) => codec.inputs(key));
+    const [first] = inputs;
+    const call =
+      inputs.length === 1 && first !== undefined
+        ? { statement: statements.readOne(), values: first }
+        : {
+            statement: statements.readMany(),
+            values: (first ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? ''))),
+          };
+    const rows = await this.#send(call, options);
+    const found = new Map(rows.map((row) => [String(row.meta[OUT.key]), row]));
+    return keys.map((key) => {
+      const row = found.get(key);
+      return row === undefined ? undefined : this.#row(key, row);
+    });
+  }
+
+  async write(
+    commands: readonly StoreCommand<Value>[],
+    options: StoreWriteOptions,
+  ): Promise<readonly StoreOutcome<Value>[]> {
+    if (commands.length === 0) return [];
+    const opened = this.#open();
+    const { writer } = opened instanceof Promise ? await opened : opened;
+    const folding = foldAhead(commands, () => this.#clockUs(options));
+    if (!(folding instanceof Promise)) return await writer.write(folding, options);
+    const { clock } = this.#parts;
+    const startedMs = clock.monotonic();
+    const folded = await folding;
+    // Asking takes of the write's own time: it must not be committed later than one that asks for nothing.
+    const timeoutMs = Math.ceil(options.timeoutMs - (clock.monotonic() - startedMs));
+    if (timeoutMs <= 0) {
+      const message = `${this.name}: the server's clock came after ${options.timeoutMs} ms`;
+      throw new StoreUnavailableError(message, 'not-committed');
+    }
+    return await writer.write(folded, { ...options, timeoutMs });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  async #send(
+    call: { statement: Parameters<Session['send']>[0][number]['statement']; values: string[] },
+    options: StoreReadOptions,
+  ): Promise<readonly Row[]> {
+    const { session, replica, prepared } = this.#parts;
+    const from = options.primary || replica === undefined ? session : replica;
+    const send: SendOptions = {
+      deadline: from.deadline(options.timeoutMs),
+      signal: options.signal,
+      what: this.name,
+      readOnly: true,
+      prepared,
+    };
+    try {
+      const results =
+        options.tx === undefined
+          ? await from.send([call], send)
+          : await session.sendIn(transactionOf(options.tx), [call], send);
+      return results[0] ?? [];
+    } catch (error) {
+      if (options.signal?.aborted && error === options.signal.reason) throw error;
+      throw storeError(error, this.name, false);
+    }
+  }
+
+  async #enter(
+    keys: readonly string[],
+    options: StoreCallOptions & { readonly tx: StoreTransaction },
+  ): Promise<void> {
+    const { statements } = await this.#open();
+    const call = { statement: statements.lockShared(), values: [arrayText(keys)] };
+    await this.#send(call, { ...options, primary: true });
+  }
+
+  async #settle(key: string, options: StoreCallOptions): Promise<boolean> {
+    const { statements } = await this.#open();
+    try {
+      // In a transaction of its own: a snapshot of a read's might be older than what it waits for.
+      await this.#send({ statement: statements.lockAlone(), values: [key] }, { ...options, primary: true });
+      return true;
+    } catch (error) {
+      if (error instanceof StoreTimeoutError) return false;
+      throw error;
+    }
+  }
+
+  async #clockUs(options: StoreCallOptions): Promise<number> {
+    const clock = statement(`SELECT ${microsSql()} AS "#now"`, this.#parts.prepared);
+    const [row] = await this.#send({ statement: clock, values: [] }, { ...options, primary: true });
+    return Number(row?.meta['#now']);
+  }
+
+  #row(key: string, row: Row): StoreRow<Value> {
+    // One that is not to be believed fails the reader of this row: the engine checks each row on its own.
+    return { key, value: row.value as Value, version: versionOf(row.meta[OUT.version]) };
+  }
+
+  #ready(): Opened<Value> {
+    if (this.#closed) throw new ClosedError(`${this.name} is closed`);
+    if (this.#opened === undefined) {
+      throw new InvalidOptionError('store', `${this.name} must be opened before its ids are used`);
+    }
+    return this.#opened;
+  }
+
+  #open(): Promise<Opened<Value>> | Opened<Value> {
+    if (this.#closed) throw new ClosedError(`${this.name} is closed`);
+    if (this.#opened !== undefined) {
+      this.#watch?.touch();
+      return this.#opened;
+    }
+    this.#opening ??= this.#check().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #describe(): Promise<TableInfo> {
+    const { run } = this.#parts;
+    try {
+      const info = await describeTable(run, this.spec);
+      await assertWriter(run, info);
+      await assertAttached(run, info);
+      return info;
+    } catch (error) {
+      throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
+    }
+  }
+
+  async #check(): Promise<Opened<Value>> {
+    const info = await this.#describe();
+    this.#watch = new TableWatch(info, {
+      clock: this.#parts.clock,
+      look: () => this.#describe(),
+      changed: (changed) => {
+        this.#opened = this.#bind(changed);
+      },
+    });
+    this.#opened = this.#bind(info);
+    return this.#opened;
+  }
+
+  #bind(info: TableInfo): Opened<Value> {
+    const { session, clock, prepared, feed } = this.#parts;
+    const codec = new KeyCodec(info.keyColumns, this.name);
+    const statements = new Statements(info, prepared);
+    const shapes = new Shapes(info);
+    const writer = new Writer<Value>({
+      name: this.name,
+      source: info.source,
+      session,
+      statements,
+      codec,
+      shapes,
+      clock,
+      prepared,
+      recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
+    });
+    return { info, codec, statements, writer };
+  }
+}
+
+/** Settings of a role that attach does not know change nothing: what it writes would be taken for a foreign write. */
+async function assertWriter(run: Run, info: TableInfo): Promise<void> {
+  const [row] = await run(WRITERS, [`${writerFunction(info)}()`]);
+  if (row?.['strangers'] === null) return;
+  throw new InvalidOptionError(
+    'table',
+    `${info.source}: attach does not know ${String(row?.['strangers'])} as a role that runs Lockstep: name it in pg.attach(table, { grantTo: […] })`,
+  );
+}
+
+/** Those of the session's roles that may not; none before the right was recorded. */
+const WRITERS = `SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.name), ', ') AS strangers
+FROM (VALUES (current_user), (session_user)) r(name), pg_catalog.to_regprocedure($1) f
+WHERE f IS NOT NULL AND NOT pg_catalog.has_function_privilege(r.name, f, 'EXECUTE')`;
+
+/** Without what a later release only says in other words. */
+function plainKeySql(sql: string): string {
+  return sql
+    .replaceAll(/OPERATOR\(pg_catalog\.(.+?)\)/g, '$1')
+    .replaceAll(/pg_catalog\.enum_out\((.+?)\)::/g, '$1::')
+    .replaceAll(/[()]/g, '');
+}
+
+async function assertAttached(run: Run, info: TableInfo): Promise<Attached> {
+  assertSeen(info);
+  const attached = await readAttached(run, info);
+  const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
+  const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
+  if (attached === undefined || !info.hasVersion) {
+    throw new InvalidOptionError('table', `${info.source} is not attached to Lockstep: ${advice}`);
+  }
+  if (missing.length > 0) {
+    const names = missing.map((trigger) => trigger.name).join(', ');
+    throw new InvalidOptionError(
+      'table',
+      `${info.source} lacks the triggers ${names}, or they are disabled: ${advice}`,
+    );
+  }
+  if (!attached.hasRegistry) {
+    throw new InvalidOptionError(
+      'table',
+      `${info.source} was attached by an earlier release, which did not record the caches of a table: ${advice}`,
+    );
+  }
+  const wanted = info.keyColumns.map((key) => key.column).join(', ');
+  if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
+    throw new InvalidOptionError(
+      'key',
+      `${info.source} was attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": ${advice}`,
+    );
+  }
+  if (plainKeySql(attached.keySql) !== plainKeySql(tableKeySql(info, 't'))) {
+    throw new InvalidOptionError(
+      'key',
+      `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
+    );
+  }
+  return attached;
+}

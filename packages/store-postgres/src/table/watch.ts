@@ -1,0 +1,69 @@
+import { type Clock, InvalidOptionError } from '@lockstep/core';
+import type { TableInfo } from '../sql/catalog.js';
+
+/** How often a table that is in use is looked at again. */
+const EVERY_MS = 10_000;
+
+export interface TableWatchOptions {
+  readonly clock: Clock;
+  /** Describes the table. Throws `InvalidOptionError` where it can't be kept in step. */
+  readonly look: () => Promise<TableInfo>;
+  /** Told when the user's triggers are others than before. */
+  readonly changed: (info: TableInfo) => void;
+}
+
+/**
+ * Notices what happens to an open table: triggers that the user adds or takes away, and whatever keeps changes from
+ * being seen (another table under its name, Lockstep's triggers gone or disabled), which it warns about by name.
+ */
+export class TableWatch {
+  readonly #options: TableWatchOptions;
+  #known: TableInfo;
+  #nextMs: number;
+  #warned = '';
+
+  constructor(known: TableInfo, options: TableWatchOptions) {
+    this.#known = known;
+    this.#options = options;
+    this.#nextMs = options.clock.monotonic() + EVERY_MS;
+    this.#warn(problemOf(known, known));
+  }
+
+  /** Called by each use. Looks in the background when it is time. */
+  touch(): void {
+    const now = this.#options.clock.monotonic();
+    if (now < this.#nextMs) return;
+    this.#nextMs = now + EVERY_MS;
+    void this.#look();
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const info = await this.#options.look();
+      this.#warn(problemOf(info, this.#known));
+      if (JSON.stringify(info.userTriggers) === JSON.stringify(this.#known.userTriggers)) return;
+      this.#known = { ...this.#known, userTriggers: info.userTriggers };
+      this.#options.changed(this.#known);
+    } catch (error) {
+      // Of a database that does not answer others tell.
+      if (error instanceof InvalidOptionError) this.#warn(error.message);
+    }
+  }
+
+  #warn(problem: string): void {
+    if (problem === this.#warned) return;
+    this.#warned = problem;
+    if (problem === '') return;
+    process.emitWarning(problem, { type: 'LockstepWarning', code: 'LOCKSTEP_CHANGES_UNSEEN' });
+  }
+}
+
+/** Empty: there is none. */
+function problemOf({ oid, source, untruncated }: TableInfo, known: TableInfo): string {
+  if (oid !== known.oid) {
+    return `${source} is another table than the one that was opened: what is cached may be the old one's. Invalidate it, and open the store anew.`;
+  }
+  return untruncated.length === 0
+    ? ''
+    : `TRUNCATE of ${untruncated.join(', ')} is not recorded: attach ${source} again.`;
+}

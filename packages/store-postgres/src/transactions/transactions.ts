@@ -1,0 +1,206 @@
+import {
+  type Change,
+  type Clock,
+  type StoreTransaction,
+  type StoreTransactionOptions,
+  StoreUnavailableError,
+  type TransactionHost,
+  type TransactionMode,
+} from '@lockstep/core';
+import type { Knex } from 'knex';
+import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from '../errors.js';
+import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
+import { microsSql, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
+import { statement } from '../wire/pipeline.js';
+import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
+
+const MAX_TRIES = 4;
+const IDLE_SLACK_MS = 5000;
+/** A commit that was sent is waited for, whatever time is left: nothing but its answer says whether it was one. */
+const COMMIT_MS = 2000;
+
+const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
+pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
+pg_catalog.set_config('${SETTING_DEADLINE}', ${plus(microsSql(), '?::pg_catalog.int8')}::pg_catalog.text, true),
+pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
+
+/**
+ * Newest change per key. A version is never below the clock of the transaction's start, which bounds
+ * the search in the outbox's primary key; a second of slack covers a clock that steps back.
+ */
+const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::pg_catalog.text AS version, op::pg_catalog.text AS op,
+${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at
+FROM lockstep.outbox
+WHERE ${atLeast('version', minus(microsSql('pg_catalog.now()'), '1000000'))}
+AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
+ORDER BY source, key, version DESC, id DESC`;
+
+/** A change as a query of the outbox gives it. */
+export interface ChangeRecord {
+  readonly source: string;
+  readonly key: string;
+  readonly version: string;
+  readonly op: string;
+  readonly at: number;
+}
+
+/** A change as the contract has it. */
+export function toChange(row: ChangeRecord): Change {
+  return {
+    source: row.source,
+    key: row.key,
+    version: Number(row.version),
+    op: row.op === 'd' ? 'delete' : 'put',
+    changedAtMs: Number(row.at),
+  };
+}
+
+/**
+ * Transactions through knex; every statement in them is bounded and counts as Lockstep's own. Once one is over, for
+ * whatever reason, its gate refuses what its body goes on to send, on the handle or through the tables.
+ */
+export class PostgresTransactions implements TransactionHost {
+  readonly #knex: Knex;
+  readonly #clock: Clock;
+  readonly #name: string;
+
+  constructor(knex: Knex, clock: Clock, name: string) {
+    this.#knex = knex;
+    this.#clock = clock;
+    this.#name = name;
+  }
+
+  async transaction<T>(
+    body: (tx: StoreTransaction) => Promise<T>,
+    options: StoreTransactionOptions,
+  ): Promise<T> {
+    const deadline = this.#clock.monotonic() + options.timeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      options.signal?.throwIfAborted();
+      try {
+        return await this.#once(body, options, deadline);
+      } catch (error) {
+        const cause = causeOf(error, isTransient);
+        const waitMs = Math.random() * 10 * 2 ** attempt;
+        if (cause === undefined) throw error;
+        if (attempt === MAX_TRIES || this.#clock.monotonic() + waitMs >= deadline) {
+          throw storeError(cause, `${this.#name}: transaction`, true);
+        }
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#clock.schedule(resolve, waitMs);
+        await promise;
+      }
+    }
+  }
+
+  async #once<T>(
+    body: (tx: StoreTransaction) => Promise<T>,
+    options: StoreTransactionOptions,
+    deadline: number,
+  ): Promise<T> {
+    const message = `${this.#name}: the transaction took more than ${options.timeoutMs} ms`;
+    const left = (): number => Math.max(0, deadline - this.#clock.monotonic());
+    const transaction = await this.#begin(options, left, message);
+    const { gate } = transaction;
+    let result: T;
+    try {
+      result = await transaction.bounded(body(handleOf(transaction)), left(), message);
+      gate.end('its body has returned');
+      if (gate.problem !== undefined) throw gate.problem;
+    } catch (error) {
+      gate.end('it is being rolled back', error);
+      const { committed, transient } = gate;
+      await transaction.rollBack(causeOf(error, isReadOnlyServer));
+      throw (
+        committed ??
+        transient ??
+        (isLate(error) ? storeError(error, `${this.#name}: transaction`, true) : error)
+      );
+    }
+    try {
+      await transaction.commit(Math.max(left(), COMMIT_MS), message);
+      return result;
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      if (error instanceof SilentRollback) throw gate.transient ?? gate.problem ?? error;
+      if (stateOf(error) !== undefined && !isFatal(error))
+        throw storeError(error, `${this.#name}: commit`, true);
+      throw new StoreUnavailableError(
+        `${this.#name}: the answer to the commit was lost: ${error instanceof Error ? error.message : String(error)}`,
+        'unknown',
+        { cause: error },
+      );
+    }
+  }
+
+  async #begin(
+    options: StoreTransactionOptions,
+    left: () => number,
+    message: string,
+  ): Promise<BoundedTransaction> {
+    const { signal } = options;
+    let transaction: BoundedTransaction | undefined;
+    try {
+      const bound = { clock: this.#clock, signal };
+      transaction = await BoundedTransaction.begin(this.#knex, bound, left(), message);
+      const mode = modeSql(options);
+      if (mode !== undefined) await transaction.bounded(transaction.trx.raw(mode), left(), message);
+      // The server's bound on idling comes after our own, whose rollback keeps the connection.
+      const ms = Math.max(1, Math.ceil(left()));
+      const settings = transaction.trx.raw(BEGIN_SETTINGS, [
+        String(ms),
+        String(ms + IDLE_SLACK_MS),
+        String(ms * 1_000),
+      ]);
+      await transaction.bounded(settings, left(), message);
+      return transaction;
+    } catch (error) {
+      await transaction?.rollBack();
+      if (signal?.aborted || isTransient(error)) throw error;
+      throw storeError(error, `${this.#name}: begin`, false);
+    }
+  }
+}
+
+/** The failure of a kind behind an error, however the body wrapped it. */
+function causeOf(error: unknown, isOfKind: (cause: unknown) => boolean): unknown {
+  let cause = error;
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
+    if (isOfKind(cause)) return cause;
+    cause = cause.cause;
+  }
+  return undefined;
+}
+
+function handleOf({ gate, trx }: BoundedTransaction): StoreTransaction {
+  const failed = (): void => {
+    if (gate.problem !== undefined) throw gate.problem;
+  };
+  return {
+    client: trx,
+    seal: () => gate.end('its body has returned'),
+    changes: async () => {
+      failed();
+      try {
+        // Triggers that wait for the commit may change rows, too.
+        const rows = await gate.ask([
+          { statement: statement('SET CONSTRAINTS ALL IMMEDIATE', false), values: [] },
+          { statement: statement(CHANGES, false), values: [] },
+        ]);
+        return rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
+      } catch (error) {
+        throw gate.transient ?? storeError(error, 'commit', true);
+      }
+    },
+  };
+}
+
+/** The mode as `SET TRANSACTION` takes it, before anything else is asked; `undefined`: the server's default. */
+function modeSql({ deferrable, isolation, readOnly }: TransactionMode): string | undefined {
+  const modes = [
+    ...(isolation === undefined ? [] : [`ISOLATION LEVEL ${isolation.toUpperCase()}`]),
+    ...(readOnly === undefined ? [] : [readOnly ? 'READ ONLY' : 'READ WRITE']),
+    ...(deferrable === undefined ? [] : [deferrable ? 'DEFERRABLE' : 'NOT DEFERRABLE']),
+  ];
+  return modes.length === 0 ? undefined : `SET TRANSACTION ${modes.join(', ')}`;
+}
