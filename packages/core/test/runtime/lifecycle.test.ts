@@ -186,6 +186,7 @@ describe('close', () => {
       () => products.increment('a', 'stock', 1),
       () => products.delete('a'),
       () => products.invalidate('a'),
+      () => products.flush(),
       () => products.write('a', async () => undefined),
       () => lockstep.transaction(async () => undefined),
       () => lockstep.handleJob({ kind: 'invalidate', key: 'k', version: 1 }),

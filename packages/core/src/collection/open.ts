@@ -1,0 +1,82 @@
+import type { StoreAdapter } from '../contracts/store.js';
+import { ClosedError, StoreUnavailableError } from '../errors.js';
+import type { Consumer } from '../feed/consumer.js';
+import { withTimeout } from '../kit/wait.js';
+import type { EngineContext } from '../runtime/context.js';
+import type { CollectionSettings } from './settings.js';
+
+/** Opens a collection's store and joins its registry, once, with the first call that needs them. */
+export class Opening {
+  /** Asked before `open`, so that a call of an open collection waits for nothing. */
+  opened = false;
+  readonly #store: StoreAdapter<unknown, never>;
+  readonly #settings: CollectionSettings;
+  readonly #context: EngineContext;
+  readonly #consumer: Consumer | undefined;
+  readonly #buffer: { check(): Promise<unknown> } | undefined;
+  #opening: Promise<void> | undefined;
+  #storeOpening: Promise<void> | undefined;
+
+  constructor(
+    store: StoreAdapter<unknown, never>,
+    settings: CollectionSettings,
+    context: EngineContext,
+    consumer: Consumer | undefined,
+    buffer: { check(): Promise<unknown> } | undefined,
+  ) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#context = context;
+    this.#consumer = consumer;
+    this.#buffer = buffer;
+  }
+
+  /** Rejects with `ClosedError`, or as the store does; the next call tries again then. */
+  open(): Promise<void> {
+    this.#opening ??= this.#open().then(
+      () => {
+        this.opened = true;
+      },
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+
+  /** Throws `ClosedError` once `close` was called. */
+  checkOpen(): void {
+    if (!this.#context.closed()) return;
+    throw new ClosedError(`collection "${this.#settings.name}": this Lockstep is closed`);
+  }
+
+  async #open(): Promise<void> {
+    this.checkOpen();
+    const { consistency, name } = this.#settings;
+    await this.#openStore();
+    await this.#consumer?.open(this.#store.source);
+    // A cache that can't be asked now takes nothing into its buffer; it is asked again.
+    await this.#buffer?.check().catch(() => undefined);
+    if (consistency === 'strict') await this.#context.warnIfEvicting(name, 'is strict');
+    else if (!this.#store.capabilities.versioned && this.#context.adapter.shared) {
+      // Nobody waits for it: such a write goes on without the cache.
+      void this.#context.warnIfEvicting(name, 'has a store without versions');
+    }
+  }
+
+  /** Waits no longer than for any answer of the store. The opening itself goes on; the next call joins it. */
+  #openStore(): Promise<void> {
+    const { name, storeTimeoutMs } = this.#settings;
+    const { clock, events } = this.#context;
+    this.#storeOpening ??= Promise.resolve(
+      this.#store.open?.({ onWarning: (error) => events.error.emit({ where: 'open', error }) }),
+    ).finally(() => {
+      this.#storeOpening = undefined;
+    });
+    return withTimeout(clock, this.#storeOpening, storeTimeoutMs, () => {
+      const message = `collection "${name}": the store was not open after ${storeTimeoutMs} ms`;
+      return new StoreUnavailableError(message, 'not-committed', { collection: name });
+    });
+  }
+}

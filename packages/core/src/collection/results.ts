@@ -1,0 +1,83 @@
+import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { ConflictError, LockstepError, PartialWriteError, StoreContractError } from '../errors.js';
+import { mayHaveCommitted } from '../read/loader.js';
+import type { Settled } from '../write/unit.js';
+
+/** A class for the reason that `unit.ts` (in `write`) gives. */
+class CommandResult<Value> implements WriteResult<Value> {
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly cache: WriteResult<Value>['cache'];
+  readonly store: WriteResult<Value>['store'];
+  readonly coalesced: boolean;
+
+  constructor(
+    value: Value | null,
+    version: Version,
+    cache: WriteResult<Value>['cache'],
+    store: WriteResult<Value>['store'],
+    coalesced: boolean,
+  ) {
+    this.value = value;
+    this.version = version;
+    this.cache = cache;
+    this.store = store;
+    this.coalesced = coalesced;
+  }
+}
+
+/** What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold. */
+export function commandResult<Value>(
+  collection: string,
+  key: string,
+  { outcome, cache, coalesced, store }: Settled<Value>,
+  ifVersion?: Version | null,
+): WriteResult<Value> {
+  if (outcome.kind === 'written') {
+    return new CommandResult(outcome.value, outcome.version, cache, store, coalesced);
+  }
+  if (outcome.kind !== 'conflict') return new CommandResult<Value>(null, NO_VERSION, cache, store, coalesced);
+  const expected = ifVersion === null ? 'no row' : `version ${ifVersion}`;
+  const found = outcome.version === NO_VERSION ? 'something else' : `version ${outcome.version}`;
+  const message = `collection "${collection}", key "${key}": expected ${expected}, found ${found}`;
+  throw new ConflictError(message, { collection, key });
+}
+
+/** The results of many writes. Rejects with `PartialWriteError` unless all succeeded. */
+export async function manyResults<Result>(
+  collection: string,
+  writes: readonly Promise<Result>[],
+): Promise<Result[]> {
+  const results = await Promise.allSettled(writes);
+  const failed = results.filter((result) => result.status === 'rejected');
+  const [first] = failed;
+  if (first === undefined) {
+    return results.map((result) => (result as PromiseFulfilledResult<Awaited<Result>>).value);
+  }
+  const unknown = failed.filter(({ reason }) => isUnknown(reason)).length;
+  const counts = counted(failed.length - unknown, unknown, results.length);
+  const message = `collection "${collection}": ${counts}: ${String(first.reason)}`;
+  throw new PartialWriteError(message, results, { cause: first.reason, collection });
+}
+
+/** True when a write that rejected with this may be committed, as one that its caller's signal ended may. */
+function isUnknown(reason: unknown): boolean {
+  const foreign = !(reason instanceof LockstepError);
+  return foreign || reason instanceof StoreContractError || mayHaveCommitted(reason);
+}
+
+/** Says how many of a call's writes were not written, and of how many nobody knows. */
+function counted(notWritten: number, unknown: number, all: number): string {
+  if (unknown === 0) return `${notWritten} of ${all} were not written`;
+  const doubtful = `${unknown} of ${all} may have been written, or not`;
+  return notWritten === 0 ? doubtful : `${notWritten} of ${all} were not written, ${doubtful}`;
+}
+
+const SEVERITY: readonly CacheOutcome[] = ['updated', 'invalidated', 'queued', 'deferred'];
+
+/** The outcome of many invalidations: that of the one which fared worst. */
+export function worstOf(outcomes: readonly CacheOutcome[]): CacheOutcome {
+  const worst = Math.max(SEVERITY.indexOf('invalidated'), ...outcomes.map((each) => SEVERITY.indexOf(each)));
+  return SEVERITY[worst] as CacheOutcome;
+}
