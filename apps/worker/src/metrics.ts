@@ -23,7 +23,9 @@ export class Metrics {
     const floored = counter('lockstep_relay_floored_total', 'Of them: entries that were older', ['feed']);
     const queued = counter('lockstep_relay_queued_total', 'Of them: handed to the queue', ['feed']);
     const errors = counter('lockstep_errors_total', 'Failures behind the scenes', ['where']);
-    const handovers = counter('lockstep_handover_jobs_total', 'Jobs offered to the queue', ['taken']);
+    const handovers = counter('lockstep_handover_jobs_total', 'Invalidations offered to the queue', [
+      'taken',
+    ]);
     this.#jobs = counter('lockstep_jobs_total', 'Attempts at jobs of the queue', ['result']);
     const flushes = counter('lockstep_flushes_total', 'Buffered writes that left the buffer', [
       'collection',

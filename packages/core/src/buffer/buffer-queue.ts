@@ -113,13 +113,15 @@ export class BufferQueue<Value> {
 
   readonly #start = (): void => {
     this.#scheduled = false;
-    const units = this.#take();
-    if (units.length === 0) return;
-    this.#inFlight++;
-    void this.#send(units).then(() => {
-      this.#inFlight--;
-      if (this.#waiting.size > 0) this.#schedule();
-    });
+    while (this.#inFlight < MAX_IN_FLIGHT) {
+      const units = this.#take();
+      if (units.length === 0) return;
+      this.#inFlight++;
+      void this.#send(units).then(() => {
+        this.#inFlight--;
+        if (this.#waiting.size > 0) this.#schedule();
+      });
+    }
   };
 
   #take(): Unit<Value>[] {

@@ -401,8 +401,9 @@ export class Flusher<Value> {
     const refused = refusedWrite(version, payload);
     const job = { kind: 'flush', collection, key, refused } as const;
     await queue?.enqueue([integrity?.signed(job) ?? job]);
-    await this.#clear(key, version, 'refused');
-    events.flushRefused.emit({ collection, key, version, refused, error });
+    // Of several who flush it at once, one takes the mark away.
+    const cleared = await this.#clear(key, version, 'refused');
+    if (cleared) events.flushRefused.emit({ collection, key, version, refused, error });
   }
 
   async #clear(key: string, version: Version, outcome: 'stored' | 'refused'): Promise<boolean> {

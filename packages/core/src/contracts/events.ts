@@ -70,7 +70,7 @@ export interface LockstepEventMap {
     /** The one primary of several that it is about. Absent: the whole cache. */
     readonly primary?: string;
   };
-  /** Invalidations that the queue took (or not) because the cache did not. */
+  /** Invalidations that the queue took (or not) because the cache did not. Jobs that flush buffered writes don't count. */
   handover: { readonly jobs: number; readonly taken: boolean; readonly durationMs: number };
   /** What the relay handled. */
   relay: {
@@ -94,7 +94,7 @@ export interface LockstepEventMap {
     readonly outcome: 'stored' | 'superseded';
     readonly by?: Version;
   };
-  /** A buffered write that the store refused for good. It is among the dead letters, where there is a queue. */
+  /** A buffered write that the store refused for good, told once. It is among the dead letters, where there is a queue. */
   flushRefused: {
     readonly collection: string;
     readonly key: string;

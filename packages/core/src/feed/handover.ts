@@ -16,7 +16,10 @@ interface PendingJob {
 const MAX_BATCH = 500;
 const MAX_WAITING = 50_000;
 
-/** Hands to the queue what the cache did not take, in bounded time, many at once, newest per key. */
+/**
+ * Hands to the queue what the cache did not take, and the keys of buffered writes, in bounded time, many at once,
+ * newest per key.
+ */
 export class Handover {
   readonly #queue: QueueAdapter | undefined;
   readonly #clock: Clock;
@@ -69,7 +72,8 @@ export class Handover {
       this.#events.error.emit({ where: 'queue', error });
     }
     const durationMs = this.#clock.monotonic() - startedAt;
-    this.#events.handover.emit({ jobs: jobs.length, taken, durationMs });
+    const invalidations = jobs.reduce((count, { kind }) => (kind === 'invalidate' ? count + 1 : count), 0);
+    if (invalidations > 0) this.#events.handover.emit({ jobs: invalidations, taken, durationMs });
     for (const item of items) item.resolve(taken);
   }
 

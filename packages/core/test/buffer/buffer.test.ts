@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { BurstOptions, CollectionOptions } from '../../src/contracts/api.js';
 import type { CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
 import { CacheUnavailableError } from '../../src/errors.js';
-import { applyLate, delay, hang, refuse } from '../../src/faults/index.js';
+import { applyLate, delay, hang, pause, refuse } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { callbackStore } from '../../src/stores/callback-store.js';
@@ -139,6 +139,26 @@ describe('write-behind', () => {
     expect(commands).toBeLessThan(5);
     expect(results.filter(({ coalesced }) => !coalesced)).toHaveLength(commands);
     expect(await shop.products.get('a')).toEqual(stock(99));
+  });
+
+  test('more writes than one batch takes travel in two at once', async () => {
+    const shop = await openBehind();
+    const ids = Array.from({ length: 600 }, (_, i) => `k${i}`);
+    await openShopPlain(shop).products.putMany(ids.map((id) => [id, LAMP] as const));
+    const held = pause('before');
+    const batches: number[] = [];
+    shop.cachePlan.always('execute', async (call) => {
+      const buffered = call.input.filter(({ kind }) => kind === 'buffer').length;
+      if (buffered === 0) return await call.proceed();
+      batches.push(buffered);
+      return await held(call);
+    });
+    const writing = shop.products.putMany(ids.map((id) => [id, CHAIR] as const));
+    await held.reached;
+    await turns();
+    expect(batches).toEqual([512, 88]);
+    held.release();
+    expect((await writing).map(({ store }) => store)).toEqual(ids.map(() => 'buffered'));
   });
 
   test('a value that is too large goes to the store', async () => {
@@ -421,6 +441,34 @@ describe('flushing', () => {
     await shop.lockstep.drain();
     expect(refusals).toMatchObject([{ key: 'a', version, refused: { payload: JSON.stringify(stock(-1)) } }]);
     expect(await shop.products.get('a')).toEqual(LAMP);
+  });
+
+  test('a refusal that several flushes meet at once is told once', async () => {
+    const shop = await openBehind({
+      withQueue: false,
+      validate: (row: Product) => {
+        if (row.stock < 0) throw new Error('stock must not be negative');
+      },
+    });
+    const refusals = shop.record('flushRefused');
+    const held = shop.storePlan.pauseNext('write');
+    await shop.products.put('a', stock(-1));
+    await held.reached;
+    const flushing = shop.products.flush();
+    await turns();
+    held.release();
+    await elapse(shop.clock, flushing);
+    await shop.lockstep.drain();
+    expect(refusals).toHaveLength(1);
+  });
+
+  test('the jobs of buffered writes are no hand-overs: the cache took the writes', async () => {
+    const shop = await openBehind();
+    const handovers = shop.record('handover');
+    await shop.products.put('a', CHAIR);
+    await shop.lockstep.drain();
+    expect(await shop.jobs.status()).toMatchObject({ waiting: 1 });
+    expect(handovers).toEqual([]);
   });
 
   test('close flushes what this process has buffered', async () => {
