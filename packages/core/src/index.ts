@@ -3,75 +3,79 @@ import './node-version.js';
 // For applications.
 
 export type {
+  CacheOutcome,
+  Collection,
+  CollectionInfo,
+  Lockstep,
+  Relay,
+  RelayStatus,
+  ThroughRecord,
+  Versioned,
+  WriteResult,
+} from './contracts/api.js';
+export type {
   BatchOptions,
   BreakerOptions,
   BurstOptions,
-  CacheOutcome,
   CallbackContext,
   CallOptions,
-  Collection,
-  CollectionInfo,
   CollectionOptions,
   Consistency,
   DeleteOptions,
   IntegrityKey,
   IntegrityOptions,
   InvalidateOptions,
-  Lockstep,
   LockstepOptions,
   PutOptions,
   ReadOptions,
-  Relay,
   RelayOptions,
-  RelayStatus,
   Strategy,
   ThroughOptions,
-  ThroughRecord,
   Transaction,
   TransactionOptions,
   UpdateOptions,
-  Versioned,
   WriteOptions,
-  WriteResult,
-} from './contracts/api.js';
+} from './contracts/options.js';
 export { type CallbackStoreOptions, callbackStore } from './stores/callback-store.js';
 
 // For adapters.
 
 export type {
-  BufferCommand,
-  BufferReply,
   CacheAdapter,
-  CacheCommand,
-  CacheHit,
   CacheInfo,
   CacheProbe,
-  CacheReply,
-  FillCommand,
-  FillReply,
-  FlushedCommand,
-  FlushedReply,
-  IntendCommand,
-  InvalidateCommand,
-  InvalidateReply,
-  LeaseCommand,
-  LeaseReply,
-  Payload,
-  PayloadEncoding,
-  PutCommand,
-  PutReply,
-  RefreshCommand,
-  RefreshReply,
-  ReleaseCommand,
-  ReleaseReply,
-  ReplyOf,
-  ReserveCommand,
-  ReserveReply,
   ScannedEntry,
   UnflushedIndex,
   UnflushedKey,
 } from './contracts/cache.js';
-export { MAX_TOKEN_BYTES } from './contracts/cache.js';
+export {
+  type BufferCommand,
+  type BufferReply,
+  type CacheCommand,
+  type CacheHit,
+  type CacheReply,
+  type FillCommand,
+  type FillReply,
+  type FlushedCommand,
+  type FlushedReply,
+  type IntendCommand,
+  type InvalidateCommand,
+  type InvalidateReply,
+  type LeaseCommand,
+  type LeaseReply,
+  MAX_TOKEN_BYTES,
+  type Payload,
+  type PayloadEncoding,
+  type PutCommand,
+  type PutReply,
+  type RefreshCommand,
+  type RefreshReply,
+  type ReleaseCommand,
+  type ReleaseReply,
+  type ReplyOf,
+  type ReserveCommand,
+  type ReserveReply,
+} from './contracts/cache-commands.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {
   BufferRefusal,
@@ -81,6 +85,7 @@ export type {
   LockstepEvents,
   LockstepListener,
 } from './contracts/events.js';
+export type { Change, ChangeFeed, FeedClaimant, FeedConsumeOptions, FeedStatus } from './contracts/feed.js';
 export { jobProblem } from './contracts/job-problem.js';
 export {
   type DeadLetter,
@@ -104,11 +109,6 @@ export type {
   RecordedCollection,
 } from './contracts/registry.js';
 export type {
-  Change,
-  ChangeFeed,
-  FeedClaimant,
-  FeedConsumeOptions,
-  FeedStatus,
   Isolation,
   Serializer,
   StoreAdapter,

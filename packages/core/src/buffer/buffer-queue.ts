@@ -1,5 +1,5 @@
 import { MAX_BATCH_BYTES } from '../cache/payload-bytes.js';
-import type { BufferCommand, CacheReply, Payload } from '../contracts/cache.js';
+import type { BufferCommand, CacheReply, Payload } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';

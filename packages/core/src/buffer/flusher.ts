@@ -1,6 +1,7 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CollectionSettings } from '../collection/settings.js';
-import type { CacheHit, Payload, UnflushedIndex, UnflushedKey } from '../contracts/cache.js';
+import type { UnflushedIndex, UnflushedKey } from '../contracts/cache.js';
+import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { FlushJob, QueueAdapter, RefusedWrite } from '../contracts/queue.js';
 import type { StoreAdapter, StoreFlush, StoreOutcome } from '../contracts/store.js';

@@ -1,5 +1,5 @@
-import type { BurstOptions, CollectionOptions } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
+import type { BurstOptions, CollectionOptions } from '../contracts/options.js';
 import { InvalidOptionError } from '../errors.js';
 import { checkKnown, choiceOption, numberOption } from '../kit/options.js';
 

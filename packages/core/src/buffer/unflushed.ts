@@ -1,4 +1,4 @@
-import type { ChangeFeed } from '../contracts/store.js';
+import type { ChangeFeed } from '../contracts/feed.js';
 import type { Flusher } from './flusher.js';
 
 /** What of the flushers is used here. */

@@ -1,12 +1,11 @@
+import type { CacheAdapter, ScannedEntry } from '../contracts/cache.js';
 import type {
-  CacheAdapter,
   CacheCommand,
   CacheHit,
   CacheReply,
   PayloadEncoding,
   ReplyOf,
-  ScannedEntry,
-} from '../contracts/cache.js';
+} from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import { CacheUnavailableError, messageOf } from '../errors.js';

@@ -1,4 +1,4 @@
-import type { CacheCommand, CacheHit } from '../contracts/cache.js';
+import type { CacheCommand, CacheHit } from '../contracts/cache-commands.js';
 
 /** The payloads of one message to the cache, or from it: what a server answers well within any time-out. */
 export const MAX_BATCH_BYTES = 2 ** 20;

@@ -1,4 +1,4 @@
-import type { CallOptions } from '../contracts/api.js';
+import type { CallOptions } from '../contracts/options.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { isVersion, type Version } from '../contracts/version.js';
 import {

@@ -1,16 +1,13 @@
+import type { CacheOutcome, Collection, Versioned, WriteResult } from '../contracts/api.js';
 import type {
-  CacheOutcome,
-  Collection,
   CollectionOptions,
   DeleteOptions,
   InvalidateOptions,
   PutOptions,
   ReadOptions,
   UpdateOptions,
-  Versioned,
   WriteOptions,
-  WriteResult,
-} from '../contracts/api.js';
+} from '../contracts/options.js';
 import type { StoreAdapter, TransactionMode } from '../contracts/store.js';
 import { nextImmediate, nextTick } from '../kit/batcher.js';
 import { keyPrefix } from '../protocol/key.js';

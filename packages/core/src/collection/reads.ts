@@ -1,4 +1,5 @@
-import type { ReadOptions, Transaction, Versioned } from '../contracts/api.js';
+import type { Versioned } from '../contracts/api.js';
+import type { ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import { nextImmediate } from '../kit/batcher.js';

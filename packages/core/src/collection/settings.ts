@@ -1,7 +1,7 @@
 import { type BurstSettings, burstSettings } from '../buffer/settings.js';
-import type { CollectionOptions, Consistency, Strategy } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import { MAX_NAME_LENGTH } from '../contracts/job-problem.js';
+import type { CollectionOptions, Consistency, Strategy } from '../contracts/options.js';
 import { InvalidOptionError } from '../errors.js';
 import { checkKnown, choiceOption, numberOption } from '../kit/options.js';
 

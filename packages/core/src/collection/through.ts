@@ -1,5 +1,6 @@
-import type { CallbackContext, CollectionOptions, ThroughOptions, ThroughRecord } from '../contracts/api.js';
+import type { ThroughRecord } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
+import type { CallbackContext, CollectionOptions, ThroughOptions } from '../contracts/options.js';
 import type { Serializer, StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError, StoreTimeoutError } from '../errors.js';

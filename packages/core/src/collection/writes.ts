@@ -1,12 +1,11 @@
+import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import type {
-  CacheOutcome,
   DeleteOptions,
   InvalidateOptions,
   PutOptions,
   UpdateOptions,
   WriteOptions,
-  WriteResult,
-} from '../contracts/api.js';
+} from '../contracts/options.js';
 import type { StoreCommand, TransactionMode } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreRefusedError } from '../errors.js';

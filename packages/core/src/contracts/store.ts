@@ -1,5 +1,5 @@
 import type { LockstepError } from '../errors.js';
-import type { ConsumerRegistry, ConsumerState } from './registry.js';
+import type { Change, ChangeFeed } from './feed.js';
 import type { Version } from './version.js';
 
 /** A row as the store holds it. */
@@ -186,17 +186,6 @@ export interface StoreFence {
   settle(key: string, options: StoreCallOptions): Promise<boolean>;
 }
 
-/** Rows that one transaction changed, or that the feed reports. */
-export interface Change {
-  /** The store's name for what was changed, as in {@link StoreAdapter.source}. */
-  readonly source: string;
-  readonly key: string;
-  readonly version: Version;
-  readonly op: 'put' | 'delete';
-  /** When the change was made, in ms since the epoch by the store's clock. */
-  readonly changedAtMs: number;
-}
-
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
 
 /** How a transaction sees others, where the store lets its callers choose. Absent: as the store is set. */
@@ -243,87 +232,9 @@ export interface TransactionHost {
   transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreTransactionOptions): Promise<T>;
 }
 
-/** How far behind the feed's readers are. */
-export interface FeedStatus {
-  /** Changes that nobody has acknowledged. */
-  readonly pending: number;
-  /** The age of the oldest of them in ms; `0` when there is none. */
-  readonly oldestMs: number;
-  /** Changes that no consumer could be told of, e.g. of a row whose id can't be a key; counted since the feed began. @defaultValue 0 */
-  readonly setAside?: number;
-  /** What works, and should be mended all the same. Absent when there is nothing to say. */
-  readonly warnings?: readonly string[];
-}
-
 export interface StoreOpenOptions {
   /** Told of what works, and should be mended all the same. */
   readonly onWarning?: (warning: LockstepError) => void;
-}
-
-/** On whose behalf changes are claimed. */
-export interface FeedClaimant {
-  readonly consumer: string;
-  /** What the consumer goes by at this moment; `undefined`: it takes no changes of the source now. */
-  state(source: string): ConsumerState | undefined;
-  /** Told that the registry says something else: the batch was not taken, and comes again. */
-  differs(): Promise<void>;
-}
-
-export interface FeedConsumeOptions {
-  readonly signal: AbortSignal;
-  /** Only these sources. */
-  readonly sources: readonly string[];
-  /**
-   * A change goes once every recorded consumer of its source has taken it. A batch counts as taken only if the
-   * registry, in that moment, is in the state that the claimant went by. Absent: whoever takes a change removes it.
-   */
-  readonly claimant?: FeedClaimant;
-  /** The most changes handed over at once. Default 500. */
-  readonly batchSize?: number;
-  /** Told of each failure, the handler's included; the feed itself goes on, with backoff. */
-  readonly onError?: (error: unknown) => void;
-  /**
-   * Told when rows of a source may be gone that the feed can't name (it was dropped, or the feed's history
-   * was lost): whatever a cache holds of it below `version`, or at all if that is `0`, must become unreadable. A
-   * rejection has it told again.
-   */
-  readonly onReset?: ((source: string, version: Version) => Promise<void>) | undefined;
-}
-
-/**
- * The durable list of changes, at least once, kept until handled; shared by all bindings of one
- * database, and compared by identity.
- */
-export interface ChangeFeed {
-  /** For messages and metrics, e.g. `postgres:shop`. */
-  readonly name: string;
-  /**
-   * Hands changes to `handler` until the signal aborts, then resolves. A handler that resolves has
-   * taken its batch; one that rejects gets it again, soon. Many consumers may run side by side.
-   */
-  consume(handler: (changes: readonly Change[]) => Promise<void>, options: FeedConsumeOptions): Promise<void>;
-  /**
-   * Says in the background that a writer has dealt with its own changes, so that its consumer need not.
-   * Never waits, never throws, may forget: an acknowledgement that is lost costs one invalidation. It counts only
-   * while the registry is in the state `under` which the changes were dealt with. Absent: as a claim without one.
-   */
-  acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[], under?: ConsumerState): void;
-  /** What waits to be dealt with by the consumer. Absent, or where the store does not tell them apart: by anybody. */
-  status(sources: readonly string[], consumer?: string): Promise<FeedStatus>;
-  /**
-   * Hands over again every change that was not dealt with at the oldest of a source's positions, whatever
-   * its version: a transaction that was open then counts. A source without a position, or whose changes since
-   * then the store can't tell any more (it was attached anew or restored, deletes are forgotten), is told to
-   * `onReset` instead.
-   */
-  replay(
-    since: ReadonlyMap<string, readonly string[]>,
-    handler: (changes: readonly Change[]) => Promise<void>,
-    options: FeedConsumeOptions,
-  ): Promise<void>;
-  readonly registry: ConsumerRegistry;
-  /** Sends what `acknowledge` still holds and ends what the feed opened. */
-  close(): Promise<void>;
 }
 
 /**

@@ -1,13 +1,5 @@
-import type {
-  CacheAdapter,
-  CacheCommand,
-  CacheHit,
-  CacheInfo,
-  CacheProbe,
-  CacheReply,
-  PayloadEncoding,
-  UnflushedIndex,
-} from '../contracts/cache.js';
+import type { CacheAdapter, CacheInfo, CacheProbe, UnflushedIndex } from '../contracts/cache.js';
+import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../contracts/cache-commands.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
 

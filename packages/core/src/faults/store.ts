@@ -1,7 +1,6 @@
+import type { Change, ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRegistry } from '../contracts/registry.js';
 import type {
-  Change,
-  ChangeFeed,
   StoreAdapter,
   StoreCommand,
   StoreOutcome,

@@ -1,8 +1,8 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
+import type { ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
-import type { ChangeFeed, FeedClaimant } from '../contracts/store.js';
 import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';

@@ -1,6 +1,6 @@
 import type { Flusher } from '../buffer/flusher.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { InvalidateCommand } from '../contracts/cache.js';
+import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import { jobProblem } from '../contracts/job-problem.js';
 import type { FlushJob, InvalidateJob, QueueJob } from '../contracts/queue.js';

@@ -1,8 +1,8 @@
 import type { CacheClient } from '../cache/client.js';
-import type { InvalidateCommand } from '../contracts/cache.js';
+import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
+import type { ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
-import type { ChangeFeed } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import type { EventHub } from '../runtime/events.js';
 

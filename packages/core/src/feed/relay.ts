@@ -1,10 +1,12 @@
 import { type Sweepable, sweepUnflushed } from '../buffer/sweeper.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { Relay, RelayOptions, RelayStatus } from '../contracts/api.js';
-import type { CacheAdapter, CacheReply, InvalidateCommand } from '../contracts/cache.js';
+import type { Relay, RelayStatus } from '../contracts/api.js';
+import type { CacheAdapter } from '../contracts/cache.js';
+import type { CacheReply, InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
+import type { Change } from '../contracts/feed.js';
+import type { RelayOptions } from '../contracts/options.js';
 import type { RecordedCollection } from '../contracts/registry.js';
-import type { Change } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { checkKnown, numberOption } from '../kit/options.js';

@@ -49,7 +49,7 @@ import type {
   ReleaseCommand,
   ReserveCommand,
   ReserveReply,
-} from '../contracts/cache.js';
+} from '../contracts/cache-commands.js';
 import { believedUpTo, MAX_HOLE_MS, MAX_LEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 
 /** A value, or a versioned absence (`payload: null`). */

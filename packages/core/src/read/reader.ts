@@ -2,7 +2,7 @@ import type { CacheClient } from '../cache/client.js';
 import type { KeptByCache } from '../cache/kept.js';
 import type { CollectionSettings } from '../collection/settings.js';
 import type { Versioned } from '../contracts/api.js';
-import type { CacheHit, LeaseReply, Payload } from '../contracts/cache.js';
+import type { CacheHit, LeaseReply, Payload } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';

@@ -1,11 +1,12 @@
 import type { UnflushedWrites } from '../buffer/unflushed.js';
 import type { CacheClient } from '../cache/client.js';
 import type { KeptByCache } from '../cache/kept.js';
-import type { Transaction } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
+import type { ChangeFeed } from '../contracts/feed.js';
+import type { Transaction } from '../contracts/options.js';
 import type { QueueAdapter } from '../contracts/queue.js';
-import type { ChangeFeed, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
+import type { StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
 import type { Integrity } from '../values/integrity.js';

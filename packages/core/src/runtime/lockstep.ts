@@ -4,29 +4,21 @@ import { KeptByCache } from '../cache/kept.js';
 import { CollectionEngine } from '../collection/collection.js';
 import { DEFAULT_TRANSACTION_TIMEOUT_MS, nameOption } from '../collection/settings.js';
 import { ThroughCalls } from '../collection/through.js';
-import type {
-  Collection,
-  CollectionInfo,
-  CollectionOptions,
-  Lockstep,
-  LockstepOptions,
-  Relay,
-  RelayOptions,
-  ThroughOptions,
-  ThroughRecord,
-  Transaction,
-  TransactionOptions,
-} from '../contracts/api.js';
+import type { Collection, CollectionInfo, Lockstep, Relay, ThroughRecord } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import { type Clock, systemClock } from '../contracts/clock.js';
 import type { LockstepEvents } from '../contracts/events.js';
-import type { QueueAdapter, QueueJob } from '../contracts/queue.js';
+import type { ChangeFeed } from '../contracts/feed.js';
 import type {
-  ChangeFeed,
-  StoreAdapter,
-  StoreTransactionOptions,
-  TransactionHost,
-} from '../contracts/store.js';
+  CollectionOptions,
+  LockstepOptions,
+  RelayOptions,
+  ThroughOptions,
+  Transaction,
+  TransactionOptions,
+} from '../contracts/options.js';
+import type { QueueAdapter, QueueJob } from '../contracts/queue.js';
+import type { StoreAdapter, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import {
   ClosedError,
   DuplicateCollectionError,

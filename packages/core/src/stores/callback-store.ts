@@ -1,4 +1,4 @@
-import type { CallbackContext } from '../contracts/api.js';
+import type { CallbackContext } from '../contracts/options.js';
 import type {
   StoreAdapter,
   StoreCallOptions,

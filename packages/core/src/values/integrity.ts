@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
-import type { IntegrityOptions } from '../contracts/api.js';
+import type { IntegrityOptions } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
 import { InvalidOptionError } from '../errors.js';
 import { checkKnown } from '../kit/options.js';

@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { CacheHit, Payload } from '../contracts/cache.js';
+import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Serializer } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { Codec, type Decoded } from './codec.js';

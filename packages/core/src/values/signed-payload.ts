@@ -1,4 +1,4 @@
-import type { Payload } from '../contracts/cache.js';
+import type { Payload } from '../contracts/cache-commands.js';
 
 /**
  * A value, a deletion, and both as they are buffered. The cache gives a buffered write its version, so that its mac

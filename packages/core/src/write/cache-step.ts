@@ -2,7 +2,7 @@ import { type CacheClient, foreignEntry } from '../cache/client.js';
 import type { KeptByCache } from '../cache/kept.js';
 import { type CollectionSettings, DEFAULT_TRANSACTION_TIMEOUT_MS } from '../collection/settings.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { IntendCommand, Payload, PutCommand, ReserveReply } from '../contracts/cache.js';
+import type { IntendCommand, Payload, PutCommand, ReserveReply } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';

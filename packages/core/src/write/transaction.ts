@@ -1,5 +1,7 @@
-import type { CacheOutcome, Transaction } from '../contracts/api.js';
-import type { Change, StoreTransaction, TransactionHost } from '../contracts/store.js';
+import type { CacheOutcome } from '../contracts/api.js';
+import type { Change } from '../contracts/feed.js';
+import type { Transaction } from '../contracts/options.js';
+import type { StoreTransaction, TransactionHost } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, type LockstepError, TransactionOverError } from '../errors.js';
 import type { Reservation } from './reservation.js';

@@ -1,7 +1,8 @@
 import { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionSettings } from '../collection/settings.js';
-import type { CacheOutcome, Transaction, WriteResult } from '../contracts/api.js';
-import type { Payload } from '../contracts/cache.js';
+import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { Payload } from '../contracts/cache-commands.js';
+import type { Transaction } from '../contracts/options.js';
 import type {
   StoreAdapter,
   StoreCommand,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { BurstOptions, CollectionOptions } from '../../src/contracts/api.js';
 import type { CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
+import type { BurstOptions, CollectionOptions } from '../../src/contracts/options.js';
 import { CacheUnavailableError } from '../../src/errors.js';
 import { applyLate, delay, hang, pause, refuse } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';

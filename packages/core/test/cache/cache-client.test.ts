@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CacheClient } from '../../src/cache/client.js';
-import type { CacheAdapter, CacheCommand, CacheHit } from '../../src/contracts/cache.js';
+import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { CacheCommand, CacheHit } from '../../src/contracts/cache-commands.js';
 import { manualClock } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { EventHub } from '../../src/runtime/events.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CollectionOptions } from '../../src/contracts/api.js';
+import type { CollectionOptions } from '../../src/contracts/options.js';
 import { DuplicateCollectionError, InvalidIdError, InvalidOptionError } from '../../src/errors.js';
 import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';

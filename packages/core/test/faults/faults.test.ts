@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { CacheAdapter, CacheCommand, ScannedEntry } from '../../src/contracts/cache.js';
-import type { Change } from '../../src/contracts/store.js';
+import type { CacheAdapter, ScannedEntry } from '../../src/contracts/cache.js';
+import type { CacheCommand } from '../../src/contracts/cache-commands.js';
+import type { Change } from '../../src/contracts/feed.js';
 import { CacheUnavailableError, QueueUnavailableError, StoreUnavailableError } from '../../src/errors.js';
 import {
   after,

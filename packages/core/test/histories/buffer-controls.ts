@@ -1,4 +1,5 @@
-import type { BufferCommand, CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
+import type { CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
+import type { BufferCommand } from '../../src/contracts/cache-commands.js';
 import type { StoreAdapter, StoreCommand } from '../../src/contracts/store.js';
 import { applyCommand, type Entry, type Transition } from '../../src/protocol/entry.js';
 import type { BufferWorldOptions } from './buffer-world.js';

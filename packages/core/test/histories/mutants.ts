@@ -1,4 +1,4 @@
-import type { CacheCommand, PutCommand } from '../../src/contracts/cache.js';
+import type { CacheCommand, PutCommand } from '../../src/contracts/cache-commands.js';
 import { applyCommand, type Entry, type HoleEntry, type Transition } from '../../src/protocol/entry.js';
 import type { Apply } from './sim-cache.js';
 import type { WorldOptions } from './world.js';

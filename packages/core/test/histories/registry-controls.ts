@@ -1,5 +1,5 @@
+import type { ChangeFeed } from '../../src/contracts/feed.js';
 import type { ConsumerRecord, ConsumerState } from '../../src/contracts/registry.js';
-import type { ChangeFeed } from '../../src/contracts/store.js';
 import type { RegistryWorldOptions } from './registry-world.js';
 
 /** A feed or a registry with one rule taken out, and the world in which that must show. */

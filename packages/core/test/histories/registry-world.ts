@@ -1,7 +1,7 @@
 import type { Collection, Lockstep, Relay } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { ChangeFeed } from '../../src/contracts/feed.js';
 import type { ConsumerRegistry } from '../../src/contracts/registry.js';
-import type { ChangeFeed } from '../../src/contracts/store.js';
 import { StoreUnavailableError } from '../../src/errors.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';

@@ -1,4 +1,5 @@
-import type { CacheAdapter, CacheCommand, CacheReply } from '../../src/contracts/cache.js';
+import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { CacheCommand, CacheReply } from '../../src/contracts/cache-commands.js';
 import { CacheUnavailableError } from '../../src/errors.js';
 import { applyCommand, type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
 import type { Scheduler } from './scheduler.js';

@@ -1,4 +1,5 @@
-import type { ChangeFeed, StoreCommand } from '../../src/contracts/store.js';
+import type { ChangeFeed } from '../../src/contracts/feed.js';
+import type { StoreCommand } from '../../src/contracts/store.js';
 import { StoreTimeoutError } from '../../src/errors.js';
 import type { MemoryStore } from '../../src/memory/index.js';
 import type { CommitRecord } from './history.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CacheCommand } from '../../src/contracts/cache.js';
+import type { CacheCommand } from '../../src/contracts/cache-commands.js';
 import { InvalidOptionError } from '../../src/errors.js';
 import { manualClock } from '../../src/faults/index.js';
 import { type MemoryCache, type MemoryCacheOptions, memoryCache } from '../../src/memory/index.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CacheCommand } from '../../src/contracts/cache.js';
+import type { CacheCommand } from '../../src/contracts/cache-commands.js';
 import { NO_VERSION } from '../../src/contracts/version.js';
 import { applyCommand, believed, type HoleEntry } from '../../src/protocol/entry.js';
 

@@ -1,6 +1,7 @@
-import type { CollectionOptions, LockstepOptions } from '../../src/contracts/api.js';
-import type { CacheAdapter, CacheCommand, ScannedEntry } from '../../src/contracts/cache.js';
+import type { CacheAdapter, ScannedEntry } from '../../src/contracts/cache.js';
+import type { CacheCommand } from '../../src/contracts/cache-commands.js';
 import type { LockstepEventMap, LockstepEventName } from '../../src/contracts/events.js';
+import type { CollectionOptions, LockstepOptions } from '../../src/contracts/options.js';
 import {
   type CacheCalls,
   faultPlan,

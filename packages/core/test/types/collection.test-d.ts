@@ -1,14 +1,9 @@
 import * as v from 'valibot';
 import { expectTypeOf } from 'vitest';
 import { z } from 'zod';
-import type {
-  CacheOutcome,
-  Collection,
-  Transaction,
-  Versioned,
-  WriteResult,
-} from '../../src/contracts/api.js';
+import type { CacheOutcome, Collection, Versioned, WriteResult } from '../../src/contracts/api.js';
 import type { LockstepEventMap } from '../../src/contracts/events.js';
+import type { Transaction } from '../../src/contracts/options.js';
 import type { Version } from '../../src/contracts/version.js';
 import { type MemoryTx, memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { describe, expect, test } from 'vitest';
-import type { Payload } from '../../src/contracts/cache.js';
+import type { Payload } from '../../src/contracts/cache-commands.js';
 import type { QueueJob } from '../../src/contracts/queue.js';
 import { JobRefusedError } from '../../src/errors.js';
 import { elapse, LAMP, openShop, type Product, turns } from '../support/shop.js';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { CacheAdapter, Payload, ScannedEntry } from '../../src/contracts/cache.js';
+import type { CacheAdapter, ScannedEntry } from '../../src/contracts/cache.js';
+import type { Payload } from '../../src/contracts/cache-commands.js';
 import type { QueueJob } from '../../src/contracts/queue.js';
 import type { Serializer } from '../../src/contracts/store.js';
 import { memoryCache } from '../../src/memory/index.js';

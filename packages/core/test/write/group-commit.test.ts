@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { BatchOptions } from '../../src/contracts/api.js';
+import type { BatchOptions } from '../../src/contracts/options.js';
 import type { StoreCommand } from '../../src/contracts/store.js';
 import { pause, refuse } from '../../src/faults/index.js';
 import { CHAIR, LAMP, openShop, type Product, turns } from '../support/shop.js';

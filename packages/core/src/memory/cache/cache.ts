@@ -1,14 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type {
-  CacheAdapter,
-  CacheCommand,
-  CacheHit,
-  CacheInfo,
-  CacheProbe,
-  CacheReply,
-  PayloadEncoding,
-  ScannedEntry,
-} from '../../contracts/cache.js';
+import type { CacheAdapter, CacheInfo, CacheProbe, ScannedEntry } from '../../contracts/cache.js';
+import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../contracts/cache-commands.js';
 import { type Clock, systemClock } from '../../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../../errors.js';
 import { checkKnown, numberOption } from '../../kit/options.js';

@@ -1,7 +1,6 @@
 import { type Clock, systemClock } from '../../contracts/clock.js';
+import type { Change, ChangeFeed } from '../../contracts/feed.js';
 import type {
-  Change,
-  ChangeFeed,
   StoreCommand,
   StoreOutcome,
   StoreTransaction,

@@ -1,6 +1,6 @@
 import type { Clock } from '../../contracts/clock.js';
+import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../../contracts/feed.js';
 import type { ConsumerState } from '../../contracts/registry.js';
-import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../../contracts/store.js';
 import { NO_VERSION } from '../../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../../errors.js';
 import { numberOption } from '../../kit/options.js';

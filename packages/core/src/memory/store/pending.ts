@@ -1,4 +1,4 @@
-import type { Change } from '../../contracts/store.js';
+import type { Change } from '../../contracts/feed.js';
 import type { Version } from '../../contracts/version.js';
 
 /** A change that nobody has taken. */

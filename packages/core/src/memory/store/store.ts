@@ -1,5 +1,5 @@
+import type { ChangeFeed } from '../../contracts/feed.js';
 import type {
-  ChangeFeed,
   StoreAdapter,
   StoreCapabilities,
   StoreCommand,

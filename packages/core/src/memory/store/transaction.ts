@@ -1,4 +1,5 @@
-import type { Change, StoreCommand, StoreOutcome, StoreTransaction } from '../../contracts/store.js';
+import type { Change } from '../../contracts/feed.js';
+import type { StoreCommand, StoreOutcome, StoreTransaction } from '../../contracts/store.js';
 import { StoreUnavailableError, TransactionOverError } from '../../errors.js';
 import type { CallBound } from './calls.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';

@@ -1,0 +1,236 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CacheAdapter } from './cache.js';
+import type { Clock } from './clock.js';
+import type { QueueAdapter } from './queue.js';
+import type { Serializer, StoreAdapter, TransactionHost, TransactionMode } from './store.js';
+import type { Version } from './version.js';
+
+/** How a collection weighs freshness against availability. */
+export type Consistency = 'available' | 'strict';
+
+/**
+ * Which way writes take. `write-through`: to the store, then into the cache. `write-behind`: into the cache,
+ * then, by the worker, to the store. `cache-aside`: to the store, then a floor into the cache; the next reader
+ * loads.
+ */
+export type Strategy = 'write-through' | 'write-behind' | 'cache-aside';
+
+/**
+ * A transaction across collections. Once it is over (committed, rolled back, out of time, aborted, run again, its
+ * connection lost, its body returned) each further call with it rejects with `TransactionOverError` and reaches
+ * nobody; so do statements on `client`.
+ */
+export interface Transaction<Tx = unknown> {
+  /** The driver's own handle. */
+  readonly client: Tx;
+}
+
+/** Options that every call takes. */
+export interface CallOptions {
+  /** Gives up waiting; what was sent may still take effect. */
+  readonly signal?: AbortSignal;
+  /** The bound of the store's part, in ms. @defaultValue the collection's `storeTimeoutMs` */
+  readonly timeoutMs?: number;
+  /** Runs in this transaction: reads see it, fill nothing; the cache is touched after its commit. */
+  readonly tx?: Transaction;
+}
+
+/** The cache is touched at once, so it takes no transaction. */
+export type InvalidateOptions = Omit<CallOptions, 'tx'>;
+
+export interface ReadOptions extends CallOptions {
+  /** Ask the store's primary, and put what it says into the cache. @defaultValue false */
+  readonly fresh?: boolean;
+  /** The time to live, in ms, of what this call puts into the cache. @defaultValue the collection's `ttlMs` */
+  readonly ttlMs?: number;
+}
+
+export interface WriteOptions extends CallOptions {
+  /** The time to live of the entry, in ms. @defaultValue the collection's `ttlMs` */
+  readonly ttlMs?: number;
+}
+
+export interface PutOptions extends WriteOptions {
+  /** Only if the row is at this version; `null`: only if there is none. Rejects with `ConflictError` otherwise. */
+  readonly ifVersion?: Version | null;
+}
+
+export interface DeleteOptions extends WriteOptions {
+  readonly ifVersion?: Version;
+}
+
+export interface UpdateOptions extends WriteOptions {
+  /** How often a lost compare-and-set is tried again. @defaultValue 10 */
+  readonly retries?: number;
+  /** Start from the cached value: one read fewer, one more conflict where it is old. @defaultValue true */
+  readonly fromCache?: boolean;
+}
+
+/** What a collection is, and the bounds of everything that it does. */
+export interface CollectionOptions<Value, Id = string, Tx = unknown> {
+  /** 1 to 128 characters, unique in this Lockstep. */
+  readonly name: string;
+  readonly store: StoreAdapter<Value, Id, Tx>;
+  /** Validates on write (rejects) and what comes out of the cache (a mismatch is a counted miss). */
+  readonly schema?: StandardSchemaV1<unknown, Value>;
+  /** How long an entry lives, in ms: 1 to 10 years. @defaultValue 3_600_000 (an hour) */
+  readonly ttlMs?: number;
+  /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`: 0 to 0.5. @defaultValue 0.1 */
+  readonly ttlJitter?: number;
+  /** How long a row is known to be absent, in ms; 0: not remembered. @defaultValue 30_000 */
+  readonly negativeTtlMs?: number;
+  /**
+   * With `consistency: 'available'`: an entry older than `ttlMs` is served this much longer, in ms, while
+   * it is loaded again in the background. Never after an invalidation. 0: off. @defaultValue 0
+   */
+  readonly staleWhileRevalidateMs?: number;
+  /** @defaultValue 'write-through' */
+  readonly strategy?: Strategy;
+  /** @defaultValue 'available' */
+  readonly consistency?: Consistency;
+  /** @defaultValue the store's own, or JSON */
+  readonly serializer?: Serializer;
+  /** A larger payload, in bytes, is not cached: its key gets a floor. @defaultValue 1_048_576 */
+  readonly maxPayloadBytes?: number;
+  /** The bound of a store call, in ms. @defaultValue 10_000 */
+  readonly storeTimeoutMs?: number;
+  /** How long a reader's lease on a missing key stands, in ms. @defaultValue 3_000 */
+  readonly leaseMs?: number;
+  /** How long a reader waits for another's load before it loads without filling, in ms. @defaultValue 2_000 */
+  readonly leaseWaitMs?: number;
+  /** How long a hole keeps its floor, in ms: at most a day. @defaultValue 60_000 */
+  readonly holeTtlMs?: number;
+  /** Store reads at once from this process; more wait. @defaultValue 64 */
+  readonly maxConcurrentLoads?: number;
+  /** Store reads that may wait; more reject with `StoreOverloadedError`. @defaultValue 10_000 */
+  readonly maxQueuedLoads?: number;
+  /** Group commit. */
+  readonly batch?: BatchOptions;
+  /** Lets the cache acknowledge writes before the store has them, while the store can't keep up. @defaultValue never */
+  readonly burst?: BurstOptions;
+}
+
+/**
+ * The buffer: when writes go there, and its bounds. A buffered write is as durable as the cache's server; it
+ * needs one that evicts only what has an expiry (`noeviction` or a `volatile-*` policy).
+ */
+export interface BurstOptions {
+  /** Buffer once statements take longer than this, in ms. @defaultValue 100 */
+  readonly storeLatencyMs?: number;
+  /** Buffer once this many writes wait for the store. @defaultValue 1_000 */
+  readonly waitingWrites?: number;
+  /** Buffer the writes of a key that is written more often than this, per second. @defaultValue 200 */
+  readonly keyRatePerSecond?: number;
+  /** How long the pressure must be gone before writes try the store again, in ms. @defaultValue 1_000 */
+  readonly quietMs?: number;
+  /** How long a write waits for the buffer before it goes to the store, in ms. @defaultValue 100; 2_000 with durability 'disk' */
+  readonly ackTimeoutMs?: number;
+  /** Keys that may be unflushed at once, in all processes; more writes go to the store. @defaultValue 100_000 */
+  readonly maxUnflushed?: number;
+  /** How far the clocks of the cache's and the store's servers may be apart, in ms. @defaultValue 250 */
+  readonly maxClockSkewMs?: number;
+  /**
+   * `disk`: acknowledge once the cache's server has the write in its append-only file (`WAITAOF`, server 7.2 or
+   * later; not with Cluster). `memory`: at once; what a crash of that server loses is up to its own settings.
+   * @defaultValue 'memory'
+   */
+  readonly durability?: 'memory' | 'disk';
+}
+
+/** Bounds of group commit: writes that arrive while a batch is under way travel together in the next. */
+export interface BatchOptions {
+  /** The most rows in a statement. @defaultValue 128 */
+  readonly maxRows?: number;
+  /** The most payload bytes in a statement, about; one larger row travels alone. @defaultValue 4_194_304 */
+  readonly maxBytes?: number;
+  /** Batches under way at once. @defaultValue 2 */
+  readonly maxInFlight?: number;
+  /** Writes that may wait; more wait outside, up to `queueTimeoutMs`. @defaultValue 10_000 */
+  readonly maxWaiting?: number;
+  /** How long a write may wait for a place, in ms; `StoreOverloadedError` then. @defaultValue 5_000 */
+  readonly queueTimeoutMs?: number;
+  /** Blind puts on one key that wait in one batch become the last of them. @defaultValue true */
+  readonly coalesce?: boolean;
+}
+
+/** When to stop asking a cache that does not answer. */
+export interface BreakerOptions {
+  /** Failed calls in a row that open it. @defaultValue 5 */
+  readonly threshold?: number;
+  /** How long it stays open before one call may try again, in ms. @defaultValue 500 */
+  readonly cooldownMs?: number;
+}
+
+/** A secret that several processes share. */
+export interface IntegrityKey {
+  /** Travels with what it signed: 1 to 32 letters, digits, `_` and `-`. */
+  readonly id: string;
+  /** 32 to 1,024 bytes, best random ones; text counts as UTF-8. */
+  readonly secret: string | Uint8Array;
+}
+
+/**
+ * Signs entries of the cache and jobs of the queue, so that others who may write there can forge neither. Old ones can
+ * be put back: a signature says who made something, not that it is the latest.
+ */
+export interface IntegrityOptions {
+  /** The first signs; all of them are believed, so that keys can be changed one process after the other. */
+  readonly keys: readonly IntegrityKey[];
+  /** Believe what carries no signature, too: until all processes sign. @defaultValue false */
+  readonly acceptUnsigned?: boolean;
+}
+
+export interface LockstepOptions {
+  readonly cache: CacheAdapter;
+  /** Takes the invalidations that the cache does not. */
+  readonly queue?: QueueAdapter;
+  /** The start of every cache key. @defaultValue 'wtc' */
+  readonly prefix?: string;
+  /** The bound of a cache call, in ms. @defaultValue 250 */
+  readonly cacheTimeoutMs?: number;
+  /** The bound of handing a job to the queue, in ms. @defaultValue 500 */
+  readonly queueTimeoutMs?: number;
+  readonly breaker?: BreakerOptions;
+  /** Believe only entries and jobs that were made with one of these keys. @defaultValue all are believed */
+  readonly integrity?: IntegrityOptions;
+  /** Injected by tests. @defaultValue the system's */
+  readonly clock?: Clock;
+  /** Injected by tests: 0 <= n < 1. @defaultValue Math.random */
+  readonly random?: () => number;
+}
+
+export interface TransactionOptions extends TransactionMode {
+  /** Which database, where collections live in several: a store of it. @defaultValue the only one */
+  readonly on?: { readonly transactions?: TransactionHost | undefined };
+  /** @defaultValue 10_000 */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** One record that no declared collection holds, and the caller's own functions for it. */
+export interface ThroughOptions<Value> {
+  /** Plays the collection's part in the key. */
+  readonly namespace: string;
+  readonly id: string;
+  /** Reads the record from wherever it lives; `undefined`: there is none. Required by `read`. */
+  readonly reader?: (id: string, context: CallbackContext) => Promise<Value | undefined>;
+  /** Writes the record; a throw fails the write and leaves the cache to the next reader. Required by `write`. */
+  readonly writer?: (id: string, value: Value, context: CallbackContext) => Promise<unknown>;
+  /** @defaultValue 3_600_000 */
+  readonly ttlMs?: number;
+  /** One serializer per namespace. @defaultValue JSON */
+  readonly serialize?: Serializer;
+}
+
+/** What the caller's own functions are told. */
+export interface CallbackContext {
+  /** Aborts when the engine gives up waiting: stop then, or a late write may reach the record unseen. */
+  readonly signal: AbortSignal;
+}
+
+export interface RelayOptions {
+  /** The most changes per cache call. @defaultValue 500 */
+  readonly batchSize?: number;
+  /** Hand what the cache refuses to the queue instead of leaving it in the feed. @defaultValue true when there is a queue */
+  readonly useQueue?: boolean;
+}
