@@ -10,14 +10,14 @@ export interface Clock {
   now(): number;
   /** Milliseconds of a clock that never steps back, with fractions. */
   monotonic(): number;
-  /** Calls back once, after `delayMs` milliseconds, without keeping the process alive. */
+  /**
+   * Calls back once, after `delayMs` milliseconds, without keeping the process alive. What had arrived by then is seen
+   * first: an answer must not be taken for a missing one because the event loop was held up.
+   */
   schedule(callback: () => void, delayMs: number): CancelTimer;
 }
 
-/**
- * The machine's own clock and timers. A callback runs after what has arrived by then: when the event loop was held
- * up (a collection, a large parse) an answer that came in time is not taken for one that did not.
- */
+/** The machine's own clock and timers. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
