@@ -5,7 +5,7 @@ import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { FlushJob, QueueAdapter, RefusedWrite } from '../contracts/queue.js';
 import type { StoreAdapter, StoreFlush, StoreOutcome } from '../contracts/store.js';
-import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
+import { isVersion, type Version } from '../contracts/version.js';
 import {
   InvalidIdError,
   InvalidOptionError,
@@ -24,7 +24,8 @@ import type { Activity } from '../runtime/activity.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Codec } from '../values/codec.js';
 import type { Integrity } from '../values/integrity.js';
-import { WriteQueue } from '../write/group-commit.js';
+import { GroupCommit } from '../write/group-commit.js';
+import { type StoreCommit, StoreSink } from '../write/store-sink.js';
 import { Deferrals } from './deferrals.js';
 
 export interface FlusherOptions<Value> {
@@ -67,7 +68,7 @@ const TOGETHER_MS = 300;
 export class Flusher<Value> {
   readonly #options: FlusherOptions<Value>;
   readonly #index: UnflushedIndex;
-  readonly #queue: WriteQueue<Value>;
+  readonly #commit: StoreCommit<Value>;
   /** Buffered by this process and not handed to the queue: flushed from here. */
   readonly #mine = new Map<string, number>();
   /** A key that was added more recently may be that of a write which has not reached its entry yet. */
@@ -85,20 +86,16 @@ export class Flusher<Value> {
     this.#index = unflushed;
     this.#deferrals = new Deferrals(clock, options.othersWait);
     this.#graceMs = (settings.burst?.ackTimeoutMs ?? 0) + (settings.burst?.maxClockSkewMs ?? 0);
-    const nothing = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
-    this.#queue = new WriteQueue({
-      collection: settings.name,
+    const { batch, name: collection, storeTimeoutMs } = settings;
+    const sink = new StoreSink<Value>({
+      collection,
       store,
-      storeTimeoutMs: settings.storeTimeoutMs,
-      batch: settings.batch,
+      storeTimeoutMs,
+      coalesce: false,
       clock,
       committed,
-      hooks: {
-        prepare: async () => nothing,
-        settle: (_key, _reservation, _outcome, _ttlMs, settled) => settled('updated'),
-        abandon: () => undefined,
-      },
     });
+    this.#commit = new GroupCommit({ collection, clock, bounds: batch, sink });
   }
 
   /** Keys in the index. */
@@ -377,7 +374,10 @@ export class Flusher<Value> {
   ): Promise<Stored<Value>> {
     const { settings, store } = this.#options;
     const command = await this.#command(key, version, payload);
-    if (!alone) return (await this.#queue.submit(command, payload?.length ?? 0, 0)).outcome;
+    if (!alone) {
+      const write = { key, bytes: payload?.length ?? 0, command, ttlMs: 0 };
+      return (await this.#commit.submit(write)).outcome;
+    }
     const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs });
     if (outcome?.kind === 'failed') throw outcome.error;
     if (outcome === undefined)

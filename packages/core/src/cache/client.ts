@@ -22,7 +22,7 @@ interface Pending<Answer> {
   answered(answer: Answer | CacheUnavailableError): void;
 }
 
-/** A class, as the one below, for the reason that `unit.ts` (in `write`) gives. */
+/** A class, as the one below, for the reason that `write/pending-write.ts` gives. */
 class PendingRead implements Pending<CacheHit | undefined> {
   readonly key: string;
   readonly promise: Promise<CacheHit | undefined>;

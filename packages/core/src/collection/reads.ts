@@ -107,7 +107,7 @@ export class CollectionReads<Value, Id> {
 
   /** Inside a transaction reads go to it and fill nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
-    const row = await this.#parts.writes.readInside(key, tx);
+    const row = await this.#parts.writes.inside.read(key, tx);
     return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
   }
 

@@ -2,9 +2,9 @@ import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { ConflictError, LockstepError, PartialWriteError, StoreContractError } from '../errors.js';
 import { mayHaveCommitted } from '../read/loader.js';
-import type { Settled } from '../write/unit.js';
+import type { Answer } from '../write/store-sink.js';
 
-/** A class for the reason that `unit.ts` (in `write`) gives. */
+/** A class for the reason that `write/pending-write.ts` gives. */
 class CommandResult<Value> implements WriteResult<Value> {
   readonly value: Value | null;
   readonly version: Version;
@@ -31,7 +31,7 @@ class CommandResult<Value> implements WriteResult<Value> {
 export function commandResult<Value>(
   collection: string,
   key: string,
-  { outcome, cache, coalesced, store }: Settled<Value>,
+  { outcome, cache, coalesced, store }: Answer<Value>,
   ifVersion?: Version | null,
 ): WriteResult<Value> {
   if (outcome.kind === 'written') {

@@ -10,8 +10,9 @@ import type { StoreCommand, TransactionMode } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreRefusedError } from '../errors.js';
 import { checkKnown, numberOption } from '../kit/options.js';
+import { BlindPut } from '../write/commands.js';
+import type { Answer } from '../write/store-sink.js';
 import { MODE_OPTIONS, transactionMode } from '../write/transaction-mode.js';
-import { BlindPut, type Settled } from '../write/unit.js';
 import type { CollectionParts } from './parts.js';
 import type { CollectionReads } from './reads.js';
 import { commandResult, manyResults, worstOf } from './results.js';
@@ -39,10 +40,10 @@ export class CollectionWrites<Value, Id> {
     return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
   }
 
-  #put(key: string, value: Value, options: PutOptions): Promise<Settled<Value>> {
+  #put(key: string, value: Value, options: PutOptions): Promise<Answer<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#parts.checks.condition(ifVersion);
-    const submit = (valid: Value): Promise<Settled<Value>> => {
+    const submit = (valid: Value): Promise<Answer<Value>> => {
       const put = new BlindPut(key, valid, NO_VERSION);
       const bytes = this.#parts.codec.measure(valid, key);
       return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
@@ -63,7 +64,7 @@ export class CollectionWrites<Value, Id> {
     return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
   }
 
-  #delete(key: string, options: DeleteOptions): Promise<Settled<Value>> {
+  #delete(key: string, options: DeleteOptions): Promise<Answer<Value>> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#parts.checks.condition(ifVersion);
     const command = { kind: 'delete', key, above: NO_VERSION } as const;
@@ -84,7 +85,7 @@ export class CollectionWrites<Value, Id> {
     return this.#commanding(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
   }
 
-  #increment(key: string, field: string, by: number, options: WriteOptions): Promise<Settled<Value>> {
+  #increment(key: string, field: string, by: number, options: WriteOptions): Promise<Answer<Value>> {
     if (!this.#parts.store.capabilities.increment) throw this.#parts.checks.unsupported('increment');
     const concerns = { collection: this.#parts.settings.name, key };
     if (typeof field !== 'string' || field === '') {
@@ -94,8 +95,8 @@ export class CollectionWrites<Value, Id> {
       throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, concerns);
     }
     const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
-    return this.#submit(command, 0, options).then((settled) => {
-      if (settled.outcome.kind !== 'missing') return settled;
+    return this.#submit(command, 0, options).then((answer) => {
+      if (answer.outcome.kind !== 'missing') return answer;
       const message = `collection "${this.#parts.settings.name}": no row "${key}" to increment`;
       throw new StoreRefusedError(message, concerns);
     });
@@ -125,20 +126,20 @@ export class CollectionWrites<Value, Id> {
     const inside = tx === undefined ? {} : { tx };
     const writing = ttlMs === undefined ? inside : { ...inside, ttlMs };
     // A write goes on when the caller has given up.
-    const settled = async (
-      settling: Promise<Settled<Value>>,
+    const result = async (
+      writing: Promise<Answer<Value>>,
       ifVersion: Version | null,
     ): Promise<WriteResult<Value>> =>
       commandResult(
         this.#parts.settings.name,
         key,
-        await this.#parts.context.activity.track(settling),
+        await this.#parts.context.activity.track(writing),
         ifVersion,
       );
     return {
       read: (fresh) => this.#reads.readWith(key, fresh ? { ...inside, fresh } : inside),
-      put: (value, ifVersion) => settled(this.#put(key, value, { ...writing, ifVersion }), ifVersion),
-      delete: (ifVersion) => settled(this.#delete(key, { ...writing, ifVersion }), ifVersion),
+      put: (value, ifVersion) => result(this.#put(key, value, { ...writing, ifVersion }), ifVersion),
+      delete: (ifVersion) => result(this.#delete(key, { ...writing, ifVersion }), ifVersion),
     };
   }
 
@@ -154,7 +155,7 @@ export class CollectionWrites<Value, Id> {
       }
       const timeoutMs = this.#parts.checks.timeout(options.timeoutMs);
       const bounds = { ...transactionMode(options, 'options'), timeoutMs, signal: options.signal };
-      return await this.#parts.writes.transact(key, body, this.#parts.checks.ttl(options), bounds);
+      return await this.#parts.writes.inside.transact(key, body, this.#parts.checks.ttl(options), bounds);
     });
   }
 
@@ -194,14 +195,14 @@ export class CollectionWrites<Value, Id> {
     });
   }
 
-  #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Settled<Value>> {
+  #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Answer<Value>> {
     const ttlMs = this.#parts.checks.ttl(options);
     const { signal, timeoutMs, tx } = options;
-    if (tx !== undefined) return this.#parts.writes.submitInside(command, ttlMs, tx);
+    if (tx !== undefined) return this.#parts.writes.inside.submit(command, ttlMs, tx);
     if (signal === undefined && timeoutMs === undefined)
       return this.#parts.writes.submit(command, bytes, ttlMs);
     // It goes on when the caller has given up.
-    const submit = (): Promise<Settled<Value>> =>
+    const submit = (): Promise<Answer<Value>> =>
       this.#parts.context.activity.track(this.#parts.writes.submit(command, bytes, ttlMs));
     return this.#parts.checks.bounded(submit, options);
   }
@@ -228,7 +229,7 @@ export class CollectionWrites<Value, Id> {
     id: Id,
     options: PutOptions,
     known: readonly string[],
-    submit: (key: string) => Promise<Settled<Value>>,
+    submit: (key: string) => Promise<Answer<Value>>,
   ): Promise<WriteResult<Value>> {
     const { activity } = this.#parts.context;
     activity.enter();

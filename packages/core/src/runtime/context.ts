@@ -10,7 +10,7 @@ import type { StoreTransactionOptions, TransactionHost } from '../contracts/stor
 import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
 import type { Integrity } from '../values/integrity.js';
-import type { LockstepTransaction, TransactionSettled } from '../write/transaction.js';
+import type { LockstepTransaction, TransactionOutcome } from '../write/transaction.js';
 import type { Activity } from './activity.js';
 import type { EventHub } from './events.js';
 
@@ -40,7 +40,7 @@ export interface EngineContext {
     host: TransactionHost,
     body: (tx: LockstepTransaction & Transaction) => Promise<T>,
     options: StoreTransactionOptions,
-  ) => Promise<{ readonly value: T; readonly settled: TransactionSettled }>;
+  ) => Promise<{ readonly value: T; readonly outcome: TransactionOutcome }>;
   /** Intents need a cache that keeps them: says so where it does not, and why the collection has any. */
   readonly warnIfEvicting: (collection: string, why: string) => Promise<void>;
 }

@@ -37,8 +37,8 @@ import { mayHaveCommitted } from '../read/loader.js';
 import { Integrity } from '../values/integrity.js';
 import {
   LockstepTransaction,
+  type TransactionOutcome,
   type TransactionParticipant,
-  type TransactionSettled,
 } from '../write/transaction.js';
 import { MODE_OPTIONS, transactionMode } from '../write/transaction-mode.js';
 import { Activity } from './activity.js';
@@ -247,7 +247,7 @@ class LockstepEngine implements Lockstep {
     host: TransactionHost,
     body: (tx: LockstepTransaction) => Promise<T>,
     options: StoreTransactionOptions,
-  ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
+  ): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> {
     return await this.#activity.track(this.#runTransaction(host, body, options));
   }
 
@@ -255,7 +255,7 @@ class LockstepEngine implements Lockstep {
     host: TransactionHost,
     body: (tx: LockstepTransaction) => Promise<T>,
     options: StoreTransactionOptions,
-  ): Promise<{ readonly value: T; readonly settled: TransactionSettled }> {
+  ): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> {
     let current: LockstepTransaction | undefined;
     const attempt = async (storeTx: Parameters<Parameters<TransactionHost['transaction']>[0]>[0]) => {
       // A body that runs again is a new transaction: the earlier one was rolled back.
@@ -281,7 +281,7 @@ class LockstepEngine implements Lockstep {
     try {
       const { value, tx, changes } = await host.transaction(attempt, options);
       const storeMs = this.#clock.monotonic() - startedAt;
-      return { value, settled: await tx.settle(changes, this.#participants(host), storeMs) };
+      return { value, outcome: await tx.publish(changes, this.#participants(host), storeMs) };
     } catch (error) {
       current?.end('it was rolled back', error);
       if (!mayHaveCommitted(error)) current?.abandon();
@@ -294,7 +294,7 @@ class LockstepEngine implements Lockstep {
     for (const collection of this.#collections.values()) {
       if (collection.store.transactions !== host) continue;
       const { source } = collection.store;
-      bySource.set(source, [...(bySource.get(source) ?? []), collection.writes]);
+      bySource.set(source, [...(bySource.get(source) ?? []), collection.writes.inside]);
     }
     return bySource;
   }

@@ -1,96 +1,80 @@
-import type { BatchSettings } from '../collection/settings.js';
-import type { CacheOutcome } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter, StoreCommand, StoreOutcome } from '../contracts/store.js';
-import {
-  type LockstepError,
-  StoreContractError,
-  StoreOverloadedError,
-  StoreRefusedError,
-  StoreTimeoutError,
-} from '../errors.js';
+import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import { asStoreError, checkVersion } from '../read/loader.js';
 import { KeyOrder } from './key-order.js';
 import { type Linked, LinkedList } from './linked-list.js';
-import type { Reservation } from './reservation.js';
-import { isJoinable, isMergeable, type Settled, Unit, Waiter } from './unit.js';
+import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
 
-/** The cache's part, by key. */
-export interface WriteHooks<Value> {
-  /** A promise only where the cache has to be asked. */
-  prepare(command: StoreCommand<Value>): Reservation | Promise<Reservation>;
-  /** Calls `settled` once, with what became of the cache. */
-  settle(
-    key: string,
-    reservation: Reservation,
-    outcome: Settled<Value>['outcome'],
-    ttlMs: number,
-    settled: (cache: CacheOutcome) => void,
-  ): void;
-  abandon(key: string, reservation: Reservation, error: unknown): void;
-}
-
-export interface WriteQueueOptions<Value> {
-  readonly collection: string;
-  readonly store: StoreAdapter<Value, never>;
-  readonly storeTimeoutMs: number;
-  readonly batch: BatchSettings;
-  readonly clock: Clock;
-  readonly hooks: WriteHooks<Value>;
+/** Where batches go: what a write needs before it, and how it is committed. */
+export interface Sink<Request extends WriteRequest, Answer, Prepared> {
+  /** Two requests of one key as one: the later one itself, or a sum of both. `undefined`: each goes by itself. */
+  merged(earlier: Request, later: Request): Request | undefined;
+  /** A promise only where somebody has to be asked. `before`: what an earlier try of this write had. */
+  prepare(request: Request, before: Prepared | undefined): Prepared | Promise<Prepared>;
+  /** What was prepared is not needed any more: the write failed with this error; `undefined`: it was not sent. */
+  abandon(key: string, prepared: Prepared, error: unknown): void;
   /**
-   * Others may buffer writes of a key between a write's preparation and another that would join it: so a write is
-   * prepared when its turn has come, and nothing joins it from then on.
+   * Sends a batch, in which each key has one write at most. Each write is ended and answered, failed, refused or
+   * sent again; those that are left when this resolves still are the sink's. Must not reject.
    */
-  readonly buffered?: boolean;
-  /** Told how long each statement took, in ms. */
-  readonly committed?: ((storeMs: number) => void) | undefined;
+  commit(
+    batch: readonly PendingWrite<Request, Answer, Prepared>[],
+    writes: GroupCommit<Request, Answer, Prepared>,
+  ): Promise<void>;
 }
 
-/** Who waits for a place in the queue. */
-interface Caller extends Linked<Caller> {
+export interface BatchBounds {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly maxInFlight: number;
+  /** More writes wait outside. */
+  readonly maxWaiting: number;
+  /** How long a write may wait for its batch, or outside, in ms; `Infinity`: as long as it takes. */
+  readonly queueTimeoutMs: number;
+}
+
+export interface GroupCommitOptions<Request extends WriteRequest, Answer, Prepared> {
+  readonly collection: string;
+  readonly clock: Clock;
+  readonly bounds: BatchBounds;
+  readonly sink: Sink<Request, Answer, Prepared>;
+  /** A write is prepared when its turn among its key's has come, and nothing joins it from then on. @defaultValue false */
+  readonly preparesInTurn?: boolean;
+}
+
+/** Who waits for a place. */
+interface Outsider extends Linked<Outsider> {
   readonly enter: () => void;
 }
 
-/** What the engine's own timer allows beyond the store's. */
-const GRACE_MS = 250;
-
 /**
- * Group commit. Writes that arrive while others are under way travel together in one statement; a lone
- * write starts in the same tick. Writes of one key keep their order and never share a statement, except
- * blind ones and increments, which merge while they wait. A refused row fails its own caller only.
+ * Group commit. Writes that arrive while others are under way travel together in one batch; a lone write starts in
+ * the same tick. Writes of one key keep their order and never share a batch, except those that merge while they
+ * wait. A refused write fails its own caller only.
  */
-export class WriteQueue<Value> {
-  readonly #options: WriteQueueOptions<Value>;
-  readonly #versioned: boolean;
-  /** Each key's units under way or waiting, in their order. */
-  readonly #byKey = new KeyOrder<Unit<Value>>();
-  /** Units not yet taken, oldest first. */
-  readonly #waiting = new LinkedList<Unit<Value>>();
-  readonly #ready: Unit<Value>[] = [];
-  #inFlight = 0;
-  /** When the statements under way started, oldest first. */
-  readonly #underWay: number[] = [];
-  #scheduled = false;
-  #sweeping = false;
-  readonly #outside = new LinkedList<Caller>();
+export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
+  readonly #options: GroupCommitOptions<Request, Answer, Prepared>;
+  readonly #sink: Sink<Request, Answer, Prepared>;
+  /** Each key's writes that are not done, in their order. */
+  readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
+  /** Writes not yet taken, oldest first. */
+  readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
+  readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
+  readonly #outside = new LinkedList<Outsider>();
   /** How many of a key's writes wait outside, or are on their way in. */
   readonly #outsideOf = new Map<string, number>();
+  #inFlight = 0;
+  #scheduled = false;
+  #sweeping = false;
 
-  constructor(options: WriteQueueOptions<Value>) {
+  constructor(options: GroupCommitOptions<Request, Answer, Prepared>) {
     this.#options = options;
-    this.#versioned = options.store.capabilities.versioned;
+    this.#sink = options.sink;
   }
 
-  /** Writes that wait for a statement. */
+  /** Writes that wait for a batch. */
   get waiting(): number {
     return this.#waiting.size + this.#outside.size;
-  }
-
-  /** How long the oldest statement has been under way, in ms; 0: none is. */
-  get underWayMs(): number {
-    const oldest = this.#underWay[0];
-    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest;
   }
 
   /** True while a write of the key waits or is under way. */
@@ -99,41 +83,35 @@ export class WriteQueue<Value> {
   }
 
   /**
-   * Resolves once the write is committed and the cache dealt with. Rejects with the store's error, or
-   * with `StoreOverloadedError` when it could not start within `queueTimeoutMs`.
+   * Resolves with the sink's answer. Rejects with the sink's error, or with `StoreOverloadedError` when the write
+   * could not start within `queueTimeoutMs`.
    */
-  submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Settled<Value>> {
-    const { maxWaiting } = this.#options.batch;
-    const submitted = (): Promise<Settled<Value>> =>
-      new Promise((resolve, reject) => this.#enter(new Waiter(command, bytes, ttlMs, resolve, reject)));
-    const { key } = command;
-    const full = this.#waiting.size >= maxWaiting && this.#joinable(command) === undefined;
-    if (!full && !this.#waitsOutside(key)) return submitted();
+  submit(request: Request): Promise<Answer> {
+    const { key } = request;
+    const { maxWaiting } = this.#options.bounds;
+    const full = this.#waiting.size >= maxWaiting && this.#joined(request) === undefined;
+    // A key's writes keep their order: behind one that waits outside the next does, too.
+    if (!full && !(this.#outsideOf.size > 0 && this.#outsideOf.has(key))) return this.#admitted(request);
     return this.#admission(key).then(() => {
       this.#leaveOutside(key);
-      return submitted();
+      return this.#admitted(request);
     });
   }
 
-  /** A full queue makes callers wait outside, with nothing reserved. */
+  /** A full queue makes callers wait outside, with nothing prepared. */
   async #admission(key: string): Promise<void> {
-    const { clock, batch } = this.#options;
+    const { bounds, clock } = this.#options;
     const { promise: place, resolve: enter } = Promise.withResolvers<void>();
-    const caller: Caller = { enter, previous: undefined, next: undefined };
-    this.#outside.add(caller);
+    const outsider: Outsider = { enter, previous: undefined, next: undefined };
+    this.#outside.add(outsider);
     this.#outsideOf.set(key, (this.#outsideOf.get(key) ?? 0) + 1);
     try {
-      await withTimeout(clock, place, batch.queueTimeoutMs, () => this.#overloaded(key));
+      await withTimeout(clock, place, bounds.queueTimeoutMs, () => this.#overloaded(key));
     } catch (error) {
-      this.#outside.delete(caller);
+      this.#outside.delete(outsider);
       this.#leaveOutside(key);
       throw error;
     }
-  }
-
-  /** A key's writes keep their order: behind one that waits outside the next does, too. */
-  #waitsOutside(key: string): boolean {
-    return this.#outsideOf.size > 0 && this.#outsideOf.has(key);
   }
 
   #leaveOutside(key: string): void {
@@ -143,254 +121,216 @@ export class WriteQueue<Value> {
   }
 
   #admitNext(): void {
-    const caller = this.#outside.first;
-    if (caller === undefined) return;
-    this.#outside.delete(caller);
-    caller.enter();
+    const outsider = this.#outside.first;
+    if (outsider === undefined) return;
+    this.#outside.delete(outsider);
+    outsider.enter();
   }
 
-  /** The key's last unit, if a write can still join it. */
-  #joinable(command: StoreCommand<Value>): Unit<Value> | undefined {
-    const { batch, buffered } = this.#options;
-    const last = this.#byKey.last(command.key);
-    return last !== undefined && isJoinable(last, command, batch, buffered) ? last : undefined;
+  #admitted(request: Request): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const caller = new Caller(request, resolve, reject);
+      const joined = this.#joined(request);
+      if (joined === undefined) this.#add(new PendingWrite(caller, true, this.#options.clock.monotonic()));
+      else this.#byKey.last(request.key)?.join(caller, joined);
+    });
   }
 
-  #enter(waiter: Waiter<Value>): void {
-    const { batch, clock } = this.#options;
-    const joinable = this.#joinable(waiter.command);
-    if (joinable !== undefined) joinable.join(waiter);
-    else this.#add(new Unit(waiter, isMergeable(waiter.command, batch.coalesce), clock.monotonic()));
+  /** What the key's last write becomes with this one, if it can still be joined. */
+  #joined(request: Request): Request | undefined {
+    const last = this.#byKey.last(request.key);
+    if (last === undefined || !last.joinable || last.state === 'taken') return undefined;
+    if (this.#options.preparesInTurn && last.state !== 'queued') return undefined;
+    return this.#sink.merged(last.request, request);
   }
 
-  /** Behind the key's last unit, or right behind another. */
-  #add(unit: Unit<Value>, behind?: Unit<Value>): void {
-    this.#byKey.add(unit, behind);
-    this.#waiting.add(unit);
+  /** Behind the key's last write, or right behind another. */
+  #add(
+    write: PendingWrite<Request, Answer, Prepared>,
+    behind?: PendingWrite<Request, Answer, Prepared>,
+  ): void {
+    this.#byKey.add(write, behind);
+    this.#waiting.add(write);
     this.#sweepLater();
-    if (this.#options.buffered && unit.earlier !== undefined) unit.state = 'waiting';
-    else this.#prepare(unit);
+    const queued = this.#options.preparesInTurn && write.earlier !== undefined;
+    this.#enter(write, queued ? 'queued' : 'preparing');
   }
 
-  #prepare(unit: Unit<Value>): void {
-    const preparing = this.#options.hooks.prepare(unit.command);
-    if (preparing instanceof Promise) void this.#reserve(unit, preparing);
-    else this.#reserved(unit, preparing);
-  }
-
-  async #reserve(unit: Unit<Value>, reserving: Promise<Reservation>): Promise<void> {
-    try {
-      this.#reserved(unit, await reserving);
-    } catch (error) {
-      if (!this.#isDone(unit)) this.#fail(unit, error as Error);
+  /** The one place where a write's state changes. */
+  #enter(write: PendingWrite<Request, Answer, Prepared>, state: WriteState): void {
+    write.state = state;
+    switch (state) {
+      case 'queued':
+        return;
+      case 'preparing': {
+        const preparing = this.#sink.prepare(write.request, write.prepared);
+        if (preparing instanceof Promise) void this.#asked(write, preparing);
+        else this.#prepared(write, preparing);
+        return;
+      }
+      case 'prepared':
+        if (write.earlier === undefined) this.#enter(write, 'ready');
+        return;
+      case 'ready':
+        this.#ready.push(write);
+        this.#schedule();
+        return;
+      case 'taken':
+        this.#leaveQueue(write);
+        return;
+      case 'done': {
+        this.#leaveQueue(write);
+        const first = this.#byKey.delete(write);
+        if (first?.state === 'queued') this.#enter(first, 'preparing');
+        else if (first?.state === 'prepared') this.#enter(first, 'ready');
+      }
     }
   }
 
-  #reserved(unit: Unit<Value>, reservation: Reservation): void {
-    unit.reservation = reservation;
-    if (this.#isDone(unit)) {
-      this.#options.hooks.abandon(unit.key, reservation, undefined);
+  async #asked(write: PendingWrite<Request, Answer, Prepared>, preparing: Promise<Prepared>): Promise<void> {
+    try {
+      this.#prepared(write, await preparing);
+    } catch (error) {
+      if (!isDone(write)) this.fail(write, error as Error);
+    }
+  }
+
+  #prepared(write: PendingWrite<Request, Answer, Prepared>, prepared: Prepared): void {
+    // It may have run out of time meanwhile.
+    if (isDone(write)) {
+      this.#sink.abandon(write.key, prepared, undefined);
       return;
     }
-    unit.state = 'reserved';
-    if (unit.earlier === undefined) this.#makeReady(unit);
+    write.prepared = prepared;
+    this.#enter(write, 'prepared');
   }
 
-  /** A unit may have run out of time while it was preparing. */
-  #isDone(unit: Unit<Value>): boolean {
-    return unit.state === 'done';
-  }
-
-  #makeReady(unit: Unit<Value>): void {
-    unit.state = 'ready';
-    this.#ready.push(unit);
-    this.#schedule();
+  #leaveQueue(write: PendingWrite<Request, Answer, Prepared>): void {
+    if (this.#waiting.delete(write)) this.#admitNext();
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight >= this.#options.batch.maxInFlight) return;
+    if (this.#scheduled || this.#inFlight >= this.#options.bounds.maxInFlight) return;
     this.#scheduled = true;
     process.nextTick(this.#start);
   }
 
   readonly #start = (): void => {
     this.#scheduled = false;
-    while (this.#ready.length > 0 && this.#inFlight < this.#options.batch.maxInFlight) {
+    while (this.#ready.length > 0 && this.#inFlight < this.#options.bounds.maxInFlight) {
       const batch = this.#take();
       if (batch.length === 0) return;
       this.#inFlight++;
-      void this.#commit(batch).then(() => {
+      void this.#sink.commit(batch, this).then(() => {
         this.#inFlight--;
         if (this.#ready.length > 0) this.#schedule();
       });
     }
   };
 
-  /** The next batch, within its bounds; its units can't be joined any more. */
-  #take(): Unit<Value>[] {
-    const { maxBytes, maxRows } = this.#options.batch;
+  /** The next batch, within its bounds; its writes can't be joined any more. */
+  #take(): PendingWrite<Request, Answer, Prepared>[] {
+    const { maxBytes, maxRows } = this.#options.bounds;
     let bytes = 0;
     let rows = 0;
     let index = 0;
     for (; index < this.#ready.length && rows < maxRows; index++) {
-      const unit = this.#ready[index] as Unit<Value>;
-      if (unit.state !== 'ready') continue;
-      if (rows > 0 && bytes + unit.waiter.bytes > maxBytes) break;
-      bytes += unit.waiter.bytes;
+      const write = this.#ready[index] as PendingWrite<Request, Answer, Prepared>;
+      if (write.state !== 'ready') continue;
+      if (rows > 0 && bytes + write.request.bytes > maxBytes) break;
+      bytes += write.request.bytes;
       rows++;
-      unit.state = 'taken';
-      this.#waiting.delete(unit);
-      this.#admitNext();
+      this.#enter(write, 'taken');
     }
-    return this.#ready.splice(0, index).filter((unit) => unit.state === 'taken');
+    return this.#ready.splice(0, index).filter((write) => write.state === 'taken');
   }
 
-  async #commit(batch: readonly Unit<Value>[]): Promise<void> {
-    const { clock, collection, committed, store, storeTimeoutMs } = this.#options;
-    const commands = batch.map((unit) => unit.stamped());
-    const startedAt = clock.monotonic();
-    this.#underWay.push(startedAt);
-    const ended = (): number => {
-      const place = this.#underWay.indexOf(startedAt);
-      if (place >= 0) this.#underWay.splice(place, 1);
-      const storeMs = clock.monotonic() - startedAt;
-      committed?.(storeMs);
-      return storeMs;
-    };
-    try {
-      const outcomes = await withTimeout(
-        clock,
-        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs: earliestDeadline(batch) }),
-        storeTimeoutMs + GRACE_MS,
-        () =>
-          new StoreTimeoutError(`collection "${collection}": no answer within ${storeTimeoutMs} ms`, {
-            collection,
-          }),
-      );
-      const storeMs = ended();
-      for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Unit<Value>, outcomes[i], storeMs);
-    } catch (error) {
-      ended();
-      const cause = asStoreError(error, collection, 'unknown');
-      for (const unit of batch) this.#fail(unit, cause);
-    }
+  // What a sink does with the writes of its batch.
+
+  /** The store, or the journal, is done with it: the key's next write may start. Its callers are answered apart from that. */
+  end(write: PendingWrite<Request, Answer, Prepared>): void {
+    this.#enter(write, 'done');
   }
 
-  #arrived(unit: Unit<Value>, outcome: StoreOutcome<Value> | undefined, storeMs: number): void {
-    const { collection, store } = this.#options;
-    if (outcome === undefined) {
-      this.#fail(unit, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
-    } else if (outcome.kind === 'failed') {
-      this.#refused(unit, outcome.error);
-    } else {
-      this.#settle(unit, outcome, storeMs);
-    }
+  fail(write: PendingWrite<Request, Answer, Prepared>, error: Error): void {
+    if (write.prepared !== undefined) this.#sink.abandon(write.key, write.prepared, error);
+    this.#enter(write, 'done');
+    write.reject(error);
   }
 
-  #settle(unit: Unit<Value>, outcome: Settled<Value>['outcome'], storeMs: number): void {
-    const { clock, hooks, store } = this.#options;
-    const { key, waiter } = unit;
-    const startedAt = clock.monotonic();
-    try {
-      if (outcome.kind === 'written' && this.#versioned) {
-        const problem = checkVersion(outcome.version, key, store);
-        if (problem !== undefined) throw problem;
-      }
-      hooks.settle(key, unit.reservation as Reservation, outcome, waiter.ttlMs, (cache) => {
-        unit.resolve(outcome, cache, storeMs, clock.monotonic() - startedAt);
-      });
-    } catch (error) {
-      unit.reject(error as Error);
-    }
-    // The key's next unit may start now: its cache commands travel behind this one's.
-    this.#end(unit);
+  /** It is prepared once more, and goes in another batch. */
+  again(write: PendingWrite<Request, Answer, Prepared>): void {
+    this.#enter(write, 'preparing');
   }
 
-  /** A merged write that was refused fails its own caller only: the others go again without it, before the key's next. */
-  #refused(unit: Unit<Value>, error: LockstepError): void {
-    if (!(error instanceof StoreRefusedError) || unit.merged.length === 0) {
-      this.#fail(unit, error);
+  /**
+   * A merged write that was refused fails its own caller only; the others go again without it, before the key's
+   * next: where the last one's request stood for all, without that, and where it was a sum, in two halves.
+   */
+  refuse(write: PendingWrite<Request, Answer, Prepared>, error: LockstepError): void {
+    if (!(error instanceof StoreRefusedError) || write.merged.length === 0) {
+      this.fail(write, error);
       return;
     }
-    this.#options.hooks.abandon(unit.key, unit.reservation as Reservation, error);
-    if (unit.command.kind === 'increment') {
-      const waiters = [...unit.merged, unit.waiter];
-      const middle = waiters.length >> 1;
-      const first = this.#again(waiters.slice(0, middle));
-      this.#add(first, unit);
-      this.#add(this.#again(waiters.slice(middle)), first);
+    this.#sink.abandon(write.key, write.prepared as Prepared, error);
+    if (write.request === write.caller.request) {
+      write.caller.reject(error);
+      this.#add(this.#without(write.merged), write);
     } else {
-      unit.waiter.reject(error);
-      this.#add(this.#again(unit.merged), unit);
+      const callers = [...write.merged, write.caller];
+      const middle = callers.length >> 1;
+      const first = this.#without(callers.slice(0, middle));
+      this.#add(first, write);
+      this.#add(this.#without(callers.slice(middle)), first);
     }
-    this.#end(unit);
+    this.#enter(write, 'done');
   }
 
-  /** Writes that were merged before, without the others; nothing joins them any more. */
-  #again([first, ...others]: readonly Waiter<Value>[]): Unit<Value> {
-    const unit = new Unit(first as Waiter<Value>, false, this.#options.clock.monotonic());
-    for (const waiter of others) unit.join(waiter);
-    return unit;
-  }
-
-  #fail(unit: Unit<Value>, error: Error): void {
-    if (unit.reservation !== undefined) this.#options.hooks.abandon(unit.key, unit.reservation, error);
-    this.#end(unit);
-    unit.reject(error);
-  }
-
-  /** Takes the unit out of its key's order, and lets the next one go. */
-  #end(unit: Unit<Value>): void {
-    if (unit.state === 'done') return;
-    unit.state = 'done';
-    if (this.#waiting.delete(unit)) this.#admitNext();
-    const first = this.#byKey.delete(unit);
-    if (first === undefined) return;
-    if (first.state === 'reserved') this.#makeReady(first);
-    else if (first.state === 'waiting') {
-      first.state = 'preparing';
-      this.#prepare(first);
+  /** Requests that were merged before, without the others; nothing joins them any more. */
+  #without([first, ...others]: readonly Caller<Request, Answer>[]): PendingWrite<Request, Answer, Prepared> {
+    const { clock } = this.#options;
+    const write = new PendingWrite<Request, Answer, Prepared>(
+      first as Caller<Request, Answer>,
+      false,
+      clock.monotonic(),
+    );
+    for (const caller of others) {
+      write.join(caller, this.#sink.merged(write.request, caller.request) as Request);
     }
+    return write;
   }
 
-  /** One timer for all: units wait in the order in which they came. */
+  /** One timer for all: writes wait in the order in which they came. */
   #sweepLater(): void {
-    if (this.#sweeping) return;
+    const { bounds, clock } = this.#options;
     const oldest = this.#waiting.first;
-    if (oldest === undefined) return;
+    if (this.#sweeping || oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#sweeping = true;
-    const { batch, clock } = this.#options;
-    const remainingMs = oldest.createdAtMs + batch.queueTimeoutMs - clock.monotonic();
+    const remainingMs = oldest.createdAtMs + bounds.queueTimeoutMs - clock.monotonic();
     clock.schedule(this.#sweep, Math.max(1, remainingMs));
   }
 
   readonly #sweep = (): void => {
     this.#sweeping = false;
-    const { batch, clock } = this.#options;
-    const limit = clock.monotonic() - batch.queueTimeoutMs;
+    const { bounds, clock } = this.#options;
+    const limit = clock.monotonic() - bounds.queueTimeoutMs;
     let oldest = this.#waiting.first;
     while (oldest !== undefined && oldest.createdAtMs <= limit) {
-      this.#fail(oldest, this.#overloaded(oldest.key));
+      this.fail(oldest, this.#overloaded(oldest.key));
       oldest = this.#waiting.first;
     }
     this.#sweepLater();
   };
 
   #overloaded(key: string): StoreOverloadedError {
-    const { batch, collection } = this.#options;
+    const { bounds, collection } = this.#options;
     return new StoreOverloadedError(
-      `collection "${collection}": a write waited longer than ${batch.queueTimeoutMs} ms for its turn (batch.queueTimeoutMs)`,
+      `collection "${collection}": a write waited longer than ${bounds.queueTimeoutMs} ms for its turn (batch.queueTimeoutMs)`,
       { collection, key },
     );
   }
 }
 
-/** What all of a batch can keep to. Each is further away than the batch may take: it counts from the preparation. */
-function earliestDeadline(batch: readonly Pick<Unit<never>, 'reservation'>[]): number | undefined {
-  let earliest: number | undefined;
-  for (const { reservation } of batch) {
-    const notAfterMs = reservation?.notAfterMs;
-    if (notAfterMs !== undefined && (earliest === undefined || notAfterMs < earliest)) earliest = notAfterMs;
-  }
-  return earliest;
+function isDone({ state }: { readonly state: WriteState }): boolean {
+  return state === 'done';
 }

@@ -13,26 +13,26 @@ export interface TransactionParticipant {
    *
    * @param absent whether that is no row; `undefined`: the change list does not say
    */
-  settleTransaction(
+  publishTransaction(
     key: string,
     write: TransactionWrite | undefined,
     version: Version,
     absent: boolean | undefined,
     storeMs: number,
-  ): Promise<KeySettled>;
+  ): Promise<KeyOutcome>;
   abandonTransaction(key: string, reservation: Reservation): void;
   /** Makes a row unreadable that another's statement has changed, where that has to come before the commit. */
   announceTransaction(key: string, tx: LockstepTransaction): Promise<void>;
 }
 
 /** What became of one key after the commit. */
-export interface KeySettled {
+export interface KeyOutcome {
   readonly version: Version;
   readonly cache: CacheOutcome;
 }
 
-/** What became of each participant's keys. */
-export type TransactionSettled = ReadonlyMap<TransactionParticipant, ReadonlyMap<string, KeySettled>>;
+/** What became of each participant's keys after the commit. */
+export type TransactionOutcome = ReadonlyMap<TransactionParticipant, ReadonlyMap<string, KeyOutcome>>;
 
 /** A collection's own write inside a transaction. */
 export interface TransactionWrite {
@@ -173,37 +173,37 @@ export class LockstepTransaction implements Transaction {
   }
 
   /** After the commit: puts the collections' own writes, and floors what other statements changed. */
-  async settle(
+  async publish(
     changes: readonly Change[],
     bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
     storeMs: number,
-  ): Promise<TransactionSettled> {
-    const settled = new Map<TransactionParticipant, Map<string, KeySettled>>();
+  ): Promise<TransactionOutcome> {
+    const outcome = new Map<TransactionParticipant, Map<string, KeyOutcome>>();
     const work: Promise<void>[] = [];
-    const settleKey = (
+    const publishKey = (
       participant: TransactionParticipant,
       key: string,
       version: Version,
       absent?: boolean,
     ): void => {
       const write = this.#participants.get(participant)?.writes.get(key);
-      const keys = settled.get(participant) ?? new Map<string, KeySettled>();
-      settled.set(participant, keys.set(key, { version, cache: 'deferred' }));
-      const settling = participant.settleTransaction(key, write, version, absent, storeMs);
-      work.push(settling.then((outcome) => void keys.set(key, outcome)));
+      const keys = outcome.get(participant) ?? new Map<string, KeyOutcome>();
+      outcome.set(participant, keys.set(key, { version, cache: 'deferred' }));
+      const publishing = participant.publishTransaction(key, write, version, absent, storeMs);
+      work.push(publishing.then((published) => void keys.set(key, published)));
     };
     for (const { source, key, op, version } of changes) {
       const absent = op === 'delete';
-      for (const participant of bySource.get(source) ?? []) settleKey(participant, key, version, absent);
+      for (const participant of bySource.get(source) ?? []) publishKey(participant, key, version, absent);
     }
     for (const [participant, { writes }] of this.#participants) {
       for (const [key, { final, version }] of writes) {
-        if (settled.get(participant)?.has(key)) continue;
+        if (outcome.get(participant)?.has(key)) continue;
         // A write that is no change was taken back, with a savepoint: its value is nobody's.
-        settleKey(participant, key, final ? version : NO_VERSION);
+        publishKey(participant, key, final ? version : NO_VERSION);
       }
     }
     await Promise.all(work);
-    return settled;
+    return outcome;
   }
 }

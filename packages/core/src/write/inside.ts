@@ -1,0 +1,229 @@
+import type { CollectionSettings } from '../collection/settings.js';
+import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { Transaction } from '../contracts/options.js';
+import type {
+  StoreAdapter,
+  StoreCommand,
+  StoreFlush,
+  StoreOutcome,
+  StoreRow,
+  StoreTransaction,
+  StoreTransactionOptions,
+} from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
+import { asStoreError, checkRow } from '../read/loader.js';
+import type { EngineContext } from '../runtime/context.js';
+import { isBlind, isMoved, stamped } from './commands.js';
+import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
+import type { Publication } from './publish.js';
+import type { Reservation } from './reservation.js';
+import type { Answer } from './store-sink.js';
+import {
+  type KeyOutcome,
+  LockstepTransaction,
+  type TransactionOutcome,
+  type TransactionParticipant,
+  type TransactionWrite,
+} from './transaction.js';
+
+/** What is used of a buffer here. */
+interface InsideBuffer<Value> {
+  holding<T>(key: string, write: () => Promise<T>): Promise<T>;
+  readonly flusher: {
+    flushKey(key: string, patienceMs?: number): Promise<void>;
+    commandOf(key: string): Promise<StoreFlush<Value> | undefined>;
+  };
+}
+
+export interface TransactionWritesOptions<Value> {
+  readonly store: StoreAdapter<Value, never>;
+  readonly settings: CollectionSettings;
+  readonly context: EngineContext;
+  readonly preparation: Preparation;
+  readonly publication: Publication<Value>;
+  readonly buffer: InsideBuffer<Value> | undefined;
+}
+
+/** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
+export class TransactionWrites<Value> implements TransactionParticipant {
+  readonly #options: TransactionWritesOptions<Value>;
+
+  constructor(options: TransactionWritesOptions<Value>) {
+    this.#options = options;
+  }
+
+  /** Writes at once, alone. */
+  submit(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Answer<Value>> {
+    const { settings, store } = this.#options;
+    const inside = asLockstepTransaction(tx);
+    return inside.call(store.transactions, settings.name, (storeTx) =>
+      this.#write(command, ttlMs, inside, storeTx),
+    );
+  }
+
+  async #write(
+    command: StoreCommand<Value>,
+    ttlMs: number,
+    inside: LockstepTransaction,
+    storeTx: StoreTransaction,
+  ): Promise<Answer<Value>> {
+    const { context, preparation, settings, store } = this.#options;
+    const { key } = command;
+    const blind = command.kind === 'put' && isBlind(command);
+    const reservation = await preparation.prepare(key, blind, inside.endsAtMs);
+    const startedAt = context.clock.monotonic();
+    let outcome: StoreOutcome<Value> | undefined;
+    try {
+      await this.#enter(key, reservation, storeTx);
+      const call = { timeoutMs: settings.storeTimeoutMs, tx: storeTx };
+      [outcome] = await store.write([stamped(command, reservation)], call);
+      if (outcome?.kind === 'failed') throw outcome.error;
+      if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
+    } catch (error) {
+      preparation.abandon(key, reservation);
+      throw asStoreError(error, settings.name, 'unknown');
+    }
+    if (outcome.kind === 'written' && !isMoved(key, outcome)) {
+      const { value, version } = outcome;
+      inside.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: false });
+    } else {
+      preparation.abandon(key, reservation);
+    }
+    const storeMs = context.clock.monotonic() - startedAt;
+    return { outcome, cache: 'pending', store: 'pending', coalesced: false, storeMs, cacheMs: 0 };
+  }
+
+  /** Behind an intent that runs out, readers can wait for the transaction. */
+  async #enter(key: string, { intent }: Reservation, tx: StoreTransaction): Promise<void> {
+    const { settings, store } = this.#options;
+    if (intent) await store.fence?.enter([key], { timeoutMs: settings.storeTimeoutMs, tx });
+  }
+
+  /** The row at a key as a transaction sees it. */
+  read(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
+    const { settings, store } = this.#options;
+    const inside = asLockstepTransaction(tx);
+    return inside.call(store.transactions, settings.name, async (storeTx) => {
+      // What the transaction itself has written it has locked.
+      if (!inside.hasWritten(this, key)) await this.#flush(key, inside, storeTx);
+      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx };
+      const [row] = await store.read([key], call);
+      const problem = checkRow(row, key, store);
+      if (problem !== undefined) throw problem;
+      return row;
+    });
+  }
+
+  /**
+   * Brings the key's buffered write into the store before it is read. Where others hold the row it is flushed in the
+   * transaction, which may hold it itself: otherwise each would wait for the other.
+   */
+  async #flush(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<void> {
+    const { buffer, settings, store } = this.#options;
+    if (buffer === undefined || inside.hasFlushed(this, key)) return;
+    try {
+      await buffer.flusher.flushKey(key, INSIDE_PATIENCE_MS);
+    } catch (error) {
+      if (!(error instanceof StoreBusyError)) throw error;
+      const command = await buffer.flusher.commandOf(key);
+      if (command === undefined) return;
+      const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs, tx });
+      if (outcome?.kind === 'failed') throw outcome.error;
+      inside.flushed(this, key);
+    }
+  }
+
+  /** The caller's own statements in a transaction, then the row at the key into the cache. */
+  async transact<T>(
+    key: string,
+    body: (client: unknown) => Promise<T>,
+    ttlMs: number,
+    options: StoreTransactionOptions,
+  ): Promise<WriteResult<Value> & { readonly returned: T }> {
+    const { buffer, context, preparation, settings, store } = this.#options;
+    const { transactions: host } = store;
+    if (host === undefined) {
+      throw new UnsupportedError(`collection "${settings.name}": ${store.name} has no transactions`);
+    }
+    // Before the transaction holds a connection: flushing needs one, too.
+    await buffer?.flusher.flushKey(key);
+    let row: StoreRow<Value> | undefined;
+    const transaction = (): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> =>
+      context.transaction(
+        host,
+        async (tx) => {
+          const reservation = await preparation.prepare(key, false, tx.endsAtMs);
+          const note = (value: Value | null, version: Version): void =>
+            tx.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: true });
+          // Noted before the caller's statements, too, so that a failure gives the reservation back.
+          note(null, NO_VERSION);
+          await tx.call(host, settings.name, (storeTx) => this.#enter(key, reservation, storeTx));
+          const result = await body(tx.client);
+          row = await this.read(key, tx);
+          note(row?.value ?? null, row?.version ?? NO_VERSION);
+          return result;
+        },
+        options,
+      );
+    const { value: returned, outcome } = await (buffer?.holding(key, transaction) ?? transaction());
+    const { version, cache } = outcome.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
+    if (row !== undefined && version !== NO_VERSION && row.version !== version) {
+      // What the transaction had put off until its commit came after the row was read.
+      const call = { timeoutMs: settings.storeTimeoutMs, primary: true };
+      [row] = await store.read([key], call).catch(() => [row]);
+    }
+    return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
+  }
+
+  async publishTransaction(
+    key: string,
+    write: TransactionWrite | undefined,
+    version: Version,
+    absent: boolean | undefined,
+    storeMs: number,
+  ): Promise<KeyOutcome> {
+    const { context, preparation, publication, settings, store } = this.#options;
+    const startedAt = context.clock.monotonic();
+    // Without a version there is no change.
+    const changed = version !== NO_VERSION || !store.capabilities.versioned;
+    // A deletion's own version may be known only from the change list; another statement may have put the row back.
+    const current =
+      write !== undefined && (write.value === null ? absent !== false : write.version === version);
+    let cache: CacheOutcome;
+    if (current && changed) {
+      cache = await new Promise((published) => {
+        const { reservation, ttlMs, value } = write;
+        publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
+      });
+    } else {
+      if (write !== undefined) preparation.abandon(key, write.reservation);
+      cache = await publication.invalidate(key, version);
+    }
+    const { write: told } = context.events;
+    if (told.wanted && changed) {
+      const cacheMs = context.clock.monotonic() - startedAt;
+      const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;
+      told.emit({ ...of, cache, storeMs, cacheMs });
+    }
+    return { version, cache };
+  }
+
+  async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
+    const { preparation, settings, store } = this.#options;
+    if (settings.consistency !== 'strict') return;
+    const reservation = await preparation.prepare(key, false, tx.endsAtMs);
+    // Its value is not known here: the key gets a floor.
+    const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
+    tx.wrote(this, store.source, key, { reservation, ...unknown });
+  }
+
+  abandonTransaction(key: string, reservation: Reservation): void {
+    this.#options.preparation.abandon(key, reservation);
+  }
+}
+
+function asLockstepTransaction(tx: Transaction): LockstepTransaction {
+  if (tx instanceof LockstepTransaction) return tx;
+  throw new InvalidOptionError('options.tx', 'must be the transaction that lockstep.transaction() hands out');
+}

@@ -1,0 +1,289 @@
+import { type CacheClient, foreignEntry } from '../cache/client.js';
+import type { CollectionSettings } from '../collection/settings.js';
+import type { CacheOutcome } from '../contracts/api.js';
+import type { Payload, PutCommand } from '../contracts/cache-commands.js';
+import type { Clock } from '../contracts/clock.js';
+import type { StoreAdapter } from '../contracts/store.js';
+import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
+import { SerializationError } from '../errors.js';
+import type { Handover } from '../feed/handover.js';
+import type { Membership } from '../feed/membership.js';
+import { callerSleep } from '../kit/wait.js';
+import type { EventHub } from '../runtime/events.js';
+import type { Codec } from '../values/codec.js';
+import { type Applied, isMoved } from './commands.js';
+import type { Preparation } from './prepare.js';
+import type { Reservation } from './reservation.js';
+import type { ValueHints } from './value-hints.js';
+
+/** The time to live of a new entry: jittered. */
+export type Lifetime = (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+
+export interface PublicationOptions<Value> {
+  readonly settings: CollectionSettings;
+  readonly keyPrefix: string;
+  readonly store: Pick<StoreAdapter<Value, never>, 'capabilities' | 'read'>;
+  readonly codec: Codec<Value>;
+  readonly preparation: Preparation;
+  readonly hints: ValueHints | undefined;
+  readonly cache: CacheClient;
+  readonly handover: Handover;
+  readonly events: EventHub;
+  readonly clock: Clock;
+  readonly lifetime: Lifetime;
+  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
+  readonly detach: (cacheKey: string) => void;
+  /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
+  readonly member: Membership | undefined;
+}
+
+/** A class for the reason that `pending-write.ts` gives. */
+class CachePut implements PutCommand {
+  readonly kind = 'put';
+  readonly key: string;
+  readonly token: string | undefined;
+  readonly version: Version;
+  readonly payload: Payload | null;
+  readonly ttlMs: number;
+  readonly staleAtMs: number;
+  readonly holeTtlMs: number;
+
+  constructor(
+    key: string,
+    { token }: Reservation,
+    version: Version,
+    payload: Payload | null,
+    { staleAtMs, ttlMs }: ReturnType<Lifetime>,
+    { holeTtlMs }: CollectionSettings,
+  ) {
+    this.key = key;
+    this.token = token;
+    this.version = version;
+    this.payload = payload;
+    this.ttlMs = ttlMs;
+    this.staleAtMs = staleAtMs;
+    this.holeTtlMs = holeTtlMs;
+  }
+}
+
+/** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
+const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
+
+/** Told once, never at once, what became of the cache. */
+type Published = (cache: CacheOutcome) => void;
+
+/**
+ * The last step of a write: the cache is brought in step with the commit. Put, else invalidate, else the queue, else
+ * the change feed: the write has succeeded in each of these cases.
+ */
+export class Publication<Value> {
+  readonly #options: PublicationOptions<Value>;
+  /** Writes leave no value in the cache: a hint only says what to stamp above. */
+  readonly #aside: boolean;
+
+  constructor(options: PublicationOptions<Value>) {
+    this.#options = options;
+    this.#aside = options.settings.strategy === 'cache-aside';
+  }
+
+  /** After the store has answered a write of one key. */
+  publish(
+    key: string,
+    reservation: Reservation,
+    outcome: Applied<Value>,
+    ttlMs: number,
+    published: Published,
+  ): void {
+    if (outcome.kind === 'written' && !isMoved(key, outcome)) {
+      this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs, published);
+      return;
+    }
+    this.#options.preparation.abandon(key, reservation);
+    if (outcome.kind === 'written') {
+      void this.#invalidateBoth(key, outcome.key as string, outcome.version).then(published);
+      return;
+    }
+    // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
+    const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
+    void this.invalidate(key, version).then(published);
+  }
+
+  /** A row that the store keeps under another key than it was written with: readers fill what is there. */
+  async #invalidateBoth(key: string, own: string, version: Version): Promise<CacheOutcome> {
+    const outcomes = await Promise.all([this.invalidate(key, version), this.invalidate(own, version)]);
+    return outcomes.find((outcome) => outcome !== 'invalidated') ?? 'invalidated';
+  }
+
+  /** After the commit of a row, or (`null`) of its deletion. */
+  publishRow(
+    key: string,
+    reservation: Reservation,
+    value: Value | null,
+    version: Version,
+    ttlMs: number,
+    published: Published,
+  ): void {
+    const { member } = this.#options;
+    const payload = this.payloadOf(key, value, version);
+    if (payload === undefined || this.#aside || member?.mayFill() === false) {
+      this.#floor(key, reservation, version, payload === undefined, published);
+      return;
+    }
+    if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
+      // The store did not believe the version that the cache knew: nothing orders the two, so what is cached goes.
+      this.#floor(key, reservation, NO_VERSION, false, published);
+      return;
+    }
+    const { placeable } = reservation;
+    if (placeable === undefined) {
+      this.#put(key, reservation, version, payload, ttlMs, published);
+      return;
+    }
+    void placeable.then((placed) => {
+      if (placed) this.#put(key, reservation, version, payload, ttlMs, published);
+      else this.#floor(key, reservation, version, true, published);
+    });
+  }
+
+  /** `undefined`: the row can't be cached, and its key gets a floor. */
+  payloadOf(key: string, value: Value | null, version: Version | undefined): Payload | null | undefined {
+    const { codec, events } = this.#options;
+    if (value === null) return codec.encodeAbsent(key, version);
+    try {
+      const payload = codec.encode(value, key, version);
+      return codec.fits(payload) ? payload : undefined;
+    } catch (error) {
+      // The row is committed and not what was checked before (a default, a trigger).
+      if (!(error instanceof SerializationError)) throw error;
+      events.error.emit({ where: 'serialize', error });
+      return undefined;
+    }
+  }
+
+  #floor(
+    key: string,
+    reservation: Reservation,
+    version: Version,
+    holeOnEmpty: boolean,
+    published: Published,
+  ): void {
+    const { hints, preparation } = this.#options;
+    preparation.abandon(key, reservation);
+    void this.invalidate(key, version, holeOnEmpty).then((outcome) => {
+      if (outcome === 'invalidated' && this.#aside) hints?.set(key, version, reservation);
+      published(outcome);
+    });
+  }
+
+  #put(
+    key: string,
+    reservation: Reservation,
+    version: Version,
+    payload: Payload | null,
+    ttlMs: number,
+    published: Published,
+  ): void {
+    const { cache, detach, hints, keyPrefix, lifetime, member, settings, store } = this.#options;
+    const cacheKey = keyPrefix + key;
+    // Hot path: the answer comes without a promise of its own.
+    cache.send(new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings), (reply) => {
+      if (reply instanceof Error || reply.outcome === 'foreign') {
+        void this.invalidate(key, version).then(published);
+        return;
+      }
+      const { outcome } = reply;
+      detach(cacheKey);
+      if (outcome === 'floored') hints?.delete(key);
+      else hints?.set(key, version, reservation);
+      if (outcome !== 'stored') this.#refused(key, version, outcome);
+      const done = outcome === 'floored' ? 'invalidated' : 'updated';
+      if (outcome === 'superseded' && store.capabilities.adopts === true) {
+        void this.#superseded(others, key, version).then(published);
+      } else if (member !== undefined && !member.isAlone()) {
+        void this.#withOthers(member, others, key, version, done).then(published);
+      } else {
+        published(done);
+        member?.acknowledge(key, version);
+      }
+    });
+    // Behind the put, in the same batch.
+    const others = member?.invalidateOthers(key, version);
+  }
+
+  /**
+   * The cache holds a newer value, of a store whose rows others may lower. Unless the row is above this write, too,
+   * nothing is acknowledged, to the feed neither: it brings the row above what the cache holds. Does not reject.
+   */
+  async #superseded(
+    begun: Promise<boolean> | undefined,
+    key: string,
+    version: Version,
+  ): Promise<CacheOutcome> {
+    const { member, settings, store } = this.#options;
+    try {
+      const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
+      if (row === undefined || row.version <= version) return 'deferred';
+    } catch {
+      return 'deferred';
+    }
+    return member === undefined ? 'updated' : await this.#withOthers(member, begun, key, version, 'updated');
+  }
+
+  /** What became of a change once all collections of the table are in step with it, or can't be. Does not reject. */
+  async #withOthers(
+    member: Membership,
+    begun: Promise<boolean> | undefined,
+    key: string,
+    version: Version,
+    done: CacheOutcome,
+  ): Promise<CacheOutcome> {
+    // The feed holds it: the relay brings in step what could not be reached.
+    if (!(await member.allInStep(begun, key, version))) return 'deferred';
+    member.acknowledge(key, version);
+    return done;
+  }
+
+  /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
+  async invalidate(key: string, version: Version, holeOnEmpty = false): Promise<CacheOutcome> {
+    const { clock, detach, handover, hints, keyPrefix, settings } = this.#options;
+    const cacheKey = keyPrefix + key;
+    if (!this.#aside) hints?.delete(key);
+    try {
+      return await this.#invalidated(key, cacheKey, version, holeOnEmpty);
+    } catch {
+      const taken = await handover.offer({ kind: 'invalidate', key: cacheKey, version });
+      // Nothing but the clocks orders this write before one that is buffered from now on.
+      if (settings.burst !== undefined) await callerSleep(clock, settings.burst.maxClockSkewMs);
+      return taken ? 'queued' : 'deferred';
+    } finally {
+      detach(cacheKey);
+    }
+  }
+
+  /** Rejects where the cache does not take it. */
+  async #invalidated(
+    key: string,
+    cacheKey: string,
+    version: Version,
+    holeOnEmpty: boolean,
+  ): Promise<CacheOutcome> {
+    const { cache, member, settings, store } = this.#options;
+    const invalidating = cache.run({
+      kind: 'invalidate',
+      key: cacheKey,
+      version,
+      holeTtlMs: settings.holeTtlMs,
+      holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
+    });
+    const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
+    const { outcome } = await invalidating;
+    if (outcome === 'foreign') throw foreignEntry(cacheKey);
+    if (member === undefined || version === NO_VERSION) return 'invalidated';
+    return await this.#withOthers(member, others, key, version, 'invalidated');
+  }
+
+  #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {
+    const { events, settings } = this.#options;
+    if (events.putRefused.wanted) events.putRefused.emit({ collection: settings.name, key, version, reason });
+  }
+}

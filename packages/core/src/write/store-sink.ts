@@ -1,0 +1,177 @@
+import type { CacheOutcome } from '../contracts/api.js';
+import type { Clock } from '../contracts/clock.js';
+import type { StoreAdapter, StoreOutcome } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { StoreContractError, StoreTimeoutError } from '../errors.js';
+import { withTimeout } from '../kit/wait.js';
+import { asStoreError, checkVersion } from '../read/loader.js';
+import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
+import type { GroupCommit, Sink } from './group-commit.js';
+import type { PendingWrite } from './pending-write.js';
+import type { Reservation } from './reservation.js';
+
+/** What callers are told of a write: what became of it in the store, and of the cache. */
+export interface Answer<Value> {
+  readonly outcome: Applied<Value>;
+  readonly cache: CacheOutcome | 'pending';
+  readonly store: 'committed' | 'buffered' | 'pending';
+  readonly coalesced: boolean;
+  readonly storeMs: number;
+  readonly cacheMs: number;
+}
+
+/** The cache's part in a write. */
+export interface CacheStep<Value> {
+  /** A promise only where the cache has to be asked. */
+  prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation>;
+  abandon(key: string, reservation: Reservation, error: unknown): void;
+  /** Calls `published` once, with what became of the cache. */
+  publish(
+    request: StoreWrite<Value>,
+    reservation: Reservation,
+    outcome: Applied<Value>,
+    published: (cache: CacheOutcome) => void,
+  ): void;
+}
+
+export interface StoreSinkOptions<Value> {
+  readonly collection: string;
+  readonly store: StoreAdapter<Value, never>;
+  readonly storeTimeoutMs: number;
+  readonly coalesce: boolean;
+  readonly clock: Clock;
+  /** Absent: nothing is prepared, and the cache is the caller's to deal with. */
+  readonly cache?: CacheStep<Value>;
+  /** Told how long each statement took, in ms. */
+  readonly committed?: ((storeMs: number) => void) | undefined;
+}
+
+type Write<Value> = PendingWrite<StoreWrite<Value>, Answer<Value>, Reservation>;
+export type StoreCommit<Value> = GroupCommit<StoreWrite<Value>, Answer<Value>, Reservation>;
+
+/** What the engine's own timer allows beyond the store's. */
+const GRACE_MS = 250;
+const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
+
+/** Batches become statements of the store; the cache is brought in step behind each write's commit. */
+export class StoreSink<Value> implements Sink<StoreWrite<Value>, Answer<Value>, Reservation> {
+  readonly #options: StoreSinkOptions<Value>;
+  /** When the statements under way started, oldest first. */
+  readonly #underWay: number[] = [];
+
+  constructor(options: StoreSinkOptions<Value>) {
+    this.#options = options;
+  }
+
+  /** How long the oldest statement has been under way, in ms; 0: none is. */
+  get underWayMs(): number {
+    const oldest = this.#underWay[0];
+    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest;
+  }
+
+  merged(earlier: StoreWrite<Value>, later: StoreWrite<Value>): StoreWrite<Value> | undefined {
+    return this.#options.coalesce ? merged(earlier, later) : undefined;
+  }
+
+  prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation> {
+    return this.#options.cache?.prepare(request) ?? NOTHING;
+  }
+
+  abandon(key: string, reservation: Reservation, error: unknown): void {
+    this.#options.cache?.abandon(key, reservation, error);
+  }
+
+  async commit(batch: readonly Write<Value>[], writes: StoreCommit<Value>): Promise<void> {
+    const { clock, collection, store, storeTimeoutMs } = this.#options;
+    const commands = batch.map(({ prepared, request }) => stamped(request.command, prepared as Reservation));
+    const late = (): Error => {
+      const message = `collection "${collection}": no answer within ${storeTimeoutMs} ms`;
+      return new StoreTimeoutError(message, { collection });
+    };
+    const startedAt = clock.monotonic();
+    this.#underWay.push(startedAt);
+    try {
+      const outcomes = await withTimeout(
+        clock,
+        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs: earliestDeadline(batch) }),
+        storeTimeoutMs + GRACE_MS,
+        late,
+      );
+      const storeMs = this.#ended(startedAt);
+      for (let i = 0; i < batch.length; i++)
+        this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs, writes);
+    } catch (error) {
+      this.#ended(startedAt);
+      const cause = asStoreError(error, collection, 'unknown');
+      for (const write of batch) writes.fail(write, cause);
+    }
+  }
+
+  #ended(startedAt: number): number {
+    const place = this.#underWay.indexOf(startedAt);
+    if (place >= 0) this.#underWay.splice(place, 1);
+    const storeMs = this.#options.clock.monotonic() - startedAt;
+    this.#options.committed?.(storeMs);
+    return storeMs;
+  }
+
+  #arrived(
+    write: Write<Value>,
+    outcome: StoreOutcome<Value> | undefined,
+    storeMs: number,
+    writes: StoreCommit<Value>,
+  ): void {
+    const { collection, store } = this.#options;
+    if (outcome === undefined) {
+      writes.fail(write, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
+    } else if (outcome.kind === 'failed') {
+      writes.refuse(write, outcome.error);
+    } else {
+      this.#publish(write, outcome, storeMs);
+      // The key's next write may start now: its cache commands travel behind this one's.
+      writes.end(write);
+    }
+  }
+
+  /** Each caller is answered once the cache was dealt with. */
+  #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
+    const { cache, clock, store } = this.#options;
+    const { key, prepared, request } = write;
+    const startedAt = clock.monotonic();
+    const published = (cacheOutcome: CacheOutcome): void => {
+      const cacheMs = clock.monotonic() - startedAt;
+      const answer = {
+        outcome,
+        cache: cacheOutcome,
+        store: 'committed',
+        coalesced: false,
+        storeMs,
+        cacheMs,
+      } as const;
+      const added = write.merged.length === 0 || request.command.kind === 'increment';
+      write.answer(answer, added ? answer : { ...answer, coalesced: true });
+    };
+    try {
+      if (outcome.kind === 'written' && store.capabilities.versioned) {
+        const problem = checkVersion(outcome.version, key, store);
+        if (problem !== undefined) throw problem;
+      }
+      if (cache === undefined) published('updated');
+      else cache.publish(request, prepared as Reservation, outcome, published);
+    } catch (error) {
+      write.reject(error as Error);
+    }
+  }
+}
+
+/** What all of a batch can keep to. Each is further away than the batch may take: it counts from the preparation. */
+function earliestDeadline(
+  batch: readonly { readonly prepared: Reservation | undefined }[],
+): number | undefined {
+  let earliest: number | undefined;
+  for (const { prepared } of batch) {
+    const notAfterMs = prepared?.notAfterMs;
+    if (notAfterMs !== undefined && (earliest === undefined || notAfterMs < earliest)) earliest = notAfterMs;
+  }
+  return earliest;
+}
