@@ -171,7 +171,6 @@ export {
 } from './errors.js';
 export { checkKnown, choiceOption, type NumberRange, numberOption } from './kit/options.js';
 export {
-  applyCommand,
   type Entry,
   type ForeignEntry,
   type HoleEntry,
@@ -181,6 +180,7 @@ export {
   type ValueEntry,
 } from './protocol/entry.js';
 export { checkKey, DEFAULT_PREFIX, keyPrefix, MAX_KEY_LENGTH } from './protocol/key.js';
+export { applyCommand } from './protocol/transitions.js';
 export { createLockstep } from './runtime/lockstep.js';
 export { jsonSerializer } from './serializers/json.js';
 export { foldAhead } from './stores/ahead.js';

@@ -1,5 +1,5 @@
 import { expectEqual, expectThat } from '../kit/expect.js';
-import { buffered, clockOf, expectUnflushed, flushed, indexOf } from './buffer.js';
+import { buffered, clockOf, expectUnflushed, flushed, indexOf } from './buffer-steps.js';
 import { type CacheCase, type CacheContext, LONG_MS } from './context.js';
 import type { CacheHook } from './under-test.js';
 

@@ -140,7 +140,7 @@ export interface FlushedCommand {
   readonly holeTtlMs: number;
 }
 
-/** One atomic transition of the entry at one key. `protocol/entry.ts` says what each does. */
+/** One atomic transition of the entry at one key. `protocol/transitions.ts` says what each does. */
 export type CacheCommand =
   | ReserveCommand
   | IntendCommand

@@ -1,7 +1,8 @@
 import type { CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
 import type { BufferCommand } from '../../src/contracts/cache-commands.js';
 import type { StoreAdapter, StoreCommand } from '../../src/contracts/store.js';
-import { applyCommand, type Entry, type Transition } from '../../src/protocol/entry.js';
+import type { Entry, Transition } from '../../src/protocol/entry.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
 import type { BufferWorldOptions } from './buffer-world.js';
 import type { Apply } from './sim-cache.js';
 

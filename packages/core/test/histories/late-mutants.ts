@@ -1,5 +1,6 @@
 import type { StoreFence } from '../../src/contracts/store.js';
-import { applyCommand, type Entry } from '../../src/protocol/entry.js';
+import type { Entry } from '../../src/protocol/entry.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
 import type { Apply } from './sim-cache.js';
 import type { WorldOptions } from './world.js';
 

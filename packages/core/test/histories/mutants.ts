@@ -1,5 +1,6 @@
 import type { CacheCommand, PutCommand } from '../../src/contracts/cache-commands.js';
-import { applyCommand, type Entry, type HoleEntry, type Transition } from '../../src/protocol/entry.js';
+import type { Entry, HoleEntry, Transition } from '../../src/protocol/entry.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
 import type { Apply } from './sim-cache.js';
 import type { WorldOptions } from './world.js';
 

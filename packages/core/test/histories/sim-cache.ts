@@ -1,7 +1,8 @@
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { CacheCommand, CacheReply } from '../../src/contracts/cache-commands.js';
 import { CacheUnavailableError } from '../../src/errors.js';
-import { applyCommand, type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
+import { type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
 import type { Scheduler } from './scheduler.js';
 import { SimIndex } from './sim-index.js';
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { CacheCommand } from '../../src/contracts/cache-commands.js';
 import { NO_VERSION } from '../../src/contracts/version.js';
-import { applyCommand, believed, type HoleEntry } from '../../src/protocol/entry.js';
+import { believed, type HoleEntry } from '../../src/protocol/entry.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 const DAY_MS = 24 * 3_600_000;

@@ -4,7 +4,8 @@ import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../
 import { type Clock, systemClock } from '../../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../../errors.js';
 import { checkKnown, numberOption } from '../../kit/options.js';
-import { applyCommand, believed, type Entry, hitOf } from '../../protocol/entry.js';
+import { believed, type Entry, hitOf } from '../../protocol/entry.js';
+import { applyCommand } from '../../protocol/transitions.js';
 import { unflushedIndex } from './unflushed-index.js';
 
 export interface MemoryCacheOptions {
