@@ -42,7 +42,7 @@ export interface FlusherOptions<Value> {
   readonly clock: Clock;
   readonly events: EventHub;
   readonly activity: Activity;
-  readonly closed: () => boolean;
+  readonly lifecycle: { readonly closed: boolean };
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   readonly member: Membership | undefined;
   /** Told how long each statement took. */
@@ -310,9 +310,9 @@ export class Flusher<Value> {
 
   /** Until nothing is left or this process closes; what then is left is in the index. */
   async #flushMine(): Promise<void> {
-    const { clock, closed, events, index } = this.#options;
+    const { clock, events, index, lifecycle } = this.#options;
     let pauseMs = FIRST_PAUSE_MS;
-    while (this.#mine.size > 0 && !closed()) {
+    while (this.#mine.size > 0 && !lifecycle.closed) {
       const page: UnflushedKey[] = [];
       for (const [key, mark] of this.#mine) {
         page.push({ key, mark });

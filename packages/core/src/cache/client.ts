@@ -9,49 +9,14 @@ import type {
 import type { Clock } from '../contracts/clock.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import { CacheUnavailableError, messageOf } from '../errors.js';
-import { Batcher, nextImmediate, nextTick } from '../kit/batcher.js';
+import { type Answered, Batcher } from '../kit/batcher.js';
 import { Breaker } from '../kit/breaker.js';
-import { withTimeout } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
-import { MAX_BATCH_BYTES, payloadBytes, ReadSizes } from './payload-bytes.js';
+import { averageBytes, MAX_BATCH_BYTES, payloadBytes } from './payload-bytes.js';
 import { Trust } from './trust.js';
 
-/** Whoever waits for an answer of the cache. */
-interface Pending<Answer> {
-  /** Called once, never at once. Must not throw. */
-  answered(answer: Answer | CacheUnavailableError): void;
-}
-
-/** A class, as the one below, for the reason that `write/pending-write.ts` gives. */
-class PendingRead implements Pending<CacheHit | undefined> {
-  readonly key: string;
-  readonly promise: Promise<CacheHit | undefined>;
-  #resolve: (hit: CacheHit | undefined) => void = () => undefined;
-  #reject: (error: Error) => void = () => undefined;
-
-  constructor(key: string) {
-    this.key = key;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  answered(answer: CacheHit | undefined | CacheUnavailableError): void {
-    if (answer instanceof Error) this.#reject(answer);
-    else this.#resolve(answer);
-  }
-}
-
-class PendingCommand implements Pending<CacheReply> {
-  readonly command: CacheCommand;
-  readonly answered: (answer: CacheReply | CacheUnavailableError) => void;
-
-  constructor(command: CacheCommand, answered: PendingCommand['answered']) {
-    this.command = command;
-    this.answered = answered;
-  }
-}
+/** Reads of keys, told what is there by `add` and `addMany`. */
+export type CacheReads = Batcher<string, CacheHit | undefined>;
 
 export interface CacheClientOptions {
   /** The start of the keys that are the client's own. */
@@ -64,6 +29,7 @@ export interface CacheClientOptions {
   readonly events: EventHub;
 }
 
+/** The most keys, or commands, of one call. */
 const MAX_BATCH = 512;
 /** Of reads, and of commands; more wait for these to be answered, and their time-out has not begun. */
 const MAX_IN_FLIGHT = 2_048;
@@ -78,18 +44,8 @@ const MAX_WAITING = 100_000;
 export class CacheClient {
   readonly #adapter: CacheAdapter;
   readonly #options: CacheClientOptions;
-  readonly #breaker: Breaker;
-  readonly #reads: Readonly<Record<PayloadEncoding, Batcher<PendingRead>>>;
-  readonly #commands: Batcher<PendingCommand>;
-  /** Reads not yet sent, so that a key asked for twice in one turn is read once. */
-  readonly #unsent: Record<PayloadEncoding, Map<string, PendingRead>> = {
-    utf8: new Map(),
-    binary: new Map(),
-  };
-  readonly #sizes: Readonly<Record<PayloadEncoding, ReadSizes>> = {
-    utf8: new ReadSizes(),
-    binary: new ReadSizes(),
-  };
+  readonly #reads: Readonly<Record<PayloadEncoding, CacheReads>>;
+  readonly #commands: Batcher<CacheCommand, CacheReply>;
   /** Whether what is read may be believed. */
   readonly trust: Trust;
   #opening: Promise<void> | undefined;
@@ -101,10 +57,6 @@ export class CacheClient {
   constructor(adapter: CacheAdapter, options: CacheClientOptions) {
     this.#adapter = adapter;
     this.#options = options;
-    this.#breaker = new Breaker(options.breaker, (state, error) => {
-      this.#circuit = state;
-      this.#tell(error);
-    });
     const { clock, drained, events, prefix, timeoutMs } = options;
     this.trust = new Trust({
       adapter,
@@ -120,28 +72,59 @@ export class CacheClient {
         } else events.breaker.emit({ state: believed ? 'closed' : 'open', primary, ...reasonOf(error) });
       },
     });
-    const tick = adapter.local ? nextTick : nextImmediate;
-    // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
-    const shape = {
-      tick,
-      idleTick: nextTick,
+    const late = (): CacheUnavailableError =>
+      new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
+    const shared = {
+      // A lone call starts at once; with others under way it is worth a turn's wait to join its neighbours.
+      waitsForTurn: adapter.local ? 'never' : 'busy',
       maxItems: MAX_BATCH,
       maxItemsInFlight: MAX_IN_FLIGHT,
       maxBytes: MAX_BATCH_BYTES,
-    };
-    const reads = (encoding: PayloadEncoding): Batcher<PendingRead> => {
-      const sizes = this.#sizes[encoding];
-      return new Batcher({
-        ...shape,
-        bytesOf: () => sizes.expected,
-        run: (items) => this.#runReads(items, encoding),
+      maxWaiting: MAX_WAITING,
+      overloaded: () => new CacheUnavailableError(`more than ${MAX_WAITING} calls wait for the cache`),
+      clock,
+      timeoutMs,
+      late,
+      breaker: new Breaker({
+        ...options.breaker,
+        clock,
+        onChange: (state, error) => {
+          this.#circuit = state;
+          this.#tell(error);
+        },
+      }),
+      failureOf: awayOf,
+      errorOf: unavailable,
+    } as const;
+    const reads = (encoding: PayloadEncoding): CacheReads => {
+      const batcher: CacheReads = new Batcher({
+        ...shared,
+        merges: true,
+        call: (keys) => {
+          const opened = this.#opened;
+          const answers = opened
+            ? adapter.read(keys, encoding)
+            : this.open().then(() => adapter.read(keys, encoding));
+          this.trust.due();
+          return answers;
+        },
+        // It may have been too much to ask for: the next call asks for half as many.
+        late: (keys) => {
+          batcher.bytesEach = Math.max(batcher.bytesEach, (2 * MAX_BATCH_BYTES) / keys.length);
+          return late();
+        },
+        ended: (_, hits) => {
+          batcher.bytesEach = averageBytes(batcher.bytesEach, hits);
+        },
       });
+      return batcher;
     };
     this.#reads = { utf8: reads('utf8'), binary: reads('binary') };
-    this.#commands = new Batcher({
-      ...shape,
-      bytesOf: ({ command }) => payloadBytes(command),
-      run: (items) => this.#runCommands(items),
+    this.#commands = new Batcher<CacheCommand, CacheReply>({
+      ...shared,
+      call: (commands) =>
+        this.#opened ? adapter.execute(commands) : this.open().then(() => adapter.execute(commands)),
+      ended: (commands, replies) => this.#noteRefusals(commands, replies),
     });
   }
 
@@ -153,16 +136,18 @@ export class CacheClient {
     this.#options.events.breaker.emit({ state, ...(state === 'open' ? reasonOf(error) : {}) });
   }
 
-  /** What the cache says is there, or `undefined`: a miss. `trust` says whether to believe it. */
+  /** What the cache says is at keys; `undefined`: a miss. `trust` says whether to believe it. */
+  reads(encoding: PayloadEncoding): CacheReads {
+    return this.#reads[encoding];
+  }
+
+  /** As `reads`, of one key. */
   read(key: string, encoding: PayloadEncoding): Promise<CacheHit | undefined> {
-    const unsent = this.#unsent[encoding];
-    const same = unsent.get(key);
-    if (same !== undefined) return same.promise;
-    if (unsent.size >= MAX_WAITING) return Promise.reject(overloaded());
-    const pending = new PendingRead(key);
-    unsent.set(key, pending);
-    this.#reads[encoding].add(pending);
-    return pending.promise;
+    return new Promise((resolve, reject) => {
+      this.#reads[encoding].add(key, (answer) =>
+        answer instanceof Error ? reject(answer) : resolve(answer),
+      );
+    });
   }
 
   /** Runs one transition. */
@@ -173,92 +158,23 @@ export class CacheClient {
   }
 
   /** Runs one transition without a promise of its own: `answered` is called once, never at once, and must not throw. */
-  send<C extends CacheCommand>(
-    command: C,
-    answered: (answer: ReplyOf<C> | CacheUnavailableError) => void,
-  ): void {
-    const pending = new PendingCommand(command, answered as PendingCommand['answered']);
-    if (this.#commands.waiting < MAX_WAITING) this.#commands.add(pending);
-    else queueMicrotask(() => pending.answered(overloaded()));
+  send<C extends CacheCommand>(command: C, answered: Answered<ReplyOf<C>>): void {
+    this.#commands.add(command, answered as Answered<CacheReply>, payloadBytes(command));
   }
 
-  /** Runs many transitions; a failed one is an `Error` in its place. */
-  runMany(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
-    return Promise.all(commands.map((command) => this.run(command).catch((error: Error) => error)));
-  }
-
-  async #runReads(items: PendingRead[], encoding: PayloadEncoding): Promise<void> {
-    this.trust.due();
-    const unsent = this.#unsent[encoding];
-    // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
-    if (unsent.size === items.length) this.#unsent[encoding] = new Map();
-    else for (const item of items) unsent.delete(item.key);
-    const sizes = this.#sizes[encoding];
-    const read = (): Promise<readonly (CacheHit | undefined | Error)[]> =>
-      this.#adapter.read(
-        items.map((item) => item.key),
-        encoding,
-      );
-    const answers = await this.#settle(items, read, () => sizes.late(items.length));
-    if (answers !== undefined) sizes.answered(answers);
-  }
-
-  async #runCommands(items: PendingCommand[]): Promise<void> {
-    const run = (): Promise<readonly (CacheReply | Error)[]> =>
-      this.#adapter.execute(items.map((item) => item.command));
-    const replies = await this.#settle(items, run, undefined, (error) => {
-      for (const { command } of items) this.#noteRefusal(command, error);
-    });
-    if (replies === undefined || !replies.some((reply) => reply instanceof Error)) return;
-    for (let i = 0; i < items.length; i++)
-      this.#noteRefusal((items[i] as PendingCommand).command, replies[i]);
+  /** Runs many transitions, which stay together; a failed one is an `Error` in its place. */
+  runMany(commands: readonly CacheCommand[]): Promise<readonly (CacheReply | Error)[]> {
+    return this.#commands.addMany(commands, payloadBytes);
   }
 
   /** Who meets a cache that refuses writes need not wait for the probe. */
-  #noteRefusal({ key }: CacheCommand, reply: unknown): void {
-    if (reply instanceof CacheUnavailableError && reply.refuses) this.trust.refused(key, reply);
-  }
-
-  /** `undefined`: nothing was answered. */
-  async #settle<Answer>(
-    items: readonly Pending<Answer>[],
-    call: () => Promise<readonly (Answer | Error)[]>,
-    late?: () => void,
-    failed?: (error: CacheUnavailableError) => void,
-  ): Promise<readonly (Answer | Error)[] | undefined> {
-    let answers: readonly (Answer | Error)[] | undefined;
-    try {
-      await this.#breaker.execute(async () => {
-        answers = await this.#bounded(call, late);
-        const away = awayOf(answers);
-        // So that the breaker counts it.
-        if (away !== undefined) throw away;
-      });
-    } catch (error) {
-      if (answers === undefined) {
-        const cause = unavailable(this.#breaker.causeOf(error));
-        failed?.(cause);
-        for (const item of items) item.answered(cause);
-        return undefined;
+  #noteRefusals(commands: readonly CacheCommand[], replies: readonly (CacheReply | Error)[]): void {
+    for (let i = 0; i < replies.length; i++) {
+      const reply = replies[i];
+      if (reply instanceof CacheUnavailableError && reply.refuses) {
+        this.trust.refused((commands[i] as CacheCommand).key, reply);
       }
     }
-    for (let i = 0; i < items.length; i++) {
-      const answer = answers?.[i] as Answer | Error;
-      items[i]?.answered(answer instanceof Error ? unavailable(answer) : answer);
-    }
-    return answers;
-  }
-
-  /** One call within its bound. */
-  #bounded<Answer>(
-    call: () => Promise<readonly (Answer | Error)[]>,
-    late?: () => void,
-  ): Promise<readonly (Answer | Error)[]> {
-    const { clock, timeoutMs } = this.#options;
-    return withTimeout(clock, this.#opened ? call() : this.open().then(call), timeoutMs, () => {
-      late?.();
-      return new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
-    });
   }
 
   /** All entries under a prefix, as the adapter's scan gives them. */
@@ -302,10 +218,6 @@ function awayOf(answers: readonly unknown[]): CacheUnavailableError | undefined 
 function reasonOf(error: unknown): { readonly cause?: string; readonly error?: unknown } {
   if (error === undefined) return {};
   return { cause: error instanceof Error ? error.message : String(error), error };
-}
-
-function overloaded(): CacheUnavailableError {
-  return new CacheUnavailableError(`more than ${MAX_WAITING} calls wait for the cache`);
 }
 
 function unavailable(error: unknown): CacheUnavailableError {

@@ -26,11 +26,16 @@ const RETRY_MS = 200;
 const DRAIN_POLL_MS = 100;
 const DRAIN_MS = 30_000;
 
+/** That a primary takes invalidations. */
+export interface Proof {
+  /** The highest version that the primary's clock allows. */
+  readonly maxVersion: Version;
+}
+
 /** One primary, as this process knows it. */
-class Primary {
+class Primary implements Proof {
   /** When the last probe that succeeded was sent. */
   provenAtMs = Number.NEGATIVE_INFINITY;
-  /** The highest version that its clock allows. */
   maxVersion: Version = Number.POSITIVE_INFINITY;
   /** True from a refusal, or from a proof that ran out behind a failure, to the end of the recovery. */
   lost = false;
@@ -48,6 +53,8 @@ class Primary {
  * for it the relay's lag is the bound.
  */
 export class Trust {
+  /** True while hits of one of the primaries would not be believed. */
+  anyLost = false;
   readonly #options: TrustOptions;
   readonly #primaries = new Map<string, Primary>();
   /** The one of a cache that has but one. */
@@ -70,24 +77,20 @@ export class Trust {
     return this.#of(key).lost;
   }
 
-  /** True when a hit of the key, here by now, is believed. */
-  holds(key: string): boolean {
-    return this.#isProven(this.#of(key));
+  /** What makes a hit of the key, here by now, believed; `undefined`: nothing does. */
+  proofOf(key: string): Proof | undefined {
+    const primary = this.#of(key);
+    return this.#isProven(primary) ? primary : undefined;
   }
 
-  /** As `holds`, once the probe that is under way has its answer. */
-  async proves(key: string): Promise<boolean> {
+  /** As `proofOf`, once the probe that is under way has its answer. */
+  async prove(key: string): Promise<Proof | undefined> {
     const primary = this.#of(key);
     for (let tries = 0; tries < 2 && !primary.lost && !this.#isProven(primary); tries++) {
       if (this.#probing === undefined) this.#probe();
       await this.#probing;
     }
-    return this.#isProven(this.#of(key));
-  }
-
-  /** The highest version that the clock of the key's primary allows. */
-  maxVersion(key: string): Version {
-    return this.#of(key).maxVersion;
+    return this.proofOf(key);
   }
 
   /** A command on the key met a server that refuses to write. */
@@ -125,8 +128,7 @@ export class Trust {
     );
     const done = (): void => {
       this.#probing = undefined;
-      const losses = [...this.#primaries.values()].some(({ lost }) => lost);
-      this.#nextMs = sentAtMs + (losses ? RETRY_MS : RENEW_MS);
+      this.#nextMs = sentAtMs + (this.anyLost ? RETRY_MS : RENEW_MS);
     };
     this.#probing = this.#probing.then(done, done);
   }
@@ -140,6 +142,7 @@ export class Trust {
     for (const name of this.#primaries.keys()) {
       if (!probes.has(name) && this.#only === undefined) this.#primaries.delete(name);
     }
+    this.#noteLosses();
   }
 
   #prove(name: string, { nowMs }: CacheProbe, sentAtMs: number): void {
@@ -159,7 +162,12 @@ export class Trust {
     primary.recoveredAtMs = undefined;
     if (primary.lost) return;
     primary.lost = true;
+    this.#noteLosses();
     this.#options.onChange(false, name, error);
+  }
+
+  #noteLosses(): void {
+    this.anyLost = [...this.#primaries.values()].some(({ lost }) => lost);
   }
 
   async #recover(name: string, primary: Primary, recoveredAtMs: number): Promise<void> {
@@ -171,6 +179,7 @@ export class Trust {
     }
     if (!isCurrent()) return;
     primary.lost = false;
+    this.#noteLosses();
     primary.recoveredAtMs = undefined;
     onChange(true, name, undefined);
   }

@@ -9,10 +9,10 @@ import type {
   WriteOptions,
 } from '../contracts/options.js';
 import type { StoreAdapter, TransactionMode } from '../contracts/store.js';
-import { nextImmediate, nextTick } from '../kit/batcher.js';
 import { keyPrefix } from '../protocol/key.js';
 import { Loader } from '../read/loader.js';
-import { type Load, Reader } from '../read/reader.js';
+import type { Load } from '../read/lookup.js';
+import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Codec } from '../values/codec.js';
@@ -66,7 +66,7 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       timeoutMs: settings.storeTimeoutMs,
       maxConcurrent: settings.maxConcurrentLoads,
       maxQueued: settings.maxQueuedLoads,
-      tick: context.local ? nextTick : nextImmediate,
+      local: context.local,
       clock: context.clock,
       events: context.events,
     });

@@ -32,7 +32,12 @@ export class Opening {
   }
 
   /** Rejects with `ClosedError`, or as the store does; the next call tries again then. */
-  open(): Promise<void> {
+  async open(): Promise<void> {
+    if (!this.opened) await this.#opensOnce();
+    this.checkOpen();
+  }
+
+  #opensOnce(): Promise<void> {
     this.#opening ??= this.#open().then(
       () => {
         this.opened = true;
@@ -47,7 +52,7 @@ export class Opening {
 
   /** Throws `ClosedError` once `close` was called. */
   checkOpen(): void {
-    if (!this.#context.closed()) return;
+    if (!this.#context.lifecycle.closed) return;
     throw new ClosedError(`collection "${this.#settings.name}": this Lockstep is closed`);
   }
 

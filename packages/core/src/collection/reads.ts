@@ -2,14 +2,13 @@ import type { Versioned } from '../contracts/api.js';
 import type { ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
-import { nextImmediate } from '../kit/batcher.js';
 import { checkKnown } from '../kit/options.js';
-import type { Load } from '../read/reader.js';
+import type { Load } from '../read/lookup.js';
 import type { CollectionParts } from './parts.js';
 
 const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
-/** Keys of one `getMany` that are asked for at once: others' reads wait behind no more. */
-const READ_TOGETHER = 1_000;
+/** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
+const READ_TOGETHER = 1_024;
 
 /** The calls of a collection that read. */
 export class CollectionReads<Value, Id> {
@@ -20,76 +19,88 @@ export class CollectionReads<Value, Id> {
   }
 
   async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    const { value } = await this.getVersioned(id, options);
-    return value === null ? undefined : value;
+    const { value } = await this.#read(id, options);
+    return value ?? undefined;
   }
 
   async getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>> {
-    if (!this.#parts.opening.opened) await this.#parts.opening.open();
-    this.#parts.opening.checkOpen();
-    return await this.#read(this.#parts.checks.key(id), options);
+    return await this.#read(id, options);
   }
 
-  async getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]> {
-    if (!this.#parts.opening.opened) await this.#parts.opening.open();
-    this.#parts.opening.checkOpen();
-    const together = Math.min(READ_TOGETHER, Math.ceil(this.#parts.settings.maxQueuedLoads / 2));
-    if (ids.length <= together) return await this.#readAll(ids, options);
-    return await this.#readInParts([...ids], together, options);
+  /** Hot path: adds no promise of its own where the collection is open. May throw. */
+  #read(id: Id, options: ReadOptions | undefined): Promise<Versioned<Value>> {
+    const { checks, context, keyPrefix, opening, reader, settings } = this.#parts;
+    if (!opening.opened || context.lifecycle.closed)
+      return opening.open().then(() => this.#read(id, options));
+    const key = checks.key(id);
+    return options === undefined
+      ? reader.read(key, keyPrefix + key, settings.ttlMs)
+      : this.readWith(key, options);
   }
 
-  async #readAll(ids: readonly Id[], options: ReadOptions | undefined): Promise<(Value | undefined)[]> {
-    const keys = ids.map((id) => this.#parts.checks.key(id));
-    const reads = await Promise.all(keys.map((key) => this.#read(key, options)));
-    return reads.map(({ value }) => (value === null ? undefined : value));
-  }
-
-  /** One part after the other, with a turn of the event loop between them: others' reads come in between. */
-  async #readInParts(
-    ids: readonly Id[],
-    together: number,
-    options: ReadOptions = {},
-  ): Promise<(Value | undefined)[]> {
-    const { signal, timeoutMs, ...each } = options;
+  async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
+    const { checks, opening, settings } = this.#parts;
+    await opening.open();
+    this.#checkOptions(options);
+    const together = Math.min(READ_TOGETHER, Math.ceil(settings.maxQueuedLoads / 2));
+    if (ids.length <= together) return await checks.bounded(() => this.#readPart(ids, options), options);
+    const parts = Array.from({ length: Math.ceil(ids.length / together) }, (_, i) =>
+      ids.slice(i * together, (i + 1) * together),
+    );
     let over = false;
-    const reading = async (): Promise<(Value | undefined)[]> => {
-      const values: (Value | undefined)[] = [];
-      for (let from = 0; from < ids.length && !over; from += together) {
-        for (const value of await this.#readAll(ids.slice(from, from + together), each)) values.push(value);
-        await new Promise<void>((resolve) => nextImmediate(resolve));
-      }
-      return values;
-    };
-    signal?.throwIfAborted();
     try {
-      return await this.#parts.checks.bounded(reading, {
-        ...(signal === undefined ? {} : { signal }),
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      });
+      return await checks.bounded(() => this.#readParts(parts, options, () => over), options);
     } finally {
       over = true;
     }
   }
 
-  #read(key: string, options: ReadOptions | undefined): Promise<Versioned<Value>> {
-    return options === undefined
-      ? this.#parts.reader.read(key, this.#parts.keyPrefix + key, this.#parts.settings.ttlMs)
-      : this.readWith(key, options);
+  /** One part after the other, with a turn of the event loop between them: others' reads come in between. */
+  async #readParts(
+    parts: readonly (readonly Id[])[],
+    options: ReadOptions,
+    isOver: () => boolean,
+  ): Promise<(Value | undefined)[]> {
+    const values: (Value | undefined)[] = [];
+    for (const part of parts) {
+      if (isOver()) break;
+      for (const value of await this.#readPart(part, options)) values.push(value);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    return values;
+  }
+
+  async #readPart(ids: readonly Id[], options: ReadOptions): Promise<(Value | undefined)[]> {
+    const { checks, keyPrefix, reader } = this.#parts;
+    const keys = ids.map((id) => checks.key(id));
+    const found =
+      options.tx === undefined && !options.fresh
+        ? await reader.readMany(keys, keyPrefix, checks.ttl(options))
+        : await Promise.all(keys.map((key) => this.#readAs(key, options)));
+    return found.map(({ value }) => value ?? undefined);
   }
 
   /** As `getVersioned`, of a key that was checked. `load`: in place of the store's. */
   readWith(key: string, options: ReadOptions, load?: Load<Value>): Promise<Versioned<Value>> {
+    this.#checkOptions(options);
+    return this.#parts.checks.bounded(() => this.#readAs(key, options, load), options);
+  }
+
+  #checkOptions(options: ReadOptions): void {
     checkKnown(options, READ_OPTIONS, `collection("${this.#parts.settings.name}") read options`);
-    const ttlMs = this.#parts.checks.ttl(options);
+    this.#parts.checks.ttl(options);
     options.signal?.throwIfAborted();
-    const { tx } = options;
-    if (tx !== undefined) return this.#parts.checks.bounded(() => this.#readInside(key, tx), options);
-    const cacheKey = this.#parts.keyPrefix + key;
-    const reading = (): Promise<Versioned<Value>> =>
-      options.fresh
-        ? this.#refresh(key, cacheKey, ttlMs, load)
-        : this.#parts.reader.read(key, cacheKey, ttlMs, load);
-    return this.#parts.checks.bounded(reading, options);
+  }
+
+  /** What the options ask for. */
+  #readAs(key: string, options: ReadOptions, load?: Load<Value>): Promise<Versioned<Value>> {
+    const { checks, keyPrefix, reader } = this.#parts;
+    const { fresh, tx } = options;
+    if (tx !== undefined) return this.#readInside(key, tx);
+    const ttlMs = checks.ttl(options);
+    return fresh
+      ? this.#refresh(key, keyPrefix + key, ttlMs, load)
+      : reader.read(key, keyPrefix + key, ttlMs, load);
   }
 
   async #refresh(
@@ -113,8 +124,7 @@ export class CollectionReads<Value, Id> {
 
   /** Reads with another load than the store's, for `through`. */
   async readBy(id: Id, options: ReadOptions, load: Load<Value>): Promise<Value | undefined> {
-    if (!this.#parts.opening.opened) await this.#parts.opening.open();
-    this.#parts.opening.checkOpen();
+    await this.#parts.opening.open();
     const { value } = await this.readWith(this.#parts.checks.key(id), options, load);
     return value ?? undefined;
   }

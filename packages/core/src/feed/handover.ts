@@ -1,17 +1,11 @@
 import type { Clock } from '../contracts/clock.js';
 import { jobIdentity, type QueueAdapter, type QueueJob } from '../contracts/queue.js';
 import { NO_VERSION } from '../contracts/version.js';
-import { QueueUnavailableError } from '../errors.js';
-import { Batcher, nextTick } from '../kit/batcher.js';
+import { messageOf, QueueUnavailableError } from '../errors.js';
+import { Batcher } from '../kit/batcher.js';
 import { Breaker } from '../kit/breaker.js';
-import { withTimeout } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Integrity } from '../values/integrity.js';
-
-interface PendingJob {
-  readonly job: QueueJob;
-  resolve(taken: boolean): void;
-}
 
 const MAX_BATCH = 500;
 const MAX_WAITING = 50_000;
@@ -22,12 +16,9 @@ const MAX_WAITING = 50_000;
  */
 export class Handover {
   readonly #queue: QueueAdapter | undefined;
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
   readonly #events: EventHub;
   readonly #integrity: Integrity | undefined;
-  readonly #breaker: Breaker;
-  readonly #batcher: Batcher<PendingJob>;
+  readonly #batcher: Batcher<QueueJob, true>;
 
   constructor(
     queue: QueueAdapter | undefined,
@@ -41,50 +32,40 @@ export class Handover {
   ) {
     this.#queue = queue;
     this.#integrity = options.integrity;
-    this.#clock = options.clock;
-    this.#timeoutMs = options.timeoutMs;
     this.#events = options.events;
-    this.#breaker = new Breaker(options.breaker);
+    const { breaker, clock, timeoutMs } = options;
     this.#batcher = new Batcher({
-      tick: nextTick,
+      waitsForTurn: 'never',
       maxItems: MAX_BATCH,
       maxInFlight: 4,
-      run: (items) => this.#run(items),
+      clock,
+      timeoutMs,
+      late: () => new QueueUnavailableError(`the queue did not answer within ${timeoutMs} ms`),
+      breaker: new Breaker({ ...breaker, clock }),
+      errorOf: (error) =>
+        error instanceof Error ? error : new QueueUnavailableError(messageOf(error), { cause: error }),
+      call: (jobs) => this.#enqueue(jobs),
+      ended: (jobs, [answer], durationMs) => {
+        if (answer instanceof Error) this.#events.error.emit({ where: 'queue', error: answer });
+        const invalidations = newestPerKey(jobs).filter(({ kind }) => kind === 'invalidate').length;
+        const taken = answer === true;
+        if (invalidations > 0) this.#events.handover.emit({ jobs: invalidations, taken, durationMs });
+      },
     });
   }
 
   /** True when the queue has the job; false, never a rejection, when it does not. */
   async offer(job: QueueJob): Promise<boolean> {
     if (this.#queue === undefined || this.#batcher.waiting >= MAX_WAITING) return false;
-    return await new Promise<boolean>((resolve) => this.#batcher.add({ job, resolve }));
+    return await new Promise((resolve) => this.#batcher.add(job, (taken) => resolve(taken === true)));
   }
 
-  async #run(items: PendingJob[]): Promise<void> {
-    const newest = newestPerKey(items.map((item) => item.job));
+  async #enqueue(jobs: readonly QueueJob[]): Promise<true[]> {
     const integrity = this.#integrity;
-    const jobs = integrity === undefined ? newest : newest.map((job) => integrity.signed(job));
-    const startedAt = this.#clock.monotonic();
-    let taken = true;
-    try {
-      await this.#breaker.execute(() => this.#enqueue(jobs));
-    } catch (error) {
-      taken = false;
-      this.#events.error.emit({ where: 'queue', error });
-    }
-    const durationMs = this.#clock.monotonic() - startedAt;
-    const invalidations = jobs.reduce((count, { kind }) => (kind === 'invalidate' ? count + 1 : count), 0);
-    if (invalidations > 0) this.#events.handover.emit({ jobs: invalidations, taken, durationMs });
-    for (const item of items) item.resolve(taken);
-  }
-
-  async #enqueue(jobs: readonly QueueJob[]): Promise<void> {
+    const newest = newestPerKey(jobs);
     const queue = this.#queue as QueueAdapter;
-    await withTimeout(
-      this.#clock,
-      queue.enqueue(jobs),
-      this.#timeoutMs,
-      () => new QueueUnavailableError(`the queue did not answer within ${this.#timeoutMs} ms`),
-    );
+    await queue.enqueue(integrity === undefined ? newest : newest.map((job) => integrity.signed(job)));
+    return jobs.map(() => true);
   }
 }
 

@@ -131,7 +131,11 @@ export class Membership {
         holeTtlMs,
       }),
     );
-    const replies = await this.#options.cache.runMany(commands);
+    // One by one, so that they join the batch; `runMany` would have a call of its own.
+    const { cache } = this.#options;
+    const replies = await Promise.all(
+      commands.map((command) => cache.run(command).catch((error: Error) => error)),
+    );
     // Another release's entry is left to the feed.
     return !replies.some(
       (reply) => reply instanceof Error || (reply.kind === 'invalidate' && reply.outcome === 'foreign'),

@@ -1,114 +1,291 @@
-/** How soon a batch starts: after the current tick's other callers have added theirs. */
-export type Tick = (flush: () => void) => void;
+import type { Clock } from '../contracts/clock.js';
+import type { Breaker } from './breaker.js';
 
-/** After the microtasks of this moment: for calls that cost no round trip, and for writes. */
-export const nextTick: Tick = (flush) => process.nextTick(flush);
+/** Told the answer to one request, once, never at once. Must not throw. */
+export type Answered<Answer> = (answer: Answer | Error) => void;
 
-/** After everything that this turn of the event loop received: a round trip gains more than it waits. */
-export const nextImmediate: Tick = (flush) => {
-  setImmediate(flush);
-};
-
-export interface BatcherOptions<Item> {
-  readonly tick: Tick;
-  /** While no batch is under way. @defaultValue `tick` */
-  readonly idleTick?: Tick;
-  /** The most items of one batch. */
+export interface BatcherOptions<Request, Answer> {
+  /** Makes one call for many requests, and answers position by position. */
+  readonly call: (requests: readonly Request[]) => Promise<readonly (Answer | Error)[]>;
+  /** The most requests of one call. */
   readonly maxItems: number;
-  /** The most batches under way at once. @defaultValue no limit */
+  /**
+   * Whether requests wait for what else the event loop receives in this turn, and not only for the current tick's
+   * neighbours: `busy`: while a call is under way. A round trip gains more than it waits.
+   */
+  readonly waitsForTurn: 'always' | 'busy' | 'never';
+  /** The most calls under way at once. @defaultValue no limit */
   readonly maxInFlight?: number;
-  /** No batch starts while so many items are under way. @defaultValue no limit */
+  /** No call starts while so many requests are under way. @defaultValue no limit */
   readonly maxItemsInFlight?: number;
-  /** What an item weighs in `maxBytes`. @defaultValue nothing */
-  readonly bytesOf?: (item: Item) => number;
-  /** The most bytes of a batch of more than one item; no batch starts while twice as many are under way. @defaultValue no limit */
+  /** The most bytes of a call of more than one request; none starts while twice as many are under way. @defaultValue no limit */
   readonly maxBytes?: number;
-  /** Settles every item of the batch; must not reject. */
-  readonly run: (items: Item[]) => Promise<void>;
+  /** Requests that wait; more are refused with `overloaded()`. @defaultValue no limit */
+  readonly maxWaiting?: number;
+  readonly overloaded?: () => Error;
+  /** A request that equals one that waits is not sent, and shares its answer. @defaultValue false */
+  readonly merges?: boolean;
+  readonly clock: Clock;
+  /** A call's answer that comes later is dropped: its requests are answered with `late(requests)`. */
+  readonly timeoutMs: number;
+  readonly late: (requests: readonly Request[]) => Error;
+  /** Spares what keeps failing. @defaultValue none */
+  readonly breaker?: Breaker;
+  /** What the breaker counts as a failure although there are answers. @defaultValue none */
+  readonly failureOf?: (answers: readonly (Answer | Error)[]) => unknown;
+  /** The error that requests are answered with, for whatever went wrong. */
+  readonly errorOf: (error: unknown) => Error;
+  /** Told of the answers of each call before its requests are. Must not throw. */
+  readonly ended?: (
+    requests: readonly Request[],
+    answers: readonly (Answer | Error)[],
+    durationMs: number,
+  ) => void;
+}
+
+/** Requests that travel in one call. */
+interface Batch<Request, Answer> {
+  readonly requests: readonly Request[];
+  readonly bytes: number;
+  settle(answers: readonly (Answer | Error)[]): void;
+}
+
+/** Whoever waits for the answer to one request. A class, as the one below: `docs/performance.md` says why. */
+class Caller<Answer> {
+  readonly answered: Answered<Answer>;
+  /** Who asked the same while it waited. */
+  others: Answered<Answer>[] | undefined = undefined;
+
+  constructor(answered: Answered<Answer>) {
+    this.answered = answered;
+  }
+}
+
+/** A batch that requests join, one by one, until it is full or sent. */
+class OpenBatch<Request, Answer> implements Batch<Request, Answer> {
+  readonly requests: Request[] = [];
+  readonly callers: Caller<Answer>[] = [];
+  bytes = 0;
+
+  settle(answers: readonly (Answer | Error)[]): void {
+    for (let i = 0; i < this.callers.length; i++) {
+      const { answered, others } = this.callers[i] as Caller<Answer>;
+      const answer = answers[i] as Answer | Error;
+      answered(answer);
+      if (others !== undefined) for (const other of others) other(answer);
+    }
+    // The batch may live longer, and would keep the callers alive until a full collection.
+    this.callers.length = 0;
+  }
 }
 
 /**
- * Lets what is asked for at the same time travel together. A lone item starts in the same tick; while
- * as much is under way as may be, items wait and join the next batch.
+ * Lets what is asked for at the same time travel together, in calls that are bounded in number, size and time. A
+ * lone request starts in the same tick; while as much is under way as may be, requests wait and join the next call.
+ * What is asked for as a batch stays one, in parts of the size that calls have. First come, first sent.
  */
-export class Batcher<Item> {
-  #waiting: Item[] = [];
+export class Batcher<Request, Answer> {
+  /** What a request weighs in `maxBytes` unless it is said. */
+  bytesEach = 0;
+  readonly #options: BatcherOptions<Request, Answer>;
+  /** In the order in which they are sent. */
+  #queue: Batch<Request, Answer>[] = [];
+  /** The last one of the queue, if it takes more. */
+  #open: OpenBatch<Request, Answer> | undefined;
+  /** The callers of requests that wait, where they merge. */
+  #callers = new Map<Request, Caller<Answer>>();
+  #waiting = 0;
   #inFlight = 0;
   #itemsInFlight = 0;
   #bytesInFlight = 0;
+  #isFull = false;
   #scheduled = false;
 
-  readonly #options: BatcherOptions<Item>;
-
-  constructor(options: BatcherOptions<Item>) {
+  constructor(options: BatcherOptions<Request, Answer>) {
     this.#options = options;
   }
 
-  /** Items not yet handed to `run`. */
+  /** Requests that were not sent yet. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting;
   }
 
-  add(item: Item): void {
-    this.#waiting.push(item);
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#scheduled || this.#isFull()) return;
+  /** @param bytes what it weighs in `maxBytes` */
+  add(request: Request, answered: Answered<Answer>, bytes = this.bytesEach): void {
+    const { maxBytes = Number.POSITIVE_INFINITY, maxItems, maxWaiting, merges } = this.#options;
+    const same = merges ? this.#callers.get(request) : undefined;
+    if (same !== undefined) {
+      same.others ??= [];
+      same.others.push(answered);
+      return;
+    }
+    if (maxWaiting !== undefined && this.#waiting >= maxWaiting) {
+      queueMicrotask(() => answered(this.#overloaded()));
+      return;
+    }
+    let open = this.#open;
+    if (open === undefined || open.requests.length >= maxItems || open.bytes + bytes > maxBytes) {
+      open = new OpenBatch();
+      this.#open = open;
+      this.#queue.push(open);
+    }
+    const caller = new Caller(answered);
+    open.requests.push(request);
+    open.callers.push(caller);
+    open.bytes += bytes;
+    this.#waiting++;
+    if (merges) this.#callers.set(request, caller);
+    if (this.#scheduled || this.#isFull) return;
     this.#scheduled = true;
-    const { tick, idleTick = tick } = this.#options;
-    (this.#inFlight === 0 ? idleTick : tick)(this.#start);
+    const { waitsForTurn } = this.#options;
+    if (waitsForTurn === 'always' || (waitsForTurn === 'busy' && this.#inFlight > 0))
+      setImmediate(this.#start);
+    else process.nextTick(this.#start);
   }
 
-  #isFull(): boolean {
-    const {
-      maxBytes = Number.POSITIVE_INFINITY,
-      maxInFlight = Number.POSITIVE_INFINITY,
-      maxItemsInFlight = Number.POSITIVE_INFINITY,
-    } = this.#options;
-    return (
-      this.#inFlight >= maxInFlight ||
-      this.#itemsInFlight >= maxItemsInFlight ||
-      this.#bytesInFlight >= 2 * maxBytes
-    );
+  /**
+   * As `add`, for many, whose answers come together: they wait for no neighbours, and are merged with nothing. Never
+   * rejects. The requests must not change any more.
+   */
+  addMany(
+    requests: readonly Request[],
+    bytesOf: (request: Request) => number = () => this.bytesEach,
+  ): Promise<readonly (Answer | Error)[]> {
+    const { maxWaiting = Number.POSITIVE_INFINITY } = this.#options;
+    const count = requests.length;
+    if (count === 0) return Promise.resolve([]);
+    if (this.#waiting + count > maxWaiting) {
+      return Promise.resolve(new Array<Error>(count).fill(this.#overloaded()));
+    }
+    return new Promise((resolve) => {
+      const all: (Answer | Error)[] = [];
+      let left = count;
+      for (let from = 0; from < count; ) {
+        const start = from;
+        const { bytes, end } = this.#part(requests, start, bytesOf);
+        const settle = (answers: readonly (Answer | Error)[]): void => {
+          for (let i = start; i < end; i++) all[i] = answers[i - start] as Answer | Error;
+          left -= end - start;
+          if (left === 0) resolve(all);
+        };
+        const some = end - start === count ? requests : requests.slice(start, end);
+        this.#queue.push({ requests: some, bytes, settle });
+        from = end;
+      }
+      this.#open = undefined;
+      this.#waiting += count;
+      if (!this.#scheduled) this.#start();
+    });
   }
+
+  /** How many of the requests, from one on, travel together. */
+  #part(
+    requests: readonly Request[],
+    from: number,
+    bytesOf: (request: Request) => number,
+  ): { readonly bytes: number; readonly end: number } {
+    const { maxBytes = Number.POSITIVE_INFINITY, maxItems } = this.#options;
+    const last = Math.min(requests.length, from + maxItems);
+    let bytes = bytesOf(requests[from] as Request);
+    let end = from + 1;
+    for (; end < last; end++) {
+      const more = bytesOf(requests[end] as Request);
+      if (bytes + more > maxBytes) break;
+      bytes += more;
+    }
+    return { bytes, end };
+  }
+
+  #overloaded(): Error {
+    const { errorOf, overloaded } = this.#options;
+    return overloaded?.() ?? errorOf(new Error('too many requests wait'));
+  }
+
+  // Sending.
 
   readonly #start = (): void => {
     this.#scheduled = false;
-    while (this.#waiting.length > 0 && !this.#isFull()) {
-      const all = this.#waiting;
-      const { bytes, count } = this.#next(all);
-      const batch = all.length <= count ? all : all.slice(0, count);
-      this.#waiting = all.length <= count ? [] : all.slice(count);
-      this.#inFlight++;
-      this.#itemsInFlight += count;
-      this.#bytesInFlight += bytes;
-      void this.#options.run(batch).then(() => this.#done(batch, bytes));
+    const { breaker, call, merges } = this.#options;
+    while (this.#queue.length > 0 && !this.#isFull) {
+      const batch = this.#queue.shift() as Batch<Request, Answer>;
+      const { requests } = batch;
+      this.#waiting -= requests.length;
+      if (batch === this.#open) this.#open = undefined;
+      if (merges && batch instanceof OpenBatch) {
+        // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
+        if (this.#callers.size === requests.length) this.#callers = new Map();
+        else for (const request of requests) this.#callers.delete(request);
+      }
+      if (breaker !== undefined && breaker.state !== 'closed' && !breaker.admits()) {
+        this.#settle(batch, undefined, breaker.lastError, 0);
+        continue;
+      }
+      let answers: Promise<readonly (Answer | Error)[]>;
+      try {
+        answers = Promise.resolve(call(requests));
+      } catch (error) {
+        answers = Promise.reject(error);
+      }
+      this.#await(batch, answers);
     }
   };
 
-  /** How many of the waiting ones travel together. */
-  #next(all: readonly Item[]): { readonly bytes: number; readonly count: number } {
-    const { bytesOf, maxBytes = Number.POSITIVE_INFINITY, maxItems } = this.#options;
-    const most = Math.min(maxItems, all.length);
-    if (bytesOf === undefined) return { bytes: 0, count: most };
-    let bytes = 0;
-    let count = 0;
-    for (; count < most; count++) {
-      const more = bytesOf(all[count] as Item);
-      if (count > 0 && bytes + more > maxBytes) break;
-      bytes += more;
-    }
-    return { bytes, count };
+  /** Awaits a call's answers, in bounded time. */
+  #await(batch: Batch<Request, Answer>, answering: Promise<readonly (Answer | Error)[]>): void {
+    const { breaker, clock, failureOf, late, timeoutMs } = this.#options;
+    const startedAtMs = clock.monotonic();
+    this.#count(batch, 1);
+    let over = false;
+    const end = (answers: readonly (Answer | Error)[] | undefined, error: unknown): void => {
+      if (over) return;
+      over = true;
+      cancel();
+      const failure = answers === undefined ? error : failureOf?.(answers);
+      if (answers !== undefined && failure === undefined) breaker?.succeeded();
+      else breaker?.failed(failure);
+      this.#count(batch, -1);
+      this.#settle(batch, answers, error, clock.monotonic() - startedAtMs);
+      if (this.#queue.length === 0 || this.#scheduled || this.#isFull) return;
+      this.#scheduled = true;
+      setImmediate(this.#start);
+    };
+    const cancel = clock.schedule(() => end(undefined, late(batch.requests)), timeoutMs);
+    answering.then(
+      (answers) =>
+        Array.isArray(answers)
+          ? end(answers, undefined)
+          : end(undefined, new TypeError('no list of answers')),
+      (error: unknown) => end(undefined, error),
+    );
   }
 
-  #done(batch: Item[], bytes: number): void {
-    this.#inFlight--;
-    this.#itemsInFlight -= batch.length;
-    this.#bytesInFlight -= bytes;
-    // The array may live longer than the batch, and would keep the items alive until a full collection.
-    batch.length = 0;
-    if (this.#waiting.length > 0) this.#schedule();
+  #count({ bytes, requests }: Batch<Request, Answer>, sign: 1 | -1): void {
+    const { maxBytes, maxInFlight, maxItemsInFlight } = this.#options;
+    this.#inFlight += sign;
+    this.#itemsInFlight += sign * requests.length;
+    this.#bytesInFlight += sign * bytes;
+    this.#isFull =
+      (maxInFlight !== undefined && this.#inFlight >= maxInFlight) ||
+      (maxItemsInFlight !== undefined && this.#itemsInFlight >= maxItemsInFlight) ||
+      (maxBytes !== undefined && this.#bytesInFlight >= 2 * maxBytes);
   }
+
+  /** @param answers `undefined`: there are none, for the reason that `error` gives */
+  #settle(
+    batch: Batch<Request, Answer>,
+    answers: readonly (Answer | Error)[] | undefined,
+    error: unknown,
+    durationMs: number,
+  ): void {
+    const { ended, errorOf } = this.#options;
+    const { requests } = batch;
+    let told = answers ?? new Array<Error>(requests.length).fill(errorOf(error));
+    if (answers?.some(isError)) told = answers.map((each) => (each instanceof Error ? errorOf(each) : each));
+    ended?.(requests, told, durationMs);
+    batch.settle(told);
+  }
+}
+
+function isError(answer: unknown): boolean {
+  return answer instanceof Error;
 }

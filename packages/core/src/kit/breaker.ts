@@ -1,42 +1,52 @@
-import {
-  type CircuitBreakerPolicy,
-  CircuitState,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  handleAll,
-  isBrokenCircuitError,
-} from 'cockatiel';
+import type { Clock } from '../contracts/clock.js';
+
+export interface BreakerOptions {
+  /** It opens after so many failures in a row. */
+  readonly threshold: number;
+  /** How long it stays open before one call tries again. */
+  readonly cooldownMs: number;
+  readonly clock: Clock;
+  readonly onChange?: (state: Breaker['state'], error?: unknown) => void;
+}
 
 /** A circuit breaker: stops calling what keeps failing, and lets one call try again after a while. */
 export class Breaker {
-  readonly #policy: CircuitBreakerPolicy;
-  #lastError: unknown;
+  /** Changes here alone. A field: each call looks at it. */
+  state: 'open' | 'half-open' | 'closed' = 'closed';
+  /** What calls that are not admitted fail with. */
+  lastError: unknown;
+  readonly #options: BreakerOptions;
+  #failures = 0;
+  #untilMs = 0;
 
-  constructor(
-    options: { readonly threshold: number; readonly cooldownMs: number },
-    onChange: (state: 'open' | 'half-open' | 'closed', error?: unknown) => void = () => undefined,
-  ) {
-    this.#policy = circuitBreaker(handleAll, {
-      halfOpenAfter: options.cooldownMs,
-      breaker: new ConsecutiveBreaker(options.threshold),
-    });
-    this.#policy.onFailure(({ reason }) => {
-      if ('error' in reason) this.#lastError = reason.error;
-    });
-    this.#policy.onStateChange((state) => {
-      if (state === CircuitState.Open) onChange('open', this.#lastError);
-      else if (state === CircuitState.HalfOpen) onChange('half-open');
-      else if (state === CircuitState.Closed) onChange('closed');
-    });
+  constructor(options: BreakerOptions) {
+    this.#options = options;
   }
 
-  /** What it opened for, when the error is its own; else the error. */
-  causeOf(error: unknown): unknown {
-    return isBrokenCircuitError(error as Error) ? this.#lastError : error;
+  /** True: a call may be made, whose outcome it is to be told. */
+  admits(): boolean {
+    if (this.state === 'closed') return true;
+    if (this.state === 'half-open' || this.#options.clock.monotonic() < this.#untilMs) return false;
+    this.#change('half-open');
+    return true;
   }
 
-  /** Runs it, or rejects at once while open. */
-  execute<T>(call: () => Promise<T>): Promise<T> {
-    return this.#policy.execute(call);
+  succeeded(): void {
+    this.#failures = 0;
+    if (this.state === 'half-open') this.#change('closed');
+  }
+
+  failed(error: unknown): void {
+    const { clock, cooldownMs, threshold } = this.#options;
+    this.lastError = error;
+    this.#failures++;
+    if (this.state === 'open' || (this.state === 'closed' && this.#failures < threshold)) return;
+    this.#untilMs = clock.monotonic() + cooldownMs;
+    this.#change('open');
+  }
+
+  #change(state: Breaker['state']): void {
+    this.state = state;
+    this.#options.onChange?.(state, state === 'open' ? this.lastError : undefined);
   }
 }

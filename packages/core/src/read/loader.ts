@@ -9,16 +9,15 @@ import {
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../errors.js';
-import { Batcher, type Tick } from '../kit/batcher.js';
-import { withTimeout } from '../kit/wait.js';
+import { type Answered, Batcher } from '../kit/batcher.js';
 import type { EventHub } from '../runtime/events.js';
 
+/** A load that was not sent yet, and whoever shares it. */
 interface PendingLoad<Value> {
   readonly key: string;
   primary: boolean;
-  readonly promise: Promise<StoreRow<Value> | undefined>;
-  resolve(row: StoreRow<Value> | undefined): void;
-  reject(error: Error): void;
+  readonly row: Promise<StoreRow<Value> | undefined>;
+  readonly answered: Answered<StoreRow<Value> | undefined>;
 }
 
 export interface LoaderOptions {
@@ -26,7 +25,8 @@ export interface LoaderOptions {
   readonly timeoutMs: number;
   readonly maxConcurrent: number;
   readonly maxQueued: number;
-  readonly tick: Tick;
+  /** The cache is local: a load waits for no neighbours beyond the current tick's. */
+  readonly local: boolean;
   readonly clock: Clock;
   readonly events: EventHub;
 }
@@ -37,25 +37,32 @@ const GRACE_MS = 250;
 
 /**
  * Loads rows: what is asked for in one turn travels in one statement, behind a bulkhead, so that a dead
- * cache does not become a dead database. A load that was not sent yet is shared; one that was never is,
- * since it may have read before a write that its new caller must see. So at most one load of a key is
- * under way, and at most one, for all who came since, waits for it to end.
+ * cache does not become a dead database. Readers may share a load that was not sent yet, never one that was: it may
+ * have read before a write that they must see. So at most one load of a key is under way, and at most one, for all
+ * who came since, waits for it to end.
  */
 export class Loader<Value> {
   readonly #store: StoreAdapter<Value, never>;
   readonly #options: LoaderOptions;
-  readonly #batcher: Batcher<PendingLoad<Value>>;
+  readonly #batcher: Batcher<PendingLoad<Value>, StoreRow<Value> | undefined>;
   readonly #unsent = new Map<string, PendingLoad<Value>>();
   readonly #underWay = new Set<string>();
 
   constructor(store: StoreAdapter<Value, never>, options: LoaderOptions) {
+    const { clock, collection, local, maxConcurrent, timeoutMs } = options;
     this.#store = store;
     this.#options = options;
     this.#batcher = new Batcher({
-      tick: options.tick,
+      waitsForTurn: local ? 'never' : 'always',
       maxItems: (store.capabilities.readBatching ?? store.capabilities.batching) ? MAX_BATCH : 1,
-      maxInFlight: options.maxConcurrent,
-      run: (items) => this.#run(items),
+      maxInFlight: maxConcurrent,
+      clock,
+      timeoutMs: timeoutMs + GRACE_MS,
+      late: () =>
+        new StoreTimeoutError(`collection "${collection}": no answer within ${timeoutMs} ms`, { collection }),
+      errorOf: (error) => asStoreError(error, collection, 'not-committed'),
+      call: (loads) => this.#read(loads),
+      ended: (loads) => this.#ended(loads),
     });
   }
 
@@ -64,63 +71,43 @@ export class Loader<Value> {
     const same = this.#unsent.get(key);
     if (same !== undefined) {
       same.primary ||= primary;
-      return same.promise;
+      return same.row;
     }
     if (this.#unsent.size >= this.#options.maxQueued) {
       const { collection, maxQueued } = this.#options;
       const message = `collection "${collection}": ${maxQueued} loads already wait for the store (maxQueuedLoads)`;
       return Promise.reject(new StoreOverloadedError(message, { collection, key }));
     }
-    const { promise, resolve, reject } = Promise.withResolvers<StoreRow<Value> | undefined>();
-    const pending = { key, primary, promise, resolve, reject };
+    const { promise: row, resolve, reject } = Promise.withResolvers<StoreRow<Value> | undefined>();
+    const answered: PendingLoad<Value>['answered'] = (answer) =>
+      answer instanceof Error ? reject(answer) : resolve(answer);
+    const pending = { key, primary, row, answered };
     this.#unsent.set(key, pending);
-    if (!this.#underWay.has(key)) this.#batcher.add(pending);
-    return promise;
+    if (!this.#underWay.has(key)) this.#batcher.add(pending, answered);
+    return row;
   }
 
-  async #run(items: PendingLoad<Value>[]): Promise<void> {
-    for (const { key } of items) {
+  async #read(loads: readonly PendingLoad<Value>[]): Promise<(StoreRow<Value> | undefined | Error)[]> {
+    const { clock, collection, events, timeoutMs } = this.#options;
+    for (const { key } of loads) {
       this.#unsent.delete(key);
       this.#underWay.add(key);
     }
+    const startedAt = clock.monotonic();
+    const keys = loads.map(({ key }) => key);
     // A batch that needs the primary for some rows reads all of it there: one statement, none older.
-    await this.#read(
-      items,
-      items.some((item) => item.primary),
-    );
-    for (const { key } of items) {
-      this.#underWay.delete(key);
-      const parked = this.#unsent.get(key);
-      if (parked !== undefined) this.#batcher.add(parked);
+    const rows = await this.#store.read(keys, { timeoutMs, primary: loads.some(({ primary }) => primary) });
+    if (events.load.wanted) {
+      events.load.emit({ collection, keys: keys.length, durationMs: clock.monotonic() - startedAt });
     }
+    return keys.map((key, i) => checkRow(rows[i], key, this.#store) ?? rows[i]);
   }
 
-  async #read(items: PendingLoad<Value>[], primary: boolean): Promise<void> {
-    const { clock, collection, events, timeoutMs } = this.#options;
-    const startedAt = clock.monotonic();
-    try {
-      const keys = items.map((item) => item.key);
-      const rows = await withTimeout(
-        clock,
-        this.#store.read(keys, { timeoutMs, primary }),
-        timeoutMs + GRACE_MS,
-        () =>
-          new StoreTimeoutError(`collection "${collection}": no answer within ${timeoutMs} ms`, {
-            collection,
-          }),
-      );
-      if (events.load.wanted) {
-        events.load.emit({ collection, keys: keys.length, durationMs: clock.monotonic() - startedAt });
-      }
-      for (let i = 0; i < items.length; i++) {
-        const item = items[i] as PendingLoad<Value>;
-        const problem = checkRow(rows[i], item.key, this.#store);
-        if (problem === undefined) item.resolve(rows[i]);
-        else item.reject(problem);
-      }
-    } catch (error) {
-      const cause = asStoreError(error, collection, 'not-committed');
-      for (const item of items) item.reject(cause);
+  #ended(loads: readonly PendingLoad<Value>[]): void {
+    for (const { key } of loads) {
+      this.#underWay.delete(key);
+      const parked = this.#unsent.get(key);
+      if (parked !== undefined) this.#batcher.add(parked, parked.answered);
     }
   }
 }

@@ -1,7 +1,6 @@
 import type { Clock } from '../contracts/clock.js';
 
-/** The least that is remembered, and half of the most. */
-const GENERATION = 5_000;
+const MAX_KEYS = 5_000;
 const FOR_MS = 5_000;
 
 /**
@@ -11,24 +10,24 @@ const FOR_MS = 5_000;
  */
 export class UncacheableKeys {
   readonly #clock: Clock;
-  #young = new Map<string, number>();
-  #old: ReadonlyMap<string, number> = new Map();
+  /** Until when, the longest known first. */
+  readonly #untilMs = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   add(key: string): void {
-    if (this.#young.size >= GENERATION) {
-      this.#old = this.#young;
-      this.#young = new Map();
+    this.#untilMs.delete(key);
+    for (const oldest of this.#untilMs.keys()) {
+      if (this.#untilMs.size < MAX_KEYS) break;
+      this.#untilMs.delete(oldest);
     }
-    this.#young.set(key, this.#clock.monotonic() + FOR_MS);
+    this.#untilMs.set(key, this.#clock.monotonic() + FOR_MS);
   }
 
   has(key: string): boolean {
-    if (this.#young.size + this.#old.size === 0) return false;
-    const untilMs = this.#young.get(key) ?? this.#old.get(key);
+    const untilMs = this.#untilMs.get(key);
     return untilMs !== undefined && this.#clock.monotonic() < untilMs;
   }
 }

@@ -34,7 +34,8 @@ export interface EngineContext {
   readonly consumerOf: (feed: ChangeFeed) => Consumer;
   /** True when a cache call costs no round trip. */
   readonly local: boolean;
-  readonly closed: () => boolean;
+  /** `closed`: calls reject with `ClosedError`. A field: every call looks at it. */
+  readonly lifecycle: { readonly closed: boolean };
   /** Runs a transaction and brings the cache in step with its commit. */
   readonly transaction: <T>(
     host: TransactionHost,

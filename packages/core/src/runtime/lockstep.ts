@@ -80,6 +80,7 @@ class LockstepEngine implements Lockstep {
   readonly #through: ThroughCalls;
   readonly #jobs: JobRunner;
   #evictionWarned = false;
+  readonly #lifecycle = { closed: false };
   #closing: Promise<void> | undefined;
 
   constructor(options: LockstepOptions) {
@@ -147,7 +148,7 @@ class LockstepEngine implements Lockstep {
       nextToken: tokenSource(),
       local: this.cache.local,
       consumerOf: (feed) => this.#consumerOf(feed),
-      closed: () => this.#closing !== undefined,
+      lifecycle: this.#lifecycle,
       transaction: (host, body, callOptions) => this.#transaction(host, body, callOptions),
       warnIfEvicting: (collection, why) => this.#warnIfEvicting(collection, why),
     };
@@ -384,6 +385,7 @@ class LockstepEngine implements Lockstep {
   }
 
   close(): Promise<void> {
+    this.#lifecycle.closed = true;
     this.#closing ??= this.#close();
     return this.#closing;
   }

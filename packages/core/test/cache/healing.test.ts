@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { hang, refuse } from '../../src/faults/index.js';
 import { CHAIR, elapse, LAMP, openShop, turns } from '../support/shop.js';
@@ -71,31 +71,26 @@ describe('G5: the cache is away', () => {
   });
 
   test('the breaker opens after `threshold` failures, spares the cache, and closes when it answers', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    try {
-      const shop = openShop({ lockstep: { breaker: { threshold: 2, cooldownMs: 1_000 } } });
-      await shop.rows.foreignWrite('a', LAMP);
-      const events = shop.record('breaker');
-      const changes = () =>
-        events.map(({ state, cause }) => (cause === undefined ? state : `${state}: ${cause}`));
-      const opened = 'open: read: refused by a fault';
-      shop.cachePlan.always('read', refuse());
-      for (let i = 0; i < 5; i++) expect(await shop.products.get('a')).toEqual(LAMP);
-      expect(shop.cachePlan.calls('read')).toBe(2);
-      expect(changes()).toEqual([opened]);
-      vi.setSystemTime(Date.now() + 1_001);
-      await shop.products.get('a');
-      expect(changes().slice(1)).toEqual(['half-open', opened]);
-      expect(shop.cachePlan.calls('read')).toBe(3);
-      shop.cachePlan.clear();
-      vi.setSystemTime(Date.now() + 1_001);
-      await shop.products.get('a');
-      await shop.lockstep.drain();
-      expect(changes().slice(3)).toEqual(['half-open', 'closed']);
-      expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'cache' });
-    } finally {
-      vi.useRealTimers();
-    }
+    const shop = openShop({ lockstep: { breaker: { threshold: 2, cooldownMs: 1_000 } } });
+    await shop.rows.foreignWrite('a', LAMP);
+    const events = shop.record('breaker');
+    const changes = () =>
+      events.map(({ state, cause }) => (cause === undefined ? state : `${state}: ${cause}`));
+    const opened = 'open: read: refused by a fault';
+    shop.cachePlan.always('read', refuse());
+    for (let i = 0; i < 5; i++) expect(await shop.products.get('a')).toEqual(LAMP);
+    expect(shop.cachePlan.calls('read')).toBe(2);
+    expect(changes()).toEqual([opened]);
+    shop.clock.advance(1_000);
+    await shop.products.get('a');
+    expect(changes().slice(1)).toEqual(['half-open', opened]);
+    expect(shop.cachePlan.calls('read')).toBe(3);
+    shop.cachePlan.clear();
+    shop.clock.advance(1_000);
+    await shop.products.get('a');
+    await shop.lockstep.drain();
+    expect(changes().slice(3)).toEqual(['half-open', 'closed']);
+    expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'cache' });
   });
 
   test('one failed key among others is a miss of its own', async () => {

@@ -1,0 +1,144 @@
+import type { LeaseReply, Payload } from '../contracts/cache-commands.js';
+import type { LockstepEventMap } from '../contracts/events.js';
+import type { StoreRow } from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import type { Lookup, ReadContext } from './lookup.js';
+import type { UncacheableKeys } from './uncacheable.js';
+
+/** What a reader waits for writers whose intents ran out: no longer than it would be waited for itself. */
+const SETTLE_MS = 250;
+
+/** A reader's part in the cache's entries: leases, and what is filled in under them. */
+export class Fills<Value> {
+  readonly #context: ReadContext<Value>;
+  readonly #uncacheable: UncacheableKeys;
+
+  constructor(context: ReadContext<Value>, uncacheable: UncacheableKeys) {
+    this.#context = context;
+    this.#uncacheable = uncacheable;
+  }
+
+  /** Bids for the lease; `undefined`: the cache can't be reached. */
+  lease(cacheKey: string, token: string): Promise<LeaseReply | undefined> {
+    const { cache, codec, settings } = this.#context;
+    const { holeTtlMs, leaseMs } = settings;
+    const { encoding } = codec.serializer;
+    return cache
+      .run({ kind: 'lease', key: cacheKey, token, leaseMs, holeTtlMs, encoding })
+      .catch(() => undefined);
+  }
+
+  /**
+   * False: a write may still be committed of which the entry does not tell, so that what is loaded now must not be
+   * cached. A cache that lost its intents a while ago lost the marks of those that ran out since, too.
+   *
+   * @param behind an intent ran out at the key
+   */
+  async mayFill({ cacheKey, key }: Lookup<Value>, behind: boolean): Promise<boolean> {
+    const { kept, settings } = this.#context;
+    if (settings.consistency !== 'strict') return await this.#settled(key);
+    const keptMs = await kept.allMs(cacheKey);
+    if (keptMs === 0) return false;
+    return behind || keptMs < settings.holeTtlMs ? await this.#settled(key) : true;
+  }
+
+  /** False: a writer whose intent ran out may still commit. Its row must not be read before, and be cached after that. */
+  async #settled(key: string): Promise<boolean> {
+    const { settings, store } = this.#context;
+    const timeoutMs = Math.min(SETTLE_MS, settings.leaseMs, settings.storeTimeoutMs);
+    return store.fence === undefined || (await store.fence.settle(key, { timeoutMs }).catch(() => false));
+  }
+
+  /** True when the fill was accepted, or the lease still stood where nothing is filled: the row was current then. */
+  async fill(
+    { cacheKey, key, ttlMs }: Lookup<Value>,
+    token: string,
+    floor: Version,
+    row: StoreRow<Value> | undefined,
+  ): Promise<boolean> {
+    const { cache, lifetime, settings } = this.#context;
+    if (row === undefined && settings.negativeTtlMs === 0) {
+      return (await cache.run({ kind: 'release', key: cacheKey, token })).held;
+    }
+    if (row === undefined) {
+      const absent = { version: NO_VERSION, payload: null, ttlMs: settings.negativeTtlMs, staleAtMs: 0 };
+      const reply = await cache.run({ kind: 'fill', key: cacheKey, token, ...absent });
+      if (reply.outcome !== 'filled') this.refused(key, reply.outcome);
+      return reply.outcome === 'filled';
+    }
+    const payload = this.#payload(key, row.value, row.version);
+    if (payload === undefined) {
+      this.#uncacheable.add(key);
+      const { held } = await cache.run({ kind: 'release', key: cacheKey, token });
+      return held && row.version >= floor;
+    }
+    const fill = { kind: 'fill', key: cacheKey, token, ...lifetime(ttlMs) } as const;
+    const reply = await cache.run({ ...fill, payload, version: row.version });
+    if (reply.outcome === 'filled') return true;
+    this.refused(key, reply.outcome);
+    if (reply.outcome === 'lost') return false;
+    const version = await this.#restamp(key, row.version, reply.floor);
+    const restamped = version === undefined ? undefined : this.#payload(key, row.value, version);
+    if (version === undefined || restamped === undefined) this.release(cacheKey, token);
+    else await cache.run({ ...fill, payload: restamped, version });
+    return false;
+  }
+
+  /**
+   * A row that is below the floor although the lease stands was stamped by a clock that stepped back, or
+   * before a delete that it waited for: the store gives it a version that readers may keep.
+   */
+  async #restamp(key: string, ifVersion: Version, above: Version): Promise<Version | undefined> {
+    const { settings, store } = this.#context;
+    if (!store.capabilities.restamp) return undefined;
+    const [outcome] = await store.write([{ kind: 'restamp', key, ifVersion, above }], {
+      timeoutMs: settings.storeTimeoutMs,
+    });
+    return outcome?.kind === 'written' ? outcome.version : undefined;
+  }
+
+  /** Puts a newer load in the place of a value. Never rejects. */
+  async replace({ cacheKey, key, ttlMs }: Lookup<Value>, row: StoreRow<Value> | undefined): Promise<void> {
+    const { cache, events, lifetime } = this.#context;
+    try {
+      const payload = row === undefined ? undefined : this.#payload(key, row.value, row.version);
+      if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
+      const { version } = row;
+      await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) });
+    } catch (error) {
+      events.error.emit({ where: 'refresh', error });
+    }
+  }
+
+  /** Drops what is cached, whatever its version. Never rejects. */
+  async makeWay(cacheKey: string): Promise<void> {
+    const { cache, settings } = this.#context;
+    const { holeTtlMs } = settings;
+    const command = { kind: 'invalidate', key: cacheKey, version: NO_VERSION, holeTtlMs } as const;
+    await cache.run({ ...command, holeOnEmpty: false }).catch(() => undefined);
+  }
+
+  /** The payload, or `undefined` (and an event) where it can't be cached. */
+  #payload(key: string, value: Value, version: Version): Payload | undefined {
+    const { codec, events } = this.#context;
+    try {
+      const payload = codec.encode(value, key, version);
+      if (codec.fits(payload)) return payload;
+      this.refused(key, 'payload-limit');
+    } catch (error) {
+      events.error.emit({ where: 'fill', error });
+    }
+    return undefined;
+  }
+
+  release(cacheKey: string, token: string): void {
+    const { activity, cache } = this.#context;
+    // Unanswered, the lease runs out by itself.
+    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+  }
+
+  refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {
+    const { events, settings } = this.#context;
+    if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
+  }
+}

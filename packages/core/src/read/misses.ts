@@ -1,0 +1,153 @@
+import type { Versioned } from '../contracts/api.js';
+import type { LeaseReply } from '../contracts/cache-commands.js';
+import type { StoreRow } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { callerSleep } from '../kit/wait.js';
+import { Fills } from './fills.js';
+import { type Lookup, loadOnly, type ReadContext, versioned } from './lookup.js';
+import type { UncacheableKeys } from './uncacheable.js';
+
+const FIRST_POLL_MS = 2;
+const LAST_POLL_MS = 25;
+
+/** A load under this process's lease that other readers of the process may join. */
+interface Flight<Value> {
+  /** What was loaded, once the fill has proved it current; `undefined` when it has not. */
+  readonly proven: Promise<Versioned<Value> | undefined>;
+  end(proven: Versioned<Value> | undefined): void;
+}
+
+/**
+ * Loads what the cache lacks, once per process (single flight) and once per fleet (the lease).
+ *
+ * A reader may join a load that began before it only if that load proves to be current after the reader
+ * began (G2): it joins before the fill is sent, and takes the row only if the fill was accepted, which
+ * says that no write came between the lease and the fill. Otherwise it bids for the lease itself.
+ */
+export class Misses<Value> {
+  readonly #context: ReadContext<Value>;
+  readonly #fills: Fills<Value>;
+  /** Loads that have not sent their fill yet. */
+  readonly #flights = new Map<string, Flight<Value>>();
+  readonly #strict: boolean;
+
+  constructor(context: ReadContext<Value>, uncacheable: UncacheableKeys) {
+    this.#context = context;
+    this.#fills = new Fills(context, uncacheable);
+    this.#strict = context.settings.consistency === 'strict';
+  }
+
+  /**
+   * No reader that begins from now on joins a load that began before. Called when a write of the key is
+   * acknowledged: the cache may not have heard of it, and the fill be accepted.
+   */
+  detach(cacheKey: string): void {
+    this.#flights.delete(cacheKey);
+  }
+
+  /** Joins a load of this process, takes the lease and loads, waits for its holder, or passes by. */
+  async read(lookup: Lookup<Value>): Promise<Versioned<Value>> {
+    const { clock, codec, member, nextToken, settings } = this.#context;
+    const { cacheKey, key } = lookup;
+    const joined = await this.#flights.get(cacheKey)?.proven;
+    if (joined !== undefined) return joined;
+    if (member?.mayFill() === false) return await loadOnly(lookup);
+    const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
+    const token = nextToken();
+    for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+      const reply = await this.#fills.lease(cacheKey, token);
+      if (reply === undefined) return await loadOnly(lookup);
+      if (reply.outcome === 'hit') {
+        const decoded = await codec.decode(reply.hit, key);
+        if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
+        return await this.reload(lookup, decoded.reason === 'integrity');
+      }
+      if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply);
+      if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
+        if (reply.outcome !== 'busy')
+          this.#fills.refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
+        return await loadOnly(lookup);
+      }
+      const flight = this.#flights.get(cacheKey);
+      if (flight === undefined) {
+        await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+        continue;
+      }
+      // The holder is of this process: readers of one turn, and of one `getMany`, meet here.
+      const proven = await flight.proven;
+      if (proven !== undefined) return proven;
+    }
+  }
+
+  /**
+   * Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill.
+   *
+   * @param forged the version of what is cached is worth nothing
+   */
+  async reload(lookup: Lookup<Value>, forged = false): Promise<Versioned<Value>> {
+    const { activity, member, nextToken } = this.#context;
+    const { cacheKey, key, load } = lookup;
+    if (member?.mayFill() === false) return await loadOnly(lookup);
+    if (forged) await this.#fills.makeWay(cacheKey);
+    const token = nextToken();
+    let reply = await this.#fills.lease(cacheKey, token);
+    if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION) {
+      // Without a version the two can't be compared: what is cached makes way.
+      await this.#fills.makeWay(cacheKey);
+      reply = await this.#fills.lease(cacheKey, token);
+    }
+    if (reply?.outcome === 'granted') {
+      return await this.#loadAndFill({ ...lookup, load: (each) => load(each, true) }, token, reply);
+    }
+    const row = await load(key, true);
+    // A value that can't be replaced is left to the next reader; nobody waits for this.
+    if (reply?.outcome === 'hit') activity.track(this.#fills.replace(lookup, row));
+    return versioned(row);
+  }
+
+  /** Loads under the lease. The reader gets the row at once; the fill goes on behind it. */
+  async #loadAndFill(
+    lookup: Lookup<Value>,
+    token: string,
+    { behind, floor }: Extract<LeaseReply, { outcome: 'granted' }>,
+  ): Promise<Versioned<Value>> {
+    const { activity, events, store } = this.#context;
+    const { cacheKey, key, load } = lookup;
+    if ((behind || this.#strict) && !(await this.#fills.mayFill(lookup, behind === true))) {
+      this.#fills.release(cacheKey, token);
+      this.#fills.refused(key, 'writers');
+      return await loadOnly(lookup);
+    }
+    const { promise: proven, resolve: end } = Promise.withResolvers<Versioned<Value> | undefined>();
+    const flight = { proven, end };
+    this.#flights.set(cacheKey, flight);
+    let row: StoreRow<Value> | undefined;
+    try {
+      row = await load(key, this.#strict);
+      const lags = (row?.version ?? NO_VERSION) < floor;
+      if (lags && store.capabilities.replicaReads) row = await load(key, true);
+    } catch (error) {
+      this.#leave(cacheKey, flight);
+      end(undefined);
+      this.#fills.release(cacheKey, token);
+      throw error;
+    }
+    const found = versioned(row);
+    this.#leave(cacheKey, flight);
+    const filling = this.#fills.fill(lookup, token, floor, row).then(
+      (filled) => end(filled ? found : undefined),
+      (error: unknown) => {
+        end(undefined);
+        this.#fills.release(cacheKey, token);
+        events.error.emit({ where: 'fill', error });
+      },
+    );
+    activity.track(filling);
+    return found;
+  }
+
+  /** Nobody joins the flight any more. */
+  #leave(cacheKey: string, flight: Flight<Value>): void {
+    if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+  }
+}
