@@ -122,7 +122,7 @@ test('no name in what is sent or installed is left to the search_path', async ()
   const sources = [one.source, two.source];
   const positions = await positionsOf(pg, ...sources);
   await pg.feed.registry.lease('test', new Map([[one.source, 1]]), 'holder', 1_000);
-  await pg.feed.registry.replayed('test', new Map([[one.source, 1]]));
+  await pg.feed.registry.replayed('test', new Map([[one.source, 1]]), 'holder');
   await pg.feed.registry.release('test', 'holder');
   await pg.feed.status(sources);
   const stop = new AbortController();

@@ -178,7 +178,9 @@ test('changes are kept for a consumer as long as its relay was seen within the r
   const collection = { name: 'x', source, keyPrefix: 'x:', holeTtlMs: 1_000, holeOnEmpty: false };
   await registry.register('gone', [collection]);
   const [gone] = await registry.observe('gone', [source], 'two');
-  await registry.replayed('gone', new Map([[source, gone?.epoch ?? 0]]));
+  const epochs = new Map([[source, gone?.epoch ?? 0]]);
+  await registry.lease('gone', epochs, 'holder', 1_000);
+  await registry.replayed('gone', epochs, 'holder');
   const here = await observe();
   await put(1);
   await knex.raw("UPDATE lockstep.outbox SET changed_at = now() - interval '2 hours' WHERE source = ?", [

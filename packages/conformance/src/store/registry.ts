@@ -89,9 +89,11 @@ export function registryCases(test: StoreCase, { requires }: StoreClaims): void 
     expectEqual(await lease('x'), [source], 'the first, once more');
     await registry.release(consumer.name, 'x');
     expectEqual(await lease('y'), [source], 'the second, after the first has given it back');
-    await registry.replayed(consumer.name, new Map([[source, epoch + 1]]));
+    await registry.replayed(consumer.name, new Map([[source, epoch + 1]]), 'y');
     expectEqual((await consumer.read()).replayed, false, 'replayed, said of another epoch');
-    await registry.replayed(consumer.name, epochs);
+    await registry.replayed(consumer.name, epochs, 'x');
+    expectEqual((await consumer.read()).replayed, false, 'replayed, said by one that holds it no more');
+    await registry.replayed(consumer.name, epochs, 'y');
     expectEqual((await consumer.read()).replayed, true, 'replayed');
     expectEqual(await lease('z'), [], 'a holder after that');
     await consumer.observe('two');

@@ -70,8 +70,11 @@ export interface ConsumerRegistry {
    * this epoch, not replayed, and that nobody else holds. Called again it renews.
    */
   lease(consumer: string, epochs: Epochs, holder: string, leaseMs: number): Promise<readonly string[]>;
-  /** Says that what the epochs may lack was handed over. Nothing where the registry is at another epoch. */
-  replayed(consumer: string, epochs: Epochs): Promise<void>;
+  /**
+   * Says that what the epochs may lack was handed over. Nothing where the registry is at another epoch, or where
+   * `holder` does not hold it: the record may have been lost, and made anew, since `holder` leased it.
+   */
+  replayed(consumer: string, epochs: Epochs, holder: string): Promise<void>;
   /** Gives leases back. */
   release(consumer: string, holder: string): Promise<void>;
 }

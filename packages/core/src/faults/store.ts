@@ -95,7 +95,8 @@ function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>)
       run('observe', consumer, () => registry.observe(consumer, sources, identity)),
     lease: (consumer, epochs, holder, leaseMs) =>
       run('lease', consumer, () => registry.lease(consumer, epochs, holder, leaseMs)),
-    replayed: (consumer, epochs) => run('replayed', consumer, () => registry.replayed(consumer, epochs)),
+    replayed: (consumer, epochs, holder) =>
+      run('replayed', consumer, () => registry.replayed(consumer, epochs, holder)),
     release: (consumer, holder) => run('release', consumer, () => registry.release(consumer, holder)),
   };
 }

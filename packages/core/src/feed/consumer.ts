@@ -7,8 +7,10 @@ import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
 import type { EventHub } from '../runtime/events.js';
+import { CacheIdentity } from './identity.js';
 import { type KnownRegistry, Membership } from './membership.js';
 import { RecordJudge } from './recorded.js';
+import { SEARCH_MS, startEpoch } from './start-epoch.js';
 
 export interface ConsumerOptions {
   readonly feed: ChangeFeed;
@@ -18,13 +20,8 @@ export interface ConsumerOptions {
   readonly cache: CacheClient;
   readonly clock: Clock;
   readonly events: EventHub;
+  readonly nextToken: () => string;
 }
-
-/** What this process saw of its cache's identity: all of it, or that of the primaries that answered. */
-type SeenIdentity = { readonly atMs: number } & (
-  | { readonly whole: string }
-  | { readonly parts: readonly string[] }
-);
 
 /** While there are writes, what is known of the registry is read again after so long. */
 const RENEW_MS = 1_000;
@@ -37,7 +34,9 @@ const BELIEVED_MS = 3_000;
 const UNSEEN_MS = BELIEVED_MS + 200;
 /** A registry that changed this long ago, by the store's clock, is known to everyone, even if that clock was set. */
 const LONG_AGO_MS = 60_000;
-const TIMEOUT_MS = 5_000;
+/** The bound of what a write may wait for. */
+const READ_TIMEOUT_MS = 1_000;
+const CHANGE_TIMEOUT_MS = 5_000;
 
 /**
  * What this process knows of the registry of one feed: which collections, of any process, are kept in step
@@ -53,15 +52,19 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   readonly #records = new Map<string, ConsumerRecord>();
   readonly #judge: RecordJudge;
   readonly #listeners = new Set<() => void>();
+  readonly #identity: CacheIdentity;
+  /** By source. */
+  readonly #registering = new Map<string, Promise<void>>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
-  #seen: SeenIdentity | undefined;
 
   constructor(options: ConsumerOptions) {
     this.feed = options.feed;
     this.consumer = options.name;
     this.#options = options;
     this.#judge = new RecordJudge(options.name, options.events);
+    // Collections have names, so an empty one can't collide.
+    this.#identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
   }
 
   join(collection: RecordedCollection): Membership {
@@ -90,26 +93,61 @@ export class Consumer implements FeedClaimant, KnownRegistry {
 
   /** Records what this process keeps of a source, before anything of it is cached. Rejects where that fails. */
   async open(source: string): Promise<void> {
+    const underWay = this.#registering.get(source);
+    if (underWay !== undefined) await underWay;
     const members = this.#members.filter((member) => member.collection.source === source);
     if (members.every(({ recorded }) => recorded)) return;
-    await this.#register(members);
+    const registering = this.#register(members).finally(() => this.#registering.delete(source));
+    this.#registering.set(source, registering);
+    await registering;
     this.touch();
   }
 
   async #register(members: readonly Membership[]): Promise<void> {
     const { clock, feed } = this.#options;
     const collections = members.map(({ collection }) => collection);
-    const records = await this.#read(feed.registry.register(this.consumer, collections));
+    const registering = feed.registry.register(this.consumer, collections);
+    const records = await this.#read(registering, CHANGE_TIMEOUT_MS);
     const nowMs = clock.monotonic();
-    for (const record of records) {
-      // Nobody wrote of a consumer's source before its first record.
-      const known = record.revision === 1 || record.changedAgoMs >= LONG_AGO_MS;
-      for (const member of members) {
-        if (member.collection.source !== record.source) continue;
-        member.registered(known ? nowMs : nowMs + UNSEEN_MS);
-      }
-    }
     this.#apply(records);
+    const elsewhere = await this.#startEpochs(records);
+    for (const { changedAgoMs, revision, source } of records) {
+      // Nobody wrote of a consumer's source before its first record.
+      const known = revision === 1 || changedAgoMs >= LONG_AGO_MS;
+      const knownAtMs = known ? nowMs : nowMs + UNSEEN_MS;
+      const fillsAtMs = elsewhere.includes(source)
+        ? Math.max(knownAtMs, clock.monotonic() + SEARCH_MS)
+        : knownAtMs;
+      for (const member of members) if (member.collection.source === source) member.registered(fillsAtMs);
+    }
+    this.#apply([]);
+  }
+
+  /** Answers the sources that somebody else searches for or replays. Does not reject: a relay makes up for what fails. */
+  async #startEpochs(records: readonly ConsumerRecord[]): Promise<readonly string[]> {
+    const due = records.filter(({ epoch, replayed }) => epoch === 0 || !replayed);
+    const sources = due.map(({ source }) => source);
+    if (sources.length === 0) return [];
+    const context = {
+      ...this.#options,
+      identity: this.#identity,
+      begin: (of: readonly string[], identity: string) => this.#begin(of, identity),
+      collections: (source: string) => this.collections(source),
+    };
+    try {
+      return await this.#bounded(startEpoch(context, sources), CHANGE_TIMEOUT_MS);
+    } catch (error) {
+      this.#options.events.error.emit({ where: 'registry', error });
+      return [];
+    }
+  }
+
+  /** A cache whose identity is a new one gets an epoch of its own. */
+  async #begin(sources: readonly string[], identity: string): Promise<readonly ConsumerRecord[]> {
+    const observing = this.feed.registry.observe(this.consumer, sources, identity);
+    const records = await this.#read(observing, CHANGE_TIMEOUT_MS);
+    this.#apply(records);
+    return records;
   }
 
   /** Called by each write at its begin: what is known is to be recent when it is acknowledged. */
@@ -141,66 +179,55 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     const { clock, feed } = this.#options;
     const sentAtMs = clock.monotonic();
     // Not waited for: a cache that hangs says nothing of the registry.
-    void this.#observe().then(() => this.#apply([]));
-    const records = await this.#read(feed.registry.read(this.consumer, this.sources()));
+    void this.#identity.ask().then(() => this.#apply([]));
+    const records = await this.#read(feed.registry.read(this.consumer, this.sources()), READ_TIMEOUT_MS);
     this.#readAtMs = sentAtMs;
     this.#replace(records);
     await this.#registerMissing();
+    await this.#beginNext(records);
   }
 
-  /** As the relay does it: a cache whose identity is a new one gets an epoch of its own. */
+  /**
+   * Without a relay, too, a cache that was replaced gets its epoch, or nothing would be acknowledged any more. An
+   * identity that was left is brought back by relays alone, which see it all the time.
+   */
+  async #beginNext(records: readonly ConsumerRecord[]): Promise<void> {
+    const { whole } = this.#identity;
+    if (whole === undefined) return;
+    const replaced = records.filter(
+      ({ epoch, identity, left }) => epoch > 0 && identity !== whole && !left.includes(whole),
+    );
+    const sources = replaced.map(({ source }) => source);
+    if (sources.length > 0) await this.#begin(sources, whole);
+  }
+
+  /** As the relay does it, which waits for the cache. None where its identity is not known. */
   async observe(): Promise<readonly ConsumerRecord[]> {
-    const { clock, feed } = this.#options;
-    const sentAtMs = clock.monotonic();
-    const identity = await this.#observe();
+    // Whoever registers searches an empty cache, which is quicker than a replay.
+    await Promise.allSettled(this.#registering.values());
+    const sentAtMs = this.#options.clock.monotonic();
+    const identity = await this.#identity.ask();
     if (identity === undefined) {
       await this.renew();
       return [];
     }
-    const records = await this.#read(feed.registry.observe(this.consumer, this.sources(), identity));
+    const observing = this.feed.registry.observe(this.consumer, this.sources(), identity);
+    const records = await this.#read(observing, CHANGE_TIMEOUT_MS);
     this.#readAtMs = sentAtMs;
     this.#replace(records);
     await this.#registerMissing();
     return records.filter((record) => record.identity === identity);
   }
 
+  /** How many primaries the cache has, as far as is known. */
+  get primaries(): number {
+    return this.#identity.primaries;
+  }
+
   /** The store may have lost its registry, and gets back what was opened here. */
   async #registerMissing(): Promise<void> {
     const missing = this.#members.filter(({ recorded, wanted }) => wanted && !recorded);
     if (missing.length > 0) await this.#register(missing);
-  }
-
-  /** The identity of the cache that this process's own connections lead to. Does not reject. */
-  async #observe(): Promise<string | undefined> {
-    const { adapter, cache, clock } = this.#options;
-    if (!adapter.shared) return undefined;
-    const atMs = clock.monotonic();
-    try {
-      const info = cache.open().then(() => adapter.info());
-      const { generation } = await this.#bounded(info);
-      const seen = generation === undefined ? await this.#seenInParts() : { whole: generation };
-      if (seen !== undefined) this.#seen = { ...seen, atMs };
-      return generation;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Some of the primaries are away, or say nothing of themselves: the others are known. */
-  async #seenInParts(): Promise<{ readonly parts: readonly string[] } | undefined> {
-    const probes = await this.#bounded(this.#options.adapter.probe(keyPrefix(this.consumer, '')));
-    const answers = [...probes.values()].flatMap((answer) => (answer instanceof Error ? [] : [answer]));
-    if (answers.length === 0) return undefined;
-    return { parts: answers.flatMap(({ generation }) => generation ?? []) };
-  }
-
-  /** Whether this process's connections lead to the cache of that identity, as far as the cache tells. */
-  #leadsTo(identity: string | undefined): boolean {
-    const seen = this.#seen;
-    if (seen === undefined || identity === undefined) return false;
-    if ('whole' in seen) return seen.whole === identity;
-    const primaries = identity.split(',');
-    return seen.parts.every((part) => primaries.includes(part));
   }
 
   #replace(records: readonly ConsumerRecord[]): void {
@@ -218,24 +245,22 @@ export class Consumer implements FeedClaimant, KnownRegistry {
 
   /** Whether the identity of the cache was seen lately enough to acknowledge by it. */
   isCertain({ epoch }: ConsumerState): boolean {
-    if (epoch === 0) return true;
-    const atMs = this.#seen?.atMs ?? Number.NEGATIVE_INFINITY;
-    return this.#options.clock.monotonic() - atMs <= BELIEVED_MS;
+    return epoch === 0 || this.#identity.wasSeenWithin(BELIEVED_MS);
   }
 
   /** What is done in this process counts under this state: `undefined` where its cache is not the present one. */
   stateOf(record: ConsumerRecord | undefined): ConsumerState | undefined {
     if (record === undefined) return undefined;
     const { consumer, source, revision, epoch, identity } = record;
-    if (epoch !== 0 && !this.#leadsTo(identity)) return undefined;
+    if (epoch !== 0 && !this.#identity.leadsTo(identity)) return undefined;
     return { consumer, source, revision, epoch };
   }
 
   /** Whether this process's cache was replaced by another one. */
   isLeft(record: ConsumerRecord | undefined): boolean {
-    const seen = this.#seen;
-    if (record === undefined || seen === undefined || !('whole' in seen)) return false;
-    return record.identity !== seen.whole && record.left.includes(seen.whole);
+    const { whole } = this.#identity;
+    if (record === undefined || whole === undefined) return false;
+    return record.identity !== whole && record.left.includes(whole);
   }
 
   // As a claimant.
@@ -258,12 +283,12 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  async #read(answer: Promise<readonly ConsumerRecord[]>): Promise<readonly ConsumerRecord[]> {
-    return this.#judge.believed(await this.#bounded(answer));
+  async #read(answer: Promise<readonly ConsumerRecord[]>, ms: number): Promise<readonly ConsumerRecord[]> {
+    return this.#judge.believed(await this.#bounded(answer, ms));
   }
 
-  #bounded<T>(promise: Promise<T>): Promise<T> {
-    const late = (): Error => new StoreTimeoutError(`the registry did not answer within ${TIMEOUT_MS} ms`);
-    return withTimeout(this.#options.clock, promise, TIMEOUT_MS, late);
+  #bounded<T>(answer: Promise<T>, ms: number): Promise<T> {
+    const late = (): Error => new StoreTimeoutError(`the registry did not answer within ${ms} ms`);
+    return withTimeout(this.#options.clock, answer, ms, late);
   }
 }

@@ -1,15 +1,13 @@
 import type { CacheClient } from '../cache/client.js';
-import type { CacheAdapter } from '../contracts/cache.js';
 import type { CancelTimer, Clock } from '../contracts/clock.js';
 import type { ConsumerRecord } from '../contracts/registry.js';
-import { sleep, withTimeout } from '../kit/wait.js';
+import { sleep } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Consumer } from './consumer.js';
 import { Positions } from './positions.js';
 
 export interface GenerationWatchOptions {
   readonly consumer: Consumer;
-  readonly adapter: CacheAdapter;
   readonly cache: CacheClient;
   readonly clock: Clock;
   readonly events: EventHub;
@@ -24,7 +22,6 @@ export type Replay = (
 
 const POLL_MS = 1_000;
 const LEASE_MS = 10_000;
-const INFO_TIMEOUT_MS = 1_000;
 
 /**
  * Notices a cache that may have lost acknowledged writes (restarted from an old snapshot, failed over to a lagging
@@ -55,11 +52,10 @@ export class GenerationWatch {
   }
 
   async #check(signal: AbortSignal, replay: Replay): Promise<void> {
-    const { adapter, clock, consumer } = this.#options;
+    const { consumer } = this.#options;
     const records = await consumer.observe();
     if (records.length === 0) return;
-    const late = (): Error => new Error(`the cache did not describe itself within ${INFO_TIMEOUT_MS} ms`);
-    const { primaries = 1 } = await withTimeout(clock, adapter.info(), INFO_TIMEOUT_MS, late);
+    const { primaries } = consumer;
     await this.#positions.keep(
       records.filter(({ replayed }) => replayed),
       primaries,
@@ -91,7 +87,7 @@ export class GenerationWatch {
       const replayed = due.filter(({ source }) => sources.includes(source));
       await this.#positions.start(replayed, primaries);
       const ended = replayed.map(({ source, epoch }): [string, number] => [source, epoch]);
-      await registry.replayed(consumer.consumer, new Map(ended));
+      await registry.replayed(consumer.consumer, new Map(ended), holder);
     } finally {
       end();
       // What was cut short is left to the next relay.

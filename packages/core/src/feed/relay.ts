@@ -1,7 +1,6 @@
 import { type Sweepable, sweepUnflushed } from '../buffer/sweeper.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
 import type { Relay, RelayStatus } from '../contracts/api.js';
-import type { CacheAdapter } from '../contracts/cache.js';
 import type { CacheReply, InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change } from '../contracts/feed.js';
@@ -30,7 +29,7 @@ export interface RelayContext {
   readonly events: EventHub;
   readonly clock: Clock;
   /** Of a cache that may lose acknowledged writes. */
-  readonly watched: { readonly adapter: CacheAdapter; readonly nextToken: () => string } | undefined;
+  readonly watched: { readonly nextToken: () => string } | undefined;
   /** Of the collections whose writes may be buffered. */
   readonly flushers: readonly Sweepable[];
 }

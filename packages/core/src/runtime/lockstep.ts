@@ -198,8 +198,8 @@ class LockstepEngine implements Lockstep {
   #consumerOf(feed: ChangeFeed): Consumer {
     let consumer = this.#consumers.get(feed);
     if (consumer === undefined) {
-      const { cache, clock, events } = this.#context;
-      consumer = new Consumer({ feed, name: this.prefix, adapter: this.cache, cache, clock, events });
+      const { adapter, cache, clock, events, nextToken } = this.#context;
+      consumer = new Consumer({ feed, name: this.prefix, adapter, cache, clock, events, nextToken });
       this.#consumers.set(feed, consumer);
       for (const listener of [...this.#onConsumer]) listener(consumer);
     }
@@ -312,7 +312,7 @@ class LockstepEngine implements Lockstep {
         return () => this.#onConsumer.delete(listener);
       },
     };
-    const watched = this.cache.shared ? { adapter: this.cache, nextToken } : undefined;
+    const watched = this.cache.shared ? { nextToken } : undefined;
     const context = { cache, handover, hasQueue, events, clock, watched, flushers };
     const relay = startRelay(consumers, context, options);
     const tracked: Relay = {

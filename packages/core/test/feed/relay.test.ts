@@ -213,7 +213,7 @@ describe('a cache that may have lost acknowledged writes', () => {
       await turns();
     }
     expect(await shop.products.get('a')).toEqual(CHAIR);
-    expect(generations).toHaveLength(2);
+    expect(generations).toEqual([{ generation: expect.stringContaining('restarted') }]);
     await relay.stop();
   });
 
@@ -299,10 +299,10 @@ describe('a cache that may have lost acknowledged writes', () => {
     });
     const { version } = await shop.products.put('a', LAMP);
     await pass(shop, 3);
-    expect(told).toEqual(['first']);
+    expect(told).toEqual([]);
     await shop.restore('a', LAMP, version);
     await pass(shop, 3);
-    expect(told).toHaveLength(2);
+    expect(told).toHaveLength(1);
     await Promise.all(relays.map((relay) => relay.stop()));
   });
 
@@ -333,7 +333,7 @@ describe('a cache that may have lost acknowledged writes', () => {
     const shop = openShared();
     await shop.products.put('warm', LAMP);
     const first = shop.lockstep.startRelay();
-    await turns();
+    await pass(shop, 40);
     await first.stop();
     const { version } = await shop.products.put('a', LAMP);
     await shop.products.put('a', CHAIR);

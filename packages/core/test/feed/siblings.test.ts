@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { refuse } from '../../src/faults/index.js';
+import { hang, refuse } from '../../src/faults/index.js';
 import type { MemoryTx } from '../../src/memory/index.js';
 import { CHAIR, carries, elapse, LAMP, openShop, type Product, turns } from '../support/shop.js';
 
@@ -49,6 +49,18 @@ describe('two collections on one table', () => {
     expect(await late.getVersioned('a')).toMatchObject({ value: LAMP, from: 'cache' });
     expect(await shop.products.put('a', CHAIR)).toMatchObject({ cache: 'updated' });
     expect(await late.get('a')).toEqual(CHAIR);
+  });
+
+  test('a registry that hangs holds a write up for one second', async () => {
+    const shop = openPair();
+    await shop.products.put('a', LAMP);
+    await shop.others.get('a');
+    shop.clock.advance(4_000);
+    await turns();
+    shop.storePlan.always('registry', hang());
+    const begunAtMs = shop.clock.monotonic();
+    expect(await elapse(shop.clock, shop.products.put('a', CHAIR))).toMatchObject({ cache: 'deferred' });
+    expect(shop.clock.monotonic() - begunAtMs).toBeLessThan(1_050);
   });
 
   test('what can’t be brought in step is not acknowledged: the relay does it (G4)', async () => {

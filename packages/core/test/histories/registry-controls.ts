@@ -1,5 +1,5 @@
 import type { ChangeFeed } from '../../src/contracts/feed.js';
-import type { ConsumerRecord, ConsumerState } from '../../src/contracts/registry.js';
+import type { ConsumerRecord, ConsumerRegistry, ConsumerState } from '../../src/contracts/registry.js';
 import type { RegistryWorldOptions } from './registry-world.js';
 
 /** A feed or a registry with one rule taken out, and the world in which that must show. */
@@ -52,6 +52,18 @@ function pretending(respect: 'revision' | 'epoch', change: Partial<Record<'claim
   };
 }
 
+const isFirst = ({ epoch }: ConsumerRecord): boolean => epoch === 1;
+
+/** Says of epochs that they were replayed. */
+async function skipReplay(registry: ConsumerRegistry, records: readonly ConsumerRecord[]): Promise<void> {
+  for (const { consumer, epoch, replayed, source } of records) {
+    if (replayed) continue;
+    const epochs = new Map([[source, epoch]]);
+    await registry.lease(consumer, epochs, 'mutant', 1_000);
+    await registry.replayed(consumer, epochs, 'mutant');
+  }
+}
+
 export const REGISTRY_MUTANTS: readonly RegistryMutant[] = [
   {
     name: 'a claim does not name the revision',
@@ -84,6 +96,46 @@ export const REGISTRY_MUTANTS: readonly RegistryMutant[] = [
     }),
   },
   {
+    name: 'a first epoch counts as replayed, whatever the cache holds',
+    world: { filled: true },
+    adapt: (feed) => ({
+      ...feed,
+      registry: {
+        ...feed.registry,
+        async observe(consumer, sources, identity) {
+          const records = await feed.registry.observe(consumer, sources, identity);
+          await skipReplay(feed.registry, records.filter(isFirst));
+          return await feed.registry.read(consumer, sources);
+        },
+      },
+    }),
+  },
+  {
+    name: 'a first epoch begins with the first relay, and counts as replayed',
+    world: { split: true, lateRelay: true },
+    adapt: (feed) => {
+      const { registry } = feed;
+      let relays = false;
+      return {
+        ...feed,
+        async consume(handler, options) {
+          relays = true;
+          await feed.consume(handler, options);
+        },
+        registry: {
+          ...registry,
+          async observe(consumer, sources, identity) {
+            if (relays) {
+              const records = await registry.observe(consumer, sources, identity);
+              await skipReplay(registry, records.filter(isFirst));
+            }
+            return await registry.read(consumer, sources);
+          },
+        },
+      };
+    },
+  },
+  {
     name: 'a replay begins before its epoch is committed',
     world: { split: true },
     adapt: (feed) => {
@@ -110,7 +162,7 @@ export const REGISTRY_MUTANTS: readonly RegistryMutant[] = [
             }
             // Only now, with what the replay was for.
             const committed = await registry.observe(consumer, sources, identity);
-            await registry.replayed(consumer, new Map(committed.map(({ epoch, source }) => [source, epoch])));
+            await skipReplay(registry, committed);
             return await registry.read(consumer, sources);
           },
           lease: async (_, epochs) => [...epochs.keys()],

@@ -17,6 +17,10 @@ export interface RegistryWorldOptions {
   readonly split?: boolean;
   /** The chance that a call of the registry fails. @defaultValue 0.02 */
   readonly registryFaults?: number;
+  /** The cache holds entries of a collection from before anything was recorded, of rows that have changed since. @defaultValue false */
+  readonly filled?: boolean;
+  /** No relay runs before the others are through. @defaultValue false */
+  readonly lateRelay?: boolean;
   /** The process that relays can't read the registry once it knows the first collections. @defaultValue false */
   readonly deafRelay?: boolean;
   /** Changes what a process sees of the feed; a mutant takes a rule out. */
@@ -63,7 +67,7 @@ class RegistryWorld {
   readonly #rows: MemoryStore<Row>;
   readonly #history: History = { writes: [], reads: [], commits: [] };
   readonly #processes: Process[];
-  readonly #relays: Relay[];
+  readonly #relays: Relay[] = [];
   #side: Side;
   #sides = 0;
   readonly #late = { declared: false };
@@ -76,8 +80,31 @@ class RegistryWorld {
     this.#rows = memoryStore<Row>({ name: 'rows', clock: this.#scheduler.clock, feedGraceMs: 50 });
     this.#side = this.#newSide();
     this.#processes = [['x', 'y'], ['x'], ['x']].map((names, n) => this.#newProcess(names, n === 2));
-    const relaying = options.split === true ? [0, 2] : [2];
-    this.#relays = relaying.map((n) => (this.#processes[n] as Process).lockstep.startRelay());
+  }
+
+  #startRelays(): void {
+    const relaying = this.#options.split === true ? [0, 2] : [2];
+    for (const n of relaying) this.#relays.push((this.#processes[n] as Process).lockstep.startRelay());
+  }
+
+  /** As an older release, or another life of the prefix, has left it; nobody is told of the later change. */
+  async #fill(): Promise<void> {
+    for (const key of KEYS) {
+      const [old, now] = [{ n: ++this.#count }, { n: ++this.#count }];
+      const version = await this.#writeUntold(key, old);
+      const expiresAtMs = this.#scheduler.clock.now() + 1_000_000;
+      const at = { version, expiresAtMs, staleAtMs: 0, unflushed: false };
+      const payload = JSON.stringify(old);
+      this.#side.cache.entries.set(`wtc:x:${key}`, { ...at, kind: 'value', payload });
+      await this.#writeUntold(key, now);
+    }
+  }
+
+  async #writeUntold(key: string, row: Row): Promise<number> {
+    await this.#writeForeign(key, row);
+    const { version } = this.#history.commits.at(-1) as { version: number };
+    this.#rows.feed.acknowledge([{ source: 'rows', key, version }]);
+    return version;
   }
 
   #newSide(): Side {
@@ -155,6 +182,8 @@ class RegistryWorld {
 
   /** Runs the clients to their ends, and judges what they saw. */
   async live(): Promise<void> {
+    if (this.#options.filled === true) await this.#fill();
+    if (this.#options.lateRelay !== true) this.#startRelays();
     const others = this.#options.split === true ? [this.#split()] : [this.#declareLate()];
     const clients = [...Array.from({ length: CLIENTS }, () => this.#client()), this.#foreigner(), ...others];
     await this.#until(Promise.all(clients), () => this.#evict());
@@ -207,8 +236,7 @@ class RegistryWorld {
     }
   }
 
-  async #writeForeign(key: string): Promise<void> {
-    const value = { n: ++this.#count };
+  async #writeForeign(key: string, value: Row = { n: ++this.#count }): Promise<void> {
     await this.#rows.foreignWrite(key, value);
     const [row] = await this.#rows.read([key], { timeoutMs: 1_000, primary: true });
     if (row !== undefined) this.#committed(key, value, row.version);
@@ -257,6 +285,7 @@ class RegistryWorld {
   async drain(): Promise<string[]> {
     this.#calm = true;
     this.#side.cache.calm = true;
+    if (this.#options.lateRelay === true) this.#startRelays();
     await this.#until(Promise.all(this.#processes.map(({ lockstep }) => lockstep.drain())));
     await this.#until(this.#drained());
     await this.#until(Promise.all(this.#relays.map((relay) => relay.stop())));
@@ -337,7 +366,7 @@ function overNetwork(
     observe: (consumer, sources, identity) => call(() => registry.observe(consumer, sources, identity)),
     lease: (consumer, epochs, holder, leaseMs) =>
       call(() => registry.lease(consumer, epochs, holder, leaseMs)),
-    replayed: (consumer, epochs) => call(() => registry.replayed(consumer, epochs)),
+    replayed: (consumer, epochs, holder) => call(() => registry.replayed(consumer, epochs, holder)),
     release: (consumer, holder) => call(() => registry.release(consumer, holder)),
   };
 }

@@ -17,6 +17,15 @@ describe('histories of several collections on one table', { timeout: TIMEOUT_MS 
   test('G5 holds after a failover, with a process that goes on with the old primary', async () => {
     expect(await searchIn((seed) => runRegistryWorld({ seed, split: true }), RUNS)).toBeUndefined();
   });
+  test('G5 holds with a cache that was filled before the first record', async () => {
+    expect(await searchIn((seed) => runRegistryWorld({ seed, filled: true }), RUNS)).toBeUndefined();
+  });
+  test('G5 holds with a relay that starts after all writes, and after a failover', async () => {
+    const late = { lateRelay: true };
+    expect(await searchIn((seed) => runRegistryWorld({ seed, ...late }), RUNS)).toBeUndefined();
+    const split = { ...late, split: true };
+    expect(await searchIn((seed) => runRegistryWorld({ seed, ...split }), RUNS)).toBeUndefined();
+  });
   test.for(REGISTRY_MUTANTS)('a missing rule is caught: $name', async ({ adapt, world }) => {
     // Some make a world that never comes to its end, which tells nothing.
     const run = (seed: number) => runRegistryWorld({ ...world, seed, adapt }).catch(() => []);

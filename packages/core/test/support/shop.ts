@@ -53,6 +53,11 @@ export function openShop(options: ShopOptions = {}) {
 
   /** Another process over the same cache, database and queue. */
   function join(more: Partial<LockstepOptions> = {}) {
+    return joinStore(rows, more);
+  }
+
+  /** Another process over the same cache and queue, and a table of its own. */
+  function joinStore(table: typeof rows, more: Partial<LockstepOptions> = {}) {
     const lockstep = createLockstep({
       cache,
       ...(options.withQueue === false ? {} : { queue }),
@@ -63,7 +68,7 @@ export function openShop(options: ShopOptions = {}) {
     });
     const products = lockstep.collection({
       name: 'products',
-      store: faultyStore(rows, storePlan),
+      store: faultyStore(table, storePlan),
       ...options.collection,
     });
     return { lockstep, products };
@@ -84,6 +89,7 @@ export function openShop(options: ShopOptions = {}) {
     lockstep,
     products,
     join,
+    joinStore,
     /** What the cache holds at an id, past the faults. */
     entry: (id: string) => entryAt(memory, `wtc:products:${id}`),
     /** The events of one name, as they come. */

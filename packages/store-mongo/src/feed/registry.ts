@@ -190,9 +190,10 @@ export class Registry implements ConsumerRegistry {
     return held;
   }
 
-  async replayed(consumer: string, epochs: Epochs): Promise<void> {
+  async replayed(consumer: string, epochs: Epochs, holder: string): Promise<void> {
     for (const [source, epoch] of epochs) {
-      const filter = { _id: idOf(consumer, source), epoch: toStored(epoch) } as Filter<ConsumerDocument>;
+      const of = { _id: idOf(consumer, source), epoch: toStored(epoch), holder };
+      const filter = of as Filter<ConsumerDocument>;
       await this.#collection.updateOne(filter, { $set: { replayed: toStored(epoch) } }, OPTIONS);
     }
   }

@@ -66,7 +66,7 @@ AND (c.holder IS NULL OR c.holder = $4 OR c.held_until <= pg_catalog.clock_times
 
 const REPLAYED = `UPDATE lockstep.consumer c SET replayed = c.epoch, holder = NULL, held_until = NULL
 FROM unnest($2::text[], $3::int8[]) AS s(source, epoch)
-WHERE c.consumer = $1 AND c.source = s.source AND c.epoch = s.epoch AND c.replayed <> c.epoch`;
+WHERE c.consumer = $1 AND c.source = s.source AND c.epoch = s.epoch AND c.replayed <> c.epoch AND c.holder = $4`;
 
 const RELEASE = `UPDATE lockstep.consumer SET holder = NULL, held_until = NULL WHERE consumer = $1 AND holder = $2`;
 
@@ -130,8 +130,8 @@ export class PostgresRegistry implements ConsumerRegistry {
     return rows.map((row) => String(row['source']));
   }
 
-  async replayed(consumer: string, epochs: Epochs): Promise<void> {
-    await this.#rows(REPLAYED, [consumer, ...arraysOf(epochs)], 'end of a replay');
+  async replayed(consumer: string, epochs: Epochs, holder: string): Promise<void> {
+    await this.#rows(REPLAYED, [consumer, ...arraysOf(epochs), holder], 'end of a replay');
   }
 
   async release(consumer: string, holder: string): Promise<void> {

@@ -130,8 +130,9 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
       }
       return free.map(({ source }) => source);
     },
-    async replayed(consumer, epochs) {
+    async replayed(consumer, epochs, holder) {
       for (const entry of known(consumer, epochs.keys())) {
+        if (entry.holder !== holder) continue;
         if (entry.epoch === epochs.get(entry.source)) entry.replayed = entry.epoch;
       }
     },
