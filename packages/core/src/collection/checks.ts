@@ -1,20 +1,10 @@
 import type { CallOptions } from '../contracts/options.js';
 import type { StoreAdapter } from '../contracts/store.js';
-import { isVersion, type Version } from '../contracts/version.js';
-import {
-  InvalidIdError,
-  InvalidOptionError,
-  messageOf,
-  StoreTimeoutError,
-  UnsupportedError,
-} from '../errors.js';
-import { numberOption } from '../kit/options.js';
+import { InvalidIdError, messageOf, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { withSignal, withTimeout } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
 import type { EngineContext } from '../runtime/context.js';
-import { type CollectionSettings, MAX_TTL_MS } from './settings.js';
-
-const MAX_TIMEOUT_MS = 24 * 3_600_000;
+import type { CollectionSettings } from './settings.js';
 
 /** Checks what callers pass: a wrong call touches nothing. */
 export class Checks<Id> {
@@ -43,32 +33,22 @@ export class Checks<Id> {
     return key;
   }
 
-  /** Throws for a condition that is none, or that the store can't check. */
-  condition(ifVersion: Version | null): void {
+  /** Throws for a condition that the store can't check. */
+  condition(): void {
     if (!this.#store.capabilities.compareAndSet) throw this.unsupported('ifVersion');
-    if (ifVersion !== null && !isVersion(ifVersion)) {
-      const problem = `must be a version or null, got ${String(ifVersion)}`;
-      throw new InvalidOptionError('options.ifVersion', problem);
-    }
   }
 
   ttl(options: { readonly ttlMs?: number }): number {
-    return numberOption(options.ttlMs, this.#settings.ttlMs, 'options.ttlMs', { min: 1, max: MAX_TTL_MS });
+    return options.ttlMs ?? this.#settings.ttlMs;
   }
 
-  timeout(timeoutMs: number | undefined): number {
-    const { storeTimeoutMs } = this.#settings;
-    return numberOption(timeoutMs, storeTimeoutMs, 'options.timeoutMs', { min: 1, max: MAX_TIMEOUT_MS });
-  }
-
-  /** Starts the call once its bounds are known to be right, and waits for it within them. */
+  /** Waits for the call within its bounds. */
   bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
     if (timeoutMs === undefined) return withSignal(start(), signal);
-    const ms = this.timeout(timeoutMs);
     const { name } = this.#settings;
     const late = (): Error =>
-      new StoreTimeoutError(`collection "${name}": no answer within ${ms} ms`, { collection: name });
-    return withSignal(withTimeout(this.#context.clock, start(), ms, late), signal);
+      new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, { collection: name });
+    return withSignal(withTimeout(this.#context.clock, start(), timeoutMs, late), signal);
   }
 
   unsupported(what: string): UnsupportedError {

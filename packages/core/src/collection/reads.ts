@@ -2,11 +2,11 @@ import type { Versioned } from '../contracts/api.js';
 import type { ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
-import { checkKnown } from '../kit/options.js';
+import { checkOptions } from '../kit/options.js';
 import type { Load } from '../read/lookup.js';
+import { READ } from './call-options.js';
 import type { CollectionParts } from './parts.js';
 
-const READ_OPTIONS = ['signal', 'timeoutMs', 'tx', 'fresh', 'ttlMs'];
 /** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
 const READ_TOGETHER = 1_024;
 
@@ -87,8 +87,7 @@ export class CollectionReads<Value, Id> {
   }
 
   #checkOptions(options: ReadOptions): void {
-    checkKnown(options, READ_OPTIONS, `collection("${this.#parts.settings.name}") read options`);
-    this.#parts.checks.ttl(options);
+    checkOptions(options, READ, 'options');
     options.signal?.throwIfAborted();
   }
 

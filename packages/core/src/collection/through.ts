@@ -4,10 +4,10 @@ import type { CallbackContext, CollectionOptions, ThroughOptions } from '../cont
 import type { Serializer, StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError, StoreTimeoutError } from '../errors.js';
-import { checkKnown } from '../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { withTimeout } from '../kit/wait.js';
 import type { CollectionEngine } from './collection.js';
-import { DEFAULT_STORE_TIMEOUT_MS, nameOption } from './settings.js';
+import { DEFAULT_STORE_TIMEOUT_MS, NAME, SERIALIZER, TTL } from './settings.js';
 
 /** What `through` needs of a Lockstep. */
 export interface ThroughHost {
@@ -18,7 +18,18 @@ type Namespace = CollectionEngine<unknown, string, unknown>;
 
 /** Namespaces live as long as the Lockstep: an id does not belong into their names. */
 const MAX_NAMESPACES = 1_000;
-const OPTIONS = ['namespace', 'id', 'reader', 'writer', 'ttlMs', 'serialize'];
+
+type AnyThrough = ThroughOptions<unknown>;
+
+export const THROUGH = {
+  namespace: option.required(NAME),
+  // The id is checked with the call, as any other's.
+  id: option.is<string>('a string', () => true),
+  reader: option.callback<NonNullable<AnyThrough['reader']>>(),
+  writer: option.callback<NonNullable<AnyThrough['writer']>>(),
+  ttlMs: TTL,
+  serialize: SERIALIZER,
+} satisfies OptionsOf<AnyThrough>;
 
 /**
  * One-off reads and writes: each namespace is a collection over an unversioned store, whose reads and
@@ -35,10 +46,10 @@ export class ThroughCalls {
   }
 
   record<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
-    checkKnown(options, OPTIONS, 'through');
-    const { id, reader, ttlMs, writer } = options;
+    const { ttlMs } = withDefaults(options, THROUGH, 'through');
+    const { id, reader, writer } = options;
     const namespace = this.#namespace(options.namespace, options.serialize);
-    const callOptions = ttlMs === undefined ? {} : { ttlMs };
+    const callOptions = { ttlMs };
     return {
       read: async () => {
         if (typeof reader !== 'function')
@@ -72,7 +83,6 @@ export class ThroughCalls {
   }
 
   #namespace(name: string, serializer: Serializer | undefined): Namespace {
-    nameOption(name, 'through.namespace');
     const known = this.#namespaces.get(name);
     if (known !== undefined) {
       const { name: first } = known.codec.serializer;

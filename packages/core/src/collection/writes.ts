@@ -9,20 +9,16 @@ import type {
 import type { StoreCommand, TransactionMode } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreRefusedError } from '../errors.js';
-import { checkKnown, numberOption } from '../kit/options.js';
+import { checkOptions, type OptionTable } from '../kit/options.js';
 import { BlindPut } from '../write/commands.js';
 import type { Answer } from '../write/store-sink.js';
-import { MODE_OPTIONS, transactionMode } from '../write/transaction-mode.js';
+import { modeOf } from '../write/transaction-mode.js';
+import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import type { CollectionParts } from './parts.js';
 import type { CollectionReads } from './reads.js';
 import { commandResult, manyResults, worstOf } from './results.js';
 import { type RowChange, type UpdatedRow, updateRow } from './update.js';
 
-const INVALIDATE_OPTIONS = ['signal', 'timeoutMs'];
-const WRITE_OPTIONS = ['signal', 'timeoutMs', 'tx', 'ttlMs'];
-const TRANSACT_OPTIONS = [...WRITE_OPTIONS, ...MODE_OPTIONS];
-const CONDITIONAL_OPTIONS = [...WRITE_OPTIONS, 'ifVersion'];
-const UPDATE_OPTIONS = [...WRITE_OPTIONS, 'retries', 'fromCache'];
 /** What a call without options has: nothing to check. */
 const NO_OPTIONS = {};
 
@@ -37,12 +33,12 @@ export class CollectionWrites<Value, Id> {
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#put(key, value, options));
+    return this.#commanding(id, options, PUT, (key) => this.#put(key, value, options));
   }
 
   #put(key: string, value: Value, options: PutOptions): Promise<Answer<Value>> {
     const { ifVersion } = options;
-    if (ifVersion !== undefined) this.#parts.checks.condition(ifVersion);
+    if (ifVersion !== undefined) this.#parts.checks.condition();
     const submit = (valid: Value): Promise<Answer<Value>> => {
       const put = new BlindPut(key, valid, NO_VERSION);
       const bytes = this.#parts.codec.measure(valid, key);
@@ -61,12 +57,12 @@ export class CollectionWrites<Value, Id> {
   }
 
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, CONDITIONAL_OPTIONS, (key) => this.#delete(key, options));
+    return this.#commanding(id, options, DELETE, (key) => this.#delete(key, options));
   }
 
   #delete(key: string, options: DeleteOptions): Promise<Answer<Value>> {
     const { ifVersion } = options;
-    if (ifVersion !== undefined) this.#parts.checks.condition(ifVersion);
+    if (ifVersion !== undefined) this.#parts.checks.condition();
     const command = { kind: 'delete', key, above: NO_VERSION } as const;
     return this.#submit(ifVersion === undefined ? command : { ...command, ifVersion }, 0, options);
   }
@@ -82,7 +78,7 @@ export class CollectionWrites<Value, Id> {
     by: number,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, WRITE_OPTIONS, (key) => this.#increment(key, field, by, options));
+    return this.#commanding(id, options, WRITE, (key) => this.#increment(key, field, by, options));
   }
 
   #increment(key: string, field: string, by: number, options: WriteOptions): Promise<Answer<Value>> {
@@ -103,15 +99,14 @@ export class CollectionWrites<Value, Id> {
   }
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, UPDATE_OPTIONS, async (key) => {
+    return await this.#writing(id, options, UPDATE, async (key) => {
       if (!this.#parts.store.capabilities.compareAndSet) {
         throw this.#parts.checks.unsupported('update (compare-and-set)');
       }
-      const retries = numberOption(options.retries, 10, 'options.retries', { min: 0, max: 1_000 });
-      this.#parts.checks.ttl(options);
       const { clock, random } = this.#parts.context;
       const giveUp = new AbortController();
-      const tries = { retries, fromCache: options.fromCache !== false, givenUp: giveUp.signal };
+      const { fromCache = UPDATE.fromCache.fallback, retries = UPDATE.retries.fallback } = options;
+      const tries = { retries, fromCache, givenUp: giveUp.signal };
       const row = this.#rowToUpdate(key, options);
       const updating = (): Promise<WriteResult<Value>> => updateRow(row, change, { ...tries, clock, random });
       try {
@@ -148,13 +143,13 @@ export class CollectionWrites<Value, Id> {
     body: (client: unknown) => Promise<T>,
     options: WriteOptions & TransactionMode = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
-    return await this.#writing(id, options, TRANSACT_OPTIONS, async (key) => {
+    return await this.#writing(id, options, TRANSACT, async (key) => {
       if (options.tx !== undefined) {
         const problem = 'write() opens its own transaction; use tx.client inside yours';
         throw new InvalidOptionError('options.tx', problem);
       }
-      const timeoutMs = this.#parts.checks.timeout(options.timeoutMs);
-      const bounds = { ...transactionMode(options, 'options'), timeoutMs, signal: options.signal };
+      const { signal, timeoutMs = this.#parts.settings.storeTimeoutMs } = options;
+      const bounds = { ...modeOf(options), timeoutMs, signal };
       return await this.#parts.writes.inside.transact(key, body, this.#parts.checks.ttl(options), bounds);
     });
   }
@@ -162,7 +157,7 @@ export class CollectionWrites<Value, Id> {
   async invalidate(id: Id | readonly Id[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
     if (!this.#parts.opening.opened) await this.#parts.opening.open();
     this.#parts.opening.checkOpen();
-    checkKnown(options, INVALIDATE_OPTIONS, `collection("${this.#parts.settings.name}") invalidate options`);
+    checkOptions(options, INVALIDATE, 'options');
     options.signal?.throwIfAborted();
     const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
     const keys = ids.map((one) => this.#parts.checks.key(one));
@@ -185,7 +180,7 @@ export class CollectionWrites<Value, Id> {
     options: WriteOptions,
     write: () => Promise<unknown>,
   ): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, WRITE_OPTIONS, async (key) => {
+    return await this.#writing(id, options, WRITE, async (key) => {
       const valid = await this.#validate(key, value);
       this.#parts.codec.measure(valid, key);
       const ttlMs = this.#parts.checks.ttl(options);
@@ -211,7 +206,7 @@ export class CollectionWrites<Value, Id> {
   async #writing<T>(
     id: Id,
     options: WriteOptions,
-    known: readonly string[],
+    known: OptionTable,
     body: (key: string) => Promise<T>,
   ): Promise<T> {
     const { activity } = this.#parts.context;
@@ -228,7 +223,7 @@ export class CollectionWrites<Value, Id> {
   async #commanding(
     id: Id,
     options: PutOptions,
-    known: readonly string[],
+    known: OptionTable,
     submit: (key: string) => Promise<Answer<Value>>,
   ): Promise<WriteResult<Value>> {
     const { activity } = this.#parts.context;
@@ -242,10 +237,10 @@ export class CollectionWrites<Value, Id> {
     }
   }
 
-  #begin(id: Id, options: WriteOptions, known: readonly string[]): string {
+  #begin(id: Id, options: WriteOptions, known: OptionTable): string {
     this.#parts.opening.checkOpen();
     if (options !== NO_OPTIONS) {
-      checkKnown(options, known, `collection("${this.#parts.settings.name}") write options`);
+      checkOptions(options, known, 'options');
       options.signal?.throwIfAborted();
     }
     return this.#parts.checks.key(id);

@@ -8,7 +8,7 @@ import type { RelayOptions } from '../contracts/options.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
-import { checkKnown, numberOption } from '../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { sleep } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Consumer } from './consumer.js';
@@ -34,6 +34,11 @@ export interface RelayContext {
   readonly flushers: readonly Sweepable[];
 }
 
+export const RELAY = {
+  batchSize: option.integer(500, 1, 10_000),
+  useQueue: option.flag(undefined),
+} satisfies OptionsOf<RelayOptions>;
+
 const FIRST_PAUSE_MS = 50;
 const LAST_PAUSE_MS = 1_000;
 
@@ -43,9 +48,7 @@ const LAST_PAUSE_MS = 1_000;
  * it is away the changes stay in the feed, which is the record.
  */
 export function startRelay(consumers: RelayConsumers, context: RelayContext, options: RelayOptions): Relay {
-  checkKnown(options, ['batchSize', 'useQueue'], 'relay');
-  const batchSize = numberOption(options.batchSize, 500, 'relay.batchSize', { min: 1, max: 10_000 });
-  const useQueue = options.useQueue ?? context.hasQueue;
+  const { batchSize, useQueue = context.hasQueue } = withDefaults(options, RELAY, 'relay');
   if (useQueue && !context.hasQueue) throw new InvalidOptionError('relay.useQueue', 'there is no queue');
   if (consumers.all.length === 0) {
     throw new UnsupportedError('startRelay: no collection has a store with a change feed');

@@ -1,5 +1,18 @@
 // What adapters share: how they wait, and how they check their options.
 
 export { Backoff, type BackoffOptions } from './backoff.js';
-export { checkKnown, choiceOption, type NumberRange, numberOption } from './options.js';
+export {
+  checkKnown,
+  checkOptions,
+  choiceOption,
+  type NumberRange,
+  numberOption,
+  type Option,
+  type OptionsOf,
+  type OptionTable,
+  option,
+  optionValue,
+  type Settings,
+  withDefaults,
+} from './options.js';
 export { callerSleep, Deadline, type DeadlineOptions, sleep, withTimeout } from './wait.js';

@@ -1,19 +1,45 @@
-import { InvalidOptionError } from '../errors.js';
+import { type Clock, systemClock } from '../contracts/clock.js';
+import { InvalidOptionError, messageOf } from '../errors.js';
 
 /**
- * Throws `InvalidOptionError` for what is no object of options, and for a key that is not in `known`: a misspelt
- * option must not be ignored.
+ * One option of a table. The table is the only place that says what an option may be and what it is when nobody gives
+ * it: checks, settings, the error for unknown options and the tables in the documentation come from it.
+ *
+ * @typeParam Value what may be given
+ * @typeParam Absent what it is when it is not given
  */
-export function checkKnown(options: object, known: readonly string[], where: string): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new InvalidOptionError(where, `must be an object of options, got ${String(options)}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) {
-      throw new InvalidOptionError(`${where}.${name}`, `unknown option; known are ${known.join(', ')}`);
-    }
-  }
+export interface Option<Value, Absent = undefined> {
+  readonly fallback: Absent;
+  /** Must be given. */
+  readonly required?: boolean;
+  /** What it may be, in words: `must be …`. */
+  readonly range: string;
+  readonly fits: (value: unknown) => boolean;
+  /** Numbers only. */
+  readonly bounds?: NumberRange;
+  /** The message says what was given instead. */
+  readonly shown?: boolean;
+  /** Options of its own. */
+  readonly table?: OptionTable;
+  /** For the compiler; never set. */
+  readonly type?: Value;
 }
+
+export type OptionTable = Readonly<Record<string, Option<unknown, unknown>>>;
+
+/** The table that an interface of options must have: `{ … } satisfies OptionsOf<BatchOptions>`. */
+export type OptionsOf<Options> = {
+  readonly [Name in keyof Options]-?: Option<Loose<Exclude<Options[Name], undefined>>, unknown>;
+};
+
+type Loose<T> = T | { readonly [Name in keyof T]?: T[Name] | undefined };
+
+/** Checked options, complete with their defaults. */
+export type Settings<Table extends OptionTable> = {
+  readonly [Name in keyof Table]: Table[Name] extends Option<infer Value, infer Absent>
+    ? Value | Absent
+    : never;
+};
 
 export interface NumberRange {
   readonly min: number;
@@ -22,38 +48,152 @@ export interface NumberRange {
   readonly integer?: boolean;
 }
 
-/** The option, or its default when absent. Throws `InvalidOptionError` naming it unless it is in range. */
+/** The kinds of options. */
+export const option = {
+  /** `fits`: what else than `range` says can't be told by the compiler. */
+  is: <Value, Absent = undefined>(
+    range: string,
+    fits: (value: unknown) => boolean,
+    fallback?: Absent,
+  ): Option<Value, Absent> => ({ fallback: fallback as Absent, range, fits }),
+
+  integer: <Absent extends number | undefined>(fallback: Absent, min: number, max: number) =>
+    numberOf(fallback, { min, max }),
+
+  decimal: (fallback: number, min: number, max: number) => numberOf(fallback, { min, max, integer: false }),
+
+  choice: <const Choice extends string, Absent extends Choice | undefined>(
+    choices: readonly Choice[],
+    fallback: Absent,
+  ): Option<Choice, Absent> => ({
+    fallback,
+    range: `one of ${choices.join(', ')}`,
+    fits: (value) => (choices as readonly unknown[]).includes(value),
+    shown: true,
+  }),
+
+  flag: <Absent extends boolean | undefined>(fallback: Absent): Option<boolean, Absent> => ({
+    fallback,
+    range: 'true or false',
+    fits: (value) => typeof value === 'boolean',
+    shown: true,
+  }),
+
+  callback: <Callback>() => option.is<Callback>('a function', (value) => typeof value === 'function'),
+
+  /** An object, known by its methods. */
+  having: <Thing extends object>(what: string, ...methods: readonly (keyof Thing)[]) =>
+    option.is<Thing>(
+      what,
+      (value) =>
+        typeof value === 'object' &&
+        value !== null &&
+        methods.every((method) => typeof (value as Thing)[method] === 'function'),
+    ),
+
+  clock: (): Option<Clock, Clock> => ({
+    ...option.having<Clock>('a clock', 'now', 'monotonic', 'schedule'),
+    fallback: systemClock,
+  }),
+
+  random: (): Option<() => number, () => number> => ({ ...option.callback(), fallback: Math.random }),
+
+  /** Options of its own, which have their defaults when the group is absent. */
+  group: <Table extends OptionTable>(table: Table): Option<Settings<Table>, Settings<Table>> => ({
+    fallback: withDefaults({}, table, ''),
+    range: 'an object of options',
+    fits: () => true,
+    table,
+  }),
+
+  required: <Value>(kind: Option<Value, unknown>): Option<Value, never> => ({
+    ...(kind as Option<Value, never>),
+    required: true,
+  }),
+
+  optional: <Value>(kind: Option<Value, unknown>): Option<Value> => ({ ...kind, fallback: undefined }),
+};
+
+function numberOf<Absent>(fallback: Absent, bounds: NumberRange): Option<number, Absent> {
+  const { integer = true, max, min } = bounds;
+  const fits = (value: unknown): boolean =>
+    typeof value === 'number' && value >= min && value <= max && (!integer || Number.isInteger(value));
+  const range = `${integer ? 'a whole number' : 'a number'} from ${min} to ${max}`;
+  return { fallback, range, fits, bounds, shown: true };
+}
+
+/** The value, or what it is when it is absent. Throws `InvalidOptionError` naming its path unless it is in range. */
+export function optionValue<Value, Absent>(
+  value: Value | undefined,
+  { fallback, fits, range, shown }: Option<Value, Absent>,
+  path: string,
+): Value | Absent {
+  if (value === undefined) return fallback;
+  if (fits(value)) return value;
+  throw new InvalidOptionError(path, `must be ${range}${shown ? `, got ${messageOf(value)}` : ''}`);
+}
+
+/**
+ * Throws `InvalidOptionError`, by its path, for what is no object of options and for the first option that is unknown
+ * or out of its range: a misspelt option must not be ignored.
+ */
+export function checkOptions(given: object, table: OptionTable, where: string): void {
+  checkObject(given, where);
+  for (const [name, value] of Object.entries(given)) {
+    const known = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (known === undefined) throw unknownOption(`${where}.${name}`, Object.keys(table));
+    optionValue(value as unknown, known, `${where}.${name}`);
+  }
+}
+
+/** The options, checked as by `checkOptions`, and complete. A required one that is absent is refused, too. */
+export function withDefaults<Table extends OptionTable>(
+  given: object,
+  table: Table,
+  where: string,
+): Settings<Table> {
+  checkOptions(given, table, where);
+  const settings: Record<string, unknown> = {};
+  for (const [name, { fallback, range, required, table: own }] of Object.entries(table)) {
+    const value = (given as Record<string, unknown>)[name];
+    const path = `${where}.${name}`;
+    if (value === undefined && required) throw new InvalidOptionError(path, `must be ${range}`);
+    if (value === undefined) settings[name] = fallback;
+    else settings[name] = own === undefined ? value : withDefaults(value as object, own, path);
+  }
+  return settings as Settings<Table>;
+}
+
 export function numberOption(
   value: number | undefined,
   fallback: number,
-  option: string,
+  path: string,
   range: NumberRange,
 ): number {
-  if (value === undefined) return fallback;
-  const whole = range.integer ?? true;
-  if (
-    typeof value !== 'number' ||
-    !(value >= range.min && value <= range.max) ||
-    (whole && !Number.isInteger(value))
-  ) {
-    throw new InvalidOptionError(
-      option,
-      `must be ${whole ? 'a whole number' : 'a number'} from ${range.min} to ${range.max}, got ${String(value)}`,
-    );
-  }
-  return value;
+  return optionValue(value, numberOf(fallback, range), path);
 }
 
-/** The option, or its default when absent. Throws `InvalidOptionError` naming it and its choices. */
 export function choiceOption<const T extends string>(
   value: T | undefined,
   fallback: T,
-  option: string,
+  path: string,
   choices: readonly T[],
 ): T {
-  if (value === undefined) return fallback;
-  if (!choices.includes(value)) {
-    throw new InvalidOptionError(option, `must be one of ${choices.join(', ')}, got ${String(value)}`);
+  return optionValue(value, option.choice(choices, fallback), path);
+}
+
+export function checkKnown(options: object, known: readonly string[], where: string): void {
+  checkObject(options, where);
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw unknownOption(`${where}.${name}`, known);
   }
-  return value;
+}
+
+function checkObject(options: unknown, where: string): void {
+  if (typeof options === 'object' && options !== null) return;
+  throw new InvalidOptionError(where, `must be an object of options, got ${messageOf(options)}`);
+}
+
+function unknownOption(path: string, known: readonly string[]): InvalidOptionError {
+  return new InvalidOptionError(path, `unknown option; known are ${known.join(', ')}`);
 }

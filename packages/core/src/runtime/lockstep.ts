@@ -2,11 +2,10 @@ import { UnflushedWrites } from '../buffer/unflushed.js';
 import { CacheClient } from '../cache/client.js';
 import { KeptByCache } from '../cache/kept.js';
 import { CollectionEngine } from '../collection/collection.js';
-import { DEFAULT_TRANSACTION_TIMEOUT_MS, nameOption } from '../collection/settings.js';
 import { ThroughCalls } from '../collection/through.js';
 import type { Collection, CollectionInfo, Lockstep, Relay, ThroughRecord } from '../contracts/api.js';
 import type { CacheAdapter } from '../contracts/cache.js';
-import { type Clock, systemClock } from '../contracts/clock.js';
+import type { Clock } from '../contracts/clock.js';
 import type { LockstepEvents } from '../contracts/events.js';
 import type { ChangeFeed } from '../contracts/feed.js';
 import type {
@@ -30,9 +29,9 @@ import { Consumer } from '../feed/consumer.js';
 import { Handover } from '../feed/handover.js';
 import { JobRunner, type JobTarget } from '../feed/job-runner.js';
 import { startRelay } from '../feed/relay.js';
-import { checkKnown, numberOption } from '../kit/options.js';
+import { checkOptions, withDefaults } from '../kit/options.js';
 import { withTimeout } from '../kit/wait.js';
-import { DEFAULT_PREFIX, keyPrefix } from '../protocol/key.js';
+import { keyPrefix } from '../protocol/key.js';
 import { mayHaveCommitted } from '../read/loader.js';
 import { Integrity } from '../values/integrity.js';
 import {
@@ -40,15 +39,15 @@ import {
   type TransactionOutcome,
   type TransactionParticipant,
 } from '../write/transaction.js';
-import { MODE_OPTIONS, transactionMode } from '../write/transaction-mode.js';
+import { modeOf } from '../write/transaction-mode.js';
 import { Activity } from './activity.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
+import { LOCKSTEP, TRANSACTION } from './options.js';
 import { tokenSource } from './tokens.js';
 
 type AnyCollection = CollectionEngine<unknown, never, never>;
 
-const DAY_MS = 24 * 3_600_000;
 /** What `close` waits for work under way. */
 const CLOSE_TIMEOUT_MS = 15_000;
 /** How soon a cache is asked again whether it evicts. */
@@ -84,45 +83,14 @@ class LockstepEngine implements Lockstep {
   #closing: Promise<void> | undefined;
 
   constructor(options: LockstepOptions) {
-    checkKnown(
-      options,
-      [
-        'cache',
-        'queue',
-        'prefix',
-        'cacheTimeoutMs',
-        'queueTimeoutMs',
-        'breaker',
-        'integrity',
-        'clock',
-        'random',
-      ],
-      'createLockstep',
-    );
-    if (typeof options.cache?.execute !== 'function') {
-      throw new InvalidOptionError('createLockstep.cache', 'must be a cache adapter');
-    }
-    if (options.queue !== undefined && typeof options.queue.enqueue !== 'function') {
-      throw new InvalidOptionError('createLockstep.queue', 'must be a queue adapter');
-    }
-    this.cache = options.cache;
-    this.queue = options.queue;
-    this.prefix = nameOption(options.prefix ?? DEFAULT_PREFIX, 'createLockstep.prefix');
-    this.#clock = options.clock ?? systemClock;
-    const clock = this.#clock;
+    const settings = withDefaults(options, LOCKSTEP, 'createLockstep');
+    const { breaker, cacheTimeoutMs: timeoutMs, clock, prefix } = settings;
+    const integrity = settings.integrity && new Integrity(settings.integrity, prefix);
     const events = this.#hub;
-    const bound = { min: 1, max: DAY_MS };
-    const timeoutMs = numberOption(options.cacheTimeoutMs, 250, 'createLockstep.cacheTimeoutMs', bound);
-    const queueMs = numberOption(options.queueTimeoutMs, 500, 'createLockstep.queueTimeoutMs', bound);
-    checkKnown(options.breaker ?? {}, ['threshold', 'cooldownMs'], 'createLockstep.breaker');
-    const breaker = {
-      threshold: numberOption(options.breaker?.threshold, 5, 'createLockstep.breaker.threshold', {
-        min: 1,
-        max: 1_000_000,
-      }),
-      cooldownMs: numberOption(options.breaker?.cooldownMs, 500, 'createLockstep.breaker.cooldownMs', bound),
-    };
-    const integrity = options.integrity && new Integrity(options.integrity, this.prefix);
+    this.cache = settings.cache;
+    this.queue = settings.queue;
+    this.prefix = prefix;
+    this.#clock = clock;
     this.#cacheTimeoutMs = timeoutMs;
     this.#context = {
       prefix: this.prefix,
@@ -136,7 +104,13 @@ class LockstepEngine implements Lockstep {
         prefix: keyPrefix(this.prefix, ''),
         drained: (beforeMs) => this.#drained(beforeMs),
       }),
-      handover: new Handover(this.queue, { timeoutMs: queueMs, breaker, clock, events, integrity }),
+      handover: new Handover(this.queue, {
+        timeoutMs: settings.queueTimeoutMs,
+        breaker,
+        clock,
+        events,
+        integrity,
+      }),
       kept: new KeptByCache(this.cache, keyPrefix(this.prefix, ''), timeoutMs, clock),
       queue: this.queue,
       integrity,
@@ -144,7 +118,7 @@ class LockstepEngine implements Lockstep {
       activity: this.#activity,
       unflushed: new UnflushedWrites(),
       clock,
-      random: options.random ?? Math.random,
+      random: settings.random,
       nextToken: tokenSource(),
       local: this.cache.local,
       consumerOf: (feed) => this.#consumerOf(feed),
@@ -213,20 +187,11 @@ class LockstepEngine implements Lockstep {
 
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.#checkOpen();
-    checkKnown(options, ['on', 'timeoutMs', 'signal', ...MODE_OPTIONS], 'transaction');
-    const timeoutMs = numberOption(
-      options.timeoutMs,
-      DEFAULT_TRANSACTION_TIMEOUT_MS,
-      'transaction.timeoutMs',
-      {
-        min: 1,
-        max: DAY_MS,
-      },
-    );
+    checkOptions(options, TRANSACTION, 'transaction');
+    const { signal, timeoutMs = TRANSACTION.timeoutMs.fallback } = options;
     const host = options.on === undefined ? this.#onlyHost() : options.on.transactions;
     if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');
-    const mode = transactionMode(options, 'transaction');
-    const { value } = await this.#transaction(host, body, { ...mode, timeoutMs, signal: options.signal });
+    const { value } = await this.#transaction(host, body, { ...modeOf(options), timeoutMs, signal });
     return value;
   }
 

@@ -7,8 +7,8 @@ import type {
   StoreRow,
 } from '../contracts/store.js';
 import { isVersion, NO_VERSION } from '../contracts/version.js';
-import { InvalidOptionError, StoreContractError, UnsupportedError } from '../errors.js';
-import { checkKnown } from '../kit/options.js';
+import { StoreContractError, UnsupportedError } from '../errors.js';
+import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 
 export interface CallbackStoreOptions<Value> {
   /** For messages. @defaultValue 'callback' */
@@ -38,6 +38,17 @@ export interface CallbackStoreOptions<Value> {
   readonly version?: (value: Value) => number;
 }
 
+type AnyCallbacks = CallbackStoreOptions<unknown>;
+
+export const CALLBACK_STORE = {
+  name: option.is<string, string>('a string', (name) => typeof name === 'string', 'callback'),
+  read: option.required(option.callback<AnyCallbacks['read']>()),
+  readMany: option.callback<NonNullable<AnyCallbacks['readMany']>>(),
+  write: option.required(option.callback<AnyCallbacks['write']>()),
+  delete: option.callback<NonNullable<AnyCallbacks['delete']>>(),
+  version: option.callback<NonNullable<AnyCallbacks['version']>>(),
+} satisfies OptionsOf<AnyCallbacks>;
+
 /**
  * A store of the caller's own functions: an HTTP API, files on a disk, another ORM. Without `version` the
  * cache protects each write by an intent, so that what is cached is never older than the last write;
@@ -47,17 +58,11 @@ export interface CallbackStoreOptions<Value> {
 export function callbackStore<Value>(
   options: CallbackStoreOptions<Value>,
 ): StoreAdapter<Value, string, never> {
-  checkKnown(options, ['name', 'read', 'readMany', 'write', 'delete', 'version'], 'callbackStore');
-  for (const name of ['read', 'write'] as const) {
-    if (typeof options[name] !== 'function')
-      throw new InvalidOptionError(`callbackStore.${name}`, 'must be a function');
-  }
-  for (const name of ['readMany', 'delete', 'version'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function') {
-      throw new InvalidOptionError(`callbackStore.${name}`, 'must be a function');
-    }
-  }
-  const { name = 'callback', read, readMany, version, write } = options;
+  const { name, read, readMany, version, write } = withDefaults(
+    options,
+    CALLBACK_STORE,
+    'callbackStore',
+  ) as Required<CallbackStoreOptions<Value>>;
 
   function versionOf(value: Value, key: string): number {
     if (version === undefined) return NO_VERSION;

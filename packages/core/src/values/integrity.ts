@@ -1,8 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
-import type { IntegrityOptions } from '../contracts/options.js';
+import type { IntegrityKey, IntegrityOptions } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
 import { InvalidOptionError } from '../errors.js';
-import { checkKnown } from '../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 
 const MAX_KEYS = 8;
 const MIN_SECRET_BYTES = 32;
@@ -10,6 +10,32 @@ const MAX_SECRET_BYTES = 1_024;
 const ID = /^[A-Za-z0-9_-]{1,32}$/;
 /** `id.mac`, the mac being 32 bytes in base64url. */
 const MAC = /^([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{43})$/;
+
+const KEY = {
+  id: option.required(
+    option.is<string>('1 to 32 letters, digits, _ and -', (id) => typeof id === 'string' && ID.test(id)),
+  ),
+  secret: option.required(
+    option.is<IntegrityKey['secret']>(
+      `text or bytes, of ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} bytes`,
+      (secret) => {
+        if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) return false;
+        const { byteLength } = bytesOf(secret);
+        return byteLength >= MIN_SECRET_BYTES && byteLength <= MAX_SECRET_BYTES;
+      },
+    ),
+  ),
+} satisfies OptionsOf<IntegrityKey>;
+
+export const INTEGRITY = {
+  keys: option.required(
+    option.is<readonly IntegrityKey[]>(
+      `1 to ${MAX_KEYS} of { id, secret }`,
+      (keys) => Array.isArray(keys) && keys.length > 0 && keys.length <= MAX_KEYS,
+    ),
+  ),
+  acceptUnsigned: option.flag(false),
+} satisfies OptionsOf<IntegrityOptions>;
 
 /** Proves that what comes out of the cache and the queue was made by a Lockstep that holds one of the keys. */
 export class Integrity {
@@ -22,14 +48,7 @@ export class Integrity {
   /** Throws `InvalidOptionError`. */
   constructor(options: IntegrityOptions, prefix: string) {
     const where = 'createLockstep.integrity';
-    checkKnown(options, ['keys', 'acceptUnsigned'], where);
-    const { acceptUnsigned = false, keys } = options;
-    if (typeof acceptUnsigned !== 'boolean') {
-      throw new InvalidOptionError(`${where}.acceptUnsigned`, 'must be true or false');
-    }
-    if (!Array.isArray(keys) || keys.length === 0 || keys.length > MAX_KEYS) {
-      throw new InvalidOptionError(`${where}.keys`, `must be 1 to ${MAX_KEYS} of { id, secret }`);
-    }
+    const { acceptUnsigned, keys } = withDefaults(options, INTEGRITY, where);
     for (const [i, key] of keys.entries()) this.#add(key, `${where}.keys[${i}]`);
     this.acceptsUnsigned = acceptUnsigned;
     this.#prefix = prefix;
@@ -38,25 +57,9 @@ export class Integrity {
   }
 
   #add(key: IntegrityOptions['keys'][number], where: string): void {
-    checkKnown(key, ['id', 'secret'], where);
-    const { id, secret } = key;
-    if (typeof id !== 'string' || !ID.test(id) || this.#keys.has(id)) {
-      throw new InvalidOptionError(
-        `${where}.id`,
-        'must be 1 to 32 letters, digits, _ and -, and no other key’s',
-      );
-    }
-    const bytes = typeof secret === 'string' ? Buffer.from(secret) : secret;
-    const fits =
-      bytes instanceof Uint8Array &&
-      bytes.byteLength >= MIN_SECRET_BYTES &&
-      bytes.byteLength <= MAX_SECRET_BYTES;
-    // The secret itself is for no message.
-    if (!fits) {
-      const problem = `must be text or bytes, of ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} bytes`;
-      throw new InvalidOptionError(`${where}.secret`, problem);
-    }
-    this.#keys.set(id, createSecretKey(bytes));
+    const { id, secret } = withDefaults(key, KEY, where);
+    if (this.#keys.has(id)) throw new InvalidOptionError(`${where}.id`, 'must be no other key’s');
+    this.#keys.set(id, createSecretKey(bytesOf(secret)));
   }
 
   /** The mac of two texts (or bytes) that are kept apart. */
@@ -90,6 +93,10 @@ export class Integrity {
     const write = refused === undefined ? null : [refused.version, refused.encoding, refused.payload];
     return JSON.stringify([kind, this.#prefix, collection, key, write]);
   }
+}
+
+function bytesOf(secret: IntegrityKey['secret']): Uint8Array {
+  return typeof secret === 'string' ? Buffer.from(secret) : secret;
 }
 
 function digest(key: KeyObject, head: string, body: string | Uint8Array): Buffer {

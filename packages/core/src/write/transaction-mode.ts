@@ -1,24 +1,15 @@
 import type { TransactionMode } from '../contracts/store.js';
-import { InvalidOptionError, UnsupportedError } from '../errors.js';
-import { choiceOption } from '../kit/options.js';
+import { UnsupportedError } from '../errors.js';
+import { type OptionsOf, option } from '../kit/options.js';
 
-export const MODE_OPTIONS: readonly (keyof TransactionMode)[] = ['isolation', 'readOnly', 'deferrable'];
+/** Among the options of every call that opens a transaction. */
+export const MODE = {
+  isolation: option.choice(['read committed', 'repeatable read', 'serializable'], undefined),
+  readOnly: option.flag(undefined),
+  deferrable: option.flag(undefined),
+} satisfies OptionsOf<TransactionMode>;
 
-/** The mode among a transaction's options. Throws `InvalidOptionError` naming the option. */
-export function transactionMode(options: TransactionMode, where: string): TransactionMode {
-  const { deferrable, isolation, readOnly } = options;
-  if (isolation !== undefined) {
-    const levels = ['read committed', 'repeatable read', 'serializable'] as const;
-    choiceOption(isolation, 'read committed', `${where}.isolation`, levels);
-  }
-  for (const [name, value] of [
-    ['readOnly', readOnly],
-    ['deferrable', deferrable],
-  ] as const) {
-    if (value !== undefined && typeof value !== 'boolean') {
-      throw new InvalidOptionError(`${where}.${name}`, `must be true or false, got ${String(value)}`);
-    }
-  }
+export function modeOf({ deferrable, isolation, readOnly }: TransactionMode): TransactionMode {
   return { isolation, readOnly, deferrable };
 }
 

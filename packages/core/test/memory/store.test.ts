@@ -339,8 +339,8 @@ describe('options', () => {
   test.each([
     [{ name: '' }, 'memoryStore.name'],
     [{ name: 'rows', maxRow: 1 }, 'memoryStore.maxRow'],
-    [{ name: 'rows', maxRows: 0 }, 'memoryDatabase.maxRows'],
-    [{ name: 'rows', feedGraceMs: -1 }, 'memoryDatabase.feedGraceMs'],
+    [{ name: 'rows', maxRows: 0 }, 'memoryStore.maxRows'],
+    [{ name: 'rows', feedGraceMs: -1 }, 'memoryStore.feedGraceMs'],
     [{ name: 'rows', database: memoryDatabase(), clock: manualClock() }, 'memoryStore.clock'],
     [{ name: 'rows', database: {} }, 'memoryStore.database'],
   ])('%o is refused, naming %s', (options, option) => {

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { CacheAdapter, CacheInfo, CacheProbe, ScannedEntry } from '../../contracts/cache.js';
 import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../contracts/cache-commands.js';
-import { type Clock, systemClock } from '../../contracts/clock.js';
+import type { Clock } from '../../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../../errors.js';
-import { checkKnown, numberOption } from '../../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { believed, type Entry, hitOf } from '../../protocol/entry.js';
 import { applyCommand } from '../../protocol/transitions.js';
 import { unflushedIndex } from './unflushed-index.js';
@@ -17,6 +17,12 @@ export interface MemoryCacheOptions {
   readonly clock?: Clock;
 }
 
+export const MEMORY_CACHE = {
+  maxEntries: option.integer(100_000, 1, 2 ** 32),
+  maxBytes: option.integer(256 * 2 ** 20, 1_024, 2 ** 50),
+  clock: option.clock(),
+} satisfies OptionsOf<MemoryCacheOptions>;
+
 /** The cache of one process: the protocol's reference implementation behind bounds. */
 export interface MemoryCache extends CacheAdapter {
   /** Drops an entry as an eviction would, unless it is unflushed; for tests of what evictions do. */
@@ -27,16 +33,7 @@ export interface MemoryCache extends CacheAdapter {
 
 /** Makes a cache in this process's memory. Throws `InvalidOptionError`. */
 export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
-  checkKnown(options, ['maxEntries', 'maxBytes', 'clock'], 'memoryCache');
-  const maxEntries = numberOption(options.maxEntries, 100_000, 'memoryCache.maxEntries', {
-    min: 1,
-    max: 2 ** 32,
-  });
-  const maxBytes = numberOption(options.maxBytes, 256 * 2 ** 20, 'memoryCache.maxBytes', {
-    min: 1024,
-    max: 2 ** 50,
-  });
-  const clock = options.clock ?? systemClock;
+  const { clock, maxBytes, maxEntries } = withDefaults(options, MEMORY_CACHE, 'memoryCache');
   const entries = new LRUCache<string, NonNullable<Entry>>({
     max: maxEntries,
     maxSize: maxBytes,

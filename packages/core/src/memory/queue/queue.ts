@@ -1,7 +1,7 @@
-import { type Clock, systemClock } from '../../contracts/clock.js';
+import type { Clock } from '../../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../../contracts/queue.js';
 import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
-import { checkKnown, numberOption } from '../../kit/options.js';
+import { numberOption, type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { deadLetterBox } from './dead-letters.js';
 import { type QueuedJob, QueueJobs } from './jobs.js';
 
@@ -22,6 +22,18 @@ export interface MemoryQueueOptions {
   readonly random?: () => number;
 }
 
+const MOST = 2 ** 32;
+
+export const MEMORY_QUEUE = {
+  maxJobs: option.integer(100_000, 1, MOST),
+  maxDeadLetters: option.integer(10_000, 1, MOST),
+  attempts: option.integer(10, 1, 1_000),
+  backoffMs: option.integer(100, 0, 3_600_000),
+  maxBackoffMs: option.integer(30_000, 0, 86_400_000),
+  clock: option.clock(),
+  random: option.random(),
+} satisfies OptionsOf<MemoryQueueOptions>;
+
 /** One consumer's slots. */
 interface Consumer {
   readonly handler: (job: QueueJob) => Promise<void>;
@@ -36,25 +48,13 @@ interface Consumer {
  * feed does not hold it. Throws `InvalidOptionError`.
  */
 export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
-  const where = 'memoryQueue';
-  checkKnown(
+  const { attempts, backoffMs, clock, maxBackoffMs, maxDeadLetters, maxJobs, random } = withDefaults(
     options,
-    ['maxJobs', 'maxDeadLetters', 'attempts', 'backoffMs', 'maxBackoffMs', 'clock', 'random'],
-    where,
+    MEMORY_QUEUE,
+    'memoryQueue',
   );
-  const most = { min: 1, max: 2 ** 32 };
-  const maxJobs = numberOption(options.maxJobs, 100_000, `${where}.maxJobs`, most);
-  const maxDead = numberOption(options.maxDeadLetters, 10_000, `${where}.maxDeadLetters`, most);
-  const attempts = numberOption(options.attempts, 10, `${where}.attempts`, { min: 1, max: 1_000 });
-  const backoffMs = numberOption(options.backoffMs, 100, `${where}.backoffMs`, { min: 0, max: 3_600_000 });
-  const maxBackoffMs = numberOption(options.maxBackoffMs, 30_000, `${where}.maxBackoffMs`, {
-    min: 0,
-    max: 86_400_000,
-  });
-  const clock = options.clock ?? systemClock;
-  const random = options.random ?? Math.random;
   const jobs = new QueueJobs();
-  const dead = deadLetterBox(maxDead, enqueue);
+  const dead = deadLetterBox(maxDeadLetters, enqueue);
   const consumers = new Set<Consumer>();
   let closed = false;
 

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../../contracts/clock.js';
+import type { Clock } from '../../contracts/clock.js';
 import type { Change, ChangeFeed } from '../../contracts/feed.js';
 import type {
   StoreCommand,
@@ -14,7 +14,7 @@ import {
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../../errors.js';
-import { checkKnown, numberOption } from '../../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { checkTransactionMode } from '../../write/transaction-mode.js';
 import { boundCall, type CallBound } from './calls.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
@@ -81,26 +81,21 @@ export function internalsOf(database: MemoryDatabase): DatabaseInternals {
   return known;
 }
 
-export const DATABASE_OPTIONS = [
-  'name',
-  'clock',
-  'maxRows',
-  'maxTombstones',
-  'maxPendingChanges',
-  'feedGraceMs',
-];
+const MOST = 2 ** 32;
+
+export const DATABASE = {
+  name: option.is<string, string>('a string', (name) => typeof name === 'string', 'memory'),
+  clock: option.clock(),
+  maxRows: option.integer(1_000_000, 1, MOST),
+  maxTombstones: option.integer(100_000, 1, MOST),
+  maxPendingChanges: option.integer(1_000_000, 1, MOST),
+  feedGraceMs: option.integer(100, 0, 3_600_000),
+} satisfies OptionsOf<MemoryDatabaseOptions>;
 
 /** Makes an empty database in this process's memory, to be shared by stores. Throws `InvalidOptionError`. */
 export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatabase {
-  checkKnown(options, DATABASE_OPTIONS, 'memoryDatabase');
-  const where = 'memoryDatabase';
-  const name = options.name ?? 'memory';
-  const clock = options.clock ?? systemClock;
-  const most = { min: 1, max: 2 ** 32 };
-  const maxRows = numberOption(options.maxRows, 1_000_000, `${where}.maxRows`, most);
-  const maxTombstones = numberOption(options.maxTombstones, 100_000, `${where}.maxTombstones`, most);
-  const maxPending = numberOption(options.maxPendingChanges, 1_000_000, `${where}.maxPendingChanges`, most);
-  const graceMs = numberOption(options.feedGraceMs, 100, `${where}.feedGraceMs`, { min: 0, max: 3_600_000 });
+  const settings = withDefaults(options, DATABASE, 'memoryDatabase');
+  const { clock, feedGraceMs: graceMs, maxRows, maxTombstones, name } = settings;
   const tables = new Map<string, MemoryTable>();
   const validators = new Map<string, ValidateRow>();
   const locks = rowLocks();
@@ -146,9 +141,9 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
         throw new StoreRefusedError(`${name}:${table} is full: it holds maxRows = ${maxRows} rows`);
       }
     }
-    if (feed.size + changes > maxPending) {
+    if (feed.size + changes > settings.maxPendingChanges) {
       throw new StoreRefusedError(
-        `${name}: maxPendingChanges = ${maxPending} changes wait for somebody to take them`,
+        `${name}: maxPendingChanges = ${settings.maxPendingChanges} changes wait for somebody to take them`,
       );
     }
   }

@@ -16,12 +16,12 @@ import {
   StoreRefusedError,
   StoreTimeoutError,
 } from '../../errors.js';
-import { checkKnown } from '../../kit/options.js';
+import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { checkKey } from '../../protocol/key.js';
 import { foldAhead } from '../../stores/ahead.js';
 import { boundCall, type CallBound } from './calls.js';
 import {
-  DATABASE_OPTIONS,
+  DATABASE,
   internalsOf,
   type MemoryDatabase,
   type MemoryDatabaseOptions,
@@ -42,6 +42,17 @@ export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
   /** Fields that no two rows share; a write that would is refused. Each write looks at all rows. @defaultValue none */
   readonly unique?: readonly (keyof Value & string)[];
 }
+
+export const MEMORY_STORE = {
+  ...DATABASE,
+  name: option.required(
+    option.is<string>('a non-empty string', (name) => typeof name === 'string' && name !== ''),
+  ),
+  database: option.is<MemoryDatabase>('a database of memoryDatabase()', (value) => typeof value === 'object'),
+  keyOf: option.callback<(id: never) => string>(),
+  validate: option.callback<(value: never, key: string) => void>(),
+  unique: option.is<readonly never[]>('a list of fields', Array.isArray),
+} satisfies OptionsOf<MemoryStoreOptions<never, never>>;
 
 /** A store in this process's memory: a real adapter, and the double for tests of what stores do. */
 export interface MemoryStore<Value, Id = string> extends StoreAdapter<Value, Id, MemoryTx> {
@@ -79,13 +90,10 @@ const FOREIGN_WRITE_TIMEOUT_MS = 10_000;
 export function memoryStore<Value, Id = string>(
   options: MemoryStoreOptions<Value, Id>,
 ): MemoryStore<Value, Id> {
-  checkKnown(options, ['database', 'keyOf', 'validate', 'unique', ...DATABASE_OPTIONS], 'memoryStore');
-  const { name: table, database: shared, keyOf, validate, unique = [], ...databaseOptions } = options;
-  if (typeof table !== 'string' || table.length === 0) {
-    throw new InvalidOptionError('memoryStore.name', `must be a non-empty string, got ${String(table)}`);
-  }
-  for (const option of shared === undefined ? [] : Object.keys(databaseOptions)) {
-    throw new InvalidOptionError(`memoryStore.${option}`, 'belongs to memoryDatabase when database is given');
+  const { name: table } = withDefaults(options, MEMORY_STORE, 'memoryStore');
+  const { name: _, database: shared, keyOf, validate, unique = [], ...databaseOptions } = options;
+  for (const name of shared === undefined ? [] : Object.keys(databaseOptions)) {
+    throw new InvalidOptionError(`memoryStore.${name}`, 'belongs to memoryDatabase when database is given');
   }
   const database = shared ?? memoryDatabase(databaseOptions);
   const { clock, tableOf, transactionOf, execute, settle, constrain } = internalsOf(database);

@@ -1,0 +1,53 @@
+import type {
+  CallOptions,
+  DeleteOptions,
+  InvalidateOptions,
+  PutOptions,
+  ReadOptions,
+  Transaction,
+  UpdateOptions,
+  WriteOptions,
+} from '../contracts/options.js';
+import type { TransactionMode } from '../contracts/store.js';
+import { isVersion, type Version } from '../contracts/version.js';
+import { type OptionsOf, option } from '../kit/options.js';
+import { MODE } from '../write/transaction-mode.js';
+import { TIMEOUT, TTL } from './settings.js';
+
+export const SIGNAL = option.having<AbortSignal>('an AbortSignal', 'throwIfAborted', 'addEventListener');
+
+export const INVALIDATE = {
+  signal: SIGNAL,
+  timeoutMs: TIMEOUT,
+} satisfies OptionsOf<InvalidateOptions>;
+
+const CALL = {
+  ...INVALIDATE,
+  // What it is a transaction of is looked at where it is used.
+  tx: option.is<Transaction>('the transaction that lockstep.transaction() hands out', () => true),
+} satisfies OptionsOf<CallOptions>;
+
+export const READ = { ...CALL, fresh: option.flag(false), ttlMs: TTL } satisfies OptionsOf<ReadOptions>;
+
+export const WRITE = { ...CALL, ttlMs: TTL } satisfies OptionsOf<WriteOptions>;
+
+export const PUT = {
+  ...WRITE,
+  ifVersion: option.is<Version | null>(
+    'a version or null',
+    (version) => version === null || isVersion(version),
+  ),
+} satisfies OptionsOf<PutOptions>;
+
+export const DELETE = {
+  ...WRITE,
+  ifVersion: option.is<Version>('a version', isVersion),
+} satisfies OptionsOf<DeleteOptions>;
+
+export const UPDATE = {
+  ...WRITE,
+  retries: option.integer(10, 0, 1_000),
+  fromCache: option.flag(true),
+} satisfies OptionsOf<UpdateOptions>;
+
+export const TRANSACT = { ...WRITE, ...MODE } satisfies OptionsOf<WriteOptions & TransactionMode>;
