@@ -68,7 +68,11 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
   /** As `get`, with version and origin. */
   getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>>;
-  /** Position by position, in one round trip to the cache and at most one to the store. */
+  /**
+   * Position by position. The cache is asked with one call for each 512 keys (for fewer, where values are large), and
+   * the store for what the cache lacks, with one for each 512 rows. Of more than 1,024 ids (or half of
+   * `maxQueuedLoads`) one such part is read after the other, so that others' reads come in between.
+   */
   getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]>;
   /** Stores the entity, whole. */
   put(id: Id, value: Value, options?: PutOptions): Promise<WriteResult<Value>>;

@@ -43,40 +43,20 @@ export interface BatcherOptions<Request, Answer> {
   ) => void;
 }
 
-/** Requests that travel in one call. */
-interface Batch<Request, Answer> {
-  readonly requests: readonly Request[];
-  readonly bytes: number;
-  settle(answers: readonly (Answer | Error)[]): void;
-}
-
-/** Whoever waits for the answer to one request. A class, as the one below: `docs/performance.md` says why. */
-class Caller<Answer> {
+/** Whoever waits for the answer to one request. */
+interface Caller<Answer> {
   readonly answered: Answered<Answer>;
   /** Who asked the same while it waited. */
-  others: Answered<Answer>[] | undefined = undefined;
-
-  constructor(answered: Answered<Answer>) {
-    this.answered = answered;
-  }
+  others: Answered<Answer>[] | undefined;
 }
 
-/** A batch that requests join, one by one, until it is full or sent. */
-class OpenBatch<Request, Answer> implements Batch<Request, Answer> {
-  readonly requests: Request[] = [];
-  readonly callers: Caller<Answer>[] = [];
-  bytes = 0;
-
-  settle(answers: readonly (Answer | Error)[]): void {
-    for (let i = 0; i < this.callers.length; i++) {
-      const { answered, others } = this.callers[i] as Caller<Answer>;
-      const answer = answers[i] as Answer | Error;
-      answered(answer);
-      if (others !== undefined) for (const other of others) other(answer);
-    }
-    // The batch may live longer, and would keep the callers alive until a full collection.
-    this.callers.length = 0;
-  }
+/** Requests that travel in one call. */
+interface Batch<Request, Answer> {
+  readonly requests: Request[];
+  readonly callers: Caller<Answer>[];
+  bytes: number;
+  /** Told all answers, in place of callers. */
+  readonly answered: ((answers: readonly (Answer | Error)[]) => void) | undefined;
 }
 
 /**
@@ -91,7 +71,7 @@ export class Batcher<Request, Answer> {
   /** In the order in which they are sent. */
   #queue: Batch<Request, Answer>[] = [];
   /** The last one of the queue, if it takes more. */
-  #open: OpenBatch<Request, Answer> | undefined;
+  #open: Batch<Request, Answer> | undefined;
   /** The callers of requests that wait, where they merge. */
   #callers = new Map<Request, Caller<Answer>>();
   #waiting = 0;
@@ -125,11 +105,11 @@ export class Batcher<Request, Answer> {
     }
     let open = this.#open;
     if (open === undefined || open.requests.length >= maxItems || open.bytes + bytes > maxBytes) {
-      open = new OpenBatch();
+      open = { requests: [], callers: [], bytes: 0, answered: undefined };
       this.#open = open;
       this.#queue.push(open);
     }
-    const caller = new Caller(answered);
+    const caller: Caller<Answer> = { answered, others: undefined };
     open.requests.push(request);
     open.callers.push(caller);
     open.bytes += bytes;
@@ -163,13 +143,13 @@ export class Batcher<Request, Answer> {
       for (let from = 0; from < count; ) {
         const start = from;
         const { bytes, end } = this.#part(requests, start, bytesOf);
-        const settle = (answers: readonly (Answer | Error)[]): void => {
+        const answered = (answers: readonly (Answer | Error)[]): void => {
           for (let i = start; i < end; i++) all[i] = answers[i - start] as Answer | Error;
           left -= end - start;
           if (left === 0) resolve(all);
         };
-        const some = end - start === count ? requests : requests.slice(start, end);
-        this.#queue.push({ requests: some, bytes, settle });
+        const some = end - start === count ? (requests as Request[]) : requests.slice(start, end);
+        this.#queue.push({ requests: some, callers: [], bytes, answered });
         from = end;
       }
       this.#open = undefined;
@@ -211,7 +191,7 @@ export class Batcher<Request, Answer> {
       const { requests } = batch;
       this.#waiting -= requests.length;
       if (batch === this.#open) this.#open = undefined;
-      if (merges && batch instanceof OpenBatch) {
+      if (merges && batch.answered === undefined) {
         // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
         if (this.#callers.size === requests.length) this.#callers = new Map();
         else for (const request of requests) this.#callers.delete(request);
@@ -278,11 +258,18 @@ export class Batcher<Request, Answer> {
     durationMs: number,
   ): void {
     const { ended, errorOf } = this.#options;
-    const { requests } = batch;
+    const { callers, requests } = batch;
     let told = answers ?? new Array<Error>(requests.length).fill(errorOf(error));
     if (answers?.some(isError)) told = answers.map((each) => (each instanceof Error ? errorOf(each) : each));
     ended?.(requests, told, durationMs);
-    batch.settle(told);
+    if (batch.answered !== undefined) batch.answered(told);
+    for (let i = 0; i < callers.length; i++) {
+      const { answered, others } = callers[i] as Caller<Answer>;
+      answered(told[i] as Answer | Error);
+      if (others !== undefined) for (const other of others) other(told[i] as Answer | Error);
+    }
+    // The batch may live longer, and would keep the callers alive until a full collection.
+    callers.length = 0;
   }
 }
 

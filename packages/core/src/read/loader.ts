@@ -31,7 +31,7 @@ export interface LoaderOptions {
   readonly events: EventHub;
 }
 
-const MAX_BATCH = 500;
+const MAX_BATCH = 512;
 /** What the engine's own timer allows beyond the store's, so that the store's better error comes first. */
 const GRACE_MS = 250;
 

@@ -33,11 +33,17 @@ export class Reader<Value> {
   }
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
-  read(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
-    const lookup = this.#lookup(key, cacheKey, ttlMs, load);
-    const { trust } = this.#context.cache;
+  read(
+    key: string,
+    cacheKey: string,
+    ttlMs: number,
+    load: Load<Value> = this.#context.load,
+  ): Promise<Versioned<Value>> {
+    const { cache, clock, flushKey } = this.#context;
+    const { trust } = cache;
+    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: clock.monotonic() };
     // What is buffered is in the cache alone: there it is looked for all the same.
-    if (trust.anyLost && this.#context.flushKey === undefined && trust.isLost(cacheKey)) {
+    if (trust.anyLost && flushKey === undefined && trust.isLost(cacheKey)) {
       return this.#readStore(lookup);
     }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value>>();
@@ -47,24 +53,30 @@ export class Reader<Value> {
 
   /** As `read`, position by position; the cache is asked for all at once. */
   async readMany(keys: readonly string[], keyPrefix: string, ttlMs: number): Promise<Versioned<Value>[]> {
-    if (this.#context.cache.trust.anyLost) {
+    const { cache, clock, load } = this.#context;
+    if (cache.trust.anyLost) {
       return await Promise.all(keys.map((key) => this.read(key, keyPrefix + key, ttlMs)));
     }
-    const lookups = keys.map((key) => this.#lookup(key, keyPrefix + key, ttlMs));
-    const answers = await this.#reads.addMany(lookups.map(({ cacheKey }) => cacheKey));
-    const found = lookups.map((lookup, i) => this.#found(lookup, answers[i]));
+    const startedAtMs = clock.monotonic();
+    const cacheKeys = keys.map((key) => keyPrefix + key);
+    const answers = await this.#reads.addMany(cacheKeys);
+    const found = keys.map((key, i) => {
+      const lookup = { key, cacheKey: cacheKeys[i] as string, ttlMs, load, startedAtMs };
+      return this.#found(lookup, answers[i]);
+    });
     return found.some(isPromise) ? await Promise.all(found) : (found as Versioned<Value>[]);
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
-  async refresh(key: string, cacheKey: string, ttlMs: number, load?: Load<Value>): Promise<Versioned<Value>> {
-    const lookup = this.#lookup(key, cacheKey, ttlMs, load);
+  async refresh(
+    key: string,
+    cacheKey: string,
+    ttlMs: number,
+    load: Load<Value> = this.#context.load,
+  ): Promise<Versioned<Value>> {
+    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: this.#context.clock.monotonic() };
     this.#missed(lookup, 'fresh');
     return await this.#context.activity.track(this.#misses.reload(lookup));
-  }
-
-  #lookup(key: string, cacheKey: string, ttlMs: number, load = this.#context.load): Lookup<Value> {
-    return { key, cacheKey, ttlMs, load, startedAtMs: this.#context.clock.monotonic() };
   }
 
   /** What the cache's answer comes to. Never throws. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CacheClient } from '../../src/cache/client.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
-import type { CacheCommand, CacheHit } from '../../src/contracts/cache-commands.js';
+import type { CacheCommand, CacheHit, InvalidateCommand } from '../../src/contracts/cache-commands.js';
 import { manualClock } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { EventHub } from '../../src/runtime/events.js';
@@ -101,5 +101,37 @@ describe('messages to the cache are bounded in bytes', () => {
     expect(await readAll(512)).toEqual([512]);
     expect((await readAll(512))[0]).toBe(256);
     expect((await readAll(512))[0]).toBe(128);
+  });
+});
+
+describe('a batch stays one', () => {
+  const commands = (count: number): InvalidateCommand[] =>
+    Array.from({ length: count }, (_, i) => ({
+      kind: 'invalidate',
+      key: String(i),
+      version: 1,
+      holeTtlMs: 1_000,
+      holeOnEmpty: false,
+    }));
+
+  test('of commands: the adapter gets the very list, at once', async () => {
+    const { client, commands: calls } = clientOf(0);
+    await client.open();
+    const all = commands(500);
+    const running = client.runMany(all);
+    expect(calls).toEqual([all]);
+    expect(await running).toHaveLength(500);
+  });
+
+  test('of more than a call may have: in parts, in order, between what came before and after', async () => {
+    const { client, commands: calls } = clientOf(0);
+    const [before, after] = [
+      client.run(commands(1)[0] as InvalidateCommand),
+      commands(1)[0] as InvalidateCommand,
+    ];
+    const running = client.runMany(commands(1_200));
+    await Promise.all([before, running, client.run(after)]);
+    expect(calls.map((some) => some.length)).toEqual([1, 512, 512, 176, 1]);
+    expect(await running).toHaveLength(1_200);
   });
 });
