@@ -210,6 +210,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     },
     async attach(collections, { stamp = true } = {}) {
       const it = await installation();
+      if (it.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
       for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
         await install(it, binding, stamp);

@@ -1,5 +1,5 @@
 import { createLockstep, StoreBusyError, type StoreFlush, type StoreOutcome } from '@lockstep/core';
-import { memoryCache } from '@lockstep/core/memory';
+import { memoryCache, memoryQueue } from '@lockstep/core/memory';
 import type { Document } from 'mongodb';
 import { afterEach, beforeAll, expect, test, vi } from 'vitest';
 import type { MongoCollection } from '../src/rows/collection.js';
@@ -124,9 +124,47 @@ test('a transaction, and the flush of what it holds and of what it reads, do not
     },
     { timeoutMs: LONG.timeoutMs },
   );
-  // The transaction reads its snapshot.
-  expect(found?.n).toBe(0);
+  // It has run again, once, and read the snapshot of that run.
+  expect(found?.n).toBe(3);
   expect((await rows().findOne({ _id: 'read' }))?.n).toBe(4);
   await other.lockstep.drain();
   expect((await rows().findOne({ _id: 'held' }))?.n).toBe((await one.things.get('held'))?.n);
 }, 60_000);
+
+test('a transaction sees what was buffered before it began, flushed by whomever after its first statement', async () => {
+  const own = (await server.store()).collection<Thing>('things');
+  const cache = memoryCache();
+  // A queue that nobody serves: what is buffered stays until somebody asks for it.
+  const lockstep = createLockstep({ cache, queue: memoryQueue() });
+  const other = createLockstep({ cache, queue: memoryQueue() });
+  opened.push(lockstep, other);
+  const options = { name: 'things', store: own, strategy: 'write-behind' } as const;
+  const [mine, theirs] = [lockstep.collection(options), other.collection(options)];
+  const keys = ['first', 'put', 'deleted', 'flushed', 'updated', 'later'];
+  await rows().insertMany(keys.map((_id) => ({ _id, n: 0 })));
+  await mine.getMany(keys);
+  for (const key of ['put', 'flushed', 'updated']) {
+    expect((await theirs.put(key, { _id: key, n: 1 })).store).toBe('buffered');
+  }
+  expect((await theirs.delete('deleted')).store).toBe('buffered');
+  let runs = 0;
+  const seen = await lockstep.transaction(async (tx) => {
+    runs += 1;
+    await mine.get('first', { tx });
+    // One by somebody else, and the others by the reads below.
+    if (runs === 1) await theirs.increment('flushed', 'n', 0);
+    // A row that is flushed in each run ends the first only.
+    await rows().findOneAndUpdate({ _id: 'later' }, { $inc: { n: 1, _lockstep: 2 } } as never);
+    const later = await mine.get('later', { tx });
+    const rest = await mine.getMany(['put', 'deleted', 'flushed'], { tx });
+    return { later: later?.n, rest: rest.map((row) => row?.n) };
+  });
+  expect(seen.rest).toEqual([1, undefined, 1]);
+  expect(seen.later).toBe(runs - 1);
+  expect(runs).toBeLessThanOrEqual(keys.length);
+  await lockstep.transaction(async (tx) => {
+    await mine.get('first', { tx });
+    await mine.update('updated', (row) => ({ _id: 'updated', n: (row?.n ?? 0) + 10 }), { tx });
+  });
+  expect((await rows().findOne({ _id: 'updated' }))?.n).toBe(11);
+});

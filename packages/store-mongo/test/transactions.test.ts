@@ -395,3 +395,32 @@ test('noteChanges refuses a session of the user’s own', async () => {
   await expect(store.noteChanges(session, things, ['a'])).rejects.toThrow(/noteChanges.session/);
   await session.endSession();
 });
+
+describe('a failure of the user’s own statement that the body swallows', () => {
+  const refused = (tx: StoreTransaction): Promise<unknown> =>
+    rows().insertOne({ _id: 'there', n: 2 }, sessionOf(tx));
+
+  test.each<[string, (tx: StoreTransaction) => Promise<unknown>]>([
+    ['returns', async () => undefined],
+    ['goes on with Lockstep’s calls', (tx) => put('behind it', 1, tx)],
+    ['goes on with statements of its own', (tx) => rows().findOne({ _id: 'there' }, sessionOf(tx))],
+    ['swallows all that follows', (tx) => put('behind it', 1, tx).catch(() => undefined)],
+  ])('ends in an error that says so, after a few runs, where the body %s', async (_, goOn) => {
+    await rows().updateOne({ _id: 'there' }, { $set: { n: 1 } }, { upsert: true });
+    let tries = 0;
+    const running = store.transactions.transaction(async (tx) => {
+      tries += 1;
+      await put('before it', 1, tx);
+      await refused(tx).catch(() => undefined);
+      await goOn(tx);
+      return await tx.changes();
+    }, CALL);
+    await expect(running).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_UNAVAILABLE',
+      outcome: 'not-committed',
+      message: expect.stringMatching(/a statement of the transaction failed and its body went on/),
+    });
+    expect(tries).toBeLessThanOrEqual(5);
+    expect(await read('before it')).toBeUndefined();
+  });
+});

@@ -127,6 +127,11 @@ export interface StoreWriteOptions extends StoreCallOptions {
 export interface StoreReadOptions extends StoreCallOptions {
   /** Read where writes go, never from a replica. */
   readonly primary: boolean;
+  /**
+   * What was buffered of the keys has just been flushed, by whomever. A transaction whose snapshot is older runs again
+   * rather than miss it: at most once for each row, so that later flushes never keep it from ending. @defaultValue false
+   */
+  readonly flushed?: boolean;
 }
 
 /** What a store can do beyond reading and writing one key. Absent features are `false`. */

@@ -105,9 +105,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     const { settings, store } = this.#options;
     const inside = asLockstepTransaction(tx);
     return inside.call(store.transactions, settings.name, async (storeTx) => {
-      // What the transaction itself has written it has locked.
-      if (!inside.hasWritten(this, key)) await this.#flush(key, inside, storeTx);
-      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx };
+      const flushed = await this.#flush(key, inside, storeTx);
+      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx, flushed };
       const [row] = await store.read([key], call);
       const problem = checkRow(row, key, store);
       if (problem !== undefined) throw problem;
@@ -117,20 +116,23 @@ export class TransactionWrites<Value> implements TransactionParticipant {
 
   /**
    * Brings the key's buffered write into the store before it is read. Where others hold the row it is flushed in the
-   * transaction, which may hold it itself: otherwise each would wait for the other.
+   * transaction, which may hold it itself: otherwise each would wait for the other. True: it was flushed outside.
    */
-  async #flush(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<void> {
+  async #flush(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<boolean> {
     const { buffer, settings, store } = this.#options;
-    if (buffer === undefined || inside.hasFlushed(this, key)) return;
+    // What the transaction itself has written it has locked.
+    if (buffer === undefined || inside.hasWritten(this, key) || inside.hasFlushed(this, key)) return false;
     try {
       await buffer.flusher.flushKey(key, INSIDE_PATIENCE_MS);
+      return true;
     } catch (error) {
       if (!(error instanceof StoreBusyError)) throw error;
       const command = await buffer.flusher.commandOf(key);
-      if (command === undefined) return;
+      if (command === undefined) return true;
       const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs, tx });
       if (outcome?.kind === 'failed') throw outcome.error;
       inside.flushed(this, key);
+      return false;
     }
   }
 

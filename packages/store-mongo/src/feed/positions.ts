@@ -85,6 +85,11 @@ export class Positions {
     this.#leaseMs = leaseMs;
   }
 
+  /** Creates the index that the positions of a source are found by. Idempotent. */
+  async prepare(): Promise<void> {
+    await this.#collection.createIndex({ sources: 1 });
+  }
+
   /** Makes this process the group's reader, unless another one's lease stands. */
   async acquire(readers: Group, owner: string): Promise<Lease | undefined> {
     const group = idOf(readers);

@@ -5,7 +5,7 @@ import type {
   Epochs,
   RecordedCollection,
 } from '@lockstep/core';
-import { type Collection, type Document, type Filter, Long, MongoServerError } from 'mongodb';
+import { type Collection, type Document, type Filter, Long, MaxKey, MinKey, MongoServerError } from 'mongodb';
 import { fromStored, toStored } from '../rows/stamp.js';
 import { CODE } from '../wire/errors.js';
 
@@ -47,6 +47,11 @@ export class Registry implements ConsumerRegistry {
   constructor(collection: Collection<ConsumerDocument>, positions: ConsumerPositions) {
     this.#collection = collection;
     this.#positions = positions;
+  }
+
+  /** Creates the index that a source's records are found by. Idempotent. */
+  async prepare(): Promise<void> {
+    await this.#collection.createIndex({ '_id.source': 1 });
   }
 
   async register(
@@ -199,7 +204,8 @@ export class Registry implements ConsumerRegistry {
   }
 
   async release(consumer: string, holder: string): Promise<void> {
-    const filter = { '_id.consumer': consumer, holder } as Filter<ConsumerDocument>;
+    const ids = { $gt: { consumer, source: new MinKey() }, $lt: { consumer, source: new MaxKey() } };
+    const filter = { _id: ids as Document, holder } as Filter<ConsumerDocument>;
     await this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS);
   }
 

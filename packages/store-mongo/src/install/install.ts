@@ -1,4 +1,4 @@
-import { InvalidOptionError } from '@lockstep/core';
+import { InvalidOptionError, NO_VERSION } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
@@ -13,6 +13,7 @@ export interface Installation {
 }
 
 const TOMBSTONE_INDEX = 'lockstep_tombstone_ttl';
+const TOMBSTONES_OF_SOURCE = 'lockstep_tombstone_version';
 
 function versionIndex(binding: Binding): string {
   return `lockstep_version_${binding.versionField}`;
@@ -28,6 +29,7 @@ export async function install(it: Installation, binding: Binding, stamp: boolean
   await createCollection(db, localName(binding));
   await createCollection(db, it.tombstones);
   await createTtlIndex(it);
+  await db.collection(it.tombstones).createIndex({ '_id.s': 1, v: 1 }, { name: TOMBSTONES_OF_SOURCE });
   const info = await optionsOf(db, binding);
   checkKind(binding, info);
   await checkKeyIndex(binding, info);
@@ -36,11 +38,17 @@ export async function install(it: Installation, binding: Binding, stamp: boolean
   }
   await binding.primary.createIndex({ [binding.versionField]: 1 }, { name: versionIndex(binding) });
   if (!stamp) return;
-  const { versionField } = binding;
-  const highest = toStored(binding.clock.highestBelievable);
-  // Fractions and the like pass for versions here, and get one when they are first read.
-  const stamped = { $type: 'number', $gt: 0, $lte: highest };
-  await binding.primary.updateMany({ [versionField]: { $not: stamped } }, restampPipeline(versionField, 0));
+  const { primary, versionField } = binding;
+  await primary.updateMany(withoutVersion(binding), restampPipeline(versionField, NO_VERSION));
+}
+
+/**
+ * Finds rows whose version nobody believes, by the version's index. Fractions and the like pass for versions here, and
+ * get one when they are first read.
+ */
+export function withoutVersion({ clock, versionField }: Binding): Document {
+  const tooHigh = { $gt: toStored(clock.highestBelievable) };
+  return { $or: [{ [versionField]: { $not: { $gt: 0 } } }, { [versionField]: tooHigh }] };
 }
 
 async function createCollection(db: Db, name: string): Promise<void> {

@@ -1,6 +1,8 @@
+import { NO_VERSION } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import { type Binding, keyIfAny } from '../rows/binding.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
+import { withoutVersion } from './install.js';
 
 /** Keys that are reported; more than these are only counted. */
 const MAX_KEYS = 10_000;
@@ -20,10 +22,9 @@ export interface RepairReport {
 export async function repair(binding: Binding): Promise<RepairReport> {
   const { keyField, primary, source, tombstones, versionField } = binding;
   const highest = toStored(binding.clock.highestBelievable);
-  const believed = { $type: 'number', $gt: 0, $lte: highest };
-  const filter: Document = { [versionField]: { $exists: true, $not: believed } };
+  const filter: Document = { ...withoutVersion(binding), [versionField]: { $exists: true } };
   const found = await primary.find(filter, { projection: { [keyField]: 1 }, limit: MAX_KEYS }).toArray();
-  const { matchedCount } = await primary.updateMany(filter, restampPipeline(versionField, 0));
+  const { matchedCount } = await primary.updateMany(filter, restampPipeline(versionField, NO_VERSION));
   const buried = { '_id.s': source, v: { $gt: highest } } as Document;
   const { deletedCount } = await tombstones.collection.deleteMany(buried);
   const keys = found.flatMap((document) => keyIfAny(binding, document) ?? []);

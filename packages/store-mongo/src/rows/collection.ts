@@ -13,6 +13,7 @@ import { readInTransaction } from '../transactions/reads.js';
 import { mongoTransaction } from '../transactions/transactions.js';
 import { CallBound } from '../wire/bound.js';
 import type { Call } from '../wire/call.js';
+import { readAgain } from '../wire/read-again.js';
 import { runCommands, runInTransaction } from '../write/writes.js';
 import type { Binding } from './binding.js';
 import { encodeKey } from './key.js';
@@ -88,8 +89,8 @@ export function boundCollection<Value extends Document, Id>(
       const collection = options.primary ? binding.primary : binding.reader;
       return await call.bound.race(
         tx === undefined
-          ? readRows<Value>(binding, collection, keys, call)
-          : tx.inTurn(() => readInTransaction<Value>(binding, keys, tx, call)),
+          ? readAgain(call.bound, () => readRows<Value>(binding, collection, keys, call))
+          : tx.inTurn(() => readInTransaction<Value>(binding, keys, tx, call, options.flushed)),
       );
     },
     async write(commands, options) {

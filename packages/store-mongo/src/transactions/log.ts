@@ -21,13 +21,25 @@ export function stateOf(value: object | null, version: Version): RowState {
 /** What this package has seen of an open transaction's rows, and knows to have been changed. */
 export class TransactionLog {
   readonly session: ClientSession;
+  /** A statement of a collection's has been run: the snapshot stands. */
+  begun = false;
   /** The caller may have run statements of its own: it has had the session. */
   handedOut = false;
   readonly #changes = new Map<string, Change>();
   readonly #looked = new Map<string, { readonly binding: Binding; readonly key: string; state: RowState }>();
 
-  constructor(session: ClientSession) {
+  /** Rows that a flush had changed since the snapshot of an earlier run of the body, which ended there. */
+  readonly #outdated: Set<string>;
+
+  constructor(session: ClientSession, outdated: Set<string>) {
     this.session = session;
+    this.#outdated = outdated;
+  }
+
+  /** True once per row, whatever the number of runs: the next snapshot has all that was flushed until now. */
+  outdates(source: string, key: string): boolean {
+    const row = rowName(source, key);
+    return !this.#outdated.has(row) && this.#outdated.add(row).has(row);
   }
 
   record(source: string, key: string, version: Version, op: Change['op']): void {

@@ -3,6 +3,7 @@ import type { Document } from 'mongodb';
 import { type Binding, keyFilter, keyOfDocument, keysFilter, toRow } from '../rows/binding.js';
 import { restampPipeline } from '../rows/stamp.js';
 import { type Call, statementOptions } from '../wire/call.js';
+import { writeConflict } from '../wire/errors.js';
 import { deleteRows } from '../write/deletes.js';
 import { type RowState, stateOf, type TransactionLog } from './log.js';
 
@@ -23,20 +24,45 @@ export async function readInTransaction<Value>(
   keys: readonly string[],
   tx: TransactionLog,
   call: Call,
+  flushed = false,
 ): Promise<(StoreRow<Value> | undefined)[]> {
   // Inside first: it fixes the snapshot, so that what is outside is never older.
   const inside = await documents(binding, keys, call);
   const unknown = [...new Set(keys)].filter((key) => tx.lookedAt(binding.source, key) === undefined);
-  const outside =
-    tx.handedOut && unknown.length > 0
-      ? await documents(binding, unknown, { ...call, session: undefined })
-      : inside;
+  const committed = (): Promise<Map<string, Document>> =>
+    documents(binding, unknown, { ...call, session: undefined });
+  let outside = inside;
+  if (unknown.length > 0) {
+    if (tx.handedOut) outside = await committed();
+    else if (flushed && tx.begun) checkSnapshot(binding, unknown, inside, await committed(), tx);
+  }
   const rows = new Map<string, StoreRow<Value>>();
   for (const key of new Set(keys)) {
     const row = await noteRow<Value>(binding, key, inside.get(key), outside.get(key), tx, call);
     if (row !== undefined) rows.set(key, row);
   }
   return keys.map((key) => rows.get(key));
+}
+
+/**
+ * A buffered write that was acknowledged before the transaction may have been flushed after its first statement.
+ * Where the caller had no session, a row that is another outside was changed since then: the body runs again, on a
+ * snapshot that has it.
+ */
+function checkSnapshot(
+  { source, versionField, clock, name }: Binding,
+  keys: readonly string[],
+  inside: ReadonlyMap<string, Document>,
+  outside: ReadonlyMap<string, Document>,
+  tx: TransactionLog,
+): void {
+  const versionIn = (rows: ReadonlyMap<string, Document>, key: string): Version | undefined => {
+    const row = rows.get(key);
+    return row && clock.versionOf(row[versionField]);
+  };
+  const changed = keys.filter((key) => versionIn(inside, key) !== versionIn(outside, key));
+  const missed = changed.filter((key) => tx.outdates(source, key));
+  if (missed.length > 0) throw writeConflict(`${name}: "${missed[0]}" was flushed after the snapshot`);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
 import {
   checkTransactionMode,
@@ -8,7 +9,13 @@ import {
 } from '@lockstep/core';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from '../wire/bound.js';
-import { isTransient, isUnknownCommit, isWriteConflict, toStoreError } from '../wire/errors.js';
+import {
+  isEndedBefore,
+  isTransient,
+  isUnknownCommit,
+  isWriteConflict,
+  toStoreError,
+} from '../wire/errors.js';
 import { guardedSession } from './guarded-session.js';
 import { TransactionLog } from './log.js';
 import { noteOwnStatements } from './reads.js';
@@ -16,6 +23,13 @@ import { noteOwnStatements } from './reads.js';
 /** The pause before a transaction that met another one runs again, in ms; it doubles up to the other. */
 const FIRST_BACKOFF_MS = 2;
 const MAX_BACKOFF_MS = 100;
+
+/**
+ * How often in a row a body runs whose transaction the server had ended unseen. An election, or a transaction that
+ * lived for too long, does it once; a statement of the body's whose failure it swallowed does it each time, and the
+ * driver tells neither from the other.
+ */
+const ENDED_TRIES = 5;
 
 const BY_SESSION = new WeakMap<ClientSession, MongoTransaction>();
 
@@ -31,15 +45,15 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   /** A statement met another transaction, whatever became of its error on the way. */
   transient = false;
   /** The first statement of the collections' that failed: the server has ended the transaction. */
-  #failure: unknown;
+  failure: unknown;
   #over: TransactionOverError | undefined;
   #ended = false;
   readonly #client: ClientSession;
   /** For the collections' calls: one that has begun goes on when the body has returned. */
   readonly calls: ClientSession;
 
-  constructor(session: ClientSession, bound: CallBound) {
-    super(session);
+  constructor(session: ClientSession, bound: CallBound, outdated: Set<string>) {
+    super(session, outdated);
     this.bound = bound;
     this.#client = guardedSession(session, () => this.#over !== undefined);
     this.calls = guardedSession(session, () => this.#ended);
@@ -68,16 +82,22 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
 
   /** Why there is nothing to commit, though the body has returned. */
   get problem(): StoreUnavailableError | undefined {
-    if (this.#failure === undefined || this.transient) return undefined;
+    if (this.failure === undefined || this.transient) return undefined;
     const message = 'a statement of the transaction failed, so it was rolled back';
-    return new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
+    return new StoreUnavailableError(message, 'not-committed', { cause: this.failure });
+  }
+
+  /** What the body's going on after a transient failure ends in; the transaction runs again. */
+  get lost(): StoreUnavailableError {
+    const message = `${this.bound.what}: a statement failed and took the transaction with it`;
+    return new StoreUnavailableError(message, 'not-committed', { cause: this.failure });
   }
 
   #check(): void {
     if (this.#over !== undefined) throw this.#over;
-    if (this.#failure === undefined) return;
+    if (this.failure === undefined) return;
     const message = 'a statement of the transaction failed, so it can only be rolled back';
-    throw new TransactionOverError(message, { cause: this.#failure });
+    throw new TransactionOverError(message, { cause: this.failure });
   }
 
   /**
@@ -92,7 +112,11 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
     };
     const turn = this.#last.then(() => {
       this.#check();
-      return work().catch(noted);
+      return work()
+        .catch(noted)
+        .finally(() => {
+          this.begun = true;
+        });
     });
     this.#last = turn.then(nothing, nothing);
     try {
@@ -107,7 +131,7 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   /** Notes a statement's failure; the server has ended the transaction. */
   failed(error: unknown): void {
     if (isTransient(error)) this.transient = true;
-    this.#failure ??= error;
+    this.failure ??= error;
   }
 
   async changes(): Promise<readonly Change[]> {
@@ -144,18 +168,20 @@ export async function runTransaction<T>(
   patienceMs = Number.POSITIVE_INFINITY,
 ): Promise<T> {
   const startedMs = performance.now();
+  const outdated = new Set<string>();
+  let ended = 0;
   let backoffMs = FIRST_BACKOFF_MS;
   for (;;) {
     bound.check();
     const session = client.startSession({ causalConsistency: false });
-    const tx = new MongoTransaction(session, bound);
+    const tx = new MongoTransaction(session, bound, outdated);
     try {
       session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: bound.maxTimeMS });
       const result = await bound.during(body(tx));
       tx.seal();
       await bound.during(tx.idle());
       if (tx.problem !== undefined) throw tx.problem;
-      if (tx.transient) throw lost(bound);
+      if (tx.transient) throw tx.lost;
       await commit(session, bound);
       return result;
     } catch (error) {
@@ -163,6 +189,8 @@ export async function runTransaction<T>(
       await abort(session, bound);
       const again = (tx.transient || isTransient(error)) && !isUnknownCommit(error);
       if (!again) throw error;
+      ended = tx.handedOut && (isEndedBefore(error) || isEndedBefore(tx.failure)) ? ended + 1 : 0;
+      if (ended === ENDED_TRIES) throw goneOn(bound, error);
       if (performance.now() - startedMs >= patienceMs && isWriteConflict(error)) {
         throw new StoreBusyError(`${bound.what}: others hold a document`, { cause: error });
       }
@@ -171,13 +199,14 @@ export async function runTransaction<T>(
       await session.endSession().catch(() => {});
     }
     // Two that met must not meet again in step.
-    await new Promise((resolve) => setTimeout(resolve, backoffMs * (0.5 + Math.random())));
+    await delay(backoffMs * (0.5 + Math.random()));
     backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
   }
 }
 
-function lost(bound: CallBound): StoreRefusedError {
-  return new StoreRefusedError(`${bound.what}: a statement failed and took the transaction with it`);
+function goneOn({ what }: CallBound, cause: unknown): StoreUnavailableError {
+  const message = `${what}: a statement of the transaction failed and its body went on, so it was rolled back`;
+  return new StoreUnavailableError(message, 'not-committed', { cause });
 }
 
 async function commit(session: ClientSession, bound: CallBound): Promise<void> {
@@ -190,7 +219,7 @@ async function commit(session: ClientSession, bound: CallBound): Promise<void> {
     } catch (error) {
       if (!isUnknownCommit(error) || bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
     }
-    await new Promise((resolve) => setTimeout(resolve, backoffMs));
+    await delay(backoffMs);
   }
 }
 
@@ -198,10 +227,7 @@ async function abort(session: ClientSession, bound: CallBound): Promise<void> {
   if (!session.inTransaction()) return;
   // Not waited for without bound: the server rolls back by itself what nobody commits.
   const aborted = session.abortTransaction().catch(() => {});
-  await Promise.race([
-    aborted,
-    new Promise((resolve) => setTimeout(resolve, Math.min(bound.timeoutMs, 1000)).unref()),
-  ]);
+  await Promise.race([aborted, delay(Math.min(bound.timeoutMs, 1000), undefined, { ref: false })]);
 }
 
 /** The transactions of one client; one for all collections of a database, compared by identity. */

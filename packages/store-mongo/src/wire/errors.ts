@@ -37,6 +37,7 @@ export const CODE = {
   malformedToken: 50811,
   namespaceNotFound: 26,
   namespaceExists: 48,
+  noSuchTransaction: 251,
 } as const;
 
 /** The server was not, or ceased to be, the primary before it ran the command. */
@@ -97,6 +98,13 @@ function isUnavailable(error: MongoError): boolean {
   );
 }
 
+/** Whether the servers, which are there, could not answer for now: a primary that stepped down, a lost connection. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof MongoServerSelectionError || error instanceof MongoClientClosedError) return false;
+  if (error instanceof MongoNotConnectedError || error instanceof MongoTopologyClosedError) return false;
+  return toStoreError(error, '').code === 'LOCKSTEP_STORE_UNAVAILABLE';
+}
+
 function wasSent(error: MongoError): boolean {
   return error instanceof MongoNetworkTimeoutError || error.constructor.name === 'MongoNetworkError';
 }
@@ -114,6 +122,18 @@ export function isUnknownCommit(error: unknown): boolean {
 /** Whether a transaction met a row that another had changed, or holds: the server says so at once. */
 export function isWriteConflict(error: unknown): boolean {
   return isAny(error, (at) => at.code === CODE.writeConflict);
+}
+
+/** What the server says of a write of a row that was changed since the transaction's snapshot: it is to run again. */
+export function writeConflict(message: string): MongoServerError {
+  const error = new MongoServerError({ message, errmsg: message, code: CODE.writeConflict });
+  error.addErrorLabel('TransientTransactionError');
+  return error;
+}
+
+/** Whether the server had ended the transaction before this: in a statement that failed, or on its own. */
+export function isEndedBefore(error: unknown): boolean {
+  return isAny(error, (at) => at.code === CODE.noSuchTransaction);
 }
 
 /** Whether the server ended it since its `maxTimeMS` was over, in a statement or in the wait for its write concern. */
