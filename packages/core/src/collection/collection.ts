@@ -182,23 +182,6 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return (await this.writes.buffer?.flusher.size()) ?? 0;
   }
 
-  // For `through`: one entity by the caller's own functions.
-
-  /** @internal */
-  readBy(id: Id, options: ReadOptions, load: Load<Value>): Promise<Value | undefined> {
-    return this.#reading.readBy(id, options, load);
-  }
-
-  /** @internal */
-  writeBy(
-    id: Id,
-    value: Value,
-    options: WriteOptions,
-    write: () => Promise<unknown>,
-  ): Promise<WriteResult<Value>> {
-    return this.#writing.writeBy(id, value, options, write);
-  }
-
   /** Jittered, so that what was cached together does not expire together. */
   #lifetime(ttlMs: number): { ttlMs: number; staleAtMs: number } {
     const { staleWhileRevalidateMs, ttlJitter } = this.settings;

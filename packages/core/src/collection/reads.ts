@@ -3,7 +3,6 @@ import type { ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
-import type { Load } from '../read/lookup.js';
 import { READ } from './call-options.js';
 import type { CollectionParts } from './parts.js';
 
@@ -80,10 +79,10 @@ export class CollectionReads<Value, Id> {
     return found.map(({ value }) => value ?? undefined);
   }
 
-  /** As `getVersioned`, of a key that was checked. `load`: in place of the store's. */
-  readWith(key: string, options: ReadOptions, load?: Load<Value>): Promise<Versioned<Value>> {
+  /** As `getVersioned`, of a key that was checked. */
+  readWith(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     this.#checkOptions(options);
-    return this.#parts.checks.bounded(() => this.#readAs(key, options, load), options);
+    return this.#parts.checks.bounded(() => this.#readAs(key, options), options);
   }
 
   #checkOptions(options: ReadOptions): void {
@@ -92,39 +91,25 @@ export class CollectionReads<Value, Id> {
   }
 
   /** What the options ask for. */
-  #readAs(key: string, options: ReadOptions, load?: Load<Value>): Promise<Versioned<Value>> {
+  #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     const { checks, keyPrefix, reader } = this.#parts;
     const { fresh, tx } = options;
     if (tx !== undefined) return this.#readInside(key, tx);
     const ttlMs = checks.ttl(options);
-    return fresh
-      ? this.#refresh(key, keyPrefix + key, ttlMs, load)
-      : reader.read(key, keyPrefix + key, ttlMs, load);
+    return fresh ? this.#refresh(key, keyPrefix + key, ttlMs) : reader.read(key, keyPrefix + key, ttlMs);
   }
 
-  async #refresh(
-    key: string,
-    cacheKey: string,
-    ttlMs: number,
-    load?: Load<Value>,
-  ): Promise<Versioned<Value>> {
+  async #refresh(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
     // The store does not have what is buffered; where the cache is away there is nothing to ask.
     await this.#parts.writes.flushKey(key).catch((error: unknown) => {
       if (!(error instanceof CacheUnavailableError)) throw error;
     });
-    return await this.#parts.reader.refresh(key, cacheKey, ttlMs, load);
+    return await this.#parts.reader.refresh(key, cacheKey, ttlMs);
   }
 
   /** Inside a transaction reads go to it and fill nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
     const row = await this.#parts.writes.inside.read(key, tx);
     return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
-  }
-
-  /** Reads with another load than the store's, for `through`. */
-  async readBy(id: Id, options: ReadOptions, load: Load<Value>): Promise<Value | undefined> {
-    await this.#parts.opening.open();
-    const { value } = await this.readWith(this.#parts.checks.key(id), options, load);
-    return value ?? undefined;
   }
 }

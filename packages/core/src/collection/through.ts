@@ -1,135 +1,156 @@
-import type { ThroughRecord } from '../contracts/api.js';
+import type { Collection, Lockstep, ThroughRecord } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
-import type { CallbackContext, CollectionOptions, ThroughOptions } from '../contracts/options.js';
-import type { Serializer, StoreAdapter } from '../contracts/store.js';
-import { NO_VERSION } from '../contracts/version.js';
-import { InvalidOptionError, StoreTimeoutError } from '../errors.js';
+import type { ThroughOptions } from '../contracts/options.js';
+import type { Serializer } from '../contracts/store.js';
+import { InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
-import { withTimeout } from '../kit/wait.js';
-import type { CollectionEngine } from './collection.js';
-import { DEFAULT_STORE_TIMEOUT_MS, NAME, SERIALIZER, TTL } from './settings.js';
+import { asStoreError } from '../read/loader.js';
+import { callbacks } from '../stores/callback-store.js';
+import { NAME, SERIALIZER, TTL } from './settings.js';
 
-/** What `through` needs of a Lockstep. */
-export interface ThroughHost {
-  declare<Value, Id, Tx>(options: CollectionOptions<Value, Id, Tx>): CollectionEngine<Value, Id, Tx>;
+type Reader = NonNullable<ThroughOptions<unknown>['reader']>;
+type Writer = NonNullable<ThroughOptions<unknown>['writer']>;
+
+interface Namespace {
+  readonly collection: Collection<unknown>;
+  readonly serializer: string;
+  readonly reads: UnderWay<Reader>;
+  readonly writes: UnderWay<Write>;
 }
 
-type Namespace = CollectionEngine<unknown, string, unknown>;
+interface Write {
+  readonly value: unknown;
+  readonly writer: Writer;
+  sent: boolean;
+}
 
 /** Namespaces live as long as the Lockstep: an id does not belong into their names. */
 const MAX_NAMESPACES = 1_000;
 
-type AnyThrough = ThroughOptions<unknown>;
-
 export const THROUGH = {
   namespace: option.required(NAME),
-  // The id is checked with the call, as any other's.
+  // Checked with each call, as any other id.
   id: option.is<string>('a string', () => true),
-  reader: option.callback<NonNullable<AnyThrough['reader']>>(),
-  writer: option.callback<NonNullable<AnyThrough['writer']>>(),
+  reader: option.callback<Reader>(),
+  writer: option.callback<Writer>(),
   ttlMs: TTL,
   serialize: SERIALIZER,
-} satisfies OptionsOf<AnyThrough>;
+} satisfies OptionsOf<ThroughOptions<unknown>>;
 
 /**
- * One-off reads and writes: each namespace is a collection over an unversioned store, whose reads and
- * writes are the functions that the call brings.
+ * One-off reads and writes: each namespace is a collection over a callback store, whose functions are those of the
+ * calls that are under way.
  */
 export class ThroughCalls {
-  readonly #host: ThroughHost;
+  readonly #lockstep: Pick<Lockstep, 'collection'>;
   readonly #clock: Clock;
   readonly #namespaces = new Map<string, Namespace>();
 
-  constructor(host: ThroughHost, clock: Clock) {
-    this.#host = host;
+  constructor(lockstep: Pick<Lockstep, 'collection'>, clock: Clock) {
+    this.#lockstep = lockstep;
     this.#clock = clock;
   }
 
   record<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
-    const { ttlMs } = withDefaults(options, THROUGH, 'through');
-    const { id, reader, writer } = options;
-    const namespace = this.#namespace(options.namespace, options.serialize);
-    const callOptions = { ttlMs };
+    const { id, namespace: name, reader, serialize, ttlMs, writer } = options as ThroughOptions<unknown>;
+    withDefaults(options, THROUGH, 'through');
+    const { collection, reads, writes } = this.#namespace(name, serialize);
+    const callOptions = ttlMs === undefined ? {} : { ttlMs };
     return {
       read: async () => {
-        if (typeof reader !== 'function')
-          throw new InvalidOptionError('through.reader', 'must be a function');
-        const value = await namespace.readBy(id, callOptions, async (key) => {
-          const found = await this.#bounded(id, (context) => reader(id, context));
-          return found === undefined || found === null
-            ? undefined
-            : { key, value: found, version: NO_VERSION };
-        });
+        if (reader === undefined) throw new InvalidOptionError('through.reader', 'must be a function');
+        const value = await reads.during(id, reader, () => collection.get(id, callOptions));
         return value as Value | undefined;
       },
       write: async (value) => {
-        if (typeof writer !== 'function')
-          throw new InvalidOptionError('through.writer', 'must be a function');
-        const write = (): Promise<unknown> => this.#bounded(id, (context) => writer(id, value, context));
-        return { ...(await namespace.writeBy(id, value, callOptions, write)), value };
+        if (writer === undefined) throw new InvalidOptionError('through.writer', 'must be a function');
+        const put = () => collection.put(id, value, callOptions);
+        return { ...(await writes.during(id, { value, writer, sent: false }, put)), value };
       },
-      invalidate: () => namespace.invalidate(id),
+      invalidate: () => collection.invalidate(id),
     };
-  }
-
-  #bounded<T>(key: string, call: (context: CallbackContext) => Promise<T>): Promise<T> {
-    const ending = new AbortController();
-    const late = (): Error => {
-      const error = new StoreTimeoutError(`no answer within ${DEFAULT_STORE_TIMEOUT_MS} ms`, { key });
-      ending.abort(error);
-      return error;
-    };
-    return withTimeout(this.#clock, call({ signal: ending.signal }), DEFAULT_STORE_TIMEOUT_MS, late);
   }
 
   #namespace(name: string, serializer: Serializer | undefined): Namespace {
     const known = this.#namespaces.get(name);
     if (known !== undefined) {
-      const { name: first } = known.codec.serializer;
-      if (serializer === undefined || serializer.name === first) return known;
-      throw new InvalidOptionError(
-        'through.serialize',
-        `namespace "${name}" already uses serializer "${first}"`,
-      );
+      if (serializer === undefined || serializer.name === known.serializer) return known;
+      const problem = `namespace "${name}" already uses serializer "${known.serializer}"`;
+      throw new InvalidOptionError('through.serialize', problem);
     }
     if (this.#namespaces.size >= MAX_NAMESPACES) {
       throw new InvalidOptionError('through.namespace', `more than ${MAX_NAMESPACES}: put the id into "id"`);
     }
-    const made = this.#host.declare<unknown, string, unknown>({
+    const reads: Namespace['reads'] = new UnderWay();
+    const writes: Namespace['writes'] = new UnderWay();
+    const store = callbacks<unknown>(
+      {
+        name: `through:${name}`,
+        read: (id, context) => reads.run(id, (reader) => reader(id, context)),
+        write: async (id, value, context) => {
+          const next = (write: Write): boolean => !write.sent && Object.is(write.value, value);
+          await writes.run(id, (write) => sent(write, write.writer(id, value, context)), next);
+        },
+      },
+      this.#clock,
+    );
+    const collection = this.#lockstep.collection({
       name,
-      store: callersStore(name),
+      store,
+      // Each write is its caller's own function.
+      batch: { coalesce: false },
       ...(serializer === undefined ? {} : { serializer }),
     });
+    const made = { collection, serializer: serializer?.name ?? 'json', reads, writes };
     this.#namespaces.set(name, made);
     return made;
   }
 }
 
-/** A store without versions that has nothing of its own: each call brings its function. */
-function callersStore(namespace: string): StoreAdapter<unknown, string> {
-  const unused = async (): Promise<never> => {
-    throw new InvalidOptionError(
-      'through',
-      `namespace "${namespace}" is read and written by its callers only`,
-    );
-  };
-  return {
-    name: `through:${namespace}`,
-    source: namespace,
-    capabilities: {
-      versioned: false,
-      compareAndSet: false,
-      transactions: false,
-      changeFeed: false,
-      increment: false,
-      restamp: false,
-      flush: false,
-      replicaReads: false,
-      batching: false,
-    },
-    keyOf: (id) => id,
-    read: unused,
-    write: unused,
-    close: async () => undefined,
-  };
+/** The calls under way, by id. What their functions throw reaches the callers as it is. */
+class UnderWay<Call> {
+  readonly #calls = new Map<string, Call[]>();
+  readonly #wrapped = new WeakSet<object>();
+
+  async during<T>(id: string, call: Call, work: () => Promise<T>): Promise<T> {
+    const calls = this.#calls.get(id) ?? [];
+    this.#calls.set(id, calls);
+    calls.push(call);
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#wrapped.has(error as object) ? (error as Error).cause : error;
+    } finally {
+      calls.splice(calls.indexOf(call), 1);
+      if (calls.length === 0) this.#calls.delete(id);
+    }
+  }
+
+  /** Runs the function of the first call that fits. */
+  async run<T>(
+    id: string,
+    run: (call: Call) => Promise<T>,
+    fits: (call: Call) => boolean = () => true,
+  ): Promise<T> {
+    const call = this.#calls.get(id)?.find(fits);
+    if (call === undefined) {
+      throw new StoreUnavailableError(`through: no call of "${id}" is under way`, 'not-committed');
+    }
+    try {
+      return await run(call);
+    } catch (error) {
+      const known = asStoreError(error, id, 'unknown');
+      if (known !== error) this.#wrapped.add(known);
+      throw known;
+    }
+  }
+}
+
+/** A write that failed may be sent again. */
+async function sent(write: Write, writing: Promise<unknown>): Promise<void> {
+  write.sent = true;
+  await writing.catch((error: unknown) => {
+    write.sent = false;
+    throw error;
+  });
 }

@@ -173,23 +173,6 @@ export class CollectionWrites<Value, Id> {
     return buffer === undefined ? 0 : await this.#parts.context.activity.track(buffer.flusher.flushAll());
   }
 
-  /** Writes with another function than the store's, for `through`. */
-  async writeBy(
-    id: Id,
-    value: Value,
-    options: WriteOptions,
-    write: () => Promise<unknown>,
-  ): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, WRITE, async (key) => {
-      const valid = await this.#validate(key, value);
-      this.#parts.codec.measure(valid, key);
-      const ttlMs = this.#parts.checks.ttl(options);
-      const writing = (): Promise<WriteResult<Value>> =>
-        this.#parts.context.activity.track(this.#parts.writes.writeBy(key, valid, ttlMs, write));
-      return await this.#parts.checks.bounded(writing, options);
-    });
-  }
-
   #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Answer<Value>> {
     const ttlMs = this.#parts.checks.ttl(options);
     const { signal, timeoutMs, tx } = options;

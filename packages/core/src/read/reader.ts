@@ -5,7 +5,7 @@ import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
 import type { Decoded } from '../values/codec.js';
-import { type Load, type Lookup, loadOnly, type ReadContext } from './lookup.js';
+import { type Lookup, loadOnly, type ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
 import { UncacheableKeys } from './uncacheable.js';
 
@@ -33,13 +33,8 @@ export class Reader<Value> {
   }
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
-  read(
-    key: string,
-    cacheKey: string,
-    ttlMs: number,
-    load: Load<Value> = this.#context.load,
-  ): Promise<Versioned<Value>> {
-    const { cache, clock, flushKey } = this.#context;
+  read(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
+    const { cache, clock, flushKey, load } = this.#context;
     const { trust } = cache;
     const lookup = { key, cacheKey, ttlMs, load, startedAtMs: clock.monotonic() };
     // What is buffered is in the cache alone: there it is looked for all the same.
@@ -68,15 +63,11 @@ export class Reader<Value> {
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
-  async refresh(
-    key: string,
-    cacheKey: string,
-    ttlMs: number,
-    load: Load<Value> = this.#context.load,
-  ): Promise<Versioned<Value>> {
-    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: this.#context.clock.monotonic() };
+  async refresh(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
+    const { activity, clock, load } = this.#context;
+    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: clock.monotonic() };
     this.#missed(lookup, 'fresh');
-    return await this.#context.activity.track(this.#misses.reload(lookup));
+    return await activity.track(this.#misses.reload(lookup));
   }
 
   /** What the cache's answer comes to. Never throws. */

@@ -153,11 +153,6 @@ class LockstepEngine implements Lockstep {
   collection<Value, Id = string, Tx = unknown>(
     options: CollectionOptions<Value, Id, Tx>,
   ): Collection<Value, Id, Tx> {
-    return this.declare(options);
-  }
-
-  /** @internal */
-  declare<Value, Id, Tx>(options: CollectionOptions<Value, Id, Tx>): CollectionEngine<Value, Id, Tx> {
     this.#checkOpen();
     if (this.#collections.has(options.name)) {
       throw new DuplicateCollectionError(`there already is a collection "${options.name}"`, {

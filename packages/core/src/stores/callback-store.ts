@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../contracts/clock.js';
 import type { CallbackContext } from '../contracts/options.js';
 import type {
   StoreAdapter,
@@ -7,8 +8,9 @@ import type {
   StoreRow,
 } from '../contracts/store.js';
 import { isVersion, NO_VERSION } from '../contracts/version.js';
-import { StoreContractError, UnsupportedError } from '../errors.js';
+import { StoreContractError, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
+import { Deadline } from '../kit/wait.js';
 
 export interface CallbackStoreOptions<Value> {
   /** For messages. @defaultValue 'callback' */
@@ -58,22 +60,32 @@ export const CALLBACK_STORE = {
 export function callbackStore<Value>(
   options: CallbackStoreOptions<Value>,
 ): StoreAdapter<Value, string, never> {
-  const { name, read, readMany, version, write } = withDefaults(
-    options,
-    CALLBACK_STORE,
-    'callbackStore',
-  ) as Required<CallbackStoreOptions<Value>>;
+  withDefaults(options, CALLBACK_STORE, 'callbackStore');
+  return callbacks(options, systemClock);
+}
+
+/** As `callbackStore`, by a clock. */
+export function callbacks<Value>(
+  options: CallbackStoreOptions<Value>,
+  clock: Clock,
+): StoreAdapter<Value, string, never> {
+  const { name = CALLBACK_STORE.name.fallback, read, readMany, version, write } = options;
+
+  /** Each call has the time of the engine's, and is told when it is over. */
+  function bounded<T>(
+    { signal, timeoutMs }: StoreCallOptions,
+    call: (context: CallbackContext) => Promise<T>,
+  ): Promise<T> {
+    const late = (): Error => new StoreTimeoutError(`${name}: no answer within ${timeoutMs} ms`);
+    return new Deadline({ clock, signal, timeoutMs, late }).run((ending) => call({ signal: ending }));
+  }
 
   function versionOf(value: Value, key: string): number {
     if (version === undefined) return NO_VERSION;
     const found = version(value);
     if (isVersion(found)) return found;
-    throw new StoreContractError(
-      `${name}: version() of "${key}" gave ${String(found)}, not a positive safe integer`,
-      {
-        key,
-      },
-    );
+    const message = `${name}: version() of "${key}" gave ${String(found)}, not a positive safe integer`;
+    throw new StoreContractError(message, { key });
   }
 
   function row(value: Value | null | undefined, key: string): StoreRow<Value> | undefined {
@@ -94,6 +106,19 @@ export function callbackStore<Value>(
     return isVersion(removal) ? { kind: 'written', value: null, version: removal } : { kind: 'missing' };
   }
 
+  async function readAll(
+    keys: readonly string[],
+    context: CallbackContext,
+  ): Promise<(StoreRow<Value> | undefined)[]> {
+    if (readMany === undefined) {
+      return await Promise.all(keys.map(async (key) => row(await read(key, context), key)));
+    }
+    const values = await readMany(keys, context);
+    if (values.length === keys.length) return keys.map((key, i) => row(values[i], key));
+    const message = `${name}: readMany() gave ${values.length} records for ${keys.length} ids`;
+    throw new StoreContractError(message);
+  }
+
   return {
     name,
     source: name,
@@ -110,26 +135,9 @@ export function callbackStore<Value>(
       readBatching: readMany !== undefined,
     },
     keyOf: (id) => id,
-    async read(keys, callOptions) {
-      const context = contextOf(callOptions);
-      if (readMany === undefined) {
-        return await Promise.all(keys.map(async (key) => row(await read(key, context), key)));
-      }
-      const values = await readMany(keys, context);
-      if (values.length === keys.length) return keys.map((key, i) => row(values[i], key));
-      throw new StoreContractError(
-        `${name}: readMany() gave ${values.length} records for ${keys.length} ids`,
-      );
-    },
-    async write(commands, callOptions) {
-      const context = contextOf(callOptions);
-      return await Promise.all(commands.map((command) => apply(command, context)));
-    },
+    read: (keys, call) => bounded(call, (context) => readAll(keys, context)),
+    write: (commands, call) =>
+      bounded(call, (context) => Promise.all(commands.map((command) => apply(command, context)))),
     close: async () => undefined,
   };
-}
-
-function contextOf({ signal, timeoutMs }: StoreCallOptions): CallbackContext {
-  const late = AbortSignal.timeout(timeoutMs);
-  return { signal: signal === undefined ? late : AbortSignal.any([signal, late]) };
 }

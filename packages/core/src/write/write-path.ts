@@ -1,11 +1,10 @@
 import { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionSettings } from '../collection/settings.js';
-import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreAdapter, StoreCommand } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreRefusedError } from '../errors.js';
 import type { Membership } from '../feed/membership.js';
-import { asStoreError } from '../read/loader.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
 import { isBlind, type StoreWrite } from './commands.js';
@@ -40,7 +39,6 @@ export class WritePath<Value> {
   /** Where writes may be acknowledged before the store has them. */
   readonly buffer: CollectionBuffer<Value> | undefined;
   readonly #options: WritePathOptions<Value>;
-  readonly #preparation: Preparation;
   readonly #publication: Publication<Value>;
   readonly #commit: StoreCommit<Value>;
 
@@ -81,7 +79,6 @@ export class WritePath<Value> {
       // Others may buffer writes of a key between a write's preparation and another that would join it.
       preparesInTurn: burst !== undefined,
     });
-    this.#preparation = preparation;
     this.#publication = publication;
     this.#commit = commit;
     const writes = {
@@ -170,27 +167,6 @@ export class WritePath<Value> {
   /** Before something reads what the store has: what is buffered of the key gets there first. */
   async flushKey(key: string, patienceMs?: number): Promise<void> {
     await this.buffer?.flusher.flushKey(key, patienceMs);
-  }
-
-  /** The caller's own function instead of the store's. Its error propagates. */
-  async writeBy(
-    key: string,
-    value: Value,
-    ttlMs: number,
-    write: () => Promise<unknown>,
-  ): Promise<WriteResult<Value>> {
-    const reservation = await this.#preparation.prepare(key, true);
-    try {
-      await write();
-    } catch (error) {
-      const cause = asStoreError(error, this.#options.settings.name, 'unknown');
-      this.#preparation.abandon(key, reservation, cause);
-      throw error;
-    }
-    const cache = await new Promise<CacheOutcome>((published) => {
-      this.#publication.publishRow(key, reservation, value, NO_VERSION, ttlMs, published);
-    });
-    return { value, version: NO_VERSION, cache, store: 'committed', coalesced: false };
   }
 
   /** Whatever the cache holds of the key becomes unreadable. */

@@ -233,6 +233,34 @@ describe('through', () => {
     expect(told?.aborted).toBe(true);
   });
 
+  test('calls of one record at once run functions of their own, writes in order', async () => {
+    const { lockstep, record } = openThrough();
+    const order: string[] = [];
+    const own = new Error('disk full');
+    const writing = (name: string, outcome?: Error) =>
+      lockstep
+        .through<string>({
+          namespace: 'files',
+          id: 'a',
+          reader: () => Promise.reject(own),
+          writer: async () => {
+            order.push(name);
+            if (outcome !== undefined) throw outcome;
+          },
+        })
+        .write('same');
+    const settled = await Promise.allSettled([writing('one'), writing('two', own), writing('three')]);
+    expect(order).toEqual(['one', 'two', 'three']);
+    expect(settled).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: own },
+      { status: 'fulfilled' },
+    ]);
+    await record('a').invalidate();
+    const reads = [record('a').read(), record('a').read(), record('b').read()];
+    expect(await Promise.all(reads)).toEqual([undefined, undefined, undefined]);
+  });
+
   test('what is missing or doubtful is an InvalidOptionError that names it', async () => {
     const { lockstep, record } = openThrough();
     const bare = lockstep.through({ namespace: 'files', id: 'a' });
