@@ -6,8 +6,8 @@ import type { Membership } from '../feed/membership.js';
 import { withTimeout } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
-import { type Buffered, BufferQueue, type BufferWrite } from './buffer-queue.js';
 import { Flusher } from './flusher.js';
+import { Journal, type Journaled, type JournalWrite } from './journal.js';
 import { type OpenedCache, openedCache } from './opened.js';
 import { Pressure } from './pressure.js';
 import type { BurstSettings } from './settings.js';
@@ -42,7 +42,7 @@ export function unflushedIndex(keyPrefix: string): string {
  */
 export class CollectionBuffer<Value> {
   readonly flusher: Flusher<Value>;
-  readonly #queue: BufferQueue<Value>;
+  readonly #journal: Journal<Value>;
   readonly #pressure: Pressure;
   readonly #cache: OpenedCache;
   readonly #clock: EngineContext['clock'];
@@ -85,7 +85,8 @@ export class CollectionBuffer<Value> {
     this.#onRefused = (key, reason) => {
       if (events.bufferRefused.wanted) events.bufferRefused.emit({ collection, key, reason });
     };
-    this.#queue = new BufferQueue({
+    this.#journal = new Journal({
+      collection,
       settings: burst,
       index,
       keyPrefix,
@@ -94,7 +95,7 @@ export class CollectionBuffer<Value> {
       fit: () => this.#fit(),
       isBusy: (key) => writes.has(key),
       load,
-      onBuffered: (keys) => this.flusher.later(keys),
+      onJournaled: (keys) => this.flusher.later(keys),
       onRefused: this.#onRefused,
     });
   }
@@ -102,16 +103,16 @@ export class CollectionBuffer<Value> {
   /** Is this blind write of the key to go into the buffer? */
   takes(key: string): boolean {
     // It must not overtake one that is on its way there.
-    if (this.#queue.has(key)) return true;
+    if (this.#journal.has(key)) return true;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
-    const refusal = this.#queue.refusal;
+    const refusal = this.#journal.refusal;
     if (refusal !== undefined) this.#onRefused(key, refusal);
     return refusal === undefined;
   }
 
   /** `undefined`: it was not buffered, and won't be. */
-  offer(write: BufferWrite<Value>): Promise<Buffered<Value> | undefined> {
-    return this.#queue.offer(write);
+  offer(write: JournalWrite<Value>): Promise<Journaled<Value> | undefined> {
+    return this.#journal.submit(write);
   }
 
   /** A statement of the synchronous path took so long. */

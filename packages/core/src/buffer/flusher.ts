@@ -24,8 +24,7 @@ import type { Activity } from '../runtime/activity.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Codec } from '../values/codec.js';
 import type { Integrity } from '../values/integrity.js';
-import { GroupCommit } from '../write/group-commit.js';
-import { type StoreCommit, StoreSink } from '../write/store-sink.js';
+import { StoreCommit } from '../write/store-commit.js';
 import { Deferrals } from './deferrals.js';
 
 export interface FlusherOptions<Value> {
@@ -87,15 +86,7 @@ export class Flusher<Value> {
     this.#deferrals = new Deferrals(clock, options.othersWait);
     this.#graceMs = (settings.burst?.ackTimeoutMs ?? 0) + (settings.burst?.maxClockSkewMs ?? 0);
     const { batch, name: collection, storeTimeoutMs } = settings;
-    const sink = new StoreSink<Value>({
-      collection,
-      store,
-      storeTimeoutMs,
-      coalesce: false,
-      clock,
-      committed,
-    });
-    this.#commit = new GroupCommit({ collection, clock, bounds: batch, sink });
+    this.#commit = new StoreCommit({ collection, store, storeTimeoutMs, batch, clock, committed });
   }
 
   /** Keys in the index. */

@@ -2,7 +2,7 @@ import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { ConflictError, LockstepError, PartialWriteError, StoreContractError } from '../errors.js';
 import { mayHaveCommitted } from '../read/loader.js';
-import type { Answer } from '../write/store-sink.js';
+import type { Answer } from '../write/store-commit.js';
 
 /** A class for the reason that `write/pending-write.ts` gives. */
 class CommandResult<Value> implements WriteResult<Value> {

@@ -11,7 +11,7 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreRefusedError } from '../errors.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import { BlindPut } from '../write/commands.js';
-import type { Answer } from '../write/store-sink.js';
+import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import type { CollectionParts } from './parts.js';

@@ -5,24 +5,6 @@ import { KeyOrder } from './key-order.js';
 import { type Linked, LinkedList } from './linked-list.js';
 import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
 
-/** Where batches go: what a write needs before it, and how it is committed. */
-export interface Sink<Request extends WriteRequest, Answer, Prepared> {
-  /** Two requests of one key as one: the later one itself, or a sum of both. `undefined`: each goes by itself. */
-  merged(earlier: Request, later: Request): Request | undefined;
-  /** A promise only where somebody has to be asked. `before`: what an earlier try of this write had. */
-  prepare(request: Request, before: Prepared | undefined): Prepared | Promise<Prepared>;
-  /** What was prepared is not needed any more: the write failed with this error; `undefined`: it was not sent. */
-  abandon(key: string, prepared: Prepared, error: unknown): void;
-  /**
-   * Sends a batch, in which each key has one write at most. Each write is ended and answered, failed, refused or
-   * sent again; those that are left when this resolves still are the sink's. Must not reject.
-   */
-  commit(
-    batch: readonly PendingWrite<Request, Answer, Prepared>[],
-    writes: GroupCommit<Request, Answer, Prepared>,
-  ): Promise<void>;
-}
-
 export interface BatchBounds {
   readonly maxRows: number;
   readonly maxBytes: number;
@@ -33,11 +15,10 @@ export interface BatchBounds {
   readonly queueTimeoutMs: number;
 }
 
-export interface GroupCommitOptions<Request extends WriteRequest, Answer, Prepared> {
+export interface GroupCommitOptions {
   readonly collection: string;
   readonly clock: Clock;
   readonly bounds: BatchBounds;
-  readonly sink: Sink<Request, Answer, Prepared>;
   /** A write is prepared when its turn among its key's has come, and nothing joins it from then on. @defaultValue false */
   readonly preparesInTurn?: boolean;
 }
@@ -50,11 +31,10 @@ interface Outsider extends Linked<Outsider> {
 /**
  * Group commit. Writes that arrive while others are under way travel together in one batch; a lone write starts in
  * the same tick. Writes of one key keep their order and never share a batch, except those that merge while they
- * wait. A refused write fails its own caller only.
+ * wait. A refused write fails its own caller only. Where batches go is up to the subclass.
  */
-export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
-  readonly #options: GroupCommitOptions<Request, Answer, Prepared>;
-  readonly #sink: Sink<Request, Answer, Prepared>;
+export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
+  readonly #options: GroupCommitOptions;
   /** Each key's writes that are not done, in their order. */
   readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
   /** Writes not yet taken, oldest first. */
@@ -67,10 +47,24 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
   #scheduled = false;
   #sweeping = false;
 
-  constructor(options: GroupCommitOptions<Request, Answer, Prepared>) {
+  constructor(options: GroupCommitOptions) {
     this.#options = options;
-    this.#sink = options.sink;
   }
+
+  /** Two requests of one key as one: the later one itself, or a sum of both. `undefined`: each goes by itself. */
+  protected abstract merged(earlier: Request, later: Request): Request | undefined;
+
+  /** Before a write is sent; a promise only where somebody has to be asked. `before`: what an earlier try had. */
+  protected abstract prepare(request: Request, before: Prepared | undefined): Prepared | Promise<Prepared>;
+
+  /** What was prepared is not needed any more: the write failed with this error; `undefined`: it was not sent. */
+  protected abandon(_key: string, _prepared: Prepared, _error: unknown): void {}
+
+  /**
+   * Sends a batch, in which each key has one write at most. Each write is ended and answered, failed, refused or
+   * sent again, by now or later. Must not reject.
+   */
+  protected abstract commit(batch: readonly PendingWrite<Request, Answer, Prepared>[]): Promise<void>;
 
   /** Writes that wait for a batch. */
   get waiting(): number {
@@ -83,7 +77,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
   }
 
   /**
-   * Resolves with the sink's answer. Rejects with the sink's error, or with `StoreOverloadedError` when the write
+   * Resolves with what became of the write. Rejects with why it failed, or with `StoreOverloadedError` when the write
    * could not start within `queueTimeoutMs`.
    */
   submit(request: Request): Promise<Answer> {
@@ -141,7 +135,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
     const last = this.#byKey.last(request.key);
     if (last === undefined || !last.joinable || last.state === 'taken') return undefined;
     if (this.#options.preparesInTurn && last.state !== 'queued') return undefined;
-    return this.#sink.merged(last.request, request);
+    return this.merged(last.request, request);
   }
 
   /** Behind the key's last write, or right behind another. */
@@ -163,7 +157,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
       case 'queued':
         return;
       case 'preparing': {
-        const preparing = this.#sink.prepare(write.request, write.prepared);
+        const preparing = this.prepare(write.request, write.prepared);
         if (preparing instanceof Promise) void this.#asked(write, preparing);
         else this.#prepared(write, preparing);
         return;
@@ -198,7 +192,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
   #prepared(write: PendingWrite<Request, Answer, Prepared>, prepared: Prepared): void {
     // It may have run out of time meanwhile.
     if (isDone(write)) {
-      this.#sink.abandon(write.key, prepared, undefined);
+      this.abandon(write.key, prepared, undefined);
       return;
     }
     write.prepared = prepared;
@@ -221,7 +215,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
       const batch = this.#take();
       if (batch.length === 0) return;
       this.#inFlight++;
-      void this.#sink.commit(batch, this).then(() => {
+      void this.commit(batch).then(() => {
         this.#inFlight--;
         if (this.#ready.length > 0) this.#schedule();
       });
@@ -245,21 +239,21 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
     return this.#ready.splice(0, index).filter((write) => write.state === 'taken');
   }
 
-  // What a sink does with the writes of its batch.
+  // What becomes of the writes of a batch.
 
-  /** The store, or the journal, is done with it: the key's next write may start. Its callers are answered apart from that. */
-  end(write: PendingWrite<Request, Answer, Prepared>): void {
+  /** It is committed, or never will be: the key's next write has its turn. Its callers are answered apart from that. */
+  protected end(write: PendingWrite<Request, Answer, Prepared>): void {
     this.#enter(write, 'done');
   }
 
-  fail(write: PendingWrite<Request, Answer, Prepared>, error: Error): void {
-    if (write.prepared !== undefined) this.#sink.abandon(write.key, write.prepared, error);
+  protected fail(write: PendingWrite<Request, Answer, Prepared>, error: Error): void {
+    if (write.prepared !== undefined) this.abandon(write.key, write.prepared, error);
     this.#enter(write, 'done');
     write.reject(error);
   }
 
   /** It is prepared once more, and goes in another batch. */
-  again(write: PendingWrite<Request, Answer, Prepared>): void {
+  protected again(write: PendingWrite<Request, Answer, Prepared>): void {
     this.#enter(write, 'preparing');
   }
 
@@ -267,12 +261,12 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
    * A merged write that was refused fails its own caller only; the others go again without it, before the key's
    * next: where the last one's request stood for all, without that, and where it was a sum, in two halves.
    */
-  refuse(write: PendingWrite<Request, Answer, Prepared>, error: LockstepError): void {
+  protected refuse(write: PendingWrite<Request, Answer, Prepared>, error: LockstepError): void {
     if (!(error instanceof StoreRefusedError) || write.merged.length === 0) {
       this.fail(write, error);
       return;
     }
-    this.#sink.abandon(write.key, write.prepared as Prepared, error);
+    this.abandon(write.key, write.prepared as Prepared, error);
     if (write.request === write.caller.request) {
       write.caller.reject(error);
       this.#add(this.#without(write.merged), write);
@@ -295,7 +289,7 @@ export class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
       clock.monotonic(),
     );
     for (const caller of others) {
-      write.join(caller, this.#sink.merged(write.request, caller.request) as Request);
+      write.join(caller, this.merged(write.request, caller.request) as Request);
     }
     return write;
   }

@@ -18,7 +18,7 @@ import { isBlind, isMoved, stamped } from './commands.js';
 import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
-import type { Answer } from './store-sink.js';
+import type { Answer } from './store-commit.js';
 import {
   type KeyOutcome,
   LockstepTransaction,

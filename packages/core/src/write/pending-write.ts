@@ -7,10 +7,10 @@ import type { Linked } from './linked-list.js';
  * | state       | the write waits for                                        | next                        |
  * | ----------- | ---------------------------------------------------------- | --------------------------- |
  * | `queued`    | its turn among its key's writes; nothing was asked for it  | `preparing`, `done`         |
- * | `preparing` | what the sink asks for it                                  | `prepared`, `done`          |
+ * | `preparing` | what is asked for it                                       | `prepared`, `done`          |
  * | `prepared`  | its turn among its key's writes                            | `ready`, `done`             |
  * | `ready`     | a place in a batch                                         | `taken`, `done`             |
- * | `taken`     | the sink, which has it in a batch                          | `done`, `preparing` (again) |
+ * | `taken`     | its batch, which was sent                                  | `done`, `preparing` (again) |
  * | `done`      | nothing: the key's next write has its turn                 |                             |
  *
  * A write that was not taken is done because it failed: its preparation did, or its time ran out.

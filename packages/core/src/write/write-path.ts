@@ -8,11 +8,10 @@ import type { Membership } from '../feed/membership.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
 import { isBlind, type StoreWrite } from './commands.js';
-import { GroupCommit } from './group-commit.js';
 import { TransactionWrites } from './inside.js';
 import { Preparation, usesIntents } from './prepare.js';
 import { type Lifetime, Publication } from './publish.js';
-import { type Answer, type CacheStep, type StoreCommit, StoreSink } from './store-sink.js';
+import { type Answer, type CacheStep, StoreCommit } from './store-commit.js';
 import { ValueHints } from './value-hints.js';
 
 export interface WritePathOptions<Value> {
@@ -62,34 +61,19 @@ export class WritePath<Value> {
       publish: ({ key, ttlMs }, reservation, outcome, published) =>
         publication.publish(key, reservation, outcome, ttlMs, published),
     };
-    const sink = new StoreSink<Value>({
+    const commit = new StoreCommit<Value>({
       collection: name,
       store,
       storeTimeoutMs,
-      coalesce: batch.coalesce,
+      batch,
       clock: context.clock,
       cache,
       committed: (storeMs) => this.buffer?.committed(storeMs),
-    });
-    const commit: StoreCommit<Value> = new GroupCommit({
-      collection: name,
-      clock: context.clock,
-      bounds: batch,
-      sink,
       // Others may buffer writes of a key between a write's preparation and another that would join it.
       preparesInTurn: burst !== undefined,
     });
     this.#publication = publication;
     this.#commit = commit;
-    const writes = {
-      get waiting(): number {
-        return commit.waiting;
-      },
-      get underWayMs(): number {
-        return sink.underWayMs;
-      },
-      has: (key: string): boolean => commit.has(key),
-    };
     this.buffer =
       burst &&
       new CollectionBuffer({
@@ -102,7 +86,7 @@ export class WritePath<Value> {
         lifetime,
         load,
         member,
-        writes,
+        writes: commit,
       });
     this.inside = new TransactionWrites({ ...options, preparation, publication, buffer: this.buffer });
   }
@@ -151,7 +135,10 @@ export class WritePath<Value> {
     if (!buffer.takes(key)) return await this.#past(buffer, write);
     const value = command.kind === 'put' ? command.value : null;
     const payload = this.#publication.payloadOf(key, value, undefined);
-    const buffered = payload === undefined ? undefined : await buffer.offer({ key, value, payload });
+    const buffered =
+      payload === undefined
+        ? undefined
+        : await buffer.offer({ key, value, payload, bytes: payload?.length ?? 0 });
     if (buffered === undefined) return await this.#past(buffer, write);
     this.#options.detach(this.#options.keyPrefix + key);
     const { cacheMs, coalesced, version } = buffered;

@@ -6,7 +6,7 @@ import { StoreContractError, StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
-import type { GroupCommit, Sink } from './group-commit.js';
+import { type BatchBounds, GroupCommit } from './group-commit.js';
 import type { PendingWrite } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -34,32 +34,33 @@ export interface CacheStep<Value> {
   ): void;
 }
 
-export interface StoreSinkOptions<Value> {
+export interface StoreCommitOptions<Value> {
   readonly collection: string;
   readonly store: StoreAdapter<Value, never>;
   readonly storeTimeoutMs: number;
-  readonly coalesce: boolean;
+  readonly batch: BatchBounds & { readonly coalesce: boolean };
   readonly clock: Clock;
   /** Absent: nothing is prepared, and the cache is the caller's to deal with. */
   readonly cache?: CacheStep<Value>;
   /** Told how long each statement took, in ms. */
   readonly committed?: ((storeMs: number) => void) | undefined;
+  readonly preparesInTurn?: boolean;
 }
 
 type Write<Value> = PendingWrite<StoreWrite<Value>, Answer<Value>, Reservation>;
-export type StoreCommit<Value> = GroupCommit<StoreWrite<Value>, Answer<Value>, Reservation>;
 
 /** What the engine's own timer allows beyond the store's. */
 const GRACE_MS = 250;
 const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
 
 /** Batches become statements of the store; the cache is brought in step behind each write's commit. */
-export class StoreSink<Value> implements Sink<StoreWrite<Value>, Answer<Value>, Reservation> {
-  readonly #options: StoreSinkOptions<Value>;
+export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Value>, Reservation> {
+  readonly #options: StoreCommitOptions<Value>;
   /** When the statements under way started, oldest first. */
   readonly #underWay: number[] = [];
 
-  constructor(options: StoreSinkOptions<Value>) {
+  constructor(options: StoreCommitOptions<Value>) {
+    super({ ...options, bounds: options.batch });
     this.#options = options;
   }
 
@@ -69,19 +70,22 @@ export class StoreSink<Value> implements Sink<StoreWrite<Value>, Answer<Value>, 
     return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest;
   }
 
-  merged(earlier: StoreWrite<Value>, later: StoreWrite<Value>): StoreWrite<Value> | undefined {
-    return this.#options.coalesce ? merged(earlier, later) : undefined;
+  protected override merged(
+    earlier: StoreWrite<Value>,
+    later: StoreWrite<Value>,
+  ): StoreWrite<Value> | undefined {
+    return this.#options.batch.coalesce ? merged(earlier, later) : undefined;
   }
 
-  prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation> {
+  protected override prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation> {
     return this.#options.cache?.prepare(request) ?? NOTHING;
   }
 
-  abandon(key: string, reservation: Reservation, error: unknown): void {
+  protected override abandon(key: string, reservation: Reservation, error: unknown): void {
     this.#options.cache?.abandon(key, reservation, error);
   }
 
-  async commit(batch: readonly Write<Value>[], writes: StoreCommit<Value>): Promise<void> {
+  protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
     const { clock, collection, store, storeTimeoutMs } = this.#options;
     const commands = batch.map(({ prepared, request }) => stamped(request.command, prepared as Reservation));
     const late = (): Error => {
@@ -98,12 +102,11 @@ export class StoreSink<Value> implements Sink<StoreWrite<Value>, Answer<Value>, 
         late,
       );
       const storeMs = this.#ended(startedAt);
-      for (let i = 0; i < batch.length; i++)
-        this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs, writes);
+      for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs);
     } catch (error) {
       this.#ended(startedAt);
       const cause = asStoreError(error, collection, 'unknown');
-      for (const write of batch) writes.fail(write, cause);
+      for (const write of batch) this.fail(write, cause);
     }
   }
 
@@ -115,21 +118,16 @@ export class StoreSink<Value> implements Sink<StoreWrite<Value>, Answer<Value>, 
     return storeMs;
   }
 
-  #arrived(
-    write: Write<Value>,
-    outcome: StoreOutcome<Value> | undefined,
-    storeMs: number,
-    writes: StoreCommit<Value>,
-  ): void {
+  #arrived(write: Write<Value>, outcome: StoreOutcome<Value> | undefined, storeMs: number): void {
     const { collection, store } = this.#options;
     if (outcome === undefined) {
-      writes.fail(write, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
+      this.fail(write, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
     } else if (outcome.kind === 'failed') {
-      writes.refuse(write, outcome.error);
+      this.refuse(write, outcome.error);
     } else {
       this.#publish(write, outcome, storeMs);
       // The key's next write may start now: its cache commands travel behind this one's.
-      writes.end(write);
+      this.end(write);
     }
   }
 

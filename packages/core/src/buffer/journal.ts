@@ -1,0 +1,204 @@
+import { MAX_BATCH_BYTES } from '../cache/payload-bytes.js';
+import type { BufferCommand, CacheReply, Payload } from '../contracts/cache-commands.js';
+import type { Clock } from '../contracts/clock.js';
+import type { BufferRefusal } from '../contracts/events.js';
+import type { Version } from '../contracts/version.js';
+import { CacheUnavailableError } from '../errors.js';
+import { callerSleep, withTimeout } from '../kit/wait.js';
+import { GroupCommit } from '../write/group-commit.js';
+import type { PendingWrite, WriteRequest } from '../write/pending-write.js';
+import type { OpenedCache } from './opened.js';
+import type { BurstSettings } from './settings.js';
+
+/** A blind write as the journal takes it. */
+export interface JournalWrite<Value> extends WriteRequest {
+  /** `null`: a deletion. */
+  readonly value: Value | null;
+  readonly payload: Payload | null;
+}
+
+/** A journaled write. Of several that were merged all callers get the last one's. */
+export interface Journaled<Value> {
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly coalesced: boolean;
+  readonly cacheMs: number;
+}
+
+export interface JournalOptions {
+  readonly collection: string;
+  readonly settings: BurstSettings;
+  readonly index: string;
+  readonly keyPrefix: string;
+  readonly cache: OpenedCache;
+  readonly clock: Clock;
+  /** False while the cache may drop what it must keep. */
+  readonly fit: () => boolean;
+  /** True while a synchronous write of the key is under way in this process. */
+  readonly isBusy: (key: string) => boolean;
+  /** Brings the row into the cache. */
+  readonly load: (key: string) => Promise<unknown>;
+  readonly onJournaled: (keys: readonly { readonly key: string; readonly mark: number }[]) => void;
+  readonly onRefused: (key: string, reason: BufferRefusal) => void;
+}
+
+/** Whether the key's row was loaded into the cache for the write, since there was nothing to stand on. */
+type Ground = 'as it is' | 'loaded';
+/** `undefined`: not journaled, and it won't be. */
+type Answer<Value> = Journaled<Value> | undefined;
+type Write<Value> = PendingWrite<JournalWrite<Value>, Answer<Value>, Ground>;
+
+const MAX_WAITING = 10_000;
+/** Whoever submits asks `refusal` first, which bounds what waits; each batch is bounded by its own time-outs. */
+const BOUNDS = {
+  maxRows: 512,
+  maxBytes: MAX_BATCH_BYTES,
+  maxInFlight: 2,
+  maxWaiting: Number.POSITIVE_INFINITY,
+  queueTimeoutMs: Number.POSITIVE_INFINITY,
+};
+/** How long the cache is left alone after it could not be reached. */
+const AWAY_MS = 1_000;
+
+/**
+ * Batches of buffered writes go into the cache, which acknowledges them before the store has them: two round trips,
+ * index first. A write that was not journaled is answered with `undefined`, once it is certain that it won't be
+ * applied any more: its caller then goes to the store.
+ */
+export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Value>, Ground> {
+  readonly #options: JournalOptions;
+  #awayUntilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: JournalOptions) {
+    const { clock, collection } = options;
+    super({ clock, collection, bounds: BOUNDS });
+    this.#options = options;
+  }
+
+  /** Why nothing more may wait now: too much does, or the cache could not be reached a moment ago. */
+  get refusal(): BufferRefusal | undefined {
+    if (this.waiting >= MAX_WAITING) return 'full';
+    return this.#reachable ? undefined : 'away';
+  }
+
+  get #reachable(): boolean {
+    return this.#options.clock.monotonic() >= this.#awayUntilMs;
+  }
+
+  protected override merged(_earlier: JournalWrite<Value>, later: JournalWrite<Value>): JournalWrite<Value> {
+    return later;
+  }
+
+  protected override prepare(
+    { key }: JournalWrite<Value>,
+    before: Ground | undefined,
+  ): Ground | Promise<Ground> {
+    if (before === undefined) return 'as it is';
+    const loaded = (): Ground => 'loaded';
+    return this.#options.load(key).then(loaded, loaded);
+  }
+
+  protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
+    const { clock, fit, isBusy, settings } = this.#options;
+    const startedAtMs = clock.monotonic();
+    const free = batch.filter((write) => {
+      // A later write must not be numbered before an earlier one that is on its way to the store.
+      if (isBusy(write.key)) this.#answer(write, undefined);
+      else if (!fit()) this.#refuse(write, 'evicts');
+      else if (!this.#reachable) this.#refuse(write, 'away');
+      else return true;
+      return false;
+    });
+    const indexed = free.length === 0 ? undefined : await this.#index(free);
+    if (indexed === undefined || indexed.writes.length === 0) return;
+    const sentAtMs = clock.monotonic();
+    const replies = await this.#execute(indexed.writes, indexed.nowMs + settings.ackTimeoutMs);
+    const lost: Write<Value>[] = [];
+    const journaled: { key: string; mark: number }[] = [];
+    indexed.writes.forEach((write, i) => {
+      const reply = replies[i];
+      if (reply === undefined || reply instanceof Error || reply.kind !== 'buffer') lost.push(write);
+      else if (reply.outcome === 'buffered') {
+        journaled.push({ key: write.key, mark: indexed.marks[i] as number });
+        this.#answer(write, { version: reply.version, cacheMs: clock.monotonic() - startedAtMs });
+      } else if (reply.outcome === 'late') this.#refuse(write, 'late');
+      // A write has to know what it stands on: write-behind loads it, once.
+      else if (settings.always && write.prepared !== 'loaded') this.again(write);
+      else this.#refuse(write, 'unfit');
+    });
+    if (journaled.length > 0) this.#options.onJournaled(journaled);
+    if (lost.length > 0) await this.#lose(lost, sentAtMs);
+  }
+
+  /** The index first: it names every unflushed entry, at any instant. `undefined`: it could not be reached. */
+  async #index(
+    writes: readonly Write<Value>[],
+  ): Promise<{ writes: Write<Value>[]; marks: number[]; nowMs: number } | undefined> {
+    const { cache, index, settings } = this.#options;
+    const keys = writes.map(({ key }) => key);
+    try {
+      const answer = await this.#bounded(cache.index.add(index, keys, settings.maxUnflushed));
+      const indexed = { writes: [] as Write<Value>[], marks: [] as number[], nowMs: answer.nowMs };
+      writes.forEach((write, i) => {
+        const mark = answer.marks[i];
+        if (mark === undefined) this.#refuse(write, 'full');
+        else {
+          indexed.writes.push(write);
+          indexed.marks.push(mark);
+        }
+      });
+      return indexed;
+    } catch {
+      this.#away();
+      for (const write of writes) this.#refuse(write, 'away');
+      return undefined;
+    }
+  }
+
+  async #execute(
+    writes: readonly Write<Value>[],
+    notAfterMs: number,
+  ): Promise<readonly (CacheReply | Error | undefined)[]> {
+    const { cache, keyPrefix, settings } = this.#options;
+    const { durable } = settings;
+    const commands = writes.map(({ key, request }): BufferCommand => {
+      return { kind: 'buffer', key: keyPrefix + key, payload: request.payload, notAfterMs, durable };
+    });
+    return await this.#bounded(cache.execute(commands)).catch(() => []);
+  }
+
+  /** Unanswered, they may still be applied, up to their deadline: only after it may their callers go on. */
+  async #lose(writes: readonly Write<Value>[], sentAtMs: number): Promise<void> {
+    const { clock, settings } = this.#options;
+    this.#away();
+    const deadlineMs = sentAtMs + settings.ackTimeoutMs + settings.maxClockSkewMs;
+    await callerSleep(clock, Math.max(0, deadlineMs - clock.monotonic()) + 1);
+    for (const write of writes) this.#refuse(write, 'away');
+  }
+
+  #away(): void {
+    this.#awayUntilMs = this.#options.clock.monotonic() + AWAY_MS;
+  }
+
+  #bounded<T>(promise: Promise<T>): Promise<T> {
+    const { clock, settings } = this.#options;
+    const { ackTimeoutMs } = settings;
+    const late = (): Error =>
+      new CacheUnavailableError(`the buffer did not answer within ${ackTimeoutMs} ms`);
+    return withTimeout(clock, promise, ackTimeoutMs, late);
+  }
+
+  #refuse(write: Write<Value>, reason: BufferRefusal): void {
+    this.#options.onRefused(write.key, reason);
+    this.#answer(write, undefined);
+  }
+
+  #answer(write: Write<Value>, answer: { version: Version; cacheMs: number } | undefined): void {
+    this.end(write);
+    if (answer === undefined) write.answer(undefined);
+    else {
+      const { value } = write.request;
+      write.answer({ ...answer, value, coalesced: false }, { ...answer, value, coalesced: true });
+    }
+  }
+}
