@@ -1,16 +1,25 @@
 import type { CollectionSettings } from '../collection/settings.js';
+import type { Payload } from '../contracts/cache-commands.js';
 import type { BufferRefusal } from '../contracts/events.js';
-import type { StoreAdapter } from '../contracts/store.js';
+import type { FlushJob } from '../contracts/queue.js';
+import type { StoreAdapter, StoreFlush } from '../contracts/store.js';
+import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { Membership } from '../feed/membership.js';
 import { withTimeout } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
+import { isBlind, type StoreWrite } from '../write/commands.js';
+import type { Lifetime } from '../write/publish.js';
+import type { Answer } from '../write/store-commit.js';
+import type { BufferedWrites } from './buffers.js';
 import { Flusher } from './flusher.js';
-import { Journal, type Journaled, type JournalWrite } from './journal.js';
+import { Journal } from './journal.js';
 import { type OpenedCache, openedCache } from './opened.js';
+import { OwnKeys } from './own-keys.js';
 import { Pressure } from './pressure.js';
 import type { BurstSettings } from './settings.js';
+import { Sweeps } from './sweeps.js';
 
 export interface BufferOptions<Value> {
   readonly burst: BurstSettings;
@@ -19,10 +28,18 @@ export interface BufferOptions<Value> {
   readonly codec: Codec<Value>;
   readonly keyPrefix: string;
   readonly context: EngineContext;
-  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  readonly lifetime: Lifetime;
+  readonly member: Membership | undefined;
   /** The collection's synchronous writes. */
   readonly writes: { readonly waiting: number; readonly underWayMs: number; has(key: string): boolean };
-  readonly member: Membership | undefined;
+  /** `undefined`: the value can't be cached. */
+  readonly payloadOf: (
+    key: string,
+    value: Value | null,
+    version: Version | undefined,
+  ) => Payload | null | undefined;
+  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
+  readonly detach: (cacheKey: string) => void;
   /** Brings a row into the cache. */
   readonly load: (key: string) => Promise<unknown>;
 }
@@ -32,48 +49,40 @@ const CHECK_TIMEOUT_MS = 1_000;
 /** How many times what is buffered is flushed whole before writes go to the store again. */
 const MAX_DRAINS = 5;
 
-/** The key, in the cache, of a collection's index of unflushed keys. No entry's key starts like it. */
-export function unflushedIndex(keyPrefix: string): string {
-  return `unflushed:${keyPrefix}`;
-}
-
-/**
- * The buffer of one collection: which writes it takes, the way into it, and the way from it into the store.
- */
-export class CollectionBuffer<Value> {
-  readonly flusher: Flusher<Value>;
+/** The buffer of one collection: which writes it takes, the way into it, and the way from it into the store. */
+export class CollectionBuffer<Value> implements BufferedWrites {
+  readonly #options: BufferOptions<Value>;
+  readonly #cache: OpenedCache;
+  readonly #flusher: Flusher<Value>;
+  readonly #sweeps: Sweeps;
   readonly #journal: Journal<Value>;
   readonly #pressure: Pressure;
-  readonly #cache: OpenedCache;
-  readonly #clock: EngineContext['clock'];
   /** Keys with a write that reads first under way in this process, and how many. */
   readonly #held = new Map<string, number>();
-  readonly #onRefused: (key: string, reason: BufferRefusal) => void;
   #evicts = true;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
+  /** Something was buffered here. */
+  #dirty = false;
 
   constructor(options: BufferOptions<Value>) {
-    const { burst, codec, context, keyPrefix, lifetime, load, member, settings, store, writes } = options;
-    const { adapter, cache: client, clock, events } = context;
+    const { burst, codec, context, keyPrefix, load, settings, store, writes } = options;
+    const { adapter, buffers, cache: client, clock, events } = context;
     const { name: collection } = settings;
-    const index = unflushedIndex(keyPrefix);
-    const cache = openedCache(adapter, client, clock);
-    this.#cache = cache;
-    this.#clock = clock;
-    this.flusher = new Flusher({
+    const cache = openedCache(adapter, client, clock, keyPrefix);
+    const { index } = cache;
+    const flusher = new Flusher({
       ...context,
-      settings,
-      store,
-      codec,
-      keyPrefix,
-      index,
-      unflushed: cache.index,
-      lifetime,
-      member,
+      ...options,
       committed: (storeMs) => this.#pressure.committed(storeMs),
-      othersWait: (key) => context.unflushed.anyWaiting(store.feed, this.flusher, key),
+      othersWait: (key) => buffers.hasUnflushed(store.feed, this, key),
     });
-    context.unflushed.add(store.feed, this.flusher);
+    const graceMs = burst.ackTimeoutMs + burst.maxClockSkewMs;
+    const { encoding } = codec.serializer;
+    const ownKeys = new OwnKeys({ ...context, collection, flusher, index });
+    this.#options = options;
+    this.#cache = cache;
+    this.#flusher = flusher;
+    this.#sweeps = new Sweeps({ ...context, flusher, index, keyPrefix, encoding, graceMs });
     this.#pressure = new Pressure({
       settings: burst,
       clock,
@@ -82,37 +91,54 @@ export class CollectionBuffer<Value> {
       drain: () => this.#drain(),
       onState: (state) => events.buffer.emit({ collection, state }),
     });
-    this.#onRefused = (key, reason) => {
-      if (events.bufferRefused.wanted) events.bufferRefused.emit({ collection, key, reason });
-    };
     this.#journal = new Journal({
       collection,
       settings: burst,
-      index,
       keyPrefix,
       cache,
       clock,
       fit: () => this.#fit(),
       isBusy: (key) => writes.has(key),
       load,
-      onJournaled: (keys) => this.flusher.later(keys),
-      onRefused: this.#onRefused,
+      onJournaled: (keys) => {
+        this.#dirty = true;
+        ownKeys.add(keys);
+      },
+      onRefused: (key, reason) => this.#refused(key, reason),
     });
+    buffers.add(store.feed, this);
   }
 
-  /** Is this blind write of the key to go into the buffer? */
-  takes(key: string): boolean {
+  // For the write path.
+
+  /**
+   * Takes a write, or leaves it to the store: at once, where it is not to be buffered, so that a key's writes keep
+   * their order.
+   */
+  async submit(write: StoreWrite<Value>, toStore: () => Promise<Answer<Value>>): Promise<Answer<Value>> {
+    const { command, key } = write;
+    if (!isBlind(command)) return await this.holding(key, toStore);
+    const value = command.kind === 'put' ? command.value : null;
+    const payload = this.#takes(key) ? this.#options.payloadOf(key, value, undefined) : undefined;
+    const bytes = payload?.length ?? 0;
+    const journaled =
+      payload === undefined ? undefined : await this.#journal.submit({ key, value, payload, bytes });
+    if (journaled === undefined) return await (value === null ? this.holding(key, toStore) : toStore());
+    const { detach, keyPrefix } = this.#options;
+    detach(keyPrefix + key);
+    const { cacheMs, coalesced, version } = journaled;
+    const outcome = { kind: 'written', value: journaled.value, version } as const;
+    return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
+  }
+
+  /** Is this blind write of the key to be buffered? */
+  #takes(key: string): boolean {
     // It must not overtake one that is on its way there.
     if (this.#journal.has(key)) return true;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
-    const refusal = this.#journal.refusal;
-    if (refusal !== undefined) this.#onRefused(key, refusal);
+    const { refusal } = this.#journal;
+    if (refusal !== undefined) this.#refused(key, refusal);
     return refusal === undefined;
-  }
-
-  /** `undefined`: it was not buffered, and won't be. */
-  offer(write: JournalWrite<Value>): Promise<Journaled<Value> | undefined> {
-    return this.#journal.submit(write);
   }
 
   /** A statement of the synchronous path took so long. */
@@ -132,22 +158,70 @@ export class CollectionBuffer<Value> {
     }
   }
 
+  /** The key's buffered write as the store takes it, for a transaction that may hold the row itself. */
+  commandOf(key: string): Promise<StoreFlush<Value> | undefined> {
+    return this.#flusher.commandOf(key);
+  }
+
+  // For the rest of the engine.
+
+  async open(): Promise<void> {
+    await this.#check().catch(() => undefined);
+  }
+
+  size(): Promise<number> {
+    return this.#cache.index.size();
+  }
+
+  hasUnflushed(except: string | undefined): Promise<boolean> {
+    return this.#sweeps.hasUnflushed(except);
+  }
+
+  async flushKey(key: string, patienceMs?: number): Promise<void> {
+    await this.#flusher.flushKey(key, patienceMs);
+  }
+
+  flush(): Promise<number> {
+    return this.#sweeps.flushAll();
+  }
+
+  async flushOwn(): Promise<void> {
+    if (this.#dirty) await this.flush();
+    this.#dirty = false;
+  }
+
+  flushJob(job: FlushJob): Promise<void> {
+    return this.#flusher.flushJob(job);
+  }
+
+  sweep(signal: AbortSignal): Promise<void> {
+    return this.#sweeps.run(signal);
+  }
+
   /** Asks the cache whether it keeps what has no expiry. */
-  async check(): Promise<void> {
-    this.#checkedAtMs = this.#clock.monotonic();
+  async #check(): Promise<void> {
+    const { clock } = this.#options.context;
+    this.#checkedAtMs = clock.monotonic();
     const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
-    const info = await withTimeout(this.#clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
+    const info = await withTimeout(clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
     this.#evicts = info.evictsPersistent !== false;
   }
 
   #fit(): boolean {
-    if (this.#clock.monotonic() >= this.#checkedAtMs + CHECK_EVERY_MS) this.check().catch(() => undefined);
+    const { clock } = this.#options.context;
+    if (clock.monotonic() >= this.#checkedAtMs + CHECK_EVERY_MS) void this.open();
     return !this.#evicts;
+  }
+
+  #refused(key: string, reason: BufferRefusal): void {
+    const { context, settings } = this.#options;
+    const { bufferRefused } = context.events;
+    if (bufferRefused.wanted) bufferRefused.emit({ collection: settings.name, key, reason });
   }
 
   async #drain(): Promise<void> {
     for (let drains = 0; drains < MAX_DRAINS; drains++) {
-      if ((await this.flusher.flushAll()) === 0) return;
+      if ((await this.flush()) === 0) return;
     }
   }
 }

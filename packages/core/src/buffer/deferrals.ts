@@ -58,7 +58,7 @@ export class Deferrals {
     return true;
   }
 
-  settled(key: string): void {
+  forget(key: string): void {
     if (this.#refused.size > 0) this.#refused.delete(key);
   }
 }

@@ -28,7 +28,6 @@ export interface Journaled<Value> {
 export interface JournalOptions {
   readonly collection: string;
   readonly settings: BurstSettings;
-  readonly index: string;
   readonly keyPrefix: string;
   readonly cache: OpenedCache;
   readonly clock: Clock;
@@ -134,10 +133,10 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
   async #index(
     writes: readonly Write<Value>[],
   ): Promise<{ writes: Write<Value>[]; marks: number[]; nowMs: number } | undefined> {
-    const { cache, index, settings } = this.#options;
+    const { cache, settings } = this.#options;
     const keys = writes.map(({ key }) => key);
     try {
-      const answer = await this.#bounded(cache.index.add(index, keys, settings.maxUnflushed));
+      const answer = await this.#bounded(cache.index.add(keys, settings.maxUnflushed));
       const indexed = { writes: [] as Write<Value>[], marks: [] as number[], nowMs: answer.nowMs };
       writes.forEach((write, i) => {
         const mark = answer.marks[i];

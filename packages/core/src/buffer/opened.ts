@@ -1,5 +1,5 @@
 import type { CacheClient } from '../cache/client.js';
-import type { CacheAdapter, UnflushedIndex } from '../contracts/cache.js';
+import type { CacheAdapter, UnflushedIndex, UnflushedKey } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import { CacheUnavailableError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
@@ -7,14 +7,29 @@ import { withTimeout } from '../kit/wait.js';
 /** A call of the index, which is no part of anybody's read or write but a buffered one's. */
 const INDEX_TIMEOUT_MS = 1_000;
 
+/** The index of a collection's unflushed keys; see {@link UnflushedIndex}. */
+export interface OpenedIndex {
+  add(keys: readonly string[], limit: number): ReturnType<UnflushedIndex['add']>;
+  list(afterMark: number, limit: number): Promise<readonly UnflushedKey[]>;
+  remove(keys: readonly UnflushedKey[]): Promise<void>;
+  size(): Promise<number>;
+}
+
 /**
  * The adapter's own calls, for whoever needs other bounds than the client's: they connect first. Those of the
  * index are bounded here, `execute` and `info` by their callers.
  */
-export type OpenedCache = Pick<CacheAdapter, 'execute' | 'info'> & { readonly index: UnflushedIndex };
+export type OpenedCache = Pick<CacheAdapter, 'execute' | 'info'> & { readonly index: OpenedIndex };
 
-export function openedCache(adapter: CacheAdapter, client: CacheClient, clock: Clock): OpenedCache {
+/** @param keyPrefix the start of the collection's keys in the cache; no entry's key starts like the index's */
+export function openedCache(
+  adapter: CacheAdapter,
+  client: CacheClient,
+  clock: Clock,
+  keyPrefix: string,
+): OpenedCache {
   const unflushed = adapter.unflushed as UnflushedIndex;
+  const index = `unflushed:${keyPrefix}`;
   const opened = async <T>(call: () => Promise<T>): Promise<T> => {
     await client.open();
     return await call();
@@ -27,11 +42,10 @@ export function openedCache(adapter: CacheAdapter, client: CacheClient, clock: C
     execute: (commands) => opened(() => adapter.execute(commands)),
     info: () => opened(() => adapter.info()),
     index: {
-      durable: unflushed.durable,
-      add: (index, keys, limit) => bounded(() => unflushed.add(index, keys, limit)),
-      list: (index, afterMark, limit) => bounded(() => unflushed.list(index, afterMark, limit)),
-      remove: (index, keys) => bounded(() => unflushed.remove(index, keys)),
-      size: (index) => bounded(() => unflushed.size(index)),
+      add: (keys, limit) => bounded(() => unflushed.add(index, keys, limit)),
+      list: (afterMark, limit) => bounded(() => unflushed.list(index, afterMark, limit)),
+      remove: (keys) => bounded(() => unflushed.remove(index, keys)),
+      size: () => bounded(() => unflushed.size(index)),
     },
   };
 }

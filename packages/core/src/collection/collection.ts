@@ -177,9 +177,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return this.#writing.flush();
   }
 
-  /** Keys that may hold a buffered write. @internal */
-  async unflushed(): Promise<number> {
-    return (await this.writes.buffer?.flusher.size()) ?? 0;
+  /** Says how many keys may hold a buffered write. @internal */
+  get unflushed(): (() => Promise<number>) | undefined {
+    const { buffer } = this.writes;
+    return buffer && (() => buffer.size());
   }
 
   /** Jittered, so that what was cached together does not expire together. */

@@ -1,3 +1,4 @@
+import type { BufferedWrites } from '../buffer/buffers.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { ClosedError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
@@ -13,7 +14,7 @@ export class Opening {
   readonly #settings: CollectionSettings;
   readonly #context: EngineContext;
   readonly #consumer: Consumer | undefined;
-  readonly #buffer: { check(): Promise<unknown> } | undefined;
+  readonly #buffer: Pick<BufferedWrites, 'open'> | undefined;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
 
@@ -22,7 +23,7 @@ export class Opening {
     settings: CollectionSettings,
     context: EngineContext,
     consumer: Consumer | undefined,
-    buffer: { check(): Promise<unknown> } | undefined,
+    buffer: Pick<BufferedWrites, 'open'> | undefined,
   ) {
     this.#store = store;
     this.#settings = settings;
@@ -61,8 +62,7 @@ export class Opening {
     const { consistency, name } = this.#settings;
     await this.#openStore();
     await this.#consumer?.open(this.#store.source);
-    // A cache that can't be asked now takes nothing into its buffer; it is asked again.
-    await this.#buffer?.check().catch(() => undefined);
+    await this.#buffer?.open();
     if (consistency === 'strict') await this.#context.warnIfEvicting(name, 'is strict');
     else if (!this.#store.capabilities.versioned && this.#context.adapter.shared) {
       // Nobody waits for it: such a write goes on without the cache.

@@ -170,7 +170,7 @@ export class CollectionWrites<Value, Id> {
     if (!this.#parts.opening.opened) await this.#parts.opening.open();
     this.#parts.opening.checkOpen();
     const { buffer } = this.#parts.writes;
-    return buffer === undefined ? 0 : await this.#parts.context.activity.track(buffer.flusher.flushAll());
+    return buffer === undefined ? 0 : await this.#parts.context.activity.track(buffer.flush());
   }
 
   #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Answer<Value>> {

@@ -1,4 +1,4 @@
-import type { Flusher } from '../buffer/flusher.js';
+import type { BufferedWrites } from '../buffer/buffers.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
 import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
@@ -17,7 +17,7 @@ export interface JobTarget {
   /** Loads may read a lagging replica: an empty key needs a floor, too. */
   readonly replicaReads: boolean;
   /** `undefined`: its writes are never buffered. */
-  readonly flusher: Pick<Flusher<unknown>, 'flushJob'> | undefined;
+  readonly buffer: Pick<BufferedWrites, 'flushJob'> | undefined;
 }
 
 export interface JobRunnerOptions {
@@ -65,11 +65,11 @@ export class JobRunner {
   }
 
   async #flush(job: FlushJob): Promise<void> {
-    const flusher = this.#find(({ name }) => name === job.collection)?.flusher;
-    if (flusher === undefined) {
+    const buffer = this.#find(({ name }) => name === job.collection)?.buffer;
+    if (buffer === undefined) {
       throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
     }
-    await flusher.flushJob(job);
+    await buffer.flushJob(job);
   }
 
   async #invalidate({ key, version }: InvalidateJob): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Sweepable, sweepUnflushed } from '../buffer/sweeper.js';
+import type { BufferedWrites } from '../buffer/buffers.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
 import type { Relay, RelayStatus } from '../contracts/api.js';
 import type { CacheReply, InvalidateCommand } from '../contracts/cache-commands.js';
@@ -31,7 +31,7 @@ export interface RelayContext {
   /** Of a cache that may lose acknowledged writes. */
   readonly watched: { readonly nextToken: () => string } | undefined;
   /** Of the collections whose writes may be buffered. */
-  readonly flushers: readonly Sweepable[];
+  readonly buffers: readonly Pick<BufferedWrites, 'sweep'>[];
 }
 
 export const RELAY = {
@@ -227,9 +227,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
   };
   for (const consumer of consumers.all) begin(consumer);
   const stopListening = consumers.onNext(begin);
-  const sweeping = context.flushers.map((flusher) =>
-    sweepUnflushed(flusher, { clock, events, signal: ending.signal }),
-  );
+  const sweeping = context.buffers.map((buffer) => buffer.sweep(ending.signal));
 
   return {
     status(): RelayStatus {

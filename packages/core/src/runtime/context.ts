@@ -1,4 +1,4 @@
-import type { UnflushedWrites } from '../buffer/unflushed.js';
+import type { Buffers } from '../buffer/buffers.js';
 import type { CacheClient } from '../cache/client.js';
 import type { KeptByCache } from '../cache/kept.js';
 import type { CacheAdapter } from '../contracts/cache.js';
@@ -26,7 +26,7 @@ export interface EngineContext {
   readonly integrity: Integrity | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
-  readonly unflushed: UnflushedWrites;
+  readonly buffers: Buffers;
   readonly clock: Clock;
   readonly random: () => number;
   readonly nextToken: () => string;

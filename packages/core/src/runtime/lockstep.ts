@@ -1,4 +1,4 @@
-import { UnflushedWrites } from '../buffer/unflushed.js';
+import { Buffers } from '../buffer/buffers.js';
 import { CacheClient } from '../cache/client.js';
 import { KeptByCache } from '../cache/kept.js';
 import { CollectionEngine } from '../collection/collection.js';
@@ -116,7 +116,7 @@ class LockstepEngine implements Lockstep {
       integrity,
       events,
       activity: this.#activity,
-      unflushed: new UnflushedWrites(),
+      buffers: new Buffers(),
       clock,
       random: settings.random,
       nextToken: tokenSource(),
@@ -146,7 +146,7 @@ class LockstepEngine implements Lockstep {
       store: collection.store as unknown as StoreAdapter<unknown, never>,
       keyPrefix: collection.keyPrefix,
       serializer: collection.codec.serializer,
-      unflushed: collection.writes.buffer && (() => collection.unflushed()),
+      unflushed: collection.unflushed,
     }));
   }
 
@@ -262,8 +262,7 @@ class LockstepEngine implements Lockstep {
 
   startRelay(options: RelayOptions = {}): Relay {
     this.#checkOpen();
-    const { cache, clock, events, handover, nextToken } = this.#context;
-    const flushers = [...this.#collections.values()].flatMap(({ writes }) => writes.buffer?.flusher ?? []);
+    const { buffers, cache, clock, events, handover, nextToken } = this.#context;
     const hasQueue = this.queue !== undefined;
     const consumers = {
       all: [...this.#consumers.values()],
@@ -273,7 +272,7 @@ class LockstepEngine implements Lockstep {
       },
     };
     const watched = this.cache.shared ? { nextToken } : undefined;
-    const context = { cache, handover, hasQueue, events, clock, watched, flushers };
+    const context = { cache, handover, hasQueue, events, clock, watched, buffers: buffers.all };
     const relay = startRelay(consumers, context, options);
     const tracked: Relay = {
       status: () => relay.status(),
@@ -295,7 +294,7 @@ class LockstepEngine implements Lockstep {
     for (const { keyPrefix, name, settings, store, writes } of this.#collections.values()) {
       const { holeTtlMs } = settings;
       const { replicaReads } = store.capabilities;
-      yield { name, keyPrefix, holeTtlMs, replicaReads, flusher: writes.buffer?.flusher };
+      yield { name, keyPrefix, holeTtlMs, replicaReads, buffer: writes.buffer };
     }
   }
 
@@ -353,10 +352,7 @@ class LockstepEngine implements Lockstep {
   async #close(): Promise<void> {
     await Promise.all([...this.#relays].map((relay) => relay.stop()));
     const failed = (error: unknown): void => this.#hub.error.emit({ where: 'close', error });
-    for (const { writes } of this.#collections.values()) {
-      const flushing = writes.buffer?.flusher.flushOwn().catch(failed);
-      if (flushing !== undefined) this.#activity.track(flushing);
-    }
+    for (const buffer of this.#context.buffers.all) this.#activity.track(buffer.flushOwn().catch(failed));
     const late = (): Error =>
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(this.#clock, this.#activity.idle(), CLOSE_TIMEOUT_MS, late).catch((error: unknown) =>

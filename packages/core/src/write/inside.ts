@@ -1,10 +1,10 @@
+import type { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionSettings } from '../collection/settings.js';
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
   StoreAdapter,
   StoreCommand,
-  StoreFlush,
   StoreOutcome,
   StoreRow,
   StoreTransaction,
@@ -27,22 +27,13 @@ import {
   type TransactionWrite,
 } from './transaction.js';
 
-/** What is used of a buffer here. */
-interface InsideBuffer<Value> {
-  holding<T>(key: string, write: () => Promise<T>): Promise<T>;
-  readonly flusher: {
-    flushKey(key: string, patienceMs?: number): Promise<void>;
-    commandOf(key: string): Promise<StoreFlush<Value> | undefined>;
-  };
-}
-
 export interface TransactionWritesOptions<Value> {
   readonly store: StoreAdapter<Value, never>;
   readonly settings: CollectionSettings;
   readonly context: EngineContext;
   readonly preparation: Preparation;
   readonly publication: Publication<Value>;
-  readonly buffer: InsideBuffer<Value> | undefined;
+  readonly buffer: Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' | 'commandOf'> | undefined;
 }
 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
@@ -123,11 +114,11 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     // What the transaction itself has written it has locked.
     if (buffer === undefined || inside.hasWritten(this, key) || inside.hasFlushed(this, key)) return false;
     try {
-      await buffer.flusher.flushKey(key, INSIDE_PATIENCE_MS);
+      await buffer.flushKey(key, INSIDE_PATIENCE_MS);
       return true;
     } catch (error) {
       if (!(error instanceof StoreBusyError)) throw error;
-      const command = await buffer.flusher.commandOf(key);
+      const command = await buffer.commandOf(key);
       if (command === undefined) return true;
       const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs, tx });
       if (outcome?.kind === 'failed') throw outcome.error;
@@ -149,7 +140,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       throw new UnsupportedError(`collection "${settings.name}": ${store.name} has no transactions`);
     }
     // Before the transaction holds a connection: flushing needs one, too.
-    await buffer?.flusher.flushKey(key);
+    await buffer?.flushKey(key);
     let row: StoreRow<Value> | undefined;
     const transaction = (): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> =>
       context.transaction(

@@ -42,7 +42,7 @@ export class WritePath<Value> {
   readonly #commit: StoreCommit<Value>;
 
   constructor(options: WritePathOptions<Value>) {
-    const { codec, context, keyPrefix, lifetime, load, member, settings, store } = options;
+    const { context, settings, store } = options;
     const { batch, burst, name, storeTimeoutMs } = settings;
     this.#options = options;
     const flushKey =
@@ -74,20 +74,8 @@ export class WritePath<Value> {
     });
     this.#publication = publication;
     this.#commit = commit;
-    this.buffer =
-      burst &&
-      new CollectionBuffer({
-        burst,
-        settings,
-        store,
-        codec,
-        keyPrefix,
-        context,
-        lifetime,
-        load,
-        member,
-        writes: commit,
-      });
+    const payloadOf = publication.payloadOf.bind(publication);
+    this.buffer = burst && new CollectionBuffer({ ...options, burst, payloadOf, writes: commit });
     this.inside = new TransactionWrites({ ...options, preparation, publication, buffer: this.buffer });
   }
 
@@ -95,13 +83,12 @@ export class WritePath<Value> {
   submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Answer<Value>> {
     const write = { key: command.key, bytes, command, ttlMs };
     const { events } = this.#options.context;
-    const writing =
-      this.buffer === undefined ? this.#toStore(write) : this.#submitOrBuffer(this.buffer, write);
+    const writing = this.buffer?.submit(write, () => this.#toStore(write)) ?? this.#toStore(write);
     return events.write.wanted ? writing.then((answer) => this.#told(command, answer)) : writing;
   }
 
   #toStore(write: StoreWrite<Value>): Promise<Answer<Value>> {
-    return this.#options.context.unflushed.none ? this.#commit.submit(write) : this.#behindOthers(write);
+    return this.#options.context.buffers.none ? this.#commit.submit(write) : this.#behindOthers(write);
   }
 
   /** What a buffered write of another row may allow is tried once more when the store has that. */
@@ -111,7 +98,7 @@ export class WritePath<Value> {
       return await this.#commit.submit(write);
     } catch (error) {
       if (!(error instanceof StoreRefusedError) || !error.mayDependOnOthers) throw error;
-      await context.unflushed.flush(store.feed);
+      await context.buffers.flush(store.feed);
       return await this.#commit.submit(write);
     }
   }
@@ -129,31 +116,9 @@ export class WritePath<Value> {
     return answer;
   }
 
-  async #submitOrBuffer(buffer: CollectionBuffer<Value>, write: StoreWrite<Value>): Promise<Answer<Value>> {
-    const { command, key } = write;
-    if (!isBlind(command)) return await buffer.holding(key, () => this.#toStore(write));
-    if (!buffer.takes(key)) return await this.#past(buffer, write);
-    const value = command.kind === 'put' ? command.value : null;
-    const payload = this.#publication.payloadOf(key, value, undefined);
-    const buffered =
-      payload === undefined
-        ? undefined
-        : await buffer.offer({ key, value, payload, bytes: payload?.length ?? 0 });
-    if (buffered === undefined) return await this.#past(buffer, write);
-    this.#options.detach(this.#options.keyPrefix + key);
-    const { cacheMs, coalesced, version } = buffered;
-    const outcome = { kind: 'written', value: buffered.value, version } as const;
-    return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
-  }
-
-  #past(buffer: CollectionBuffer<Value>, write: StoreWrite<Value>): Promise<Answer<Value>> {
-    const writing = (): Promise<Answer<Value>> => this.#toStore(write);
-    return write.command.kind === 'delete' ? buffer.holding(write.key, writing) : writing();
-  }
-
   /** Before something reads what the store has: what is buffered of the key gets there first. */
   async flushKey(key: string, patienceMs?: number): Promise<void> {
-    await this.buffer?.flusher.flushKey(key, patienceMs);
+    await this.buffer?.flushKey(key, patienceMs);
   }
 
   /** Whatever the cache holds of the key becomes unreadable. */

@@ -1,0 +1,89 @@
+import type { UnflushedKey } from '../contracts/cache.js';
+import type { Clock } from '../contracts/clock.js';
+import { StoreBusyError } from '../errors.js';
+import type { Handover } from '../feed/handover.js';
+import { Backoff } from '../kit/backoff.js';
+import { sleep } from '../kit/wait.js';
+import type { Activity } from '../runtime/activity.js';
+import type { EventHub } from '../runtime/events.js';
+import { BUSY_PAUSE_MS, type Flusher } from './flusher.js';
+import type { OpenedIndex } from './opened.js';
+
+export interface OwnKeysOptions {
+  readonly collection: string;
+  readonly flusher: Pick<Flusher<unknown>, 'flushPage' | 'pageSize'>;
+  readonly index: OpenedIndex;
+  readonly handover: Handover;
+  readonly activity: Activity;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly events: EventHub;
+  readonly lifecycle: { readonly closed: boolean };
+}
+
+const FIRST_PAUSE_MS = 20;
+const LAST_PAUSE_MS = 2_000;
+
+/** The keys that this process has buffered: handed to the queue, or flushed from here where it does not take them. */
+export class OwnKeys {
+  readonly #options: OwnKeysOptions;
+  /** Not handed over, and their marks in the index. */
+  readonly #marks = new Map<string, number>();
+  #running = false;
+
+  constructor(options: OwnKeysOptions) {
+    this.#options = options;
+  }
+
+  add(keys: readonly UnflushedKey[]): void {
+    this.#options.activity.track(this.#handOver(keys));
+  }
+
+  async #handOver(keys: readonly UnflushedKey[]): Promise<void> {
+    const { collection, handover } = this.#options;
+    const taken = await Promise.all(
+      keys.map(({ key }) => handover.offer({ kind: 'flush', collection, key })),
+    );
+    keys.forEach(({ key, mark }, i) => {
+      if (taken[i] !== true) this.#marks.set(key, mark);
+    });
+    if (this.#marks.size > 0) this.#run();
+  }
+
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const running = this.#flush().finally(() => {
+      this.#running = false;
+    });
+    this.#options.activity.track(running);
+  }
+
+  /** Until nothing is left or this process closes; what then is left is in the index. */
+  async #flush(): Promise<void> {
+    const { clock, events, flusher, index, lifecycle, random } = this.#options;
+    const pauses = new Backoff({ clock, random, firstMs: FIRST_PAUSE_MS, lastMs: LAST_PAUSE_MS });
+    while (this.#marks.size > 0 && !lifecycle.closed) {
+      const page: UnflushedKey[] = [];
+      for (const [key, mark] of this.#marks) {
+        page.push({ key, mark });
+        if (page.length === flusher.pageSize) break;
+      }
+      const { done, failed } = await flusher.flushPage(page);
+      for (const { key, mark } of done) if (this.#marks.get(key) === mark) this.#marks.delete(key);
+      await index.remove(done).catch(() => undefined);
+      if (failed === undefined) {
+        pauses.reset();
+        continue;
+      }
+      // What failed goes behind what has not been tried.
+      for (const { key } of page) {
+        const mark = this.#marks.get(key);
+        if (mark !== undefined && this.#marks.delete(key)) this.#marks.set(key, mark);
+      }
+      const busy = failed instanceof StoreBusyError;
+      if (!busy) events.error.emit({ where: 'flush', error: failed });
+      await sleep(clock, Math.min(pauses.nextMs(), busy ? BUSY_PAUSE_MS : LAST_PAUSE_MS));
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import type { CacheClient } from '../cache/client.js';
+import type { PayloadEncoding } from '../contracts/cache-commands.js';
+import type { Clock } from '../contracts/clock.js';
+import { sleep } from '../kit/wait.js';
+import type { EventHub } from '../runtime/events.js';
+import type { Flusher } from './flusher.js';
+import type { OpenedIndex } from './opened.js';
+
+export interface SweepsOptions {
+  readonly flusher: Pick<Flusher<unknown>, 'flushPage' | 'pageSize' | 'unflushed'>;
+  readonly index: OpenedIndex;
+  readonly cache: CacheClient;
+  readonly keyPrefix: string;
+  readonly encoding: PayloadEncoding;
+  readonly clock: Clock;
+  readonly events: EventHub;
+  /** A key that was added more recently may be that of a write which has not reached its entry yet. */
+  readonly graceMs: number;
+}
+
+/** Which keys of the index are flushed. */
+interface Walk {
+  /** How many, at the most. */
+  readonly keys: number;
+  /** None with a higher mark. */
+  readonly newest: number;
+  /** Of those that are done, none with a higher mark leaves the index. */
+  readonly removable: number;
+  /** Each is waited for, and a page that fails is no reason to stop. */
+  readonly patient: boolean;
+}
+
+const EVERY_MS = 500;
+/** What is younger is somebody's: a job's, or its writer's own. */
+const OLDER_THAN_MS = 1_000;
+const REBUILD_EVERY_MS = 600_000;
+const PAGE = 500;
+
+/** Goes through the index of unflushed keys, oldest first, whoever buffered them. */
+export class Sweeps {
+  readonly #options: SweepsOptions;
+
+  constructor(options: SweepsOptions) {
+    this.#options = options;
+  }
+
+  /** As {@link BufferedWrites.hasUnflushed}. Keys of the index may be done. */
+  async hasUnflushed(except: string | undefined): Promise<boolean> {
+    const { flusher, index } = this.#options;
+    for (let after = 0; ; ) {
+      const page = await index.list(after, PAGE);
+      const others = page.filter(({ key }) => key !== except);
+      const hits = await Promise.all(others.map(({ key }) => flusher.unflushed(key)));
+      if (hits.some((hit) => hit !== undefined)) return true;
+      if (page.length < PAGE) return false;
+      after = page.at(-1)?.mark ?? after;
+    }
+  }
+
+  /** As {@link BufferedWrites.flush}. */
+  async flushAll(): Promise<number> {
+    const { graceMs, index } = this.#options;
+    const removable = await this.#markBefore(graceMs);
+    const keys = await index.size();
+    return await this.#walk({ keys, newest: Number.POSITIVE_INFINITY, removable, patient: true });
+  }
+
+  /** Resolves with how many keys had something; rejects with the first error once all were tried. */
+  async #walk({ keys, newest, patient, removable }: Walk, signal?: AbortSignal): Promise<number> {
+    const { flusher, index } = this.#options;
+    let flushed = 0;
+    let failure: unknown;
+    for (let after = 0, left = keys; left > 0 && !signal?.aborted; ) {
+      const limit = flusher.pageSize;
+      const listed = await index.list(after, limit);
+      const page = listed.filter(({ mark }) => mark <= newest);
+      const { done, failed, found } = await flusher.flushPage(page, patient);
+      await index.remove(done.filter(({ mark }) => mark <= removable));
+      failure ??= failed;
+      flushed += found;
+      // One that fails every time must not keep the pages behind it from their turn.
+      if (page.length < limit || (!patient && failed !== undefined && done.length === 0)) break;
+      left -= page.length;
+      after = page.at(-1)?.mark ?? after;
+    }
+    if (failure !== undefined) throw failure;
+    return flushed;
+  }
+
+  /** The mark of that long ago, by the index's clock. */
+  async #markBefore(ms: number): Promise<number> {
+    const { nowMs } = await this.#options.index.add([], 0);
+    return (nowMs - ms) * 1_000;
+  }
+
+  /**
+   * As {@link BufferedWrites.sweep}. The index is rebuilt from the entries at the start, from time to time, and when
+   * the cache may have lost some of it; beside the sweeps, since reading all entries of a large cache takes minutes.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, events, graceMs } = this.#options;
+    let incomplete = true;
+    let rebuiltAtMs = 0;
+    const unsubscribe = events.on('cacheGeneration', () => {
+      incomplete = true;
+    });
+    const sweep = async (): Promise<void> => {
+      const newest = await this.#markBefore(Math.max(OLDER_THAN_MS, graceMs));
+      const keys = Number.POSITIVE_INFINITY;
+      await this.#walk({ keys, newest, removable: newest, patient: false }, signal);
+    };
+    const rebuild = async (): Promise<void> => {
+      if (!incomplete && clock.monotonic() - rebuiltAtMs < REBUILD_EVERY_MS) return;
+      incomplete = false;
+      try {
+        await this.#rebuildIndex(signal);
+      } catch (error) {
+        incomplete = true;
+        throw error;
+      }
+      rebuiltAtMs = clock.monotonic();
+    };
+    await Promise.all([this.#repeated(sweep, signal), this.#repeated(rebuild, signal)]);
+    unsubscribe();
+  }
+
+  async #repeated(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, events } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await round();
+      } catch (error) {
+        events.error.emit({ where: 'sweep', error });
+      }
+      await sleep(clock, EVERY_MS, signal);
+    }
+  }
+
+  /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */
+  async #rebuildIndex(signal: AbortSignal): Promise<void> {
+    const { cache, encoding, index, keyPrefix } = this.#options;
+    let keys: string[] = [];
+    const add = async (): Promise<void> => {
+      if (keys.length > 0) await index.add(keys, Number.MAX_SAFE_INTEGER);
+      keys = [];
+    };
+    for await (const { key, unflushed } of cache.scan(keyPrefix, encoding)) {
+      if (signal.aborted) return;
+      if (unflushed !== true) continue;
+      keys.push(key.slice(keyPrefix.length));
+      if (keys.length === PAGE) await add();
+    }
+    await add();
+  }
+}
