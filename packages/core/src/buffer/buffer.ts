@@ -1,16 +1,13 @@
-import type { CollectionSettings } from '../collection/settings.js';
+import type { CollectionContext } from '../collection/context.js';
 import type { Payload } from '../contracts/cache-commands.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { FlushJob } from '../contracts/queue.js';
-import type { StoreAdapter, StoreFlush } from '../contracts/store.js';
+import type { StoreFlush } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
-import type { Membership } from '../feed/membership.js';
 import { withTimeout } from '../kit/wait.js';
-import type { EngineContext } from '../runtime/context.js';
-import type { Codec } from '../values/codec.js';
 import { isBlind, type StoreWrite } from '../write/commands.js';
-import type { Lifetime } from '../write/publish.js';
+import type { Detach } from '../write/publish.js';
 import type { Answer } from '../write/store-commit.js';
 import type { BufferedWrites } from './buffers.js';
 import { Flusher } from './flusher.js';
@@ -23,13 +20,6 @@ import { Sweeps } from './sweeps.js';
 
 export interface BufferOptions<Value> {
   readonly burst: BurstSettings;
-  readonly settings: CollectionSettings;
-  readonly store: StoreAdapter<Value, never>;
-  readonly codec: Codec<Value>;
-  readonly keyPrefix: string;
-  readonly context: EngineContext;
-  readonly lifetime: Lifetime;
-  readonly member: Membership | undefined;
   /** The collection's synchronous writes. */
   readonly writes: { readonly waiting: number; readonly underWayMs: number; has(key: string): boolean };
   /** `undefined`: the value can't be cached. */
@@ -38,8 +28,7 @@ export interface BufferOptions<Value> {
     value: Value | null,
     version: Version | undefined,
   ) => Payload | null | undefined;
-  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
-  readonly detach: (cacheKey: string) => void;
+  readonly detach: Detach;
   /** Brings a row into the cache. */
   readonly load: (key: string) => Promise<unknown>;
 }
@@ -51,10 +40,11 @@ const MAX_DRAINS = 5;
 
 /** The buffer of one collection: which writes it takes, the way into it, and the way from it into the store. */
 export class CollectionBuffer<Value> implements BufferedWrites {
+  readonly #collection: CollectionContext<Value>;
   readonly #options: BufferOptions<Value>;
   readonly #cache: OpenedCache;
   readonly #flusher: Flusher<Value>;
-  readonly #sweeps: Sweeps;
+  readonly #sweeps: Sweeps<Value>;
   readonly #journal: Journal<Value>;
   readonly #pressure: Pressure;
   /** Keys with a write that reads first under way in this process, and how many. */
@@ -64,39 +54,31 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   /** Something was buffered here. */
   #dirty = false;
 
-  constructor(options: BufferOptions<Value>) {
-    const { burst, codec, context, keyPrefix, load, settings, store, writes } = options;
-    const { adapter, buffers, cache: client, clock, events } = context;
-    const { name: collection } = settings;
+  constructor(collection: CollectionContext<Value>, options: BufferOptions<Value>) {
+    const { adapter, buffers, cache: client, clock, events, keyPrefix, settings, store } = collection;
+    const { burst, load, writes } = options;
     const cache = openedCache(adapter, client, clock, keyPrefix);
-    const { index } = cache;
-    const flusher = new Flusher({
-      ...context,
-      ...options,
+    const flusher = new Flusher(collection, {
       committed: (storeMs) => this.#pressure.committed(storeMs),
       othersWait: (key) => buffers.hasUnflushed(store.feed, this, key),
     });
-    const graceMs = burst.ackTimeoutMs + burst.maxClockSkewMs;
-    const { encoding } = codec.serializer;
-    const ownKeys = new OwnKeys({ ...context, collection, flusher, index });
+    const ownKeys = new OwnKeys(collection, flusher, cache.index);
+    this.#collection = collection;
     this.#options = options;
     this.#cache = cache;
     this.#flusher = flusher;
-    this.#sweeps = new Sweeps({ ...context, flusher, index, keyPrefix, encoding, graceMs });
+    this.#sweeps = new Sweeps(collection, flusher, cache.index, burst.ackTimeoutMs + burst.maxClockSkewMs);
     this.#pressure = new Pressure({
       settings: burst,
       clock,
       waiting: () => writes.waiting,
       underWayMs: () => writes.underWayMs,
       drain: () => this.#drain(),
-      onState: (state) => events.buffer.emit({ collection, state }),
+      onState: (state) => events.buffer.emit({ collection: settings.name, state }),
     });
-    this.#journal = new Journal({
-      collection,
-      settings: burst,
-      keyPrefix,
+    this.#journal = new Journal(collection, {
+      burst,
       cache,
-      clock,
       fit: () => this.#fit(),
       isBusy: (key) => writes.has(key),
       load,
@@ -124,8 +106,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     const journaled =
       payload === undefined ? undefined : await this.#journal.submit({ key, value, payload, bytes });
     if (journaled === undefined) return await (value === null ? this.holding(key, toStore) : toStore());
-    const { detach, keyPrefix } = this.#options;
-    detach(keyPrefix + key);
+    this.#options.detach(this.#collection.keyPrefix + key);
     const { cacheMs, coalesced, version } = journaled;
     const outcome = { kind: 'written', value: journaled.value, version } as const;
     return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
@@ -200,7 +181,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
 
   /** Asks the cache whether it keeps what has no expiry. */
   async #check(): Promise<void> {
-    const { clock } = this.#options.context;
+    const { clock } = this.#collection;
     this.#checkedAtMs = clock.monotonic();
     const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
     const info = await withTimeout(clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
@@ -208,14 +189,14 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   }
 
   #fit(): boolean {
-    const { clock } = this.#options.context;
+    const { clock } = this.#collection;
     if (clock.monotonic() >= this.#checkedAtMs + CHECK_EVERY_MS) void this.open();
     return !this.#evicts;
   }
 
   #refused(key: string, reason: BufferRefusal): void {
-    const { context, settings } = this.#options;
-    const { bufferRefused } = context.events;
+    const { events, settings } = this.#collection;
+    const { bufferRefused } = events;
     if (bufferRefused.wanted) bufferRefused.emit({ collection: settings.name, key, reason });
   }
 

@@ -1,10 +1,8 @@
-import type { CacheClient } from '../cache/client.js';
-import type { CollectionSettings } from '../collection/settings.js';
+import type { CollectionContext } from '../collection/context.js';
 import type { UnflushedKey } from '../contracts/cache.js';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
-import type { FlushJob, QueueAdapter, RefusedWrite } from '../contracts/queue.js';
-import type { StoreAdapter, StoreFlush, StoreOutcome } from '../contracts/store.js';
+import type { FlushJob, RefusedWrite } from '../contracts/queue.js';
+import type { StoreFlush, StoreOutcome } from '../contracts/store.js';
 import { isVersion, type Version } from '../contracts/version.js';
 import {
   InvalidIdError,
@@ -17,30 +15,13 @@ import {
   StoreRefusedError,
   ValidationError,
 } from '../errors.js';
-import type { Handover } from '../feed/handover.js';
-import type { Membership } from '../feed/membership.js';
 import { Backoff } from '../kit/backoff.js';
 import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
-import type { EventHub } from '../runtime/events.js';
-import type { Codec } from '../values/codec.js';
-import type { Lifetime } from '../write/publish.js';
 import { StoreCommit } from '../write/store-commit.js';
 import { Deferrals } from './deferrals.js';
 
-export interface FlusherOptions<Value> {
-  readonly settings: CollectionSettings;
-  readonly store: StoreAdapter<Value, never>;
-  readonly codec: Codec<Value>;
-  readonly keyPrefix: string;
-  readonly cache: CacheClient;
-  readonly queue: QueueAdapter | undefined;
-  readonly handover: Handover;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly events: EventHub;
-  readonly lifetime: Lifetime;
-  readonly member: Membership | undefined;
+export interface FlusherOptions {
   /** Told how long each statement took. */
   readonly committed: (storeMs: number) => void;
   /** True while a collection of this database holds a write of any key but that of this one. */
@@ -70,17 +51,15 @@ const TOGETHER_MS = 300;
  * repeated or superseded refuses itself there. The entry is the record of what to write.
  */
 export class Flusher<Value> {
-  readonly #options: FlusherOptions<Value>;
+  readonly #collection: CollectionContext<Value>;
   readonly #commit: StoreCommit<Value>;
   readonly #deferrals: Deferrals;
   #pageSize = FIRST_PAGE;
 
-  constructor(options: FlusherOptions<Value>) {
-    const { clock, committed, othersWait, settings, store } = options;
-    const { batch, name: collection, storeTimeoutMs } = settings;
-    this.#options = options;
-    this.#deferrals = new Deferrals(clock, othersWait);
-    this.#commit = new StoreCommit({ collection, store, storeTimeoutMs, batch, clock, committed });
+  constructor(collection: CollectionContext<Value>, { committed, othersWait }: FlusherOptions) {
+    this.#collection = collection;
+    this.#deferrals = new Deferrals(collection.clock, othersWait);
+    this.#commit = new StoreCommit(collection, { committed });
   }
 
   /** Keys that are flushed together. Doubles while all goes well. */
@@ -115,8 +94,8 @@ export class Flusher<Value> {
   }
 
   /** As {@link BufferedWrites.flushKey}; false where nothing was buffered. */
-  async flushKey(key: string, patienceMs = this.#options.settings.storeTimeoutMs): Promise<boolean> {
-    const { clock, random } = this.#options;
+  async flushKey(key: string, patienceMs = this.#collection.settings.storeTimeoutMs): Promise<boolean> {
+    const { clock, random } = this.#collection;
     const late = (): Error => new StoreBusyError(`key "${key}": its flush waits for others`, { key });
     const deadline = new Deadline({ clock, timeoutMs: patienceMs, late });
     const pauses = new Backoff({ clock, random, firstMs: 5, lastMs: BUSY_PAUSE_MS });
@@ -140,7 +119,7 @@ export class Flusher<Value> {
 
   /** The key's entry, if it is unflushed. */
   async unflushed(key: string): Promise<CacheHit | undefined> {
-    const { cache, codec, keyPrefix } = this.#options;
+    const { cache, codec, keyPrefix } = this.#collection;
     const hit = await cache.read(keyPrefix + key, codec.serializer.encoding);
     return hit?.unflushed === true ? hit : undefined;
   }
@@ -161,7 +140,7 @@ export class Flusher<Value> {
       if (!isRefusal(error)) throw error;
       throw new JobRefusedError(error.message, job, {
         cause: error,
-        collection: this.#options.settings.name,
+        collection: this.#collection.settings.name,
         key,
       });
     }
@@ -186,12 +165,12 @@ export class Flusher<Value> {
       this.#emit(key, version, 'superseded', outcome.version);
       return;
     }
-    await this.#options.member?.flushed(key, version);
+    await this.#collection.member?.flushed(key, version);
     if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
   }
 
   #behindOthers(key: string, cause: Error): StoreBusyError {
-    const collection = this.#options.settings.name;
+    const collection = this.#collection.settings.name;
     const message = `collection "${collection}", key "${key}": a buffered write waits for others: ${cause.message}`;
     return new StoreBusyError(message, { cause, collection, key });
   }
@@ -202,7 +181,7 @@ export class Flusher<Value> {
     payload: Payload | null,
     alone = false,
   ): Promise<Stored<Value>> {
-    const { settings, store } = this.#options;
+    const { settings, store } = this.#collection;
     const command = await this.#command(key, version, payload);
     if (!alone) {
       const write = { key, bytes: payload?.length ?? 0, command, ttlMs: 0 };
@@ -216,7 +195,7 @@ export class Flusher<Value> {
   }
 
   async #command(key: string, version: Version, payload: Payload | null): Promise<StoreFlush<Value>> {
-    const { codec, settings } = this.#options;
+    const { codec, settings } = this.#collection;
     checkKey(key, settings.name);
     if (!isVersion(version)) {
       const message = `collection "${settings.name}", key "${key}": a buffered write of no version`;
@@ -227,7 +206,7 @@ export class Flusher<Value> {
 
   /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
   async #setAside(key: string, version: Version, payload: Payload | null, error: Error): Promise<void> {
-    const { events, handover, queue, settings } = this.#options;
+    const { events, handover, queue, settings } = this.#collection;
     const { name: collection } = settings;
     const refused = refusedWrite(version, payload);
     if (queue !== undefined && !(await handover.offer({ kind: 'flush', collection, key, refused }))) {
@@ -240,7 +219,7 @@ export class Flusher<Value> {
   }
 
   async #clear(key: string, version: Version, outcome: 'stored' | 'refused'): Promise<boolean> {
-    const { cache, keyPrefix, lifetime, settings } = this.#options;
+    const { cache, keyPrefix, lifetime, settings } = this.#collection;
     const { holeTtlMs, ttlMs } = settings;
     const entry = { key: keyPrefix + key, version, outcome, holeTtlMs, ...lifetime(ttlMs) };
     const reply = await cache.run({ kind: 'flushed', ...entry });
@@ -248,7 +227,7 @@ export class Flusher<Value> {
   }
 
   async #invalidate(key: string, version: Version): Promise<void> {
-    const { cache, keyPrefix, settings } = this.#options;
+    const { cache, keyPrefix, settings } = this.#collection;
     const command = {
       kind: 'invalidate',
       key: keyPrefix + key,
@@ -259,7 +238,7 @@ export class Flusher<Value> {
   }
 
   #emit(key: string, version: Version, outcome: 'stored' | 'superseded', by?: Version): void {
-    const { events, settings } = this.#options;
+    const { events, settings } = this.#collection;
     if (!events.flush.wanted) return;
     const event = { collection: settings.name, key, version, outcome };
     events.flush.emit(by === undefined ? event : { ...event, by });

@@ -1,6 +1,6 @@
 import { MAX_BATCH_BYTES } from '../cache/payload-bytes.js';
+import type { CollectionContext } from '../collection/context.js';
 import type { BufferCommand, CacheReply, Payload } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
@@ -26,11 +26,8 @@ export interface Journaled<Value> {
 }
 
 export interface JournalOptions {
-  readonly collection: string;
-  readonly settings: BurstSettings;
-  readonly keyPrefix: string;
+  readonly burst: BurstSettings;
   readonly cache: OpenedCache;
-  readonly clock: Clock;
   /** False while the cache may drop what it must keep. */
   readonly fit: () => boolean;
   /** True while a synchronous write of the key is under way in this process. */
@@ -65,12 +62,14 @@ const AWAY_MS = 1_000;
  * applied any more: its caller then goes to the store.
  */
 export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Value>, Ground> {
+  readonly #collection: CollectionContext<Value>;
   readonly #options: JournalOptions;
   #awayUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: JournalOptions) {
-    const { clock, collection } = options;
-    super({ clock, collection, bounds: BOUNDS });
+  constructor(collection: CollectionContext<Value>, options: JournalOptions) {
+    const { clock, settings } = collection;
+    super({ clock, collection: settings.name, bounds: BOUNDS });
+    this.#collection = collection;
     this.#options = options;
   }
 
@@ -81,7 +80,7 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
   }
 
   get #reachable(): boolean {
-    return this.#options.clock.monotonic() >= this.#awayUntilMs;
+    return this.#collection.clock.monotonic() >= this.#awayUntilMs;
   }
 
   protected override merged(_earlier: JournalWrite<Value>, later: JournalWrite<Value>): JournalWrite<Value> {
@@ -98,7 +97,8 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
   }
 
   protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
-    const { clock, fit, isBusy, settings } = this.#options;
+    const { clock } = this.#collection;
+    const { burst, fit, isBusy } = this.#options;
     const startedAtMs = clock.monotonic();
     const free = batch.filter((write) => {
       // A later write must not be numbered before an earlier one that is on its way to the store.
@@ -111,7 +111,7 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     const indexed = free.length === 0 ? undefined : await this.#index(free);
     if (indexed === undefined || indexed.writes.length === 0) return;
     const sentAtMs = clock.monotonic();
-    const replies = await this.#execute(indexed.writes, indexed.nowMs + settings.ackTimeoutMs);
+    const replies = await this.#execute(indexed.writes, indexed.nowMs + burst.ackTimeoutMs);
     const lost: Write<Value>[] = [];
     const journaled: { key: string; mark: number }[] = [];
     indexed.writes.forEach((write, i) => {
@@ -122,7 +122,7 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
         this.#answer(write, { version: reply.version, cacheMs: clock.monotonic() - startedAtMs });
       } else if (reply.outcome === 'late') this.#refuse(write, 'late');
       // A write has to know what it stands on: write-behind loads it, once.
-      else if (settings.always && write.prepared !== 'loaded') this.again(write);
+      else if (burst.always && write.prepared !== 'loaded') this.again(write);
       else this.#refuse(write, 'unfit');
     });
     if (journaled.length > 0) this.#options.onJournaled(journaled);
@@ -133,10 +133,10 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
   async #index(
     writes: readonly Write<Value>[],
   ): Promise<{ writes: Write<Value>[]; marks: number[]; nowMs: number } | undefined> {
-    const { cache, settings } = this.#options;
+    const { burst, cache } = this.#options;
     const keys = writes.map(({ key }) => key);
     try {
-      const answer = await this.#bounded(cache.index.add(keys, settings.maxUnflushed));
+      const answer = await this.#bounded(cache.index.add(keys, burst.maxUnflushed));
       const indexed = { writes: [] as Write<Value>[], marks: [] as number[], nowMs: answer.nowMs };
       writes.forEach((write, i) => {
         const mark = answer.marks[i];
@@ -158,8 +158,9 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     writes: readonly Write<Value>[],
     notAfterMs: number,
   ): Promise<readonly (CacheReply | Error | undefined)[]> {
-    const { cache, keyPrefix, settings } = this.#options;
-    const { durable } = settings;
+    const { keyPrefix } = this.#collection;
+    const { burst, cache } = this.#options;
+    const { durable } = burst;
     const commands = writes.map(({ key, request }): BufferCommand => {
       return { kind: 'buffer', key: keyPrefix + key, payload: request.payload, notAfterMs, durable };
     });
@@ -168,23 +169,23 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
 
   /** Unanswered, they may still be applied, up to their deadline: only after it may their callers go on. */
   async #lose(writes: readonly Write<Value>[], sentAtMs: number): Promise<void> {
-    const { clock, settings } = this.#options;
+    const { clock } = this.#collection;
+    const { burst } = this.#options;
     this.#away();
-    const deadlineMs = sentAtMs + settings.ackTimeoutMs + settings.maxClockSkewMs;
+    const deadlineMs = sentAtMs + burst.ackTimeoutMs + burst.maxClockSkewMs;
     await callerSleep(clock, Math.max(0, deadlineMs - clock.monotonic()) + 1);
     for (const write of writes) this.#refuse(write, 'away');
   }
 
   #away(): void {
-    this.#awayUntilMs = this.#options.clock.monotonic() + AWAY_MS;
+    this.#awayUntilMs = this.#collection.clock.monotonic() + AWAY_MS;
   }
 
   #bounded<T>(promise: Promise<T>): Promise<T> {
-    const { clock, settings } = this.#options;
-    const { ackTimeoutMs } = settings;
+    const { ackTimeoutMs } = this.#options.burst;
     const late = (): Error =>
       new CacheUnavailableError(`the buffer did not answer within ${ackTimeoutMs} ms`);
-    return withTimeout(clock, promise, ackTimeoutMs, late);
+    return withTimeout(this.#collection.clock, promise, ackTimeoutMs, late);
   }
 
   #refuse(write: Write<Value>, reason: BufferRefusal): void {

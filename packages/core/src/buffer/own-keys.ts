@@ -1,46 +1,36 @@
+import type { CollectionContext } from '../collection/context.js';
 import type { UnflushedKey } from '../contracts/cache.js';
-import type { Clock } from '../contracts/clock.js';
 import { StoreBusyError } from '../errors.js';
-import type { Handover } from '../feed/handover.js';
 import { Backoff } from '../kit/backoff.js';
 import { sleep } from '../kit/wait.js';
-import type { Activity } from '../runtime/activity.js';
-import type { EventHub } from '../runtime/events.js';
 import { BUSY_PAUSE_MS, type Flusher } from './flusher.js';
 import type { OpenedIndex } from './opened.js';
-
-export interface OwnKeysOptions {
-  readonly collection: string;
-  readonly flusher: Pick<Flusher<unknown>, 'flushPage' | 'pageSize'>;
-  readonly index: OpenedIndex;
-  readonly handover: Handover;
-  readonly activity: Activity;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly events: EventHub;
-  readonly lifecycle: { readonly closed: boolean };
-}
 
 const FIRST_PAUSE_MS = 20;
 const LAST_PAUSE_MS = 2_000;
 
 /** The keys that this process has buffered: handed to the queue, or flushed from here where it does not take them. */
-export class OwnKeys {
-  readonly #options: OwnKeysOptions;
+export class OwnKeys<Value> {
+  readonly #collection: CollectionContext<Value>;
+  readonly #flusher: Flusher<Value>;
+  readonly #index: OpenedIndex;
   /** Not handed over, and their marks in the index. */
   readonly #marks = new Map<string, number>();
   #running = false;
 
-  constructor(options: OwnKeysOptions) {
-    this.#options = options;
+  constructor(collection: CollectionContext<Value>, flusher: Flusher<Value>, index: OpenedIndex) {
+    this.#collection = collection;
+    this.#flusher = flusher;
+    this.#index = index;
   }
 
   add(keys: readonly UnflushedKey[]): void {
-    this.#options.activity.track(this.#handOver(keys));
+    this.#collection.activity.track(this.#handOver(keys));
   }
 
   async #handOver(keys: readonly UnflushedKey[]): Promise<void> {
-    const { collection, handover } = this.#options;
+    const { handover, settings } = this.#collection;
+    const { name: collection } = settings;
     const taken = await Promise.all(
       keys.map(({ key }) => handover.offer({ kind: 'flush', collection, key })),
     );
@@ -56,12 +46,13 @@ export class OwnKeys {
     const running = this.#flush().finally(() => {
       this.#running = false;
     });
-    this.#options.activity.track(running);
+    this.#collection.activity.track(running);
   }
 
   /** Until nothing is left or this process closes; what then is left is in the index. */
   async #flush(): Promise<void> {
-    const { clock, events, flusher, index, lifecycle, random } = this.#options;
+    const { clock, events, lifecycle, random } = this.#collection;
+    const flusher = this.#flusher;
     const pauses = new Backoff({ clock, random, firstMs: FIRST_PAUSE_MS, lastMs: LAST_PAUSE_MS });
     while (this.#marks.size > 0 && !lifecycle.closed) {
       const page: UnflushedKey[] = [];
@@ -71,7 +62,7 @@ export class OwnKeys {
       }
       const { done, failed } = await flusher.flushPage(page);
       for (const { key, mark } of done) if (this.#marks.get(key) === mark) this.#marks.delete(key);
-      await index.remove(done).catch(() => undefined);
+      await this.#index.remove(done).catch(() => undefined);
       if (failed === undefined) {
         pauses.reset();
         continue;

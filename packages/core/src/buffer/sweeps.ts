@@ -1,22 +1,7 @@
-import type { CacheClient } from '../cache/client.js';
-import type { PayloadEncoding } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
+import type { CollectionContext } from '../collection/context.js';
 import { sleep } from '../kit/wait.js';
-import type { EventHub } from '../runtime/events.js';
 import type { Flusher } from './flusher.js';
 import type { OpenedIndex } from './opened.js';
-
-export interface SweepsOptions {
-  readonly flusher: Pick<Flusher<unknown>, 'flushPage' | 'pageSize' | 'unflushed'>;
-  readonly index: OpenedIndex;
-  readonly cache: CacheClient;
-  readonly keyPrefix: string;
-  readonly encoding: PayloadEncoding;
-  readonly clock: Clock;
-  readonly events: EventHub;
-  /** A key that was added more recently may be that of a write which has not reached its entry yet. */
-  readonly graceMs: number;
-}
 
 /** Which keys of the index are flushed. */
 interface Walk {
@@ -37,20 +22,31 @@ const REBUILD_EVERY_MS = 600_000;
 const PAGE = 500;
 
 /** Goes through the index of unflushed keys, oldest first, whoever buffered them. */
-export class Sweeps {
-  readonly #options: SweepsOptions;
+export class Sweeps<Value> {
+  readonly #collection: CollectionContext<Value>;
+  readonly #flusher: Flusher<Value>;
+  readonly #index: OpenedIndex;
+  /** A key that was added more recently may be that of a write which has not reached its entry yet. */
+  readonly #graceMs: number;
 
-  constructor(options: SweepsOptions) {
-    this.#options = options;
+  constructor(
+    collection: CollectionContext<Value>,
+    flusher: Flusher<Value>,
+    index: OpenedIndex,
+    graceMs: number,
+  ) {
+    this.#collection = collection;
+    this.#flusher = flusher;
+    this.#index = index;
+    this.#graceMs = graceMs;
   }
 
   /** As {@link BufferedWrites.hasUnflushed}. Keys of the index may be done. */
   async hasUnflushed(except: string | undefined): Promise<boolean> {
-    const { flusher, index } = this.#options;
     for (let after = 0; ; ) {
-      const page = await index.list(after, PAGE);
+      const page = await this.#index.list(after, PAGE);
       const others = page.filter(({ key }) => key !== except);
-      const hits = await Promise.all(others.map(({ key }) => flusher.unflushed(key)));
+      const hits = await Promise.all(others.map(({ key }) => this.#flusher.unflushed(key)));
       if (hits.some((hit) => hit !== undefined)) return true;
       if (page.length < PAGE) return false;
       after = page.at(-1)?.mark ?? after;
@@ -59,23 +55,21 @@ export class Sweeps {
 
   /** As {@link BufferedWrites.flush}. */
   async flushAll(): Promise<number> {
-    const { graceMs, index } = this.#options;
-    const removable = await this.#markBefore(graceMs);
-    const keys = await index.size();
+    const removable = await this.#markBefore(this.#graceMs);
+    const keys = await this.#index.size();
     return await this.#walk({ keys, newest: Number.POSITIVE_INFINITY, removable, patient: true });
   }
 
   /** Resolves with how many keys had something; rejects with the first error once all were tried. */
   async #walk({ keys, newest, patient, removable }: Walk, signal?: AbortSignal): Promise<number> {
-    const { flusher, index } = this.#options;
     let flushed = 0;
     let failure: unknown;
     for (let after = 0, left = keys; left > 0 && !signal?.aborted; ) {
-      const limit = flusher.pageSize;
-      const listed = await index.list(after, limit);
+      const limit = this.#flusher.pageSize;
+      const listed = await this.#index.list(after, limit);
       const page = listed.filter(({ mark }) => mark <= newest);
-      const { done, failed, found } = await flusher.flushPage(page, patient);
-      await index.remove(done.filter(({ mark }) => mark <= removable));
+      const { done, failed, found } = await this.#flusher.flushPage(page, patient);
+      await this.#index.remove(done.filter(({ mark }) => mark <= removable));
       failure ??= failed;
       flushed += found;
       // One that fails every time must not keep the pages behind it from their turn.
@@ -89,7 +83,7 @@ export class Sweeps {
 
   /** The mark of that long ago, by the index's clock. */
   async #markBefore(ms: number): Promise<number> {
-    const { nowMs } = await this.#options.index.add([], 0);
+    const { nowMs } = await this.#index.add([], 0);
     return (nowMs - ms) * 1_000;
   }
 
@@ -98,14 +92,14 @@ export class Sweeps {
    * the cache may have lost some of it; beside the sweeps, since reading all entries of a large cache takes minutes.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, events, graceMs } = this.#options;
+    const { clock, events } = this.#collection;
     let incomplete = true;
     let rebuiltAtMs = 0;
     const unsubscribe = events.on('cacheGeneration', () => {
       incomplete = true;
     });
     const sweep = async (): Promise<void> => {
-      const newest = await this.#markBefore(Math.max(OLDER_THAN_MS, graceMs));
+      const newest = await this.#markBefore(Math.max(OLDER_THAN_MS, this.#graceMs));
       const keys = Number.POSITIVE_INFINITY;
       await this.#walk({ keys, newest, removable: newest, patient: false }, signal);
     };
@@ -125,7 +119,7 @@ export class Sweeps {
   }
 
   async #repeated(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { clock, events } = this.#options;
+    const { clock, events } = this.#collection;
     while (!signal.aborted) {
       try {
         await round();
@@ -138,13 +132,13 @@ export class Sweeps {
 
   /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */
   async #rebuildIndex(signal: AbortSignal): Promise<void> {
-    const { cache, encoding, index, keyPrefix } = this.#options;
+    const { cache, codec, keyPrefix } = this.#collection;
     let keys: string[] = [];
     const add = async (): Promise<void> => {
-      if (keys.length > 0) await index.add(keys, Number.MAX_SAFE_INTEGER);
+      if (keys.length > 0) await this.#index.add(keys, Number.MAX_SAFE_INTEGER);
       keys = [];
     };
-    for await (const { key, unflushed } of cache.scan(keyPrefix, encoding)) {
+    for await (const { key, unflushed } of cache.scan(keyPrefix, codec.serializer.encoding)) {
       if (signal.aborted) return;
       if (unflushed !== true) continue;
       keys.push(key.slice(keyPrefix.length));

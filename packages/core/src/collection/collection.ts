@@ -19,6 +19,7 @@ import { Codec } from '../values/codec.js';
 import { SignedCodec } from '../values/signed-codec.js';
 import { WritePath } from '../write/write-path.js';
 import { Checks } from './checks.js';
+import type { CollectionContext } from './context.js';
 import { Opening } from './open.js';
 import { CollectionReads } from './reads.js';
 import { type CollectionSettings, collectionSettings } from './settings.js';
@@ -82,25 +83,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     const lifetime = (ttlMs: number): { ttlMs: number; staleAtMs: number } => this.#lifetime(ttlMs);
     const flushKey =
       settings.burst === undefined ? undefined : (key: string): Promise<void> => this.writes.flushKey(key);
-    const reader = new Reader({
-      ...context,
-      settings,
-      lifetime,
-      member,
-      store: untyped,
-      codec,
-      load,
-      flushKey,
-    });
-    const writes = new WritePath({
-      store: untyped,
-      settings,
-      keyPrefix: prefix,
-      codec,
-      context,
-      lifetime,
+    const own = { settings, store: untyped, keyPrefix: prefix, codec, lifetime, member };
+    const collection: CollectionContext<Value> = { ...context, ...own };
+    const reader = new Reader({ ...collection, load, flushKey });
+    const writes = new WritePath<Value>(collection, {
       detach: (cacheKey) => reader.detach(cacheKey),
-      member,
       load: async (key) => {
         await reader.read(key, prefix + key, settings.ttlMs);
         // The fill goes on behind the reader; what follows it on the same key comes after it.

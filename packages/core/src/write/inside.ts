@@ -1,9 +1,8 @@
 import type { CollectionBuffer } from '../buffer/buffer.js';
-import type { CollectionSettings } from '../collection/settings.js';
+import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
-  StoreAdapter,
   StoreCommand,
   StoreOutcome,
   StoreRow,
@@ -13,7 +12,6 @@ import type {
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
 import { asStoreError, checkRow } from '../read/loader.js';
-import type { EngineContext } from '../runtime/context.js';
 import { isBlind, isMoved, stamped } from './commands.js';
 import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
@@ -27,26 +25,30 @@ import {
   type TransactionWrite,
 } from './transaction.js';
 
-export interface TransactionWritesOptions<Value> {
-  readonly store: StoreAdapter<Value, never>;
-  readonly settings: CollectionSettings;
-  readonly context: EngineContext;
-  readonly preparation: Preparation;
-  readonly publication: Publication<Value>;
-  readonly buffer: Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' | 'commandOf'> | undefined;
-}
+type InsideBuffer<Value> = Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' | 'commandOf'>;
 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
 export class TransactionWrites<Value> implements TransactionParticipant {
-  readonly #options: TransactionWritesOptions<Value>;
+  readonly #collection: CollectionContext<Value>;
+  readonly #preparation: Preparation<Value>;
+  readonly #publication: Publication<Value>;
+  readonly #buffer: InsideBuffer<Value> | undefined;
 
-  constructor(options: TransactionWritesOptions<Value>) {
-    this.#options = options;
+  constructor(
+    collection: CollectionContext<Value>,
+    preparation: Preparation<Value>,
+    publication: Publication<Value>,
+    buffer: InsideBuffer<Value> | undefined,
+  ) {
+    this.#collection = collection;
+    this.#preparation = preparation;
+    this.#publication = publication;
+    this.#buffer = buffer;
   }
 
   /** Writes at once, alone. */
   submit(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Answer<Value>> {
-    const { settings, store } = this.#options;
+    const { settings, store } = this.#collection;
     const inside = asLockstepTransaction(tx);
     return inside.call(store.transactions, settings.name, (storeTx) =>
       this.#write(command, ttlMs, inside, storeTx),
@@ -59,11 +61,11 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     inside: LockstepTransaction,
     storeTx: StoreTransaction,
   ): Promise<Answer<Value>> {
-    const { context, preparation, settings, store } = this.#options;
+    const { clock, settings, store } = this.#collection;
     const { key } = command;
     const blind = command.kind === 'put' && isBlind(command);
-    const reservation = await preparation.prepare(key, blind, inside.endsAtMs);
-    const startedAt = context.clock.monotonic();
+    const reservation = await this.#preparation.prepare(key, blind, inside.endsAtMs);
+    const startedAt = clock.monotonic();
     let outcome: StoreOutcome<Value> | undefined;
     try {
       await this.#enter(key, reservation, storeTx);
@@ -72,28 +74,28 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       if (outcome?.kind === 'failed') throw outcome.error;
       if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
     } catch (error) {
-      preparation.abandon(key, reservation);
+      this.#preparation.abandon(key, reservation);
       throw asStoreError(error, settings.name, 'unknown');
     }
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
       const { value, version } = outcome;
       inside.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: false });
     } else {
-      preparation.abandon(key, reservation);
+      this.#preparation.abandon(key, reservation);
     }
-    const storeMs = context.clock.monotonic() - startedAt;
+    const storeMs = clock.monotonic() - startedAt;
     return { outcome, cache: 'pending', store: 'pending', coalesced: false, storeMs, cacheMs: 0 };
   }
 
   /** Behind an intent that runs out, readers can wait for the transaction. */
   async #enter(key: string, { intent }: Reservation, tx: StoreTransaction): Promise<void> {
-    const { settings, store } = this.#options;
+    const { settings, store } = this.#collection;
     if (intent) await store.fence?.enter([key], { timeoutMs: settings.storeTimeoutMs, tx });
   }
 
   /** The row at a key as a transaction sees it. */
   read(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
-    const { settings, store } = this.#options;
+    const { settings, store } = this.#collection;
     const inside = asLockstepTransaction(tx);
     return inside.call(store.transactions, settings.name, async (storeTx) => {
       const flushed = await this.#flush(key, inside, storeTx);
@@ -110,7 +112,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
    * transaction, which may hold it itself: otherwise each would wait for the other. True: it was flushed outside.
    */
   async #flush(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<boolean> {
-    const { buffer, settings, store } = this.#options;
+    const buffer = this.#buffer;
+    const { settings, store } = this.#collection;
     // What the transaction itself has written it has locked.
     if (buffer === undefined || inside.hasWritten(this, key) || inside.hasFlushed(this, key)) return false;
     try {
@@ -134,7 +137,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     ttlMs: number,
     options: StoreTransactionOptions,
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
-    const { buffer, context, preparation, settings, store } = this.#options;
+    const buffer = this.#buffer;
+    const { settings, store, transaction } = this.#collection;
     const { transactions: host } = store;
     if (host === undefined) {
       throw new UnsupportedError(`collection "${settings.name}": ${store.name} has no transactions`);
@@ -142,11 +146,11 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     // Before the transaction holds a connection: flushing needs one, too.
     await buffer?.flushKey(key);
     let row: StoreRow<Value> | undefined;
-    const transaction = (): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> =>
-      context.transaction(
+    const inTransaction = (): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> =>
+      transaction(
         host,
         async (tx) => {
-          const reservation = await preparation.prepare(key, false, tx.endsAtMs);
+          const reservation = await this.#preparation.prepare(key, false, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: true });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
@@ -159,7 +163,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
         },
         options,
       );
-    const { value: returned, outcome } = await (buffer?.holding(key, transaction) ?? transaction());
+    const { value: returned, outcome } = await (buffer?.holding(key, inTransaction) ?? inTransaction());
     const { version, cache } = outcome.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
     if (row !== undefined && version !== NO_VERSION && row.version !== version) {
       // What the transaction had put off until its commit came after the row was read.
@@ -176,8 +180,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     absent: boolean | undefined,
     storeMs: number,
   ): Promise<KeyOutcome> {
-    const { context, preparation, publication, settings, store } = this.#options;
-    const startedAt = context.clock.monotonic();
+    const { clock, events, settings, store } = this.#collection;
+    const startedAt = clock.monotonic();
     // Without a version there is no change.
     const changed = version !== NO_VERSION || !store.capabilities.versioned;
     // A deletion's own version may be known only from the change list; another statement may have put the row back.
@@ -187,15 +191,15 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     if (current && changed) {
       cache = await new Promise((published) => {
         const { reservation, ttlMs, value } = write;
-        publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
+        this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
       });
     } else {
-      if (write !== undefined) preparation.abandon(key, write.reservation);
-      cache = await publication.invalidate(key, version);
+      if (write !== undefined) this.#preparation.abandon(key, write.reservation);
+      cache = await this.#publication.invalidate(key, version);
     }
-    const { write: told } = context.events;
+    const { write: told } = events;
     if (told.wanted && changed) {
-      const cacheMs = context.clock.monotonic() - startedAt;
+      const cacheMs = clock.monotonic() - startedAt;
       const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;
       told.emit({ ...of, cache, storeMs, cacheMs });
     }
@@ -203,16 +207,16 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
-    const { preparation, settings, store } = this.#options;
+    const { settings, store } = this.#collection;
     if (settings.consistency !== 'strict') return;
-    const reservation = await preparation.prepare(key, false, tx.endsAtMs);
+    const reservation = await this.#preparation.prepare(key, false, tx.endsAtMs);
     // Its value is not known here: the key gets a floor.
     const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
     tx.wrote(this, store.source, key, { reservation, ...unknown });
   }
 
   abandonTransaction(key: string, reservation: Reservation): void {
-    this.#options.preparation.abandon(key, reservation);
+    this.#preparation.abandon(key, reservation);
   }
 }
 

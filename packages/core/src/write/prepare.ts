@@ -1,9 +1,7 @@
-import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { KeptByCache } from '../cache/kept.js';
-import { type CollectionSettings, DEFAULT_TRANSACTION_TIMEOUT_MS } from '../collection/settings.js';
+import { foreignEntry } from '../cache/client.js';
+import type { CollectionContext } from '../collection/context.js';
+import { DEFAULT_TRANSACTION_TIMEOUT_MS } from '../collection/settings.js';
 import type { IntendCommand, ReserveReply } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import {
   CacheUnavailableError,
@@ -11,26 +9,8 @@ import {
   StoreRefusedError,
   UnsupportedError,
 } from '../errors.js';
-import type { Membership } from '../feed/membership.js';
-import type { Activity } from '../runtime/activity.js';
 import type { Reservation } from './reservation.js';
 import type { ValueHints } from './value-hints.js';
-
-export interface PreparationOptions {
-  readonly settings: CollectionSettings;
-  readonly keyPrefix: string;
-  readonly store: Pick<StoreAdapter<never, never>, 'capabilities' | 'fence'>;
-  readonly cache: CacheClient;
-  readonly kept: KeptByCache;
-  readonly activity: Activity;
-  readonly nextToken: () => string;
-  readonly clock: Clock;
-  readonly member: Membership | undefined;
-  /** `undefined`: all writes ask the cache. */
-  readonly hints: ValueHints | undefined;
-  /** Where writes may be buffered: brings a key's buffered write into the store. */
-  readonly flushKey: ((key: string, patienceMs?: number) => Promise<void>) | undefined;
-}
 
 /** What an intent outlives its write by, in ms. */
 const INTENT_MARGIN_MS = 1_000;
@@ -39,23 +19,40 @@ export const INSIDE_PATIENCE_MS = 1_000;
 /** How often a key is flushed again because others went on buffering writes of it. */
 const MAX_FLUSHES = 20;
 
+type FlushKey = (key: string, patienceMs?: number) => Promise<void>;
+
 /** A collection that is strict, or whose store has no versions, protects all its writes by intents. */
-export function usesIntents(settings: CollectionSettings, store: PreparationOptions['store']): boolean {
+export function usesIntents({
+  settings,
+  store,
+}: Pick<CollectionContext<unknown>, 'settings' | 'store'>): boolean {
   return settings.consistency === 'strict' || !store.capabilities.versioned;
 }
 
 /** The first step of a write: the cache learns of it before the store is touched. */
-export class Preparation {
-  readonly #options: PreparationOptions;
+export class Preparation<Value> {
+  readonly #collection: CollectionContext<Value>;
+  readonly #hints: ValueHints | undefined;
+  readonly #flushKey: FlushKey | undefined;
   readonly #usesIntents: boolean;
   readonly #strict: boolean;
   /** How long a write on its own may take, from its intent to its commit. */
   readonly #writeMs: number;
 
-  constructor(options: PreparationOptions) {
-    const { kept, settings, store } = options;
-    this.#options = options;
-    this.#usesIntents = usesIntents(settings, store);
+  /**
+   * @param hints `undefined`: all writes ask the cache
+   * @param flushKey where writes may be buffered: brings a key's buffered write into the store
+   */
+  constructor(
+    collection: CollectionContext<Value>,
+    hints: ValueHints | undefined,
+    flushKey: FlushKey | undefined,
+  ) {
+    const { kept, settings } = collection;
+    this.#collection = collection;
+    this.#hints = hints;
+    this.#flushKey = flushKey;
+    this.#usesIntents = usesIntents(collection);
     this.#strict = settings.consistency === 'strict';
     this.#writeMs = settings.batch.queueTimeoutMs + settings.storeTimeoutMs;
     const longestMs = Math.max(this.#writeMs, DEFAULT_TRANSACTION_TIMEOUT_MS) + INTENT_MARGIN_MS;
@@ -71,9 +68,10 @@ export class Preparation {
    * @param endsAtMs when the store ends the write's transaction, by the monotonic clock
    */
   prepare(key: string, blind: boolean, endsAtMs?: number): Reservation | Promise<Reservation> {
-    const { clock, flushKey, hints, keyPrefix, member } = this.#options;
+    const { clock, keyPrefix, member } = this.#collection;
+    const flushKey = this.#flushKey;
     member?.touch();
-    const known = hints?.get(key);
+    const known = this.#hints?.get(key);
     if (known !== undefined) return known;
     const cacheKey = keyPrefix + key;
     const inside = endsAtMs !== undefined;
@@ -87,7 +85,7 @@ export class Preparation {
   }
 
   async #reserve(cacheKey: string): Promise<Reservation> {
-    const { cache, nextToken, settings } = this.#options;
+    const { cache, nextToken, settings } = this.#collection;
     const token = nextToken();
     const { holeTtlMs } = settings;
     try {
@@ -101,7 +99,7 @@ export class Preparation {
 
   /** Notes an intent, which stands for longer than the store lets the write be committed. */
   async #announce(cacheKey: string, writeMs: number, inside: boolean): Promise<Reservation> {
-    const { cache, kept, nextToken, store } = this.#options;
+    const { cache, kept, nextToken, store } = this.#collection;
     // Before the intent is sent, so that the deadline comes before its end. A transaction has its own.
     const now = inside ? undefined : store.fence?.nowMs();
     const nowMs = typeof now === 'object' ? await now : now;
@@ -128,7 +126,7 @@ export class Preparation {
     writeMs: number,
     flushKey: (key: string) => Promise<void>,
   ): Promise<Reservation> {
-    const { cache, nextToken, settings } = this.#options;
+    const { cache, nextToken, settings } = this.#collection;
     for (let flushes = 0; flushes < MAX_FLUSHES; flushes++) {
       const token = nextToken();
       try {
@@ -155,7 +153,7 @@ export class Preparation {
       key,
       token,
       deadlineMs: writeMs + INTENT_MARGIN_MS,
-      holeTtlMs: this.#options.settings.holeTtlMs,
+      holeTtlMs: this.#collection.settings.holeTtlMs,
     };
   }
 
@@ -165,12 +163,12 @@ export class Preparation {
    */
   abandon(key: string, { intent, token }: Reservation, error?: unknown): void {
     if (!intent || token === undefined) return;
-    if (error === undefined || isCertain(error)) this.#release(this.#options.keyPrefix + key, token);
+    if (error === undefined || isCertain(error)) this.#release(this.#collection.keyPrefix + key, token);
   }
 
   /** Unanswered, an intent runs out by itself. */
   #release(cacheKey: string, token: string): void {
-    const { activity, cache } = this.#options;
+    const { activity, cache } = this.#collection;
     activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
   }
 }

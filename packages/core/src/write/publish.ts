@@ -1,41 +1,18 @@
-import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { CollectionSettings } from '../collection/settings.js';
+import { foreignEntry } from '../cache/client.js';
+import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { Payload, PutCommand } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter } from '../contracts/store.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
-import type { Handover } from '../feed/handover.js';
 import type { Membership } from '../feed/membership.js';
 import { callerSleep } from '../kit/wait.js';
-import type { EventHub } from '../runtime/events.js';
-import type { Codec } from '../values/codec.js';
 import { type Applied, isMoved } from './commands.js';
 import type { Preparation } from './prepare.js';
 import type { Reservation } from './reservation.js';
 import type { ValueHints } from './value-hints.js';
 
-/** The time to live of a new entry: jittered. */
-export type Lifetime = (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
-
-export interface PublicationOptions<Value> {
-  readonly settings: CollectionSettings;
-  readonly keyPrefix: string;
-  readonly store: Pick<StoreAdapter<Value, never>, 'capabilities' | 'read'>;
-  readonly codec: Codec<Value>;
-  readonly preparation: Preparation;
-  readonly hints: ValueHints | undefined;
-  readonly cache: CacheClient;
-  readonly handover: Handover;
-  readonly events: EventHub;
-  readonly clock: Clock;
-  readonly lifetime: Lifetime;
-  /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
-  readonly detach: (cacheKey: string) => void;
-  /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
-  readonly member: Membership | undefined;
-}
+/** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
+export type Detach = (cacheKey: string) => void;
 
 /** A class for the reason that `pending-write.ts` gives. */
 class CachePut implements PutCommand {
@@ -53,8 +30,8 @@ class CachePut implements PutCommand {
     { token }: Reservation,
     version: Version,
     payload: Payload | null,
-    { staleAtMs, ttlMs }: ReturnType<Lifetime>,
-    { holeTtlMs }: CollectionSettings,
+    { staleAtMs, ttlMs }: ReturnType<CollectionContext<unknown>['lifetime']>,
+    { holeTtlMs }: CollectionContext<unknown>['settings'],
   ) {
     this.key = key;
     this.token = token;
@@ -77,13 +54,24 @@ type Published = (cache: CacheOutcome) => void;
  * the change feed: the write has succeeded in each of these cases.
  */
 export class Publication<Value> {
-  readonly #options: PublicationOptions<Value>;
+  readonly #collection: CollectionContext<Value>;
+  readonly #preparation: Preparation<Value>;
+  readonly #hints: ValueHints | undefined;
+  readonly #detach: Detach;
   /** Writes leave no value in the cache: a hint only says what to stamp above. */
   readonly #aside: boolean;
 
-  constructor(options: PublicationOptions<Value>) {
-    this.#options = options;
-    this.#aside = options.settings.strategy === 'cache-aside';
+  constructor(
+    collection: CollectionContext<Value>,
+    preparation: Preparation<Value>,
+    hints: ValueHints | undefined,
+    detach: Detach,
+  ) {
+    this.#collection = collection;
+    this.#preparation = preparation;
+    this.#hints = hints;
+    this.#detach = detach;
+    this.#aside = collection.settings.strategy === 'cache-aside';
   }
 
   /** After the store has answered a write of one key. */
@@ -98,7 +86,7 @@ export class Publication<Value> {
       this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs, published);
       return;
     }
-    this.#options.preparation.abandon(key, reservation);
+    this.#preparation.abandon(key, reservation);
     if (outcome.kind === 'written') {
       void this.#invalidateBoth(key, outcome.key as string, outcome.version).then(published);
       return;
@@ -123,7 +111,7 @@ export class Publication<Value> {
     ttlMs: number,
     published: Published,
   ): void {
-    const { member } = this.#options;
+    const { member } = this.#collection;
     const payload = this.payloadOf(key, value, version);
     if (payload === undefined || this.#aside || member?.mayFill() === false) {
       this.#floor(key, reservation, version, payload === undefined, published);
@@ -147,7 +135,7 @@ export class Publication<Value> {
 
   /** `undefined`: the row can't be cached, and its key gets a floor. */
   payloadOf(key: string, value: Value | null, version: Version | undefined): Payload | null | undefined {
-    const { codec, events } = this.#options;
+    const { codec, events } = this.#collection;
     if (value === null) return codec.encodeAbsent(key, version);
     try {
       const payload = codec.encode(value, key, version);
@@ -167,10 +155,9 @@ export class Publication<Value> {
     holeOnEmpty: boolean,
     published: Published,
   ): void {
-    const { hints, preparation } = this.#options;
-    preparation.abandon(key, reservation);
+    this.#preparation.abandon(key, reservation);
     void this.invalidate(key, version, holeOnEmpty).then((outcome) => {
-      if (outcome === 'invalidated' && this.#aside) hints?.set(key, version, reservation);
+      if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
       published(outcome);
     });
   }
@@ -183,7 +170,7 @@ export class Publication<Value> {
     ttlMs: number,
     published: Published,
   ): void {
-    const { cache, detach, hints, keyPrefix, lifetime, member, settings, store } = this.#options;
+    const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
     const cacheKey = keyPrefix + key;
     // Hot path: the answer comes without a promise of its own.
     cache.send(new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings), (reply) => {
@@ -192,9 +179,9 @@ export class Publication<Value> {
         return;
       }
       const { outcome } = reply;
-      detach(cacheKey);
-      if (outcome === 'floored') hints?.delete(key);
-      else hints?.set(key, version, reservation);
+      this.#detach(cacheKey);
+      if (outcome === 'floored') this.#hints?.delete(key);
+      else this.#hints?.set(key, version, reservation);
       if (outcome !== 'stored') this.#refused(key, version, outcome);
       const done = outcome === 'floored' ? 'invalidated' : 'updated';
       if (outcome === 'superseded' && store.capabilities.adopts === true) {
@@ -219,7 +206,7 @@ export class Publication<Value> {
     key: string,
     version: Version,
   ): Promise<CacheOutcome> {
-    const { member, settings, store } = this.#options;
+    const { member, settings, store } = this.#collection;
     try {
       const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
       if (row === undefined || row.version <= version) return 'deferred';
@@ -245,9 +232,9 @@ export class Publication<Value> {
 
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
   async invalidate(key: string, version: Version, holeOnEmpty = false): Promise<CacheOutcome> {
-    const { clock, detach, handover, hints, keyPrefix, settings } = this.#options;
+    const { clock, handover, keyPrefix, settings } = this.#collection;
     const cacheKey = keyPrefix + key;
-    if (!this.#aside) hints?.delete(key);
+    if (!this.#aside) this.#hints?.delete(key);
     try {
       return await this.#invalidated(key, cacheKey, version, holeOnEmpty);
     } catch {
@@ -256,7 +243,7 @@ export class Publication<Value> {
       if (settings.burst !== undefined) await callerSleep(clock, settings.burst.maxClockSkewMs);
       return taken ? 'queued' : 'deferred';
     } finally {
-      detach(cacheKey);
+      this.#detach(cacheKey);
     }
   }
 
@@ -267,7 +254,7 @@ export class Publication<Value> {
     version: Version,
     holeOnEmpty: boolean,
   ): Promise<CacheOutcome> {
-    const { cache, member, settings, store } = this.#options;
+    const { cache, member, settings, store } = this.#collection;
     const invalidating = cache.run({
       kind: 'invalidate',
       key: cacheKey,
@@ -283,7 +270,7 @@ export class Publication<Value> {
   }
 
   #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {
-    const { events, settings } = this.#options;
+    const { events, settings } = this.#collection;
     if (events.putRefused.wanted) events.putRefused.emit({ collection: settings.name, key, version, reason });
   }
 }

@@ -1,12 +1,12 @@
+import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { Clock } from '../contracts/clock.js';
-import type { StoreAdapter, StoreOutcome } from '../contracts/store.js';
+import type { StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreContractError, StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
-import { type BatchBounds, GroupCommit } from './group-commit.js';
+import { GroupCommit } from './group-commit.js';
 import type { PendingWrite } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -35,11 +35,6 @@ export interface CacheStep<Value> {
 }
 
 export interface StoreCommitOptions<Value> {
-  readonly collection: string;
-  readonly store: StoreAdapter<Value, never>;
-  readonly storeTimeoutMs: number;
-  readonly batch: BatchBounds & { readonly coalesce: boolean };
-  readonly clock: Clock;
   /** Absent: nothing is prepared, and the cache is the caller's to deal with. */
   readonly cache?: CacheStep<Value>;
   /** Told how long each statement took, in ms. */
@@ -55,26 +50,29 @@ const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: fals
 
 /** Batches become statements of the store; the cache is brought in step behind each write's commit. */
 export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Value>, Reservation> {
+  readonly #collection: CollectionContext<Value>;
   readonly #options: StoreCommitOptions<Value>;
   /** When the statements under way started, oldest first. */
   readonly #underWay: number[] = [];
 
-  constructor(options: StoreCommitOptions<Value>) {
-    super({ ...options, bounds: options.batch });
+  constructor(collection: CollectionContext<Value>, options: StoreCommitOptions<Value>) {
+    const { clock, settings } = collection;
+    super({ ...options, collection: settings.name, clock, bounds: settings.batch });
+    this.#collection = collection;
     this.#options = options;
   }
 
   /** How long the oldest statement has been under way, in ms; 0: none is. */
   get underWayMs(): number {
     const oldest = this.#underWay[0];
-    return oldest === undefined ? 0 : this.#options.clock.monotonic() - oldest;
+    return oldest === undefined ? 0 : this.#collection.clock.monotonic() - oldest;
   }
 
   protected override merged(
     earlier: StoreWrite<Value>,
     later: StoreWrite<Value>,
   ): StoreWrite<Value> | undefined {
-    return this.#options.batch.coalesce ? merged(earlier, later) : undefined;
+    return this.#collection.settings.batch.coalesce ? merged(earlier, later) : undefined;
   }
 
   protected override prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation> {
@@ -86,7 +84,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
   }
 
   protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
-    const { clock, collection, store, storeTimeoutMs } = this.#options;
+    const { clock, settings, store } = this.#collection;
+    const { name: collection, storeTimeoutMs } = settings;
     const commands = batch.map(({ prepared, request }) => stamped(request.command, prepared as Reservation));
     const late = (): Error => {
       const message = `collection "${collection}": no answer within ${storeTimeoutMs} ms`;
@@ -113,15 +112,18 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
   #ended(startedAt: number): number {
     const place = this.#underWay.indexOf(startedAt);
     if (place >= 0) this.#underWay.splice(place, 1);
-    const storeMs = this.#options.clock.monotonic() - startedAt;
+    const storeMs = this.#collection.clock.monotonic() - startedAt;
     this.#options.committed?.(storeMs);
     return storeMs;
   }
 
   #arrived(write: Write<Value>, outcome: StoreOutcome<Value> | undefined, storeMs: number): void {
-    const { collection, store } = this.#options;
+    const { settings, store } = this.#collection;
     if (outcome === undefined) {
-      this.fail(write, new StoreContractError(`${store.name}: a write without an outcome`, { collection }));
+      this.fail(
+        write,
+        new StoreContractError(`${store.name}: a write without an outcome`, { collection: settings.name }),
+      );
     } else if (outcome.kind === 'failed') {
       this.refuse(write, outcome.error);
     } else {
@@ -133,7 +135,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
 
   /** Each caller is answered once the cache was dealt with. */
   #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
-    const { cache, clock, store } = this.#options;
+    const { cache } = this.#options;
+    const { clock, store } = this.#collection;
     const { key, prepared, request } = write;
     const startedAt = clock.monotonic();
     const published = (cacheOutcome: CacheOutcome): void => {

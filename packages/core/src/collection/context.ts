@@ -1,0 +1,18 @@
+import type { StoreAdapter } from '../contracts/store.js';
+import type { Membership } from '../feed/membership.js';
+import type { EngineContext } from '../runtime/context.js';
+import type { Codec } from '../values/codec.js';
+import type { CollectionSettings } from './settings.js';
+
+/** What the parts of one collection share. */
+export interface CollectionContext<Value> extends EngineContext {
+  readonly settings: CollectionSettings;
+  readonly store: StoreAdapter<Value, never>;
+  /** The start of its cache keys. */
+  readonly keyPrefix: string;
+  readonly codec: Codec<Value>;
+  /** The time to live of a new entry: jittered. */
+  readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
+  /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
+  readonly member: Membership | undefined;
+}
