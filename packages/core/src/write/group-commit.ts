@@ -1,7 +1,6 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import { KeyOrder } from './key-order.js';
 import { type Linked, LinkedList } from './linked-list.js';
 import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
 
@@ -36,7 +35,7 @@ interface Outsider extends Linked<Outsider> {
 export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
   readonly #options: GroupCommitOptions;
   /** Each key's writes that are not done, in their order. */
-  readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
+  readonly #byKey = new Map<string, PendingWrite<Request, Answer, Prepared>[]>();
   /** Writes not yet taken, oldest first. */
   readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
@@ -73,7 +72,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   /** True while a write of the key waits or is under way. */
   has(key: string): boolean {
-    return this.#byKey.last(key) !== undefined;
+    return this.#byKey.has(key);
   }
 
   /**
@@ -126,13 +125,13 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       const caller = new Caller(request, resolve, reject);
       const joined = this.#joined(request);
       if (joined === undefined) this.#add(new PendingWrite(caller, true, this.#options.clock.monotonic()));
-      else this.#byKey.last(request.key)?.join(caller, joined);
+      else this.#byKey.get(request.key)?.at(-1)?.join(caller, joined);
     });
   }
 
   /** What the key's last write becomes with this one, if it can still be joined. */
   #joined(request: Request): Request | undefined {
-    const last = this.#byKey.last(request.key);
+    const last = this.#byKey.get(request.key)?.at(-1);
     if (last === undefined || !last.joinable || last.state === 'taken') return undefined;
     if (this.#options.preparesInTurn && last.state !== 'queued') return undefined;
     return this.merged(last.request, request);
@@ -143,11 +142,12 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     write: PendingWrite<Request, Answer, Prepared>,
     behind?: PendingWrite<Request, Answer, Prepared>,
   ): void {
-    this.#byKey.add(write, behind);
+    const ofKey = this.#byKey.get(write.key);
+    if (ofKey === undefined) this.#byKey.set(write.key, [write]);
+    else ofKey.splice(behind === undefined ? ofKey.length : ofKey.indexOf(behind) + 1, 0, write);
     this.#waiting.add(write);
     this.#sweepLater();
-    const queued = this.#options.preparesInTurn && write.earlier !== undefined;
-    this.#enter(write, queued ? 'queued' : 'preparing');
+    this.#enter(write, this.#options.preparesInTurn && ofKey !== undefined ? 'queued' : 'preparing');
   }
 
   /** The one place where a write's state changes. */
@@ -163,7 +163,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         return;
       }
       case 'prepared':
-        if (write.earlier === undefined) this.#enter(write, 'ready');
+        if (this.#byKey.get(write.key)?.[0] === write) this.#enter(write, 'ready');
         return;
       case 'ready':
         this.#ready.push(write);
@@ -174,7 +174,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         return;
       case 'done': {
         this.#leaveQueue(write);
-        const first = this.#byKey.delete(write);
+        const first = this.#firstWithout(write);
         if (first?.state === 'queued') this.#enter(first, 'preparing');
         else if (first?.state === 'prepared') this.#enter(first, 'ready');
       }
@@ -197,6 +197,16 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     }
     write.prepared = prepared;
     this.#enter(write, 'prepared');
+  }
+
+  /** Takes a write out of its key's order: what is first of the key now. */
+  #firstWithout(
+    write: PendingWrite<Request, Answer, Prepared>,
+  ): PendingWrite<Request, Answer, Prepared> | undefined {
+    const ofKey = this.#byKey.get(write.key) as PendingWrite<Request, Answer, Prepared>[];
+    ofKey.splice(ofKey.indexOf(write), 1);
+    if (ofKey.length === 0) this.#byKey.delete(write.key);
+    return ofKey[0];
   }
 
   #leaveQueue(write: PendingWrite<Request, Answer, Prepared>): void {

@@ -1,4 +1,3 @@
-import type { Ordered } from './key-order.js';
 import type { Linked } from './linked-list.js';
 
 /**
@@ -42,7 +41,7 @@ export class Caller<Request, Answer> {
 
 /** One write on its way, on behalf of one caller, or of several whose requests were merged. */
 export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
-  implements Linked<PendingWrite<Request, Answer, Prepared>>, Ordered<PendingWrite<Request, Answer, Prepared>>
+  implements Linked<PendingWrite<Request, Answer, Prepared>>
 {
   readonly key: string;
   readonly createdAtMs: number;
@@ -59,9 +58,6 @@ export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
   /** Its neighbours among all that wait. */
   previous: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
   next: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
-  /** Its neighbours among the key's own. */
-  earlier: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
-  later: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
 
   constructor(caller: Caller<Request, Answer>, joinable: boolean, createdAtMs: number) {
     this.key = caller.request.key;
