@@ -1,7 +1,6 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import { type Linked, LinkedList } from './linked-list.js';
 import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
 
 export interface BatchBounds {
@@ -22,11 +21,6 @@ export interface GroupCommitOptions {
   readonly preparesInTurn?: boolean;
 }
 
-/** Who waits for a place. */
-interface Outsider extends Linked<Outsider> {
-  readonly enter: () => void;
-}
-
 /**
  * Group commit. Writes that arrive while others are under way travel together in one batch; a lone write starts in
  * the same tick. Writes of one key keep their order and never share a batch, except those that merge while they
@@ -37,9 +31,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** Each key's writes that are not done, in their order. */
   readonly #byKey = new Map<string, PendingWrite<Request, Answer, Prepared>[]>();
   /** Writes not yet taken, oldest first. */
-  readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
+  readonly #waiting = new Set<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
-  readonly #outside = new LinkedList<Outsider>();
+  /** Lets each of those in who wait outside, oldest first. */
+  readonly #outside = new Set<() => void>();
   /** How many of a key's writes wait outside, or are on their way in. */
   readonly #outsideOf = new Map<string, number>();
   #inFlight = 0;
@@ -95,13 +90,12 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   async #admission(key: string): Promise<void> {
     const { bounds, clock } = this.#options;
     const { promise: place, resolve: enter } = Promise.withResolvers<void>();
-    const outsider: Outsider = { enter, previous: undefined, next: undefined };
-    this.#outside.add(outsider);
+    this.#outside.add(enter);
     this.#outsideOf.set(key, (this.#outsideOf.get(key) ?? 0) + 1);
     try {
       await withTimeout(clock, place, bounds.queueTimeoutMs, () => this.#overloaded(key));
     } catch (error) {
-      this.#outside.delete(outsider);
+      this.#outside.delete(enter);
       this.#leaveOutside(key);
       throw error;
     }
@@ -114,10 +108,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   }
 
   #admitNext(): void {
-    const outsider = this.#outside.first;
-    if (outsider === undefined) return;
-    this.#outside.delete(outsider);
-    outsider.enter();
+    const enter = first(this.#outside);
+    if (enter === undefined) return;
+    this.#outside.delete(enter);
+    enter();
   }
 
   #admitted(request: Request): Promise<Answer> {
@@ -307,7 +301,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** One timer for all: writes wait in the order in which they came. */
   #sweepLater(): void {
     const { bounds, clock } = this.#options;
-    const oldest = this.#waiting.first;
+    const oldest = first(this.#waiting);
     if (this.#sweeping || oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#sweeping = true;
     const remainingMs = oldest.createdAtMs + bounds.queueTimeoutMs - clock.monotonic();
@@ -318,10 +312,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.#sweeping = false;
     const { bounds, clock } = this.#options;
     const limit = clock.monotonic() - bounds.queueTimeoutMs;
-    let oldest = this.#waiting.first;
+    let oldest = first(this.#waiting);
     while (oldest !== undefined && oldest.createdAtMs <= limit) {
       this.fail(oldest, this.#overloaded(oldest.key));
-      oldest = this.#waiting.first;
+      oldest = first(this.#waiting);
     }
     this.#sweepLater();
   };
@@ -337,4 +331,9 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
 function isDone({ state }: { readonly state: WriteState }): boolean {
   return state === 'done';
+}
+
+function first<Item>(items: ReadonlySet<Item>): Item | undefined {
+  for (const item of items) return item;
+  return undefined;
 }

@@ -1,5 +1,3 @@
-import type { Linked } from './linked-list.js';
-
 /**
  * The states of a write on its way; `GroupCommit` alone sets them, in `#enter`, which does what belongs to each.
  *
@@ -40,9 +38,7 @@ export class Caller<Request, Answer> {
 }
 
 /** One write on its way, on behalf of one caller, or of several whose requests were merged. */
-export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
-  implements Linked<PendingWrite<Request, Answer, Prepared>>
-{
+export class PendingWrite<Request extends WriteRequest, Answer, Prepared> {
   readonly key: string;
   readonly createdAtMs: number;
   /** False: it was merged before, and refused. */
@@ -55,9 +51,6 @@ export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
   merged: readonly Caller<Request, Answer>[] = NONE;
   prepared: Prepared | undefined = undefined;
   state: WriteState = 'queued';
-  /** Its neighbours among all that wait. */
-  previous: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
-  next: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
 
   constructor(caller: Caller<Request, Answer>, joinable: boolean, createdAtMs: number) {
     this.key = caller.request.key;
