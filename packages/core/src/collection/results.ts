@@ -4,29 +4,6 @@ import { ConflictError, LockstepError, PartialWriteError, StoreContractError } f
 import { mayHaveCommitted } from '../read/loader.js';
 import type { Answer } from '../write/store-commit.js';
 
-/** A class for the reason that `write/pending-write.ts` gives. */
-class CommandResult<Value> implements WriteResult<Value> {
-  readonly value: Value | null;
-  readonly version: Version;
-  readonly cache: WriteResult<Value>['cache'];
-  readonly store: WriteResult<Value>['store'];
-  readonly coalesced: boolean;
-
-  constructor(
-    value: Value | null,
-    version: Version,
-    cache: WriteResult<Value>['cache'],
-    store: WriteResult<Value>['store'],
-    coalesced: boolean,
-  ) {
-    this.value = value;
-    this.version = version;
-    this.cache = cache;
-    this.store = store;
-    this.coalesced = coalesced;
-  }
-}
-
 /** What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold. */
 export function commandResult<Value>(
   collection: string,
@@ -35,9 +12,9 @@ export function commandResult<Value>(
   ifVersion?: Version | null,
 ): WriteResult<Value> {
   if (outcome.kind === 'written') {
-    return new CommandResult(outcome.value, outcome.version, cache, store, coalesced);
+    return { value: outcome.value, version: outcome.version, cache, store, coalesced };
   }
-  if (outcome.kind !== 'conflict') return new CommandResult<Value>(null, NO_VERSION, cache, store, coalesced);
+  if (outcome.kind !== 'conflict') return { value: null, version: NO_VERSION, cache, store, coalesced };
   const expected = ifVersion === null ? 'no row' : `version ${ifVersion}`;
   const found = outcome.version === NO_VERSION ? 'something else' : `version ${outcome.version}`;
   const message = `collection "${collection}", key "${key}": expected ${expected}, found ${found}`;

@@ -9,8 +9,10 @@ import type {
 import type { StoreCommand, TransactionMode } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreRefusedError } from '../errors.js';
+
 import { checkOptions, type OptionTable } from '../kit/options.js';
-import { BlindPut } from '../write/commands.js';
+
+
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
@@ -40,7 +42,7 @@ export class CollectionWrites<Value, Id> {
     const { ifVersion } = options;
     if (ifVersion !== undefined) this.#parts.checks.condition();
     const submit = (valid: Value): Promise<Answer<Value>> => {
-      const put = new BlindPut(key, valid, NO_VERSION);
+      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
       const bytes = this.#parts.codec.measure(valid, key);
       return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
     };

@@ -1,5 +1,4 @@
 import type { StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
 import type { WriteRequest } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -12,20 +11,6 @@ export interface StoreWrite<Value> extends WriteRequest {
 /** A write that the store has taken, or whose condition did not hold. */
 export type Applied<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
 
-/** A put that asks nothing of the row that it replaces. A class for the reason that `pending-write.ts` gives. */
-export class BlindPut<Value> implements StorePut<Value> {
-  readonly kind = 'put';
-  readonly key: string;
-  readonly value: Value;
-  readonly above: Version;
-
-  constructor(key: string, value: Value, above: Version) {
-    this.key = key;
-    this.value = value;
-    this.above = above;
-  }
-}
-
 /** A write that asks nothing of the row that it replaces. */
 export function isBlind<Value>(command: StoreCommand<Value>): command is StorePut<Value> | StoreDelete {
   return (command.kind === 'put' || command.kind === 'delete') && command.ifVersion === undefined;
@@ -37,7 +22,6 @@ export function stamped<Value>(
   { above, aheadMs }: Reservation,
 ): StoreCommand<Value> {
   if (command.kind === 'flush') return command;
-  if (command instanceof BlindPut && aheadMs === 0) return new BlindPut(command.key, command.value, above);
   return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
 }
 

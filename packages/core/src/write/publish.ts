@@ -1,7 +1,7 @@
 import { foreignEntry } from '../cache/client.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { Payload, PutCommand } from '../contracts/cache-commands.js';
+import type { Payload } from '../contracts/cache-commands.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
 import type { Membership } from '../feed/membership.js';
@@ -13,35 +13,6 @@ import type { ValueHints } from './value-hints.js';
 
 /** Called when a write of the key is about to be acknowledged: no later reader joins an earlier load. */
 export type Detach = (cacheKey: string) => void;
-
-/** A class for the reason that `pending-write.ts` gives. */
-class CachePut implements PutCommand {
-  readonly kind = 'put';
-  readonly key: string;
-  readonly token: string | undefined;
-  readonly version: Version;
-  readonly payload: Payload | null;
-  readonly ttlMs: number;
-  readonly staleAtMs: number;
-  readonly holeTtlMs: number;
-
-  constructor(
-    key: string,
-    { token }: Reservation,
-    version: Version,
-    payload: Payload | null,
-    { staleAtMs, ttlMs }: ReturnType<CollectionContext<unknown>['lifetime']>,
-    { holeTtlMs }: CollectionContext<unknown>['settings'],
-  ) {
-    this.key = key;
-    this.token = token;
-    this.version = version;
-    this.payload = payload;
-    this.ttlMs = ttlMs;
-    this.staleAtMs = staleAtMs;
-    this.holeTtlMs = holeTtlMs;
-  }
-}
 
 /** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
 const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
@@ -173,7 +144,18 @@ export class Publication<Value> {
     const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
     const cacheKey = keyPrefix + key;
     // Hot path: the answer comes without a promise of its own.
-    cache.send(new CachePut(cacheKey, reservation, version, payload, lifetime(ttlMs), settings), (reply) => {
+    const { token } = reservation;
+    const { holeTtlMs } = settings;
+    const put = {
+      kind: 'put',
+      key: cacheKey,
+      token,
+      version,
+      payload,
+      ...lifetime(ttlMs),
+      holeTtlMs,
+    } as const;
+    cache.send(put, (reply) => {
       if (reply instanceof Error || reply.outcome === 'foreign') {
         void this.invalidate(key, version).then(published);
         return;
