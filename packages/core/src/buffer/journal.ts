@@ -193,12 +193,12 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     this.#answer(write, undefined);
   }
 
-  #answer(write: Write<Value>, answer: { version: Version; cacheMs: number } | undefined): void {
+  #answer(write: Write<Value>, journaled: { version: Version; cacheMs: number } | undefined): void {
     this.end(write);
-    if (answer === undefined) write.answer(undefined);
+    if (journaled === undefined) this.answer(write, undefined);
     else {
       const { value } = write.request;
-      write.answer({ ...answer, value, coalesced: false }, { ...answer, value, coalesced: true });
+      this.answer(write, { ...journaled, value, coalesced: false }, { ...journaled, value, coalesced: true });
     }
   }
 }

@@ -12,7 +12,6 @@ import { InvalidOptionError, StoreRefusedError } from '../errors.js';
 
 import { checkOptions, type OptionTable } from '../kit/options.js';
 
-
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';

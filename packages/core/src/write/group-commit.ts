@@ -1,7 +1,7 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
+import type { PendingWrite, WriteRequest, WriteState } from './pending-write.js';
 
 export interface BatchBounds {
   readonly maxRows: number;
@@ -20,6 +20,8 @@ export interface GroupCommitOptions {
   /** A write is prepared when its turn among its key's has come, and nothing joins it from then on. @defaultValue false */
   readonly preparesInTurn?: boolean;
 }
+
+type Callers<Request extends WriteRequest, Answer> = PendingWrite<Request, Answer, unknown>['callers'];
 
 /**
  * Group commit. Writes that arrive while others are under way travel together in one batch; a lone write starts in
@@ -116,11 +118,25 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   #admitted(request: Request): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const caller = new Caller(request, resolve, reject);
+      const caller = { request, resolve, reject };
       const joined = this.#joined(request);
-      if (joined === undefined) this.#add(new PendingWrite(caller, true, this.#options.clock.monotonic()));
-      else this.#byKey.get(request.key)?.at(-1)?.join(caller, joined);
+      if (joined === undefined) this.#add(this.#newWrite([caller], request, true));
+      else {
+        const last = this.#byKey.get(request.key)?.at(-1) as PendingWrite<Request, Answer, Prepared>;
+        last.callers.push(caller);
+        last.request = joined;
+      }
     });
+  }
+
+  #newWrite(
+    callers: Callers<Request, Answer>,
+    request: Request,
+    joinable: boolean,
+  ): PendingWrite<Request, Answer, Prepared> {
+    const { key } = request;
+    const createdAtMs = this.#options.clock.monotonic();
+    return { key, createdAtMs, joinable, callers, request, prepared: undefined, state: 'queued' };
   }
 
   /** What the key's last write becomes with this one, if it can still be joined. */
@@ -253,7 +269,20 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   protected fail(write: PendingWrite<Request, Answer, Prepared>, error: Error): void {
     if (write.prepared !== undefined) this.abandon(write.key, write.prepared, error);
     this.#enter(write, 'done');
-    write.reject(error);
+    this.reject(write, error);
+  }
+
+  /** `earlier`: what those callers get whose requests became part of the last one. */
+  protected answer(
+    { callers }: PendingWrite<Request, Answer, Prepared>,
+    last: Answer,
+    earlier: Answer = last,
+  ): void {
+    for (const caller of callers) caller.resolve(caller === callers.at(-1) ? last : earlier);
+  }
+
+  protected reject({ callers }: PendingWrite<Request, Answer, Prepared>, error: Error): void {
+    for (const { reject } of callers) reject(error);
   }
 
   /** It is prepared once more, and goes in another batch. */
@@ -266,36 +295,30 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
    * next: where the last one's request stood for all, without that, and where it was a sum, in two halves.
    */
   protected refuse(write: PendingWrite<Request, Answer, Prepared>, error: LockstepError): void {
-    if (!(error instanceof StoreRefusedError) || write.merged.length === 0) {
+    const { callers, key, prepared, request } = write;
+    const last = callers.at(-1);
+    if (!(error instanceof StoreRefusedError) || callers.length === 1) {
       this.fail(write, error);
       return;
     }
-    this.abandon(write.key, write.prepared as Prepared, error);
-    if (write.request === write.caller.request) {
-      write.caller.reject(error);
-      this.#add(this.#without(write.merged), write);
+    this.abandon(key, prepared as Prepared, error);
+    if (request === last?.request) {
+      last.reject(error);
+      this.#add(this.#again(callers.slice(0, -1)), write);
     } else {
-      const callers = [...write.merged, write.caller];
       const middle = callers.length >> 1;
-      const first = this.#without(callers.slice(0, middle));
-      this.#add(first, write);
-      this.#add(this.#without(callers.slice(middle)), first);
+      const firstHalf = this.#again(callers.slice(0, middle));
+      this.#add(firstHalf, write);
+      this.#add(this.#again(callers.slice(middle)), firstHalf);
     }
     this.#enter(write, 'done');
   }
 
   /** Requests that were merged before, without the others; nothing joins them any more. */
-  #without([first, ...others]: readonly Caller<Request, Answer>[]): PendingWrite<Request, Answer, Prepared> {
-    const { clock } = this.#options;
-    const write = new PendingWrite<Request, Answer, Prepared>(
-      first as Caller<Request, Answer>,
-      false,
-      clock.monotonic(),
-    );
-    for (const caller of others) {
-      write.join(caller, this.merged(write.request, caller.request) as Request);
-    }
-    return write;
+  #again(callers: Callers<Request, Answer>): PendingWrite<Request, Answer, Prepared> {
+    const requests = callers.map(({ request }) => request);
+    const together = requests.reduce((earlier, later) => this.merged(earlier, later) as Request);
+    return this.#newWrite(callers, together, false);
   }
 
   /** One timer for all: writes wait in the order in which they came. */

@@ -20,64 +20,23 @@ export interface WriteRequest {
   readonly bytes: number;
 }
 
-// What every write makes is of a class, not a literal, and in no literal array: V8 puts what a literal makes
-// among the old objects from the start, once many of them were seen to live long (as in a burst), and all that
-// is stored into it with it; there they keep young objects alive until the next full collection.
-
 /** Whoever waits for a write's answer. */
-export class Caller<Request, Answer> {
+interface Caller<Request, Answer> {
   readonly request: Request;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
-
-  constructor(request: Request, resolve: (answer: Answer) => void, reject: (error: Error) => void) {
-    this.request = request;
-    this.resolve = resolve;
-    this.reject = reject;
-  }
 }
 
 /** One write on its way, on behalf of one caller, or of several whose requests were merged. */
-export class PendingWrite<Request extends WriteRequest, Answer, Prepared> {
+export interface PendingWrite<Request extends WriteRequest, Answer, Prepared> {
   readonly key: string;
   readonly createdAtMs: number;
   /** False: it was merged before, and refused. */
   readonly joinable: boolean;
+  /** In their order. */
+  readonly callers: Caller<Request, Answer>[];
   /** All callers' requests as one. */
   request: Request;
-  /** The last one that joined. */
-  caller: Caller<Request, Answer>;
-  /** Those before it, in their order. */
-  merged: readonly Caller<Request, Answer>[] = NONE;
-  prepared: Prepared | undefined = undefined;
-  state: WriteState = 'queued';
-
-  constructor(caller: Caller<Request, Answer>, joinable: boolean, createdAtMs: number) {
-    this.key = caller.request.key;
-    this.createdAtMs = createdAtMs;
-    this.joinable = joinable;
-    this.request = caller.request;
-    this.caller = caller;
-  }
-
-  /** `request`: what it is with the caller's. */
-  join(caller: Caller<Request, Answer>, request: Request): void {
-    if (this.merged.length === 0) this.merged = [this.caller];
-    else (this.merged as Caller<Request, Answer>[]).push(this.caller);
-    this.caller = caller;
-    this.request = request;
-  }
-
-  /** `earlier`: what those get whose requests became part of the last one. */
-  answer(last: Answer, earlier: Answer = last): void {
-    for (const caller of this.merged) caller.resolve(earlier);
-    this.caller.resolve(last);
-  }
-
-  reject(error: Error): void {
-    for (const caller of this.merged) caller.reject(error);
-    this.caller.reject(error);
-  }
+  prepared: Prepared | undefined;
+  state: WriteState;
 }
-
-const NONE: readonly never[] = [];

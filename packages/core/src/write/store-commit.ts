@@ -141,7 +141,7 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     const startedAt = clock.monotonic();
     const published = (cacheOutcome: CacheOutcome): void => {
       const cacheMs = clock.monotonic() - startedAt;
-      const answer = {
+      const last = {
         outcome,
         cache: cacheOutcome,
         store: 'committed',
@@ -149,8 +149,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         storeMs,
         cacheMs,
       } as const;
-      const added = write.merged.length === 0 || request.command.kind === 'increment';
-      write.answer(answer, added ? answer : { ...answer, coalesced: true });
+      const added = write.callers.length === 1 || request.command.kind === 'increment';
+      this.answer(write, last, added ? last : { ...last, coalesced: true });
     };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
@@ -160,7 +160,7 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
       if (cache === undefined) published('updated');
       else cache.publish(request, prepared as Reservation, outcome, published);
     } catch (error) {
-      write.reject(error as Error);
+      this.reject(write, error as Error);
     }
   }
 }
