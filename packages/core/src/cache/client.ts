@@ -163,8 +163,9 @@ export class CacheClient {
   }
 
   /** Runs many transitions, which stay together; a failed one is an `Error` in its place. */
-  runMany(commands: readonly CacheCommand[]): Promise<readonly (CacheReply | Error)[]> {
-    return this.#commands.addMany(commands, payloadBytes);
+  runMany<C extends CacheCommand>(commands: readonly C[]): Promise<readonly (ReplyOf<C> | Error)[]> {
+    const replies: Promise<readonly (CacheReply | Error)[]> = this.#commands.addMany(commands, payloadBytes);
+    return replies as Promise<readonly (ReplyOf<C> | Error)[]>;
   }
 
   /** Who meets a cache that refuses writes need not wait for the probe. */

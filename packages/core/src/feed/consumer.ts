@@ -1,7 +1,7 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
-import type { ChangeFeed, FeedClaimant } from '../contracts/feed.js';
+import type { Change, ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
@@ -46,14 +46,13 @@ const CHANGE_TIMEOUT_MS = 5_000;
 export class Consumer implements FeedClaimant, KnownRegistry {
   readonly feed: ChangeFeed;
   readonly consumer: string;
+  readonly identity: CacheIdentity;
   readonly #options: ConsumerOptions;
   readonly #members: Membership[] = [];
-  /** Only what {@link RecordJudge} believes. */
+  /** Only what {@link RecordJudge} believes. By source. */
   readonly #records = new Map<string, ConsumerRecord>();
   readonly #judge: RecordJudge;
   readonly #listeners = new Set<() => void>();
-  readonly #identity: CacheIdentity;
-  /** By source. */
   readonly #registering = new Map<string, Promise<void>>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
@@ -64,31 +63,28 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.#options = options;
     this.#judge = new RecordJudge(options.name, options.events);
     // Collections have names, so an empty one can't collide.
-    this.#identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
+    this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
   }
 
   join(collection: RecordedCollection): Membership {
-    const member = new Membership({ ...this.#options, collection, registry: this });
+    const { cache, clock } = this.#options;
+    const member = new Membership({ cache, clock, collection, registry: this });
     this.#members.push(member);
-    this.#changed();
+    this.#apply([]);
     return member;
   }
 
   /** The sources of this process's collections, and those that are recorded of others'. */
   sources(): string[] {
-    return [
-      ...new Set([...this.#members.map(({ collection }) => collection.source), ...this.#records.keys()]),
-    ];
+    const own = this.#members.map(({ collection }) => collection.source);
+    return [...new Set([...own, ...this.#records.keys()])];
   }
 
   /** Every collection of a source, of this process and of others. */
   collections(source: string): RecordedCollection[] {
-    const found = new Map<string, RecordedCollection>();
-    for (const { collection } of this.#members) {
-      if (collection.source === source) found.set(collection.keyPrefix, collection);
-    }
-    for (const each of this.#records.get(source)?.collections ?? []) found.set(each.keyPrefix, each);
-    return [...found.values()];
+    const own = this.#members.map(({ collection }) => collection).filter((each) => each.source === source);
+    const all = [...own, ...(this.#records.get(source)?.collections ?? [])];
+    return [...new Map(all.map((each) => [each.keyPrefix, each])).values()];
   }
 
   /** Records what this process keeps of a source, before anything of it is cached. Rejects where that fails. */
@@ -107,17 +103,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     const { clock, feed } = this.#options;
     const collections = members.map(({ collection }) => collection);
     const registering = feed.registry.register(this.consumer, collections);
-    const records = await this.#read(registering, CHANGE_TIMEOUT_MS);
+    const records = await this.#believed(registering, CHANGE_TIMEOUT_MS);
     const nowMs = clock.monotonic();
     this.#apply(records);
     const elsewhere = await this.#startEpochs(records);
     for (const { changedAgoMs, revision, source } of records) {
       // Nobody wrote of a consumer's source before its first record.
       const known = revision === 1 || changedAgoMs >= LONG_AGO_MS;
-      const knownAtMs = known ? nowMs : nowMs + UNSEEN_MS;
-      const fillsAtMs = elsewhere.includes(source)
-        ? Math.max(knownAtMs, clock.monotonic() + SEARCH_MS)
-        : knownAtMs;
+      const searchedAtMs = elsewhere.includes(source) ? clock.monotonic() + SEARCH_MS : nowMs;
+      const fillsAtMs = Math.max(searchedAtMs, known ? nowMs : nowMs + UNSEEN_MS);
       for (const member of members) if (member.collection.source === source) member.registered(fillsAtMs);
     }
     this.#apply([]);
@@ -130,12 +124,12 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     if (sources.length === 0) return [];
     const context = {
       ...this.#options,
-      identity: this.#identity,
-      begin: (of: readonly string[], identity: string) => this.#begin(of, identity),
+      identity: this.identity,
+      begin: (identity: string) => this.#begin(sources, identity),
       collections: (source: string) => this.collections(source),
     };
     try {
-      return await this.#bounded(startEpoch(context, sources), CHANGE_TIMEOUT_MS);
+      return await this.#bounded(startEpoch(context), CHANGE_TIMEOUT_MS);
     } catch (error) {
       this.#options.events.error.emit({ where: 'registry', error });
       return [];
@@ -145,7 +139,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   /** A cache whose identity is a new one gets an epoch of its own. */
   async #begin(sources: readonly string[], identity: string): Promise<readonly ConsumerRecord[]> {
     const observing = this.feed.registry.observe(this.consumer, sources, identity);
-    const records = await this.#read(observing, CHANGE_TIMEOUT_MS);
+    const records = await this.#believed(observing, CHANGE_TIMEOUT_MS);
     this.#apply(records);
     return records;
   }
@@ -176,99 +170,80 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   }
 
   async #renew(): Promise<void> {
-    const { clock, feed } = this.#options;
-    const sentAtMs = clock.monotonic();
     // Not waited for: a cache that hangs says nothing of the registry.
-    void this.#identity.ask().then(() => this.#apply([]));
-    const records = await this.#read(feed.registry.read(this.consumer, this.sources()), READ_TIMEOUT_MS);
-    this.#readAtMs = sentAtMs;
-    this.#replace(records);
-    await this.#registerMissing();
-    await this.#beginNext(records);
-  }
-
-  /**
-   * Without a relay, too, a cache that was replaced gets its epoch, or nothing would be acknowledged any more. An
-   * identity that was left is brought back by relays alone, which see it all the time.
-   */
-  async #beginNext(records: readonly ConsumerRecord[]): Promise<void> {
-    const { whole } = this.#identity;
-    if (whole === undefined) return;
+    void this.identity.ask().then(() => this.#apply([]));
+    const read = () => this.feed.registry.read(this.consumer, this.sources());
+    const records = await this.#refresh(read, READ_TIMEOUT_MS);
+    // Without a relay, too, a cache that was replaced gets its epoch, or nothing would be acknowledged any more. An
+    // identity that was left is brought back by relays alone, which see it all the time.
+    const { whole } = this.identity;
     const replaced = records.filter(
-      ({ epoch, identity, left }) => epoch > 0 && identity !== whole && !left.includes(whole),
+      ({ epoch, identity, left }) =>
+        epoch > 0 && whole !== undefined && identity !== whole && !left.includes(whole),
     );
     const sources = replaced.map(({ source }) => source);
-    if (sources.length > 0) await this.#begin(sources, whole);
+    if (whole !== undefined && sources.length > 0) await this.#begin(sources, whole);
   }
 
   /** As the relay does it, which waits for the cache. None where its identity is not known. */
   async observe(): Promise<readonly ConsumerRecord[]> {
     // Whoever registers searches an empty cache, which is quicker than a replay.
     await Promise.allSettled(this.#registering.values());
-    const sentAtMs = this.#options.clock.monotonic();
-    const identity = await this.#identity.ask();
+    const identity = await this.identity.ask();
     if (identity === undefined) {
       await this.renew();
       return [];
     }
-    const observing = this.feed.registry.observe(this.consumer, this.sources(), identity);
-    const records = await this.#read(observing, CHANGE_TIMEOUT_MS);
-    this.#readAtMs = sentAtMs;
-    this.#replace(records);
-    await this.#registerMissing();
+    const observe = () => this.feed.registry.observe(this.consumer, this.sources(), identity);
+    const records = await this.#refresh(observe, CHANGE_TIMEOUT_MS);
     return records.filter((record) => record.identity === identity);
   }
 
-  /** How many primaries the cache has, as far as is known. */
-  get primaries(): number {
-    return this.#identity.primaries;
-  }
-
-  /** The store may have lost its registry, and gets back what was opened here. */
-  async #registerMissing(): Promise<void> {
-    const missing = this.#members.filter(({ recorded, wanted }) => wanted && !recorded);
-    if (missing.length > 0) await this.#register(missing);
-  }
-
-  #replace(records: readonly ConsumerRecord[]): void {
-    for (const source of this.#records.keys()) {
-      if (!records.some((record) => record.source === source)) this.#records.delete(source);
-    }
+  /** Replaces all that is known. */
+  async #refresh(read: () => Promise<readonly ConsumerRecord[]>, ms: number) {
+    const sentAtMs = this.#options.clock.monotonic();
+    const records = await this.#believed(read(), ms);
+    this.#readAtMs = sentAtMs;
+    this.#records.clear();
     this.#apply(records);
+    // The store may have lost its registry, and gets back what was opened here.
+    const missing = this.#members.filter((member) => member.missing);
+    if (missing.length > 0) await this.#register(missing);
+    return records;
   }
 
   #apply(records: readonly ConsumerRecord[]): void {
     for (const record of records) this.#records.set(record.source, record);
-    for (const member of this.#members) member.update(this.#records.get(member.collection.source));
-    this.#changed();
+    const { whole } = this.identity;
+    for (const member of this.#members) {
+      const record = this.#records.get(member.collection.source);
+      const left = whole !== undefined && record?.identity !== whole && record?.left.includes(whole);
+      member.update(record, this.state(member.collection.source), left === true);
+    }
+    for (const listener of [...this.#listeners]) listener();
   }
 
-  /** Whether the identity of the cache was seen lately enough to acknowledge by it. */
-  isCertain({ epoch }: ConsumerState): boolean {
-    return epoch === 0 || this.#identity.wasSeenWithin(BELIEVED_MS);
+  acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState): void {
+    // The cache must have been seen lately.
+    if (under.epoch !== 0 && !this.identity.wasSeenWithin(BELIEVED_MS)) return;
+    try {
+      this.feed.acknowledge([change], under);
+    } catch (error) {
+      this.#options.events.error.emit({ where: 'acknowledge', error });
+    }
   }
 
   /** What is done in this process counts under this state: `undefined` where its cache is not the present one. */
-  stateOf(record: ConsumerRecord | undefined): ConsumerState | undefined {
-    if (record === undefined) return undefined;
-    const { consumer, source, revision, epoch, identity } = record;
-    if (epoch !== 0 && !this.#identity.leadsTo(identity)) return undefined;
+  state(source: string): ConsumerState | undefined {
+    const record = this.#records.get(source);
+    if (record === undefined || (record.epoch !== 0 && !this.identity.leadsTo(record.identity))) {
+      return undefined;
+    }
+    const { consumer, epoch, revision } = record;
     return { consumer, source, revision, epoch };
   }
 
-  /** Whether this process's cache was replaced by another one. */
-  isLeft(record: ConsumerRecord | undefined): boolean {
-    const { whole } = this.#identity;
-    if (record === undefined || whole === undefined) return false;
-    return record.identity !== whole && record.left.includes(whole);
-  }
-
-  // As a claimant.
-
-  state(source: string): ConsumerState | undefined {
-    return this.stateOf(this.#records.get(source));
-  }
-
+  /** As a claimant. */
   differs(): Promise<void> {
     return this.renew().catch(() => undefined);
   }
@@ -279,11 +254,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     return () => this.#listeners.delete(listener);
   }
 
-  #changed(): void {
-    for (const listener of [...this.#listeners]) listener();
-  }
-
-  async #read(answer: Promise<readonly ConsumerRecord[]>, ms: number): Promise<readonly ConsumerRecord[]> {
+  async #believed(answer: Promise<readonly ConsumerRecord[]>, ms: number) {
     return this.#judge.believed(await this.#bounded(answer, ms));
   }
 

@@ -2,7 +2,7 @@ import type { CacheClient } from '../cache/client.js';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import { CacheUnavailableError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
+import { Deadline } from '../kit/wait.js';
 
 export interface CacheIdentityOptions {
   readonly adapter: CacheAdapter;
@@ -18,8 +18,10 @@ const TIMEOUT_MS = 2_500;
 /** The identity of the cache that this process's own connections lead to, as far as the cache tells. */
 export class CacheIdentity {
   readonly #options: CacheIdentityOptions;
-  /** All of it, or that of the primaries that answered. */
-  #seen: { readonly whole?: string; readonly parts: readonly string[] } | undefined;
+  /** The whole identity when it was asked for last. */
+  whole: string | undefined;
+  /** That of the primaries that answered. */
+  #parts: readonly string[] | undefined;
   #seenAtMs = Number.NEGATIVE_INFINITY;
   /** How many primaries there were, each of which may lose writes by itself. */
   primaries = 1;
@@ -28,26 +30,22 @@ export class CacheIdentity {
     this.#options = options;
   }
 
-  /** The whole identity when it was asked for last. */
-  get whole(): string | undefined {
-    return this.#seen?.whole;
-  }
-
   /** Asks the cache. `undefined`: it does not tell, or not all of it. Does not reject. */
   async ask(): Promise<string | undefined> {
     const { adapter, cache, clock } = this.#options;
     if (!adapter.shared) return undefined;
+    const late = (): Error =>
+      new CacheUnavailableError(`the cache did not describe itself within ${TIMEOUT_MS} ms`);
+    const deadline = new Deadline({ clock, timeoutMs: TIMEOUT_MS, late });
     const askedAtMs = clock.monotonic();
     try {
-      const { generation, primaries } = await this.#bounded(cache.open().then(() => adapter.info()));
-      const seen =
-        generation === undefined
-          ? await this.#askParts()
-          : { whole: generation, parts: generation.split(',') };
-      this.primaries = primaries ?? 1;
-      if (seen === undefined) return undefined;
-      this.#seen = seen;
+      const { generation, primaries = 1 } = await deadline.bound(cache.open().then(() => adapter.info()));
+      const parts = generation?.split(',') ?? (await deadline.bound(this.#answering()));
+      if (parts === undefined) return undefined;
+      this.whole = generation;
+      this.#parts = parts;
       this.#seenAtMs = askedAtMs;
+      this.primaries = primaries;
       return generation;
     } catch {
       return undefined;
@@ -55,12 +53,11 @@ export class CacheIdentity {
   }
 
   /** Some of the primaries are away, or say nothing of themselves: the others are known. */
-  async #askParts(): Promise<{ readonly parts: readonly string[] } | undefined> {
+  async #answering(): Promise<readonly string[] | undefined> {
     const { adapter, prefix } = this.#options;
-    const probes = await this.#bounded(adapter.probe(prefix));
+    const probes = await adapter.probe(prefix);
     const answers = [...probes.values()].flatMap((answer) => (answer instanceof Error ? [] : [answer]));
-    if (answers.length === 0) return undefined;
-    return { parts: answers.flatMap(({ generation }) => generation ?? []) };
+    return answers.length === 0 ? undefined : answers.flatMap(({ generation }) => generation ?? []);
   }
 
   /** Whether the cache answered to a question of the last `ms`. */
@@ -70,15 +67,9 @@ export class CacheIdentity {
 
   /** Whether this process's connections lead to the cache of that identity. */
   leadsTo(identity: string | undefined): boolean {
-    if (this.#seen === undefined || identity === undefined) return false;
-    if (this.#seen.whole !== undefined) return this.#seen.whole === identity;
+    if (this.#parts === undefined || identity === undefined) return false;
+    if (this.whole !== undefined) return this.whole === identity;
     const primaries = identity.split(',');
-    return this.#seen.parts.every((part) => primaries.includes(part));
-  }
-
-  #bounded<T>(answer: Promise<T>): Promise<T> {
-    const late = (): Error =>
-      new CacheUnavailableError(`the cache did not describe itself within ${TIMEOUT_MS} ms`);
-    return withTimeout(this.#options.clock, answer, TIMEOUT_MS, late);
+    return this.#parts.every((part) => primaries.includes(part));
   }
 }

@@ -1,10 +1,9 @@
 import type { CacheClient } from '../cache/client.js';
-import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
-import type { ChangeFeed } from '../contracts/feed.js';
+import type { Change } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import type { Version } from '../contracts/version.js';
-import type { EventHub } from '../runtime/events.js';
+import { invalidations } from './invalidations.js';
 
 /** What a collection asks of all that this process knows of the registry. */
 export interface KnownRegistry {
@@ -13,20 +12,14 @@ export interface KnownRegistry {
   /** Whether what is known is recent enough to acknowledge by it. */
   isBelieved(): boolean;
   renew(): Promise<void>;
-  stateOf(record: ConsumerRecord | undefined): ConsumerState | undefined;
-  /** Whether the identity of the cache was seen lately enough to acknowledge by it. */
-  isCertain(state: ConsumerState): boolean;
-  /** Whether this process's cache was replaced by another one. */
-  isLeft(record: ConsumerRecord | undefined): boolean;
+  acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState): void;
 }
 
 export interface MembershipOptions {
   readonly collection: RecordedCollection;
   readonly registry: KnownRegistry;
-  readonly feed: ChangeFeed;
   readonly cache: CacheClient;
   readonly clock: Clock;
-  readonly events: EventHub;
 }
 
 const NONE: readonly RecordedCollection[] = [];
@@ -38,48 +31,49 @@ export class Membership {
   readonly collection: RecordedCollection;
   readonly #options: MembershipOptions;
   /** The others; replaced when they change. */
-  #siblings: readonly RecordedCollection[] = NONE;
+  #siblings = NONE;
   #state: ConsumerState | undefined;
   /** The cache of this process was replaced by another one: what is put there, others don't see. */
   #left = false;
-  /** It was opened here, so that its record has to be there. */
-  wanted = false;
-  recorded = false;
-  #fillsAtMs = Number.POSITIVE_INFINITY;
-  #fills = false;
+  /** When it may fill, by the clock's `monotonic`: infinite while it is not recorded, `undefined` while it was never opened. */
+  #fillsAtMs: number | undefined;
 
   constructor(options: MembershipOptions) {
     this.collection = options.collection;
     this.#options = options;
   }
 
+  get recorded(): boolean {
+    return this.#fillsAtMs !== undefined && this.#fillsAtMs !== Number.POSITIVE_INFINITY;
+  }
+
+  /** It was opened here, and its record is gone. */
+  get missing(): boolean {
+    return this.#fillsAtMs === Number.POSITIVE_INFINITY;
+  }
+
   /** It is recorded now, and everyone who writes knows it from a moment on. */
   registered(knownAtMs: number): void {
-    this.wanted = true;
-    this.recorded = true;
     this.#fillsAtMs = knownAtMs;
   }
 
-  /** What the registry says now; `undefined`: it has no record of the source. */
-  update(record: ConsumerRecord | undefined): void {
-    const { registry } = this.#options;
+  /** What the registry says now, and the state that is acknowledged under; `undefined`: none. */
+  update(record: ConsumerRecord | undefined, state: ConsumerState | undefined, left: boolean): void {
     const { name } = this.collection;
-    if (!record?.collections.some((each) => each.name === name)) {
-      this.recorded = false;
-      this.#fills = false;
+    const all = record?.collections ?? NONE;
+    const others = all.filter((each) => each.name !== name);
+    if (others.length === all.length && this.#fillsAtMs !== undefined) {
       this.#fillsAtMs = Number.POSITIVE_INFINITY;
     }
-    const state = registry.stateOf(record);
+    // Feeds group by it.
     if (state?.revision !== this.#state?.revision || state?.epoch !== this.#state?.epoch) this.#state = state;
-    this.#left = registry.isLeft(record);
-    const others = record?.collections.filter((each) => each.name !== name) ?? NONE;
+    this.#left = left;
     if (!areSame(others, this.#siblings)) this.#siblings = others.length === 0 ? NONE : others;
   }
 
   /** Whether a value may be put into the cache: not before every writer knows of it. */
   mayFill(): boolean {
-    if (!this.#fills) this.#fills = this.#options.clock.monotonic() >= this.#fillsAtMs;
-    return this.#fills;
+    return this.#fillsAtMs !== undefined && this.#options.clock.monotonic() >= this.#fillsAtMs;
   }
 
   /** Called by each write at its begin. */
@@ -92,54 +86,32 @@ export class Membership {
    * command travels in. `undefined`: there are none.
    */
   invalidateOthers(key: string, version: Version): Promise<boolean> | undefined {
-    const siblings = this.#siblings;
-    return siblings === NONE ? undefined : this.#inStep(siblings, key, version);
+    return this.#siblings === NONE ? undefined : this.#inStep(this.#siblings, key, version);
   }
 
-  async #inStep(siblings: readonly RecordedCollection[], key: string, version: Version): Promise<boolean> {
-    let told: readonly RecordedCollection[] = NONE;
-    let now = siblings;
+  /** Those that are known now, and those that turn out to be recorded meanwhile. */
+  async #inStep(known: readonly RecordedCollection[], key: string, version: Version): Promise<boolean> {
+    const { registry } = this.#options;
+    let told = NONE;
+    let now = known;
     for (let reads = 0; ; reads++) {
       const missing = now.filter((each) => !told.includes(each));
       if (!(await this.#invalidate(missing, key, version))) return false;
       told = now;
-      if (this.#options.registry.isBelieved() && this.#siblings === told) return true;
+      if (registry.isBelieved() && this.#siblings === told) return true;
       if (reads === MAX_READS) return false;
-      if (!this.#options.registry.isBelieved()) {
-        const read = await this.#options.registry.renew().then(
-          () => true,
-          () => false,
-        );
-        if (!read) return false;
-      }
+      if (!registry.isBelieved() && !(await succeeds(registry.renew()))) return false;
       now = this.#siblings;
     }
   }
 
-  async #invalidate(
-    collections: readonly RecordedCollection[],
-    key: string,
-    version: Version,
-  ): Promise<boolean> {
-    if (collections.length === 0) return true;
-    const commands = collections.map(
-      ({ holeOnEmpty, holeTtlMs, keyPrefix }): InvalidateCommand => ({
-        kind: 'invalidate',
-        key: keyPrefix + key,
-        version,
-        holeOnEmpty,
-        holeTtlMs,
-      }),
-    );
-    // One by one, so that they join the batch; `runMany` would have a call of its own.
-    const { cache } = this.#options;
-    const replies = await Promise.all(
-      commands.map((command) => cache.run(command).catch((error: Error) => error)),
-    );
-    // Another release's entry is left to the feed.
-    return !replies.some(
-      (reply) => reply instanceof Error || (reply.kind === 'invalidate' && reply.outcome === 'foreign'),
-    );
+  /** False where the cache did not take it, or an entry is another release's, which is left to the feed. */
+  async #invalidate(collections: readonly RecordedCollection[], key: string, version: Version) {
+    // One by one, so that they join the batch of the caller's own command.
+    const commands = invalidations([{ key, version }], collections);
+    const running = commands.map((command) => this.#options.cache.run(command));
+    const replies = await Promise.allSettled(running);
+    return replies.every((reply) => reply.status === 'fulfilled' && reply.value.outcome !== 'foreign');
   }
 
   /** True where a write may be acknowledged at once: there is no other collection, and that was read lately. */
@@ -152,8 +124,7 @@ export class Membership {
    * `begun` is what {@link invalidateOthers} gave.
    */
   async allInStep(begun: Promise<boolean> | undefined, key: string, version: Version): Promise<boolean> {
-    const inStep = await (begun ?? this.#inStep(NONE, key, version));
-    return inStep && !this.#left;
+    return (await (begun ?? this.#inStep(NONE, key, version))) && !this.#left;
   }
 
   /** After a flush, whose own entry holds what the store has: the others, then the feed. Does not reject. */
@@ -164,27 +135,20 @@ export class Membership {
 
   /** Tells the feed that the change was dealt with: only where all collections are in step with it. */
   acknowledge(key: string, version: Version): void {
-    const { events, feed, registry } = this.#options;
-    const state = this.#state;
-    if (state === undefined || !registry.isCertain(state)) return;
-    try {
-      feed.acknowledge([{ source: this.collection.source, key, version }], state);
-    } catch (error) {
-      events.error.emit({ where: 'acknowledge', error });
-    }
+    const { source } = this.collection;
+    if (this.#state !== undefined) this.#options.registry.acknowledge({ source, key, version }, this.#state);
   }
 }
 
-function areSame(a: readonly RecordedCollection[], b: readonly RecordedCollection[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((each, i) => {
-      const other = b[i];
-      return (
-        each.keyPrefix === other?.keyPrefix &&
-        each.holeTtlMs === other.holeTtlMs &&
-        each.holeOnEmpty === other.holeOnEmpty
-      );
-    })
+function succeeds(work: Promise<unknown>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
   );
+}
+
+function areSame(a: readonly RecordedCollection[], b: readonly RecordedCollection[]): boolean {
+  const text = (each: RecordedCollection): string =>
+    JSON.stringify([each.keyPrefix, each.holeTtlMs, each.holeOnEmpty]);
+  return a.length === b.length && a.every((each, i) => text(each) === text(b[i] as RecordedCollection));
 }

@@ -30,26 +30,24 @@ export class RecordJudge {
   }
 
   #collections({ source, collections }: ConsumerRecord): RecordedCollection[] {
-    const found: RecordedCollection[] = [];
-    for (const each of collections) {
+    const found = collections.filter((each) => {
       const problem = problemOf(each, this.#consumer, source);
       if (problem !== undefined) this.#tell(source, each, problem);
-      else if (found.length < MAX_COLLECTIONS) found.push(bounded(each));
-      else {
-        this.#tell(source, undefined, `it has more than ${MAX_COLLECTIONS} collections`);
-        break;
-      }
+      return problem === undefined;
+    });
+    if (found.length > MAX_COLLECTIONS) {
+      this.#tell(source, undefined, `it has more than ${MAX_COLLECTIONS} collections`);
     }
-    return found;
+    return found
+      .slice(0, MAX_COLLECTIONS)
+      .map((each) => (each.holeTtlMs > MAX_HOLE_TTL_MS ? { ...each, holeTtlMs: MAX_HOLE_TTL_MS } : each));
   }
 
   #tell(source: string, collection: RecordedCollection | undefined, problem: string): void {
     const text = JSON.stringify([source, collection]).slice(0, 2_000);
     if (this.#told.has(text)) return;
-    for (const oldest of this.#told) {
-      if (this.#told.size < MAX_TOLD) break;
-      this.#told.delete(oldest);
-    }
+    const [oldest] = this.#told;
+    if (this.#told.size >= MAX_TOLD && oldest !== undefined) this.#told.delete(oldest);
     this.#told.add(text);
     const of = collection === undefined ? '' : `, collection "${String(collection.name).slice(0, 64)}"`;
     const message = `the registry's record of "${source}"${of} is left out: ${problem}`;
@@ -67,8 +65,4 @@ function problemOf(each: RecordedCollection, consumer: string, source: string): 
   if (!Number.isSafeInteger(holeTtlMs) || holeTtlMs < 1) return 'its holeTtlMs is no time';
   if (typeof holeOnEmpty !== 'boolean') return 'its holeOnEmpty is no boolean';
   return undefined;
-}
-
-function bounded(each: RecordedCollection): RecordedCollection {
-  return each.holeTtlMs <= MAX_HOLE_TTL_MS ? each : { ...each, holeTtlMs: MAX_HOLE_TTL_MS };
 }

@@ -1,7 +1,7 @@
 import type { CacheClient } from '../cache/client.js';
 import type { Clock } from '../contracts/clock.js';
 import type { ChangeFeed } from '../contracts/feed.js';
-import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.js';
+import type { ConsumerRecord, Epochs, RecordedCollection } from '../contracts/registry.js';
 import { CacheUnavailableError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import type { CacheIdentity } from './identity.js';
@@ -10,13 +10,13 @@ export interface StartEpochOptions {
   /** The consumer's name. */
   readonly name: string;
   readonly feed: ChangeFeed;
-  /** Commits an epoch of this identity, unless it is the present one. */
-  readonly begin: (sources: readonly string[], identity: string) => Promise<readonly ConsumerRecord[]>;
-  readonly collections: (source: string) => readonly RecordedCollection[];
   readonly identity: CacheIdentity;
   readonly cache: CacheClient;
   readonly clock: Clock;
   readonly nextToken: () => string;
+  /** Commits an epoch of this identity for the sources, unless it is the present one. */
+  readonly begin: (identity: string) => Promise<readonly ConsumerRecord[]>;
+  readonly collections: (source: string) => readonly RecordedCollection[];
 }
 
 /** How long the cache is searched at most. */
@@ -30,15 +30,12 @@ const LEASE_MS = 10_000;
  * lost the record, the prefix was in use before), or that can't be told in time, the replay is left to a relay.
  * Answers the sources that somebody else searches or replays.
  */
-export async function startEpoch(
-  options: StartEpochOptions,
-  sources: readonly string[],
-): Promise<readonly string[]> {
-  const { cache, clock, feed, identity, name } = options;
+export async function startEpoch(options: StartEpochOptions): Promise<readonly string[]> {
+  const { collections, feed, identity, name } = options;
   const { registry } = feed;
   const asked = await identity.ask();
   if (asked === undefined) return [];
-  const records = await options.begin(sources, asked);
+  const records = await options.begin(asked);
   const due = records.filter((record) => record.identity === asked && !record.replayed);
   if (due.length === 0) return [];
   const holder = options.nextToken();
@@ -46,8 +43,8 @@ export async function startEpoch(
   try {
     const empty: ConsumerRecord[] = [];
     for (const record of due) {
-      if (!held.includes(record.source)) continue;
-      if (await holdsNothing(cache, clock, options.collections(record.source))) empty.push(record);
+      const { source } = record;
+      if (held.includes(source) && (await holdsNothing(options, collections(source)))) empty.push(record);
     }
     // The search must have been one cache's.
     if (empty.length > 0 && (await identity.ask()) === asked) {
@@ -56,13 +53,12 @@ export async function startEpoch(
   } finally {
     await registry.release(name, holder);
   }
-  return due.flatMap(({ source }) => (held.includes(source) ? [] : [source]));
+  return due.map(({ source }) => source).filter((source) => !held.includes(source));
 }
 
 /** Leases and reservations are entries, too: nobody is about to put there what was read before. */
 async function holdsNothing(
-  cache: CacheClient,
-  clock: Clock,
+  { cache, clock }: Pick<StartEpochOptions, 'cache' | 'clock'>,
   collections: readonly RecordedCollection[],
 ): Promise<boolean> {
   let over = false;
@@ -83,6 +79,6 @@ async function holdsNothing(
   }
 }
 
-function epochsOf(records: readonly ConsumerRecord[]): ReadonlyMap<string, number> {
+export function epochsOf(records: readonly ConsumerRecord[]): Epochs {
   return new Map(records.map(({ epoch, source }) => [source, epoch]));
 }

@@ -271,8 +271,8 @@ class LockstepEngine implements Lockstep {
         return () => this.#onConsumer.delete(listener);
       },
     };
-    const watched = this.cache.shared ? { nextToken } : undefined;
-    const context = { cache, handover, hasQueue, events, clock, watched, buffers: buffers.all };
+    const watched = this.cache.shared;
+    const context = { cache, handover, hasQueue, events, clock, nextToken, watched, buffers: buffers.all };
     const relay = startRelay(consumers, context, options);
     const tracked: Relay = {
       status: () => relay.status(),

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { ChangeFeed } from '../../src/contracts/feed.js';
 import { manualClock } from '../../src/faults/index.js';
 import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { FunctionCounter, promisesOf } from '../support/hops.js';
+import { turns } from '../support/shop.js';
 
 // How far it is from a caller to the adapters. Each function and promise on the way is paid for by every call.
 
@@ -63,4 +65,53 @@ test('getMany of hits: as many promises for a hundred keys as for one', async ()
     return await promisesOf(() => products.getMany(ids));
   };
   expect(await made(100)).toBe(await made(1));
+});
+
+/** A relay whose feed hands over a batch of so many changes, and how it got from there to the cache. */
+async function relayed(count: number): Promise<{ readonly entered: string[]; readonly batches: number[] }> {
+  const { monotonic, now, schedule } = manualClock();
+  const clock = { monotonic: () => monotonic(), now, schedule };
+  const counter = new FunctionCounter();
+  const batches: number[] = [];
+  let entered: string[] = [];
+  const memory = memoryCache({ clock });
+  const cache: CacheAdapter = {
+    ...memory,
+    execute: (commands) => {
+      if (commands.length === count) entered = counter.take();
+      batches.push(commands.length);
+      return memory.execute(commands);
+    },
+  };
+  const rows = memoryStore<typeof LAMP>({ name: 'products', clock });
+  const feed: ChangeFeed = {
+    ...rows.feed,
+    async consume(handler, { signal }) {
+      const change = { source: 'products', op: 'put', version: 2, changedAtMs: 0 } as const;
+      const changes = Array.from({ length: count }, (_, i) => ({ ...change, key: `id-${i}` }));
+      // The first opens the cache, beside what the start of a relay does.
+      await handler(changes.slice(0, 1));
+      await turns();
+      counter.start();
+      await handler(changes);
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+  };
+  const lockstep = createLockstep({ cache, clock });
+  lockstep.collection({ name: 'products', store: { ...rows, feed } });
+  const relay = lockstep.startRelay();
+  while (batches.length < 2) await turns(1);
+  await relay.stop();
+  counter.close();
+  return { entered, batches };
+}
+
+test('a batch of changes: at most twelve functions between the feed and the cache, which gets it whole', async () => {
+  const { batches, entered } = await relayed(100);
+  expect(batches).toEqual([1, 100]);
+  expect(entered).toContain('feed/relay.ts handle');
+  const functions = new Set(entered);
+  expect(functions.size, [...functions].join(', ')).toBeLessThanOrEqual(12);
+  // Two of them for each change: which table it is of, and what its command weighs.
+  expect(entered.length).toBeLessThanOrEqual(2 * 100 + 20);
 });
