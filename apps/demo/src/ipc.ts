@@ -1,3 +1,5 @@
+import { Deadline } from '@lockstep/core/kit';
+
 /** One end of a process's IPC channel, as `ChildProcess` and `process` both have it. */
 export interface Endpoint {
   send?(message: unknown, callback: (error: Error | null) => void): boolean;
@@ -58,15 +60,12 @@ export class Peer<Asks extends Calls, Tells extends Notices, Answers extends Cal
     const number = this.#number;
     const answer = Promise.withResolvers<unknown>();
     this.#waiting.set(number, answer);
-    const timer = setTimeout(
-      () => answer.reject(new PeerError(`${name}: no answer in ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+    const late = (): Error => new PeerError(`${name}: no answer in ${timeoutMs} ms`);
+    const deadline = new Deadline({ timeoutMs, late, keepsAlive: true });
     try {
       this.#send({ type: 'call', number, name, argument });
-      return await answer.promise;
+      return (await deadline.bound(answer.promise)) as Asks[Name]['reply'];
     } finally {
-      clearTimeout(timer);
       this.#waiting.delete(number);
     }
   }

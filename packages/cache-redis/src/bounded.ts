@@ -1,23 +1,9 @@
-import { CacheUnavailableError } from '@lockstep/core';
+import { CacheUnavailableError, systemClock } from '@lockstep/core';
+import { withTimeout } from '@lockstep/core/kit';
 
 /** The promise, or a `CacheUnavailableError` after `ms`; what was under way goes on unheard. */
 export function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(unanswered(ms));
-    }, ms);
-    timer.unref();
-    promise.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
-  });
+  return withTimeout(systemClock, promise, ms, () => unanswered(ms));
 }
 
 export function unanswered(ms: number): CacheUnavailableError {

@@ -1,4 +1,5 @@
 /** The clients that this package makes, and why they are set as they are. */
+import { backoffMs } from '@lockstep/core/kit';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
 import type { Settings } from './options.js';
 
@@ -17,7 +18,7 @@ const NODE_RETRIES = 50;
 
 /** Short, since a cache that is back should be used at once; with jitter, since a fleet asks. */
 export function retryDelayMs(attempt: number): number {
-  return Math.min(10 * 2 ** Math.min(attempt, 10), RETRY_CAP_MS) * (0.5 + Math.random() / 2);
+  return backoffMs(attempt, { firstMs: 20, lastMs: RETRY_CAP_MS });
 }
 
 /**

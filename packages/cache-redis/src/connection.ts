@@ -1,4 +1,4 @@
-import { CacheUnavailableError, ClosedError } from '@lockstep/core';
+import { CacheUnavailableError, ClosedError, systemClock } from '@lockstep/core';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
 import { type Client, isCluster, retryDelayMs } from './clients.js';
@@ -98,9 +98,9 @@ export class Connection {
   /** A connector that fails in a way that ioredis takes as final would leave the cache off for ever. */
   #revive(): void {
     if (this.#closed) return;
-    setTimeout(() => {
+    systemClock.schedule(() => {
       if (!this.#closed && this.client.status === 'end') this.client.connect().catch(ignore);
-    }, retryDelayMs(10)).unref();
+    }, retryDelayMs(10));
   }
 
   async #becomesReady(): Promise<void> {

@@ -1,4 +1,4 @@
-import { CacheUnavailableError } from '@lockstep/core';
+import { CacheUnavailableError, type CancelTimer, systemClock } from '@lockstep/core';
 import { asError, unanswered } from './bounded.js';
 import { refusalOf } from './refusal.js';
 
@@ -28,7 +28,7 @@ export class Pending {
   #bytes = 0;
   /** In the order in which they give up, all waiting for the same time. The first one has no answer yet. */
   readonly #waiting: Waiting[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  #timer: CancelTimer | undefined;
 
   constructor(limits: PendingLimits) {
     this.#limits = limits;
@@ -45,7 +45,7 @@ export class Pending {
     this.#bytes += bytes;
     return new Promise<T>((resolve, reject) => {
       const sent = send();
-      const waiting: Waiting = { untilMs: performance.now() + this.#limits.commandTimeoutMs, reject };
+      const waiting: Waiting = { untilMs: systemClock.monotonic() + this.#limits.commandTimeoutMs, reject };
       this.#waiting.push(waiting);
       if (this.#timer === undefined) this.#wait(this.#limits.commandTimeoutMs);
       const settle = (): void => {
@@ -84,13 +84,12 @@ export class Pending {
   }
 
   #wait(ms: number): void {
-    // An answer that came while the event loop was held up is looked at first: immediates come after sockets.
-    this.#timer = setTimeout(() => setImmediate(() => this.#giveUp()), Math.ceil(ms)).unref();
+    this.#timer = systemClock.schedule(() => this.#giveUp(), Math.ceil(ms));
   }
 
   #giveUp(): void {
     this.#timer = undefined;
-    const nowMs = performance.now();
+    const nowMs = systemClock.monotonic();
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       if (first.untilMs > nowMs) {
         this.#wait(first.untilMs - nowMs);

@@ -1,16 +1,13 @@
-import { QueueUnavailableError } from '@lockstep/core';
+import { messageOf, QueueUnavailableError } from '@lockstep/core';
+import { Deadline } from '@lockstep/core/kit';
 
 /** The promise, or a `QueueUnavailableError` with its reason or after `ms`. */
 export async function bounded<T>(what: string, ms: number, promise: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new QueueUnavailableError(`${what}: no answer within ${ms} ms`)), ms);
+  const late = (): Error => new QueueUnavailableError(`${what}: no answer within ${ms} ms`);
   try {
-    return await Promise.race([promise, late]);
+    return await new Deadline({ timeoutMs: ms, late, keepsAlive: true }).bound(promise);
   } catch (error) {
     if (error instanceof QueueUnavailableError) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new QueueUnavailableError(`${what}: ${message}`, { cause: error });
-  } finally {
-    clearTimeout(timer);
+    throw new QueueUnavailableError(`${what}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -1,9 +1,11 @@
+import { systemClock } from '@lockstep/core';
+import { backoffMs, withTimeout } from '@lockstep/core/kit';
 import { Redis } from 'ioredis';
 import type { BullmqQueueOptions, RedisOptions } from './options.js';
 
 /** Soon again after a restart, never in a rush. */
 function retryStrategy(times: number): number {
-  return Math.min(50 * 2 ** Math.min(times, 4), 500) * (0.75 + Math.random() / 2);
+  return backoffMs(times, { firstMs: 100, lastMs: 500 });
 }
 
 const SHARED: RedisOptions = { retryStrategy, disconnectTimeout: 100, connectTimeout: 2_000 };
@@ -70,13 +72,11 @@ export async function ready(redis: Redis, ms: number): Promise<void> {
 }
 
 async function becomesReady(redis: Redis, ms: number): Promise<void> {
-  const { promise, reject, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => reject(new Error(`not connected within ${ms} ms`)), ms);
+  const { promise, resolve } = Promise.withResolvers<void>();
   redis.once('ready', resolve);
   try {
-    await promise;
+    await withTimeout(systemClock, promise, ms, () => new Error(`not connected within ${ms} ms`));
   } finally {
-    clearTimeout(timer);
     redis.off('ready', resolve);
   }
 }

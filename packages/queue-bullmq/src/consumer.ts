@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import {
   type InvalidateJob,
   isBelievable,
@@ -9,7 +8,9 @@ import {
   type QueueConsumeOptions,
   type QueueConsumer,
   type QueueJob,
+  systemClock,
 } from '@lockstep/core';
+import { backoffMs, Deadline, sleep } from '@lockstep/core/kit';
 import { Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import pRetry, { AbortError } from 'p-retry';
@@ -102,6 +103,7 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
     }
   }
 
+  const pauses = { firstMs: settings.backoffMs, lastMs: settings.maxBackoffMs };
   const worker = new Worker<QueueJob>(settings.name, run, {
     connection,
     prefix: settings.prefix,
@@ -112,7 +114,7 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
     maxStalledCount: 1_000,
     drainDelay: 1,
     runRetryDelay: 500,
-    settings: { backoffStrategy: (attemptsMade) => pauseMs(attemptsMade, settings) },
+    settings: { backoffStrategy: (attemptsMade) => Math.round(backoffMs(attemptsMade, pauses)) },
   });
   const toKey = (name: string): string => worker.toKey(name);
   /** BullMQ has taken a job that it can't read, and does not say which. */
@@ -161,20 +163,12 @@ function raised(job: InvalidateJob, { mac, version }: Asked): InvalidateJob {
 async function quiet(running: ReadonlySet<Promise<void>>): Promise<void> {
   do {
     await Promise.allSettled(running);
-    await pause(QUIET_MS, undefined, { ref: false });
+    await sleep(systemClock, QUIET_MS);
   } while (running.size > 0);
 }
 
 /** Waits for the promise, for no longer than `ms`. */
 async function within(ms: number, promise: Promise<void>): Promise<void> {
-  const ended = new AbortController();
-  const late = pause(ms, undefined, { signal: ended.signal }).catch(() => undefined);
-  await Promise.race([promise, late]);
-  ended.abort();
-}
-
-/** Doubles up to a cap, with jitter: what failed together is not tried again together. */
-function pauseMs(attemptsMade: number, { backoffMs, maxBackoffMs }: QueueSettings): number {
-  const full = Math.min(backoffMs * 2 ** (attemptsMade - 1), maxBackoffMs);
-  return Math.round(full * (0.5 + Math.random() / 2));
+  const late = (): Error => new Error(`not over after ${ms} ms`);
+  await new Deadline({ timeoutMs: ms, late, keepsAlive: true }).bound(promise).catch(() => undefined);
 }

@@ -1,3 +1,5 @@
+import { systemClock } from '@lockstep/core';
+import { callerSleep } from '@lockstep/core/kit';
 import { seededRandom, systemMs } from '@lockstep/torture';
 import type { AuditReport } from '../application/audit.js';
 import { planFaults } from '../faults/schedule.js';
@@ -86,12 +88,7 @@ async function holds(condition: () => boolean): Promise<boolean> {
 }
 
 async function waitUntil(atMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const over = Promise.withResolvers<void>();
-  const timer = setTimeout(over.resolve, Math.max(0, atMs - systemMs()));
-  signal.addEventListener('abort', () => over.resolve(), { once: true });
-  await over.promise;
-  clearTimeout(timer);
+  await callerSleep(systemClock, Math.max(0, atMs - systemMs()), signal);
 }
 
 /** The rates of a run: the options', or what mix or trace say, or the classic scenario's. */

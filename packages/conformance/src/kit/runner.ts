@@ -1,3 +1,5 @@
+import { Deadline } from '@lockstep/core/kit';
+
 /** The part of a test runner that the kits use: vitest, node:test, Jest, Mocha and others have it. */
 export interface Runner {
   readonly describe: (name: string, body: () => void) => unknown;
@@ -53,16 +55,9 @@ export function waits(deadlineMs: number, advance?: (ms: number) => unknown): Wa
 }
 
 /** Rejects when `work` takes longer than `timeoutMs`, so that a hanging adapter fails its case by name. */
-export async function bounded<T>(what: string, timeoutMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: still not over after ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function bounded<T>(what: string, timeoutMs: number, work: Promise<T>): Promise<T> {
+  const late = (): Error => new Error(`${what}: still not over after ${timeoutMs} ms`);
+  return new Deadline({ timeoutMs, late, keepsAlive: true }).bound(work);
 }
 
 /** Registers one kit's cases: each on a fresh adapter, disposed of at its end whatever happened. */

@@ -1,7 +1,7 @@
 import type { CallOptions } from '../contracts/options.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidIdError, messageOf, StoreTimeoutError, UnsupportedError } from '../errors.js';
-import { withSignal, withTimeout } from '../kit/wait.js';
+import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { CollectionSettings } from './settings.js';
@@ -44,11 +44,12 @@ export class Checks<Id> {
 
   /** Waits for the call within its bounds. */
   bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
-    if (timeoutMs === undefined) return withSignal(start(), signal);
+    if (timeoutMs === undefined && signal === undefined) return start();
     const { name } = this.#settings;
     const late = (): Error =>
       new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, { collection: name });
-    return withSignal(withTimeout(this.#context.clock, start(), timeoutMs, late), signal);
+    const { clock } = this.#context;
+    return new Deadline({ clock, timeoutMs: timeoutMs ?? Infinity, signal, late }).bound(start());
   }
 
   unsupported(what: string): UnsupportedError {

@@ -1,6 +1,6 @@
 // What adapters share: how they wait, and how they check their options.
 
-export { Backoff, type BackoffOptions } from './backoff.js';
+export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
 export {
   checkKnown,
   checkOptions,

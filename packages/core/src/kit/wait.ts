@@ -11,6 +11,8 @@ export interface DeadlineOptions {
   readonly signal?: AbortSignal | undefined;
   /** Makes what calls reject with once the signal has aborted. @defaultValue the signal's reason */
   readonly aborted?: ((reason: unknown) => unknown) | undefined;
+  /** What waits keeps the process alive, where nothing else does: no open connection, for one. @defaultValue false */
+  readonly keepsAlive?: boolean | undefined;
 }
 
 /**
@@ -70,11 +72,15 @@ export class Deadline {
     return new Promise((resolve, reject) => this.#settle(work, resolve, reject, reject));
   }
 
-  /** As `bound`, for work that takes a signal: it aborts at the end, with what the call rejects with. */
-  run<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /**
+   * As `bound`, for a function that takes a signal: it aborts at the end, with what the call rejects with. Users'
+   * functions may throw at once, or return no promise.
+   */
+  run<T>(work: (signal: AbortSignal) => PromiseLike<T> | T): Promise<T> {
     const ending = new AbortController();
     return new Promise((resolve, reject) => {
-      this.#settle(work(ending.signal), resolve, reject, (reason) => {
+      const working = (async () => await work(ending.signal))();
+      this.#settle(working, resolve, reject, (reason) => {
         ending.abort(reason);
         reject(reason);
       });
@@ -119,8 +125,10 @@ export class Deadline {
       over(this.#options.late());
     };
     const cancel = this.timeoutMs === Infinity ? undefined : clock.schedule(late, this.remainingMs);
+    const release = this.#options.keepsAlive === true ? keepAlive() : undefined;
     const stop = (): void => {
       cancel?.();
+      release?.();
       signal?.removeEventListener('abort', abort);
     };
     signal?.addEventListener('abort', abort, { once: true });
@@ -147,21 +155,6 @@ export function withTimeout<T>(
   return new Deadline({ clock, timeoutMs: ms, late }).bound(work);
 }
 
-/** The promise, or a rejection with the signal's reason once it aborts. */
-export function withSignal<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) {
-      promise.catch(() => undefined);
-      abort();
-      return;
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
-}
-
 /** Resolves after `ms`, or once the signal aborts. */
 export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -181,10 +174,16 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
 
 /** As `sleep`, for a wait that a caller waits for: it keeps the process alive, as a call to a server does. */
 export async function callerSleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
-  const alive = setInterval(() => undefined, 2 ** 30);
+  const release = keepAlive();
   try {
     await sleep(clock, ms, signal);
   } finally {
-    clearInterval(alive);
+    release();
   }
+}
+
+/** A clock's timers let the process end. Returns what ends it. */
+function keepAlive(): () => void {
+  const alive = setInterval(() => undefined, 2 ** 30);
+  return () => clearInterval(alive);
 }

@@ -115,6 +115,25 @@ describe('callbackStore without versions', () => {
   });
 });
 
+test('outside an engine, too, a function that hangs is cut in the time of its call, and told by its signal', async () => {
+  const told: AbortSignal[] = [];
+  const hang = (_: unknown, { signal }: { readonly signal: AbortSignal }): Promise<never> => {
+    told.push(signal);
+    return new Promise(() => undefined);
+  };
+  const store = callbackStore<Note>({ read: hang, write: (id, _value, context) => hang(id, context) });
+  const call = { timeoutMs: 5 };
+  const late = { code: 'LOCKSTEP_STORE_TIMEOUT' };
+  await expect(store.read(['a'], { ...call, primary: true })).rejects.toMatchObject(late);
+  const put = { kind: 'put', key: 'a', value: { text: 'x' } } as never;
+  await expect(store.write([put], call)).rejects.toMatchObject(late);
+  const ending = new AbortController();
+  const aborted = store.write([put], { timeoutMs: 60_000, signal: ending.signal });
+  ending.abort(new Error('enough'));
+  await expect(aborted).rejects.toThrow('enough');
+  expect(told.map((signal) => signal.aborted)).toEqual([true, true, true]);
+});
+
 describe('callbackStore with versions', () => {
   const version = (value: Note): number => value.revision;
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { manualClock } from '../../src/faults/manual-clock.js';
-import { Backoff } from '../../src/kit/backoff.js';
+import { Backoff, backoffMs } from '../../src/kit/backoff.js';
 import { Deadline } from '../../src/kit/wait.js';
 import { turns } from '../support/shop.js';
 
@@ -10,14 +10,17 @@ const take = (backoff: Backoff, count: number): number[] =>
 
 describe('a back-off', () => {
   test('grows by its factor up to its last pause, and starts again when told', () => {
-    const backoff = new Backoff({ firstMs: 10, lastMs: 70, random: () => 0 });
+    const backoff = new Backoff({ firstMs: 10, lastMs: 70, jitter: 0 });
     expect(take(backoff, 5)).toEqual([10, 20, 40, 70, 70]);
     backoff.reset();
     expect(take(backoff, 2)).toEqual([10, 20]);
-    expect(take(new Backoff({ firstMs: 1, lastMs: 100, factor: 10, random: () => 0 }), 4)).toEqual([
+    expect(take(new Backoff({ firstMs: 1, lastMs: 100, factor: 10, jitter: 0 }), 4)).toEqual([
       1, 10, 100, 100,
     ]);
-    expect(take(new Backoff({ firstMs: 50, lastMs: 20, random: () => 0 }), 2)).toEqual([20, 20]);
+    // Whoever counts failures on their own gets the same, however many there were.
+    const options = { firstMs: 10, lastMs: 70, jitter: 0 };
+    expect([1, 2, 3, 4, 5_000].map((failures) => backoffMs(failures, options))).toEqual([10, 20, 40, 70, 70]);
+    expect(take(new Backoff({ firstMs: 50, lastMs: 20, jitter: 0 }), 2)).toEqual([20, 20]);
   });
 
   test('property: a pause is never longer than its longest, nor shorter than jitter allows', () => {

@@ -1,6 +1,6 @@
-import type { ConsumerState, FeedClaimant } from '@lockstep/core';
+import { type ConsumerState, type FeedClaimant, systemClock } from '@lockstep/core';
+import { sleep } from '@lockstep/core/kit';
 import { type Delivery, untilDone } from './deliver.js';
-import { pause } from './pause.js';
 import type { Registry } from './registry.js';
 
 /** How long changes that may not be claimed now wait before that is asked again, in ms. */
@@ -33,7 +33,7 @@ export class Claims {
       if (this.#claimant === undefined || [...states.values()].every((state) => state !== undefined)) {
         return states;
       }
-      await pause(UNCLAIMED_MS, signal);
+      await sleep(systemClock, UNCLAIMED_MS, signal);
     }
     return undefined;
   }

@@ -1,5 +1,7 @@
 import type { Change, FeedConsumeOptions } from '@lockstep/core';
-import { Backoff } from './pause.js';
+import { Backoff } from '@lockstep/core/kit';
+
+const BETWEEN_TRIES = { firstMs: 10, lastMs: 1_000 };
 
 export type Handler = (changes: readonly Change[]) => Promise<void>;
 
@@ -17,7 +19,7 @@ export async function untilDone(
   work: () => Promise<void>,
   { signal, onError }: Pick<Delivery, 'signal' | 'onError'>,
 ): Promise<boolean> {
-  const backoff = new Backoff();
+  const backoff = new Backoff(BETWEEN_TRIES);
   while (!signal.aborted) {
     try {
       await work();

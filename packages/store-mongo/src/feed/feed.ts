@@ -5,7 +5,9 @@ import {
   type FeedConsumeOptions,
   InvalidOptionError,
   numberOption,
+  systemClock,
 } from '@lockstep/core';
+import { Backoff, sleep } from '@lockstep/core/kit';
 import type { Db } from 'mongodb';
 import { serverNowMs } from '../install/server.js';
 import type { FeedSettings } from '../options.js';
@@ -14,7 +16,6 @@ import { Acknowledged } from './acknowledged.js';
 import { Claims } from './claims.js';
 import { type Delivery, deliver, type Handler, untilDone } from './deliver.js';
 import { Leader } from './leader.js';
-import { Backoff, pause } from './pause.js';
 import type { Positions } from './positions.js';
 import type { Registry } from './registry.js';
 import { aboveAll, changedSince, highestOf } from './rescan.js';
@@ -25,6 +26,8 @@ import { feedStatus } from './status.js';
  * further by what a server lets a transaction live, many times over (60 s unless it is configured).
  */
 const OPEN_MS = 15 * 60_000;
+
+const AFTER_FAILURES = { firstMs: 50, lastMs: 1_000 };
 
 export interface FeedContext {
   readonly db: Db;
@@ -80,13 +83,13 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
       const ours = bound(options.sources);
       const claims = new Claims(options.claimant, registry, delivery);
       if (ours.size === 0) {
-        await pause(2 ** 31 - 1, signal);
+        await sleep(systemClock, 2 ** 31 - 1, signal);
         return;
       }
       const { claimant } = options;
       const consumer = claimant?.consumer;
       const owner = randomUUID();
-      const backoff = new Backoff(50);
+      const backoff = new Backoff(AFTER_FAILURES);
       // The first try may only have made the document that the lease is taken in.
       let waited = false;
       while (!signal.aborted) {
@@ -94,7 +97,7 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
           const lease = await positions.acquire({ sources: [...ours.keys()], consumer }, owner);
           backoff.reset();
           if (lease === undefined) {
-            await pause(waited ? settings.leaseMs / 4 : 0, signal);
+            await sleep(systemClock, waited ? settings.leaseMs / 4 : 0, signal);
             waited = true;
             continue;
           }

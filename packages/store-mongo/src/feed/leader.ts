@@ -1,4 +1,5 @@
-import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
+import { type Change, NO_VERSION, StoreContractError, systemClock, type Version } from '@lockstep/core';
+import { Backoff, sleep } from '@lockstep/core/kit';
 import type { ChangeStream, Db, Document, ResumeToken } from 'mongodb';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
@@ -9,7 +10,6 @@ import type { ClaimStates, Claims } from './claims.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 import { EventReader, type FeedEvent, rowName } from './events.js';
 import { FRESH_MS, VersionMemory } from './memory.js';
-import { Backoff, pause } from './pause.js';
 import { type Lease, type Mark, type Positions, textOf } from './positions.js';
 import { ReadWatch } from './read-watch.js';
 import { highestOf, rescan } from './rescan.js';
@@ -17,6 +17,10 @@ import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
 
 /** The bound of one batch's adoption, in ms. */
 const ADOPT_TIMEOUT_MS = 10_000;
+
+const AFTER_FAILURES = { firstMs: 50, lastMs: 1_000 };
+/** How long reading waits for room in a full queue. */
+const FULL_MS = 5;
 
 export interface LeaderContext {
   readonly db: Db;
@@ -111,7 +115,7 @@ export class Leader {
     const { signal } = this.#over;
     let savedMs = performance.now();
     for (;;) {
-      await pause(leaseMs / 4, signal);
+      await sleep(systemClock, leaseMs / 4, signal);
       if (signal.aborted) return;
       try {
         if (!(await this.#save(false))) this.#over.abort();
@@ -158,7 +162,7 @@ export class Leader {
   /** Reads the stream, opening it anew after each failure, and handles what comes. */
   async #follow(): Promise<void> {
     const { signal } = this.#over;
-    const backoff = new Backoff(50);
+    const backoff = new Backoff(AFTER_FAILURES);
     while (!signal.aborted) {
       const ended = new AbortController();
       const reading = this.#read(ended.signal, backoff);
@@ -211,7 +215,7 @@ export class Leader {
     const { maxBuffered } = this.#context.settings;
     while (!stop.aborted) {
       if (this.#queue.length >= maxBuffered) {
-        await pause(5, stop);
+        await sleep(systemClock, FULL_MS, stop);
         continue;
       }
       const event = await this.#watch.during(stream.tryNext());

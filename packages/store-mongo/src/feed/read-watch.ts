@@ -1,5 +1,5 @@
-import { StoreTimeoutError } from '@lockstep/core';
-import { pause } from './pause.js';
+import { StoreTimeoutError, systemClock } from '@lockstep/core';
+import { sleep } from '@lockstep/core/kit';
 
 const MAX_PATIENCE_MS = 600_000;
 
@@ -36,7 +36,7 @@ export class ReadWatch {
   async hang(ended: AbortSignal): Promise<void> {
     this.#sinceMs = undefined;
     while (!ended.aborted) {
-      await pause(this.#leastMs / 4, ended);
+      await sleep(systemClock, this.#leastMs / 4, ended);
       const waitedMs = this.#sinceMs === undefined ? 0 : performance.now() - this.#sinceMs;
       if (ended.aborted || waitedMs <= this.#patienceMs) continue;
       this.#patienceMs = Math.min(2 * this.#patienceMs, MAX_PATIENCE_MS);

@@ -55,7 +55,7 @@ export function inTime(binding: Binding, version: Document | Long, call: Call): 
  * run for its `maxTimeMS`, so that one with a deadline begins that much earlier.
  */
 export function lastStart({ clock }: Binding, { bound }: Call): Date | undefined {
-  if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - bound.maxTimeMS);
+  if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - bound.serverMs);
   return clock.in(bound.remainingMs);
 }
 

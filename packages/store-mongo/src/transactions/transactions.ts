@@ -1,12 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
 import {
   checkTransactionMode,
   StoreBusyError,
   StoreRefusedError,
+  StoreTimeoutError,
   StoreUnavailableError,
   TransactionOverError,
 } from '@lockstep/core';
+import { Backoff, withTimeout } from '@lockstep/core/kit';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from '../wire/bound.js';
 import {
@@ -20,9 +21,9 @@ import { guardedSession } from './guarded-session.js';
 import { TransactionLog } from './log.js';
 import { noteOwnStatements } from './reads.js';
 
-/** The pause before a transaction that met another one runs again, in ms; it doubles up to the other. */
-const FIRST_BACKOFF_MS = 2;
-const MAX_BACKOFF_MS = 100;
+/** Two transactions that met must not meet again in step. */
+const BETWEEN_TRIES = { firstMs: 3, lastMs: 150, jitter: 2 / 3 };
+const ABORT_MS = 1_000;
 
 /**
  * How often in a row a body runs whose transaction the server had ended unseen. An election, or a transaction that
@@ -163,44 +164,42 @@ const TRANSACTION: TransactionOptions = {
  */
 export async function runTransaction<T>(
   client: MongoClient,
-  bound: CallBound,
+  deadline: CallBound,
   body: (tx: MongoTransaction) => Promise<T>,
   patienceMs = Number.POSITIVE_INFINITY,
 ): Promise<T> {
-  const startedMs = performance.now();
+  const { clock, what } = deadline;
+  const startedMs = clock.monotonic();
   const outdated = new Set<string>();
   let ended = 0;
-  let backoffMs = FIRST_BACKOFF_MS;
+  const backoff = new Backoff(BETWEEN_TRIES);
   for (;;) {
-    bound.check();
+    deadline.check();
     const session = client.startSession({ causalConsistency: false });
-    const tx = new MongoTransaction(session, bound, outdated);
+    const tx = new MongoTransaction(session, deadline, outdated);
     try {
-      session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: bound.maxTimeMS });
-      const result = await bound.during(body(tx));
+      session.startTransaction({ ...TRANSACTION, maxCommitTimeMS: deadline.serverMs });
+      const result = await deadline.bound(body(tx));
       tx.seal();
-      await bound.during(tx.idle());
+      await deadline.bound(tx.idle());
       if (tx.problem !== undefined) throw tx.problem;
       if (tx.transient) throw tx.lost;
-      await commit(session, bound);
+      await commit(session, deadline);
       return result;
     } catch (error) {
       tx.end(error);
-      await abort(session, bound);
+      await abort(session, deadline);
       const again = (tx.transient || isTransient(error)) && !isUnknownCommit(error);
       if (!again) throw error;
       ended = tx.handedOut && (isEndedBefore(error) || isEndedBefore(tx.failure)) ? ended + 1 : 0;
-      if (ended === ENDED_TRIES) throw goneOn(bound, error);
-      if (performance.now() - startedMs >= patienceMs && isWriteConflict(error)) {
-        throw new StoreBusyError(`${bound.what}: others hold a document`, { cause: error });
+      if (ended === ENDED_TRIES) throw goneOn(deadline, error);
+      if (clock.monotonic() - startedMs >= patienceMs && isWriteConflict(error)) {
+        throw new StoreBusyError(`${what}: others hold a document`, { cause: error });
       }
-      if (bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
+      if (!(await backoff.waitWithin(deadline))) throw toStoreError(error, what);
     } finally {
       await session.endSession().catch(() => {});
     }
-    // Two that met must not meet again in step.
-    await delay(backoffMs * (0.5 + Math.random()));
-    backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
   }
 }
 
@@ -209,25 +208,27 @@ function goneOn({ what }: CallBound, cause: unknown): StoreUnavailableError {
   return new StoreUnavailableError(message, 'not-committed', { cause });
 }
 
-async function commit(session: ClientSession, bound: CallBound): Promise<void> {
+async function commit(session: ClientSession, deadline: CallBound): Promise<void> {
+  const backoff = new Backoff(BETWEEN_TRIES);
   // A process that was stopped finds its timers late: nothing is sent after the deadline.
-  bound.check();
-  for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
+  deadline.check();
+  for (;;) {
     try {
-      await bound.during(session.commitTransaction());
+      await deadline.bound(session.commitTransaction());
       return;
     } catch (error) {
-      if (!isUnknownCommit(error) || bound.remainingMs <= backoffMs) throw toStoreError(error, bound.what);
+      if (!isUnknownCommit(error) || !(await backoff.waitWithin(deadline))) {
+        throw toStoreError(error, deadline.what);
+      }
     }
-    await delay(backoffMs);
   }
 }
 
-async function abort(session: ClientSession, bound: CallBound): Promise<void> {
+/** The server rolls back by itself what nobody commits, so its answer is not waited for without a bound. */
+async function abort(session: ClientSession, { clock, timeoutMs, what }: CallBound): Promise<void> {
   if (!session.inTransaction()) return;
-  // Not waited for without bound: the server rolls back by itself what nobody commits.
-  const aborted = session.abortTransaction().catch(() => {});
-  await Promise.race([aborted, delay(Math.min(bound.timeoutMs, 1000), undefined, { ref: false })]);
+  const late = (): Error => new StoreTimeoutError(`${what}: no answer to the rollback`);
+  await withTimeout(clock, session.abortTransaction(), Math.min(timeoutMs, ABORT_MS), late).catch(() => {});
 }
 
 /** The transactions of one client; one for all collections of a database, compared by identity. */

@@ -9,6 +9,6 @@ export interface Call {
 
 /** The options that bind a statement to its call. */
 export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
-  const { maxTimeMS } = call.bound;
+  const { serverMs: maxTimeMS } = call.bound;
   return call.session === undefined ? { maxTimeMS } : { session: call.session, maxTimeMS };
 }

@@ -39,7 +39,7 @@ export async function flushOntoRows<Value>(
     },
   }));
   const { errors, matched } = await bulk(binding, operations, call, {
-    maxTimeMS: Math.min(STATEMENT_MS, call.bound.maxTimeMS),
+    maxTimeMS: Math.min(STATEMENT_MS, call.bound.serverMs),
   });
   const rows = await findRows<Value>(
     binding,

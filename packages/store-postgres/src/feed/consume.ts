@@ -5,13 +5,13 @@ import {
   type FeedConsumeOptions,
   MAX_KEY_LENGTH,
 } from '@lockstep/core';
+import { Backoff, sleep } from '@lockstep/core/kit';
 import { limitSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
-import { bounded } from '../wire/bounded.js';
 import type { FeedParts } from './parts.js';
 import { prune } from './prune.js';
-import { tooLong } from './too-long.js';
+import { feedDeadline } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
 
 /**
@@ -48,7 +48,7 @@ SELECT stands FROM k`;
 
 const PRUNE_EVERY_MS = 10_000;
 /** Below the relay's lag bound (G4): a cache that is back is not kept waiting for longer. */
-const MAX_BACKOFF_MS = 400;
+const AFTER_FAILURES = { firstMs: 100, lastMs: 400 };
 
 interface Claimed extends ChangeRecord {
   readonly place: string;
@@ -69,14 +69,14 @@ export async function consume(
   const { clock, listener } = parts;
   const batchSize = options.batchSize ?? 500;
   const release = listener?.use();
-  let failures = 0;
+  const backoff = new Backoff({ ...AFTER_FAILURES, clock });
   let prunedAt = Number.NEGATIVE_INFINITY;
   try {
     while (!options.signal.aborted) {
       const alarm = new Alarm(parts, options.signal);
       try {
         const taken = await takeBatch(parts, handler, options, batchSize);
-        failures = 0;
+        backoff.reset();
         if (taken === undefined) {
           await options.claimant?.differs();
           continue;
@@ -88,8 +88,7 @@ export async function consume(
         if (taken < batchSize) await alarm.wait(parts.options.pollMs);
       } catch (error) {
         reportError(options, error);
-        failures++;
-        await alarm.sleep(Math.min(MAX_BACKOFF_MS, 50 * 2 ** Math.min(failures, 10)));
+        await backoff.wait(options.signal);
       } finally {
         alarm.end();
       }
@@ -134,12 +133,7 @@ async function takeBatch(
     ]);
     if (rows.length > 0) {
       for (const changes of inBatches(rows.flatMap(changesOf), batchSize)) {
-        await bounded(
-          { clock },
-          handler(changes),
-          handlerTimeoutMs,
-          tooLong('the handler', handlerTimeoutMs),
-        );
+        await feedDeadline(clock, 'the handler', handlerTimeoutMs).bound(handler(changes));
       }
       const places = arrayText(rows.map((row) => row.place));
       if (claimant === undefined) await transaction.rows('taking a batch', TAKE, [places]);
@@ -204,36 +198,24 @@ function* inBatches<T>(items: readonly T[], size: number): Generator<readonly T[
 class Alarm {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
-  readonly #aborted = Promise.withResolvers<void>();
-  readonly #notified = Promise.withResolvers<void>();
+  readonly #early = new AbortController();
+  readonly #wake = (): void => this.#early.abort();
   readonly #stop: (() => void) | undefined;
-  readonly #abort = (): void => this.#aborted.resolve();
 
   constructor({ clock, listener }: FeedParts, signal: AbortSignal) {
     this.#clock = clock;
     this.#signal = signal;
-    this.#stop = listener?.onNext(() => this.#notified.resolve());
-    signal.addEventListener('abort', this.#abort, { once: true });
-    if (signal.aborted) this.#abort();
+    this.#stop = listener?.onNext(this.#wake);
+    signal.addEventListener('abort', this.#wake, { once: true });
+    if (signal.aborted) this.#wake();
   }
 
   wait(ms: number): Promise<void> {
-    return this.#until(ms, this.#notified.promise);
-  }
-
-  sleep(ms: number): Promise<void> {
-    return this.#until(ms, this.#aborted.promise);
-  }
-
-  async #until(ms: number, early: Promise<void>): Promise<void> {
-    const timer = Promise.withResolvers<void>();
-    const stop = this.#clock.schedule(timer.resolve, ms);
-    await Promise.race([timer.promise, early, this.#aborted.promise]);
-    stop();
+    return sleep(this.#clock, ms, this.#early.signal);
   }
 
   end(): void {
     this.#stop?.();
-    this.#signal.removeEventListener('abort', this.#abort);
+    this.#signal.removeEventListener('abort', this.#wake);
   }
 }

@@ -1,10 +1,10 @@
 import type { Clock } from '@lockstep/core';
+import { Backoff } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { ReadOnlyServerError } from '../errors.js';
 import { CHANNEL } from '../sql/stamp.js';
-import { bounded } from '../wire/bounded.js';
 import { IS_READ_ONLY } from '../wire/outlived.js';
-import { tooLong } from './too-long.js';
+import { feedDeadline } from './too-long.js';
 
 /** A connection of pg outside knex's pool. */
 interface RawConnection {
@@ -18,8 +18,6 @@ interface Connector {
   acquireRawConnection(): Promise<RawConnection>;
 }
 
-const RECONNECT_MAX_MS = 10_000;
-
 /**
  * Wakes consumers when a foreign writer commits. A connection of its own, for as long as somebody
  * waits; it comes back by itself, and polling is the floor while it is away. It asks again and again: a
@@ -32,7 +30,7 @@ export class Listener {
   readonly #waiters = new Set<() => void>();
   #users = 0;
   #connection: RawConnection | undefined;
-  #failures = 0;
+  readonly #backoff = new Backoff({ firstMs: 100, lastMs: 10_000 });
   #connecting = false;
 
   /** `timeoutMs` bounds each answer, and is how often one is asked for. */
@@ -81,7 +79,7 @@ export class Listener {
         throw error;
       });
       this.#connection = connection;
-      this.#failures = 0;
+      this.#backoff.reset();
       this.#askAgain(connection, lost);
       // What was notified while nobody listened.
       this.#wake();
@@ -100,7 +98,7 @@ export class Listener {
       if (rows[0]?.readOnly === true) throw new ReadOnlyServerError('feed: LISTEN');
       await connection.query(`LISTEN ${CHANNEL}`);
     };
-    await bounded({ clock: this.#clock }, ask(), this.#timeoutMs, tooLong('LISTEN', this.#timeoutMs));
+    await feedDeadline(this.#clock, 'LISTEN', this.#timeoutMs).bound(ask());
   }
 
   #askAgain(connection: RawConnection, lost: () => void): void {
@@ -112,8 +110,7 @@ export class Listener {
 
   #later(): void {
     if (this.#users === 0) return;
-    const delayMs = Math.min(RECONNECT_MAX_MS, 100 * 2 ** Math.min(this.#failures++, 7));
-    this.#clock.schedule(() => void this.#connect(), delayMs * (0.5 + Math.random() / 2));
+    this.#clock.schedule(() => void this.#connect(), this.#backoff.nextMs());
   }
 
   #disconnect(): void {

@@ -1,17 +1,18 @@
 import { type Change, type FeedConsumeOptions, NO_VERSION } from '@lockstep/core';
+import { Backoff } from '@lockstep/core/kit';
 import { atMost, equal, over } from '../sql/operators.js';
 import { identifier } from '../sql/quote.js';
 import { believedSql, microsSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
-import { bounded } from '../wire/bounded.js';
 import { type Handler, reportError } from './consume.js';
 import type { History } from './history.js';
 import type { FeedParts } from './parts.js';
-import { tooLong } from './too-long.js';
+import { feedDeadline } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
 
 const MAX_TRIES = 8;
+const BETWEEN_TRIES = { firstMs: 100, lastMs: 5_000 };
 
 /** Looking for the next match may pass over most of a table. */
 const FETCH_TIMEOUT_MS = 600_000;
@@ -128,16 +129,14 @@ async function handOver(
   options: FeedConsumeOptions,
   keepAlive: () => PromiseLike<unknown>,
 ): Promise<void> {
+  const backoff = new Backoff({ ...BETWEEN_TRIES, clock });
   for (let attempt = 1; ; attempt++) {
     try {
-      const message = tooLong('the handler', handlerTimeoutMs);
-      return await bounded({ clock }, handler(changes), handlerTimeoutMs, message);
+      return await feedDeadline(clock, 'the handler', handlerTimeoutMs).bound(handler(changes));
     } catch (error) {
       reportError(options, error);
       if (attempt === MAX_TRIES) throw error;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      clock.schedule(resolve, Math.min(5000, 50 * 2 ** attempt));
-      await promise;
+      await backoff.wait(options.signal);
       options.signal.throwIfAborted();
       await keepAlive();
     }

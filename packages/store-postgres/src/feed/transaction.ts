@@ -1,10 +1,11 @@
+import type { Clock } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { ReadOnlyServerError } from '../errors.js';
 import { SET_SAFE_PATH } from '../sql/stamp.js';
 import { IS_READ_ONLY } from '../wire/outlived.js';
 import { BoundedTransaction } from '../wire/transaction.js';
 import type { FeedParts } from './parts.js';
-import { tooLong } from './too-long.js';
+import { feedDeadline, tooLong } from './too-long.js';
 
 /** At least once: a crash right after the commit may hand a batch over again. */
 const SETTINGS = `SELECT ${IS_READ_ONLY} AS "readOnly", pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)`;
@@ -23,10 +24,19 @@ const SLACK_MS = 1_000;
 /** A transaction of the feed's own. Each of its statements is bounded; `end` ends it, whatever has happened. */
 export class FeedTransaction {
   readonly #transaction: BoundedTransaction;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal | undefined;
   readonly #statementTimeoutMs: number;
 
-  private constructor(transaction: BoundedTransaction, statementTimeoutMs: number) {
+  private constructor(
+    transaction: BoundedTransaction,
+    clock: Clock,
+    signal: AbortSignal | undefined,
+    statementTimeoutMs: number,
+  ) {
     this.#transaction = transaction;
+    this.#clock = clock;
+    this.#signal = signal;
     this.#statementTimeoutMs = statementTimeoutMs;
   }
 
@@ -38,36 +48,29 @@ export class FeedTransaction {
       readsTables = false,
     }: FeedTransactionOptions = {},
   ): Promise<FeedTransaction> {
-    const message = tooLong('begin', options.statementTimeoutMs);
-    const bound = { clock, signal };
-    const transaction = await BoundedTransaction.begin(
-      knex,
-      bound,
-      options.statementTimeoutMs,
-      message,
-      // Whatever the session's default is: what is checked at the end of a claim is to be read then.
-      'read committed',
-    );
+    const deadline = feedDeadline(clock, 'begin', options.statementTimeoutMs, signal);
+    // Whatever the session's default is: what is checked at the end of a claim is to be read then.
+    const transaction = await BoundedTransaction.begin(knex, deadline, 'read committed');
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
       const settings = transaction.trx.raw<{ rows: { readOnly: boolean }[] }>(
         readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}`,
         [String(statementTimeoutMs), String(idleMs)],
       );
-      const { rows } = await transaction.bounded(settings, options.statementTimeoutMs, message);
+      const { rows } = await deadline.bound(settings);
       if (rows[0]?.readOnly === true) throw new ReadOnlyServerError('feed');
     } catch (error) {
       await transaction.rollBack(error);
       throw error;
     }
-    return new FeedTransaction(transaction, statementTimeoutMs);
+    return new FeedTransaction(transaction, clock, signal, statementTimeoutMs);
   }
 
   /** `what` names the statement in errors. */
   async rows<Row>(what: string, sql: string, bindings: readonly Knex.RawBinding[] = []): Promise<Row[]> {
     const query = this.#transaction.trx.raw<{ rows: Row[] }>(sql, bindings);
     const timeoutMs = this.#statementTimeoutMs + SLACK_MS;
-    const { rows } = await this.#transaction.bounded(query, timeoutMs, tooLong(what, timeoutMs));
+    const { rows } = await feedDeadline(this.#clock, what, timeoutMs, this.#signal).bound(query);
     return rows;
   }
 

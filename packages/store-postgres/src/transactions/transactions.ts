@@ -7,14 +7,17 @@ import {
   type TransactionHost,
   type TransactionMode,
 } from '@lockstep/core';
+import { Backoff, type Deadline } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from '../errors.js';
 import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
 import { microsSql, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
+import { storeDeadline } from '../wire/deadline.js';
 import { statement } from '../wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
 
 const MAX_TRIES = 4;
+const BETWEEN_TRIES = { firstMs: 20, lastMs: 80, jitter: 1 };
 const IDLE_SLACK_MS = 5000;
 /** A commit that was sent is waited for, whatever time is left: nothing but its answer says whether it was one. */
 const COMMIT_MS = 2000;
@@ -74,21 +77,20 @@ export class PostgresTransactions implements TransactionHost {
     body: (tx: StoreTransaction) => Promise<T>,
     options: StoreTransactionOptions,
   ): Promise<T> {
-    const deadline = this.#clock.monotonic() + options.timeoutMs;
+    const { signal, timeoutMs } = options;
+    const message = `${this.#name}: the transaction took more than ${timeoutMs} ms`;
+    const deadline = storeDeadline(this.#clock, timeoutMs, message, signal);
+    const backoff = new Backoff(BETWEEN_TRIES);
     for (let attempt = 1; ; attempt++) {
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       try {
-        return await this.#once(body, options, deadline);
+        return await this.#once(body, options, deadline, message);
       } catch (error) {
         const cause = causeOf(error, isTransient);
-        const waitMs = Math.random() * 10 * 2 ** attempt;
         if (cause === undefined) throw error;
-        if (attempt === MAX_TRIES || this.#clock.monotonic() + waitMs >= deadline) {
+        if (attempt === MAX_TRIES || !(await backoff.waitWithin(deadline))) {
           throw storeError(cause, `${this.#name}: transaction`, true);
         }
-        const { promise, resolve } = Promise.withResolvers<void>();
-        this.#clock.schedule(resolve, waitMs);
-        await promise;
       }
     }
   }
@@ -96,15 +98,14 @@ export class PostgresTransactions implements TransactionHost {
   async #once<T>(
     body: (tx: StoreTransaction) => Promise<T>,
     options: StoreTransactionOptions,
-    deadline: number,
+    deadline: Deadline,
+    message: string,
   ): Promise<T> {
-    const message = `${this.#name}: the transaction took more than ${options.timeoutMs} ms`;
-    const left = (): number => Math.max(0, deadline - this.#clock.monotonic());
-    const transaction = await this.#begin(options, left, message);
+    const transaction = await this.#begin(options, deadline);
     const { gate } = transaction;
     let result: T;
     try {
-      result = await transaction.bounded(body(handleOf(transaction)), left(), message);
+      result = await deadline.bound(body(handleOf(transaction)));
       gate.end('its body has returned');
       if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
@@ -118,7 +119,7 @@ export class PostgresTransactions implements TransactionHost {
       );
     }
     try {
-      await transaction.commit(Math.max(left(), COMMIT_MS), message);
+      await transaction.commit(Math.max(deadline.remainingMs, COMMIT_MS), message);
       return result;
     } catch (error) {
       if (isTransient(error)) throw error;
@@ -133,30 +134,24 @@ export class PostgresTransactions implements TransactionHost {
     }
   }
 
-  async #begin(
-    options: StoreTransactionOptions,
-    left: () => number,
-    message: string,
-  ): Promise<BoundedTransaction> {
-    const { signal } = options;
+  async #begin(options: StoreTransactionOptions, deadline: Deadline): Promise<BoundedTransaction> {
     let transaction: BoundedTransaction | undefined;
     try {
-      const bound = { clock: this.#clock, signal };
-      transaction = await BoundedTransaction.begin(this.#knex, bound, left(), message);
+      transaction = await BoundedTransaction.begin(this.#knex, deadline);
       const mode = modeSql(options);
-      if (mode !== undefined) await transaction.bounded(transaction.trx.raw(mode), left(), message);
+      if (mode !== undefined) await deadline.bound(transaction.trx.raw(mode));
       // The server's bound on idling comes after our own, whose rollback keeps the connection.
-      const ms = Math.max(1, Math.ceil(left()));
+      const ms = Math.max(1, Math.ceil(deadline.remainingMs));
       const settings = transaction.trx.raw(BEGIN_SETTINGS, [
         String(ms),
         String(ms + IDLE_SLACK_MS),
         String(ms * 1_000),
       ]);
-      await transaction.bounded(settings, left(), message);
+      await deadline.bound(settings);
       return transaction;
     } catch (error) {
       await transaction?.rollBack();
-      if (signal?.aborted || isTransient(error)) throw error;
+      if (deadline.signal?.aborted || isTransient(error)) throw error;
       throw storeError(error, `${this.#name}: begin`, false);
     }
   }

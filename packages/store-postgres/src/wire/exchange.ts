@@ -1,4 +1,5 @@
-import { type Clock, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import { StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
+import type { Deadline } from '@lockstep/core/kit';
 import { isReadOnlyServer, isStalePlan, ReadOnlyServerError, storeError } from '../errors.js';
 import type { Lender, PooledClient } from './lender.js';
 import { isOutlived, outlive } from './outlived.js';
@@ -7,14 +8,9 @@ import { type Call, forgetPrepared, Pipeline, type Row } from './pipeline.js';
 /** The column of a first statement that says whether the server is no primary. */
 export const READ_ONLY = '#readOnly';
 
-/** When a call must be over, by the process's monotonic clock. */
-export interface Deadline {
-  readonly at: number;
-  readonly timeoutMs: number;
-}
-
 export interface ExchangeOptions {
   readonly deadline: Deadline;
+  /** Ends the wait for a connection; what was sent can't be taken back. */
   readonly signal?: AbortSignal | undefined;
   /** For messages. */
   readonly what: string;
@@ -26,9 +22,8 @@ export interface ExchangeOptions {
  */
 export class Exchange {
   readonly #lender: Lender;
-  readonly #calls: (leftMs: number) => readonly Call[];
+  readonly #calls: () => readonly Call[];
   readonly #options: ExchangeOptions;
-  readonly #clock: Clock;
   readonly #stop: () => void;
   readonly #resolve: (results: Row[][]) => void;
   readonly #reject: (error: unknown) => void;
@@ -37,22 +32,16 @@ export class Exchange {
   /** What the calls answer; rejects with what pg threw, or an error of Lockstep. */
   readonly done: Promise<Row[][]>;
 
-  /** `calls` is told the time that is left once there is a connection, in ms. */
-  constructor(
-    lender: Lender,
-    clock: Clock,
-    calls: (leftMs: number) => readonly Call[],
-    options: ExchangeOptions,
-  ) {
+  /** `calls` is asked once there is a connection. */
+  constructor(lender: Lender, calls: () => readonly Call[], options: ExchangeOptions) {
     this.#lender = lender;
-    this.#clock = clock;
     this.#calls = calls;
     this.#options = options;
     const { promise, resolve, reject } = Promise.withResolvers<Row[][]>();
     this.done = promise;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#stop = clock.schedule(() => this.#late(), this.#leftMs());
+    this.#stop = options.deadline.onOver(() => this.#late());
     options.signal?.addEventListener('abort', this.#aborted, { once: true });
     this.#borrow();
   }
@@ -68,14 +57,10 @@ export class Exchange {
     );
   }
 
-  #leftMs(): number {
-    return Math.max(0, this.#options.deadline.at - this.#clock.monotonic());
-  }
-
   #lent(client: PooledClient): void {
     this.#options.signal?.removeEventListener('abort', this.#aborted);
     // A process that was stopped finds its timers late: nothing is sent after the deadline.
-    if (!this.#over && this.#leftMs() === 0) this.#late();
+    if (!this.#over && this.#options.deadline.remainingMs === 0) this.#late();
     if (this.#over) {
       // Whoever waited is gone.
       this.#release(client);
@@ -83,9 +68,7 @@ export class Exchange {
     }
     this.#client = client;
     try {
-      client.query(
-        new Pipeline(client, this.#calls(this.#leftMs()), (error, results) => this.#answered(error, results)),
-      );
+      client.query(new Pipeline(client, this.#calls(), (error, results) => this.#answered(error, results)));
     } catch (error) {
       this.#end(error);
     }

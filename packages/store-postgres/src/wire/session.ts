@@ -1,4 +1,5 @@
 import type { Clock } from '@lockstep/core';
+import { Backoff, type Deadline } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import {
   isConnectionLoss,
@@ -9,7 +10,8 @@ import {
   isTransient,
 } from '../errors.js';
 import { microsSql, SET_SAFE_PATH, SETTING_DEADLINE, SETTING_STAMPED } from '../sql/stamp.js';
-import { type Deadline, Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
+import { storeDeadline } from './deadline.js';
+import { Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
 import { lenderOf } from './lender.js';
 import { IS_READ_ONLY } from './outlived.js';
 import { type Call, type Row, statement } from './pipeline.js';
@@ -25,8 +27,9 @@ export interface SendOptions extends ExchangeOptions {
   readonly notAfterMs?: number | undefined;
 }
 
-/** Quick ones at first: most are over as soon as the other transaction is. */
 const MAX_TRIES = 12;
+/** Quick ones at first: most are over as soon as the other transaction is. */
+const BETWEEN_TRIES = { firstMs: 2, lastMs: 250, jitter: 1 };
 const SET_TIMEOUT = `SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('${SETTING_STAMPED}', $2, true)`;
 const SET_DEADLINE = `${SET_TIMEOUT}, pg_catalog.set_config('${SETTING_DEADLINE}', $3, true), ${microsSql()} AS "#now"`;
 const both = (text: string) => ({ prepared: statement(text), unprepared: statement(text, false) });
@@ -57,7 +60,7 @@ export class Session {
   }
 
   deadline(timeoutMs: number): Deadline {
-    return { at: this.#clock.monotonic() + timeoutMs, timeoutMs };
+    return storeDeadline(this.#clock, timeoutMs, `no answer within ${timeoutMs} ms`);
   }
 
   /**
@@ -66,15 +69,16 @@ export class Session {
    */
   async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     let sentAtMs = 0;
-    const all = (leftMs: number): Call[] => {
+    const all = (): Call[] => {
       sentAtMs = this.#clock.monotonic();
-      return [this.#settings(leftMs, options), ...calls];
+      return [this.#settings(options), ...calls];
     };
+    const backoff = new Backoff(BETWEEN_TRIES);
     let serversLeft = 0;
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted();
       try {
-        const results = await new Exchange(lenderOf(this.#knex), this.#clock, all, options).done;
+        const results = await new Exchange(lenderOf(this.#knex), all, options).done;
         const [settings] = results.shift() ?? [];
         if (options.notAfterMs !== undefined)
           this.serverClock.sample(sentAtMs, Number(settings?.meta['#now']));
@@ -86,7 +90,8 @@ export class Session {
         const again = elsewhere || isTransient(error) || isStalePlan(error);
         if (!again && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
       }
-      await this.#backOff(attempt, options);
+      // Without time for the pause the next try says so, or is just in time.
+      await backoff.waitWithin(options.deadline, options.signal);
     }
   }
 
@@ -115,7 +120,7 @@ export class Session {
 
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
   async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
-    return await new Exchange(lenderOf(trx), this.#clock, () => calls, options).done;
+    return await new Exchange(lenderOf(trx), () => calls, options).done;
   }
 
   async #askClock(timeoutMs: number): Promise<void> {
@@ -129,19 +134,7 @@ export class Session {
     });
   }
 
-  async #backOff(attempt: number, { deadline, signal }: SendOptions): Promise<void> {
-    const waitMs = Math.random() * Math.min(250, 2 ** attempt);
-    if (this.#clock.monotonic() + waitMs >= deadline.at) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = this.#clock.schedule(resolve, waitMs);
-    signal?.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    stop();
-  }
-
-  #settings(leftMs: number, { notAfterMs, prepared, readOnly, stamps = '' }: SendOptions): Call {
-    // A little before our own timer, so that the server's clean answer comes first.
-    const serverMs = Math.max(1, Math.floor(leftMs - Math.min(50, leftMs / 10)));
+  #settings({ deadline: { serverMs }, notAfterMs, prepared, readOnly, stamps = '' }: SendOptions): Call {
     const { deadline, timeout } = SETTINGS[readOnly && !this.#replica ? 'read' : 'write'];
     const values = [String(serverMs), stamps];
     if (notAfterMs !== undefined) values.push(String(Math.floor(notAfterMs * 1_000)));

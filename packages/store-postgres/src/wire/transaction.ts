@@ -1,6 +1,8 @@
+import type { Clock } from '@lockstep/core';
+import type { Deadline } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { isFatal, isReadOnlyServer, stateOf } from '../errors.js';
-import { type Bound, bounded } from './bounded.js';
+import { storeDeadline } from './deadline.js';
 import { TransactionGate } from './gate.js';
 import { type Lender, lenderOf, type PooledClient } from './lender.js';
 import { isOutlived, isReadOnly, outlive } from './outlived.js';
@@ -20,7 +22,7 @@ export class BoundedTransaction {
   readonly gate: TransactionGate;
   readonly #lender: Lender;
   readonly #client: PooledClient;
-  readonly #bound: Bound;
+  readonly #clock: Clock;
   #over = false;
 
   private constructor(
@@ -28,30 +30,26 @@ export class BoundedTransaction {
     gate: TransactionGate,
     lender: Lender,
     client: PooledClient,
-    bound: Bound,
+    clock: Clock,
   ) {
     this.trx = trx;
     this.gate = gate;
     this.#lender = lender;
     this.#client = client;
-    this.#bound = bound;
+    this.#clock = clock;
   }
 
-  /** Rejects with a `StoreTimeoutError` of the message after `timeoutMs`, with the signal's reason, or as knex does. */
+  /** Rejects at the deadline, or as knex does. */
   static async begin(
     knex: Knex,
-    bound: Bound,
-    timeoutMs: number,
-    message: string,
+    deadline: Deadline,
     isolationLevel?: Knex.IsolationLevels,
   ): Promise<BoundedTransaction> {
-    const { clock } = bound;
-    const untilMs = clock.monotonic() + timeoutMs;
     const lender = lenderOf(knex);
     const lending = borrow(lender);
     let client: PooledClient;
     try {
-      client = await bounded(bound, lending, timeoutMs, message);
+      client = await deadline.bound(lending);
     } catch (error) {
       lending.then((late) => lender.releaseConnection(late)).catch(() => undefined);
       throw error;
@@ -63,9 +61,9 @@ export class BoundedTransaction {
         doNotRejectOnRollback: true,
         ...(isolationLevel === undefined ? {} : { isolationLevel }),
       });
-      const trx = await bounded(bound, beginning, untilMs - clock.monotonic(), message);
+      const trx = await deadline.bound(beginning);
       gate.guard(trx);
-      return new BoundedTransaction(trx, gate, lender, client, bound);
+      return new BoundedTransaction(trx, gate, lender, client, deadline.clock);
     } catch (error) {
       gate.release();
       end(client, error);
@@ -74,20 +72,14 @@ export class BoundedTransaction {
     }
   }
 
-  /** Rejects, too, when the time is over or the signal aborts. */
-  bounded<T>(work: PromiseLike<T>, timeoutMs: number, message: string): Promise<T> {
-    return bounded(this.#bound, work, timeoutMs, message);
-  }
-
   /**
    * Commits for certain: knex's own promise resolves whatever the server said, and the server answers the
    * COMMIT of a failed transaction with a rollback, not an error. What was sent can't be aborted.
    */
   async commit(timeoutMs: number, message: string): Promise<void> {
-    const { clock } = this.#bound;
     this.gate.end('it is being committed');
     try {
-      await bounded({ clock }, commit(this.trx, this.gate), timeoutMs, message);
+      await storeDeadline(this.#clock, timeoutMs, message).bound(commit(this.trx, this.gate));
       this.#finish();
     } catch (error) {
       const answered = error instanceof SilentRollback || (stateOf(error) !== undefined && !isFatal(error));
@@ -104,14 +96,12 @@ export class BoundedTransaction {
    */
   async rollBack(reason?: unknown): Promise<void> {
     if (this.#over) return;
-    const { clock } = this.#bound;
+    const within = storeDeadline(this.#clock, ROLLBACK_MS, 'no answer to the rollback');
     this.gate.end('it is being rolled back');
     try {
       const answer = this.gate.finish(() => Promise.resolve(this.trx.rollback()));
-      await bounded({ clock }, answer, ROLLBACK_MS, 'no answer to the rollback');
-      if (isReadOnlyServer(reason)) {
-        await bounded({ clock }, this.#outlive(reason), ROLLBACK_MS, 'no answer after the rollback');
-      }
+      await within.bound(answer);
+      if (isReadOnlyServer(reason)) await within.bound(this.#outlive(reason));
       this.#finish();
     } catch (error) {
       this.#destroy(error);

@@ -1,6 +1,7 @@
 import type { Clock } from '../../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../../contracts/queue.js';
 import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
+import { backoffMs } from '../../kit/backoff.js';
 import { numberOption, type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { deadLetterBox } from './dead-letters.js';
 import { type QueuedJob, QueueJobs } from './jobs.js';
@@ -48,11 +49,9 @@ interface Consumer {
  * feed does not hold it. Throws `InvalidOptionError`.
  */
 export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
-  const { attempts, backoffMs, clock, maxBackoffMs, maxDeadLetters, maxJobs, random } = withDefaults(
-    options,
-    MEMORY_QUEUE,
-    'memoryQueue',
-  );
+  const settings = withDefaults(options, MEMORY_QUEUE, 'memoryQueue');
+  const { attempts, clock, maxDeadLetters, maxJobs, random } = settings;
+  const pauses = { firstMs: settings.backoffMs, lastMs: settings.maxBackoffMs, random };
   const jobs = new QueueJobs();
   const dead = deadLetterBox(maxDeadLetters, enqueue);
   const consumers = new Set<Consumer>();
@@ -108,10 +107,13 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
   function fail(item: QueuedJob, error: unknown): void {
     if (item.attempts < attempts) {
       jobs.retry(item, (callback) =>
-        clock.schedule(() => {
-          callback();
-          pump();
-        }, pauseMs(item.attempts)),
+        clock.schedule(
+          () => {
+            callback();
+            pump();
+          },
+          backoffMs(item.attempts, pauses),
+        ),
       );
       return;
     }
@@ -122,12 +124,6 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
   function bury(job: QueueJob, tried: number, error: unknown): void {
     const message = messageOf(error);
     dead.add({ job, error: message, attempts: tried, failedAtMs: clock.now() });
-  }
-
-  /** Exponential, with the upper half drawn at random, so that retries spread. */
-  function pauseMs(failed: number): number {
-    const full = Math.min(backoffMs * 2 ** (failed - 1), maxBackoffMs);
-    return full / 2 + (random() * full) / 2;
   }
 
   async function closeConsumer(consumer: Consumer): Promise<void> {

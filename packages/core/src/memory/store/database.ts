@@ -15,8 +15,9 @@ import {
   StoreUnavailableError,
 } from '../../errors.js';
 import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
+import type { Deadline } from '../../kit/wait.js';
 import { checkTransactionMode } from '../../write/transaction-mode.js';
-import { boundCall, type CallBound } from './calls.js';
+import { callDeadline } from './calls.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
 import { memoryFeed } from './feed.js';
 import { DeadlockError, lockOwner, rowLocks } from './locks.js';
@@ -56,13 +57,13 @@ export interface DatabaseInternals {
   execute(
     table: string,
     command: StoreCommand<unknown>,
-    bound: CallBound,
+    deadline: Deadline,
     own: boolean,
     /** Not after this, by the clock, once the row is locked. */
     notAfterMs?: number,
   ): Promise<StoreOutcome<unknown>>;
   /** Waits for whoever holds the row now; rejects at the call's end. */
-  settle(table: string, key: string, bound: CallBound): Promise<void>;
+  settle(table: string, key: string, deadline: Deadline): Promise<void>;
 }
 
 /** How often a transaction that lost a deadlock is run in all. */
@@ -173,11 +174,11 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     return outcome;
   }
 
-  async function locked<T>(table: string, key: string, bound: CallBound, work: () => T): Promise<T> {
-    bound.check();
+  async function locked<T>(table: string, key: string, deadline: Deadline, work: () => T): Promise<T> {
+    deadline.throwIfOver();
     const row = rowName(table, key);
     const owner = lockOwner();
-    const acquired = locks.acquire(row, owner, bound.ended);
+    const acquired = locks.acquire(row, owner, deadline);
     if (acquired !== true) await acquired;
     try {
       return work();
@@ -186,18 +187,18 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     }
   }
 
-  async function runOnce<T>(body: (tx: StoreTransaction) => Promise<T>, bound: CallBound): Promise<T> {
-    bound.check();
+  async function runOnce<T>(body: (tx: StoreTransaction) => Promise<T>, deadline: Deadline): Promise<T> {
+    deadline.throwIfOver();
     const tx = new MemoryTransaction({
       locks,
-      bound,
+      deadline,
       now: () => clock.now(),
       committed: (table, key) => tableOf(table).get(key),
       validatorOf,
     });
     open.set(tx, tx);
     try {
-      const result = await Promise.race([body(tx), bound.ended]);
+      const result = await deadline.bound(body(tx));
       tx.seal();
       tx.checkCommit();
       checkRoom(tx.changedRows());
@@ -217,10 +218,10 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
       call: StoreTransactionOptions,
     ): Promise<T> {
       checkTransactionMode(call, ['read committed'], name);
-      using bound = boundCall(call, clock, `${name}: transaction`);
+      const deadline = callDeadline(call, clock, `${name}: transaction`);
       for (let attempt = 1; ; attempt += 1) {
         try {
-          return await runOnce(body, bound);
+          return await runOnce(body, deadline);
         } catch (error) {
           if (!(error instanceof DeadlockError)) throw error;
           if (attempt < TRANSACTION_ATTEMPTS) continue;
@@ -242,26 +243,25 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
       if (tx === undefined) throw new StoreRefusedError(`${name}: not a transaction of this database`);
       return tx;
     },
-    async execute(table, command, bound, own, notAfterMs) {
+    async execute(table, command, deadline, own, notAfterMs) {
       const { key } = command;
-      const writing = (ended: CallBound): Promise<StoreOutcome<unknown>> =>
-        locked(table, key, ended, () => {
+      const writing = (within: Deadline): Promise<StoreOutcome<unknown>> =>
+        locked(table, key, within, () => {
           if (notAfterMs !== undefined && clock.now() > notAfterMs) {
             throw new StoreTimeoutError(`${name}: the write of "${key}" came after its deadline`, { key });
           }
           return executeLocked(table, command, own);
         });
-      if (command.kind !== 'flush') return await writing(bound);
-      using patience = boundCall({ timeoutMs: FLUSH_LOCK_MS }, clock, `${name}: a flush of "${key}"`);
+      if (command.kind !== 'flush') return await writing(deadline);
       try {
-        return await writing({ ...bound, ended: Promise.race([bound.ended, patience.ended]) });
+        return await writing(deadline.narrowed(FLUSH_LOCK_MS));
       } catch (cause) {
-        bound.check();
+        deadline.throwIfOver();
         if (!(cause instanceof StoreTimeoutError)) throw cause;
         throw new StoreBusyError(`${name}: others hold the row "${key}"`, { key, cause });
       }
     },
-    settle: (table, key, bound) => locked(table, key, bound, () => undefined),
+    settle: (table, key, deadline) => locked(table, key, deadline, () => undefined),
   });
   return database;
 }

@@ -3,6 +3,7 @@ import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../../c
 import type { ConsumerState } from '../../contracts/registry.js';
 import { NO_VERSION } from '../../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../../errors.js';
+import { Backoff } from '../../kit/backoff.js';
 import { numberOption } from '../../kit/options.js';
 import { Pending, type PendingChange } from './pending.js';
 import { memoryRegistry } from './registry.js';
@@ -25,8 +26,8 @@ export interface MemoryFeed extends ChangeFeed {
   readonly size: number;
 }
 
-const FIRST_BACKOFF_MS = 10;
-const MAX_BACKOFF_MS = 1_000;
+/** Without jitter: the readers of a feed in memory are one process. */
+const AFTER_FAILURES = { firstMs: 10, lastMs: 1_000, jitter: 0 };
 /** How often a claimant that takes no changes of some source is asked again. */
 const UNCLAIMED_MS = 100;
 
@@ -155,7 +156,7 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
     async consume(handler, options) {
       const batchSize = checkOptions(options);
       const { claimant, signal } = options;
-      let backoffMs = FIRST_BACKOFF_MS;
+      const backoff = new Backoff(AFTER_FAILURES);
       while (!signal.aborted && !closed) {
         const states = statesOf(options);
         const wanted = claimant === undefined ? options.sources : states.map(({ source }) => source);
@@ -174,13 +175,12 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
           if (rest !== undefined) pendingOf(item.change.source).add(rest, undefined);
         }
         if (taken) {
-          backoffMs = FIRST_BACKOFF_MS;
+          backoff.reset();
           wakeAll();
           continue;
         }
         if (handled) await claimant?.differs();
-        await pause(signal, backoffMs, false);
-        backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
+        await pause(signal, backoff.nextMs(), false);
       }
     },
     acknowledge(changes, under) {
@@ -208,14 +208,13 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
         if (found === undefined) await options.onReset?.(source, NO_VERSION);
         else changes.push(...found);
       }
-      let backoffMs = FIRST_BACKOFF_MS;
+      const backoff = new Backoff(AFTER_FAILURES);
       for (let at = 0; at < changes.length && !options.signal.aborted && !closed; ) {
         if (await handOver(changes.slice(at, at + batchSize), handler, options)) {
           at += batchSize;
-          backoffMs = FIRST_BACKOFF_MS;
+          backoff.reset();
         } else {
-          await pause(options.signal, backoffMs, false);
-          backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
+          await pause(options.signal, backoff.nextMs(), false);
         }
       }
     },

@@ -1,3 +1,5 @@
+import type { Deadline } from '../../kit/wait.js';
+
 /** Whoever holds and waits for rows: a transaction, or one write on its own. */
 export interface LockOwner {
   /** Rows that it waits for now. */
@@ -25,9 +27,9 @@ interface Lock {
 export interface RowLocks {
   /**
    * True: the owner holds the row now. Otherwise a wait: resolves when the row is the owner's, rejects
-   * with `DeadlockError`, or with whatever `cancelled` rejects with.
+   * with `DeadlockError`, or as the deadline does.
    */
-  acquire(row: string, owner: LockOwner, cancelled: Promise<never>): true | Promise<void>;
+  acquire(row: string, owner: LockOwner, deadline: Deadline): true | Promise<void>;
   release(row: string, owner: LockOwner): void;
 }
 
@@ -57,14 +59,14 @@ export function rowLocks(): RowLocks {
     next.granted();
   }
 
-  async function wait(row: string, lock: Lock, owner: LockOwner, cancelled: Promise<never>): Promise<void> {
+  async function wait(row: string, lock: Lock, owner: LockOwner, deadline: Deadline): Promise<void> {
     if (reaches(lock.holder, owner, new Set())) throw new DeadlockError(`deadlock on "${row}"`);
     const { promise, resolve } = Promise.withResolvers<void>();
     const waiter: Waiter = { owner, granted: resolve };
     lock.waiters.push(waiter);
     owner.waitingFor.add(row);
     try {
-      await Promise.race([promise, cancelled]);
+      await deadline.bound(promise);
     } catch (error) {
       const at = lock.waiters.indexOf(waiter);
       if (at >= 0) lock.waiters.splice(at, 1);
@@ -76,13 +78,13 @@ export function rowLocks(): RowLocks {
   }
 
   return {
-    acquire(row, owner, cancelled) {
+    acquire(row, owner, deadline) {
       const lock = locks.get(row);
       if (lock === undefined) {
         locks.set(row, { holder: owner, waiters: [] });
         return true;
       }
-      return lock.holder === owner ? true : wait(row, lock, owner, cancelled);
+      return lock.holder === owner ? true : wait(row, lock, owner, deadline);
     },
     release,
   };

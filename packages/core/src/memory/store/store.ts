@@ -17,9 +17,10 @@ import {
   StoreTimeoutError,
 } from '../../errors.js';
 import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
+import type { Deadline } from '../../kit/wait.js';
 import { checkKey } from '../../protocol/key.js';
 import { foldAhead } from '../../stores/ahead.js';
-import { boundCall, type CallBound } from './calls.js';
+import { callDeadline } from './calls.js';
 import {
   DATABASE,
   internalsOf,
@@ -128,12 +129,12 @@ export function memoryStore<Value, Id = string>(
   async function write(
     command: StoreCommand<Value>,
     call: StoreWriteOptions,
-    bound: CallBound,
+    deadline: Deadline,
   ): Promise<StoreOutcome<Value>> {
     try {
       const outcome =
         call.tx === undefined
-          ? await execute(table, command, bound, true, call.notAfterMs)
+          ? await execute(table, command, deadline, true, call.notAfterMs)
           : await transactionOf(call.tx).execute(table, command);
       return outcome.kind === 'written'
         ? { ...outcome, value: structuredClone(outcome.value) as Value | null }
@@ -154,9 +155,9 @@ export function memoryStore<Value, Id = string>(
       nowMs: () => clock.now(),
       enter: (keys, { tx }) => transactionOf(tx).hold(table, keys),
       async settle(key, call) {
-        using bound = boundCall(call, clock, `${name}: settle`);
+        const deadline = callDeadline(call, clock, `${name}: settle`);
         try {
-          await settle(table, key, bound);
+          await settle(table, key, deadline);
           return true;
         } catch (error) {
           if (error instanceof StoreTimeoutError) return false;
@@ -171,29 +172,29 @@ export function memoryStore<Value, Id = string>(
     },
     async read(keys: readonly string[], call: StoreReadOptions) {
       checkOpen();
-      using bound = boundCall(call, clock, `${name}: read`);
-      bound.check();
+      const deadline = callDeadline(call, clock, `${name}: read`);
+      deadline.throwIfOver();
       const tx = call.tx === undefined ? undefined : transactionOf(call.tx);
       return keys.map((key) => rowOf(key, tx === undefined ? tableOf(table).get(key) : tx.read(table, key)));
     },
     async write(commands, call) {
       checkOpen();
-      using bound = boundCall(call, clock, `${name}: write`);
-      bound.check();
+      const deadline = callDeadline(call, clock, `${name}: write`);
+      deadline.throwIfOver();
       const folding = foldAhead(commands, async () => clock.now() * 1_000);
       const folded = folding instanceof Promise ? await folding : folding;
       if (call.tx === undefined) {
-        return await Promise.all(folded.map((command) => write(command, call, bound)));
+        return await Promise.all(folded.map((command) => write(command, call, deadline)));
       }
       const outcomes: StoreOutcome<Value>[] = [];
-      for (const command of folded) outcomes.push(await write(command, call, bound));
+      for (const command of folded) outcomes.push(await write(command, call, deadline));
       return outcomes;
     },
     async foreignWrite(key, value) {
-      using bound = boundCall({ timeoutMs: FOREIGN_WRITE_TIMEOUT_MS }, clock, `${name}: foreign write`);
+      const deadline = callDeadline({ timeoutMs: FOREIGN_WRITE_TIMEOUT_MS }, clock, `${name}: foreign write`);
       const command: StoreCommand<Value> =
         value === null ? { kind: 'delete', key, above: 0 } : { kind: 'put', key, value, above: 0 };
-      const outcome = await execute(table, command, bound, false);
+      const outcome = await execute(table, command, deadline, false);
       if (outcome.kind === 'failed') throw outcome.error;
     },
     keys: () => tableOf(table).keys(),

@@ -1,7 +1,7 @@
 import type { Change } from '../../contracts/feed.js';
 import type { StoreCommand, StoreOutcome, StoreTransaction } from '../../contracts/store.js';
 import { StoreUnavailableError, TransactionOverError } from '../../errors.js';
-import type { CallBound } from './calls.js';
+import type { Deadline } from '../../kit/wait.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
 import { DeadlockError, type LockOwner, lockOwner, type RowLocks } from './locks.js';
 import type { RowState } from './table.js';
@@ -19,7 +19,7 @@ export interface MemoryTx {
 /** What a transaction needs of its database. */
 export interface TransactionContext {
   readonly locks: RowLocks;
-  readonly bound: CallBound;
+  readonly deadline: Deadline;
   now(): number;
   committed(table: string, key: string): RowState | undefined;
   validatorOf(table: string): ValidateRow;
@@ -84,7 +84,7 @@ export class MemoryTransaction implements StoreTransaction {
 
   async #lock(row: string): Promise<void> {
     try {
-      const acquired = this.#context.locks.acquire(row, this.#owner, this.#context.bound.ended);
+      const acquired = this.#context.locks.acquire(row, this.#owner, this.#context.deadline);
       if (acquired !== true) await acquired;
     } catch (error) {
       if (error instanceof DeadlockError) this.#failure = error;
@@ -119,7 +119,7 @@ export class MemoryTransaction implements StoreTransaction {
 
   /** Throws when it can't commit any more. */
   checkCommit(): void {
-    this.#context.bound.check();
+    this.#context.deadline.throwIfOver();
     if (this.#failure === undefined) return;
     const message = 'a statement of the transaction failed, so it was rolled back';
     throw new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
@@ -139,7 +139,7 @@ export class MemoryTransaction implements StoreTransaction {
       throw new TransactionOverError(`the transaction is over: ${this.#over}`, { cause: this.#cause });
     }
     try {
-      this.#context.bound.check();
+      this.#context.deadline.throwIfOver();
     } catch (cause) {
       throw new TransactionOverError('the transaction is over: its time has passed', { cause });
     }
