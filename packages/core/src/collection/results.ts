@@ -1,20 +1,35 @@
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
-import { ConflictError, LockstepError, PartialWriteError, StoreContractError } from '../errors.js';
+import type { StoreCommand } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import {
+  ConflictError,
+  LockstepError,
+  PartialWriteError,
+  StoreContractError,
+  StoreRefusedError,
+} from '../errors.js';
 import { mayHaveCommitted } from '../read/loader.js';
 import type { Answer } from '../write/store-commit.js';
 
-/** What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold. */
+/**
+ * What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and `StoreRefusedError` where
+ * there is no row to increment.
+ */
 export function commandResult<Value>(
   collection: string,
-  key: string,
+  command: StoreCommand<Value>,
   { outcome, cache, coalesced, store }: Answer<Value>,
-  ifVersion?: Version | null,
 ): WriteResult<Value> {
   if (outcome.kind === 'written') {
     return { value: outcome.value, version: outcome.version, cache, store, coalesced };
   }
+  const { key } = command;
+  if (outcome.kind === 'missing' && command.kind === 'increment') {
+    const message = `collection "${collection}": no row "${key}" to increment`;
+    throw new StoreRefusedError(message, { collection, key });
+  }
   if (outcome.kind !== 'conflict') return { value: null, version: NO_VERSION, cache, store, coalesced };
+  const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
   const expected = ifVersion === null ? 'no row' : `version ${ifVersion}`;
   const found = outcome.version === NO_VERSION ? 'something else' : `version ${outcome.version}`;
   const message = `collection "${collection}", key "${key}": expected ${expected}, found ${found}`;

@@ -6,12 +6,11 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
-import type { StoreCommand, TransactionMode } from '../contracts/store.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
-import { InvalidOptionError, StoreRefusedError } from '../errors.js';
-
+import type { TransactionMode } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { InvalidOptionError } from '../errors.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
-
+import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
@@ -34,19 +33,31 @@ export class CollectionWrites<Value, Id> {
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, PUT, (key) => this.#put(key, value, options));
+    return this.#command(id, options, PUT, (key) => this.#putOf(key, value, options));
   }
 
-  #put(key: string, value: Value, options: PutOptions): Promise<Answer<Value>> {
-    const { ifVersion } = options;
-    if (ifVersion !== undefined) this.#parts.checks.condition();
-    const submit = (valid: Value): Promise<Answer<Value>> => {
+  /**
+   * The value as it will be written, if it can be encoded; a promise only where the schema validates asynchronously,
+   * so that a caller's writes of one key keep their order. Throws `ValidationError`, `InvalidOptionError`.
+   */
+  #putOf(
+    key: string,
+    value: Value,
+    { ifVersion, ttlMs }: PutOptions,
+  ): StoreWrite<Value> | Promise<StoreWrite<Value>> {
+    const { checks, codec, settings } = this.#parts;
+    if (ifVersion !== undefined) checks.condition();
+    if (value === undefined || value === null) {
+      const problem = `must not be ${String(value)}; use delete()`;
+      throw new InvalidOptionError('value', problem, { collection: settings.name, key });
+    }
+    const writeOf = (valid: Value): StoreWrite<Value> => {
       const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
-      const bytes = this.#parts.codec.measure(valid, key);
-      return this.#submit(ifVersion === undefined ? put : { ...put, ifVersion }, bytes, options);
+      const command = ifVersion === undefined ? put : { ...put, ifVersion };
+      return { key, bytes: codec.measure(valid, key), command, ttlMs: ttlMs ?? settings.ttlMs };
     };
-    const validating = this.#validate(key, value);
-    return validating instanceof Promise ? validating.then(submit) : submit(validating);
+    const valid = codec.validate(value, key);
+    return valid instanceof Promise ? valid.then(writeOf) : writeOf(valid);
   }
 
   async putMany(
@@ -58,14 +69,16 @@ export class CollectionWrites<Value, Id> {
   }
 
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, DELETE, (key) => this.#delete(key, options));
+    return this.#command(id, options, DELETE, (key) => this.#deleteOf(key, options));
   }
 
-  #delete(key: string, options: DeleteOptions): Promise<Answer<Value>> {
-    const { ifVersion } = options;
+  #deleteOf(
+    key: string,
+    { ifVersion, ttlMs = this.#parts.settings.ttlMs }: DeleteOptions,
+  ): StoreWrite<Value> {
     if (ifVersion !== undefined) this.#parts.checks.condition();
     const command = { kind: 'delete', key, above: NO_VERSION } as const;
-    return this.#submit(ifVersion === undefined ? command : { ...command, ifVersion }, 0, options);
+    return { key, bytes: 0, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
   }
 
   async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
@@ -79,24 +92,25 @@ export class CollectionWrites<Value, Id> {
     by: number,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
-    return this.#commanding(id, options, WRITE, (key) => this.#increment(key, field, by, options));
+    return this.#command(id, options, WRITE, (key) => this.#incrementOf(key, field, by, options));
   }
 
-  #increment(key: string, field: string, by: number, options: WriteOptions): Promise<Answer<Value>> {
-    if (!this.#parts.store.capabilities.increment) throw this.#parts.checks.unsupported('increment');
-    const concerns = { collection: this.#parts.settings.name, key };
+  #incrementOf(
+    key: string,
+    field: string,
+    by: number,
+    { ttlMs = this.#parts.settings.ttlMs }: WriteOptions,
+  ): StoreWrite<Value> {
+    const { checks, settings, store } = this.#parts;
+    if (!store.capabilities.increment) throw checks.unsupported('increment');
+    const concerns = { collection: settings.name, key };
     if (typeof field !== 'string' || field === '') {
       throw new InvalidOptionError('field', 'must name a field', concerns);
     }
     if (typeof by !== 'number' || !Number.isFinite(by)) {
       throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, concerns);
     }
-    const command = { kind: 'increment', key, field, by, above: NO_VERSION } as const;
-    return this.#submit(command, 0, options).then((answer) => {
-      if (answer.outcome.kind !== 'missing') return answer;
-      const message = `collection "${this.#parts.settings.name}": no row "${key}" to increment`;
-      throw new StoreRefusedError(message, concerns);
-    });
+    return { key, bytes: 0, command: { kind: 'increment', key, field, by, above: NO_VERSION }, ttlMs };
   }
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
@@ -121,21 +135,19 @@ export class CollectionWrites<Value, Id> {
   #rowToUpdate(key: string, { ttlMs, tx }: UpdateOptions): UpdatedRow<Value> {
     const inside = tx === undefined ? {} : { tx };
     const writing = ttlMs === undefined ? inside : { ...inside, ttlMs };
-    // A write goes on when the caller has given up.
-    const result = async (
-      writing: Promise<Answer<Value>>,
-      ifVersion: Version | null,
-    ): Promise<WriteResult<Value>> =>
-      commandResult(
-        this.#parts.settings.name,
-        key,
-        await this.#parts.context.activity.track(writing),
-        ifVersion,
-      );
+    const { context, settings } = this.#parts;
+    const submit = async (
+      write: StoreWrite<Value> | Promise<StoreWrite<Value>>,
+    ): Promise<WriteResult<Value>> => {
+      const made = await write;
+      return commandResult(settings.name, made.command, await this.#submit(made, inside));
+    };
     return {
       read: (fresh) => this.#reads.readWith(key, fresh ? { ...inside, fresh } : inside),
-      put: (value, ifVersion) => result(this.#put(key, value, { ...writing, ifVersion }), ifVersion),
-      delete: (ifVersion) => result(this.#delete(key, { ...writing, ifVersion }), ifVersion),
+      // A write goes on when the caller has given up.
+      put: (value, ifVersion) =>
+        context.activity.track(submit(this.#putOf(key, value, { ...writing, ifVersion }))),
+      delete: (ifVersion) => context.activity.track(submit(this.#deleteOf(key, { ...writing, ifVersion }))),
     };
   }
 
@@ -174,16 +186,13 @@ export class CollectionWrites<Value, Id> {
     return buffer === undefined ? 0 : await this.#parts.context.activity.track(buffer.flush());
   }
 
-  #submit(command: StoreCommand<Value>, bytes: number, options: WriteOptions): Promise<Answer<Value>> {
-    const ttlMs = this.#parts.checks.ttl(options);
+  #submit(write: StoreWrite<Value>, options: WriteOptions): Promise<Answer<Value>> {
+    const { checks, context, writes } = this.#parts;
     const { signal, timeoutMs, tx } = options;
-    if (tx !== undefined) return this.#parts.writes.inside.submit(command, ttlMs, tx);
-    if (signal === undefined && timeoutMs === undefined)
-      return this.#parts.writes.submit(command, bytes, ttlMs);
+    if (tx !== undefined) return writes.inside.submit(write, tx);
+    if (signal === undefined && timeoutMs === undefined) return writes.submit(write);
     // It goes on when the caller has given up.
-    const submit = (): Promise<Answer<Value>> =>
-      this.#parts.context.activity.track(this.#parts.writes.submit(command, bytes, ttlMs));
-    return this.#parts.checks.bounded(submit, options);
+    return checks.bounded(() => context.activity.track(writes.submit(write)), options);
   }
 
   /** Counts a write from its first moment, so that `close` waits for it; wrong calls reject with nothing touched. */
@@ -204,40 +213,31 @@ export class CollectionWrites<Value, Id> {
   }
 
   /** As `#writing`, for one command. Hot path: awaits the command once and wraps it in no further promise. */
-  async #commanding(
+  async #command(
     id: Id,
-    options: PutOptions,
+    options: WriteOptions,
     known: OptionTable,
-    submit: (key: string) => Promise<Answer<Value>>,
+    writeOf: (key: string) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
   ): Promise<WriteResult<Value>> {
-    const { activity } = this.#parts.context;
-    activity.enter();
+    const { context, opening, settings } = this.#parts;
+    context.activity.enter();
     try {
-      if (!this.#parts.opening.opened) await this.#parts.opening.open();
-      const key = this.#begin(id, options, known);
-      return commandResult(this.#parts.settings.name, key, await submit(key), options.ifVersion);
+      if (!opening.opened) await opening.open();
+      const made = writeOf(this.#begin(id, options, known));
+      const write = made instanceof Promise ? await made : made;
+      return commandResult(settings.name, write.command, await this.#submit(write, options));
     } finally {
-      activity.leave();
+      context.activity.leave();
     }
   }
 
   #begin(id: Id, options: WriteOptions, known: OptionTable): string {
-    this.#parts.opening.checkOpen();
+    const { checks, context, opening } = this.#parts;
+    if (context.lifecycle.closed) opening.checkOpen();
     if (options !== NO_OPTIONS) {
       checkOptions(options, known, 'options');
       options.signal?.throwIfAborted();
     }
-    return this.#parts.checks.key(id);
-  }
-
-  /**
-   * The value as it will be written, if it can be encoded; a promise only where the schema validates
-   * asynchronously, so that a caller's writes of one key keep their order. Throws `ValidationError`,
-   * `InvalidOptionError`.
-   */
-  #validate(key: string, value: Value): Value | Promise<Value> {
-    if (value !== undefined && value !== null) return this.#parts.codec.validate(value, key);
-    const problem = `must not be ${String(value)}; use delete()`;
-    throw new InvalidOptionError('value', problem, { collection: this.#parts.settings.name, key });
+    return checks.key(id);
   }
 }

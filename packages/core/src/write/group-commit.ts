@@ -78,10 +78,9 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
    */
   submit(request: Request): Promise<Answer> {
     const { key } = request;
-    const { maxWaiting } = this.#options.bounds;
-    const full = this.#waiting.size >= maxWaiting && this.#joined(request) === undefined;
+    const full = this.#waiting.size >= this.#options.bounds.maxWaiting && this.#joined(request) === undefined;
     // A key's writes keep their order: behind one that waits outside the next does, too.
-    if (!full && !(this.#outsideOf.size > 0 && this.#outsideOf.has(key))) return this.#admitted(request);
+    if (!full && !this.#outsideOf.has(key)) return this.#admitted(request);
     return this.#admission(key).then(() => {
       this.#leaveOutside(key);
       return this.#admitted(request);
@@ -110,33 +109,22 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   }
 
   #admitNext(): void {
-    const enter = first(this.#outside);
-    if (enter === undefined) return;
+    const enter = first(this.#outside) as () => void;
     this.#outside.delete(enter);
     enter();
   }
 
   #admitted(request: Request): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const caller = { request, resolve, reject };
-      const joined = this.#joined(request);
-      if (joined === undefined) this.#add(this.#newWrite([caller], request, true));
-      else {
-        const last = this.#byKey.get(request.key)?.at(-1) as PendingWrite<Request, Answer, Prepared>;
-        last.callers.push(caller);
-        last.request = joined;
-      }
-    });
-  }
-
-  #newWrite(
-    callers: Callers<Request, Answer>,
-    request: Request,
-    joinable: boolean,
-  ): PendingWrite<Request, Answer, Prepared> {
-    const { key } = request;
-    const createdAtMs = this.#options.clock.monotonic();
-    return { key, createdAtMs, joinable, callers, request, prepared: undefined, state: 'queued' };
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const caller = { request, resolve, reject };
+    const joined = this.#joined(request);
+    if (joined === undefined) this.#add([caller], request, true);
+    else {
+      const last = this.#byKey.get(request.key)?.at(-1) as PendingWrite<Request, Answer, Prepared>;
+      last.callers.push(caller);
+      last.request = joined;
+    }
+    return promise;
   }
 
   /** What the key's last write becomes with this one, if it can still be joined. */
@@ -147,17 +135,32 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     return this.merged(last.request, request);
   }
 
-  /** Behind the key's last write, or right behind another. */
+  /** A new write behind the key's last one, or right behind another. */
   #add(
-    write: PendingWrite<Request, Answer, Prepared>,
+    callers: Callers<Request, Answer>,
+    request: Request,
+    joinable: boolean,
     behind?: PendingWrite<Request, Answer, Prepared>,
-  ): void {
-    const ofKey = this.#byKey.get(write.key);
-    if (ofKey === undefined) this.#byKey.set(write.key, [write]);
+  ): PendingWrite<Request, Answer, Prepared> {
+    const { key } = request;
+    const createdAtMs = this.#options.clock.monotonic();
+    const ofKey = this.#byKey.get(key);
+    const state = this.#options.preparesInTurn && ofKey !== undefined ? 'queued' : 'preparing';
+    const write = {
+      key,
+      createdAtMs,
+      joinable,
+      callers,
+      request,
+      prepared: undefined,
+      state,
+    } as PendingWrite<Request, Answer, Prepared>;
+    if (ofKey === undefined) this.#byKey.set(key, [write]);
     else ofKey.splice(behind === undefined ? ofKey.length : ofKey.indexOf(behind) + 1, 0, write);
     this.#waiting.add(write);
-    this.#sweepLater();
-    this.#enter(write, this.#options.preparesInTurn && ofKey !== undefined ? 'queued' : 'preparing');
+    if (!this.#sweeping) this.#sweepLater();
+    this.#enter(write, state);
+    return write;
   }
 
   /** The one place where a write's state changes. */
@@ -173,7 +176,6 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         return;
       }
       case 'prepared':
-        if (this.#byKey.get(write.key)?.[0] === write) this.#enter(write, 'ready');
         return;
       case 'ready':
         this.#ready.push(write);
@@ -195,18 +197,18 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     try {
       this.#prepared(write, await preparing);
     } catch (error) {
-      if (!isDone(write)) this.fail(write, error as Error);
+      if (write.state === 'preparing') this.fail(write, error as Error);
     }
   }
 
   #prepared(write: PendingWrite<Request, Answer, Prepared>, prepared: Prepared): void {
-    // It may have run out of time meanwhile.
-    if (isDone(write)) {
+    if (write.state !== 'preparing') {
+      // It has run out of time meanwhile.
       this.abandon(write.key, prepared, undefined);
       return;
     }
     write.prepared = prepared;
-    this.#enter(write, 'prepared');
+    this.#enter(write, this.#byKey.get(write.key)?.[0] === write ? 'ready' : 'prepared');
   }
 
   /** Takes a write out of its key's order: what is first of the key now. */
@@ -220,7 +222,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   }
 
   #leaveQueue(write: PendingWrite<Request, Answer, Prepared>): void {
-    if (this.#waiting.delete(write)) this.#admitNext();
+    if (this.#waiting.delete(write) && this.#outside.size > 0) this.#admitNext();
   }
 
   #schedule(): void {
@@ -245,18 +247,19 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** The next batch, within its bounds; its writes can't be joined any more. */
   #take(): PendingWrite<Request, Answer, Prepared>[] {
     const { maxBytes, maxRows } = this.#options.bounds;
+    const batch: PendingWrite<Request, Answer, Prepared>[] = [];
     let bytes = 0;
-    let rows = 0;
     let index = 0;
-    for (; index < this.#ready.length && rows < maxRows; index++) {
+    for (; index < this.#ready.length && batch.length < maxRows; index++) {
       const write = this.#ready[index] as PendingWrite<Request, Answer, Prepared>;
       if (write.state !== 'ready') continue;
-      if (rows > 0 && bytes + write.request.bytes > maxBytes) break;
+      if (batch.length > 0 && bytes + write.request.bytes > maxBytes) break;
       bytes += write.request.bytes;
-      rows++;
+      batch.push(write);
       this.#enter(write, 'taken');
     }
-    return this.#ready.splice(0, index).filter((write) => write.state === 'taken');
+    this.#ready.splice(0, index);
+    return batch;
   }
 
   // What becomes of the writes of a batch.
@@ -304,28 +307,30 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.abandon(key, prepared as Prepared, error);
     if (request === last?.request) {
       last.reject(error);
-      this.#add(this.#again(callers.slice(0, -1)), write);
+      this.#again(callers.slice(0, -1), write);
     } else {
       const middle = callers.length >> 1;
-      const firstHalf = this.#again(callers.slice(0, middle));
-      this.#add(firstHalf, write);
-      this.#add(this.#again(callers.slice(middle)), firstHalf);
+      const firstHalf = this.#again(callers.slice(0, middle), write);
+      this.#again(callers.slice(middle), firstHalf);
     }
     this.#enter(write, 'done');
   }
 
   /** Requests that were merged before, without the others; nothing joins them any more. */
-  #again(callers: Callers<Request, Answer>): PendingWrite<Request, Answer, Prepared> {
+  #again(
+    callers: Callers<Request, Answer>,
+    behind: PendingWrite<Request, Answer, Prepared>,
+  ): PendingWrite<Request, Answer, Prepared> {
     const requests = callers.map(({ request }) => request);
-    const together = requests.reduce((earlier, later) => this.merged(earlier, later) as Request);
-    return this.#newWrite(callers, together, false);
+    const request = requests.reduce((earlier, later) => this.merged(earlier, later) as Request);
+    return this.#add(callers, request, false, behind);
   }
 
   /** One timer for all: writes wait in the order in which they came. */
   #sweepLater(): void {
     const { bounds, clock } = this.#options;
     const oldest = first(this.#waiting);
-    if (this.#sweeping || oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
+    if (oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#sweeping = true;
     const remainingMs = oldest.createdAtMs + bounds.queueTimeoutMs - clock.monotonic();
     clock.schedule(this.#sweep, Math.max(1, remainingMs));
@@ -350,10 +355,6 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       { collection, key },
     );
   }
-}
-
-function isDone({ state }: { readonly state: WriteState }): boolean {
-  return state === 'done';
 }
 
 function first<Item>(items: ReadonlySet<Item>): Item | undefined {

@@ -3,7 +3,6 @@ import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
-  StoreCommand,
   StoreOutcome,
   StoreRow,
   StoreTransaction,
@@ -12,7 +11,7 @@ import type {
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
 import { asStoreError, checkRow } from '../read/loader.js';
-import { isBlind, isMoved, stamped } from './commands.js';
+import { isMoved, type StoreWrite, stamped } from './commands.js';
 import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
@@ -47,24 +46,19 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   /** Writes at once, alone. */
-  submit(command: StoreCommand<Value>, ttlMs: number, tx: Transaction): Promise<Answer<Value>> {
+  submit(write: StoreWrite<Value>, tx: Transaction): Promise<Answer<Value>> {
     const { settings, store } = this.#collection;
     const inside = asLockstepTransaction(tx);
-    return inside.call(store.transactions, settings.name, (storeTx) =>
-      this.#write(command, ttlMs, inside, storeTx),
-    );
+    return inside.call(store.transactions, settings.name, (storeTx) => this.#write(write, inside, storeTx));
   }
 
   async #write(
-    command: StoreCommand<Value>,
-    ttlMs: number,
+    { command, key, ttlMs }: StoreWrite<Value>,
     inside: LockstepTransaction,
     storeTx: StoreTransaction,
   ): Promise<Answer<Value>> {
     const { clock, settings, store } = this.#collection;
-    const { key } = command;
-    const blind = command.kind === 'put' && isBlind(command);
-    const reservation = await this.#preparation.prepare(key, blind, inside.endsAtMs);
+    const reservation = await this.#preparation.prepare(key, command, inside.endsAtMs);
     const startedAt = clock.monotonic();
     let outcome: StoreOutcome<Value> | undefined;
     try {
@@ -150,7 +144,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       transaction(
         host,
         async (tx) => {
-          const reservation = await this.#preparation.prepare(key, false, tx.endsAtMs);
+          const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: true });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
@@ -209,7 +203,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
     const { settings, store } = this.#collection;
     if (settings.consistency !== 'strict') return;
-    const reservation = await this.#preparation.prepare(key, false, tx.endsAtMs);
+    const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
     // Its value is not known here: the key gets a floor.
     const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
     tx.wrote(this, store.source, key, { reservation, ...unknown });

@@ -2,6 +2,7 @@ import { foreignEntry } from '../cache/client.js';
 import type { CollectionContext } from '../collection/context.js';
 import { DEFAULT_TRANSACTION_TIMEOUT_MS } from '../collection/settings.js';
 import type { IntendCommand, ReserveReply } from '../contracts/cache-commands.js';
+import type { StoreCommand } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import {
   CacheUnavailableError,
@@ -64,10 +65,14 @@ export class Preparation<Value> {
    * `CacheUnavailableError`, and so does one that reads before it writes where writes may be buffered,
    * since the store may not have what it should read; the others go on without.
    *
-   * @param blind the write asks nothing of the row that it replaces
+   * @param command `undefined`: the caller's own statements
    * @param endsAtMs when the store ends the write's transaction, by the monotonic clock
    */
-  prepare(key: string, blind: boolean, endsAtMs?: number): Reservation | Promise<Reservation> {
+  prepare(
+    key: string,
+    command: StoreCommand<Value> | undefined,
+    endsAtMs?: number,
+  ): Reservation | Promise<Reservation> {
     const { clock, keyPrefix, member } = this.#collection;
     const flushKey = this.#flushKey;
     member?.touch();
@@ -76,6 +81,8 @@ export class Preparation<Value> {
     const cacheKey = keyPrefix + key;
     const inside = endsAtMs !== undefined;
     const writeMs = inside ? Math.max(0, endsAtMs - clock.monotonic()) : this.#writeMs;
+    // A deletion asks for a row: where it finds none, nothing would stop a buffered write of it.
+    const blind = command?.kind === 'put' && command.ifVersion === undefined;
     if (flushKey !== undefined && !blind) {
       // A transaction may hold the very row that its flush waits for.
       const patienceMs = inside ? INSIDE_PATIENCE_MS : undefined;

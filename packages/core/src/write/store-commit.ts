@@ -1,6 +1,6 @@
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { StoreOutcome } from '../contracts/store.js';
+import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreContractError, StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
@@ -8,6 +8,8 @@ import { asStoreError, checkVersion } from '../read/loader.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
 import { GroupCommit } from './group-commit.js';
 import type { PendingWrite } from './pending-write.js';
+import type { Preparation } from './prepare.js';
+import type { Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
 
 /** What callers are told of a write: what became of it in the store, and of the cache. */
@@ -20,23 +22,15 @@ export interface Answer<Value> {
   readonly cacheMs: number;
 }
 
-/** The cache's part in a write. */
-export interface CacheStep<Value> {
-  /** A promise only where the cache has to be asked. */
-  prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation>;
-  abandon(key: string, reservation: Reservation, error: unknown): void;
-  /** Calls `published` once, with what became of the cache. */
-  publish(
-    request: StoreWrite<Value>,
-    reservation: Reservation,
-    outcome: Applied<Value>,
-    published: (cache: CacheOutcome) => void,
-  ): void;
+/** The cache's part in a write: before the store, and after it. */
+export interface CacheSteps<Value> {
+  readonly preparation: Preparation<Value>;
+  readonly publication: Publication<Value>;
 }
 
 export interface StoreCommitOptions<Value> {
   /** Absent: nothing is prepared, and the cache is the caller's to deal with. */
-  readonly cache?: CacheStep<Value>;
+  readonly cache?: CacheSteps<Value>;
   /** Told how long each statement took, in ms. */
   readonly committed?: ((storeMs: number) => void) | undefined;
   readonly preparesInTurn?: boolean;
@@ -75,18 +69,24 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     return this.#collection.settings.batch.coalesce ? merged(earlier, later) : undefined;
   }
 
-  protected override prepare(request: StoreWrite<Value>): Reservation | Promise<Reservation> {
-    return this.#options.cache?.prepare(request) ?? NOTHING;
+  protected override prepare({ command, key }: StoreWrite<Value>): Reservation | Promise<Reservation> {
+    return this.#options.cache?.preparation.prepare(key, command) ?? NOTHING;
   }
 
   protected override abandon(key: string, reservation: Reservation, error: unknown): void {
-    this.#options.cache?.abandon(key, reservation, error);
+    this.#options.cache?.preparation.abandon(key, reservation, error);
   }
 
   protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
     const { clock, settings, store } = this.#collection;
     const { name: collection, storeTimeoutMs } = settings;
-    const commands = batch.map(({ prepared, request }) => stamped(request.command, prepared as Reservation));
+    const commands: StoreCommand<Value>[] = [];
+    // What all of the batch can keep to. Each is further away than the batch may take: it counts from the preparation.
+    let notAfterMs: number | undefined;
+    for (const { prepared = NOTHING, request } of batch) {
+      commands.push(stamped(request.command, prepared));
+      if ((prepared.notAfterMs ?? Infinity) < (notAfterMs ?? Infinity)) notAfterMs = prepared.notAfterMs;
+    }
     const late = (): Error => {
       const message = `collection "${collection}": no answer within ${storeTimeoutMs} ms`;
       return new StoreTimeoutError(message, { collection });
@@ -96,7 +96,7 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     try {
       const outcomes = await withTimeout(
         clock,
-        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs: earliestDeadline(batch) }),
+        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs }),
         storeTimeoutMs + GRACE_MS,
         late,
       );
@@ -158,21 +158,9 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         if (problem !== undefined) throw problem;
       }
       if (cache === undefined) published('updated');
-      else cache.publish(request, prepared as Reservation, outcome, published);
+      else cache.publication.publish(key, prepared as Reservation, outcome, request.ttlMs, published);
     } catch (error) {
       this.reject(write, error as Error);
     }
   }
-}
-
-/** What all of a batch can keep to. Each is further away than the batch may take: it counts from the preparation. */
-function earliestDeadline(
-  batch: readonly { readonly prepared: Reservation | undefined }[],
-): number | undefined {
-  let earliest: number | undefined;
-  for (const { prepared } of batch) {
-    const notAfterMs = prepared?.notAfterMs;
-    if (notAfterMs !== undefined && (earliest === undefined || notAfterMs < earliest)) earliest = notAfterMs;
-  }
-  return earliest;
 }

@@ -1,14 +1,13 @@
 import { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { StoreCommand } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreRefusedError } from '../errors.js';
-import { isBlind, type StoreWrite } from './commands.js';
+import type { StoreWrite } from './commands.js';
 import { TransactionWrites } from './inside.js';
 import { Preparation, usesIntents } from './prepare.js';
 import { type Detach, Publication } from './publish.js';
-import { type Answer, type CacheStep, StoreCommit } from './store-commit.js';
+import { type Answer, StoreCommit } from './store-commit.js';
 import { ValueHints } from './value-hints.js';
 
 /** What the write path needs of the read path. */
@@ -41,15 +40,8 @@ export class WritePath<Value> {
     const hints = usesIntents(collection) || burst !== undefined ? undefined : new ValueHints();
     const preparation = new Preparation(collection, hints, flushKey);
     const publication = new Publication(collection, preparation, hints, detach);
-    const cache: CacheStep<Value> = {
-      // A deletion asks for a row: where it finds none, nothing would stop a buffered write of it.
-      prepare: ({ command, key }) => preparation.prepare(key, command.kind === 'put' && isBlind(command)),
-      abandon: (key, reservation, error) => preparation.abandon(key, reservation, error),
-      publish: ({ key, ttlMs }, reservation, outcome, published) =>
-        publication.publish(key, reservation, outcome, ttlMs, published),
-    };
     const commit = new StoreCommit(collection, {
-      cache,
+      cache: { preparation, publication },
       committed: (storeMs) => this.buffer?.committed(storeMs),
       // Others may buffer writes of a key between a write's preparation and another that would join it.
       preparesInTurn: burst !== undefined,
@@ -64,11 +56,10 @@ export class WritePath<Value> {
   }
 
   /** By group commit, or through the buffer. Whoever does not wait for it has it counted as an activity. */
-  submit(command: StoreCommand<Value>, bytes: number, ttlMs: number): Promise<Answer<Value>> {
-    const write = { key: command.key, bytes, command, ttlMs };
+  submit(write: StoreWrite<Value>): Promise<Answer<Value>> {
     const { events } = this.#collection;
     const writing = this.buffer?.submit(write, () => this.#toStore(write)) ?? this.#toStore(write);
-    return events.write.wanted ? writing.then((answer) => this.#told(command, answer)) : writing;
+    return events.write.wanted ? writing.then((answer) => this.#told(write, answer)) : writing;
   }
 
   #toStore(write: StoreWrite<Value>): Promise<Answer<Value>> {
@@ -87,7 +78,7 @@ export class WritePath<Value> {
     }
   }
 
-  #told(command: StoreCommand<Value>, answer: Answer<Value>): Answer<Value> {
+  #told({ command }: StoreWrite<Value>, answer: Answer<Value>): Answer<Value> {
     const { outcome, cache, store, storeMs, cacheMs } = answer;
     const { events, settings } = this.#collection;
     if (store === 'pending' || cache === 'pending') return answer;

@@ -4,7 +4,7 @@ import type { ChangeFeed } from '../../src/contracts/feed.js';
 import { manualClock } from '../../src/faults/index.js';
 import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
-import { FunctionCounter, promisesOf } from '../support/hops.js';
+import { FunctionCounter, promisesOf, WayHere } from '../support/hops.js';
 import { turns } from '../support/shop.js';
 
 // How far it is from a caller to the adapters. Each function and promise on the way is paid for by every call.
@@ -114,4 +114,61 @@ test('a batch of changes: at most twelve functions between the feed and the cach
   expect(functions.size, [...functions].join(', ')).toBeLessThanOrEqual(12);
   // Two of them for each change: which table it is of, and what its command weighs.
   expect(entered.length).toBeLessThanOrEqual(2 * 100 + 20);
+});
+
+/** A collection that has written at its key before, and a store and a serializer whose functions don't count. */
+async function openWritten() {
+  const { monotonic, now, schedule } = manualClock();
+  const clock = { monotonic: () => monotonic(), now, schedule };
+  const onWrite: { call(): void } = { call: () => undefined };
+  const store = memoryStore<typeof LAMP>({ name: 'products', clock });
+  const lockstep = createLockstep({ cache: memoryCache({ clock }), clock });
+  const products = lockstep.collection({
+    name: 'products',
+    store: {
+      ...store,
+      keyOf: (id: string) => id,
+      write: (commands, options) => {
+        onWrite.call();
+        return store.write(commands, options);
+      },
+    },
+    serializer: {
+      name: 'plain',
+      encoding: 'utf8',
+      serialize: (value) => JSON.stringify(value),
+      measure: () => 10,
+      deserialize: (payload) => JSON.parse(String(payload)),
+    },
+  });
+  for (let i = 0; i < 10; i++) await products.put('a', LAMP);
+  return { onWrite, products };
+}
+
+test('a put: at most fifteen functions hand it on between put and the store', async () => {
+  const { onWrite, products } = await openWritten();
+  const here = new WayHere();
+  let way: string[] = [];
+  onWrite.call = () => {
+    way = here.take();
+  };
+  here.start();
+  await products.put('a', LAMP);
+  // Where the way begins.
+  expect(way.at(-1)).toContain('collection/collection.ts');
+  expect(way.length - 1, way.join(', ')).toBeLessThanOrEqual(15);
+});
+
+test('a put: at most thirty-five functions are entered between put and the store, checks and all', async () => {
+  const { onWrite, products } = await openWritten();
+  const counter = new FunctionCounter();
+  let entered: string[] = [];
+  onWrite.call = () => {
+    entered = counter.take();
+  };
+  counter.start();
+  await products.put('a', LAMP);
+  counter.close();
+  expect(entered).toContain('collection/collection.ts put');
+  expect(entered.length - 1, entered.join(', ')).toBeLessThanOrEqual(35);
 });

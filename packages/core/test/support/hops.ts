@@ -1,4 +1,4 @@
-import { AsyncLocalStorage, createHook } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook, executionAsyncId } from 'node:async_hooks';
 import { type Debugger, type Profiler, Session } from 'node:inspector';
 import { turns } from './shop.js';
 
@@ -77,4 +77,43 @@ export async function promisesOf(call: () => Promise<unknown>): Promise<number> 
   await turns();
   hook.disable();
   return made;
+}
+
+/**
+ * The functions through which control came here from a call that began after this was made: those on the stack, those
+ * that were on it when this was put off until later, and so on. What they called and came back from is not among them.
+ */
+export class WayHere {
+  readonly #origins = new Map<number, { readonly stack: readonly string[]; readonly from: number }>();
+  readonly #hook = createHook({
+    init: (id) => void this.#origins.set(id, { stack: engineStack(), from: executionAsyncId() }),
+  });
+
+  start(): void {
+    this.#hook.enable();
+  }
+
+  /** The nearest first. */
+  take(): string[] {
+    this.#hook.disable();
+    const way = engineStack();
+    for (let from = executionAsyncId(); ; ) {
+      const origin = this.#origins.get(from);
+      if (origin === undefined) return way;
+      way.push(...origin.stack);
+      from = origin.from;
+    }
+  }
+}
+
+function engineStack(): string[] {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 100;
+  const stack = new Error().stack ?? '';
+  Error.stackTraceLimit = stackTraceLimit;
+  return stack.split('\n').flatMap((line) => {
+    const [, name, file] =
+      /at (?:async )?(.*?) ?\(?(?:file:\/\/)?[^ (]*\/core\/src\/([^:?]*)/.exec(line) ?? [];
+    return file === undefined ? [] : [`${file} ${name}`];
+  });
 }
