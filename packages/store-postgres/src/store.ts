@@ -10,7 +10,7 @@ import {
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
-import { triggersOf } from './attach/triggers.js';
+import { triggersOf } from './attach/triggers/triggers.js';
 import { storeError } from './errors.js';
 import { PostgresFeed } from './feed/feed.js';
 import { type FeedOptions, resolveFeedOptions } from './feed/options.js';

@@ -3,10 +3,11 @@ import { InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from '../sql/catalog.js';
 import { objectName } from '../sql/names.js';
 import { identifier, literal } from '../sql/quote.js';
-import { microsSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
+import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { GUARD, strangersIn } from './guard.js';
-import { guarded } from './guarded.js';
-import { ROLES, type TriggerSql, triggersOf, truncateTriggerOf, writerFunction } from './triggers.js';
+import { guarded } from './triggers/guarded.js';
+import { type TriggerSql, writerFunction } from './triggers/pieces.js';
+import { MARK_SEPARATOR, MARKS, triggersOf, truncateTriggerOf } from './triggers/triggers.js';
 
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
@@ -189,25 +190,34 @@ function createFunction(info: TableInfo, trigger: TriggerSql): string {
 $lockstep$`;
 }
 
-/** The most roles that a trigger's condition names: each statement reads it anew. Those that can log in come first. */
-const MAX_ROLES = 64;
+/** The most pairs of roles that a trigger's condition names: each statement reads it anew. */
+const MAX_MARKS = 16;
 
-/** A statement with the names of the roles in it that may run Lockstep on the table now. */
-function withRoles(info: TableInfo, sql: string): string {
-  return `DO $lockstep_roles$
+/**
+ * A statement with the marks in it of the roles that may run Lockstep on the table now: of each by itself, and of each
+ * that can become another.
+ */
+function withMarks(info: TableInfo, sql: string): string {
+  const source = literal(info.source);
+  return `DO $lockstep_marks$
 BEGIN
-  EXECUTE pg_catalog.replace(${literal(sql)}, ${literal(ROLES)}, (
-    SELECT pg_catalog.quote_literal(pg_catalog.array_agg(r.name)::pg_catalog.text) FROM (
-      SELECT rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles
+  EXECUTE pg_catalog.replace(${literal(sql)}, ${literal(MARKS)}, (
+    WITH writer AS (
+      SELECT oid, rolname, rolcanlogin FROM pg_catalog.pg_roles
       WHERE pg_catalog.has_function_privilege(oid, ${literal(`${writerFunction(info)}()`)}::pg_catalog.regprocedure, 'EXECUTE')
-      ORDER BY rolname = current_user DESC, rolcanlogin DESC, rolname LIMIT ${MAX_ROLES}) r));
+        AND pg_catalog.strpos(pg_catalog.concat(rolname, ${source}), ${MARK_SEPARATOR}) = 0
+    )
+    SELECT pg_catalog.quote_literal(coalesce(pg_catalog.array_agg(m.mark), '{}')::pg_catalog.text) FROM (
+      SELECT pg_catalog.concat_ws(${MARK_SEPARATOR}, s.rolname, c.rolname, 0, ${source}) AS mark FROM writer s, writer c
+      WHERE s.oid = c.oid OR (s.rolcanlogin AND pg_catalog.pg_has_role(s.oid, c.oid, 'MEMBER'))
+      ORDER BY s.oid <> c.oid, s.rolname <> current_user, NOT s.rolcanlogin, s.rolname, c.rolname LIMIT ${MAX_MARKS}) m));
 END
-$lockstep_roles$`;
+$lockstep_marks$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
   const sql = `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
-  return sql.includes(ROLES) ? withRoles(info, sql) : sql;
+  return sql.includes(MARKS) ? withMarks(info, sql) : sql;
 }
 
 /**
@@ -245,7 +255,7 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = ${literal(info.relation)}::pg_catalog.regclass
                  AND attname = ${literal(info.spec.versionColumn)} AND NOT attisdropped) THEN
     EXECUTE pg_catalog.format(${literal(`ALTER TABLE ${info.relation.replaceAll('%', '%%')} ADD COLUMN ${column.replaceAll('%', '%%')} pg_catalog.int8 NOT NULL DEFAULT %s`)},
-      ${microsSql()} / 4 * 4 + 4);
+      ${nextForeignSql(microsSql())});
   END IF;
 END
 $lockstep$`;

@@ -16,6 +16,8 @@ export const minus = (left: string, right: string): string => operator(left, '-'
 export const times = (left: string, right: string): string => operator(left, '*', right);
 export const over = (left: string, right: string): string => operator(left, '/', right);
 export const modulo = (left: string, right: string): string => operator(left, '%', right);
+export const bitOr = (left: string, right: string): string => operator(left, '|', right);
+export const bitAnd = (left: string, right: string): string => operator(left, '&', right);
 /** `left` is one of the array's elements. */
 export const isIn = (left: string, array: string): string =>
   `(${left} OPERATOR(pg_catalog.=) ANY (${array}))`;

@@ -1,5 +1,5 @@
 import type { Version } from '@lockstep/core';
-import { atLeast, atMost, equal, minus, modulo, over, plus, times } from './operators.js';
+import { atLeast, atMost, bitAnd, bitOr, equal, minus, modulo, operator, plus, times } from './operators.js';
 
 /**
  * How a statement tells the stamping trigger what it wants, through the version column itself: a
@@ -18,7 +18,7 @@ export const stampExactlySql = (version: string): string => minus(times('-2', ve
 
 /** The server's clock in µs; `now` may be `pg_catalog.now()` where an index is to be used. */
 export const microsSql = (now = 'pg_catalog.clock_timestamp()'): string =>
-  `pg_catalog.floor(${times(`pg_catalog.date_part('epoch', ${now})`, '1e6')})::pg_catalog.int8`;
+  `${times(`pg_catalog.date_part('epoch', ${now})`, '1e6')}::pg_catalog.int8`;
 
 /**
  * How far above the store's clock a version is believed. More than any clock is off by, or a buffered write is
@@ -56,14 +56,27 @@ export const toldSql = (version: string): string =>
   `CASE WHEN ${version} IS NULL OR ${believedSql(version)} THEN ${version} ELSE (${UNBELIEVED}) END`;
 
 /**
- * The next version of a write of ours above `base`: 2 modulo 4. Even, so never a buffered write's, and
+ * The next version of a write of ours above `base`: 2 modulo 4 (here 6 modulo 8). Even, so never a buffered write's, and
  * told apart from a foreign write's (0 modulo 4): consumers leave ours alone for a while, since its
  * writer normally deals with it.
  */
-export const nextOwnSql = (base: string): string => plus(times(over(plus(base, '2'), '4'), '4'), '2');
+export const nextOwnSql = (base: string): string => plus(bitOr(base, '7'), '7');
+
+/**
+ * As {@link nextOwnSql}, in a statement that stamps and records its own rows: 2 modulo 8, where triggers stamp our
+ * writes with 6. Whoever may not run such a statement meets the trigger, which stamps anew.
+ */
+export const nextStampedSql = (base: string): string => plus(bitOr(base, '7'), '3');
+
+/** True of a version that {@link nextStampedSql} has made. */
+export const isStampedSql = (version: string): string => equal(bitAnd(version, '7'), '2');
+
+/** The opposite, as few words as can be of a condition that the server reads anew for each statement. */
+export const isNotStampedSql = (version: string): string =>
+  operator(bitAnd(version, "'7'::pg_catalog.int8"), '<>', '2');
 
 /** The next version of a foreign write above `base`: 0 modulo 4. */
-export const nextForeignSql = (base: string): string => plus(times(over(base, '4'), '4'), '4');
+export const nextForeignSql = (base: string): string => plus(bitOr(base, '3'), '1');
 
 /** True of a foreign write's version, in SQL. */
 export const isForeignSql = (version: string): string => equal(modulo(version, '4'), '0');

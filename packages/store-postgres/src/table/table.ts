@@ -23,7 +23,8 @@ import {
 import type { Knex } from 'knex';
 import { type Attached, readAttached } from '../attach/attach.js';
 import { insecureTables } from '../attach/guard.js';
-import { triggersOf, writerFunction } from '../attach/triggers.js';
+import { writerFunction } from '../attach/triggers/pieces.js';
+import { triggersOf } from '../attach/triggers/triggers.js';
 import { storeError } from '../errors.js';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';

@@ -7,6 +7,7 @@ import {
   limitSql,
   microsSql,
   nextOwnSql,
+  nextStampedSql,
   notAheadSql,
   SETTING_DELETE_BASE,
   SETTING_DELETE_EXACT,
@@ -172,11 +173,11 @@ FROM (SELECT pg_catalog.array_agg("${OUT.key}") AS keys, pg_catalog.array_agg("$
   #stamped(shape: Shape, rows: (stamp: string) => string, record: string): string {
     const { names, overriding } = this.#target(shape.columns);
     const above = '$1::pg_catalog.int8';
-    const inserted = nextOwnSql(
+    const inserted = nextStampedSql(
       `greatest(CASE WHEN ${notAheadSql(above)} THEN ${above} END, ${microsSql()})`,
     );
     // What was proposed is above `$1` already.
-    const updated = nextOwnSql(`greatest(t.${this.#version}, EXCLUDED.${this.#version}, ${microsSql()})`);
+    const updated = nextStampedSql(`greatest(t.${this.#version}, EXCLUDED.${this.#version}, ${microsSql()})`);
     return `WITH w AS (INSERT INTO ${this.#table} AS t (${names}, ${this.#version})${overriding} ${rows(inserted)}
 ${this.#onConflict(updated)} WHERE ${this.#believed} RETURNING ${this.#returned}),
 o AS (INSERT INTO lockstep.outbox ${record})

@@ -1,7 +1,7 @@
-import type { KeyColumn } from '../keys/codec.js';
-import type { TableInfo } from '../sql/catalog.js';
-import { identifier, literal } from '../sql/quote.js';
-import type { TriggerSql } from './triggers.js';
+import type { KeyColumn } from '../../keys/codec.js';
+import type { TableInfo } from '../../sql/catalog.js';
+import { identifier, literal } from '../../sql/quote.js';
+import type { TriggerSql } from './pieces.js';
 
 /** What users make has higher ids than what comes with the server. */
 const FIRST_OF_USERS = 16_384;

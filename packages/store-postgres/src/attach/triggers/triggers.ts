@@ -1,0 +1,78 @@
+import type { TableInfo } from '../../sql/catalog.js';
+import { isNotStampedSql, SETTING_MOVED, SETTING_STAMPED } from '../../sql/stamp.js';
+import { recordDeleteBody, recordTruncateBody } from './delete.js';
+import { checkMoveBody, recordInsertBody, restampBody } from './insert.js';
+import { namesOf, setting, type TriggerSql } from './pieces.js';
+import { stampBody } from './stamp.js';
+
+/** Where the marks go (as an array of texts) of statements that stamp and record their rows, one for each pair of roles. */
+export const MARKS = "'{lockstep marks}'";
+
+/** Separates the parts of a mark. A role or table whose name has it gets no mark: no two sessions may share one. */
+export const MARK_SEPARATOR = "E'\\n'";
+
+/**
+ * False in a statement that stamps and records its own rows: of a session whose roles (the one that logged in and the
+ * one that it became) run Lockstep on the table, and has said so for this table, and not in what users' triggers write
+ * on its behalf, which is deeper. One comparison of one text: the server reads a condition anew for each statement,
+ * and pays for each part of it. A condition that asks for rights, or hashes a secret, would cost every row several
+ * times as much. Of a role that has the right by a membership that attach has not seen it is true: its rows are
+ * stamped and recorded twice until the next attach.
+ */
+const needsTrigger = `(pg_catalog.concat_ws(${MARK_SEPARATOR}, SESSION_USER, CURRENT_USER, pg_catalog.pg_trigger_depth(), ${setting(SETTING_STAMPED)}) OPERATOR(pg_catalog.<>) ALL (${MARKS}::pg_catalog.text[]))`;
+
+/**
+ * The triggers of one table. All stamping happens under the row's lock, in the statement that writes,
+ * so that per row the order of versions is the order of commits. Row triggers throughout: cheapest for
+ * a lone write, cloned to every partition, and exact under ON CONFLICT, COPY, MERGE and cascades.
+ *
+ * One trigger stamps, and records what it updates. It fires after users' own (in the order of names), which
+ * may change the row or drop it. Conditions spare our own puts the calls: few and short ones, since
+ * the server prepares each anew for each statement. What is inserted is recorded afterwards: of a row
+ * that is proposed nobody knows yet whether it will be.
+ */
+export function triggersOf(info: TableInfo): TriggerSql[] {
+  const { newVersion } = namesOf(info);
+  return [
+    {
+      name: '~lockstep_stamp',
+      event: 'BEFORE INSERT OR UPDATE',
+      level: 'ROW',
+      when: needsTrigger,
+      body: stampBody(info),
+    },
+    // What reaches it with the version of a statement that stamps has passed by the one above, which checks who may.
+    {
+      name: 'lockstep_record_insert',
+      event: 'AFTER INSERT',
+      level: 'ROW',
+      when: isNotStampedSql(newVersion),
+      body: recordInsertBody(info),
+    },
+    // After the one before: by their names, which is the order in which a row's triggers fire. A condition would cost
+    // more than the call.
+    {
+      name: 'lockstep_restamp',
+      event: 'AFTER INSERT',
+      level: 'ROW',
+      asWriter: true,
+      body: restampBody(info),
+    },
+    // No mention of the key's columns, which would keep their types from being altered.
+    {
+      name: 'lockstep_check_move',
+      event: 'AFTER UPDATE',
+      level: 'ROW',
+      // As short as can be: once a session has moved a key, it is called for nothing.
+      when: `${setting(SETTING_MOVED)} IS NOT NULL`,
+      body: checkMoveBody(info),
+    },
+    { name: 'lockstep_record_delete', event: 'AFTER DELETE', level: 'ROW', body: recordDeleteBody(info) },
+  ];
+}
+
+/** The trigger that records every row of a table (or of one leaf partition) about to be truncated. */
+export function truncateTriggerOf(info: TableInfo): TriggerSql {
+  const body = recordTruncateBody(info);
+  return { name: 'lockstep_record_truncate', event: 'BEFORE TRUNCATE', level: 'STATEMENT', body };
+}
