@@ -78,8 +78,11 @@ export interface UnflushedIndex {
  * Contract: `read` and `execute` answer position by position; a command that failed alone is an
  * `Error` in its place, and only a call of which nothing can be said rejects. Commands of one call on
  * one key take effect in their order; across keys there is no order. After a rejection or an `Error`
- * it is unknown whether the command took effect or still will: every command tolerates that. The
- * engine bounds the wait; an adapter must drop, not queue without bound, what it can't send.
+ * it is unknown whether the command took effect or still will: every command tolerates that.
+ *
+ * Who bounds what: the engine bounds how long its callers wait (`cacheTimeoutMs`) and how much it asks for at once;
+ * an adapter bounds what it holds in memory, and must drop, not queue without bound, what it can't send. It
+ * ends each call in a time of its own, too, since a worker or a test may call it without an engine.
  *
  * An `Error` that is a `CacheUnavailableError` says that a server is away or refuses all writes: the engine
  * leaves a cache alone that goes on saying so. Any other concerns its command alone.

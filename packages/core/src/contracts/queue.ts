@@ -91,7 +91,10 @@ export interface DeadLetters {
  */
 export interface QueueAdapter {
   readonly name: string;
-  /** Resolves when the queue has taken all jobs. Rejects with `QueueUnavailableError`, within a bound. */
+  /**
+   * Resolves when the queue has taken all jobs. Rejects with `QueueUnavailableError`, within a bound of the adapter's
+   * own. How long a write waits for it is the engine's to say (`queueTimeoutMs`): what is taken later is taken.
+   */
   enqueue(jobs: readonly QueueJob[]): Promise<void>;
   consume(handler: (job: QueueJob) => Promise<void>, options?: QueueConsumeOptions): Promise<QueueConsumer>;
   readonly deadLetters: DeadLetters;

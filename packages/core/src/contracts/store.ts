@@ -106,8 +106,9 @@ export type StoreOutcome<Value> =
 /** What each call may take and whom it belongs to. */
 export interface StoreCallOptions {
   /**
-   * The bound of the call in ms. The store must make sure that a write can't commit later than this
-   * (a server-side statement time-out); `StoreTimeoutError` otherwise.
+   * The bound of the call in ms. The adapter holds it, and nobody else does: the call settles within it, with
+   * `StoreTimeoutError` at the latest, whatever the server does (`Deadline` of `@lockstep/core/kit`). The store must
+   * make sure that a write can't commit later, either (a server-side statement time-out).
    */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;

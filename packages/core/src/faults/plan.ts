@@ -46,6 +46,8 @@ export interface BoundaryCall<Call extends { readonly input: unknown; readonly o
   readonly refusal: (message: string) => Error;
   /** @defaultValue as `refusal` */
   readonly loss?: (message: string) => Error;
+  /** Ends a fault that takes too long, as the adapter ends a call. @defaultValue a fault takes what it takes */
+  readonly bounded?: (<T>(fault: Promise<T>, clock: Clock) => Promise<T>) | undefined;
 }
 
 export interface FaultPlanOptions {
@@ -108,11 +110,11 @@ export function faultPlan<Calls extends CallMap>({
       while (lateEffects.size > 0) await Promise.all(lateEffects);
     },
     // Not awaited before the effect, so that a call without a fault takes effect as soon as without the plan.
-    async run(op, { input, effect, refusal, loss = refusal }) {
+    async run(op, { bounded, input, effect, refusal, loss = refusal }) {
       counts.set(op, (counts.get(op) ?? 0) + 1);
       const fault = pick(op, input);
       if (fault === undefined) return await effect();
-      return await fault({
+      const faulty = fault({
         op,
         input,
         clock,
@@ -121,6 +123,7 @@ export function faultPlan<Calls extends CallMap>({
         loss: () => loss(`${op}: lost by a fault`),
         late,
       });
+      return await (bounded?.(faulty, clock) ?? faulty);
     },
   };
   return plan;

@@ -2,6 +2,7 @@ import type { Change, ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRegistry } from '../contracts/registry.js';
 import type {
   StoreAdapter,
+  StoreCallOptions,
   StoreCommand,
   StoreOutcome,
   StoreReadOptions,
@@ -10,8 +11,9 @@ import type {
   StoreWriteOptions,
   TransactionHost,
 } from '../contracts/store.js';
-import { StoreUnavailableError } from '../errors.js';
-import type { FaultPlan } from './plan.js';
+import { StoreTimeoutError, StoreUnavailableError } from '../errors.js';
+import { Deadline } from '../kit/wait.js';
+import type { BoundaryCall, FaultPlan } from './plan.js';
 
 /** The calls of a store that can fail. */
 export type StoreCalls = {
@@ -40,6 +42,14 @@ export type StoreCalls = {
     readonly output: undefined;
   };
 };
+
+/** As every store's adapter, the wrapper ends its calls in their time, whatever the fault. */
+const inTime =
+  (name: string, { signal, timeoutMs }: StoreCallOptions): BoundaryCall<StoreCalls['read']>['bounded'] =>
+  (fault, clock) => {
+    const late = (): Error => new StoreTimeoutError(`${name}: no answer within ${timeoutMs} ms`);
+    return new Deadline({ clock, timeoutMs, signal, late }).bound(fault);
+  };
 
 const refusal = (message: string): Error => new StoreUnavailableError(message, 'not-committed');
 const loss = (message: string): Error => new StoreUnavailableError(message, 'unknown');
@@ -149,12 +159,19 @@ export function faultyStore<Value, Id, Tx>(
     keyOf: (id) => store.keyOf(id),
     async read(keys, options) {
       const input = { keys, options };
-      const rows = await plan.run('read', { input, effect: () => store.read(keys, options), refusal, loss });
+      const rows = await plan.run('read', {
+        bounded: inTime(store.name, options),
+        input,
+        effect: () => store.read(keys, options),
+        refusal,
+        loss,
+      });
       return rows as readonly (StoreRow<Value> | undefined)[];
     },
     async write(commands, options) {
       const input = { commands, options };
       const outcomes = await plan.run('write', {
+        bounded: inTime(store.name, options),
         input,
         effect: () => store.write(commands, options),
         refusal,

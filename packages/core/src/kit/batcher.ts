@@ -26,9 +26,9 @@ export interface BatcherOptions<Request, Answer> {
   /** A request that equals one that waits is not sent, and shares its answer. @defaultValue false */
   readonly merges?: boolean;
   readonly clock: Clock;
-  /** A call's answer that comes later is dropped: its requests are answered with `late(requests)`. */
-  readonly timeoutMs: number;
-  readonly late: (requests: readonly Request[]) => Error;
+  /** A call's answer that comes later is dropped: its requests are answered with `late(requests)`. @defaultValue the call bounds itself */
+  readonly timeoutMs?: number;
+  readonly late?: (requests: readonly Request[]) => Error;
   /** Spares what keeps failing. @defaultValue none */
   readonly breaker?: Breaker;
   /** What the breaker counts as a failure although there are answers. @defaultValue none */
@@ -219,7 +219,7 @@ export class Batcher<Request, Answer> {
     const end = (answers: readonly (Answer | Error)[] | undefined, error: unknown): void => {
       if (over) return;
       over = true;
-      cancel();
+      cancel?.();
       const failure = answers === undefined ? error : failureOf?.(answers);
       if (answers !== undefined && failure === undefined) breaker?.succeeded();
       else breaker?.failed(failure);
@@ -229,7 +229,10 @@ export class Batcher<Request, Answer> {
       this.#scheduled = true;
       setImmediate(this.#start);
     };
-    const cancel = clock.schedule(() => end(undefined, late(batch.requests)), timeoutMs);
+    const cancel =
+      timeoutMs === undefined
+        ? undefined
+        : clock.schedule(() => end(undefined, late?.(batch.requests)), timeoutMs);
     answering.then(
       (answers) =>
         Array.isArray(answers)

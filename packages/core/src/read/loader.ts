@@ -32,8 +32,6 @@ export interface LoaderOptions {
 }
 
 const MAX_BATCH = 512;
-/** What the engine's own timer allows beyond the store's, so that the store's better error comes first. */
-const GRACE_MS = 250;
 
 /**
  * Loads rows: what is asked for in one turn travels in one statement, behind a bulkhead, so that a dead
@@ -49,7 +47,7 @@ export class Loader<Value> {
   readonly #underWay = new Set<string>();
 
   constructor(store: StoreAdapter<Value, never>, options: LoaderOptions) {
-    const { clock, collection, local, maxConcurrent, timeoutMs } = options;
+    const { clock, collection, local, maxConcurrent } = options;
     this.#store = store;
     this.#options = options;
     this.#batcher = new Batcher({
@@ -57,9 +55,6 @@ export class Loader<Value> {
       maxItems: (store.capabilities.readBatching ?? store.capabilities.batching) ? MAX_BATCH : 1,
       maxInFlight: maxConcurrent,
       clock,
-      timeoutMs: timeoutMs + GRACE_MS,
-      late: () =>
-        new StoreTimeoutError(`collection "${collection}": no answer within ${timeoutMs} ms`, { collection }),
       errorOf: (error) => asStoreError(error, collection, 'not-committed'),
       call: (loads) => this.#read(loads),
       ended: (loads) => this.#ended(loads),

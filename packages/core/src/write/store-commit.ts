@@ -2,8 +2,7 @@ import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
-import { StoreContractError, StoreTimeoutError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
+import { StoreContractError } from '../errors.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
 import { GroupCommit } from './group-commit.js';
@@ -38,8 +37,6 @@ export interface StoreCommitOptions<Value> {
 
 type Write<Value> = PendingWrite<StoreWrite<Value>, Answer<Value>, Reservation>;
 
-/** What the engine's own timer allows beyond the store's. */
-const GRACE_MS = 250;
 const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
 
 /** Batches become statements of the store; the cache is brought in step behind each write's commit. */
@@ -87,19 +84,10 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
       commands.push(stamped(request.command, prepared));
       if ((prepared.notAfterMs ?? Infinity) < (notAfterMs ?? Infinity)) notAfterMs = prepared.notAfterMs;
     }
-    const late = (): Error => {
-      const message = `collection "${collection}": no answer within ${storeTimeoutMs} ms`;
-      return new StoreTimeoutError(message, { collection });
-    };
     const startedAt = clock.monotonic();
     this.#underWay.push(startedAt);
     try {
-      const outcomes = await withTimeout(
-        clock,
-        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs }),
-        storeTimeoutMs + GRACE_MS,
-        late,
-      );
+      const outcomes = await store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs });
       const storeMs = this.#ended(startedAt);
       for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs);
     } catch (error) {

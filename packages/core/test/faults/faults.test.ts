@@ -97,6 +97,23 @@ describe('what each fault does to a call', () => {
     expect(await call).toEqual([{ kind: 'put', outcome: 'floored' }]);
   });
 
+  test('hang: a store ends its calls in their time all the same', async () => {
+    const clock = manualClock();
+    const plan = faultPlan<StoreCalls>({ clock });
+    const store = faultyStore(memoryStore<string>({ name: 'rows', clock }), plan);
+    plan.always('read', hang());
+    plan.always('write', hang());
+    const late = { code: 'LOCKSTEP_STORE_TIMEOUT' };
+    const put = { kind: 'put', key: 'a', value: 'x', above: 0 } as const;
+    const calls = Promise.all([
+      expect(store.read(['a'], { timeoutMs: 50, primary: true })).rejects.toMatchObject(late),
+      expect(store.write([put], { timeoutMs: 50 })).rejects.toMatchObject(late),
+    ]);
+    clock.advance(50);
+    await calls;
+    expect(clock.pending).toBe(0);
+  });
+
   test('delay: the effect comes when the clock says so', async () => {
     const { clock, plan, cache, known } = cacheSetup();
     plan.next('execute', delay(500));

@@ -1,5 +1,13 @@
-import type { StoreAdapter, StoreCommand, StoreOutcome, StoreRow } from '../../src/contracts/store.js';
+import type {
+  StoreAdapter,
+  StoreCommand,
+  StoreOutcome,
+  StoreReadOptions,
+  StoreRow,
+  StoreWriteOptions,
+} from '../../src/contracts/store.js';
 import { StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '../../src/errors.js';
+import { withTimeout } from '../../src/kit/wait.js';
 import type { MemoryStore } from '../../src/memory/index.js';
 import type { Scheduler } from './scheduler.js';
 
@@ -26,48 +34,61 @@ const FAR_MS = 3_600_000;
 export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<Value> {
   const { inner, scheduler, faults, versioned, lagging, committed, heldMs } = options;
   const { feed, ...unfed } = inner;
+  /** An adapter's side of the contract: its caller is told in time, whatever becomes of the call. */
+  const inTime = <T>(timeoutMs: number, work: Promise<T>): Promise<T> =>
+    withTimeout(scheduler.clock, work, timeoutMs, () => new StoreTimeoutError('no answer'));
   const visible = (version: number): number => (versioned ? version : 0);
+  async function read(
+    keys: readonly string[],
+    { timeoutMs, primary }: StoreReadOptions,
+  ): Promise<(StoreRow<Value> | undefined)[]> {
+    await scheduler.deliver();
+    const rows =
+      lagging === undefined || primary
+        ? await inner.read(keys, { timeoutMs, primary: true })
+        : keys.map(lagging);
+    await scheduler.deliver();
+    return rows.map((row) => (row === undefined ? undefined : { ...row, version: visible(row.version) }));
+  }
+
+  async function write(
+    commands: readonly StoreCommand<Value>[],
+    { notAfterMs, timeoutMs }: StoreWriteOptions,
+  ): Promise<StoreOutcome<Value>[]> {
+    const startedAt = scheduler.clock.monotonic();
+    await scheduler.deliver();
+    // A buffered write that is refused is set aside: it is no loss, and tested elsewhere.
+    if (scheduler.chance(faults()) && commands.every(({ kind }) => kind !== 'flush')) {
+      const error = new StoreRefusedError('refused by the simulation');
+      return commands.map(() => ({ kind: 'failed', error }));
+    }
+    // A store's side of the contract: a statement that is late is not executed.
+    const late = (): boolean => scheduler.clock.monotonic() - startedAt >= timeoutMs;
+    if (heldMs === undefined && late()) throw new StoreTimeoutError('late');
+    const outcomes =
+      heldMs === undefined
+        ? await inner.write(commands, { timeoutMs, notAfterMs })
+        : await heldWrite(options, heldMs, commands, notAfterMs);
+    commands.forEach(({ key }, i) => {
+      const outcome = outcomes[i];
+      if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
+    });
+    await scheduler.deliver();
+    if (scheduler.chance(faults())) throw new StoreUnavailableError('the reply was lost', 'unknown');
+    return outcomes.map(
+      (outcome): StoreOutcome<Value> =>
+        outcome.kind === 'written' ? { ...outcome, version: visible(outcome.version) } : outcome,
+    );
+  }
+
   return {
     ...unfed,
     ...(versioned ? { feed } : {}),
     capabilities: versioned
       ? { ...inner.capabilities, replicaReads: lagging !== undefined }
       : { ...inner.capabilities, versioned: false, compareAndSet: false, changeFeed: false, restamp: false },
-    async read(keys, { timeoutMs, primary }) {
-      await scheduler.deliver();
-      const rows =
-        lagging === undefined || primary
-          ? await inner.read(keys, { timeoutMs, primary: true })
-          : keys.map(lagging);
-      await scheduler.deliver();
-      return rows.map((row) => (row === undefined ? undefined : { ...row, version: visible(row.version) }));
-    },
-    async write(commands, { notAfterMs, timeoutMs }) {
-      const startedAt = scheduler.clock.monotonic();
-      await scheduler.deliver();
-      // A buffered write that is refused is set aside: it is no loss, and tested elsewhere.
-      if (scheduler.chance(faults()) && commands.every(({ kind }) => kind !== 'flush')) {
-        const error = new StoreRefusedError('refused by the simulation');
-        return commands.map(() => ({ kind: 'failed', error }));
-      }
-      // A store's side of the contract: a statement that is late is not executed.
-      const late = (): boolean => scheduler.clock.monotonic() - startedAt >= timeoutMs;
-      if (heldMs === undefined && late()) throw new StoreTimeoutError('late');
-      const outcomes =
-        heldMs === undefined
-          ? await inner.write(commands, { timeoutMs, notAfterMs })
-          : await heldWrite(options, heldMs, commands, notAfterMs);
-      commands.forEach(({ key }, i) => {
-        const outcome = outcomes[i];
-        if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
-      });
-      await scheduler.deliver();
-      if (scheduler.chance(faults())) throw new StoreUnavailableError('the reply was lost', 'unknown');
-      return outcomes.map(
-        (outcome): StoreOutcome<Value> =>
-          outcome.kind === 'written' ? { ...outcome, version: visible(outcome.version) } : outcome,
-      );
-    },
+    read: (keys, call) => inTime(call.timeoutMs, read(keys, call)),
+    write: (commands, call) => inTime(call.timeoutMs, write(commands, call)),
   };
 }
 
