@@ -1,11 +1,12 @@
 import type { Collection, Versioned, WriteResult } from '../contracts/api.js';
 import type { Version } from '../contracts/version.js';
 import { ConflictError } from '../errors.js';
+import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 
-/** The longest pause between two tries. */
-const MAX_PAUSE_MS = 64;
+/** Those who lost against each other at once would meet again. */
+const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
 
 /** What `update` does to a row. */
 export type RowChange<Value> = Parameters<Collection<Value>['update']>[1];
@@ -46,8 +47,7 @@ export async function updateRow<Value>(
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt >= retries) throw error;
     }
-    // Those who lost against each other at once would meet again.
-    if (attempt > 0) await callerSleep(clock, random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
+    if (attempt > 0) await callerSleep(clock, backoffMs(attempt, { ...BETWEEN_TRIES, random }));
     givenUp.throwIfAborted();
   }
 }
