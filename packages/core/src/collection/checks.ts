@@ -33,6 +33,19 @@ export class Checks<Id> {
     return key;
   }
 
+  /** The keys of a list of ids, or the one of a composite id that is a list. Throws `InvalidIdError`. */
+  keys(list: Id & readonly Id[]): string[] {
+    try {
+      return list.map((id) => this.key(id));
+    } catch (noList) {
+      try {
+        return [this.key(list)];
+      } catch {
+        throw noList;
+      }
+    }
+  }
+
   /** Throws for a condition that the store can't check. */
   condition(): void {
     if (!this.#store.capabilities.compareAndSet) throw this.unsupported('ifVersion');

@@ -160,6 +160,10 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
     return this.#writing.invalidate(id, options);
   }
 
+  invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome> {
+    return this.#writing.invalidateMany(ids, options);
+  }
+
   flush(): Promise<number> {
     return this.#writing.flush();
   }

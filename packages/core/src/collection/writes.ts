@@ -167,16 +167,28 @@ export class CollectionWrites<Value, Id> {
     });
   }
 
-  async invalidate(id: Id | readonly Id[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
-    if (!this.#parts.opening.opened) await this.#parts.opening.open();
-    this.#parts.opening.checkOpen();
+  async invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome> {
+    const { checks } = this.#parts;
+    return await this.#invalidate(
+      () => (Array.isArray(id) ? checks.keys(id) : [checks.key(id as Id)]),
+      options,
+    );
+  }
+
+  async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome> {
+    return await this.#invalidate(() => [...ids].map((id) => this.#parts.checks.key(id)), options);
+  }
+
+  async #invalidate(keysOf: () => string[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
+    const { checks, context, opening, writes } = this.#parts;
+    if (!opening.opened) await opening.open();
+    opening.checkOpen();
     checkOptions(options, INVALIDATE, 'options');
     options.signal?.throwIfAborted();
-    const ids = Array.isArray(id) ? (id as readonly Id[]) : [id as Id];
-    const keys = ids.map((one) => this.#parts.checks.key(one));
+    const keys = keysOf();
     const all = (): Promise<CacheOutcome[]> =>
-      this.#parts.context.activity.track(Promise.all(keys.map((key) => this.#parts.writes.invalidate(key))));
-    return worstOf(await this.#parts.checks.bounded(all, options));
+      context.activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
+    return worstOf(await checks.bounded(all, options));
   }
 
   async flush(): Promise<number> {

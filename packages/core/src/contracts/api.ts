@@ -108,7 +108,15 @@ export interface Collection<Value, Id = string, Tx = unknown> {
     options?: WriteOptions & TransactionMode,
   ): Promise<WriteResult<Value> & { readonly returned: T }>;
   /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
-  invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
+  invalidate(id: Id, options?: InvalidateOptions): Promise<CacheOutcome>;
+  /**
+   * A list of which each is an id is taken as ids; any other is one composite id.
+   *
+   * @deprecated Use `invalidateMany`.
+   */
+  invalidate(ids: readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
+  /** As `invalidate`, for many. Resolves with what became of the one that fared worst. */
+  invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome>;
   /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
@@ -172,7 +180,11 @@ export interface Lockstep extends AsyncDisposable {
   readonly collections: readonly CollectionInfo[];
   /** Waits until nothing is under way: writes, background refreshes, hand-overs, acknowledgements. */
   drain(): Promise<void>;
-  /** Drains, then closes what it was given no client for. Calls after it reject with `ClosedError`. */
+  /**
+   * Drains, then closes the cache, the queue, the stores and their feeds, except what another Lockstep of the process
+   * uses: the last one closes that. A client that an adapter was given stays open. Calls after it reject with
+   * `ClosedError`.
+   */
   close(): Promise<void>;
 }
 

@@ -9,12 +9,16 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
+import { sleep } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
 import type { Handover } from './handover.js';
 import { invalidations } from './invalidations.js';
 import { LagWindow } from './lag-window.js';
+
+/** The pause before a feed that has ended by itself is read again. */
+const ENDED_MS = 1_000;
 
 /** The feeds that a relay reads: those that are there, and those that come later. */
 export interface RelayConsumers {
@@ -170,6 +174,8 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
       if (!reading.aborted) {
         const how = { ...consumeOptions(consumer), signal: reading, sources, claimant: consumer };
         await consumer.feed.consume((changes) => handle(consumer, changes, false), how).catch(onError);
+        // A feed that ends by itself was closed, or fails at once.
+        await sleep(clock, ENDED_MS, reading);
       }
       stop();
     }

@@ -52,6 +52,40 @@ describe('ids', () => {
     });
   });
 
+  test('a composite id that is a list is one id for invalidate, and a list of ids is a list', async () => {
+    const lockstep = createLockstep({ cache: memoryCache() });
+    type Pair = readonly [number, number];
+    const store = memoryStore<Product, Pair>({ name: 'pairs', keyOf: (id) => id.join('/') });
+    const pairs = lockstep.collection({ name: 'pairs', store });
+    const origins = async () =>
+      Promise.all(
+        (
+          [
+            [1, 2],
+            [3, 4],
+          ] as const
+        ).map(async (id) => (await pairs.getVersioned(id)).from),
+      );
+    const fill = async () => {
+      await pairs.put([1, 2], LAMP);
+      await pairs.put([3, 4], LAMP);
+    };
+    await fill();
+    expect(await pairs.invalidate([1, 2])).toBe('invalidated');
+    expect(await origins()).toEqual(['store', 'cache']);
+    await fill();
+    await pairs.invalidate([
+      [1, 2],
+      [3, 4],
+    ]);
+    expect(await origins()).toEqual(['store', 'store']);
+    await fill();
+    await pairs.invalidateMany(new Set([[3, 4]] as const));
+    expect(await origins()).toEqual(['cache', 'store']);
+    await expect(pairs.invalidateMany([5 as never])).rejects.toBeInstanceOf(InvalidIdError);
+    await lockstep.close();
+  });
+
   test('colons, per cent signs and emptied parts keep two collections’ keys apart', async () => {
     const cache = memoryCache();
     const lockstep = createLockstep({ cache });

@@ -1,9 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, test } from 'vitest';
 import { ClosedError, StoreUnavailableError } from '../../src/errors.js';
-import { memoryCache } from '../../src/memory/index.js';
+import { manualClock } from '../../src/faults/index.js';
+import { memoryCache, memoryQueue, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
-import { CHAIR, LAMP, openShop, turns } from '../support/shop.js';
+import { CHAIR, LAMP, openShop, type Product, turns } from '../support/shop.js';
 
 describe('events', () => {
   test('a write says what it did and how long store and cache took', async () => {
@@ -165,6 +166,37 @@ describe('close', () => {
     expect(relay.status().running).toBe(false);
   });
 
+  test('leaves what another Lockstep of the process uses; the last one ends it', async () => {
+    const clock = manualClock();
+    const [cache, queue] = [memoryCache({ clock }), memoryQueue({ clock })];
+    const rows = memoryStore<Product>({ name: 'products', clock, feedGraceMs: 0 });
+    const open = () => {
+      const lockstep = createLockstep({ cache, queue, clock });
+      const products = lockstep.collection({ name: 'products', store: rows });
+      return { lockstep, products };
+    };
+    const [one, two] = [open(), open()];
+    const relay = two.lockstep.startRelay();
+    await one.products.put('a', LAMP);
+    await one.lockstep.close();
+    expect(await two.products.get('a')).toEqual(LAMP);
+    await rows.foreignWrite('a', CHAIR);
+    for (let tries = 0; relay.status().handled === 0 && tries < 100; tries++) {
+      clock.advance(50);
+      await turns(2);
+    }
+    expect(await two.products.get('a')).toEqual(CHAIR);
+    await two.lockstep.close();
+    await expect(cache.read(['k'], 'utf8')).rejects.toBeInstanceOf(ClosedError);
+    await expect(rows.read(['a'], { timeoutMs: 1_000, primary: true })).rejects.toBeInstanceOf(ClosedError);
+    await expect(queue.enqueue([])).rejects.toBeInstanceOf(ClosedError);
+    const consuming = rows.feed.consume(async () => undefined, {
+      signal: new AbortController().signal,
+      sources: ['products'],
+    });
+    await expect(consuming).rejects.toBeInstanceOf(ClosedError);
+  });
+
   test('calls after it reject with ClosedError', async () => {
     const shop = openShop();
     const { lockstep, products } = shop;
@@ -186,6 +218,7 @@ describe('close', () => {
       () => products.increment('a', 'stock', 1),
       () => products.delete('a'),
       () => products.invalidate('a'),
+      () => products.invalidateMany(['a']),
       () => products.flush(),
       () => products.write('a', async () => undefined),
       () => lockstep.transaction(async () => undefined),

@@ -33,6 +33,10 @@ export async function types(): Promise<void> {
   });
   const byPair = lockstep.collection({ name: 'pairs', store: composite });
   expectTypeOf(byPair.get).parameter(0).toEqualTypeOf<readonly [number, string]>();
+  expectTypeOf(byPair.invalidate([1, 'a'])).resolves.toEqualTypeOf<CacheOutcome>();
+  byPair.invalidateMany(new Set([[1, 'a']] as const));
+  // @ts-expect-error one id: `invalidate`
+  byPair.invalidateMany([1, 'a']);
   const notes = callbackStore({ read: async () => ({ text: 'x' }), write: async () => undefined });
   expectTypeOf(lockstep.collection({ name: 'notes', store: notes }).get('a')).resolves.toEqualTypeOf<
     { text: string } | undefined

@@ -1,0 +1,79 @@
+import type { CollectionEngine } from '../collection/collection.js';
+import type { CollectionInfo } from '../contracts/api.js';
+import type { ChangeFeed } from '../contracts/feed.js';
+import type { StoreAdapter, TransactionHost } from '../contracts/store.js';
+import { DuplicateCollectionError, InvalidOptionError, UnsupportedError } from '../errors.js';
+import type { JobTarget } from '../feed/job-runner.js';
+import type { TransactionParticipant } from '../write/transaction.js';
+
+type AnyCollection = CollectionEngine<unknown, never, never>;
+
+/** The collections of one Lockstep, and what follows from them. */
+export class Collections {
+  readonly #byName = new Map<string, AnyCollection>();
+
+  /** Throws `DuplicateCollectionError`. */
+  checkFree(name: string): void {
+    if (!this.#byName.has(name)) return;
+    throw new DuplicateCollectionError(`there already is a collection "${name}"`, { collection: name });
+  }
+
+  add<Value, Id, Tx>(collection: CollectionEngine<Value, Id, Tx>): void {
+    this.#byName.set(collection.name, collection as unknown as AnyCollection);
+  }
+
+  [Symbol.iterator](): Iterator<AnyCollection> {
+    return this.#byName.values();
+  }
+
+  infos(): CollectionInfo[] {
+    return [...this].map((collection) => ({
+      name: collection.name,
+      store: collection.store as unknown as StoreAdapter<unknown, never>,
+      keyPrefix: collection.keyPrefix,
+      serializer: collection.codec.serializer,
+      unflushed: collection.unflushed,
+    }));
+  }
+
+  jobTargets(): JobTarget[] {
+    return [...this].map(({ keyPrefix, name, settings, store, writes }) => {
+      const { holeTtlMs } = settings;
+      const { replicaReads } = store.capabilities;
+      return { name, keyPrefix, holeTtlMs, replicaReads, buffer: writes.buffer };
+    });
+  }
+
+  /** The sources of each feed. */
+  feeds(): Map<ChangeFeed, Set<string>> {
+    const feeds = new Map<ChangeFeed, Set<string>>();
+    for (const { store } of this) {
+      if (store.feed === undefined) continue;
+      feeds.set(store.feed, (feeds.get(store.feed) ?? new Set()).add(store.source));
+    }
+    return feeds;
+  }
+
+  /** The one database of all collections. */
+  onlyHost(): TransactionHost {
+    const hosts = new Set([...this].flatMap(({ store }) => store.transactions ?? []));
+    const [host, second] = hosts;
+    if (host === undefined) {
+      throw new UnsupportedError('transaction: no collection has a store with transactions');
+    }
+    if (second !== undefined) {
+      throw new InvalidOptionError('transaction.on', 'collections live in several databases: say which');
+    }
+    return host;
+  }
+
+  /** Who takes part in a transaction, by source. */
+  participants(host: TransactionHost): Map<string, TransactionParticipant[]> {
+    const bySource = new Map<string, TransactionParticipant[]>();
+    for (const { store, writes } of this) {
+      if (store.transactions !== host) continue;
+      bySource.set(store.source, [...(bySource.get(store.source) ?? []), writes.inside]);
+    }
+    return bySource;
+  }
+}

@@ -1,0 +1,55 @@
+import type { ChangeFeed } from '../contracts/feed.js';
+import { StoreTimeoutError } from '../errors.js';
+import { Consumer } from '../feed/consumer.js';
+import { withTimeout } from '../kit/wait.js';
+import type { Collections } from './collections.js';
+import type { EngineContext } from './context.js';
+
+/** What a feed's answer about what is pending may take. */
+const STATUS_TIMEOUT_MS = 2_000;
+
+/** What this process knows of the registry of each feed. */
+export class Consumers {
+  readonly #context: () => EngineContext;
+  readonly #collections: Collections;
+  readonly #byFeed = new Map<ChangeFeed, Consumer>();
+  readonly #listeners = new Set<(consumer: Consumer) => void>();
+
+  constructor(context: () => EngineContext, collections: Collections) {
+    this.#context = context;
+    this.#collections = collections;
+  }
+
+  get all(): Consumer[] {
+    return [...this.#byFeed.values()];
+  }
+
+  /** Told of each further one; returns what removes the listener. */
+  onNext(listener: (consumer: Consumer) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  of(feed: ChangeFeed): Consumer {
+    const known = this.#byFeed.get(feed);
+    if (known !== undefined) return known;
+    const context = this.#context();
+    const consumer = new Consumer({ ...context, feed, name: context.prefix });
+    this.#byFeed.set(feed, consumer);
+    for (const listener of [...this.#listeners]) listener(consumer);
+    return consumer;
+  }
+
+  /** True when nothing that was changed before the time waits in a feed. */
+  async drained(beforeMs: number): Promise<boolean> {
+    const { clock, prefix } = this.#context();
+    const late = (): Error => new StoreTimeoutError('the feed did not say what is pending');
+    for (const [feed, sources] of this.#collections.feeds()) {
+      // By the ages, since the clocks differ: what is no older than this was changed afterwards.
+      const agoMs = clock.monotonic() - beforeMs;
+      const status = await withTimeout(clock, feed.status([...sources], prefix), STATUS_TIMEOUT_MS, late);
+      if (status.pending > 0 && status.oldestMs >= agoMs) return false;
+    }
+    return true;
+  }
+}
