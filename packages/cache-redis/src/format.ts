@@ -1,5 +1,5 @@
 /**
- * The text of an entry: one grammar, which the client follows here and the scripts in `lua/grammar.ts`.
+ * The text of an entry: one grammar, which the client follows here and the scripts in `lua/entry.ts`.
  *
  * | | |
  * | --- | --- |

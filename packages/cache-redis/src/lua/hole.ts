@@ -1,105 +1,112 @@
-import { MAX_HOLE_MS, MAX_LEAD_MS } from '@lockstep/core';
-import { CLOSED_TEXT } from '../format.js';
+import { MAX_HOLE_MS } from '@lockstep/core';
+import { beyondBelief, CLOCK, CLOSED, HOLDS_AGAINST, NO_TIME, NO_VERSION } from './entry.js';
 
-const LEAD_S = MAX_LEAD_MS / 1_000;
-
-/** `holdsAgainst` is false of what gives way to a change of a lower version (`protocol/entry.ts` in core). */
-export const HOLDS = `
-local function holdsAgainst(version)
-  if known == version then return true end
-  local time = call('TIME')
-  return known > version and known <= string.format('%016.0f', (time[1] + ${LEAD_S}) * 1000000 + time[2])
+/**
+ * Makes `hole` the entry as a hole, a value or an empty key becoming one, that lives at least `holeTtlMs` from now.
+ * One that would live for ever, or for longer than any command says, is cut: it lives for `holeTtlMs`, or, since
+ * whoever comes after an intent must see it, for as long as an intent may stand.
+ */
+export const AS_HOLE = `
+if not hole then
+  hole = { floor = known, absent = false, intents = {}, ttlMs = holeTtlMs }
+else
+  local left = redis.call('PTTL', key)
+  if left < 0 or left > ${MAX_HOLE_MS} then
+    hole.isCut = true
+    left = #hole.intents > 0 and ${MAX_HOLE_MS} or 0
+  end
+  hole.ttlMs = left > tonumber(holeTtlMs) and string.format('%.0f', left) or holeTtlMs
 end
 `;
 
-/**
- * Holes: `asHole` is the entry as a hole that lives at least `ttlMs` from now, `writeHole` puts it back. One that
- * would live for ever, or for longer than any command says, is cut: it lives for `ttlMs`, or, since whoever comes
- * after an intent must see it, for as long as an intent may stand. Tokens carry their length, so that any text is one.
- */
-export const HOLE = `
-local function asHole(ttlMs)
-  local made = hole or { floor = known, absent = false, intents = {} }
-  made.ttlMs = tonumber(ttlMs)
-  if isHole then
-    local left = redis.call('PTTL', key)
-    if left < 0 or left > ${MAX_HOLE_MS} then
-      made.isCut = true
-      left = #made.intents > 0 and ${MAX_HOLE_MS} or 0
-    end
-    made.ttlMs = math.max(made.ttlMs, left)
-  end
-  return made
-end
-
-local function noted(tag, token, untilMs)
-  return tag .. #token .. ':' .. token .. string.format('%013.0f', math.min(untilMs, 9999999999999))
-end
-
-local function holeText(hole)
-  local parts = { hole.absent and 'K' or 'H', '-', hole.floor, '0000000000000' }
-  if hole.lease then parts[#parts + 1] = noted('L', hole.lease.token, hole.lease.untilMs) end
-  if hole.reservation then parts[#parts + 1] = 'R' .. #hole.reservation .. ':' .. hole.reservation end
-  for _, intent in ipairs(hole.intents) do
-    parts[#parts + 1] = noted('I', intent.token, intent.untilMs) .. (intent.overlapped and '1' or '0')
+/** `holeText()`. Tokens carry their length, so that any text is one. */
+export const HOLE_TEXT = `
+local function holeText()
+  local lease, reservation, intents = hole.lease, hole.reservation, hole.intents
+  local text = (hole.absent and 'K-' or 'H-') .. hole.floor .. ${NO_TIME}
+  if lease then text = text .. 'L' .. #lease.token .. ':' .. lease.token .. lease.untilMs end
+  if reservation then text = text .. 'R' .. #reservation .. ':' .. reservation end
+  if #intents == 0 then return text end
+  local parts = { text }
+  for index, intent in ipairs(intents) do
+    parts[index + 1] = 'I' .. #intent.token .. ':' .. intent.token .. intent.untilMs .. intent.overlapped
   end
   return table.concat(parts)
 end
-
-local function writeHole(hole)
-  if hole.ttlMs <= 0 then return redis.call('DEL', key) end
-  return redis.call('SET', key, holeText(hole), 'PX', string.format('%.0f', hole.ttlMs))
-end
 `;
 
-/**
- * Rule 4 (a version beyond belief closes the hole), behind {@link HOLDS}, and the writing of the hole that a floor makes. A full server that may not evict refuses
- * even a hole that is smaller than the value in its place; the value must go all the same, so it goes
- * as an eviction would take it, which every rule allows for where no intent stands.
- */
+/** Puts the hole back. */
+export const WRITE_HOLE = `
+${HOLE_TEXT}
+if hole.ttlMs == '0' then redis.call('DEL', key) else redis.call('SET', key, holeText(), 'PX', hole.ttlMs) end
+`;
+
+/** Rule 4, of the hole and `version`. A version beyond belief closes the hole. */
 export const RAISE = `
-local function raise(hole, version)
-  if version ~= NO_VERSION and version > limit() then version = '${CLOSED_TEXT}' end
-  if version ~= NO_VERSION and version <= hole.floor and holdsAgainst(version) then return end
+if version ~= ${NO_VERSION} then
+  ${CLOCK}
+  if ${beyondBelief('version')} then version = ${CLOSED} end
+end
+if version == ${NO_VERSION} or not ${HOLDS_AGAINST} then
   if version > hole.floor then hole.floor = version end
   hole.lease = nil
   hole.absent = false
 end
+`;
 
-local function writeFloor(hole)
-  if hole.ttlMs <= 0 then return redis.call('DEL', key) end
-  local reply = redis.pcall('SET', key, holeText(hole), 'PX', string.format('%.0f', hole.ttlMs))
-  if reply.err == nil then return reply end
-  if #hole.intents == 0 and string.find(reply.err, 'OOM', 1, true) then return redis.call('DEL', key) end
-  return error(reply.err)
+/**
+ * Puts back a hole that a floor made. A full server that may not evict refuses even a hole that is smaller than the
+ * value in its place. The value must go all the same, so it goes as an eviction would take it, which every rule
+ * allows for where no intent stands.
+ */
+export const WRITE_FLOOR = `
+${HOLE_TEXT}
+if hole.ttlMs == '0' then
+  redis.call('DEL', key)
+else
+  local reply = redis.pcall('SET', key, holeText(), 'PX', hole.ttlMs)
+  if reply.err then
+    if #hole.intents > 0 or not string.find(reply.err, 'OOM', 1, true) then return error(reply.err) end
+    redis.call('DEL', key)
+  end
 end
 `;
 
-/** Rule 7: what becomes of intents. */
-export const INTENTS = `
-local function standing(intents, now)
-  for _, intent in ipairs(intents) do
-    if intent.untilMs > now then return true end
+/** `inMs(ms)`: that time from now, in the 13 digits of a note; behind `CLOCK`. */
+export const IN_MS = `
+local function inMs(ms)
+  return string.format('%013.0f', math.min(math.floor(nowUs / 1000) + ms, 9999999999999))
+end
+`;
+
+/**
+ * Rule 7. `isStanding()`: whether an intent stands; behind `CLOCK`. Those that ran out become one mark, without a
+ * token, but only once none stands: until then they may hide a newer commit.
+ */
+export const SETTLE_INTENTS = `
+local function isStanding()
+  for _, intent in ipairs(hole.intents) do
+    if tonumber(intent.untilMs) > math.floor(nowUs / 1000) then return true end
   end
   return false
 end
-
--- Those that ran out become one mark, without a token, but only once none stands: until then they may hide a
--- newer commit.
-local function settled(intents, now)
-  if #intents == 0 or standing(intents, now) then return intents end
-  return { { token = '', untilMs = 0, overlapped = true } }
+if #hole.intents > 0 and not isStanding() then
+  hole.intents = { { token = '', untilMs = ${NO_TIME}, overlapped = '1' } }
 end
+`;
 
-local function without(intents, token)
+/** `without(token)`: the intents of others. */
+export const WITHOUT = `
+local function without(token)
   local others = {}
-  for _, intent in ipairs(intents) do
+  for _, intent in ipairs(hole.intents) do
     if intent.token ~= token then others[#others + 1] = intent end
   end
   return others
 end
+`;
 
-local function overlap(intents)
-  for _, intent in ipairs(intents) do intent.overlapped = true end
-end
+/** Another write may have been under way since each intent was noted. */
+export const OVERLAP = `
+for _, intent in ipairs(hole.intents) do intent.overlapped = '1' end
 `;

@@ -1,16 +1,25 @@
-import { HOLE, RAISE } from './hole.js';
-import { TOLD } from './identity.js';
+import { CLOCK, NO_VERSION } from './entry.js';
+import { AS_HOLE, WRITE_FLOOR } from './hole.js';
+
+/** `told(section, field)`: what the server says of itself, `-` where it does not. */
+export const TOLD = `
+local function told(section, field)
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and string.match(text, field .. ':(%w+)') or '-'
+end
+`;
 
 /**
- * Takes holeTtlMs. Reply: the clock in ms, the run id and the replication id, each `-` where the server does
- * not say. Writes the floor of an invalidation, so that it meets what one would meet: a full server lets it
- * pass, one that refuses writes does not.
+ * ARGV: holeTtlMs.
+ * Reply: the clock in ms, the run id (new with each start) and the replication id (new with each promotion).
+ * Writes the floor of an invalidation, so that it meets what one would meet: a full server lets it pass, one that
+ * refuses writes does not.
  */
 export const PROBE = `
-${HOLE}${RAISE}
-writeFloor({ floor = NO_VERSION, absent = false, intents = {}, ttlMs = tonumber(ARGV[from]) })
-${TOLD}
-local time = redis.call('TIME')
-local nowMs = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+${CLOCK}${TOLD}
+local holeTtlMs = ARGV[from]
+known, hole = ${NO_VERSION}, nil
+${AS_HOLE}${WRITE_FLOOR}
+local nowMs = string.format('%.0f', math.floor(nowUs / 1000))
 return nowMs .. ' ' .. told('server', 'run_id') .. ' ' .. told('replication', 'master_replid')
 `;

@@ -5,12 +5,13 @@ const MAX_AHEAD_US = MAX_VERSION_AHEAD_MS * 1_000;
 /**
  * The index of unflushed keys: a sorted set, the score a key's mark. Marks are the server's clock in µs,
  * and above every mark that the index holds: so each is given once, and a page of them ends between two keys.
+ * KEYS: the index. ARGV: the operation and what it says below.
  */
-export const UNFLUSHED = `
+export const UNFLUSHED_INDEX = `
 local key = KEYS[1]
 local operation = ARGV[2]
 
--- ARGV: limit, keys. Reply: the clock in ms, then each key's mark; 0 where the index is full.
+-- add: limit, keys. Reply: the clock in ms, then each key's mark; 0 where the index is full.
 if operation == 'add' then
   local time = redis.call('TIME')
   local mark = time[1] * 1000000 + time[2] - 1
@@ -54,12 +55,12 @@ if operation == 'add' then
   return table.concat(reply, ' ')
 end
 
--- ARGV: the mark to begin above, limit. Reply: each key and its mark, the oldest first.
+-- list: the mark to begin above, limit. Reply: each key and its mark, the oldest first.
 if operation == 'list' then
   return redis.call('ZRANGEBYSCORE', key, '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 end
 
--- ARGV: each key and its mark. Those that were added again since have a higher one, and stay.
+-- remove: each key and its mark. Those that were added again since have a higher one, and stay.
 if operation == 'remove' then
   for at = 3, #ARGV, 2 do
     local mark = redis.call('ZSCORE', key, ARGV[at])
