@@ -1,11 +1,13 @@
 /**
  * `pnpm check:docs`: compiles the examples in the documentation and the programs in `examples` under the
- * strict configuration, runs the programs and those examples that ask for it, and follows the pages' links.
+ * strict configuration, runs the programs and those examples that ask for it, follows the pages' links, and compares
+ * the tables of options with the code. `pnpm check:docs --write` writes those tables anew, and does nothing else.
  */
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execute } from './lib/execute.ts';
 import { modulesOf } from './lib/markdown.ts';
+import { type OptionsSource, withOptionTables } from './lib/option-tables.ts';
 import { conclude, problem } from './lib/problems.ts';
 import { type Manifest, ROOT, readJson } from './lib/repository.ts';
 import { build } from './lib/turbo.ts';
@@ -22,6 +24,27 @@ const EXAMPLES = join(ROOT, 'examples');
 const GENERATED = join(EXAMPLES, '.generated');
 const PAGES = ['*.md', 'docs/**/*.md', 'packages/*/*.md', 'apps/*/*.md', 'examples/*.md'];
 const GENERATED_PATH = /(?:examples\/)?\.generated\/([^()\s]+)\.L\d+\.ts\((\d+),(\d+)\)/g;
+
+const core = (name: string, module: string, table: string): OptionsSource => ({
+  folder: 'packages/core',
+  interface: name,
+  module,
+  table,
+});
+const OPTIONS: readonly OptionsSource[] = [
+  core('LockstepOptions', 'runtime/options.js', 'LOCKSTEP'),
+  core('TransactionOptions', 'runtime/options.js', 'TRANSACTION'),
+  core('CollectionOptions', 'collection/settings.js', 'COLLECTION'),
+  core('ReadOptions', 'collection/call-options.js', 'READ'),
+  core('PutOptions', 'collection/call-options.js', 'PUT'),
+  core('UpdateOptions', 'collection/call-options.js', 'UPDATE'),
+  core('ThroughOptions', 'collection/through.js', 'THROUGH'),
+  core('RelayOptions', 'feed/relay.js', 'RELAY'),
+  core('CallbackStoreOptions', 'stores/callback-store.js', 'CALLBACK_STORE'),
+  core('MemoryCacheOptions', 'memory/cache/cache.js', 'MEMORY_CACHE'),
+  core('MemoryQueueOptions', 'memory/queue/queue.js', 'MEMORY_QUEUE'),
+  core('MemoryStoreOptions', 'memory/store/store.js', 'MEMORY_STORE'),
+];
 
 const pages = globSync(PAGES, { cwd: ROOT })
   .filter((page) => !page.endsWith('CHANGELOG.md'))
@@ -76,7 +99,24 @@ async function runProgram({ name, file, services }: Program): Promise<void> {
   else problem(`${name} failed\n${output}`);
 }
 
+/** Writes the tables anew, or says where they differ from the code. */
+async function checkOptions(page: string, write: boolean): Promise<void> {
+  const file = join(ROOT, page);
+  const found = readFileSync(file, 'utf8');
+  const { problems, text } = await withOptionTables(found, OPTIONS);
+  for (const each of problems) problem(`${page}: ${each}`);
+  if (text === found) return;
+  if (write) writeFileSync(file, text);
+  else problem(`${page}: its tables of options differ from the code; pnpm check:docs --write`);
+}
+
 if ((await build()) !== 0) process.exit(1);
+const writes = process.argv.includes('--write');
+for (const page of pages) await checkOptions(page, writes);
+if (writes) {
+  conclude('the tables of options are as in the code');
+  process.exit();
+}
 for (const page of pages) checkLinks(page);
 checkPnpmVersion();
 const runnable = [...generate(), ...programs()];

@@ -18,7 +18,7 @@ export const SIGNAL = option.having<AbortSignal>('an AbortSignal', 'throwIfAbort
 
 export const INVALIDATE = {
   signal: SIGNAL,
-  timeoutMs: TIMEOUT,
+  timeoutMs: { ...TIMEOUT, fallback: undefined },
 } satisfies OptionsOf<InvalidateOptions>;
 
 const CALL = {
@@ -27,9 +27,15 @@ const CALL = {
   tx: option.is<Transaction>('the transaction that lockstep.transaction() hands out', () => true),
 } satisfies OptionsOf<CallOptions>;
 
-export const READ = { ...CALL, fresh: option.flag(false), ttlMs: TTL } satisfies OptionsOf<ReadOptions>;
+const COLLECTION_TTL = { ...TTL, fallback: undefined };
 
-export const WRITE = { ...CALL, ttlMs: TTL } satisfies OptionsOf<WriteOptions>;
+export const READ = {
+  ...CALL,
+  fresh: option.flag(false),
+  ttlMs: COLLECTION_TTL,
+} satisfies OptionsOf<ReadOptions>;
+
+export const WRITE = { ...CALL, ttlMs: COLLECTION_TTL } satisfies OptionsOf<WriteOptions>;
 
 export const PUT = {
   ...WRITE,

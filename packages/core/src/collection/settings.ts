@@ -69,7 +69,7 @@ export const COLLECTION = {
   maxConcurrentLoads: option.integer(64, 1, 100_000),
   maxQueuedLoads: option.integer(10_000, 1, 10_000_000),
   batch: option.group(BATCH),
-  burst: option.optional(option.group(BURST)),
+  burst: option.optionalGroup(BURST),
 } satisfies OptionsOf<AnyOptions>;
 
 export interface BatchSettings extends Settings<typeof BATCH> {

@@ -56,6 +56,7 @@ export interface PutOptions extends WriteOptions {
 }
 
 export interface DeleteOptions extends WriteOptions {
+  /** Only if the row is at this version. */
   readonly ifVersion?: Version;
 }
 
@@ -68,14 +69,15 @@ export interface UpdateOptions extends WriteOptions {
 
 /** What a collection is, and the bounds of everything that it does. */
 export interface CollectionOptions<Value, Id = string, Tx = unknown> {
-  /** 1 to 128 characters, unique in this Lockstep. */
+  /** Unique in this Lockstep; a part of every cache key. */
   readonly name: string;
+  /** A store adapter's binding, e.g. `pg.table(…)`. */
   readonly store: StoreAdapter<Value, Id, Tx>;
   /** Validates on write (rejects) and what comes out of the cache (a mismatch is a counted miss). */
   readonly schema?: StandardSchemaV1<unknown, Value>;
-  /** How long an entry lives, in ms: 1 to 10 years. @defaultValue 3_600_000 (an hour) */
+  /** How long an entry lives, in ms; 0 is refused. @defaultValue 3_600_000 (an hour) */
   readonly ttlMs?: number;
-  /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`: 0 to 0.5. @defaultValue 0.1 */
+  /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`. @defaultValue 0.1 */
   readonly ttlJitter?: number;
   /** How long a row is known to be absent, in ms; 0: not remembered. @defaultValue 30_000 */
   readonly negativeTtlMs?: number;
@@ -84,21 +86,21 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
    * it is loaded again in the background. Never after an invalidation. 0: off. @defaultValue 0
    */
   readonly staleWhileRevalidateMs?: number;
-  /** @defaultValue 'write-through' */
+  /** Which way writes take. @defaultValue 'write-through' */
   readonly strategy?: Strategy;
-  /** @defaultValue 'available' */
+  /** Freshness against availability. @defaultValue 'available' */
   readonly consistency?: Consistency;
-  /** @defaultValue the store's own, or JSON */
+  /** `jsonSerializer()`, `msgpackSerializer()` from `@lockstep/core/msgpack`, or your own. @defaultValue the store's, or JSON */
   readonly serializer?: Serializer;
   /** A larger payload, in bytes, is not cached: its key gets a floor. @defaultValue 1_048_576 */
   readonly maxPayloadBytes?: number;
-  /** The bound of a store call, in ms. @defaultValue 10_000 */
+  /** The bound of a store call, and of the first call's wait for the store to open, in ms. @defaultValue 10_000 */
   readonly storeTimeoutMs?: number;
   /** How long a reader's lease on a missing key stands, in ms. @defaultValue 3_000 */
   readonly leaseMs?: number;
   /** How long a reader waits for another's load before it loads without filling, in ms. @defaultValue 2_000 */
   readonly leaseWaitMs?: number;
-  /** How long a hole keeps its floor, in ms: at most a day. @defaultValue 60_000 */
+  /** How long a hole keeps its floor, in ms. @defaultValue 60_000 */
   readonly holeTtlMs?: number;
   /** Store reads at once from this process; more wait. @defaultValue 64 */
   readonly maxConcurrentLoads?: number;
@@ -106,7 +108,7 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   readonly maxQueuedLoads?: number;
   /** Group commit. */
   readonly batch?: BatchOptions;
-  /** Lets the cache acknowledge writes before the store has them, while the store can't keep up. @defaultValue never */
+  /** Lets the cache acknowledge writes before the store has them, while the store can't keep up. @defaultValue off */
   readonly burst?: BurstOptions;
 }
 
@@ -123,7 +125,7 @@ export interface BurstOptions {
   readonly keyRatePerSecond?: number;
   /** How long the pressure must be gone before writes try the store again, in ms. @defaultValue 1_000 */
   readonly quietMs?: number;
-  /** How long a write waits for the buffer before it goes to the store, in ms. @defaultValue 100; 2_000 with durability 'disk' */
+  /** How long a write waits for the buffer before it goes to the store, in ms. @defaultValue 100 ms; 2 s with `durability: 'disk'` */
   readonly ackTimeoutMs?: number;
   /** Keys that may be unflushed at once, in all processes; more writes go to the store. @defaultValue 100_000 */
   readonly maxUnflushed?: number;
@@ -143,7 +145,7 @@ export interface BatchOptions {
   readonly maxRows?: number;
   /** The most payload bytes in a statement, about; one larger row travels alone. @defaultValue 4_194_304 */
   readonly maxBytes?: number;
-  /** Batches under way at once. @defaultValue 2 */
+  /** Batches under way at once. @defaultValue 2; 32 where the store takes one command a call */
   readonly maxInFlight?: number;
   /** Writes that may wait; more wait outside, up to `queueTimeoutMs`. @defaultValue 10_000 */
   readonly maxWaiting?: number;
@@ -155,9 +157,9 @@ export interface BatchOptions {
 
 /** When to stop asking a cache that does not answer. */
 export interface BreakerOptions {
-  /** Failed calls in a row that open it. @defaultValue 5 */
+  /** Cache calls that fail in a row before the cache is left alone. @defaultValue 5 */
   readonly threshold?: number;
-  /** How long it stays open before one call may try again, in ms. @defaultValue 500 */
+  /** For how long, in ms, before one call tries again. @defaultValue 500 */
   readonly cooldownMs?: number;
 }
 
@@ -181,17 +183,19 @@ export interface IntegrityOptions {
 }
 
 export interface LockstepOptions {
+  /** A cache adapter: `redisCache`, `memoryCache`. */
   readonly cache: CacheAdapter;
-  /** Takes the invalidations that the cache does not. */
+  /** Takes the invalidations that the cache does not: `bullmqQueue`, `memoryQueue`. */
   readonly queue?: QueueAdapter;
   /** The start of every cache key. @defaultValue 'wtc' */
   readonly prefix?: string;
-  /** The bound of a cache call, in ms. @defaultValue 250 */
+  /** The bound of a cache call, once it is sent, in ms. @defaultValue 250 */
   readonly cacheTimeoutMs?: number;
   /** The bound of handing a job to the queue, in ms. @defaultValue 500 */
   readonly queueTimeoutMs?: number;
+  /** When to leave a cache alone that does not answer. */
   readonly breaker?: BreakerOptions;
-  /** Believe only entries and jobs that were made with one of these keys. @defaultValue all are believed */
+  /** Believe only entries and jobs that were made with one of these keys. @defaultValue off: all are believed */
   readonly integrity?: IntegrityOptions;
   /** Injected by tests. @defaultValue the system's */
   readonly clock?: Clock;
@@ -202,8 +206,9 @@ export interface LockstepOptions {
 export interface TransactionOptions extends TransactionMode {
   /** Which database, where collections live in several: a store of it. @defaultValue the only one */
   readonly on?: { readonly transactions?: TransactionHost | undefined };
-  /** @defaultValue 10_000 */
+  /** The bound of the transaction, in ms. @defaultValue 10_000 */
   readonly timeoutMs?: number;
+  /** Rolls it back. */
   readonly signal?: AbortSignal;
 }
 
@@ -211,12 +216,13 @@ export interface TransactionOptions extends TransactionMode {
 export interface ThroughOptions<Value> {
   /** Plays the collection's part in the key. */
   readonly namespace: string;
+  /** The record's id. */
   readonly id: string;
   /** Reads the record from wherever it lives; `undefined`: there is none. Required by `read`. */
   readonly reader?: (id: string, context: CallbackContext) => Promise<Value | undefined>;
   /** Writes the record; a throw fails the write and leaves the cache to the next reader. Required by `write`. */
   readonly writer?: (id: string, value: Value, context: CallbackContext) => Promise<unknown>;
-  /** @defaultValue 3_600_000 */
+  /** How long its entry lives, in ms. @defaultValue 3_600_000 */
   readonly ttlMs?: number;
   /** One serializer per namespace. @defaultValue JSON */
   readonly serialize?: Serializer;

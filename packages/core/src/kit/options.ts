@@ -100,7 +100,13 @@ export const option = {
 
   /** Options of its own, which have their defaults when the group is absent. */
   group: <Table extends OptionTable>(table: Table): Option<Settings<Table>, Settings<Table>> => ({
+    ...option.optionalGroup(table),
     fallback: withDefaults({}, table, ''),
+  }),
+
+  /** Options of its own, of something that is off when the group is absent. */
+  optionalGroup: <Table extends OptionTable>(table: Table): Option<Settings<Table>> => ({
+    fallback: undefined,
     range: 'an object of options',
     fits: () => true,
     table,
@@ -110,8 +116,6 @@ export const option = {
     ...(kind as Option<Value, never>),
     required: true,
   }),
-
-  optional: <Value>(kind: Option<Value, unknown>): Option<Value> => ({ ...kind, fallback: undefined }),
 };
 
 function numberOf<Absent>(fallback: Absent, bounds: NumberRange): Option<number, Absent> {

@@ -1,15 +1,11 @@
 import { SIGNAL } from '../collection/call-options.js';
 import { DEFAULT_TRANSACTION_TIMEOUT_MS, NAME } from '../collection/settings.js';
 import type { CacheAdapter } from '../contracts/cache.js';
-import type {
-  BreakerOptions,
-  IntegrityOptions,
-  LockstepOptions,
-  TransactionOptions,
-} from '../contracts/options.js';
+import type { BreakerOptions, LockstepOptions, TransactionOptions } from '../contracts/options.js';
 import type { QueueAdapter } from '../contracts/queue.js';
 import { type OptionsOf, option } from '../kit/options.js';
 import { DEFAULT_PREFIX } from '../protocol/key.js';
+import { INTEGRITY } from '../values/integrity.js';
 import { MODE } from '../write/transaction-mode.js';
 
 const DAY_MS = 24 * 3_600_000;
@@ -26,8 +22,7 @@ export const LOCKSTEP = {
   cacheTimeoutMs: option.integer(250, 1, DAY_MS),
   queueTimeoutMs: option.integer(500, 1, DAY_MS),
   breaker: option.group(BREAKER),
-  // Its class checks it: a secret is for no message.
-  integrity: option.is<IntegrityOptions>('an object of options', (value) => typeof value === 'object'),
+  integrity: option.optionalGroup(INTEGRITY),
   clock: option.clock(),
   random: option.random(),
 } satisfies OptionsOf<LockstepOptions>;

@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'no
 import type { IntegrityKey, IntegrityOptions } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
 import { InvalidOptionError } from '../errors.js';
-import { type OptionsOf, option, withDefaults } from '../kit/options.js';
+import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
 
 const MAX_KEYS = 8;
 const MIN_SECRET_BYTES = 32;
@@ -46,17 +46,15 @@ export class Integrity {
   readonly #first: { readonly id: string; readonly key: KeyObject };
 
   /** Throws `InvalidOptionError`. */
-  constructor(options: IntegrityOptions, prefix: string) {
-    const where = 'createLockstep.integrity';
-    const { acceptUnsigned, keys } = withDefaults(options, INTEGRITY, where);
-    for (const [i, key] of keys.entries()) this.#add(key, `${where}.keys[${i}]`);
+  constructor({ acceptUnsigned, keys }: Settings<typeof INTEGRITY>, prefix: string) {
+    for (const [i, key] of keys.entries()) this.#add(key, `createLockstep.integrity.keys[${i}]`);
     this.acceptsUnsigned = acceptUnsigned;
     this.#prefix = prefix;
     const [[id, key]] = this.#keys as unknown as [[string, KeyObject]];
     this.#first = { id, key };
   }
 
-  #add(key: IntegrityOptions['keys'][number], where: string): void {
+  #add(key: IntegrityKey, where: string): void {
     const { id, secret } = withDefaults(key, KEY, where);
     if (this.#keys.has(id)) throw new InvalidOptionError(`${where}.id`, 'must be no other key’s');
     this.#keys.set(id, createSecretKey(bytesOf(secret)));

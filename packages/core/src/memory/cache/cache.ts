@@ -13,7 +13,7 @@ export interface MemoryCacheOptions {
   readonly maxEntries?: number;
   /** Bytes of keys and payloads kept, roughly. @defaultValue 268_435_456 (256 MiB) */
   readonly maxBytes?: number;
-  /** @defaultValue the system's */
+  /** Injected by tests. @defaultValue the system's */
   readonly clock?: Clock;
 }
 

@@ -17,7 +17,7 @@ export interface MemoryQueueOptions {
   readonly backoffMs?: number;
   /** The longest pause before a retry, in ms. @defaultValue 30_000 */
   readonly maxBackoffMs?: number;
-  /** @defaultValue the system's */
+  /** Injected by tests. @defaultValue the system's */
   readonly clock?: Clock;
   /** For the jitter: 0 <= n < 1. @defaultValue Math.random */
   readonly random?: () => number;
