@@ -81,7 +81,6 @@ export class CacheClient {
       maxItemsInFlight: MAX_IN_FLIGHT,
       maxBytes: MAX_BATCH_BYTES,
       maxWaiting: MAX_WAITING,
-      overloaded: () => new CacheUnavailableError(`more than ${MAX_WAITING} calls wait for the cache`),
       clock,
       timeoutMs,
       late,

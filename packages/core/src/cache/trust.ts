@@ -77,10 +77,10 @@ export class Trust {
     return this.#of(key).lost;
   }
 
-  /** What makes a hit of the key, here by now, believed; `undefined`: nothing does. */
-  proofOf(key: string): Proof | undefined {
+  /** What makes a hit of the key, here by now, believed; `undefined`: nothing does. `nowMs`: the clock's `monotonic`. */
+  proofOf(key: string, nowMs = this.#options.clock.monotonic()): Proof | undefined {
     const primary = this.#of(key);
-    return this.#isProven(primary) ? primary : undefined;
+    return this.#isProven(primary, nowMs) ? primary : undefined;
   }
 
   /** As `proofOf`, once the probe that is under way has its answer. */
@@ -110,8 +110,8 @@ export class Trust {
     return primary;
   }
 
-  #isProven(primary: Primary): boolean {
-    return !primary.lost && this.#options.clock.monotonic() - primary.provenAtMs < PROOF_MS;
+  #isProven(primary: Primary, nowMs = this.#options.clock.monotonic()): boolean {
+    return !primary.lost && nowMs - primary.provenAtMs < PROOF_MS;
   }
 
   #probe(): void {

@@ -11,7 +11,6 @@ import type {
 import type { StoreAdapter, TransactionMode } from '../contracts/store.js';
 import { keyPrefix } from '../protocol/key.js';
 import { Loader } from '../read/loader.js';
-import type { Load } from '../read/lookup.js';
 import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
 import { jsonSerializer } from '../serializers/json.js';
@@ -71,7 +70,6 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       clock: context.clock,
       events: context.events,
     });
-    const load: Load<Value> = (key, primary) => loader.load(key, primary);
     const consumer = store.feed && context.consumerOf(store.feed);
     const member = consumer?.join({
       name,
@@ -85,11 +83,11 @@ export class CollectionEngine<Value, Id, Tx> implements Collection<Value, Id, Tx
       settings.burst === undefined ? undefined : (key: string): Promise<void> => this.writes.flushKey(key);
     const own = { settings, store: untyped, keyPrefix: prefix, codec, lifetime, member };
     const collection: CollectionContext<Value> = { ...context, ...own };
-    const reader = new Reader({ ...collection, load, flushKey });
+    const reader = new Reader({ ...collection, loader, flushKey });
     const writes = new WritePath<Value>(collection, {
       detach: (cacheKey) => reader.detach(cacheKey),
       load: async (key) => {
-        await reader.read(key, prefix + key, settings.ttlMs);
+        await reader.read(key, settings.ttlMs);
         // The fill goes on behind the reader; what follows it on the same key comes after it.
         await context.cache.run({ kind: 'release', key: prefix + key, token: context.nextToken() });
       },

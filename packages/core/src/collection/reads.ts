@@ -28,53 +28,43 @@ export class CollectionReads<Value, Id> {
 
   /** Hot path: adds no promise of its own where the collection is open. May throw. */
   #read(id: Id, options: ReadOptions | undefined): Promise<Versioned<Value>> {
-    const { checks, context, keyPrefix, opening, reader, settings } = this.#parts;
-    if (!opening.opened || context.lifecycle.closed)
+    const { checks, context, opening, reader, settings } = this.#parts;
+    if (!opening.opened || context.lifecycle.closed) {
       return opening.open().then(() => this.#read(id, options));
+    }
     const key = checks.key(id);
-    return options === undefined
-      ? reader.read(key, keyPrefix + key, settings.ttlMs)
-      : this.readWith(key, options);
+    return options === undefined ? reader.read(key, settings.ttlMs) : this.readWith(key, options);
   }
 
+  /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
   async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
     const { checks, opening, settings } = this.#parts;
+    const all = [...ids];
     await opening.open();
     this.#checkOptions(options);
     const together = Math.min(READ_TOGETHER, Math.ceil(settings.maxQueuedLoads / 2));
-    if (ids.length <= together) return await checks.bounded(() => this.#readPart(ids, options), options);
-    const parts = Array.from({ length: Math.ceil(ids.length / together) }, (_, i) =>
-      ids.slice(i * together, (i + 1) * together),
-    );
     let over = false;
+    const reading = async (): Promise<(Value | undefined)[]> => {
+      const values = await this.#readPart(all.splice(0, together), options);
+      while (all.length > 0 && !over) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        for (const value of await this.#readPart(all.splice(0, together), options)) values.push(value);
+      }
+      return values;
+    };
     try {
-      return await checks.bounded(() => this.#readParts(parts, options, () => over), options);
+      return await checks.bounded(reading, options);
     } finally {
       over = true;
     }
   }
 
-  /** One part after the other, with a turn of the event loop between them: others' reads come in between. */
-  async #readParts(
-    parts: readonly (readonly Id[])[],
-    options: ReadOptions,
-    isOver: () => boolean,
-  ): Promise<(Value | undefined)[]> {
-    const values: (Value | undefined)[] = [];
-    for (const part of parts) {
-      if (isOver()) break;
-      for (const value of await this.#readPart(part, options)) values.push(value);
-      await new Promise<void>((resolve) => setImmediate(resolve));
-    }
-    return values;
-  }
-
   async #readPart(ids: readonly Id[], options: ReadOptions): Promise<(Value | undefined)[]> {
-    const { checks, keyPrefix, reader } = this.#parts;
+    const { checks, reader } = this.#parts;
     const keys = ids.map((id) => checks.key(id));
     const found =
       options.tx === undefined && !options.fresh
-        ? await reader.readMany(keys, keyPrefix, checks.ttl(options))
+        ? await reader.readMany(keys, checks.ttl(options))
         : await Promise.all(keys.map((key) => this.#readAs(key, options)));
     return found.map(({ value }) => value ?? undefined);
   }
@@ -92,19 +82,19 @@ export class CollectionReads<Value, Id> {
 
   /** What the options ask for. */
   #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
-    const { checks, keyPrefix, reader } = this.#parts;
+    const { checks, reader } = this.#parts;
     const { fresh, tx } = options;
     if (tx !== undefined) return this.#readInside(key, tx);
     const ttlMs = checks.ttl(options);
-    return fresh ? this.#refresh(key, keyPrefix + key, ttlMs) : reader.read(key, keyPrefix + key, ttlMs);
+    return fresh ? this.#refresh(key, ttlMs) : reader.read(key, ttlMs);
   }
 
-  async #refresh(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
+  async #refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
     // The store does not have what is buffered; where the cache is away there is nothing to ask.
     await this.#parts.writes.flushKey(key).catch((error: unknown) => {
       if (!(error instanceof CacheUnavailableError)) throw error;
     });
-    return await this.#parts.reader.refresh(key, cacheKey, ttlMs);
+    return await this.#parts.reader.refresh(key, ttlMs);
   }
 
   /** Inside a transaction reads go to it and fill nothing. */

@@ -20,9 +20,8 @@ export interface BatcherOptions<Request, Answer> {
   readonly maxItemsInFlight?: number;
   /** The most bytes of a call of more than one request; none starts while twice as many are under way. @defaultValue no limit */
   readonly maxBytes?: number;
-  /** Requests that wait; more are refused with `overloaded()`. @defaultValue no limit */
+  /** Requests that wait; more are refused. @defaultValue no limit */
   readonly maxWaiting?: number;
-  readonly overloaded?: () => Error;
   /** A request that equals one that waits is not sent, and shares its answer. @defaultValue false */
   readonly merges?: boolean;
   readonly clock: Clock;
@@ -125,60 +124,39 @@ export class Batcher<Request, Answer> {
 
   /**
    * As `add`, for many, whose answers come together: they wait for no neighbours, and are merged with nothing. Never
-   * rejects. The requests must not change any more.
+   * rejects.
    */
-  addMany(
+  async addMany(
     requests: readonly Request[],
     bytesOf: (request: Request) => number = () => this.bytesEach,
   ): Promise<readonly (Answer | Error)[]> {
-    const { maxWaiting = Number.POSITIVE_INFINITY } = this.#options;
-    const count = requests.length;
-    if (count === 0) return Promise.resolve([]);
-    if (this.#waiting + count > maxWaiting) {
-      return Promise.resolve(new Array<Error>(count).fill(this.#overloaded()));
+    const { maxBytes = Number.POSITIVE_INFINITY, maxItems, maxWaiting } = this.#options;
+    if (maxWaiting !== undefined && this.#waiting + requests.length > maxWaiting) {
+      return new Array<Error>(requests.length).fill(this.#overloaded());
     }
-    return new Promise((resolve) => {
-      const all: (Answer | Error)[] = [];
-      let left = count;
-      for (let from = 0; from < count; ) {
-        const start = from;
-        const { bytes, end } = this.#part(requests, start, bytesOf);
-        const answered = (answers: readonly (Answer | Error)[]): void => {
-          for (let i = start; i < end; i++) all[i] = answers[i - start] as Answer | Error;
-          left -= end - start;
-          if (left === 0) resolve(all);
-        };
-        const some = end - start === count ? (requests as Request[]) : requests.slice(start, end);
-        this.#queue.push({ requests: some, callers: [], bytes, answered });
-        from = end;
-      }
-      this.#open = undefined;
-      this.#waiting += count;
-      if (!this.#scheduled) this.#start();
-    });
-  }
-
-  /** How many of the requests, from one on, travel together. */
-  #part(
-    requests: readonly Request[],
-    from: number,
-    bytesOf: (request: Request) => number,
-  ): { readonly bytes: number; readonly end: number } {
-    const { maxBytes = Number.POSITIVE_INFINITY, maxItems } = this.#options;
-    const last = Math.min(requests.length, from + maxItems);
-    let bytes = bytesOf(requests[from] as Request);
-    let end = from + 1;
-    for (; end < last; end++) {
-      const more = bytesOf(requests[end] as Request);
-      if (bytes + more > maxBytes) break;
-      bytes += more;
+    const parts: Promise<readonly (Answer | Error)[]>[] = [];
+    let [from, bytes] = [0, 0];
+    for (let end = 0; end < requests.length; ) {
+      bytes += bytesOf(requests[end] as Request);
+      end++;
+      const isLast =
+        end === requests.length ||
+        end - from === maxItems ||
+        bytes + bytesOf(requests[end] as Request) > maxBytes;
+      if (!isLast) continue;
+      const part = { requests: requests.slice(from, end), callers: [], bytes };
+      parts.push(new Promise((answered) => this.#queue.push({ ...part, answered })));
+      [from, bytes] = [end, 0];
     }
-    return { bytes, end };
+    this.#open = undefined;
+    this.#waiting += requests.length;
+    if (!this.#scheduled) this.#start();
+    const [first, ...others] = await Promise.all(parts);
+    return others.length === 0 ? (first ?? []) : [first ?? [], ...others].flat();
   }
 
   #overloaded(): Error {
-    const { errorOf, overloaded } = this.#options;
-    return overloaded?.() ?? errorOf(new Error('too many requests wait'));
+    return this.#options.errorOf(new Error(`more than ${this.#options.maxWaiting} requests wait`));
   }
 
   // Sending.

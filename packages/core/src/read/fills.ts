@@ -34,7 +34,7 @@ export class Fills<Value> {
    *
    * @param behind an intent ran out at the key
    */
-  async mayFill({ cacheKey, key }: Lookup<Value>, behind: boolean): Promise<boolean> {
+  async mayFill({ cacheKey, key }: Lookup, behind: boolean): Promise<boolean> {
     const { kept, settings } = this.#context;
     if (settings.consistency !== 'strict') return await this.#settled(key);
     const keptMs = await kept.allMs(cacheKey);
@@ -51,7 +51,7 @@ export class Fills<Value> {
 
   /** True when the fill was accepted, or the lease still stood where nothing is filled: the row was current then. */
   async fill(
-    { cacheKey, key, ttlMs }: Lookup<Value>,
+    { cacheKey, key, ttlMs }: Lookup,
     token: string,
     floor: Version,
     row: StoreRow<Value> | undefined,
@@ -98,7 +98,7 @@ export class Fills<Value> {
   }
 
   /** Puts a newer load in the place of a value. Never rejects. */
-  async replace({ cacheKey, key, ttlMs }: Lookup<Value>, row: StoreRow<Value> | undefined): Promise<void> {
+  async replace({ cacheKey, key, ttlMs }: Lookup, row: StoreRow<Value> | undefined): Promise<void> {
     const { cache, events, lifetime } = this.#context;
     try {
       const payload = row === undefined ? undefined : this.#payload(key, row.value, row.version);

@@ -1,6 +1,7 @@
+import type { Versioned } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
-import { isVersion } from '../contracts/version.js';
+import { isVersion, NO_VERSION } from '../contracts/version.js';
 import {
   LockstepError,
   messageOf,
@@ -82,6 +83,11 @@ export class Loader<Value> {
     return row;
   }
 
+  /** The store alone: fills nothing. No floor tells whether a replica lags, so the primary is asked. */
+  async loadOnly(key: string): Promise<Versioned<Value>> {
+    return versioned(await this.load(key, true));
+  }
+
   async #read(loads: readonly PendingLoad<Value>[]): Promise<(StoreRow<Value> | undefined | Error)[]> {
     const { clock, collection, events, timeoutMs } = this.#options;
     for (const { key } of loads) {
@@ -105,6 +111,13 @@ export class Loader<Value> {
       if (parked !== undefined) this.#batcher.add(parked, parked.answered);
     }
   }
+}
+
+/** What the store answered. */
+export function versioned<Value>(row: StoreRow<Value> | undefined): Versioned<Value> {
+  return row === undefined
+    ? { value: null, version: NO_VERSION, from: 'store' }
+    : { value: row.value, version: row.version, from: 'store' };
 }
 
 /** What a store's row must carry; `undefined` when it does. */

@@ -4,7 +4,8 @@ import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
 import { Fills } from './fills.js';
-import { type Lookup, loadOnly, type ReadContext, versioned } from './lookup.js';
+import { versioned } from './loader.js';
+import type { Lookup, ReadContext } from './lookup.js';
 import type { UncacheableKeys } from './uncacheable.js';
 
 const FIRST_POLL_MS = 2;
@@ -46,17 +47,17 @@ export class Misses<Value> {
   }
 
   /** Joins a load of this process, takes the lease and loads, waits for its holder, or passes by. */
-  async read(lookup: Lookup<Value>): Promise<Versioned<Value>> {
-    const { clock, codec, member, nextToken, settings } = this.#context;
+  async read(lookup: Lookup): Promise<Versioned<Value>> {
+    const { clock, codec, loader, member, nextToken, settings } = this.#context;
     const { cacheKey, key } = lookup;
     const joined = await this.#flights.get(cacheKey)?.proven;
     if (joined !== undefined) return joined;
-    if (member?.mayFill() === false) return await loadOnly(lookup);
+    if (member?.mayFill() === false) return await loader.loadOnly(key);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
     for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
       const reply = await this.#fills.lease(cacheKey, token);
-      if (reply === undefined) return await loadOnly(lookup);
+      if (reply === undefined) return await loader.loadOnly(key);
       if (reply.outcome === 'hit') {
         const decoded = await codec.decode(reply.hit, key);
         if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
@@ -66,7 +67,7 @@ export class Misses<Value> {
       if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
         if (reply.outcome !== 'busy')
           this.#fills.refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
-        return await loadOnly(lookup);
+        return await loader.loadOnly(key);
       }
       const flight = this.#flights.get(cacheKey);
       if (flight === undefined) {
@@ -84,10 +85,10 @@ export class Misses<Value> {
    *
    * @param forged the version of what is cached is worth nothing
    */
-  async reload(lookup: Lookup<Value>, forged = false): Promise<Versioned<Value>> {
-    const { activity, member, nextToken } = this.#context;
-    const { cacheKey, key, load } = lookup;
-    if (member?.mayFill() === false) return await loadOnly(lookup);
+  async reload(lookup: Lookup, forged = false): Promise<Versioned<Value>> {
+    const { activity, loader, member, nextToken } = this.#context;
+    const { cacheKey, key } = lookup;
+    if (member?.mayFill() === false) return await loader.loadOnly(key);
     if (forged) await this.#fills.makeWay(cacheKey);
     const token = nextToken();
     let reply = await this.#fills.lease(cacheKey, token);
@@ -97,9 +98,9 @@ export class Misses<Value> {
       reply = await this.#fills.lease(cacheKey, token);
     }
     if (reply?.outcome === 'granted') {
-      return await this.#loadAndFill({ ...lookup, load: (each) => load(each, true) }, token, reply);
+      return await this.#loadAndFill(lookup, token, reply, true);
     }
-    const row = await load(key, true);
+    const row = await loader.load(key, true);
     // A value that can't be replaced is left to the next reader; nobody waits for this.
     if (reply?.outcome === 'hit') activity.track(this.#fills.replace(lookup, row));
     return versioned(row);
@@ -107,25 +108,26 @@ export class Misses<Value> {
 
   /** Loads under the lease. The reader gets the row at once; the fill goes on behind it. */
   async #loadAndFill(
-    lookup: Lookup<Value>,
+    lookup: Lookup,
     token: string,
     { behind, floor }: Extract<LeaseReply, { outcome: 'granted' }>,
+    primary = this.#strict,
   ): Promise<Versioned<Value>> {
-    const { activity, events, store } = this.#context;
-    const { cacheKey, key, load } = lookup;
+    const { activity, events, loader, store } = this.#context;
+    const { cacheKey, key } = lookup;
     if ((behind || this.#strict) && !(await this.#fills.mayFill(lookup, behind === true))) {
       this.#fills.release(cacheKey, token);
       this.#fills.refused(key, 'writers');
-      return await loadOnly(lookup);
+      return await loader.loadOnly(key);
     }
     const { promise: proven, resolve: end } = Promise.withResolvers<Versioned<Value> | undefined>();
     const flight = { proven, end };
     this.#flights.set(cacheKey, flight);
     let row: StoreRow<Value> | undefined;
     try {
-      row = await load(key, this.#strict);
+      row = await loader.load(key, primary);
       const lags = (row?.version ?? NO_VERSION) < floor;
-      if (lags && store.capabilities.replicaReads) row = await load(key, true);
+      if (lags && store.capabilities.replicaReads) row = await loader.load(key, true);
     } catch (error) {
       this.#leave(cacheKey, flight);
       end(undefined);

@@ -5,7 +5,7 @@ import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
 import type { Decoded } from '../values/codec.js';
-import { type Lookup, loadOnly, type ReadContext } from './lookup.js';
+import type { Lookup, ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
 import { UncacheableKeys } from './uncacheable.js';
 
@@ -33,55 +33,53 @@ export class Reader<Value> {
   }
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
-  read(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
-    const { cache, clock, flushKey, load } = this.#context;
-    const { trust } = cache;
-    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: clock.monotonic() };
+  read(key: string, ttlMs: number): Promise<Versioned<Value>> {
+    const { cache, clock, flushKey, keyPrefix } = this.#context;
+    const cacheKey = keyPrefix + key;
+    const lookup = { key, cacheKey, ttlMs, startedAtMs: clock.monotonic() };
     // What is buffered is in the cache alone: there it is looked for all the same.
-    if (trust.anyLost && flushKey === undefined && trust.isLost(cacheKey)) {
+    if (cache.trust.anyLost && flushKey === undefined && cache.trust.isLost(cacheKey)) {
       return this.#readStore(lookup);
     }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value>>();
-    this.#reads.add(cacheKey, (answer) => resolve(this.#found(lookup, answer)));
+    this.#reads.add(cacheKey, (answer) => resolve(this.#found(lookup, answer, clock.monotonic())));
     return promise;
   }
 
   /** As `read`, position by position; the cache is asked for all at once. */
-  async readMany(keys: readonly string[], keyPrefix: string, ttlMs: number): Promise<Versioned<Value>[]> {
-    const { cache, clock, load } = this.#context;
-    if (cache.trust.anyLost) {
-      return await Promise.all(keys.map((key) => this.read(key, keyPrefix + key, ttlMs)));
-    }
+  async readMany(keys: readonly string[], ttlMs: number): Promise<Versioned<Value>[]> {
+    const { cache, clock, keyPrefix } = this.#context;
+    if (cache.trust.anyLost) return await Promise.all(keys.map((key) => this.read(key, ttlMs)));
     const startedAtMs = clock.monotonic();
     const cacheKeys = keys.map((key) => keyPrefix + key);
     const answers = await this.#reads.addMany(cacheKeys);
-    const found = keys.map((key, i) => {
-      const lookup = { key, cacheKey: cacheKeys[i] as string, ttlMs, load, startedAtMs };
-      return this.#found(lookup, answers[i]);
-    });
+    const nowMs = clock.monotonic();
+    const found = keys.map((key, i) =>
+      this.#found({ key, cacheKey: cacheKeys[i] as string, ttlMs, startedAtMs }, answers[i], nowMs),
+    );
     return found.some(isPromise) ? await Promise.all(found) : (found as Versioned<Value>[]);
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
-  async refresh(key: string, cacheKey: string, ttlMs: number): Promise<Versioned<Value>> {
-    const { activity, clock, load } = this.#context;
-    const lookup = { key, cacheKey, ttlMs, load, startedAtMs: clock.monotonic() };
+  async refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
+    const { activity, clock, keyPrefix } = this.#context;
+    const lookup = { key, cacheKey: keyPrefix + key, ttlMs, startedAtMs: clock.monotonic() };
     this.#missed(lookup, 'fresh');
     return await activity.track(this.#misses.reload(lookup));
   }
 
   /** What the cache's answer comes to. Never throws. */
-  #found(lookup: Lookup<Value>, answer: Answer): Found<Value> {
+  #found(lookup: Lookup, answer: Answer, nowMs: number): Found<Value> {
     if (answer instanceof Error) return this.#readStore(lookup);
     if (answer === undefined) return this.#miss(lookup);
-    const proof = this.#context.cache.trust.proofOf(lookup.cacheKey);
+    const proof = this.#context.cache.trust.proofOf(lookup.cacheKey, nowMs);
     return proof === undefined
       ? this.#unproven(lookup, answer)
       : this.#decode(lookup, answer, proof.maxVersion);
   }
 
   /** A hit whose primary's last proof is too old: the probe that is under way decides. */
-  async #unproven(lookup: Lookup<Value>, hit: CacheHit): Promise<Versioned<Value>> {
+  async #unproven(lookup: Lookup, hit: CacheHit): Promise<Versioned<Value>> {
     const { cache, flushKey } = this.#context;
     const proof = await cache.trust.prove(lookup.cacheKey);
     if (proof !== undefined) return await this.#decode(lookup, hit, proof.maxVersion);
@@ -89,7 +87,7 @@ export class Reader<Value> {
     return await this.#readStore(lookup);
   }
 
-  #decode(lookup: Lookup<Value>, hit: CacheHit, maxVersion: Version): Found<Value> {
+  #decode(lookup: Lookup, hit: CacheHit, maxVersion: Version): Found<Value> {
     // Such a version is nobody's. To the scripts there is nothing at the key.
     if (hit.version > maxVersion) return this.#miss(lookup);
     const decoded = this.#context.codec.decode(hit, lookup.key);
@@ -98,13 +96,13 @@ export class Reader<Value> {
       : this.#decoded(lookup, hit, decoded);
   }
 
-  #decoded(lookup: Lookup<Value>, hit: CacheHit, decoded: Decoded<Value>): Found<Value> {
+  #decoded(lookup: Lookup, hit: CacheHit, decoded: Decoded<Value>): Found<Value> {
     if (decoded.ok) return this.#hit(lookup, hit, decoded.value);
     this.#missed(lookup, decoded.reason);
     return this.#context.activity.track(this.#misses.reload(lookup, decoded.reason === 'integrity'));
   }
 
-  #hit(lookup: Lookup<Value>, { staleAtMs, version }: CacheHit, value: Value | null): Versioned<Value> {
+  #hit(lookup: Lookup, { staleAtMs, version }: CacheHit, value: Value | null): Versioned<Value> {
     const { clock, events, settings } = this.#context;
     const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
     if (stale) this.#revalidate(lookup);
@@ -116,7 +114,7 @@ export class Reader<Value> {
   }
 
   /** One background refresh per key and process; a failure leaves the entry to expire. */
-  #revalidate(lookup: Lookup<Value>): void {
+  #revalidate(lookup: Lookup): void {
     const { cacheKey } = lookup;
     if (this.#revalidating.has(cacheKey)) return;
     this.#revalidating.add(cacheKey);
@@ -129,21 +127,22 @@ export class Reader<Value> {
     );
   }
 
-  #miss(lookup: Lookup<Value>): Promise<Versioned<Value>> {
+  #miss(lookup: Lookup): Promise<Versioned<Value>> {
     this.#missed(lookup, 'absent');
+    const { activity, loader } = this.#context;
     const alone = this.#uncacheable.has(lookup.key);
-    return this.#context.activity.track(alone ? loadOnly(lookup) : this.#misses.read(lookup));
+    return activity.track(alone ? loader.loadOnly(lookup.key) : this.#misses.read(lookup));
   }
 
   /** The cache can't be reached, or can't be believed. */
-  #readStore(lookup: Lookup<Value>): Promise<Versioned<Value>> {
-    const { activity, cache } = this.#context;
+  #readStore(lookup: Lookup): Promise<Versioned<Value>> {
+    const { activity, cache, loader } = this.#context;
     this.#missed(lookup, 'unavailable');
     cache.trust.due();
-    return activity.track(loadOnly(lookup));
+    return activity.track(loader.loadOnly(lookup.key));
   }
 
-  #missed({ key, startedAtMs }: Lookup<Value>, reason: LockstepEventMap['miss']['reason']): void {
+  #missed({ key, startedAtMs }: Lookup, reason: LockstepEventMap['miss']['reason']): void {
     const { clock, events, settings } = this.#context;
     if (!events.miss.wanted) return;
     const durationMs = clock.monotonic() - startedAtMs;

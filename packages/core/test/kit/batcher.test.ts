@@ -132,14 +132,13 @@ describe('a batcher', () => {
     const { add, made, told } = batcher({
       maxInFlight: 1,
       maxWaiting: 2,
-      overloaded: () => new Error('full'),
     });
     await add(1);
     await add(2, 3);
     made.add(4, (answer) => told.push(String(answer)));
     expect(told).toEqual([]);
     await turns();
-    expect(told).toEqual(['Error: full']);
-    expect(await made.addMany([5], () => 1)).toMatchObject([{ message: 'full' }]);
+    expect(told).toEqual(['Error: more than 2 requests wait']);
+    expect(await made.addMany([5], () => 1)).toMatchObject([{ message: 'more than 2 requests wait' }]);
   });
 });
