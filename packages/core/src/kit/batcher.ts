@@ -1,8 +1,8 @@
 import type { Clock } from '../contracts/clock.js';
 import type { Breaker } from './breaker.js';
 
-/** Told the answer to one request, once, never at once. Must not throw. */
-export type Answered<Answer> = (answer: Answer | Error) => void;
+/** Told the answer to one request, once, never at once. Must not throw. `nowMs`: the clock's `monotonic`. */
+export type Answered<Answer> = (answer: Answer | Error, nowMs: number) => void;
 
 export interface BatcherOptions<Request, Answer> {
   /** Makes one call for many requests, and answers position by position. */
@@ -99,7 +99,7 @@ export class Batcher<Request, Answer> {
       return;
     }
     if (maxWaiting !== undefined && this.#waiting >= maxWaiting) {
-      queueMicrotask(() => answered(this.#overloaded()));
+      queueMicrotask(() => answered(this.#overloaded(), this.#options.clock.monotonic()));
       return;
     }
     let open = this.#open;
@@ -163,7 +163,7 @@ export class Batcher<Request, Answer> {
 
   readonly #start = (): void => {
     this.#scheduled = false;
-    const { breaker, call, merges } = this.#options;
+    const { breaker, call, clock, merges } = this.#options;
     while (this.#queue.length > 0 && !this.#isFull) {
       const batch = this.#queue.shift() as Batch<Request, Answer>;
       const { requests } = batch;
@@ -175,7 +175,7 @@ export class Batcher<Request, Answer> {
         else for (const request of requests) this.#callers.delete(request);
       }
       if (breaker !== undefined && breaker.state !== 'closed' && !breaker.admits()) {
-        this.#settle(batch, undefined, breaker.lastError, 0);
+        this.#settle(batch, undefined, breaker.lastError, clock.monotonic());
         continue;
       }
       let answers: Promise<readonly (Answer | Error)[]>;
@@ -202,7 +202,7 @@ export class Batcher<Request, Answer> {
       if (answers !== undefined && failure === undefined) breaker?.succeeded();
       else breaker?.failed(failure);
       this.#count(batch, -1);
-      this.#settle(batch, answers, error, clock.monotonic() - startedAtMs);
+      this.#settle(batch, answers, error, startedAtMs);
       if (this.#queue.length === 0 || this.#scheduled || this.#isFull) return;
       this.#scheduled = true;
       setImmediate(this.#start);
@@ -236,18 +236,19 @@ export class Batcher<Request, Answer> {
     batch: Batch<Request, Answer>,
     answers: readonly (Answer | Error)[] | undefined,
     error: unknown,
-    durationMs: number,
+    startedAtMs: number,
   ): void {
-    const { ended, errorOf } = this.#options;
+    const { clock, ended, errorOf } = this.#options;
     const { callers, requests } = batch;
     let told = answers ?? new Array<Error>(requests.length).fill(errorOf(error));
     if (answers?.some(isError)) told = answers.map((each) => (each instanceof Error ? errorOf(each) : each));
-    ended?.(requests, told, durationMs);
+    const nowMs = clock.monotonic();
+    ended?.(requests, told, nowMs - startedAtMs);
     if (batch.answered !== undefined) batch.answered(told);
     for (let i = 0; i < callers.length; i++) {
       const { answered, others } = callers[i] as Caller<Answer>;
-      answered(told[i] as Answer | Error);
-      if (others !== undefined) for (const other of others) other(told[i] as Answer | Error);
+      answered(told[i] as Answer | Error, nowMs);
+      if (others !== undefined) for (const other of others) other(told[i] as Answer | Error, nowMs);
     }
     // The batch may live longer, and would keep the callers alive until a full collection.
     callers.length = 0;

@@ -42,7 +42,7 @@ export class Reader<Value> {
       return this.#readStore(lookup);
     }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value>>();
-    this.#reads.add(cacheKey, (answer) => resolve(this.#found(lookup, answer, clock.monotonic())));
+    this.#reads.add(cacheKey, (answer, nowMs) => resolve(this.#found(lookup, answer, nowMs)));
     return promise;
   }
 
