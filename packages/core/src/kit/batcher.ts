@@ -135,19 +135,20 @@ export class Batcher<Request, Answer> {
       return new Array<Error>(requests.length).fill(this.#overloaded());
     }
     const parts: Promise<readonly (Answer | Error)[]>[] = [];
-    let [from, bytes] = [0, 0];
-    for (let end = 0; end < requests.length; ) {
-      bytes += bytesOf(requests[end] as Request);
-      end++;
-      const isLast =
-        end === requests.length ||
-        end - from === maxItems ||
-        bytes + bytesOf(requests[end] as Request) > maxBytes;
-      if (!isLast) continue;
+    let from = 0;
+    let bytes = 0;
+    const close = (end: number): void => {
       const part = { requests: requests.slice(from, end), callers: [], bytes };
       parts.push(new Promise((answered) => this.#queue.push({ ...part, answered })));
-      [from, bytes] = [end, 0];
+      from = end;
+      bytes = 0;
+    };
+    for (const [i, request] of requests.entries()) {
+      const more = bytesOf(request);
+      if (i > from && (i - from === maxItems || bytes + more > maxBytes)) close(i);
+      bytes += more;
     }
+    if (from < requests.length) close(requests.length);
     this.#open = undefined;
     this.#waiting += requests.length;
     if (!this.#scheduled) this.#start();
