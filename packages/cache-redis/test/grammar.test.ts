@@ -176,6 +176,29 @@ describe('one grammar', () => {
     }
   });
 
+  test.for([254, 255, 256, 257, 258])(
+    'a hole of %d bytes, about what the script reads at first, is judged to its end',
+    async (size) => {
+      const key = newKey();
+      const [reservation, after] = ['r'.repeat(190), `${inDays(1)}0`];
+      const name = 'i'.repeat(size - 31 - `R190:I10:${after}`.length - reservation.length);
+      const written = `H-${padded(4)}${zeros}R190:${reservation}I${name.length}:${name}${after}`;
+      expect(written).toHaveLength(size);
+      await raw.set(key, written, 'PX', DAY_MS);
+      expect(await lease(key)).toEqual({ kind: 'lease', outcome: 'pass', floor: 4 });
+      await raw.set(key, written.slice(0, -1));
+      expect(await lease(key)).toEqual({ kind: 'lease', outcome: 'granted', floor: 0 });
+    },
+  );
+
+  test('a payload that goes on with the digits of the header is one', async () => {
+    const key = newKey();
+    await raw.set(key, `V-${padded(4)}${zeros}123`);
+    expect(await run(cache, reserve(key, 't'))).toEqual({ kind: 'reserved', known: 4 });
+    expect(await lease(key)).toMatchObject({ outcome: 'hit', hit: { version: 4, payload: '123' } });
+    expect(await run(cache, put(key, 6, '456'))).toEqual({ kind: 'put', outcome: 'stored' });
+  });
+
   test('what is no text is no entry', async () => {
     const key = newKey();
     await raw.hset(key, 'a', '1');

@@ -81,6 +81,8 @@ export class ClusterTopology implements Topology {
       else pipeline.getBuffer(key);
     }
     const answers = (await execute(pipeline)) as (Stored | null | Error)[];
+    // Not through Promise.all, which makes two promises for each answer.
+    if (!answers.some((answer) => answer instanceof Error)) return answers;
     return Promise.all(
       answers.map((answer, index) => {
         const key = keys[index];
