@@ -1,6 +1,5 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
 import type { PendingWrite, WriteRequest, WriteState } from './pending-write.js';
 
 export interface BatchBounds {
@@ -34,11 +33,9 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   readonly #byKey = new Map<string, PendingWrite<Request, Answer, Prepared>[]>();
   /** Writes not yet taken, oldest first. */
   readonly #waiting = new Set<PendingWrite<Request, Answer, Prepared>>();
+  /** Of them: those beyond `maxWaiting`, for which nothing is asked before there is room. */
+  readonly #outside = new Set<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
-  /** Lets each of those in who wait outside, oldest first. */
-  readonly #outside = new Set<() => void>();
-  /** How many of a key's writes wait outside, or are on their way in. */
-  readonly #outsideOf = new Map<string, number>();
   #inFlight = 0;
   #scheduled = false;
   #sweeping = false;
@@ -64,7 +61,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   /** Writes that wait for a batch. */
   get waiting(): number {
-    return this.#waiting.size + this.#outside.size;
+    return this.#waiting.size;
   }
 
   /** True while a write of the key waits or is under way. */
@@ -77,90 +74,64 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
    * could not start within `queueTimeoutMs`.
    */
   submit(request: Request): Promise<Answer> {
-    const { key } = request;
-    const full = this.#waiting.size >= this.#options.bounds.maxWaiting && this.#joined(request) === undefined;
-    // A key's writes keep their order: behind one that waits outside the next does, too.
-    if (!full && !this.#outsideOf.has(key)) return this.#admitted(request);
-    return this.#admission(key).then(() => {
-      this.#leaveOutside(key);
-      return this.#admitted(request);
-    });
-  }
-
-  /** A full queue makes callers wait outside, with nothing prepared. */
-  async #admission(key: string): Promise<void> {
-    const { bounds, clock } = this.#options;
-    const { promise: place, resolve: enter } = Promise.withResolvers<void>();
-    this.#outside.add(enter);
-    this.#outsideOf.set(key, (this.#outsideOf.get(key) ?? 0) + 1);
-    try {
-      await withTimeout(clock, place, bounds.queueTimeoutMs, () => this.#overloaded(key));
-    } catch (error) {
-      this.#outside.delete(enter);
-      this.#leaveOutside(key);
-      throw error;
-    }
-  }
-
-  #leaveOutside(key: string): void {
-    const left = (this.#outsideOf.get(key) as number) - 1;
-    if (left === 0) this.#outsideOf.delete(key);
-    else this.#outsideOf.set(key, left);
-  }
-
-  #admitNext(): void {
-    const enter = first(this.#outside) as () => void;
-    this.#outside.delete(enter);
-    enter();
-  }
-
-  #admitted(request: Request): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const caller = { request, resolve, reject };
-    const joined = this.#joined(request);
-    if (joined === undefined) this.#add([caller], request, true);
+    const last = this.#byKey.get(request.key)?.at(-1);
+    const joined = last && this.#joined(last, request);
+    if (last === undefined || joined === undefined) this.#add([caller], request, true);
     else {
-      const last = this.#byKey.get(request.key)?.at(-1) as PendingWrite<Request, Answer, Prepared>;
       last.callers.push(caller);
       last.request = joined;
     }
     return promise;
   }
 
-  /** What the key's last write becomes with this one, if it can still be joined. */
-  #joined(request: Request): Request | undefined {
-    const last = this.#byKey.get(request.key)?.at(-1);
-    if (last === undefined || !last.joinable || last.state === 'taken') return undefined;
-    if (this.#options.preparesInTurn && last.state !== 'queued') return undefined;
-    return this.merged(last.request, request);
+  /** What a key's last write becomes with another request, if that can still join it. */
+  #joined(
+    { joinable, request, state }: PendingWrite<Request, Answer, Prepared>,
+    later: Request,
+  ): Request | undefined {
+    const late = this.#options.preparesInTurn ? state !== 'queued' : state === 'taken';
+    return late || !joinable ? undefined : this.merged(request, later);
   }
 
-  /** A new write behind the key's last one, or right behind another. */
+  /** A new write behind the key's last one, or right behind one that it goes again for. */
   #add(
     callers: Callers<Request, Answer>,
     request: Request,
     joinable: boolean,
     behind?: PendingWrite<Request, Answer, Prepared>,
   ): PendingWrite<Request, Answer, Prepared> {
+    const { bounds, clock } = this.#options;
     const { key } = request;
-    const createdAtMs = this.#options.clock.monotonic();
-    const ofKey = this.#byKey.get(key);
-    const state = this.#options.preparesInTurn && ofKey !== undefined ? 'queued' : 'preparing';
-    const write = {
+    const createdAtMs = clock.monotonic();
+    const unset = { prepared: undefined, state: 'queued' } as const;
+    const write: PendingWrite<Request, Answer, Prepared> = {
       key,
       createdAtMs,
       joinable,
       callers,
       request,
-      prepared: undefined,
-      state,
-    } as PendingWrite<Request, Answer, Prepared>;
+      ...unset,
+    };
+    const ofKey = this.#byKey.get(key);
     if (ofKey === undefined) this.#byKey.set(key, [write]);
     else ofKey.splice(behind === undefined ? ofKey.length : ofKey.indexOf(behind) + 1, 0, write);
+    const full = this.#waiting.size >= bounds.maxWaiting && behind === undefined;
     this.#waiting.add(write);
+    if (full) this.#outside.add(write);
+    else this.#begin(write);
     if (!this.#sweeping) this.#sweepLater();
-    this.#enter(write, state);
     return write;
+  }
+
+  /** There is room for the write; it may have to wait for its turn. */
+  #begin(write: PendingWrite<Request, Answer, Prepared>): void {
+    if (!this.#options.preparesInTurn || this.#isFirst(write)) this.#enter(write, 'preparing');
+  }
+
+  #isFirst(write: PendingWrite<Request, Answer, Prepared>): boolean {
+    return this.#byKey.get(write.key)?.[0] === write;
   }
 
   /** The one place where a write's state changes. */
@@ -168,6 +139,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     write.state = state;
     switch (state) {
       case 'queued':
+      case 'prepared':
         return;
       case 'preparing': {
         const preparing = this.prepare(write.request, write.prepared);
@@ -175,8 +147,6 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         else this.#prepared(write, preparing);
         return;
       }
-      case 'prepared':
-        return;
       case 'ready':
         this.#ready.push(write);
         this.#schedule();
@@ -187,7 +157,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       case 'done': {
         this.#leaveQueue(write);
         const first = this.#firstWithout(write);
-        if (first?.state === 'queued') this.#enter(first, 'preparing');
+        if (first?.state === 'queued' && !this.#outside.has(first)) this.#enter(first, 'preparing');
         else if (first?.state === 'prepared') this.#enter(first, 'ready');
       }
     }
@@ -208,7 +178,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       return;
     }
     write.prepared = prepared;
-    this.#enter(write, this.#byKey.get(write.key)?.[0] === write ? 'ready' : 'prepared');
+    this.#enter(write, this.#isFirst(write) ? 'ready' : 'prepared');
   }
 
   /** Takes a write out of its key's order: what is first of the key now. */
@@ -221,8 +191,13 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     return ofKey[0];
   }
 
+  /** One from outside gets its place. */
   #leaveQueue(write: PendingWrite<Request, Answer, Prepared>): void {
-    if (this.#waiting.delete(write) && this.#outside.size > 0) this.#admitNext();
+    const hadPlace = this.#waiting.delete(write) && !this.#outside.delete(write);
+    if (!hadPlace || this.#outside.size === 0) return;
+    const next = first(this.#outside) as PendingWrite<Request, Answer, Prepared>;
+    this.#outside.delete(next);
+    this.#begin(next);
   }
 
   #schedule(): void {

@@ -1,14 +1,14 @@
 /**
  * The states of a write on its way; `GroupCommit` alone sets them, in `#enter`, which does what belongs to each.
  *
- * | state       | the write waits for                                        | next                        |
- * | ----------- | ---------------------------------------------------------- | --------------------------- |
- * | `queued`    | its turn among its key's writes; nothing was asked for it  | `preparing`, `done`         |
- * | `preparing` | what is asked for it                                       | `prepared`, `done`          |
- * | `prepared`  | its turn among its key's writes                            | `ready`, `done`             |
- * | `ready`     | a place in a batch                                         | `taken`, `done`             |
- * | `taken`     | its batch, which was sent                                  | `done`, `preparing` (again) |
- * | `done`      | nothing: the key's next write has its turn                 |                             |
+ * | state       | the write waits for                                               | next                        |
+ * | ----------- | ----------------------------------------------------------------- | --------------------------- |
+ * | `queued`    | room, or its turn among its key's writes; nothing is asked for it | `preparing`, `done`         |
+ * | `preparing` | what is asked for it                                              | `prepared`, `ready`, `done` |
+ * | `prepared`  | its turn among its key's writes                                   | `ready`, `done`             |
+ * | `ready`     | a place in a batch                                                | `taken`, `done`             |
+ * | `taken`     | its batch, which was sent                                         | `done`, `preparing` (again) |
+ * | `done`      | nothing: the key's next write has its turn                        |                             |
  *
  * A write that was not taken is done because it failed: its preparation did, or its time ran out.
  */

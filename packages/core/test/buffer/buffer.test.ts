@@ -364,6 +364,27 @@ describe('the order of buffered, synchronous and foreign writes', () => {
     expect(await shop.products.get('a')).toEqual(stock(9));
   });
 
+  test('a buffered write does not overtake one of its key that waits outside a full queue', async () => {
+    const batch = { maxInFlight: 1, maxRows: 1, maxWaiting: 1 };
+    const shop = openShop({ collection: { batch, burst: { waitingWrites: 3 } } });
+    await shop.products.put('a', LAMP);
+    const held = shop.storePlan.pauseNext('write');
+    const first = shop.products.put('b', LAMP);
+    await held.reached;
+    const waiting = [
+      shop.products.put('c', LAMP),
+      shop.products.put('a', stock(1)),
+      shop.products.put('d', LAMP),
+    ];
+    const last = shop.products.put('a', stock(2));
+    await turns();
+    held.release();
+    await Promise.all([first, ...waiting, last]);
+    await elapse(shop.clock, shop.products.flush());
+    expect(await shop.products.get('a')).toEqual(stock(2));
+    expect((await stored(shop, 'a'))?.value).toEqual(stock(2));
+  });
+
   test('a write that could not ask the cache is stamped ahead, and waits out the clocks', async () => {
     const shop = await openBehind();
     shop.cachePlan.always('execute', refuse());
