@@ -183,10 +183,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && changed) {
-      cache = await new Promise((published) => {
-        const { reservation, ttlMs, value } = write;
-        this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
-      });
+      const { reservation, ttlMs, value } = write;
+      cache = await this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs);
     } else {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
       cache = await this.#publication.invalidate(key, version);

@@ -17,9 +17,6 @@ export type Detach = (cacheKey: string) => void;
 /** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
 const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
 
-/** Told once, never at once, what became of the cache. */
-type Published = (cache: CacheOutcome) => void;
-
 /**
  * The last step of a write: the cache is brought in step with the commit. Put, else invalidate, else the queue, else
  * the change feed: the write has succeeded in each of these cases.
@@ -45,26 +42,23 @@ export class Publication<Value> {
     this.#aside = collection.settings.strategy === 'cache-aside';
   }
 
-  /** After the store has answered a write of one key. */
+  /**
+   * After the store has answered a write of one key. What goes to the cache is sent at once, so that it travels before
+   * what the key's next write sends.
+   */
   publish(
     key: string,
     reservation: Reservation,
     outcome: Applied<Value>,
     ttlMs: number,
-    published: Published,
-  ): void {
+  ): Promise<CacheOutcome> {
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-      this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs, published);
-      return;
+      return this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs);
     }
     this.#preparation.abandon(key, reservation);
-    if (outcome.kind === 'written') {
-      void this.#invalidateBoth(key, outcome.key as string, outcome.version).then(published);
-      return;
-    }
+    if (outcome.kind === 'written') return this.#invalidateBoth(key, outcome.key as string, outcome.version);
     // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
-    const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
-    void this.invalidate(key, version).then(published);
+    return this.invalidate(key, outcome.kind === 'missing' ? NO_VERSION : outcome.version);
   }
 
   /** A row that the store keeps under another key than it was written with: readers fill what is there. */
@@ -74,34 +68,26 @@ export class Publication<Value> {
   }
 
   /** After the commit of a row, or (`null`) of its deletion. */
-  publishRow(
+  async publishRow(
     key: string,
     reservation: Reservation,
     value: Value | null,
     version: Version,
     ttlMs: number,
-    published: Published,
-  ): void {
+  ): Promise<CacheOutcome> {
     const { member } = this.#collection;
     const payload = this.payloadOf(key, value, version);
     if (payload === undefined || this.#aside || member?.mayFill() === false) {
-      this.#floor(key, reservation, version, payload === undefined, published);
-      return;
+      return await this.#floor(key, reservation, version, payload === undefined);
     }
     if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
       // The store did not believe the version that the cache knew: nothing orders the two, so what is cached goes.
-      this.#floor(key, reservation, NO_VERSION, false, published);
-      return;
+      return await this.#floor(key, reservation, NO_VERSION, false);
     }
-    const { placeable } = reservation;
-    if (placeable === undefined) {
-      this.#put(key, reservation, version, payload, ttlMs, published);
-      return;
+    if (reservation.placeable !== undefined && !(await reservation.placeable)) {
+      return await this.#floor(key, reservation, version, true);
     }
-    void placeable.then((placed) => {
-      if (placed) this.#put(key, reservation, version, payload, ttlMs, published);
-      else this.#floor(key, reservation, version, true, published);
-    });
+    return await this.#put(key, reservation, version, payload, ttlMs);
   }
 
   /** `undefined`: the row can't be cached, and its key gets a floor. */
@@ -119,31 +105,27 @@ export class Publication<Value> {
     }
   }
 
-  #floor(
+  async #floor(
     key: string,
     reservation: Reservation,
     version: Version,
     holeOnEmpty: boolean,
-    published: Published,
-  ): void {
+  ): Promise<CacheOutcome> {
     this.#preparation.abandon(key, reservation);
-    void this.invalidate(key, version, holeOnEmpty).then((outcome) => {
-      if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
-      published(outcome);
-    });
+    const outcome = await this.invalidate(key, version, holeOnEmpty);
+    if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
+    return outcome;
   }
 
-  #put(
+  async #put(
     key: string,
     reservation: Reservation,
     version: Version,
     payload: Payload | null,
     ttlMs: number,
-    published: Published,
-  ): void {
+  ): Promise<CacheOutcome> {
     const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
     const cacheKey = keyPrefix + key;
-    // Hot path: the answer comes without a promise of its own.
     const { token } = reservation;
     const { holeTtlMs } = settings;
     const put = {
@@ -155,28 +137,26 @@ export class Publication<Value> {
       ...lifetime(ttlMs),
       holeTtlMs,
     } as const;
-    cache.send(put, (reply) => {
-      if (reply instanceof Error || reply.outcome === 'foreign') {
-        void this.invalidate(key, version).then(published);
-        return;
-      }
-      const { outcome } = reply;
-      this.#detach(cacheKey);
-      if (outcome === 'floored') this.#hints?.delete(key);
-      else this.#hints?.set(key, version, reservation);
-      if (outcome !== 'stored') this.#refused(key, version, outcome);
-      const done = outcome === 'floored' ? 'invalidated' : 'updated';
-      if (outcome === 'superseded' && store.capabilities.adopts === true) {
-        void this.#superseded(others, key, version).then(published);
-      } else if (member !== undefined && !member.isAlone()) {
-        void this.#withOthers(member, others, key, version, done).then(published);
-      } else {
-        published(done);
-        member?.acknowledge(key, version);
-      }
-    });
+    const putting = cache.run(put);
     // Behind the put, in the same batch.
     const others = member?.invalidateOthers(key, version);
+    const outcome = await putting.then(
+      (reply) => reply.outcome,
+      () => 'foreign' as const,
+    );
+    if (outcome === 'foreign') return await this.invalidate(key, version);
+    this.#detach(cacheKey);
+    if (outcome === 'floored') this.#hints?.delete(key);
+    else this.#hints?.set(key, version, reservation);
+    if (outcome !== 'stored') this.#refused(key, version, outcome);
+    if (outcome === 'superseded' && store.capabilities.adopts === true) {
+      return await this.#superseded(others, key, version);
+    }
+    const done = outcome === 'floored' ? 'invalidated' : 'updated';
+    if (member === undefined) return done;
+    if (!member.isAlone()) return await this.#withOthers(member, others, key, version, done);
+    member.acknowledge(key, version);
+    return done;
   }
 
   /**

@@ -115,38 +115,36 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     } else if (outcome.kind === 'failed') {
       this.refuse(write, outcome.error);
     } else {
-      this.#publish(write, outcome, storeMs);
+      void this.#publish(write, outcome, storeMs);
       // The key's next write may start now: its cache commands travel behind this one's.
       this.end(write);
     }
   }
 
   /** Each caller is answered once the cache was dealt with. */
-  #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
+  async #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): Promise<void> {
     const { cache } = this.#options;
     const { clock, store } = this.#collection;
-    const { key, prepared, request } = write;
+    const { callers, key, prepared, request } = write;
     const startedAt = clock.monotonic();
-    const published = (cacheOutcome: CacheOutcome): void => {
-      const cacheMs = clock.monotonic() - startedAt;
-      const last = {
-        outcome,
-        cache: cacheOutcome,
-        store: 'committed',
-        coalesced: false,
-        storeMs,
-        cacheMs,
-      } as const;
-      const added = write.callers.length === 1 || request.command.kind === 'increment';
-      this.answer(write, last, added ? last : { ...last, coalesced: true });
-    };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
         const problem = checkVersion(outcome.version, key, store);
         if (problem !== undefined) throw problem;
       }
-      if (cache === undefined) published('updated');
-      else cache.publication.publish(key, prepared as Reservation, outcome, request.ttlMs, published);
+      const publishing = cache?.publication.publish(key, prepared as Reservation, outcome, request.ttlMs);
+      const published = (await publishing) ?? 'updated';
+      const cacheMs = clock.monotonic() - startedAt;
+      const last = {
+        outcome,
+        cache: published,
+        store: 'committed',
+        coalesced: false,
+        storeMs,
+        cacheMs,
+      } as const;
+      const added = callers.length === 1 || request.command.kind === 'increment';
+      this.answer(write, last, added ? last : { ...last, coalesced: true });
     } catch (error) {
       this.reject(write, error as Error);
     }
