@@ -28,6 +28,7 @@ type InsideBuffer<Value> = Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' 
 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
 export class TransactionWrites<Value> implements TransactionParticipant {
+  readonly name: string;
   readonly #collection: CollectionContext<Value>;
   readonly #preparation: Preparation<Value>;
   readonly #publication: Publication<Value>;
@@ -39,6 +40,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     publication: Publication<Value>,
     buffer: InsideBuffer<Value> | undefined,
   ) {
+    this.name = collection.settings.name;
     this.#collection = collection;
     this.#preparation = preparation;
     this.#publication = publication;
@@ -73,7 +75,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     }
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
       const { value, version } = outcome;
-      inside.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: false });
+      inside.wrote(this, key, { reservation, value, version, ttlMs, final: false });
     } else {
       this.#preparation.abandon(key, reservation);
     }
@@ -109,7 +111,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     const buffer = this.#buffer;
     const { settings, store } = this.#collection;
     // What the transaction itself has written it has locked.
-    if (buffer === undefined || inside.hasWritten(this, key) || inside.hasFlushed(this, key)) return false;
+    const { flushed, writes } = inside.partOf(this);
+    if (buffer === undefined || writes.has(key) || flushed.has(key)) return false;
     try {
       await buffer.flushKey(key, INSIDE_PATIENCE_MS);
       return true;
@@ -119,7 +122,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       if (command === undefined) return true;
       const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs, tx });
       if (outcome?.kind === 'failed') throw outcome.error;
-      inside.flushed(this, key);
+      flushed.add(key);
       return false;
     }
   }
@@ -146,7 +149,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
         async (tx) => {
           const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
-            tx.wrote(this, store.source, key, { reservation, value, version, ttlMs, final: true });
+            tx.wrote(this, key, { reservation, value, version, ttlMs, final: true });
           // Noted before the caller's statements, too, so that a failure gives the reservation back.
           note(null, NO_VERSION);
           await tx.call(host, settings.name, (storeTx) => this.#enter(key, reservation, storeTx));
@@ -199,12 +202,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
-    const { settings, store } = this.#collection;
+    const { settings } = this.#collection;
     if (settings.consistency !== 'strict') return;
     const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
     // Its value is not known here: the key gets a floor.
     const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
-    tx.wrote(this, store.source, key, { reservation, ...unknown });
+    tx.wrote(this, key, { reservation, ...unknown });
   }
 
   abandonTransaction(key: string, reservation: Reservation): void {

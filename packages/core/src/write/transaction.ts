@@ -8,6 +8,8 @@ import type { Reservation } from './reservation.js';
 
 /** One collection's part in a transaction: what is to be done for the cache once it has committed. */
 export interface TransactionParticipant {
+  /** The collection's. */
+  readonly name: string;
   /**
    * Brings a key in step with what the transaction left there.
    *
@@ -45,9 +47,12 @@ export interface TransactionWrite {
   readonly final: boolean;
 }
 
-interface Participation {
-  readonly source: string;
+/** What a participant has done in a transaction, by key. */
+export interface TransactionPart {
+  /** For after the commit; the last one of a key counts. */
   readonly writes: Map<string, TransactionWrite>;
+  /** Keys whose buffered write was flushed in the transaction. */
+  readonly flushed: Set<string>;
 }
 
 /** An open transaction, and what the cache must be told after its commit. */
@@ -56,12 +61,11 @@ export class LockstepTransaction implements Transaction {
   readonly endsAtMs: number;
   readonly #host: TransactionHost;
   readonly #store: StoreTransaction;
-  readonly #participants = new Map<TransactionParticipant, Participation>();
+  readonly #parts = new Map<TransactionParticipant, TransactionPart>();
   /** Why it takes no calls any more. */
   #over: string | undefined;
   #cause: unknown;
   #abandoned = false;
-  readonly #flushed = new Map<TransactionParticipant, Set<string>>();
   /** Calls that have begun and not ended. */
   readonly #calls = new Set<Promise<unknown>>();
 
@@ -104,33 +108,27 @@ export class LockstepTransaction implements Transaction {
     return new TransactionOverError(message, { collection, cause: this.#cause });
   }
 
-  /** Notes a write for after the commit; the last one of a key counts. Throws when there will be none. */
-  wrote(participant: TransactionParticipant, source: string, key: string, write: TransactionWrite): void {
+  partOf(participant: TransactionParticipant): TransactionPart {
+    let part = this.#parts.get(participant);
+    if (part === undefined) {
+      part = { writes: new Map(), flushed: new Set() };
+      this.#parts.set(participant, part);
+    }
+    return part;
+  }
+
+  /** Notes a write for after the commit. Throws when there will be none. */
+  wrote(participant: TransactionParticipant, key: string, write: TransactionWrite): void {
     if (this.#abandoned) {
       participant.abandonTransaction(key, write.reservation);
-      throw this.#refusal(source);
+      throw this.#refusal(participant.name);
     }
-    const participation = this.#participants.get(participant) ?? { source, writes: new Map() };
-    this.#participants.set(participant, participation);
-    const earlier = participation.writes.get(key);
+    const { writes } = this.partOf(participant);
+    const earlier = writes.get(key);
     if (earlier !== undefined && earlier.reservation.token !== write.reservation.token) {
       participant.abandonTransaction(key, earlier.reservation);
     }
-    participation.writes.set(key, write);
-  }
-
-  /** Notes that the key's buffered write was flushed in here. */
-  flushed(participant: TransactionParticipant, key: string): void {
-    const keys = this.#flushed.get(participant) ?? new Set();
-    this.#flushed.set(participant, keys.add(key));
-  }
-
-  hasFlushed(participant: TransactionParticipant, key: string): boolean {
-    return this.#flushed.get(participant)?.has(key) ?? false;
-  }
-
-  hasWritten(participant: TransactionParticipant, key: string): boolean {
-    return this.#participants.get(participant)?.writes.has(key) ?? false;
+    writes.set(key, write);
   }
 
   /** Everything that the transaction changed, asked before the commit. */
@@ -145,7 +143,7 @@ export class LockstepTransaction implements Transaction {
   ): Promise<void> {
     const announcing = changes.flatMap(({ source, key }) =>
       (bySource.get(source) ?? [])
-        .filter((participant) => !this.hasWritten(participant, key))
+        .filter((participant) => !this.partOf(participant).writes.has(key))
         .map((participant) => participant.announceTransaction(key, this)),
     );
     await Promise.all(announcing);
@@ -167,7 +165,7 @@ export class LockstepTransaction implements Transaction {
   /** Gives up every reservation: nothing was committed. */
   abandon(): void {
     this.#abandoned = true;
-    for (const [participant, { writes }] of this.#participants) {
+    for (const [participant, { writes }] of this.#parts) {
       for (const [key, write] of writes) participant.abandonTransaction(key, write.reservation);
     }
   }
@@ -186,7 +184,7 @@ export class LockstepTransaction implements Transaction {
       version: Version,
       absent?: boolean,
     ): void => {
-      const write = this.#participants.get(participant)?.writes.get(key);
+      const write = this.partOf(participant).writes.get(key);
       const keys = outcome.get(participant) ?? new Map<string, KeyOutcome>();
       outcome.set(participant, keys.set(key, { version, cache: 'deferred' }));
       const publishing = participant.publishTransaction(key, write, version, absent, storeMs);
@@ -196,7 +194,7 @@ export class LockstepTransaction implements Transaction {
       const absent = op === 'delete';
       for (const participant of bySource.get(source) ?? []) publishKey(participant, key, version, absent);
     }
-    for (const [participant, { writes }] of this.#participants) {
+    for (const [participant, { writes }] of this.#parts) {
       for (const [key, { final, version }] of writes) {
         if (outcome.get(participant)?.has(key)) continue;
         // A write that is no change was taken back, with a savepoint: its value is nobody's.
