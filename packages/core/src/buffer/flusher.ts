@@ -165,7 +165,9 @@ export class Flusher<Value> {
       this.#emit(key, version, 'superseded', outcome.version);
       return;
     }
-    await this.#collection.member?.flushed(key, version);
+    const { member } = this.#collection;
+    member?.touch();
+    await member?.dealtWith(undefined, key, version);
     if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
   }
 

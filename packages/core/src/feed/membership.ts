@@ -115,28 +115,23 @@ export class Membership {
   }
 
   /** True where a write may be acknowledged at once: there is no other collection, and that was read lately. */
-  isAlone(): boolean {
+  #isAlone(): boolean {
     return this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved();
   }
 
   /**
-   * True once all that the registry records is in step with a change of the row; false where that can't be said now.
-   * `begun` is what {@link invalidateOthers} gave.
+   * Once all that the registry records is in step with a change of the row, the feed is told that it was dealt with.
+   * False where that can't be said now: the feed holds the change, and the relay brings in step what could not be
+   * reached. Does not reject.
+   *
+   * @param begun what {@link invalidateOthers} gave
    */
-  async allInStep(begun: Promise<boolean> | undefined, key: string, version: Version): Promise<boolean> {
-    return (await (begun ?? this.#inStep(NONE, key, version))) && !this.#left;
-  }
-
-  /** After a flush, whose own entry holds what the store has: the others, then the feed. Does not reject. */
-  async flushed(key: string, version: Version): Promise<void> {
-    this.touch();
-    if (this.isAlone() || (await this.allInStep(undefined, key, version))) this.acknowledge(key, version);
-  }
-
-  /** Tells the feed that the change was dealt with: only where all collections are in step with it. */
-  acknowledge(key: string, version: Version): void {
+  async dealtWith(begun: Promise<boolean> | undefined, key: string, version: Version): Promise<boolean> {
+    const inStep = this.#isAlone() || ((await (begun ?? this.#inStep(NONE, key, version))) && !this.#left);
     const { source } = this.collection;
-    if (this.#state !== undefined) this.#options.registry.acknowledge({ source, key, version }, this.#state);
+    const state = this.#state;
+    if (inStep && state !== undefined) this.#options.registry.acknowledge({ source, key, version }, state);
+    return inStep;
   }
 }
 

@@ -4,7 +4,6 @@ import type { CacheOutcome } from '../contracts/api.js';
 import type { Payload } from '../contracts/cache-commands.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
-import type { Membership } from '../feed/membership.js';
 import { callerSleep } from '../kit/wait.js';
 import { type Applied, isMoved } from './commands.js';
 import type { Preparation } from './prepare.js';
@@ -152,11 +151,7 @@ export class Publication<Value> {
     if (outcome === 'superseded' && store.capabilities.adopts === true) {
       return await this.#superseded(others, key, version);
     }
-    const done = outcome === 'floored' ? 'invalidated' : 'updated';
-    if (member === undefined) return done;
-    if (!member.isAlone()) return await this.#withOthers(member, others, key, version, done);
-    member.acknowledge(key, version);
-    return done;
+    return await this.#dealtWith(others, key, version, outcome === 'floored' ? 'invalidated' : 'updated');
   }
 
   /**
@@ -168,28 +163,25 @@ export class Publication<Value> {
     key: string,
     version: Version,
   ): Promise<CacheOutcome> {
-    const { member, settings, store } = this.#collection;
+    const { settings, store } = this.#collection;
     try {
       const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
       if (row === undefined || row.version <= version) return 'deferred';
     } catch {
       return 'deferred';
     }
-    return member === undefined ? 'updated' : await this.#withOthers(member, begun, key, version, 'updated');
+    return await this.#dealtWith(begun, key, version, 'updated');
   }
 
-  /** What became of a change once all collections of the table are in step with it, or can't be. Does not reject. */
-  async #withOthers(
-    member: Membership,
+  /** What became of a change, for all collections of the table. Does not reject. */
+  async #dealtWith(
     begun: Promise<boolean> | undefined,
     key: string,
     version: Version,
     done: CacheOutcome,
   ): Promise<CacheOutcome> {
-    // The feed holds it: the relay brings in step what could not be reached.
-    if (!(await member.allInStep(begun, key, version))) return 'deferred';
-    member.acknowledge(key, version);
-    return done;
+    const { member } = this.#collection;
+    return member === undefined || (await member.dealtWith(begun, key, version)) ? done : 'deferred';
   }
 
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
@@ -227,8 +219,9 @@ export class Publication<Value> {
     const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
     const { outcome } = await invalidating;
     if (outcome === 'foreign') throw foreignEntry(cacheKey);
-    if (member === undefined || version === NO_VERSION) return 'invalidated';
-    return await this.#withOthers(member, others, key, version, 'invalidated');
+    return version === NO_VERSION
+      ? 'invalidated'
+      : await this.#dealtWith(others, key, version, 'invalidated');
   }
 
   #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {
