@@ -114,24 +114,25 @@ export class Membership {
     return replies.every((reply) => reply.status === 'fulfilled' && reply.value.outcome !== 'foreign');
   }
 
-  /** True where a write may be acknowledged at once: there is no other collection, and that was read lately. */
-  #isAlone(): boolean {
-    return this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved();
-  }
-
   /**
    * Once all that the registry records is in step with a change of the row, the feed is told that it was dealt with.
    * False where that can't be said now: the feed holds the change, and the relay brings in step what could not be
-   * reached. Does not reject.
+   * reached. A promise only where somebody has to be waited for; it does not reject.
    *
    * @param begun what {@link invalidateOthers} gave
    */
-  async dealtWith(begun: Promise<boolean> | undefined, key: string, version: Version): Promise<boolean> {
-    const inStep = this.#isAlone() || ((await (begun ?? this.#inStep(NONE, key, version))) && !this.#left);
+  dealtWith(begun: Promise<boolean> | undefined, key: string, version: Version): boolean | Promise<boolean> {
+    const alone = this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved();
+    if (alone) return this.#acknowledged(key, version);
+    return (begun ?? this.#inStep(NONE, key, version)).then(
+      (inStep) => inStep && !this.#left && this.#acknowledged(key, version),
+    );
+  }
+
+  #acknowledged(key: string, version: Version): true {
     const { source } = this.collection;
-    const state = this.#state;
-    if (inStep && state !== undefined) this.#options.registry.acknowledge({ source, key, version }, state);
-    return inStep;
+    if (this.#state !== undefined) this.#options.registry.acknowledge({ source, key, version }, this.#state);
+    return true;
   }
 }
 

@@ -1,5 +1,7 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
+import { KeyOrder } from './key-order.js';
+import { LinkedList } from './linked-list.js';
 import type { PendingWrite, WriteRequest, WriteState } from './pending-write.js';
 
 export interface BatchBounds {
@@ -30,9 +32,9 @@ type Callers<Request extends WriteRequest, Answer> = PendingWrite<Request, Answe
 export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared> {
   readonly #options: GroupCommitOptions;
   /** Each key's writes that are not done, in their order. */
-  readonly #byKey = new Map<string, PendingWrite<Request, Answer, Prepared>[]>();
+  readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
   /** Writes not yet taken, oldest first. */
-  readonly #waiting = new Set<PendingWrite<Request, Answer, Prepared>>();
+  readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
   /** Of them: those beyond `maxWaiting`, for which nothing is asked before there is room. */
   readonly #outside = new Set<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
@@ -66,7 +68,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   /** True while a write of the key waits or is under way. */
   has(key: string): boolean {
-    return this.#byKey.has(key);
+    return this.#byKey.last(key) !== undefined;
   }
 
   /**
@@ -76,7 +78,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   submit(request: Request): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const caller = { request, resolve, reject };
-    const last = this.#byKey.get(request.key)?.at(-1);
+    const last = this.#byKey.last(request.key);
     const joined = last && this.#joined(last, request);
     if (last === undefined || joined === undefined) this.#add([caller], request, true);
     else {
@@ -105,18 +107,20 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     const { bounds, clock } = this.#options;
     const { key } = request;
     const createdAtMs = clock.monotonic();
-    const unset = { prepared: undefined, state: 'queued' } as const;
     const write: PendingWrite<Request, Answer, Prepared> = {
       key,
       createdAtMs,
       joinable,
       callers,
       request,
-      ...unset,
+      prepared: undefined,
+      state: 'queued',
+      previous: undefined,
+      next: undefined,
+      earlier: undefined,
+      later: undefined,
     };
-    const ofKey = this.#byKey.get(key);
-    if (ofKey === undefined) this.#byKey.set(key, [write]);
-    else ofKey.splice(behind === undefined ? ofKey.length : ofKey.indexOf(behind) + 1, 0, write);
+    this.#byKey.add(write, behind);
     const full = this.#waiting.size >= bounds.maxWaiting && behind === undefined;
     this.#waiting.add(write);
     if (full) this.#outside.add(write);
@@ -127,11 +131,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   /** There is room for the write; it may have to wait for its turn. */
   #begin(write: PendingWrite<Request, Answer, Prepared>): void {
-    if (!this.#options.preparesInTurn || this.#isFirst(write)) this.#enter(write, 'preparing');
-  }
-
-  #isFirst(write: PendingWrite<Request, Answer, Prepared>): boolean {
-    return this.#byKey.get(write.key)?.[0] === write;
+    if (!this.#options.preparesInTurn || write.earlier === undefined) this.#enter(write, 'preparing');
   }
 
   /** The one place where a write's state changes. */
@@ -156,7 +156,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         return;
       case 'done': {
         this.#leaveQueue(write);
-        const first = this.#firstWithout(write);
+        const first = this.#byKey.delete(write);
         if (first?.state === 'queued' && !this.#outside.has(first)) this.#enter(first, 'preparing');
         else if (first?.state === 'prepared') this.#enter(first, 'ready');
       }
@@ -178,17 +178,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       return;
     }
     write.prepared = prepared;
-    this.#enter(write, this.#isFirst(write) ? 'ready' : 'prepared');
-  }
-
-  /** Takes a write out of its key's order: what is first of the key now. */
-  #firstWithout(
-    write: PendingWrite<Request, Answer, Prepared>,
-  ): PendingWrite<Request, Answer, Prepared> | undefined {
-    const ofKey = this.#byKey.get(write.key) as PendingWrite<Request, Answer, Prepared>[];
-    ofKey.splice(ofKey.indexOf(write), 1);
-    if (ofKey.length === 0) this.#byKey.delete(write.key);
-    return ofKey[0];
+    this.#enter(write, write.earlier === undefined ? 'ready' : 'prepared');
   }
 
   /** One from outside gets its place. */
@@ -304,7 +294,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** One timer for all: writes wait in the order in which they came. */
   #sweepLater(): void {
     const { bounds, clock } = this.#options;
-    const oldest = first(this.#waiting);
+    const oldest = this.#waiting.first;
     if (oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#sweeping = true;
     const remainingMs = oldest.createdAtMs + bounds.queueTimeoutMs - clock.monotonic();
@@ -315,10 +305,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.#sweeping = false;
     const { bounds, clock } = this.#options;
     const limit = clock.monotonic() - bounds.queueTimeoutMs;
-    let oldest = first(this.#waiting);
+    let oldest = this.#waiting.first;
     while (oldest !== undefined && oldest.createdAtMs <= limit) {
       this.fail(oldest, this.#overloaded(oldest.key));
-      oldest = first(this.#waiting);
+      oldest = this.#waiting.first;
     }
     this.#sweepLater();
   };

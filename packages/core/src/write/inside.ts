@@ -187,7 +187,9 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     let cache: CacheOutcome;
     if (current && changed) {
       const { reservation, ttlMs, value } = write;
-      cache = await this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs);
+      cache = await new Promise((published) => {
+        this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
+      });
     } else {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
       cache = await this.#publication.invalidate(key, version);

@@ -1,3 +1,6 @@
+import type { Ordered } from './key-order.js';
+import type { Linked } from './linked-list.js';
+
 /**
  * The states of a write on its way; `GroupCommit` alone sets them, in `#enter`, which does what belongs to each.
  *
@@ -28,8 +31,9 @@ interface Caller<Request, Answer> {
 }
 
 /** One write on its way, on behalf of one caller, or of several whose requests were merged. */
-export interface PendingWrite<Request extends WriteRequest, Answer, Prepared> {
-  readonly key: string;
+export interface PendingWrite<Request extends WriteRequest, Answer, Prepared>
+  extends Linked<PendingWrite<Request, Answer, Prepared>>,
+    Ordered<PendingWrite<Request, Answer, Prepared>> {
   readonly createdAtMs: number;
   /** False: it was merged before, and refused. */
   readonly joinable: boolean;

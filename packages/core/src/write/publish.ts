@@ -16,6 +16,9 @@ export type Detach = (cacheKey: string) => void;
 /** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
 const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
 
+/** Told once, never at once, what became of the cache. */
+type Published = (cache: CacheOutcome) => void;
+
 /**
  * The last step of a write: the cache is brought in step with the commit. Put, else invalidate, else the queue, else
  * the change feed: the write has succeeded in each of these cases.
@@ -41,23 +44,26 @@ export class Publication<Value> {
     this.#aside = collection.settings.strategy === 'cache-aside';
   }
 
-  /**
-   * After the store has answered a write of one key. What goes to the cache is sent at once, so that it travels before
-   * what the key's next write sends.
-   */
+  /** After the store has answered a write of one key. */
   publish(
     key: string,
     reservation: Reservation,
     outcome: Applied<Value>,
     ttlMs: number,
-  ): Promise<CacheOutcome> {
+    published: Published,
+  ): void {
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-      return this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs);
+      this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs, published);
+      return;
     }
     this.#preparation.abandon(key, reservation);
-    if (outcome.kind === 'written') return this.#invalidateBoth(key, outcome.key as string, outcome.version);
+    if (outcome.kind === 'written') {
+      void this.#invalidateBoth(key, outcome.key as string, outcome.version).then(published);
+      return;
+    }
     // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
-    return this.invalidate(key, outcome.kind === 'missing' ? NO_VERSION : outcome.version);
+    const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
+    void this.invalidate(key, version).then(published);
   }
 
   /** A row that the store keeps under another key than it was written with: readers fill what is there. */
@@ -67,26 +73,34 @@ export class Publication<Value> {
   }
 
   /** After the commit of a row, or (`null`) of its deletion. */
-  async publishRow(
+  publishRow(
     key: string,
     reservation: Reservation,
     value: Value | null,
     version: Version,
     ttlMs: number,
-  ): Promise<CacheOutcome> {
+    published: Published,
+  ): void {
     const { member } = this.#collection;
     const payload = this.payloadOf(key, value, version);
     if (payload === undefined || this.#aside || member?.mayFill() === false) {
-      return await this.#floor(key, reservation, version, payload === undefined);
+      this.#floor(key, reservation, version, payload === undefined, published);
+      return;
     }
     if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
       // The store did not believe the version that the cache knew: nothing orders the two, so what is cached goes.
-      return await this.#floor(key, reservation, NO_VERSION, false);
+      this.#floor(key, reservation, NO_VERSION, false, published);
+      return;
     }
-    if (reservation.placeable !== undefined && !(await reservation.placeable)) {
-      return await this.#floor(key, reservation, version, true);
+    const { placeable } = reservation;
+    if (placeable === undefined) {
+      this.#put(key, reservation, version, payload, ttlMs, published);
+      return;
     }
-    return await this.#put(key, reservation, version, payload, ttlMs);
+    void placeable.then((placed) => {
+      if (placed) this.#put(key, reservation, version, payload, ttlMs, published);
+      else this.#floor(key, reservation, version, true, published);
+    });
   }
 
   /** `undefined`: the row can't be cached, and its key gets a floor. */
@@ -104,27 +118,31 @@ export class Publication<Value> {
     }
   }
 
-  async #floor(
+  #floor(
     key: string,
     reservation: Reservation,
     version: Version,
     holeOnEmpty: boolean,
-  ): Promise<CacheOutcome> {
+    published: Published,
+  ): void {
     this.#preparation.abandon(key, reservation);
-    const outcome = await this.invalidate(key, version, holeOnEmpty);
-    if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
-    return outcome;
+    void this.invalidate(key, version, holeOnEmpty).then((outcome) => {
+      if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
+      published(outcome);
+    });
   }
 
-  async #put(
+  #put(
     key: string,
     reservation: Reservation,
     version: Version,
     payload: Payload | null,
     ttlMs: number,
-  ): Promise<CacheOutcome> {
+    published: Published,
+  ): void {
     const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
     const cacheKey = keyPrefix + key;
+    // Hot path: the answer comes without a promise of its own.
     const { token } = reservation;
     const { holeTtlMs } = settings;
     const put = {
@@ -136,22 +154,27 @@ export class Publication<Value> {
       ...lifetime(ttlMs),
       holeTtlMs,
     } as const;
-    const putting = cache.run(put);
+    cache.send(put, (reply) => {
+      if (reply instanceof Error || reply.outcome === 'foreign') {
+        void this.invalidate(key, version).then(published);
+        return;
+      }
+      const { outcome } = reply;
+      this.#detach(cacheKey);
+      if (outcome === 'floored') this.#hints?.delete(key);
+      else this.#hints?.set(key, version, reservation);
+      if (outcome !== 'stored') this.#refused(key, version, outcome);
+      const done = outcome === 'floored' ? 'invalidated' : 'updated';
+      if (outcome === 'superseded' && store.capabilities.adopts === true) {
+        void this.#superseded(others, key, version).then(published);
+        return;
+      }
+      const dealt = member?.dealtWith(others, key, version) ?? true;
+      if (dealt instanceof Promise) void dealt.then((all) => published(all ? done : 'deferred'));
+      else published(dealt ? done : 'deferred');
+    });
     // Behind the put, in the same batch.
     const others = member?.invalidateOthers(key, version);
-    const outcome = await putting.then(
-      (reply) => reply.outcome,
-      () => 'foreign' as const,
-    );
-    if (outcome === 'foreign') return await this.invalidate(key, version);
-    this.#detach(cacheKey);
-    if (outcome === 'floored') this.#hints?.delete(key);
-    else this.#hints?.set(key, version, reservation);
-    if (outcome !== 'stored') this.#refused(key, version, outcome);
-    if (outcome === 'superseded' && store.capabilities.adopts === true) {
-      return await this.#superseded(others, key, version);
-    }
-    return await this.#dealtWith(others, key, version, outcome === 'floored' ? 'invalidated' : 'updated');
   }
 
   /**
@@ -163,25 +186,14 @@ export class Publication<Value> {
     key: string,
     version: Version,
   ): Promise<CacheOutcome> {
-    const { settings, store } = this.#collection;
+    const { member, settings, store } = this.#collection;
     try {
       const [row] = await store.read([key], { timeoutMs: settings.storeTimeoutMs, primary: true });
       if (row === undefined || row.version <= version) return 'deferred';
     } catch {
       return 'deferred';
     }
-    return await this.#dealtWith(begun, key, version, 'updated');
-  }
-
-  /** What became of a change, for all collections of the table. Does not reject. */
-  async #dealtWith(
-    begun: Promise<boolean> | undefined,
-    key: string,
-    version: Version,
-    done: CacheOutcome,
-  ): Promise<CacheOutcome> {
-    const { member } = this.#collection;
-    return member === undefined || (await member.dealtWith(begun, key, version)) ? done : 'deferred';
+    return (await member?.dealtWith(begun, key, version)) === false ? 'deferred' : 'updated';
   }
 
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
@@ -219,9 +231,8 @@ export class Publication<Value> {
     const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
     const { outcome } = await invalidating;
     if (outcome === 'foreign') throw foreignEntry(cacheKey);
-    return version === NO_VERSION
-      ? 'invalidated'
-      : await this.#dealtWith(others, key, version, 'invalidated');
+    if (version === NO_VERSION) return 'invalidated';
+    return (await member?.dealtWith(others, key, version)) === false ? 'deferred' : 'invalidated';
   }
 
   #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {

@@ -115,36 +115,38 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     } else if (outcome.kind === 'failed') {
       this.refuse(write, outcome.error);
     } else {
-      void this.#publish(write, outcome, storeMs);
+      this.#publish(write, outcome, storeMs);
       // The key's next write may start now: its cache commands travel behind this one's.
       this.end(write);
     }
   }
 
   /** Each caller is answered once the cache was dealt with. */
-  async #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): Promise<void> {
+  #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
     const { cache } = this.#options;
     const { clock, store } = this.#collection;
-    const { callers, key, prepared, request } = write;
+    const { key, prepared, request } = write;
     const startedAt = clock.monotonic();
-    try {
-      if (outcome.kind === 'written' && store.capabilities.versioned) {
-        const problem = checkVersion(outcome.version, key, store);
-        if (problem !== undefined) throw problem;
-      }
-      const publishing = cache?.publication.publish(key, prepared as Reservation, outcome, request.ttlMs);
-      const published = (await publishing) ?? 'updated';
+    const published = (cacheOutcome: CacheOutcome): void => {
       const cacheMs = clock.monotonic() - startedAt;
       const last = {
         outcome,
-        cache: published,
+        cache: cacheOutcome,
         store: 'committed',
         coalesced: false,
         storeMs,
         cacheMs,
       } as const;
-      const added = callers.length === 1 || request.command.kind === 'increment';
+      const added = write.callers.length === 1 || request.command.kind === 'increment';
       this.answer(write, last, added ? last : { ...last, coalesced: true });
+    };
+    try {
+      if (outcome.kind === 'written' && store.capabilities.versioned) {
+        const problem = checkVersion(outcome.version, key, store);
+        if (problem !== undefined) throw problem;
+      }
+      if (cache === undefined) published('updated');
+      else cache.publication.publish(key, prepared as Reservation, outcome, request.ttlMs, published);
     } catch (error) {
       this.reject(write, error as Error);
     }

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { KeyOrder, type Ordered } from '../../src/write/key-order.js';
+import { KeyTable } from '../../src/write/key-table.js';
+import { type Linked, LinkedList } from '../../src/write/linked-list.js';
+
+class Item implements Linked<Item>, Ordered<Item> {
+  readonly key: string;
+  previous: Item | undefined;
+  next: Item | undefined;
+  earlier: Item | undefined;
+  later: Item | undefined;
+
+  constructor(key = 'a') {
+    this.key = key;
+  }
+}
+
+describe('a table of keys that come and go', () => {
+  test('what stays is found after ten thousand others came and went', () => {
+    const table = new KeyTable<Item>();
+    const staying = Array.from({ length: 3_000 }, (_, i) => new Item(`staying-${i}`));
+    for (const item of staying) table.set(item.key, item);
+    for (let i = 0; i < 10_000; i++) {
+      table.set(`passing-${i}`, new Item());
+      table.delete(`passing-${i}`);
+    }
+    for (const item of staying) expect(table.get(item.key)).toBe(item);
+    expect(table.get('passing-9999')).toBeUndefined();
+  });
+});
+
+describe("items in their keys' order", () => {
+  test('the next one is first once the first has gone, and the last one is known', () => {
+    const order = new KeyOrder<Item>();
+    const [a, b, c, other] = [new Item(), new Item(), new Item(), new Item('b')];
+    for (const item of [a, b, c, other]) order.add(item);
+    expect([order.last('a'), order.last('b')]).toEqual([c, other]);
+    expect(order.delete(b)).toBeUndefined();
+    expect(order.delete(a)).toBe(c);
+    expect(order.delete(c)).toBeUndefined();
+    expect([order.last('a'), order.last('b')]).toEqual([undefined, other]);
+  });
+
+  test('an item can go right behind another', () => {
+    const order = new KeyOrder<Item>();
+    const [a, b, between, end] = [new Item(), new Item(), new Item(), new Item()];
+    order.add(a);
+    order.add(b);
+    order.add(between, a);
+    order.add(end, b);
+    expect(order.last('a')).toBe(end);
+    expect([order.delete(a), order.delete(between), order.delete(b)]).toEqual([between, b, end]);
+  });
+
+  test('when the last one goes, the one before it is last', () => {
+    const order = new KeyOrder<Item>();
+    const [a, b] = [new Item(), new Item()];
+    order.add(a);
+    order.add(b);
+    order.delete(b);
+    expect(order.last('a')).toBe(a);
+  });
+});
+
+describe('a linked list', () => {
+  test('items leave from anywhere, once, and point to nobody then', () => {
+    const list = new LinkedList<Item>();
+    const items = [new Item(), new Item(), new Item()] as const;
+    for (const item of items) list.add(item);
+    expect(list.delete(items[1])).toBe(true);
+    expect(list.delete(items[1])).toBe(false);
+    expect(list.first).toBe(items[0]);
+    expect(list.delete(items[0])).toBe(true);
+    expect([list.first, list.size]).toEqual([items[2], 1]);
+    expect(list.delete(items[2])).toBe(true);
+    expect([list.first, list.size]).toEqual([undefined, 0]);
+    for (const { next, previous } of items) expect([next, previous]).toEqual([undefined, undefined]);
+    list.add(items[0]);
+    expect(list.first).toBe(items[0]);
+  });
+});
