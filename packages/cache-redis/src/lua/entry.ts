@@ -8,7 +8,7 @@ export const NO_TIME = `'${'0'.repeat(13)}'`;
 export const CLOSED = `'${CLOSED_TEXT}'`;
 
 const HEADER_BYTES = 31;
-/** What is read at first: a header, and nearly every hole; of a value no more, since it may be large. */
+/** The first read takes a header and nearly every hole whole. No more, since a value may be large. */
 const FIRST_BYTES = 256;
 const MAX_BYTES = HEADER_BYTES + MAX_TAIL_BYTES;
 
@@ -27,7 +27,7 @@ if past and past <= ${HEADER_BYTES} then state = nil end
 local known = string.sub(stored, 3, 18)
 `;
 
-/** Sets `nowUs`: the server's clock, asked at most once in a run of the script, whoever needs it. */
+/** Sets `nowUs`, the server's clock. One reading serves all commands of a run. */
 export const CLOCK = `
 if not nowUs then
   local time = redis.call('TIME')
@@ -48,7 +48,7 @@ export const HOLDS_AGAINST = `
  * Judges the text by the grammar of `format.ts`, which the client has, too (`format.ts`, `hole-text.ts`; a test holds
  * the two to one judgement of any text). Leaves `isValue`, `isUnflushed` and `hole`, a table, none of them set for an
  * empty key; and `known`: the digits of the value's version or the hole's floor. Versions compare as the numbers do,
- * all being of one width. The clock was asked where a version is known: an empty key needs none. Ends the command
+ * all being of one width. Where a version is known, the clock was asked: an empty key needs none. Ends the command
  * where another release's entry stands.
  */
 export const ENTRY = `
