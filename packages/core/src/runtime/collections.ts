@@ -67,13 +67,9 @@ export class Collections {
     return host;
   }
 
-  /** Who takes part in a transaction, by source. */
-  participants(host: TransactionHost): Map<string, TransactionParticipant[]> {
-    const bySource = new Map<string, TransactionParticipant[]>();
-    for (const { store, writes } of this) {
-      if (store.transactions !== host) continue;
-      bySource.set(store.source, [...(bySource.get(store.source) ?? []), writes.inside]);
-    }
-    return bySource;
+  /** Who takes part in a transaction. */
+  participants(host: TransactionHost): TransactionParticipant[] {
+    const ofHost = [...this].filter(({ store }) => store.transactions === host);
+    return ofHost.map(({ writes }) => writes.inside);
   }
 }

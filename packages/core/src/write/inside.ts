@@ -1,6 +1,7 @@
 import type { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
   StoreOutcome,
@@ -20,6 +21,7 @@ import {
   type KeyOutcome,
   LockstepTransaction,
   type TransactionOutcome,
+  type TransactionPart,
   type TransactionParticipant,
   type TransactionWrite,
 } from './transaction.js';
@@ -29,6 +31,7 @@ type InsideBuffer<Value> = Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
 export class TransactionWrites<Value> implements TransactionParticipant {
   readonly name: string;
+  readonly source: string;
   readonly #collection: CollectionContext<Value>;
   readonly #preparation: Preparation<Value>;
   readonly #publication: Publication<Value>;
@@ -41,6 +44,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     buffer: InsideBuffer<Value> | undefined,
   ) {
     this.name = collection.settings.name;
+    this.source = collection.store.source;
     this.#collection = collection;
     this.#preparation = preparation;
     this.#publication = publication;
@@ -171,12 +175,31 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   async publishTransaction(
+    changes: readonly Change[],
+    { writes }: TransactionPart,
+    storeMs: number,
+  ): Promise<ReadonlyMap<string, KeyOutcome>> {
+    const keys = new Map<string, { readonly version: Version; readonly absent?: boolean }>();
+    for (const { key, op, version } of changes) keys.set(key, { version, absent: op === 'delete' });
+    for (const [key, { final, version }] of writes) {
+      // A write that is no change was taken back, with a savepoint: its value is nobody's.
+      if (!keys.has(key)) keys.set(key, { version: final ? version : NO_VERSION });
+    }
+    const publishing = [...keys].map(async ([key, { absent, version }]) => {
+      const cache = await this.#publish(key, writes.get(key), version, absent, storeMs);
+      return [key, { version, cache }] as const;
+    });
+    return new Map(await Promise.all(publishing));
+  }
+
+  /** @param absent whether the transaction left no row; `undefined`: the change list does not say */
+  async #publish(
     key: string,
     write: TransactionWrite | undefined,
     version: Version,
     absent: boolean | undefined,
     storeMs: number,
-  ): Promise<KeyOutcome> {
+  ): Promise<CacheOutcome> {
     const { clock, events, settings, store } = this.#collection;
     const startedAt = clock.monotonic();
     // Without a version there is no change.
@@ -194,22 +217,24 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
       cache = await this.#publication.invalidate(key, version);
     }
-    const { write: told } = events;
-    if (told.wanted && changed) {
+    if (events.write.wanted && changed) {
       const cacheMs = clock.monotonic() - startedAt;
       const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;
-      told.emit({ ...of, cache, storeMs, cacheMs });
+      events.write.emit({ ...of, cache, storeMs, cacheMs });
     }
-    return { version, cache };
+    return cache;
   }
 
-  async announceTransaction(key: string, tx: LockstepTransaction): Promise<void> {
-    const { settings } = this.#collection;
-    if (settings.consistency !== 'strict') return;
-    const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
-    // Its value is not known here: the key gets a floor.
-    const unknown = { value: undefined, version: NO_VERSION, ttlMs: 0, final: false };
-    tx.wrote(this, key, { reservation, ...unknown });
+  async announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void> {
+    if (this.#collection.settings.consistency !== 'strict') return;
+    const { writes } = tx.partOf(this);
+    const announcing = changes.map(async ({ key }) => {
+      if (writes.has(key)) return;
+      const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
+      // Its value is not known here: the key gets a floor.
+      tx.wrote(this, key, { reservation, value: undefined, version: NO_VERSION, ttlMs: 0, final: false });
+    });
+    await Promise.all(announcing);
   }
 
   abandonTransaction(key: string, reservation: Reservation): void {

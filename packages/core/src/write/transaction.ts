@@ -2,29 +2,24 @@ import type { CacheOutcome } from '../contracts/api.js';
 import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
 import type { StoreTransaction, TransactionHost } from '../contracts/store.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import type { Version } from '../contracts/version.js';
 import { InvalidOptionError, type LockstepError, TransactionOverError } from '../errors.js';
 import type { Reservation } from './reservation.js';
 
-/** One collection's part in a transaction: what is to be done for the cache once it has committed. */
+/** A collection as a transaction sees it. */
 export interface TransactionParticipant {
-  /** The collection's. */
   readonly name: string;
-  /**
-   * Brings a key in step with what the transaction left there.
-   *
-   * @param absent whether that is no row; `undefined`: the change list does not say
-   */
+  /** Of its rows in the change list. */
+  readonly source: string;
+  /** Before the commit: makes rows unreadable that others' statements have changed, where that has to come first. */
+  announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void>;
+  /** After the commit: brings each key in step with what the transaction left there, its own writes or others'. */
   publishTransaction(
-    key: string,
-    write: TransactionWrite | undefined,
-    version: Version,
-    absent: boolean | undefined,
+    changes: readonly Change[],
+    part: TransactionPart,
     storeMs: number,
-  ): Promise<KeyOutcome>;
+  ): Promise<ReadonlyMap<string, KeyOutcome>>;
   abandonTransaction(key: string, reservation: Reservation): void;
-  /** Makes a row unreadable that another's statement has changed, where that has to come before the commit. */
-  announceTransaction(key: string, tx: LockstepTransaction): Promise<void>;
 }
 
 /** What became of one key after the commit. */
@@ -137,16 +132,10 @@ export class LockstepTransaction implements Transaction {
   }
 
   /** Before the commit: what statements of the caller's own have changed, they have announced to nobody. */
-  async announce(
-    changes: readonly Change[],
-    bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
-  ): Promise<void> {
-    const announcing = changes.flatMap(({ source, key }) =>
-      (bySource.get(source) ?? [])
-        .filter((participant) => !this.partOf(participant).writes.has(key))
-        .map((participant) => participant.announceTransaction(key, this)),
+  async announce(changes: readonly Change[], participants: readonly TransactionParticipant[]): Promise<void> {
+    await Promise.all(
+      participants.map((one) => one.announceTransaction(changesOf(one.source, changes), this)),
     );
-    await Promise.all(announcing);
   }
 
   /** Takes no call from now on, nor does the store; what was sent goes on. */
@@ -170,38 +159,24 @@ export class LockstepTransaction implements Transaction {
     }
   }
 
-  /** After the commit: puts the collections' own writes, and floors what other statements changed. */
+  /** After the commit: each participant brings its keys in step with it. */
   async publish(
     changes: readonly Change[],
-    bySource: ReadonlyMap<string, readonly TransactionParticipant[]>,
+    participants: readonly TransactionParticipant[],
     storeMs: number,
   ): Promise<TransactionOutcome> {
-    const outcome = new Map<TransactionParticipant, Map<string, KeyOutcome>>();
-    const work: Promise<void>[] = [];
-    const publishKey = (
-      participant: TransactionParticipant,
-      key: string,
-      version: Version,
-      absent?: boolean,
-    ): void => {
-      const write = this.partOf(participant).writes.get(key);
-      const keys = outcome.get(participant) ?? new Map<string, KeyOutcome>();
-      outcome.set(participant, keys.set(key, { version, cache: 'deferred' }));
-      const publishing = participant.publishTransaction(key, write, version, absent, storeMs);
-      work.push(publishing.then((published) => void keys.set(key, published)));
-    };
-    for (const { source, key, op, version } of changes) {
-      const absent = op === 'delete';
-      for (const participant of bySource.get(source) ?? []) publishKey(participant, key, version, absent);
-    }
-    for (const [participant, { writes }] of this.#parts) {
-      for (const [key, { final, version }] of writes) {
-        if (outcome.get(participant)?.has(key)) continue;
-        // A write that is no change was taken back, with a savepoint: its value is nobody's.
-        publishKey(participant, key, final ? version : NO_VERSION);
-      }
-    }
-    await Promise.all(work);
-    return outcome;
+    const all = [...new Set([...participants, ...this.#parts.keys()])];
+    const publishing = all.map(
+      async (one) =>
+        [
+          one,
+          await one.publishTransaction(changesOf(one.source, changes), this.partOf(one), storeMs),
+        ] as const,
+    );
+    return new Map(await Promise.all(publishing));
   }
+}
+
+function changesOf(source: string, changes: readonly Change[]): readonly Change[] {
+  return changes.filter((change) => change.source === source);
 }
