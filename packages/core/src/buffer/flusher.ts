@@ -28,7 +28,7 @@ export interface FlusherOptions {
   readonly othersWait: (key: string) => Promise<boolean>;
 }
 
-/** What became of a page of the index. */
+/** The outcome of a page of the index. */
 export interface FlushedPage {
   /** Keys of which the store has what was buffered, if anything was. */
   readonly done: readonly UnflushedKey[];
@@ -215,7 +215,7 @@ export class Flusher<Value> {
       const message = `collection "${collection}", key "${key}": the queue did not take a refused write`;
       throw new QueueUnavailableError(message, { cause: error, collection, key });
     }
-    // Of several who flush it at once, one takes the mark away.
+    // One of several who flush it at once takes the mark away.
     const cleared = await this.#clear(key, version, 'refused');
     if (cleared) events.flushRefused.emit({ collection, key, version, refused, error });
   }

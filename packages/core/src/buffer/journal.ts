@@ -38,7 +38,7 @@ export interface JournalOptions {
   readonly onRefused: (key: string, reason: BufferRefusal) => void;
 }
 
-/** Whether the key's row was loaded into the cache for the write, since there was nothing to stand on. */
+/** `loaded`: the key's row was loaded into the cache for the write, since there was nothing to stand on. */
 type Ground = 'as it is' | 'loaded';
 /** `undefined`: not journaled, and it won't be. */
 type Answer<Value> = Journaled<Value> | undefined;

@@ -67,7 +67,7 @@ export class OwnKeys<Value> {
         pauses.reset();
         continue;
       }
-      // What failed goes behind what has not been tried.
+      // Keys that failed go behind those that have not been tried.
       for (const { key } of page) {
         const mark = this.#marks.get(key);
         if (mark !== undefined && this.#marks.delete(key)) this.#marks.set(key, mark);

@@ -29,7 +29,7 @@ export interface BurstSettings extends Settings<typeof BURST> {
   readonly durable: boolean;
 }
 
-/** What bears on whether writes can be buffered. */
+/** The options that decide whether writes can be buffered. */
 interface BufferedCollection {
   readonly strategy: Strategy;
   readonly consistency: Consistency;

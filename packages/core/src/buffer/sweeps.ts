@@ -9,14 +9,14 @@ interface Walk {
   readonly keys: number;
   /** None with a higher mark. */
   readonly newest: number;
-  /** Of those that are done, none with a higher mark leaves the index. */
+  /** Keys that are done leave the index, but for those with a higher mark. */
   readonly removable: number;
   /** Each is waited for, and a page that fails is no reason to stop. */
   readonly patient: boolean;
 }
 
 const EVERY_MS = 500;
-/** What is younger is somebody's: a job's, or its writer's own. */
+/** Younger keys are somebody's: a job's, or their writer's own. */
 const OLDER_THAN_MS = 1_000;
 const REBUILD_EVERY_MS = 600_000;
 const PAGE = 500;

@@ -35,7 +35,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
   /** Writes not yet taken, oldest first. */
   readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
-  /** Of them: those beyond `maxWaiting`, for which nothing is asked before there is room. */
+  /** Those of them beyond `maxWaiting`, for which nothing is asked before there is room. */
   readonly #outside = new Set<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
   #inFlight = 0;
@@ -52,7 +52,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** Before a write is sent; a promise only where somebody has to be asked. `before`: what an earlier try had. */
   protected abstract prepare(request: Request, before: Prepared | undefined): Prepared | Promise<Prepared>;
 
-  /** What was prepared is not needed any more: the write failed with this error; `undefined`: it was not sent. */
+  /** Gives back what was prepared: the write failed with this error; `undefined`: it was not sent. */
   protected abandon(_key: string, _prepared: Prepared, _error: unknown): void {}
 
   /**
@@ -88,7 +88,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     return promise;
   }
 
-  /** What a key's last write becomes with another request, if that can still join it. */
+  /** A key's last write together with another request, if that can still join it. */
   #joined(
     { joinable, request, state }: PendingWrite<Request, Answer, Prepared>,
     later: Request,
@@ -227,7 +227,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     return batch;
   }
 
-  // What becomes of the writes of a batch.
+  // Ends of writes that were in a batch.
 
   /** It is committed, or never will be: the key's next write has its turn. Its callers are answered apart from that. */
   protected end(write: PendingWrite<Request, Answer, Prepared>): void {

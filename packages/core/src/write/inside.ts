@@ -114,7 +114,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   async #flush(key: string, inside: LockstepTransaction, tx: StoreTransaction): Promise<boolean> {
     const buffer = this.#buffer;
     const { settings, store } = this.#collection;
-    // What the transaction itself has written it has locked.
+    // The transaction has locked the rows that it has written itself.
     const { flushed, writes } = inside.partOf(this);
     if (buffer === undefined || writes.has(key) || flushed.has(key)) return false;
     try {
@@ -167,7 +167,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     const { value: returned, outcome } = await (buffer?.holding(key, inTransaction) ?? inTransaction());
     const { version, cache } = outcome.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
     if (row !== undefined && version !== NO_VERSION && row.version !== version) {
-      // What the transaction had put off until its commit came after the row was read.
+      // Statements that the transaction had put off until its commit came after the row was read.
       const call = { timeoutMs: settings.storeTimeoutMs, primary: true };
       [row] = await store.read([key], call).catch(() => [row]);
     }
@@ -192,7 +192,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     return new Map(await Promise.all(publishing));
   }
 
-  /** @param absent whether the transaction left no row; `undefined`: the change list does not say */
+  /** @param absent true: the transaction left no row; `undefined`: the change list does not say */
   async #publish(
     key: string,
     write: TransactionWrite | undefined,

@@ -1,6 +1,6 @@
 import { KeyTable } from './key-table.js';
 
-/** What a {@link KeyOrder} links by. */
+/** The links of a {@link KeyOrder}. */
 export interface Ordered<Item> {
   readonly key: string;
   earlier: Item | undefined;
@@ -28,7 +28,7 @@ export class KeyOrder<Item extends Ordered<Item>> {
     if (item.later !== undefined) item.later.earlier = item;
   }
 
-  /** What is first of the key now, if the item was. */
+  /** Returns the item that is first of the key now, if the deleted one was. */
   delete(item: Item): Item | undefined {
     const { earlier, key, later } = item;
     item.earlier = undefined;

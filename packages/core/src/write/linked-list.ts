@@ -1,4 +1,4 @@
-/** What a {@link LinkedList} links by; an item is in one list at most. */
+/** The links of a {@link LinkedList}; an item is in one list at most. */
 export interface Linked<Item> {
   previous: Item | undefined;
   next: Item | undefined;

@@ -17,7 +17,7 @@ import type { Linked } from './linked-list.js';
  */
 export type WriteState = 'queued' | 'preparing' | 'prepared' | 'ready' | 'taken' | 'done';
 
-/** What is written of a key; `bytes` counts in a batch's bound. */
+/** A write as it is asked for; `bytes` counts in a batch's bound. */
 export interface WriteRequest {
   readonly key: string;
   readonly bytes: number;

@@ -13,7 +13,7 @@ import {
 import type { Reservation } from './reservation.js';
 import type { ValueHints } from './value-hints.js';
 
-/** What an intent outlives its write by, in ms. */
+/** An intent outlives its write by this, in ms. */
 const INTENT_MARGIN_MS = 1_000;
 /** How long a transaction waits for the flush of a key, in ms. */
 export const INSIDE_PATIENCE_MS = 1_000;

@@ -1,6 +1,6 @@
 import type { Version } from '../contracts/version.js';
 
-/** What a writer holds between its preparation and its put. */
+/** A writer's place in the cache between its preparation and its put. */
 export interface Reservation {
   /** The store stamps above this. */
   readonly above: Version;

@@ -11,7 +11,7 @@ import type { Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
 
-/** What callers are told of a write: what became of it in the store, and of the cache. */
+/** A write's answer to its callers: the outcome in the store and in the cache. */
 export interface Answer<Value> {
   readonly outcome: Applied<Value>;
   readonly cache: CacheOutcome | 'pending';
@@ -78,7 +78,7 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     const { clock, settings, store } = this.#collection;
     const { name: collection, storeTimeoutMs } = settings;
     const commands: StoreCommand<Value>[] = [];
-    // What all of the batch can keep to. Each is further away than the batch may take: it counts from the preparation.
+    // The earliest deadline holds for all. Each is further away than the batch may take: it counts from the preparation.
     let notAfterMs: number | undefined;
     for (const { prepared = NOTHING, request } of batch) {
       commands.push(stamped(request.command, prepared));

@@ -9,7 +9,7 @@ import type { Reservation } from './reservation.js';
 /** A collection as a transaction sees it. */
 export interface TransactionParticipant {
   readonly name: string;
-  /** Of its rows in the change list. */
+  /** The name of its rows in the change list. */
   readonly source: string;
   /** Before the commit: makes rows unreadable that others' statements have changed, where that has to come first. */
   announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void>;
@@ -22,19 +22,19 @@ export interface TransactionParticipant {
   abandonTransaction(key: string, reservation: Reservation): void;
 }
 
-/** What became of one key after the commit. */
+/** The end of one key after the commit. */
 export interface KeyOutcome {
   readonly version: Version;
   readonly cache: CacheOutcome;
 }
 
-/** What became of each participant's keys after the commit. */
+/** The ends of each participant's keys. */
 export type TransactionOutcome = ReadonlyMap<TransactionParticipant, ReadonlyMap<string, KeyOutcome>>;
 
 /** A collection's own write inside a transaction. */
 export interface TransactionWrite {
   readonly reservation: Reservation;
-  /** What the row holds after it; `null`: deleted. */
+  /** The row's value after it; `null`: deleted. */
   readonly value: unknown;
   readonly version: Version;
   readonly ttlMs: number;
@@ -42,7 +42,7 @@ export interface TransactionWrite {
   readonly final: boolean;
 }
 
-/** What a participant has done in a transaction, by key. */
+/** A participant's doings in a transaction, by key. */
 export interface TransactionPart {
   /** For after the commit; the last one of a key counts. */
   readonly writes: Map<string, TransactionWrite>;

@@ -1,7 +1,7 @@
 import type { Version } from '../contracts/version.js';
 import type { Reservation } from './reservation.js';
 
-/** What a key's writers get without asking the cache: nothing is noted there for them. */
+/** The reservation of a key's writers who did not ask the cache: nothing is noted there for them. */
 class ValueHint implements Reservation {
   above: Version;
   readonly token = undefined;
@@ -25,7 +25,7 @@ const GENERATION_CHARACTERS = 2_000_000;
 export class ValueHints {
   #young = new Map<string, ValueHint>();
   #old = new Map<string, ValueHint>();
-  /** Of the young ones. */
+  /** Those of the young keys. */
   #characters = 0;
 
   get(key: string): Reservation | undefined {

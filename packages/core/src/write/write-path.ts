@@ -10,7 +10,7 @@ import { type Detach, Publication } from './publish.js';
 import { type Answer, StoreCommit } from './store-commit.js';
 import { ValueHints } from './value-hints.js';
 
-/** What the write path needs of the read path. */
+/** The write path's needs of the read path. */
 export interface ReadLinks {
   readonly detach: Detach;
   /** Brings a row into the cache. */
@@ -24,7 +24,7 @@ export interface ReadLinks {
 export class WritePath<Value> {
   /** Inside transactions. */
   readonly inside: TransactionWrites<Value>;
-  /** Where writes may be acknowledged before the store has them. */
+  /** Acknowledges writes before the store has them; `undefined`: none. */
   readonly buffer: CollectionBuffer<Value> | undefined;
   readonly #collection: CollectionContext<Value>;
   readonly #publication: Publication<Value>;
@@ -36,7 +36,7 @@ export class WritePath<Value> {
       burst === undefined
         ? undefined
         : (key: string, patienceMs?: number): Promise<void> => this.flushKey(key, patienceMs);
-    // What this process remembers may be below what another has buffered since.
+    // With a buffer, hints may be below versions that another process has buffered since.
     const hints = usesIntents(collection) || burst !== undefined ? undefined : new ValueHints();
     const preparation = new Preparation(collection, hints, flushKey);
     const publication = new Publication(collection, preparation, hints, detach);
@@ -66,7 +66,7 @@ export class WritePath<Value> {
     return this.#collection.buffers.none ? this.#commit.submit(write) : this.#behindOthers(write);
   }
 
-  /** What a buffered write of another row may allow is tried once more when the store has that. */
+  /** A refused write that a buffered write of another row may allow is tried once more when the store has that. */
   async #behindOthers(write: StoreWrite<Value>): Promise<Answer<Value>> {
     const { buffers, store } = this.#collection;
     try {
