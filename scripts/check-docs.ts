@@ -25,12 +25,14 @@ const GENERATED = join(EXAMPLES, '.generated');
 const PAGES = ['*.md', 'docs/**/*.md', 'packages/*/*.md', 'apps/*/*.md', 'examples/*.md'];
 const GENERATED_PATH = /(?:examples\/)?\.generated\/([^()\s]+)\.L\d+\.ts\((\d+),(\d+)\)/g;
 
-const core = (name: string, module: string, table: string): OptionsSource => ({
-  folder: 'packages/core',
+const from = (folder: string, name: string, module: string, table: string): OptionsSource => ({
+  folder,
   interface: name,
   module,
   table,
 });
+const core = (name: string, module: string, table: string): OptionsSource =>
+  from('packages/core', name, module, table);
 const OPTIONS: readonly OptionsSource[] = [
   core('LockstepOptions', 'runtime/options.js', 'LOCKSTEP'),
   core('TransactionOptions', 'runtime/options.js', 'TRANSACTION'),
@@ -44,6 +46,13 @@ const OPTIONS: readonly OptionsSource[] = [
   core('MemoryCacheOptions', 'memory/cache/cache.js', 'MEMORY_CACHE'),
   core('MemoryQueueOptions', 'memory/queue/queue.js', 'MEMORY_QUEUE'),
   core('MemoryStoreOptions', 'memory/store/store.js', 'MEMORY_STORE'),
+  from('packages/cache-redis', 'RedisCacheOptions', 'options.js', 'REDIS_CACHE'),
+  from('packages/queue-bullmq', 'BullmqQueueOptions', 'options.js', 'BULLMQ_QUEUE'),
+  from('packages/store-postgres', 'PostgresStoreOptions', 'store.js', 'POSTGRES_STORE'),
+  from('packages/store-postgres', 'PostgresTableOptions', 'store.js', 'POSTGRES_TABLE'),
+  from('packages/store-mongo', 'MongoStoreOptions', 'options.js', 'MONGO_STORE'),
+  from('packages/store-mongo', 'MongoCollectionOptions', 'options.js', 'MONGO_COLLECTION'),
+  from('apps/worker', 'WorkerConfig', 'settings.js', 'WORKER'),
 ];
 
 const pages = globSync(PAGES, { cwd: ROOT })

@@ -129,6 +129,7 @@ function fallbackOf(key: string, { fallback, required }: Option, given: string |
 }
 
 function rangeOf(key: string, { bounds, range, table }: Option): string {
+  if (bounds?.max === Number.MAX_SAFE_INTEGER) return `${quantity(key, bounds.min)} or more`;
   if (bounds !== undefined) return `${quantity(key, bounds.min)} to ${quantity(key, bounds.max)}`;
   if (table !== undefined) return 'options';
   const [, choices] = /^one of (.*)$/.exec(range) ?? [];

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { choiceOption, InvalidOptionError, numberOption } from '@lockstep/core';
+import { InvalidOptionError } from '@lockstep/core';
+import { option, optionValue } from '@lockstep/core/kit';
 import { Command, CommanderError } from 'commander';
 import { configFromEnvironment, VARIABLES } from './config/environment.js';
 import { configFromFile } from './config/file.js';
 import type { WorkerConfig } from './define.js';
 import { LOG_LEVELS, workerLogger } from './log.js';
-import { RANGES } from './settings.js';
+import { WORKER } from './settings.js';
 import { startWorker } from './worker.js';
 
 interface Flags {
@@ -57,14 +58,14 @@ async function configuration(flags: Flags): Promise<WorkerConfig> {
 }
 
 function portFlag(text: string): number {
-  if (/^\d+$/.test(text)) return numberOption(Number(text), 0, '--port', RANGES.port);
+  if (/^\d+$/.test(text)) return optionValue(Number(text), WORKER.port, '--port');
   throw new InvalidOptionError('--port', `must be a whole number, got "${text}"`);
 }
 
 async function run(flags: Flags): Promise<void> {
   const asked = (process.env['LOCKSTEP_LOG_LEVEL'] || undefined) as (typeof LOG_LEVELS)[number] | undefined;
   const fallback = flags.check ? 'error' : 'info';
-  const logger = workerLogger(choiceOption(asked, fallback, 'LOCKSTEP_LOG_LEVEL', LOG_LEVELS));
+  const logger = workerLogger(optionValue(asked, option.choice(LOG_LEVELS, fallback), 'LOCKSTEP_LOG_LEVEL'));
   const worker = await startWorker({ ...(await configuration(flags)), logger });
   if (flags.check) {
     const status = await worker.status();

@@ -28,7 +28,7 @@ export interface WorkerConfig {
   readonly concurrency?: number;
   /** How long a shutdown may take, in ms, before what is left is abandoned. @defaultValue 20_000 */
   readonly shutdownTimeoutMs?: number;
-  /** @defaultValue the relay's own */
+  /** `{ batchSize, useQueue }`. @defaultValue the relay's own */
   readonly relay?: RelayOptions;
   /** Start although the queue's Redis may evict jobs. @defaultValue false */
   readonly allowQueueEviction?: boolean;

@@ -1,86 +1,60 @@
-import { checkKnown, InvalidOptionError, type NumberRange, numberOption } from '@lockstep/core';
+import { InvalidOptionError, type RelayOptions } from '@lockstep/core';
+import { type OptionsOf, option, type Settings, withDefaults } from '@lockstep/core/kit';
 import type { WorkerConfig } from './define.js';
 
-/** A worker's options, checked and complete. */
-export interface WorkerSettings {
-  readonly host: string;
-  readonly port: number;
-  readonly metricsHost: string;
-  readonly metricsPort: number;
-  readonly allowedHosts: readonly string[];
-  readonly maxFeedLagMs: number;
-  readonly concurrency: number;
-  readonly shutdownTimeoutMs: number;
-  readonly allowQueueEviction: boolean;
-}
-
-const KNOWN = [
-  'lockstep',
-  'close',
-  'host',
-  'port',
-  'metricsHost',
-  'metricsPort',
-  'allowedHosts',
-  'maxFeedLagMs',
-  'concurrency',
-  'shutdownTimeoutMs',
-  'relay',
-  'allowQueueEviction',
-];
-
 const HOUR_MS = 3_600_000;
+const LAST_PORT = 65_535;
 
-/** What each number may be. */
-export const RANGES = {
-  port: { min: 0, max: 65_535 },
-  metricsPort: { min: 0, max: 65_535 },
-  maxFeedLagMs: { min: 1, max: HOUR_MS },
-  concurrency: { min: 1, max: 1_000 },
-  shutdownTimeoutMs: { min: 1, max: HOUR_MS },
-} as const satisfies Record<string, NumberRange>;
+const HOST = option.is<string, string>(
+  'a host name or address',
+  (host) => typeof host === 'string' && host !== '',
+  '127.0.0.1',
+);
+
+export const WORKER = {
+  lockstep: option.required(
+    option.is<WorkerConfig['lockstep']>(
+      'a Lockstep, or a function that makes one',
+      (lockstep) =>
+        typeof lockstep === 'function' ||
+        typeof (lockstep as { startRelay?: unknown } | null)?.startRelay === 'function',
+    ),
+  ),
+  close: option.callback<NonNullable<WorkerConfig['close']>>(),
+  host: HOST,
+  port: option.integer(4610, 0, LAST_PORT),
+  metricsHost: HOST,
+  metricsPort: option.integer(undefined, 0, LAST_PORT),
+  allowedHosts: option.is<readonly string[], readonly string[]>(
+    'host names or addresses, without ports',
+    (hosts) => Array.isArray(hosts) && hosts.every(isHostName),
+    [],
+  ),
+  maxFeedLagMs: option.integer(5_000, 1, HOUR_MS),
+  concurrency: option.integer(16, 1, 1_000),
+  shutdownTimeoutMs: option.integer(20_000, 1, HOUR_MS),
+  // The relay checks them.
+  relay: option.is<RelayOptions>('options of the relay', (relay) => typeof relay === 'object'),
+  allowQueueEviction: option.flag(false),
+} satisfies OptionsOf<WorkerConfig>;
+
+/** A worker's options, checked and complete. */
+export interface WorkerSettings extends Settings<typeof WORKER> {
+  readonly metricsPort: number;
+}
 
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function workerSettings(config: WorkerConfig): WorkerSettings {
-  checkKnown(config, KNOWN, 'worker');
-  const { lockstep } = config;
-  if (typeof lockstep !== 'function' && typeof lockstep?.startRelay !== 'function') {
-    throw new InvalidOptionError('worker.lockstep', 'must be a Lockstep, or a function that makes one');
-  }
-  for (const name of ['host', 'metricsHost'] as const) {
-    const host = config[name];
-    if (host !== undefined && (typeof host !== 'string' || host === '')) {
-      throw new InvalidOptionError(`worker.${name}`, 'must be a host name or address');
-    }
-  }
-  const { allowedHosts = [] } = config;
-  if (!Array.isArray(allowedHosts) || !allowedHosts.every(isHostName)) {
-    throw new InvalidOptionError('worker.allowedHosts', 'must be host names or addresses, without ports');
-  }
-  if (config.close !== undefined && typeof config.close !== 'function') {
-    throw new InvalidOptionError('worker.close', 'must be a function');
-  }
-  const number = (name: keyof typeof RANGES, fallback: number): number =>
-    numberOption(config[name], fallback, `worker.${name}`, RANGES[name]);
-  const port = number('port', 4610);
-  const metricsPort = number('metricsPort', port === 0 ? 0 : port + 1);
-  if (metricsPort > RANGES.port.max) {
+  const settings = withDefaults(config, WORKER, 'worker');
+  const { port } = settings;
+  const metricsPort = settings.metricsPort ?? (port === 0 ? 0 : port + 1);
+  if (metricsPort > LAST_PORT) {
     throw new InvalidOptionError('worker.metricsPort', 'must be given where port is the last one');
   }
   if (port !== 0 && metricsPort === port) {
     throw new InvalidOptionError('worker.metricsPort', `must be another one than port, ${port}`);
   }
-  return {
-    host: config.host ?? '127.0.0.1',
-    port,
-    metricsHost: config.metricsHost ?? '127.0.0.1',
-    metricsPort,
-    allowedHosts,
-    maxFeedLagMs: number('maxFeedLagMs', 5_000),
-    concurrency: number('concurrency', 16),
-    shutdownTimeoutMs: number('shutdownTimeoutMs', 20_000),
-    allowQueueEviction: config.allowQueueEviction ?? false,
-  };
+  return { ...settings, metricsPort };
 }
 
 /** A name or an address; IPv6 with or without brackets. */

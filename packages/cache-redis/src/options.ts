@@ -1,4 +1,5 @@
-import { checkKnown, InvalidOptionError, numberOption } from '@lockstep/core';
+import { InvalidOptionError } from '@lockstep/core';
+import { type OptionsOf, option, type Settings as SettingsOf, withDefaults } from '@lockstep/core/kit';
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 
 /** Exactly one of `client`, `url`, `cluster` and `sentinel`. */
@@ -31,24 +32,46 @@ export interface RedisCacheOptions {
   readonly maxPendingBytes?: number | undefined;
 }
 
-export interface Settings extends RedisCacheOptions {
-  readonly commandTimeoutMs: number;
-  readonly connectTimeoutMs: number;
-  readonly maxPending: number;
-  readonly maxPendingBytes: number;
-}
-
 const SOURCES = ['client', 'url', 'cluster', 'sentinel'] as const;
 const DAY_MS = 86_400_000;
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
+const CLUSTER = {
+  nodes: option.required(
+    option.is<readonly ClusterNode[]>(
+      'a list of at least one node',
+      (nodes) => Array.isArray(nodes) && nodes.length > 0,
+    ),
+  ),
+  options: option.is<ClusterOptions>('ioredis’ options of a cluster', isObject),
+} satisfies OptionsOf<NonNullable<RedisCacheOptions['cluster']>>;
+
+export const REDIS_CACHE = {
+  url: option.is<string>(
+    'redis:// or rediss:// and an address, or the path of a socket',
+    // The address itself may hold a password: it stays out of the message.
+    (url) => typeof url === 'string' && /^(rediss?:\/\/|\/[^/])/i.test(url),
+  ),
+  sentinel: option.is<RedisOptions>('ioredis’ options', isObject),
+  cluster: option.is<NonNullable<RedisCacheOptions['cluster']>>('{ nodes, options? }', isObject),
+  client: option.having<NonNullable<RedisCacheOptions['client']>>(
+    'a Redis or Cluster of ioredis',
+    'pipeline',
+  ),
+  redisOptions: option.is<RedisOptions>('ioredis’ options', isObject),
+  commandTimeoutMs: option.integer(1_000, 1, DAY_MS),
+  connectTimeoutMs: option.integer(1_000, 1, DAY_MS),
+  maxPending: option.integer(10_000, 1, Number.MAX_SAFE_INTEGER),
+  maxPendingBytes: option.integer(64 * 2 ** 20, 1, Number.MAX_SAFE_INTEGER),
+} satisfies OptionsOf<RedisCacheOptions>;
+
+export type Settings = SettingsOf<typeof REDIS_CACHE>;
 
 /** Throws `InvalidOptionError` naming the option. */
 export function settingsOf(options: RedisCacheOptions): Settings {
   const where = 'redisCache';
-  checkKnown(
-    options,
-    [...SOURCES, 'redisOptions', 'commandTimeoutMs', 'connectTimeoutMs', 'maxPending', 'maxPendingBytes'],
-    where,
-  );
+  const settings = withDefaults(options, REDIS_CACHE, where);
   const given = SOURCES.filter((source) => options[source] !== undefined);
   if (given.length !== 1) {
     const found = given.length === 0 ? 'none' : given.join(' and ');
@@ -57,14 +80,10 @@ export function settingsOf(options: RedisCacheOptions): Settings {
   if (options.redisOptions !== undefined && options.url === undefined) {
     throw new InvalidOptionError(`${where}.redisOptions`, 'goes with url only');
   }
-  checkUrl(options.url);
   checkClient(options.client);
   const { cluster, sentinel } = options;
   if (cluster !== undefined) {
-    checkKnown(cluster, ['nodes', 'options'], `${where}.cluster`);
-    if (!Array.isArray(cluster.nodes) || cluster.nodes.length === 0) {
-      throw new InvalidOptionError(`${where}.cluster.nodes`, 'must name at least one node');
-    }
+    withDefaults(cluster, CLUSTER, `${where}.cluster`);
     checkScaleReads(cluster.options, `${where}.cluster.options`);
   }
   if (sentinel !== undefined) {
@@ -80,33 +99,12 @@ export function settingsOf(options: RedisCacheOptions): Settings {
     checkPrimary(sentinel, `${where}.sentinel`);
   }
   if (options.redisOptions !== undefined) checkPrimary(options.redisOptions, `${where}.redisOptions`);
-  const duration = { min: 1, max: DAY_MS };
-  const count = { min: 1, max: Number.MAX_SAFE_INTEGER };
-  return {
-    ...options,
-    commandTimeoutMs: numberOption(options.commandTimeoutMs, 1_000, `${where}.commandTimeoutMs`, duration),
-    connectTimeoutMs: numberOption(options.connectTimeoutMs, 1_000, `${where}.connectTimeoutMs`, duration),
-    maxPending: numberOption(options.maxPending, 10_000, `${where}.maxPending`, count),
-    maxPendingBytes: numberOption(options.maxPendingBytes, 64 * 2 ** 20, `${where}.maxPendingBytes`, count),
-  };
-}
-
-function checkUrl(url: unknown): void {
-  if (url === undefined) return;
-  // The address itself may hold a password: it stays out of the message.
-  if (typeof url === 'string' && /^(rediss?:\/\/|\/[^/])/i.test(url)) return;
-  throw new InvalidOptionError(
-    'redisCache.url',
-    'must start with redis:// or rediss://, or be the path of a socket',
-  );
+  return settings;
 }
 
 function checkClient(client: RedisCacheOptions['client']): void {
   if (client === undefined) return;
   const where = 'redisCache.client';
-  if (typeof client !== 'object' || client === null || typeof client.pipeline !== 'function') {
-    throw new InvalidOptionError(where, 'must be a Redis or Cluster of ioredis');
-  }
   if (client.isCluster) checkScaleReads((client as Cluster).options, `${where}.options`);
   else checkPrimary((client as Redis).options, `${where}.options`);
 }

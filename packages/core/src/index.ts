@@ -169,7 +169,6 @@ export {
   UnsupportedError,
   ValidationError,
 } from './errors.js';
-export { checkKnown, choiceOption, type NumberRange, numberOption } from './kit/options.js';
 export {
   type Entry,
   type ForeignEntry,

@@ -1,4 +1,4 @@
-import { checkKnown, InvalidOptionError, numberOption } from '@lockstep/core';
+import { type OptionsOf, option, type Settings, withDefaults } from '@lockstep/core/kit';
 import type { RedisOptions as AllRedisOptions, Redis } from 'ioredis';
 
 /** Options for ioredis; replies keep the form that BullMQ expects. */
@@ -35,56 +35,39 @@ export interface BullmqQueueOptions {
   readonly lockMs?: number;
 }
 
-/** The options, checked and complete. */
-export interface QueueSettings extends Required<Omit<BullmqQueueOptions, 'connection'>> {
-  readonly connection: BullmqQueueOptions['connection'];
-}
+const DAY_MS = 24 * 3_600_000;
 
-const KNOWN = [
-  'connection',
-  'name',
-  'prefix',
-  'attempts',
-  'quickTries',
-  'backoffMs',
-  'maxBackoffMs',
-  'deadLetterLimit',
-  'timeoutMs',
-  'maxPending',
-  'maxJobs',
-  'lockMs',
-];
+const text = (fallback: string) =>
+  option.is<string, string>(
+    'a string without colons, not empty',
+    (value) => typeof value === 'string' && value !== '' && !value.includes(':'),
+    fallback,
+  );
+
+export const BULLMQ_QUEUE = {
+  connection: option.required(
+    option.is<BullmqQueueOptions['connection']>(
+      '{ url }, options for ioredis, or a client',
+      (value) => typeof value === 'object' && value !== null,
+    ),
+  ),
+  name: text('lockstep'),
+  prefix: text('bull'),
+  attempts: option.integer(200, 1, 1_000),
+  quickTries: option.integer(3, 1, 100),
+  backoffMs: option.integer(250, 1, DAY_MS),
+  maxBackoffMs: option.integer(2_000, 1, DAY_MS),
+  deadLetterLimit: option.integer(10_000, 1, 10_000_000),
+  timeoutMs: option.integer(1_000, 1, DAY_MS),
+  maxPending: option.integer(10_000, 1, 10_000_000),
+  maxJobs: option.integer(1_000_000, 1, 1_000_000_000),
+  lockMs: option.integer(10_000, 100, DAY_MS),
+} satisfies OptionsOf<BullmqQueueOptions>;
+
+/** The options, checked and complete. */
+export type QueueSettings = Settings<typeof BULLMQ_QUEUE>;
 
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function queueSettings(options: BullmqQueueOptions): QueueSettings {
-  checkKnown(options, KNOWN, 'bullmqQueue');
-  const { connection } = options;
-  if (typeof connection !== 'object' || connection === null) {
-    throw new InvalidOptionError(
-      'bullmqQueue.connection',
-      'must be { url }, options for ioredis, or a client',
-    );
-  }
-  const number = (name: keyof BullmqQueueOptions, fallback: number, min: number, max: number): number =>
-    numberOption(options[name] as number | undefined, fallback, `bullmqQueue.${name}`, { min, max });
-  const day = 24 * 3_600_000;
-  return {
-    connection,
-    name: text(options.name ?? 'lockstep', 'name'),
-    prefix: text(options.prefix ?? 'bull', 'prefix'),
-    attempts: number('attempts', 200, 1, 1_000),
-    quickTries: number('quickTries', 3, 1, 100),
-    backoffMs: number('backoffMs', 250, 1, day),
-    maxBackoffMs: number('maxBackoffMs', 2_000, 1, day),
-    deadLetterLimit: number('deadLetterLimit', 10_000, 1, 10_000_000),
-    timeoutMs: number('timeoutMs', 1_000, 1, day),
-    maxPending: number('maxPending', 10_000, 1, 10_000_000),
-    maxJobs: number('maxJobs', 1_000_000, 1, 1_000_000_000),
-    lockMs: number('lockMs', 10_000, 100, day),
-  };
-}
-
-function text(value: string, name: string): string {
-  if (typeof value === 'string' && value !== '' && !value.includes(':')) return value;
-  throw new InvalidOptionError(`bullmqQueue.${name}`, 'must be a string without colons, not empty');
+  return withDefaults(options, BULLMQ_QUEUE, 'bullmqQueue');
 }

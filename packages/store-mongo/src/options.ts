@@ -1,4 +1,5 @@
-import { checkKnown, InvalidOptionError, numberOption } from '@lockstep/core';
+import { InvalidOptionError } from '@lockstep/core';
+import { type OptionsOf, option, type Settings, withDefaults } from '@lockstep/core/kit';
 import type {
   BSONSerializeOptions,
   Db,
@@ -8,17 +9,17 @@ import type {
   ReadPreferenceLike,
   WriteConcern,
 } from 'mongodb';
-import { collectionNameOption, DEFAULT_VERSION_FIELD, fieldOption } from './rows/names.js';
+import { COLLECTION_NAME, DEFAULT_VERSION_FIELD, FIELD_NAME } from './rows/names.js';
 
 export interface MongoFeedOptions {
   /** The collection that holds the readers' positions and leases. @defaultValue 'lockstep_feed' */
   readonly collection?: string;
-  /** How long the active reader's lease stands without a heartbeat, in ms: 300 to 60,000. @defaultValue 1_000 */
+  /** How long the active reader's lease stands without a heartbeat, in ms. @defaultValue 1_000 */
   readonly leaseMs?: number;
-  /** How long the server holds a read of the change stream open when nothing comes, in ms: 10 to 10,000. @defaultValue 200 */
+  /** How long the server holds a read of the change stream open when nothing comes, in ms. @defaultValue 200 */
   readonly maxAwaitTimeMs?: number;
   /**
-   * How long a read of the change stream may take beyond that, in ms: 100 to 600,000. Another is opened then, on
+   * How long a read of the change stream may take beyond that, in ms. Another is opened then, on
    * another connection: a server that vanished says nothing. @defaultValue 5_000
    */
   readonly readTimeoutMs?: number;
@@ -29,9 +30,11 @@ export interface MongoFeedOptions {
 }
 
 export interface MongoStoreOptions {
+  /** Stays yours: closing the store leaves it open. */
   readonly client: MongoClient;
   /** The database, or its name. */
   readonly db: Db | string;
+  /** The change feed. */
   readonly feed?: MongoFeedOptions;
   /** The collection that holds tombstones. @defaultValue 'lockstep_tombstones' */
   readonly tombstones?: string;
@@ -59,84 +62,62 @@ export interface MongoCollectionOptions {
   readonly bson?: BSONSerializeOptions;
 }
 
-export interface FeedSettings {
-  readonly collection: string;
-  readonly leaseMs: number;
-  readonly maxAwaitTimeMs: number;
-  readonly readTimeoutMs: number;
-  readonly maxBuffered: number;
-  readonly maxRemembered: number;
-}
-
 const DAY_MS = 86_400_000;
 /** Databases of the server's own. */
 const UNSTREAMED: ReadonlySet<string> = new Set(['admin', 'config', 'local']);
 
+const FEED = {
+  collection: { ...COLLECTION_NAME, fallback: 'lockstep_feed' },
+  leaseMs: option.integer(1_000, 300, 60_000),
+  maxAwaitTimeMs: option.integer(200, 10, 10_000),
+  readTimeoutMs: option.integer(5_000, 100, 600_000),
+  maxBuffered: option.integer(5_000, 1, 1_000_000),
+  maxRemembered: option.integer(50_000, 100, 10_000_000),
+} satisfies OptionsOf<MongoFeedOptions>;
+
+export const MONGO_STORE = {
+  client: option.required(option.having<MongoClient>('a MongoClient of the mongodb package', 'startSession')),
+  db: option.required(
+    option.is<Db | string>('a Db or its name', (db) =>
+      typeof db === 'string' ? db !== '' : typeof (db as Db | null)?.collection === 'function',
+    ),
+  ),
+  feed: option.group(FEED),
+  tombstones: { ...COLLECTION_NAME, fallback: 'lockstep_tombstones' },
+  tombstoneTtlMs: option.integer(7 * DAY_MS, 60_000, 3_650 * DAY_MS),
+  allowStandalone: option.flag(false),
+} satisfies OptionsOf<MongoStoreOptions>;
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
+export const MONGO_COLLECTION = {
+  key: { ...FIELD_NAME, fallback: '_id' },
+  versionField: { ...FIELD_NAME, fallback: DEFAULT_VERSION_FIELD },
+  readPreference: option.is<ReadPreferenceLike>(
+    'a read preference',
+    (value) => typeof value === 'string' || isObject(value),
+  ),
+  readConcern: option.is<ReadConcernLike>(
+    'a read concern',
+    (value) => typeof value === 'string' || isObject(value),
+  ),
+  writeConcern: option.is<NonNullable<MongoCollectionOptions['writeConcern']>>(
+    'an acknowledged write concern',
+    (value) => isObject(value) && (value as Document)['w'] !== 0,
+  ),
+  bson: option.is<BSONSerializeOptions>('BSON options', isObject),
+} satisfies OptionsOf<MongoCollectionOptions>;
+
+export type FeedSettings = Settings<typeof FEED>;
+
 /** The options, checked and with their defaults. Throws `InvalidOptionError`. */
-export function storeSettings(options: MongoStoreOptions): {
-  readonly db: Db;
-  readonly feed: FeedSettings;
-  readonly tombstones: string;
-  readonly tombstoneTtlMs: number;
-  readonly allowStandalone: boolean;
-} {
-  checkKnown(
-    options,
-    ['client', 'db', 'feed', 'tombstones', 'tombstoneTtlMs', 'allowStandalone'],
-    'mongoStore',
-  );
-  const { client, db, feed = {}, allowStandalone = false } = options;
-  if (typeof client?.startSession !== 'function') {
-    throw new InvalidOptionError('mongoStore.client', 'must be a MongoClient of the mongodb package');
+export function storeSettings(options: MongoStoreOptions) {
+  const settings = withDefaults(options, MONGO_STORE, 'mongoStore');
+  const db = typeof settings.db === 'string' ? settings.client.db(settings.db) : settings.db;
+  if (UNSTREAMED.has(db.databaseName)) {
+    throw new InvalidOptionError('mongoStore.db', `"${db.databaseName}" has no change streams`);
   }
-  if (typeof db !== 'string' && typeof db?.collection !== 'function') {
-    throw new InvalidOptionError('mongoStore.db', `must be a Db or its name, got ${String(db)}`);
-  }
-  if (db === '') throw new InvalidOptionError('mongoStore.db', 'must not be empty');
-  const database = typeof db === 'string' ? db : db.databaseName;
-  if (UNSTREAMED.has(database)) {
-    throw new InvalidOptionError('mongoStore.db', `"${database}" has no change streams`);
-  }
-  if (typeof allowStandalone !== 'boolean') {
-    throw new InvalidOptionError(
-      'mongoStore.allowStandalone',
-      `must be true or false, got ${String(allowStandalone)}`,
-    );
-  }
-  checkKnown(
-    feed,
-    ['collection', 'leaseMs', 'maxAwaitTimeMs', 'readTimeoutMs', 'maxBuffered', 'maxRemembered'],
-    'mongoStore.feed',
-  );
-  return {
-    db: typeof db === 'string' ? client.db(db) : db,
-    feed: {
-      collection: collectionNameOption(feed.collection, 'lockstep_feed', 'mongoStore.feed.collection'),
-      leaseMs: numberOption(feed.leaseMs, 1_000, 'mongoStore.feed.leaseMs', { min: 300, max: 60_000 }),
-      maxAwaitTimeMs: numberOption(feed.maxAwaitTimeMs, 200, 'mongoStore.feed.maxAwaitTimeMs', {
-        min: 10,
-        max: 10_000,
-      }),
-      readTimeoutMs: numberOption(feed.readTimeoutMs, 5_000, 'mongoStore.feed.readTimeoutMs', {
-        min: 100,
-        max: 600_000,
-      }),
-      maxBuffered: numberOption(feed.maxBuffered, 5_000, 'mongoStore.feed.maxBuffered', {
-        min: 1,
-        max: 1_000_000,
-      }),
-      maxRemembered: numberOption(feed.maxRemembered, 50_000, 'mongoStore.feed.maxRemembered', {
-        min: 100,
-        max: 10_000_000,
-      }),
-    },
-    tombstones: collectionNameOption(options.tombstones, 'lockstep_tombstones', 'mongoStore.tombstones'),
-    tombstoneTtlMs: numberOption(options.tombstoneTtlMs, 7 * DAY_MS, 'mongoStore.tombstoneTtlMs', {
-      min: 60_000,
-      max: 3650 * DAY_MS,
-    }),
-    allowStandalone,
-  };
+  return { ...settings, db };
 }
 
 /** The options, checked and with their defaults. Throws `InvalidOptionError`. */
@@ -145,17 +126,9 @@ export function collectionSettings(
   options: MongoCollectionOptions,
 ): { readonly key: string; readonly versionField: string; readonly where: string } {
   const where = `collection("${name}")`;
-  checkKnown(
-    options,
-    ['key', 'versionField', 'readPreference', 'readConcern', 'writeConcern', 'bson'],
-    where,
-  );
-  const key = fieldOption(options.key, '_id', `${where}.key`);
-  const versionField = fieldOption(options.versionField, DEFAULT_VERSION_FIELD, `${where}.versionField`);
+  const { key, versionField } = withDefaults(options, MONGO_COLLECTION, where);
   if (versionField === key || versionField === '_id') {
     throw new InvalidOptionError(`${where}.versionField`, 'must be a field of its own');
   }
-  const w = (options.writeConcern as Document | undefined)?.['w'] as unknown;
-  if (w === 0) throw new InvalidOptionError(`${where}.writeConcern`, 'must be acknowledged, got w: 0');
   return { key, versionField, where };
 }

@@ -1,4 +1,5 @@
 import { type ChangeFeed, InvalidOptionError, type TransactionHost } from '@lockstep/core';
+import { optionValue } from '@lockstep/core/kit';
 import {
   type ClientSession,
   type DbOptions,
@@ -22,7 +23,7 @@ import {
 } from './options.js';
 import type { Binding, Together } from './rows/binding.js';
 import { boundCollection, type MongoCollection } from './rows/collection.js';
-import { collectionNameOption } from './rows/names.js';
+import { COLLECTION_NAME } from './rows/names.js';
 import { type TombstoneDocument, Tombstones } from './rows/tombstones.js';
 import { runTransaction, transactionHost, transactionOfSession } from './transactions/transactions.js';
 import { ServerClock } from './wire/server-clock.js';
@@ -168,7 +169,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       collectionName: string,
       collectionOptions: MongoCollectionOptions = {},
     ): MongoCollection<Doc, Id> {
-      collectionNameOption(collectionName, undefined, 'mongoStore.collection');
+      optionValue((collectionName as string | undefined) ?? '', COLLECTION_NAME, 'mongoStore.collection');
       const { key, versionField, where } = collectionSettings(collectionName, collectionOptions);
       const { bson = {}, writeConcern = { w: 'majority' }, readPreference, readConcern } = collectionOptions;
       const source = `${db.databaseName}.${collectionName}`;

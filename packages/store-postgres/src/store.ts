@@ -1,19 +1,12 @@
-import {
-  type ChangeFeed,
-  type Clock,
-  checkKnown,
-  InvalidOptionError,
-  numberOption,
-  systemClock,
-  type TransactionHost,
-} from '@lockstep/core';
+import { type ChangeFeed, type Clock, InvalidOptionError, type TransactionHost } from '@lockstep/core';
+import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
 import { triggersOf } from './attach/triggers/triggers.js';
 import { storeError } from './errors.js';
 import { PostgresFeed } from './feed/feed.js';
-import { type FeedOptions, resolveFeedOptions } from './feed/options.js';
+import { FEED, type FeedOptions } from './feed/options.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
 import { PostgresTable } from './table/table.js';
 import { PostgresTransactions } from './transactions/transactions.js';
@@ -31,19 +24,20 @@ export interface PostgresStoreOptions {
   readonly replica?: Knex;
   /** How long each question may take that `open` asks, in ms. @defaultValue 10000 */
   readonly openTimeoutMs?: number;
+  /** The change feed. */
   readonly feed?: FeedOptions;
-  /** For tests. @defaultValue the machine's */
+  /** For tests. @defaultValue the system's */
   readonly clock?: Clock;
 }
 
 export interface PostgresTableOptions {
-  /** The key's property, or properties in order. A primary key or unique index on exactly these. */
+  /** The key's property, or a list of them: a primary key or unique index on exactly these columns, `NOT NULL`, not partial, not deferrable. */
   readonly key: string | readonly string[];
-  /** @defaultValue `public` */
+  /** The table's schema. @defaultValue 'public' */
   readonly schema?: string;
   /** Property to column, where they differ. @defaultValue every property is the column of its name */
   readonly columns?: Readonly<Record<string, string>>;
-  /** @defaultValue `lockstep_version` */
+  /** The column of the version. @defaultValue 'lockstep_version' */
   readonly versionColumn?: string;
 }
 
@@ -80,16 +74,43 @@ export interface PostgresMigration {
   down(knex: Knex): Promise<void>;
 }
 
-const STORE_OPTIONS: readonly (keyof PostgresStoreOptions)[] = [
-  'knex',
-  'prepared',
-  'replica',
-  'openTimeoutMs',
-  'feed',
-  'clock',
-];
-const TABLE_OPTIONS: readonly (keyof PostgresTableOptions)[] = ['key', 'schema', 'columns', 'versionColumn'];
-const ATTACH_OPTIONS: readonly (keyof AttachOptions)[] = ['lockTimeoutMs', 'grantTo'];
+const KNEX = option.is<Knex>('a knex instance on the pg client', isKnex);
+
+export const POSTGRES_STORE = {
+  knex: option.required(KNEX),
+  prepared: option.flag(true),
+  replica: KNEX,
+  openTimeoutMs: option.integer(10_000, 1, 600_000),
+  feed: option.group(FEED),
+  clock: option.clock(),
+} satisfies OptionsOf<PostgresStoreOptions>;
+
+const NAME = option.is<string>(
+  'a name of 1 to 63 bytes',
+  (name) => typeof name === 'string' && name !== '' && !name.includes('\0') && Buffer.byteLength(name) <= 63,
+);
+
+const KEY = option.is<PostgresTableOptions['key']>('a property, or a list of properties', (key) => {
+  const parts: unknown = typeof key === 'string' ? [key] : key;
+  return (
+    Array.isArray(parts) && parts.length > 0 && parts.every((part) => typeof part === 'string' && part !== '')
+  );
+});
+
+export const POSTGRES_TABLE = {
+  key: option.required(KEY),
+  schema: { ...NAME, fallback: 'public' },
+  columns: option.is<Readonly<Record<string, string>>>(
+    'property to column, each a name of 1 to 63 bytes',
+    (columns) => typeof columns === 'object' && columns !== null && Object.values(columns).every(NAME.fits),
+  ),
+  versionColumn: { ...NAME, fallback: 'lockstep_version' },
+} satisfies OptionsOf<PostgresTableOptions>;
+
+export const ATTACH = {
+  lockTimeoutMs: option.integer(5_000, 1, 3_600_000),
+  grantTo: option.is<readonly string[], readonly string[]>('a list of roles', Array.isArray, []),
+} satisfies OptionsOf<AttachOptions>;
 
 /** Tables of one Postgres database as stores. Throws `InvalidOptionError` naming the option. */
 export function postgresStore(options: PostgresStoreOptions): PostgresStore {
@@ -109,26 +130,18 @@ export class PostgresStore {
   readonly #feed: PostgresFeed;
 
   constructor(options: PostgresStoreOptions) {
-    checkKnown(options, STORE_OPTIONS, 'postgresStore');
-    const { knex, replica, prepared = true, clock = systemClock } = options;
-    checkKnex(knex, 'postgresStore.knex');
-    if (replica !== undefined) checkKnex(replica, 'postgresStore.replica');
-    if (typeof prepared !== 'boolean')
-      throw new InvalidOptionError('postgresStore.prepared', 'must be true or false');
+    const settings = withDefaults(options, POSTGRES_STORE, 'postgresStore');
+    const { clock, knex, openTimeoutMs, prepared, replica } = settings;
     this.#knex = knex;
     this.#clock = clock;
     this.#prepared = prepared;
     this.#session = new Session(knex, clock);
     this.#replica = replica === undefined ? undefined : new Session(replica, clock, true);
     this.#database = databaseOf(knex);
-    const openTimeoutMs = numberOption(options.openTimeoutMs, 10_000, 'postgresStore.openTimeoutMs', {
-      min: 1,
-      max: 600_000,
-    });
     this.#ask = (sql, values = []) => this.#session.rows(sql, values, openTimeoutMs, 'open');
     const name = `postgres:${this.#database}`;
     this.transactions = new PostgresTransactions(knex, clock, name);
-    const feed = resolveFeedOptions(options.feed, prepared);
+    const feed = { ...settings.feed, listen: settings.feed.listen ?? prepared };
     this.#feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });
     this.feed = this.#feed;
   }
@@ -161,7 +174,7 @@ export class PostgresStore {
    * time: nothing has changed then, try again.
    */
   async attach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
-    const resolved = resolveAttach(options);
+    const resolved = withDefaults(options, ATTACH, 'attach');
     for (const { spec } of asList(tables)) {
       const info = await describeTable(this.#ask, spec);
       if (resolved.grantTo.length === 0 && (await isCurrent(this.#ask, info))) continue;
@@ -171,7 +184,7 @@ export class PostgresStore {
 
   /** Takes out what `attach` put in. The last table takes the outbox and the schema with it. */
   async detach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
-    const resolved = resolveAttach(options);
+    const resolved = withDefaults(options, ATTACH, 'attach');
     for (const { spec } of asList(tables)) {
       const info = await describeTable(this.#ask, spec);
       await this.#inTransaction(detachStatements(info, resolved), info);
@@ -211,19 +224,19 @@ export class PostgresStore {
 
   /** What `attach` would run, as a script with a transaction for each table. */
   attachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
-    const resolved = resolveAttach(options);
+    const resolved = withDefaults(options, ATTACH, 'attach');
     return this.#script(tables, (info) => attachStatements(info, resolved));
   }
 
   /** What `detach` would run, as a script with a transaction for each table. */
   detachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
-    const resolved = resolveAttach(options);
+    const resolved = withDefaults(options, ATTACH, 'attach');
     return this.#script(tables, (info) => detachStatements(info, resolved));
   }
 
   /** The same as a migration of knex: `export const { up, down } = pg.migration([products])`. */
   migration(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): PostgresMigration {
-    const resolved = resolveAttach(options);
+    const resolved = withDefaults(options, ATTACH, 'attach');
     const apply = async (knex: Knex, build: (info: TableInfo) => string[]): Promise<void> => {
       for (const { spec } of asList(tables)) {
         for (const sql of build(await describeTable(runOn(knex), spec))) await runOn(knex)(sql);
@@ -299,55 +312,19 @@ function asList(tables: Attachable | readonly Attachable[]): readonly Attachable
   return list;
 }
 
-function resolveAttach(options: AttachOptions): Required<AttachOptions> {
-  checkKnown(options, ATTACH_OPTIONS, 'attach');
-  return {
-    lockTimeoutMs: numberOption(options.lockTimeoutMs, 5000, 'attach.lockTimeoutMs', {
-      min: 1,
-      max: 3_600_000,
-    }),
-    grantTo: options.grantTo ?? [],
-  };
-}
-
 function specOf(table: string, options: PostgresTableOptions): TableSpec {
-  checkKnown(options, TABLE_OPTIONS, 'table');
-  const { schema = 'public', columns = {}, versionColumn = 'lockstep_version' } = options;
-  const key = typeof options.key === 'string' ? [options.key] : options.key;
-  const names: readonly [string, unknown][] = [
-    ['table', table],
-    ['table.schema', schema],
-    ['table.versionColumn', versionColumn],
-    ...Object.entries(columns).map(([property, column]): [string, unknown] => [
-      `table.columns.${property}`,
-      column,
-    ]),
-  ];
-  for (const [option, name] of names) {
-    if (typeof name !== 'string' || name === '' || name.includes('\0') || Buffer.byteLength(name) > 63) {
-      throw new InvalidOptionError(option, 'must be a name of 1 to 63 bytes');
-    }
-  }
-  if (
-    !Array.isArray(key) ||
-    key.length === 0 ||
-    key.some((part) => typeof part !== 'string' || part === '')
-  ) {
-    throw new InvalidOptionError('table.key', 'must be a property, or a list of properties');
-  }
+  const { schema, versionColumn, ...given } = withDefaults(options, POSTGRES_TABLE, 'table');
+  const { columns = {} } = given;
+  const key = typeof given.key === 'string' ? [given.key] : given.key;
+  optionValue((table as string | undefined) ?? '', NAME, 'table');
   if (new Set(key).size !== key.length) throw new InvalidOptionError('table.key', 'names a property twice');
   return { schema, table, key, columns: { ...columns }, versionColumn };
 }
 
-function checkKnex(knex: Knex, option: string): void {
-  const client: unknown = typeof knex === 'function' ? knex.client : undefined;
-  if (typeof client !== 'object' || client === null) {
-    throw new InvalidOptionError(option, 'must be a knex instance');
-  }
-  const { dialect, driverName } = client as { dialect?: unknown; driverName?: unknown };
-  if (dialect !== 'postgresql' || driverName !== 'pg') {
-    throw new InvalidOptionError(option, `must use the client "pg", not "${String(driverName ?? dialect)}"`);
-  }
+function isKnex(knex: unknown): boolean {
+  const client: unknown = typeof knex === 'function' ? (knex as Knex).client : undefined;
+  const { dialect, driverName } = (client ?? {}) as { dialect?: unknown; driverName?: unknown };
+  return dialect === 'postgresql' && driverName === 'pg';
 }
 
 function databaseOf(knex: Knex): string {

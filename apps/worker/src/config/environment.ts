@@ -1,16 +1,11 @@
 import { redisCache } from '@lockstep/cache-redis';
-import {
-  type CollectionOptions,
-  createLockstep,
-  InvalidOptionError,
-  type NumberRange,
-  numberOption,
-} from '@lockstep/core';
+import { type CollectionOptions, createLockstep, InvalidOptionError } from '@lockstep/core';
+import { type Option, option, optionValue } from '@lockstep/core/kit';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
-import { isHostName, RANGES } from '../settings.js';
+import { isHostName, WORKER } from '../settings.js';
 import { integrityFrom } from './integrity.js';
 
 /** The variables, and what each means. */
@@ -37,7 +32,7 @@ export const VARIABLES = {
   LOCKSTEP_LOG_LEVEL: 'trace, debug, info, warn, error (default info)',
 } as const;
 
-const MAX_PAYLOAD = { min: 1, max: 512 * 2 ** 20 } as const;
+const MAX_PAYLOAD = option.integer(undefined, 1, 512 * 2 ** 20);
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -125,12 +120,13 @@ function bufferedNames(environment: Environment, bindings: readonly Binding[]): 
 function whole(
   environment: Environment,
   name: keyof typeof VARIABLES,
-  range: NumberRange,
+  range: Option<number, unknown>,
 ): number | undefined {
   const text = environment[name];
   if (text === undefined || text === '') return undefined;
   if (!/^\d{1,16}$/.test(text)) throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
-  return numberOption(Number(text), 0, name, range);
+  optionValue(Number(text), range, name);
+  return Number(text);
 }
 
 function hostNames(environment: Environment): readonly string[] | undefined {
@@ -144,17 +140,17 @@ function hostNames(environment: Environment): readonly string[] | undefined {
 }
 
 function numbers(environment: Environment): Partial<WorkerConfig> {
-  const number = (option: keyof typeof RANGES, name: keyof typeof VARIABLES): number | undefined =>
-    whole(environment, name, RANGES[option]);
+  const number = (known: Option<number, unknown>, name: keyof typeof VARIABLES): number | undefined =>
+    whole(environment, name, known);
   const found = {
     host: environment['LOCKSTEP_HOST'] || undefined,
-    port: number('port', 'LOCKSTEP_PORT'),
+    port: number(WORKER.port, 'LOCKSTEP_PORT'),
     metricsHost: environment['LOCKSTEP_METRICS_HOST'] || undefined,
-    metricsPort: number('metricsPort', 'LOCKSTEP_METRICS_PORT'),
+    metricsPort: number(WORKER.metricsPort, 'LOCKSTEP_METRICS_PORT'),
     allowedHosts: hostNames(environment),
-    maxFeedLagMs: number('maxFeedLagMs', 'LOCKSTEP_MAX_FEED_LAG_MS'),
-    concurrency: number('concurrency', 'LOCKSTEP_CONCURRENCY'),
-    shutdownTimeoutMs: number('shutdownTimeoutMs', 'LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
+    maxFeedLagMs: number(WORKER.maxFeedLagMs, 'LOCKSTEP_MAX_FEED_LAG_MS'),
+    concurrency: number(WORKER.concurrency, 'LOCKSTEP_CONCURRENCY'),
+    shutdownTimeoutMs: number(WORKER.shutdownTimeoutMs, 'LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
   };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }

@@ -2,11 +2,7 @@
 
 export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
 export {
-  checkKnown,
   checkOptions,
-  choiceOption,
-  type NumberRange,
-  numberOption,
   type Option,
   type OptionsOf,
   type OptionTable,

@@ -16,7 +16,7 @@ export interface Option<Value, Absent = undefined> {
   readonly range: string;
   readonly fits: (value: unknown) => boolean;
   /** Numbers only. */
-  readonly bounds?: NumberRange;
+  readonly bounds?: { readonly min: number; readonly max: number };
   /** The message says what was given instead. */
   readonly shown?: boolean;
   /** Options of its own. */
@@ -41,13 +41,6 @@ export type Settings<Table extends OptionTable> = {
     : never;
 };
 
-export interface NumberRange {
-  readonly min: number;
-  readonly max: number;
-  /** Whole numbers only. @defaultValue true */
-  readonly integer?: boolean;
-}
-
 /** The kinds of options. */
 export const option = {
   /** `fits`: what else than `range` says can't be told by the compiler. */
@@ -58,9 +51,9 @@ export const option = {
   ): Option<Value, Absent> => ({ fallback: fallback as Absent, range, fits }),
 
   integer: <Absent extends number | undefined>(fallback: Absent, min: number, max: number) =>
-    numberOf(fallback, { min, max }),
+    numberOf(fallback, min, max, true),
 
-  decimal: (fallback: number, min: number, max: number) => numberOf(fallback, { min, max, integer: false }),
+  decimal: (fallback: number, min: number, max: number) => numberOf(fallback, min, max, false),
 
   choice: <const Choice extends string, Absent extends Choice | undefined>(
     choices: readonly Choice[],
@@ -118,12 +111,16 @@ export const option = {
   }),
 };
 
-function numberOf<Absent>(fallback: Absent, bounds: NumberRange): Option<number, Absent> {
-  const { integer = true, max, min } = bounds;
+function numberOf<Absent>(
+  fallback: Absent,
+  min: number,
+  max: number,
+  whole: boolean,
+): Option<number, Absent> {
   const fits = (value: unknown): boolean =>
-    typeof value === 'number' && value >= min && value <= max && (!integer || Number.isInteger(value));
-  const range = `${integer ? 'a whole number' : 'a number'} from ${min} to ${max}`;
-  return { fallback, range, fits, bounds, shown: true };
+    typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
+  const range = `${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`;
+  return { fallback, range, fits, bounds: { min, max }, shown: true };
 }
 
 /** The value, or what it is when it is absent. Throws `InvalidOptionError` naming its path unless it is in range. */
@@ -142,10 +139,15 @@ export function optionValue<Value, Absent>(
  * or out of its range: a misspelt option must not be ignored.
  */
 export function checkOptions(given: object, table: OptionTable, where: string): void {
-  checkObject(given, where);
+  if (typeof given !== 'object' || given === null) {
+    throw new InvalidOptionError(where, `must be an object of options, got ${messageOf(given)}`);
+  }
   for (const [name, value] of Object.entries(given)) {
     const known = Object.hasOwn(table, name) ? table[name] : undefined;
-    if (known === undefined) throw unknownOption(`${where}.${name}`, Object.keys(table));
+    if (known === undefined) {
+      const names = Object.keys(table).join(', ');
+      throw new InvalidOptionError(`${where}.${name}`, `unknown option; known are ${names}`);
+    }
     optionValue(value as unknown, known, `${where}.${name}`);
   }
 }
@@ -166,38 +168,4 @@ export function withDefaults<Table extends OptionTable>(
     else settings[name] = own === undefined ? value : withDefaults(value as object, own, path);
   }
   return settings as Settings<Table>;
-}
-
-export function numberOption(
-  value: number | undefined,
-  fallback: number,
-  path: string,
-  range: NumberRange,
-): number {
-  return optionValue(value, numberOf(fallback, range), path);
-}
-
-export function choiceOption<const T extends string>(
-  value: T | undefined,
-  fallback: T,
-  path: string,
-  choices: readonly T[],
-): T {
-  return optionValue(value, option.choice(choices, fallback), path);
-}
-
-export function checkKnown(options: object, known: readonly string[], where: string): void {
-  checkObject(options, where);
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw unknownOption(`${where}.${name}`, known);
-  }
-}
-
-function checkObject(options: unknown, where: string): void {
-  if (typeof options === 'object' && options !== null) return;
-  throw new InvalidOptionError(where, `must be an object of options, got ${messageOf(options)}`);
-}
-
-function unknownOption(path: string, known: readonly string[]): InvalidOptionError {
-  return new InvalidOptionError(path, `unknown option; known are ${known.join(', ')}`);
 }

@@ -4,10 +4,9 @@ import {
   ClosedError,
   type FeedConsumeOptions,
   InvalidOptionError,
-  numberOption,
   systemClock,
 } from '@lockstep/core';
-import { Backoff, sleep } from '@lockstep/core/kit';
+import { Backoff, option, optionValue, sleep } from '@lockstep/core/kit';
 import type { Db } from 'mongodb';
 import { serverNowMs } from '../install/server.js';
 import type { FeedSettings } from '../options.js';
@@ -20,6 +19,8 @@ import type { Positions } from './positions.js';
 import type { Registry } from './registry.js';
 import { aboveAll, changedSince, highestOf } from './rescan.js';
 import { feedStatus } from './status.js';
+
+const BATCH_SIZE = option.integer(500, 1, 100_000);
 
 /**
  * A row's version is of the time of its statement, and shows when its transaction commits: a replay reaches back
@@ -57,7 +58,7 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
     }
     return {
       handler,
-      batchSize: numberOption(options.batchSize, 500, 'feed.batchSize', { min: 1, max: 100_000 }),
+      batchSize: optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize'),
       signal: AbortSignal.any([options.signal, closed.signal]),
       onReset: options.onReset,
       onError(error) {

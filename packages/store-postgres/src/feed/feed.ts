@@ -7,8 +7,8 @@ import {
   type ConsumerState,
   type FeedConsumeOptions,
   type FeedStatus,
-  numberOption,
 } from '@lockstep/core';
+import { option, optionValue } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
 import { storeError } from '../errors.js';
@@ -24,6 +24,8 @@ import type { FeedParts } from './parts.js';
 import { PostgresRegistry } from './registry.js';
 import { replay } from './replay.js';
 import type { RecordedChange } from './together.js';
+
+const BATCH_SIZE = option.integer(500, 1, 100_000);
 
 /** Counting stops at so many rows: a backlog's exact length is not worth a scan of it. */
 const STATUS_CAP = 100_000;
@@ -114,7 +116,7 @@ export class PostgresFeed implements ChangeFeed {
     options: FeedConsumeOptions,
   ): Promise<void> {
     if (this.#closing.signal.aborted) throw new ClosedError(`${this.name} is closed`);
-    numberOption(options.batchSize, 500, 'batchSize', { min: 1, max: 100_000 });
+    optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize');
     const signal = AbortSignal.any([options.signal, this.#closing.signal]);
     const running = work({ ...options, signal });
     this.#running.add(running);

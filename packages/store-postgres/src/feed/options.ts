@@ -1,4 +1,4 @@
-import { checkKnown, InvalidOptionError, numberOption } from '@lockstep/core';
+import { type OptionsOf, option } from '@lockstep/core/kit';
 
 export interface FeedOptions {
   /**
@@ -30,40 +30,15 @@ export interface FeedOptions {
 
 export type ResolvedFeedOptions = Required<FeedOptions>;
 
-const KNOWN: readonly (keyof FeedOptions)[] = [
-  'graceMs',
-  'pollMs',
-  'retainMs',
-  'handlerTimeoutMs',
-  'statementTimeoutMs',
-  'acknowledgeMs',
-  'maxAcknowledgements',
-  'listen',
-];
+const DAY_MS = 86_400_000;
 
-/** Throws `InvalidOptionError` naming the option. */
-export function resolveFeedOptions(options: FeedOptions = {}, prepared: boolean): ResolvedFeedOptions {
-  checkKnown(options, KNOWN, 'feed');
-  const { listen = prepared } = options;
-  if (typeof listen !== 'boolean') throw new InvalidOptionError('feed.listen', 'must be true or false');
-  const day = 86_400_000;
-  return {
-    graceMs: numberOption(options.graceMs, 100, 'feed.graceMs', { min: 0, max: 60_000 }),
-    pollMs: numberOption(options.pollMs, 200, 'feed.pollMs', { min: 10, max: 60_000 }),
-    retainMs: numberOption(options.retainMs, 3_600_000, 'feed.retainMs', { min: 60_000, max: 30 * day }),
-    handlerTimeoutMs: numberOption(options.handlerTimeoutMs, 30_000, 'feed.handlerTimeoutMs', {
-      min: 100,
-      max: day,
-    }),
-    statementTimeoutMs: numberOption(options.statementTimeoutMs, 10_000, 'feed.statementTimeoutMs', {
-      min: 100,
-      max: 600_000,
-    }),
-    acknowledgeMs: numberOption(options.acknowledgeMs, 50, 'feed.acknowledgeMs', { min: 1, max: 60_000 }),
-    maxAcknowledgements: numberOption(options.maxAcknowledgements, 20_000, 'feed.maxAcknowledgements', {
-      min: 1,
-      max: 1_000_000,
-    }),
-    listen,
-  };
-}
+export const FEED = {
+  graceMs: option.integer(100, 0, 60_000),
+  pollMs: option.integer(200, 10, 60_000),
+  retainMs: option.integer(3_600_000, 60_000, 30 * DAY_MS),
+  handlerTimeoutMs: option.integer(30_000, 100, DAY_MS),
+  statementTimeoutMs: option.integer(10_000, 100, 600_000),
+  acknowledgeMs: option.integer(50, 1, 60_000),
+  maxAcknowledgements: option.integer(20_000, 1, 1_000_000),
+  listen: option.flag(undefined),
+} satisfies OptionsOf<FeedOptions>;

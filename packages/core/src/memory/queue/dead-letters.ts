@@ -1,5 +1,8 @@
 import type { DeadLetter, DeadLetters, QueueJob } from '../../contracts/queue.js';
-import { numberOption } from '../../kit/options.js';
+import { option, optionValue } from '../../kit/options.js';
+
+const OFFSET = option.integer(0, 0, Number.MAX_SAFE_INTEGER);
+const LIMIT = option.integer(100, 0, Number.MAX_SAFE_INTEGER);
 
 /** Nobody else writes here: all that is kept is a job. */
 interface Letter extends DeadLetter {
@@ -41,9 +44,8 @@ export function deadLetterBox(
       if (letters.size > max && oldest !== undefined) letters.delete(oldest);
     },
     async list(options = {}) {
-      const most = { min: 0, max: Number.MAX_SAFE_INTEGER };
-      const offset = numberOption(options.offset, 0, 'deadLetters.offset', most);
-      const limit = numberOption(options.limit, 100, 'deadLetters.limit', most);
+      const offset = optionValue(options.offset, OFFSET, 'deadLetters.offset');
+      const limit = optionValue(options.limit, LIMIT, 'deadLetters.limit');
       return [...letters.values()].reverse().slice(offset, offset + limit);
     },
     async replay(ids) {

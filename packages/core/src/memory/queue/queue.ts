@@ -2,7 +2,7 @@ import type { Clock } from '../../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../../contracts/queue.js';
 import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
 import { backoffMs } from '../../kit/backoff.js';
-import { numberOption, type OptionsOf, option, withDefaults } from '../../kit/options.js';
+import { type OptionsOf, option, optionValue, withDefaults } from '../../kit/options.js';
 import { deadLetterBox } from './dead-letters.js';
 import { type QueuedJob, QueueJobs } from './jobs.js';
 
@@ -24,6 +24,7 @@ export interface MemoryQueueOptions {
 }
 
 const MOST = 2 ** 32;
+const CONCURRENCY = option.integer(16, 1, 10_000);
 
 export const MEMORY_QUEUE = {
   maxJobs: option.integer(100_000, 1, MOST),
@@ -137,10 +138,7 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
     enqueue,
     async consume(handler, consumeOptions = {}): Promise<QueueConsumer> {
       if (closed) throw new ClosedError('the memory queue is closed');
-      const concurrency = numberOption(consumeOptions.concurrency, 16, 'queue.concurrency', {
-        min: 1,
-        max: 10_000,
-      });
+      const concurrency = optionValue(consumeOptions.concurrency, CONCURRENCY, 'queue.concurrency');
       const consumer: Consumer = {
         handler,
         options: consumeOptions,

@@ -4,9 +4,11 @@ import type { ConsumerState } from '../../contracts/registry.js';
 import { NO_VERSION } from '../../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../../errors.js';
 import { Backoff } from '../../kit/backoff.js';
-import { numberOption } from '../../kit/options.js';
+import { option, optionValue } from '../../kit/options.js';
 import { Pending, type PendingChange } from './pending.js';
 import { memoryRegistry } from './registry.js';
+
+const BATCH_SIZE = option.integer(500, 1, 100_000);
 
 export interface MemoryFeedOptions {
   readonly name: string;
@@ -109,7 +111,7 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
     if (!Array.isArray(options.sources) || options.sources.length === 0) {
       throw new InvalidOptionError('feed.sources', 'must name at least one source');
     }
-    return numberOption(options.batchSize, 500, 'feed.batchSize', { min: 1, max: 100_000 });
+    return optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize');
   }
 
   function report(options: FeedConsumeOptions, error: unknown): void {
