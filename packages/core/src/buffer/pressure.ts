@@ -35,10 +35,6 @@ export class Pressure {
     this.#options = options;
   }
 
-  get state(): BufferState {
-    return this.#state;
-  }
-
   /** Is this write of the key to be buffered? */
   wants(key: string): boolean {
     const { clock, settings, underWayMs, waiting } = this.#options;

@@ -450,6 +450,29 @@ describe('flushing', () => {
     expect(await shop.products.get('a')).toEqual(LAMP);
   });
 
+  test('a refused write stays where it is while the queue does not take it', async () => {
+    const shop = await openBehind({
+      validate: (row: Product) => {
+        if (row.stock < 0) throw new Error('stock must not be negative');
+      },
+    });
+    const refusals = shop.record('flushRefused');
+    shop.queuePlan.always('enqueue', refuse());
+    const { version } = await shop.products.put('a', stock(-1));
+    await expect(elapse(shop.clock, shop.products.flush())).rejects.toMatchObject({
+      code: 'LOCKSTEP_QUEUE_UNAVAILABLE',
+      key: 'a',
+    });
+    expect(await shop.entry('a')).toMatchObject({ version, unflushed: true });
+    expect(refusals).toEqual([]);
+    shop.queuePlan.clear();
+    shop.clock.advance(5_000);
+    await elapse(shop.clock, shop.products.flush());
+    await elapse(shop.clock, shop.lockstep.drain());
+    expect(refusals).toMatchObject([{ key: 'a', version }]);
+    expect((await shop.entry('a'))?.unflushed).toBeFalsy();
+  });
+
   test('without a queue an event has the value', async () => {
     const shop = await openBehind({
       withQueue: false,
