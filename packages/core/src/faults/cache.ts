@@ -57,9 +57,9 @@ function faultyIndex(index: UnflushedIndex, plan: FaultPlan<CacheCalls>): Unflus
     (await plan.run('index', { input, effect, refusal })) as T;
   return {
     durable: index.durable,
-    add: (name, keys, limit) => run('add', () => index.add(name, keys, limit)),
-    list: (name, afterMark, limit) => run('list', () => index.list(name, afterMark, limit)),
-    remove: (name, keys) => run('remove', () => index.remove(name, keys)),
-    size: (name) => run('size', () => index.size(name)),
+    add: (...call) => run('add', () => index.add(...call)),
+    list: (...call) => run('list', () => index.list(...call)),
+    remove: (...call) => run('remove', () => index.remove(...call)),
+    size: (...call) => run('size', () => index.size(...call)),
   };
 }

@@ -11,27 +11,15 @@ export interface Gate {
   release(): void;
 }
 
-interface OpenGate extends Gate {
-  /** Holds a call until `release`. */
-  hold(): Promise<void>;
-}
-
-function gate(): OpenGate {
+/** @param make gets what holds a call until `release` */
+function gated(make: (hold: () => Promise<void>) => AnyFault): AnyFault & Gate {
   const reached = Promise.withResolvers<void>();
   const released = Promise.withResolvers<void>();
-  return {
-    reached: reached.promise,
-    release: released.resolve,
-    hold() {
-      reached.resolve();
-      return released.promise;
-    },
-  };
-}
-
-function gated(fault: (gate: OpenGate) => AnyFault): AnyFault & Gate {
-  const held = gate();
-  return Object.assign(fault(held), { reached: held.reached, release: held.release });
+  const fault = make(() => {
+    reached.resolve();
+    return released.promise;
+  });
+  return Object.assign(fault, { reached: reached.promise, release: released.resolve });
 }
 
 /** Nothing takes effect; the caller gets `error`, or the adapter's own. */
@@ -63,10 +51,10 @@ export function hang(): AnyFault & Gate {
 
 /** Holds a call `before` it takes effect, or `after` it took effect and before its reply. */
 export function pause(at: 'before' | 'after'): AnyFault & Gate {
-  return gated((held) => async (call) => {
-    if (at === 'before') await held.hold();
+  return gated((hold) => async (call) => {
+    if (at === 'before') await hold();
     const result = await call.proceed();
-    if (at === 'after') await held.hold();
+    if (at === 'after') await hold();
     return result;
   });
 }
@@ -81,8 +69,8 @@ export function delay(delayMs: number): AnyFault {
 
 /** The caller gets an error at once, as after a time-out; it takes effect at `release`. */
 export function applyLate(error?: Error): AnyFault & Gate {
-  return gated((held) => async (call) => {
-    call.late(held.hold().then(() => call.proceed()));
+  return gated((hold) => async (call) => {
+    call.late(hold().then(() => call.proceed()));
     throw error ?? call.loss();
   });
 }

@@ -81,11 +81,7 @@ export function faultPlan<Calls extends CallMap>({
   }
 
   function late(effect: Promise<unknown>): void {
-    const settled: Promise<unknown> = effect
-      .catch(() => {})
-      .then(() => {
-        lateEffects.delete(settled);
-      });
+    const settled: Promise<unknown> = effect.catch(() => {}).finally(() => lateEffects.delete(settled));
     lateEffects.add(settled);
   }
 

@@ -54,26 +54,14 @@ const inTime =
 const refusal = (message: string): Error => new StoreUnavailableError(message, 'not-committed');
 const loss = (message: string): Error => new StoreUnavailableError(message, 'unknown');
 
-/** Per plan, so that bindings of one database still share one host and one feed. */
-const hosts = new WeakMap<FaultPlan<StoreCalls>, WeakMap<TransactionHost, TransactionHost>>();
-const feeds = new WeakMap<FaultPlan<StoreCalls>, WeakMap<ChangeFeed, ChangeFeed>>();
+/** By plan, so that bindings of one database still share one host and one feed. */
+const wrappers = new WeakMap<FaultPlan<StoreCalls>, WeakMap<object, object>>();
 
-function shared<T extends object>(
-  known: WeakMap<FaultPlan<StoreCalls>, WeakMap<T, T>>,
-  plan: FaultPlan<StoreCalls>,
-  inner: T,
-  wrap: () => T,
-): T {
-  let ofPlan = known.get(plan);
-  if (ofPlan === undefined) {
-    ofPlan = new WeakMap();
-    known.set(plan, ofPlan);
-  }
-  let wrapped = ofPlan.get(inner);
-  if (wrapped === undefined) {
-    wrapped = wrap();
-    ofPlan.set(inner, wrapped);
-  }
+function shared<T extends object>(plan: FaultPlan<StoreCalls>, inner: T, wrap: () => T): T {
+  const ofPlan = wrappers.get(plan) ?? new WeakMap<object, object>();
+  wrappers.set(plan, ofPlan);
+  const wrapped = (ofPlan.get(inner) as T | undefined) ?? wrap();
+  ofPlan.set(inner, wrapped);
   return wrapped;
 }
 
@@ -92,23 +80,16 @@ function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): Transac
 }
 
 function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>): ConsumerRegistry {
-  const run = async <T>(
-    call: keyof ConsumerRegistry,
-    consumer: string,
-    effect: () => Promise<T>,
-  ): Promise<T> => (await plan.run('registry', { input: { call, consumer }, effect, refusal, loss })) as T;
-  return {
-    register: (consumer, collections) =>
-      run('register', consumer, () => registry.register(consumer, collections)),
-    read: (consumer, sources) => run('read', consumer, () => registry.read(consumer, sources)),
-    observe: (consumer, sources, identity) =>
-      run('observe', consumer, () => registry.observe(consumer, sources, identity)),
-    lease: (consumer, epochs, holder, leaseMs) =>
-      run('lease', consumer, () => registry.lease(consumer, epochs, holder, leaseMs)),
-    replayed: (consumer, epochs, holder) =>
-      run('replayed', consumer, () => registry.replayed(consumer, epochs, holder)),
-    release: (consumer, holder) => run('release', consumer, () => registry.release(consumer, holder)),
-  };
+  type Call = (consumer: string, ...rest: unknown[]) => Promise<unknown>;
+  const calls = ['register', 'read', 'observe', 'lease', 'replayed', 'release'] as const;
+  const faulty = calls.map((call): [string, Call] => [
+    call,
+    (consumer, ...rest) => {
+      const effect = () => (registry[call] as Call)(consumer, ...rest);
+      return plan.run('registry', { input: { call, consumer }, effect, refusal, loss });
+    },
+  ]);
+  return Object.fromEntries(faulty) as unknown as ConsumerRegistry;
 }
 
 function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
@@ -151,8 +132,8 @@ export function faultyStore<Value, Id, Tx>(
     name: store.name,
     source: store.source,
     capabilities: store.capabilities,
-    transactions: transactions && shared(hosts, plan, transactions, () => faultyHost(transactions, plan)),
-    feed: feed && shared(feeds, plan, feed, () => faultyFeed(feed, plan)),
+    transactions: transactions && shared(plan, transactions, () => faultyHost(transactions, plan)),
+    feed: feed && shared(plan, feed, () => faultyFeed(feed, plan)),
     fence: store.fence,
     serializer: store.serializer,
     open: async () => store.open?.(),

@@ -6,7 +6,7 @@ import { ClosedError, UnsupportedError } from '../../errors.js';
 import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { believed, type Entry, hitOf } from '../../protocol/entry.js';
 import { applyCommand } from '../../protocol/transitions.js';
-import { unflushedIndex } from './unflushed-index.js';
+import { MemoryIndex } from './unflushed-index.js';
 
 export interface MemoryCacheOptions {
   /** Entries kept; the least recently used goes first. @defaultValue 100_000 */
@@ -41,7 +41,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   });
   /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
   const unflushed = new Map<string, NonNullable<Entry>>();
-  const index = unflushedIndex(clock);
+  const index = new MemoryIndex(clock);
   /** What writers in this process told it before it was there no writer waits for. */
   let keptSinceMs = Number.NEGATIVE_INFINITY;
   let closed = false;
@@ -84,12 +84,8 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       return commands.map(apply);
     },
     async info(): Promise<CacheInfo> {
-      return {
-        evicts: true,
-        evictsPersistent: false,
-        generation: undefined,
-        description: `memory, at most ${maxEntries} entries`,
-      };
+      const description = `memory, at most ${maxEntries} entries`;
+      return { evicts: true, evictsPersistent: false, generation: undefined, description };
     },
     async probe(): Promise<ReadonlyMap<string, CacheProbe>> {
       checkOpen();

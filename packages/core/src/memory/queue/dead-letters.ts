@@ -9,52 +9,52 @@ interface Letter extends DeadLetter {
   readonly job: QueueJob;
 }
 
-export interface DeadLetterBox extends DeadLetters {
-  readonly size: number;
-  add(letter: Omit<Letter, 'id'>): void;
-}
-
 /** Keeps the newest `max` dead letters; `replay` hands jobs back. */
-export function deadLetterBox(
-  max: number,
-  replay: (jobs: readonly QueueJob[]) => Promise<void>,
-): DeadLetterBox {
-  const letters = new Map<string, Letter>();
-  let lastId = 0;
+export class DeadLetterBox implements DeadLetters {
+  readonly #max: number;
+  readonly #replay: (jobs: readonly QueueJob[]) => Promise<void>;
+  readonly #letters = new Map<string, Letter>();
+  #lastId = 0;
 
-  function pick(ids: readonly string[] | undefined): Letter[] {
-    if (ids === undefined) return [...letters.values()];
-    return [...new Set(ids)].map((id) => letters.get(id)).filter((letter) => letter !== undefined);
+  constructor(max: number, replay: (jobs: readonly QueueJob[]) => Promise<void>) {
+    this.#max = max;
+    this.#replay = replay;
   }
 
-  function remove(picked: readonly Letter[]): number {
-    for (const { id } of picked) letters.delete(id);
+  get size(): number {
+    return this.#letters.size;
+  }
+
+  add(letter: Omit<Letter, 'id'>): void {
+    this.#lastId += 1;
+    const id = String(this.#lastId);
+    this.#letters.set(id, { id, ...letter });
+    const [oldest = id] = this.#letters.keys();
+    if (this.size > this.#max) this.#letters.delete(oldest);
+  }
+
+  async list(options: { readonly offset?: number; readonly limit?: number } = {}): Promise<Letter[]> {
+    const offset = optionValue(options.offset, OFFSET, 'deadLetters.offset');
+    const limit = optionValue(options.limit, LIMIT, 'deadLetters.limit');
+    return [...this.#letters.values()].reverse().slice(offset, offset + limit);
+  }
+
+  async replay(ids?: readonly string[]): Promise<number> {
+    const picked = this.#pick(ids);
+    await this.#replay(picked.map(({ job }) => job));
+    return this.#remove(picked);
+  }
+
+  async discard(ids?: readonly string[]): Promise<number> {
+    return this.#remove(this.#pick(ids));
+  }
+
+  #pick(ids: readonly string[] = [...this.#letters.keys()]): Letter[] {
+    return [...new Set(ids)].flatMap((id) => this.#letters.get(id) ?? []);
+  }
+
+  #remove(picked: readonly Letter[]): number {
+    for (const { id } of picked) this.#letters.delete(id);
     return picked.length;
   }
-
-  return {
-    get size() {
-      return letters.size;
-    },
-    add(letter) {
-      lastId += 1;
-      const id = String(lastId);
-      letters.set(id, { id, ...letter });
-      const oldest = letters.keys().next().value;
-      if (letters.size > max && oldest !== undefined) letters.delete(oldest);
-    },
-    async list(options = {}) {
-      const offset = optionValue(options.offset, OFFSET, 'deadLetters.offset');
-      const limit = optionValue(options.limit, LIMIT, 'deadLetters.limit');
-      return [...letters.values()].reverse().slice(offset, offset + limit);
-    },
-    async replay(ids) {
-      const picked = pick(ids);
-      await replay(picked.map(({ job }) => job));
-      return remove(picked);
-    },
-    async discard(ids) {
-      return remove(pick(ids));
-    },
-  };
 }

@@ -20,16 +20,8 @@ export class QueueJobs {
   readonly #delayed = new Map<string, { item: QueuedJob; cancel: () => void }>();
   readonly #active = new Set<string>();
 
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
-  get delayed(): number {
-    return this.#delayed.size;
-  }
-
-  get active(): number {
-    return this.#active.size;
+  get counts(): { readonly waiting: number; readonly active: number; readonly delayed: number } {
+    return { waiting: this.#waiting.size, active: this.#active.size, delayed: this.#delayed.size };
   }
 
   /** How many of these jobs could not be merged with one that waits. */
@@ -42,12 +34,10 @@ export class QueueJobs {
   add(job: QueueJob): void {
     const name = jobIdentity(job);
     const delayed = this.#delayed.get(name);
-    if (delayed !== undefined) {
-      delayed.item = { job: mergeJobs(delayed.item.job, job), attempts: 0 };
-      return;
-    }
-    const waiting = this.#waiting.get(name);
-    this.#waiting.set(name, { job: waiting === undefined ? job : mergeJobs(waiting.job, job), attempts: 0 });
+    const known = delayed?.item ?? this.#waiting.get(name);
+    const item = { job: known === undefined ? job : mergeJobs(known.job, job), attempts: 0 };
+    if (delayed === undefined) this.#waiting.set(name, item);
+    else delayed.item = item;
   }
 
   /** The next job whose identity is not active; active from now on. */

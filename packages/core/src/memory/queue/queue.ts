@@ -3,7 +3,7 @@ import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from 
 import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
 import { backoffMs } from '../../kit/backoff.js';
 import { type OptionsOf, option, optionValue, withDefaults } from '../../kit/options.js';
-import { deadLetterBox } from './dead-letters.js';
+import { DeadLetterBox } from './dead-letters.js';
 import { type QueuedJob, QueueJobs } from './jobs.js';
 
 export interface MemoryQueueOptions {
@@ -42,7 +42,6 @@ interface Consumer {
   readonly options: QueueConsumeOptions;
   readonly concurrency: number;
   readonly underWay: Set<Promise<void>>;
-  closed: boolean;
 }
 
 /**
@@ -54,13 +53,14 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
   const { attempts, clock, maxDeadLetters, maxJobs, random } = settings;
   const pauses = { firstMs: settings.backoffMs, lastMs: settings.maxBackoffMs, random };
   const jobs = new QueueJobs();
-  const dead = deadLetterBox(maxDeadLetters, enqueue);
+  const dead = new DeadLetterBox(maxDeadLetters, enqueue);
   const consumers = new Set<Consumer>();
   let closed = false;
 
   async function enqueue(added: readonly QueueJob[]): Promise<void> {
     if (closed) throw new ClosedError('the memory queue is closed');
-    if (jobs.waiting + jobs.delayed + jobs.countNew(added) > maxJobs) {
+    const { delayed, waiting } = jobs.counts;
+    if (waiting + delayed + jobs.countNew(added) > maxJobs) {
       throw new QueueUnavailableError(`the memory queue is full: maxJobs = ${maxJobs} jobs wait`);
     }
     for (const job of added) jobs.add({ ...job });
@@ -69,7 +69,7 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
 
   function pump(): void {
     for (const consumer of consumers) {
-      while (!consumer.closed && consumer.underWay.size < consumer.concurrency) {
+      while (consumers.has(consumer) && consumer.underWay.size < consumer.concurrency) {
         const item = jobs.take();
         if (item === undefined) break;
         const work = handle(consumer, item);
@@ -83,54 +83,38 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
   }
 
   /** Never rejects. */
-  async function handle(consumer: Consumer, item: QueuedJob): Promise<void> {
+  async function handle({ handler, options: { onError } }: Consumer, item: QueuedJob): Promise<void> {
+    const { job } = item;
     try {
-      await consumer.handler(item.job);
+      await handler(job);
       jobs.finish(item);
     } catch (error) {
-      report(consumer, error, item.job);
-      const failed = item.attempts + 1;
-      if (error instanceof JobRefusedError) {
-        jobs.finish(item);
-        bury(error.job, failed, error);
-      } else fail({ job: item.job, attempts: failed }, error);
-    }
-  }
-
-  function report(consumer: Consumer, error: unknown, job: QueueJob): void {
-    try {
-      consumer.options.onError?.(error, job);
-    } catch {
-      // A listener's own failure must not cost the job its retry.
-    }
-  }
-
-  function fail(item: QueuedJob, error: unknown): void {
-    if (item.attempts < attempts) {
-      jobs.retry(item, (callback) =>
-        clock.schedule(
-          () => {
-            callback();
+      try {
+        onError?.(error, job);
+      } catch {
+        // A listener's own failure must not cost the job its retry.
+      }
+      const failed = { job, attempts: item.attempts + 1 };
+      const refused = error instanceof JobRefusedError;
+      if (!refused && failed.attempts < attempts) {
+        const pauseMs = backoffMs(failed.attempts, pauses);
+        jobs.retry(failed, (ready) =>
+          clock.schedule(() => {
+            ready();
             pump();
-          },
-          backoffMs(item.attempts, pauses),
-        ),
-      );
-      return;
+          }, pauseMs),
+        );
+        return;
+      }
+      jobs.finish(item);
+      const letter = { ...failed, error: messageOf(error), failedAtMs: clock.now() };
+      dead.add(refused ? { ...letter, job: error.job } : letter);
     }
-    jobs.finish(item);
-    bury(item.job, item.attempts, error);
-  }
-
-  function bury(job: QueueJob, tried: number, error: unknown): void {
-    const message = messageOf(error);
-    dead.add({ job, error: message, attempts: tried, failedAtMs: clock.now() });
   }
 
   async function closeConsumer(consumer: Consumer): Promise<void> {
-    consumer.closed = true;
-    await Promise.all(consumer.underWay);
     consumers.delete(consumer);
+    await Promise.all(consumer.underWay);
   }
 
   return {
@@ -139,20 +123,14 @@ export function memoryQueue(options: MemoryQueueOptions = {}): QueueAdapter {
     async consume(handler, consumeOptions = {}): Promise<QueueConsumer> {
       if (closed) throw new ClosedError('the memory queue is closed');
       const concurrency = optionValue(consumeOptions.concurrency, CONCURRENCY, 'queue.concurrency');
-      const consumer: Consumer = {
-        handler,
-        options: consumeOptions,
-        concurrency,
-        underWay: new Set(),
-        closed: false,
-      };
+      const consumer = { handler, options: consumeOptions, concurrency, underWay: new Set<Promise<void>>() };
       consumers.add(consumer);
       pump();
       return { close: () => closeConsumer(consumer) };
     },
     deadLetters: dead,
     async status() {
-      return { waiting: jobs.waiting, active: jobs.active, delayed: jobs.delayed, dead: dead.size };
+      return { ...jobs.counts, dead: dead.size };
     },
     async close() {
       closed = true;

@@ -1,12 +1,6 @@
-import type {
-  StoreCommand,
-  StoreFlush,
-  StoreIncrement,
-  StoreOutcome,
-  StorePut,
-} from '../../contracts/store.js';
+import type { StoreCommand, StoreOutcome } from '../../contracts/store.js';
 import { isBelievable, NO_VERSION, type Version } from '../../contracts/version.js';
-import { type LockstepError, messageOf, StoreRefusedError } from '../../errors.js';
+import { messageOf, StoreRefusedError } from '../../errors.js';
 import type { RowState } from './table.js';
 
 /** A key after a command; `next` is absent when the command wrote nothing. */
@@ -36,95 +30,73 @@ export function applyStoreCommand(
   validate: ValidateRow,
 ): Applied {
   try {
-    switch (command.kind) {
-      case 'put':
-        return applyPut(state, command, nowMs, validate);
-      case 'increment':
-        return applyIncrement(state, command, nowMs, validate);
-      case 'flush':
-        return applyFlush(state, command, nowMs, validate);
-      case 'delete':
-      case 'restamp': {
-        if (state?.value === undefined) return { outcome: { kind: 'missing' } };
-        if (command.ifVersion !== undefined && command.ifVersion !== state.version) {
-          return { outcome: { kind: 'conflict', version: state.version } };
-        }
-        const value = command.kind === 'delete' ? undefined : state.value;
-        return written(value, stamp(state.version, command.above, nowMs), nowMs);
-      }
+    return apply(state, command, nowMs, validate);
+  } catch (cause) {
+    const { key } = command;
+    const message = `the row "${key}" was refused: ${messageOf(cause)}`;
+    const error = cause instanceof StoreRefusedError ? cause : new StoreRefusedError(message, { key, cause });
+    return { outcome: { kind: 'failed', error } };
+  }
+}
+
+function apply(
+  state: RowState | undefined,
+  command: StoreCommand<unknown>,
+  nowMs: number,
+  validate: ValidateRow,
+): Applied {
+  const { key } = command;
+  const refused = (why: string): StoreRefusedError => new StoreRefusedError(why, { key });
+  /** A copy that the caller's later changes do not reach. */
+  const copy = (value: unknown): unknown => {
+    if (value === undefined || value === null) throw refused(`the row "${key}" can't be ${String(value)}`);
+    validate(value, key);
+    return structuredClone(value);
+  };
+  const written = (value: unknown, version: Version): Applied => ({
+    outcome: { kind: 'written', value: value ?? null, version },
+    next: { value, version, changedAtMs: nowMs },
+  });
+  const row = state?.value === undefined ? undefined : state;
+  const version = state?.version ?? NO_VERSION;
+
+  // The fence of buffered writes: late and repeated flushes find their own version, or a newer one.
+  if (command.kind === 'flush') {
+    if (version >= command.version) return { outcome: { kind: 'superseded', version } };
+    if (!isBelievable(command.version, nowMs)) {
+      const of = `the buffered write of "${key}"`;
+      throw refused(`${of} has a version that is far ahead of the store's clock`);
     }
-  } catch (error) {
-    return { outcome: { kind: 'failed', error: refusal(error, command.key) } };
+    return written(command.value === null ? undefined : copy(command.value), command.version);
+  }
+  if (row === undefined && command.kind !== 'put') return { outcome: { kind: 'missing' } };
+  const expected = command.kind === 'increment' ? undefined : command.ifVersion;
+  if (expected !== undefined && expected !== (row?.version ?? null)) {
+    return { outcome: { kind: 'conflict', version: row?.version ?? NO_VERSION } };
+  }
+  const next = stamp(version, command.above, nowMs);
+  switch (command.kind) {
+    case 'put':
+      return written(copy(command.value), next);
+    case 'increment':
+      return written(copy(incremented(row?.value, command.field, command.by, refused, key)), next);
+    case 'delete':
+      return written(undefined, next);
+    case 'restamp':
+      return written(row?.value, next);
   }
 }
 
-function written(value: unknown, version: Version, nowMs: number): Applied {
-  const outcome = { kind: 'written', value: value === undefined ? null : value, version } as const;
-  return { outcome, next: { value, version, changedAtMs: nowMs } };
-}
-
-function applyPut(
-  state: RowState | undefined,
-  command: StorePut<unknown>,
-  nowMs: number,
-  validate: ValidateRow,
-): Applied {
-  const at = state?.value === undefined ? null : state.version;
-  if (command.ifVersion !== undefined && command.ifVersion !== at) {
-    return { outcome: { kind: 'conflict', version: at ?? NO_VERSION } };
-  }
-  const value = ownCopy(command.value, command.key, validate);
-  return written(value, stamp(state?.version ?? NO_VERSION, command.above, nowMs), nowMs);
-}
-
-function applyIncrement(
-  state: RowState | undefined,
-  command: StoreIncrement,
-  nowMs: number,
-  validate: ValidateRow,
-): Applied {
-  if (state?.value === undefined) return { outcome: { kind: 'missing' } };
-  const row = state.value as Readonly<Record<string, unknown>>;
-  const before = Object.hasOwn(row, command.field) ? row[command.field] : undefined;
-  if (typeof before !== 'number' || !Number.isFinite(before + command.by)) {
-    throw new StoreRefusedError(
-      `increment: field "${command.field}" of "${command.key}" holds ${typeof before}, and ${command.by} can't be added to it`,
-      { key: command.key },
-    );
-  }
-  const value = ownCopy({ ...row, [command.field]: before + command.by }, command.key, validate);
-  return written(value, stamp(state.version, command.above, nowMs), nowMs);
-}
-
-/** The fence of buffered writes: late and repeated flushes find their own version, or a newer one. */
-function applyFlush(
-  state: RowState | undefined,
-  command: StoreFlush<unknown>,
-  nowMs: number,
-  validate: ValidateRow,
-): Applied {
-  if (state !== undefined && state.version >= command.version) {
-    return { outcome: { kind: 'superseded', version: state.version } };
-  }
-  if (!isBelievable(command.version, nowMs)) {
-    const message = `the buffered write of "${command.key}" has a version that is far ahead of the store's clock`;
-    throw new StoreRefusedError(message, { key: command.key });
-  }
-  const value = command.value === null ? undefined : ownCopy(command.value, command.key, validate);
-  return written(value, command.version, nowMs);
-}
-
-/** A copy that the caller's later changes do not reach. */
-function ownCopy(value: unknown, key: string, validate: ValidateRow): unknown {
-  if (value === undefined || value === null) {
-    throw new StoreRefusedError(`the row "${key}" can't be ${String(value)}`, { key });
-  }
-  validate(value, key);
-  return structuredClone(value);
-}
-
-function refusal(error: unknown, key: string): LockstepError {
-  if (error instanceof StoreRefusedError) return error;
-  const message = messageOf(error);
-  return new StoreRefusedError(`the row "${key}" was refused: ${message}`, { key, cause: error });
+function incremented(
+  value: unknown,
+  field: string,
+  by: number,
+  refused: (why: string) => Error,
+  key: string,
+): unknown {
+  const row = value as Readonly<Record<string, unknown>>;
+  const before = Object.hasOwn(row, field) ? row[field] : undefined;
+  if (typeof before === 'number' && Number.isFinite(before + by)) return { ...row, [field]: before + by };
+  const holds = `field "${field}" of "${key}" holds ${typeof before}`;
+  throw refused(`increment: ${holds}, and ${by} can't be added to it`);
 }

@@ -18,11 +18,11 @@ import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import type { Deadline } from '../../kit/wait.js';
 import { checkTransactionMode } from '../../write/transaction-mode.js';
 import { callDeadline } from './calls.js';
-import { applyStoreCommand, type ValidateRow } from './commands.js';
-import { memoryFeed } from './feed.js';
-import { DeadlockError, lockOwner, rowLocks } from './locks.js';
-import { type MemoryTable, memoryTable, type RowState } from './table.js';
-import { changeOf, MemoryTransaction, rowName } from './transaction.js';
+import type { ValidateRow } from './commands.js';
+import { type MemoryFeed, memoryFeed } from './feed.js';
+import { DeadlockError, RowLocks } from './locks.js';
+import { MemoryTable } from './table.js';
+import { type ChangedRow, changeOf, MemoryTransaction } from './transaction.js';
 
 export interface MemoryDatabaseOptions {
   /** For messages and metrics. @defaultValue 'memory' */
@@ -46,41 +46,11 @@ export interface MemoryDatabase {
   readonly feed: ChangeFeed;
 }
 
-/** What stores see of their database. */
-export interface DatabaseInternals {
-  readonly clock: Clock;
-  tableOf(name: string): MemoryTable;
-  /** Sets the constraint of a table; the last binding's stands. */
-  constrain(table: string, validate: ValidateRow): void;
-  transactionOf(handle: StoreTransaction): MemoryTransaction;
-  /** Runs one command on its own; its change is `own` when a writer may acknowledge it. */
-  execute(
-    table: string,
-    command: StoreCommand<unknown>,
-    deadline: Deadline,
-    own: boolean,
-    /** Not after this, by the clock, once the row is locked. */
-    notAfterMs?: number,
-  ): Promise<StoreOutcome<unknown>>;
-  /** Waits for whoever holds the row now; rejects at the call's end. */
-  settle(table: string, key: string, deadline: Deadline): Promise<void>;
-}
-
 /** How often a transaction that lost a deadlock is run in all. */
 const TRANSACTION_ATTEMPTS = 5;
 
 /** How long a flush waits for a row that others hold, in ms. */
 const FLUSH_LOCK_MS = 200;
-
-const internals = new WeakMap<MemoryDatabase, DatabaseInternals>();
-
-export function internalsOf(database: MemoryDatabase): DatabaseInternals {
-  const known = internals.get(database);
-  if (known === undefined) {
-    throw new InvalidOptionError('memoryStore.database', 'must come from memoryDatabase()');
-  }
-  return known;
-}
 
 const MOST = 2 ** 32;
 
@@ -95,114 +65,138 @@ export const DATABASE = {
 
 /** Makes an empty database in this process's memory, to be shared by stores. Throws `InvalidOptionError`. */
 export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatabase {
-  const settings = withDefaults(options, DATABASE, 'memoryDatabase');
-  const { clock, feedGraceMs: graceMs, maxRows, maxTombstones, name } = settings;
-  const tables = new Map<string, MemoryTable>();
-  const validators = new Map<string, ValidateRow>();
-  const locks = rowLocks();
-  const open = new WeakMap<StoreTransaction, MemoryTransaction>();
-  let commits = 0;
-  const feed = memoryFeed({ name, clock, graceMs, changedSince, commits: () => commits });
+  return new Database(options);
+}
 
-  function tableOf(table: string): MemoryTable {
-    let known = tables.get(table);
-    if (known === undefined) {
-      known = memoryTable(maxTombstones);
-      tables.set(table, known);
-    }
-    return known;
+export function databaseOf(database: MemoryDatabase): Database {
+  if (database instanceof Database) return database;
+  throw new InvalidOptionError('memoryStore.database', 'must come from memoryDatabase()');
+}
+
+/** A database, and what stores see of it. */
+export class Database implements MemoryDatabase {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly feed: MemoryFeed;
+  readonly transactions: TransactionHost;
+  readonly #settings: ReturnType<typeof settingsOf>;
+  readonly #tables = new Map<string, MemoryTable>();
+  readonly #validators = new Map<string, ValidateRow>();
+  readonly #locks = new RowLocks();
+  readonly #begun = new WeakSet<StoreTransaction>();
+  #commits = 0;
+
+  constructor(options: MemoryDatabaseOptions) {
+    this.#settings = settingsOf(options);
+    const { clock, feedGraceMs: graceMs, name } = this.#settings;
+    this.name = name;
+    this.clock = clock;
+    this.feed = memoryFeed({
+      ...{ name, clock, graceMs },
+      changedSince: (source, commit) => this.#changedSince(source, commit),
+      commits: () => this.#commits,
+    });
+    this.transactions = { transaction: (body, call) => this.#transaction(body, call) };
   }
 
-  function validatorOf(table: string): ValidateRow {
-    return validators.get(table) ?? (() => {});
+  tableOf(name: string): MemoryTable {
+    const table = this.#tables.get(name) ?? new MemoryTable(this.#settings.maxTombstones);
+    this.#tables.set(name, table);
+    return table;
   }
 
-  /** From a commit on; `undefined` where deletes since then were forgotten. */
-  function changedSince(source: string, commit: number): Change[] | undefined {
-    const table = tableOf(source);
-    if (table.forgotten >= commit) return undefined;
-    return [...table.entries()]
-      .filter(([, state]) => (state.commit ?? 0) >= commit)
-      .map(([key, state]) => changeOf(source, key, state));
+  /** Sets the constraint of a table; the last binding's stands. */
+  constrain(table: string, validate: ValidateRow): void {
+    this.#validators.set(table, validate);
   }
 
-  /** Throws `StoreRefusedError` when there is no room for what is about to be committed. */
-  function checkRoom(
-    rows: Iterable<{ readonly table: string; readonly key: string; readonly state: RowState }>,
-  ): void {
-    const added = new Map<string, number>();
-    let changes = 0;
-    for (const { table, key, state } of rows) {
-      changes += 1;
-      if (state.value === undefined || tableOf(table).get(key)?.value !== undefined) continue;
-      added.set(table, (added.get(table) ?? 0) + 1);
-    }
-    for (const [table, count] of added) {
-      if (tableOf(table).size + count > maxRows) {
-        throw new StoreRefusedError(`${name}:${table} is full: it holds maxRows = ${maxRows} rows`);
-      }
-    }
-    if (feed.size + changes > settings.maxPendingChanges) {
-      throw new StoreRefusedError(
-        `${name}: maxPendingChanges = ${settings.maxPendingChanges} changes wait for somebody to take them`,
-      );
-    }
+  transactionOf(handle: StoreTransaction): MemoryTransaction {
+    if (handle instanceof MemoryTransaction && this.#begun.has(handle)) return handle;
+    throw new StoreRefusedError(`${this.name}: not a transaction of this database`);
   }
 
-  function apply(table: string, key: string, state: RowState, own: boolean): void {
-    const commit = ++commits;
-    tableOf(table).set(key, { ...state, commit });
-    feed.append(changeOf(table, key, state), own, commit);
-  }
-
-  function executeLocked(table: string, command: StoreCommand<unknown>, own: boolean): StoreOutcome<unknown> {
+  /** Runs one command in a transaction of its own; its change is `own` when a writer may acknowledge it. */
+  async execute(
+    table: string,
+    command: StoreCommand<unknown>,
+    deadline: Deadline,
+    own: boolean,
+    /** Not after this, by the clock, once the row is locked. */
+    notAfterMs = Number.POSITIVE_INFINITY,
+  ): Promise<StoreOutcome<unknown>> {
     const { key } = command;
-    const { outcome, next } = applyStoreCommand(
-      tableOf(table).get(key),
-      command,
-      clock.now(),
-      validatorOf(table),
-    );
-    if (next === undefined) return outcome;
+    if (command.kind !== 'flush') return await this.#executeAlone(table, command, deadline, own, notAfterMs);
     try {
-      checkRoom([{ table, key, state: next }]);
+      const patience = deadline.narrowed(FLUSH_LOCK_MS);
+      return await this.#executeAlone(table, command, patience, own, notAfterMs);
+    } catch (cause) {
+      deadline.throwIfOver();
+      if (!(cause instanceof StoreTimeoutError)) throw cause;
+      throw new StoreBusyError(`${this.name}: others hold the row "${key}"`, { key, cause });
+    }
+  }
+
+  async #executeAlone(
+    table: string,
+    command: StoreCommand<unknown>,
+    deadline: Deadline,
+    own: boolean,
+    notAfterMs: number,
+  ): Promise<StoreOutcome<unknown>> {
+    const { key } = command;
+    const tx = this.#begin(deadline);
+    try {
+      const locked = tx.lock(table, key);
+      // At once where nobody holds it.
+      if (locked !== undefined) await locked;
+      if (this.clock.now() > notAfterMs) {
+        throw new StoreTimeoutError(`${this.name}: the write of "${key}" came after its deadline`, { key });
+      }
+      const outcome = tx.apply(table, command);
+      if (outcome.kind === 'written') this.#commit(tx, own);
+      return outcome;
     } catch (error) {
       if (error instanceof StoreRefusedError) return { kind: 'failed', error };
       throw error;
-    }
-    apply(table, key, next, own);
-    return outcome;
-  }
-
-  async function locked<T>(table: string, key: string, deadline: Deadline, work: () => T): Promise<T> {
-    deadline.throwIfOver();
-    const row = rowName(table, key);
-    const owner = lockOwner();
-    const acquired = locks.acquire(row, owner, deadline);
-    if (acquired !== true) await acquired;
-    try {
-      return work();
     } finally {
-      locks.release(row, owner);
+      tx.end();
     }
   }
 
-  async function runOnce<T>(body: (tx: StoreTransaction) => Promise<T>, deadline: Deadline): Promise<T> {
-    deadline.throwIfOver();
-    const tx = new MemoryTransaction({
-      locks,
-      deadline,
-      now: () => clock.now(),
-      committed: (table, key) => tableOf(table).get(key),
-      validatorOf,
-    });
-    open.set(tx, tx);
+  /** Waits for whoever holds the row now; rejects at the call's end. */
+  async settle(table: string, key: string, deadline: Deadline): Promise<void> {
+    const tx = this.#begin(deadline);
+    try {
+      await tx.lock(table, key);
+    } finally {
+      tx.end();
+    }
+  }
+
+  async #transaction<T>(
+    body: (tx: StoreTransaction) => Promise<T>,
+    call: StoreTransactionOptions,
+  ): Promise<T> {
+    checkTransactionMode(call, ['read committed'], this.name);
+    const deadline = callDeadline(call, this.clock, `${this.name}: transaction`);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#runOnce(body, deadline);
+      } catch (cause) {
+        if (!(cause instanceof DeadlockError)) throw cause;
+        if (attempt < TRANSACTION_ATTEMPTS) continue;
+        const message = `${this.name}: deadlock, ${attempt} times in a row`;
+        throw new StoreUnavailableError(message, 'not-committed', { cause });
+      }
+    }
+  }
+
+  async #runOnce<T>(body: (tx: StoreTransaction) => Promise<T>, deadline: Deadline): Promise<T> {
+    const tx = this.#begin(deadline);
     try {
       const result = await deadline.bound(body(tx));
       tx.seal();
-      tx.checkCommit();
-      checkRoom(tx.changedRows());
-      for (const { table, key, state } of tx.changedRows()) apply(table, key, state, true);
+      this.#commit(tx, true);
       return result;
     } catch (error) {
       tx.end(error);
@@ -212,56 +206,55 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     }
   }
 
-  const transactions: TransactionHost = {
-    async transaction<T>(
-      body: (tx: StoreTransaction) => Promise<T>,
-      call: StoreTransactionOptions,
-    ): Promise<T> {
-      checkTransactionMode(call, ['read committed'], name);
-      const deadline = callDeadline(call, clock, `${name}: transaction`);
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await runOnce(body, deadline);
-        } catch (error) {
-          if (!(error instanceof DeadlockError)) throw error;
-          if (attempt < TRANSACTION_ATTEMPTS) continue;
-          throw new StoreUnavailableError(`${name}: deadlock, ${attempt} times in a row`, 'not-committed', {
-            cause: error,
-          });
-        }
-      }
-    },
-  };
+  #begin(deadline: Deadline): MemoryTransaction {
+    deadline.throwIfOver();
+    const tx = new MemoryTransaction({
+      deadline,
+      locks: this.#locks,
+      now: () => this.clock.now(),
+      committed: (table, key) => this.tableOf(table).get(key),
+      validatorOf: (table) => this.#validators.get(table) ?? (() => {}),
+    });
+    this.#begun.add(tx);
+    return tx;
+  }
 
-  const database: MemoryDatabase = { name, transactions, feed };
-  internals.set(database, {
-    clock,
-    tableOf,
-    constrain: (table, validate) => validators.set(table, validate),
-    transactionOf(handle) {
-      const tx = open.get(handle);
-      if (tx === undefined) throw new StoreRefusedError(`${name}: not a transaction of this database`);
-      return tx;
-    },
-    async execute(table, command, deadline, own, notAfterMs) {
-      const { key } = command;
-      const writing = (within: Deadline): Promise<StoreOutcome<unknown>> =>
-        locked(table, key, within, () => {
-          if (notAfterMs !== undefined && clock.now() > notAfterMs) {
-            throw new StoreTimeoutError(`${name}: the write of "${key}" came after its deadline`, { key });
-          }
-          return executeLocked(table, command, own);
-        });
-      if (command.kind !== 'flush') return await writing(deadline);
-      try {
-        return await writing(deadline.narrowed(FLUSH_LOCK_MS));
-      } catch (cause) {
-        deadline.throwIfOver();
-        if (!(cause instanceof StoreTimeoutError)) throw cause;
-        throw new StoreBusyError(`${name}: others hold the row "${key}"`, { key, cause });
-      }
-    },
-    settle: (table, key, deadline) => locked(table, key, deadline, () => undefined),
-  });
-  return database;
+  #commit(tx: MemoryTransaction, own: boolean): void {
+    tx.checkCommit();
+    const rows = [...tx.changedRows()];
+    this.#checkRoom(rows);
+    for (const { table, key, state } of rows) {
+      const commit = ++this.#commits;
+      this.tableOf(table).set(key, { ...state, commit });
+      this.feed.append(changeOf(table, key, state), own, commit);
+    }
+  }
+
+  /** Throws `StoreRefusedError` when there is no room for what is about to be committed. */
+  #checkRoom(rows: readonly ChangedRow[]): void {
+    const { maxPendingChanges, maxRows } = this.#settings;
+    const added = rows.filter(
+      ({ table, key, state }) =>
+        state.value !== undefined && this.tableOf(table).get(key)?.value === undefined,
+    );
+    for (const [table, { length }] of Map.groupBy(added, (row) => row.table)) {
+      if (this.tableOf(table).size + length <= maxRows) continue;
+      throw new StoreRefusedError(`${this.name}:${table} is full: it holds maxRows = ${maxRows} rows`);
+    }
+    if (this.feed.size + rows.length <= maxPendingChanges) return;
+    const many = `maxPendingChanges = ${maxPendingChanges} changes`;
+    throw new StoreRefusedError(`${this.name}: ${many} wait for somebody to take them`);
+  }
+
+  /** From a commit on; `undefined` where deletes since then were forgotten. */
+  #changedSince(source: string, commit: number): Change[] | undefined {
+    const table = this.tableOf(source);
+    if (table.forgotten >= commit) return undefined;
+    const since = [...table.entries()].filter(([, state]) => (state.commit ?? 0) >= commit);
+    return since.map(([key, state]) => changeOf(source, key, state));
+  }
+}
+
+function settingsOf(options: MemoryDatabaseOptions) {
+  return withDefaults(options, DATABASE, 'memoryDatabase');
 }

@@ -1,6 +1,5 @@
 import type { Clock } from '../../contracts/clock.js';
 import type { Change, ChangeFeed, FeedConsumeOptions, FeedStatus } from '../../contracts/feed.js';
-import type { ConsumerState } from '../../contracts/registry.js';
 import { NO_VERSION } from '../../contracts/version.js';
 import { ClosedError, InvalidOptionError } from '../../errors.js';
 import { Backoff } from '../../kit/backoff.js';
@@ -28,35 +27,57 @@ export interface MemoryFeed extends ChangeFeed {
   readonly size: number;
 }
 
+type Handler = (changes: readonly Change[]) => Promise<void>;
+
 /** Without jitter: the readers of a feed in memory are one process. */
 const AFTER_FAILURES = { firstMs: 10, lastMs: 1_000, jitter: 0 };
 /** How often a claimant that takes no changes of some source is asked again. */
 const UNCLAIMED_MS = 100;
 
 /** A change feed in memory: the newest change of each row, until a handler or its writer has taken it. */
-export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
-  const { name, clock, graceMs, changedSince, commits } = feedOptions;
+export function memoryFeed({ name, clock, graceMs, changedSince, commits }: MemoryFeedOptions): MemoryFeed {
   const registry = memoryRegistry({ clock, position });
   const sources = new Map<string, Pending>();
   const claimed = new Set<PendingChange>();
   const wakers = new Set<() => void>();
-  let closed = false;
+  const closing = new AbortController();
 
   function pendingOf(source: string): Pending {
-    let pending = sources.get(source);
-    if (pending === undefined) {
-      pending = new Pending();
-      sources.set(source, pending);
-    }
+    const pending = sources.get(source) ?? new Pending();
+    sources.set(source, pending);
     return pending;
+  }
+
+  /** Resolves once there may be something to take, after `ms`, or once the signal aborts, which it has not. */
+  function idle(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        cancel?.();
+        wakers.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      const cancel = ms === Number.POSITIVE_INFINITY ? undefined : clock.schedule(wake, ms);
+      signal.addEventListener('abort', wake, { once: true });
+      wakers.add(wake);
+    });
+  }
+
+  function wakeAll(): void {
+    for (const wake of [...wakers]) wake();
+  }
+
+  /** What nobody has taken, or what this consumer has not dealt with. */
+  function waiting(wanted: readonly string[], consumer: string | undefined): PendingChange[] {
+    const active = [...claimed].filter(({ change }) => wanted.includes(change.source));
+    const all = [...wanted.flatMap((source) => [...(sources.get(source)?.all() ?? [])]), ...active];
+    return consumer === undefined ? all : all.filter(({ done }) => !done.includes(consumer));
   }
 
   /** Of changes that a consumer has not dealt with the oldest, or the next one. */
   function position(consumer: string, source: string): string {
-    const waiting = [...(sources.get(source)?.all() ?? []), ...claimed].filter(
-      ({ change, done }) => change.source === source && !done.includes(consumer),
-    );
-    return String(waiting.reduce((least, { commit }) => Math.min(least, commit), commits() + 1));
+    const oldest = (least: number, { commit }: PendingChange): number => Math.min(least, commit);
+    return String(waiting([source], consumer).reduce(oldest, commits() + 1));
   }
 
   /** A change that a consumer has dealt with, as long as others have not. */
@@ -65,29 +86,6 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
     const done = [...item.done, consumer];
     const all = registry.consumersOf(item.change.source).every((other) => done.includes(other));
     return all ? undefined : { ...item, done };
-  }
-
-  function wakeAll(): void {
-    for (const wake of [...wakers]) wake();
-  }
-
-  /** Resolves at the next append, abort or close, or after `delayMs`. */
-  function pause(signal: AbortSignal, delayMs: number | undefined, wakeable: boolean): Promise<void> {
-    if (signal.aborted || closed) return Promise.resolve();
-    return new Promise((resolve) => {
-      const cancel = delayMs === undefined ? undefined : clock.schedule(finish, delayMs);
-      function finish(): void {
-        cancel?.();
-        wakers.delete(onWake);
-        signal.removeEventListener('abort', finish);
-        resolve();
-      }
-      function onWake(): void {
-        if (wakeable || closed) finish();
-      }
-      wakers.add(onWake);
-      signal.addEventListener('abort', finish, { once: true });
-    });
   }
 
   function claim(wanted: readonly string[], limit: number, consumer: string | undefined): PendingChange[] {
@@ -99,47 +97,29 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
     return batch;
   }
 
-  function nextVisibleInMs(wanted: readonly string[]): number | undefined {
-    const times = wanted
-      .map((source) => pendingOf(source).nextVisibleAtMs())
-      .filter((at) => at !== undefined);
-    return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - clock.now());
-  }
-
-  function checkOptions(options: FeedConsumeOptions): number {
-    if (closed) throw new ClosedError(`the change feed ${name} is closed`);
+  function begin(options: FeedConsumeOptions) {
+    if (closing.signal.aborted) throw new ClosedError(`the change feed ${name} is closed`);
     if (!Array.isArray(options.sources) || options.sources.length === 0) {
       throw new InvalidOptionError('feed.sources', 'must name at least one source');
     }
-    return optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize');
+    const batchSize = optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize');
+    const signal = AbortSignal.any([options.signal, closing.signal]);
+    return { batchSize, signal, backoff: new Backoff({ ...AFTER_FAILURES, clock }) };
   }
 
-  function report(options: FeedConsumeOptions, error: unknown): void {
-    try {
-      options.onError?.(error);
-    } catch {
-      // A listener's own failure must not end the feed.
-    }
-  }
-
-  /** Hands a batch over until it is taken; false when the signal came first. */
-  async function handOver(
-    changes: readonly Change[],
-    handler: (changes: readonly Change[]) => Promise<void>,
-    options: FeedConsumeOptions,
-  ): Promise<boolean> {
+  /** False where the handler rejects. */
+  async function handOver(changes: readonly Change[], handler: Handler, { onError }: FeedConsumeOptions) {
     try {
       await handler(changes);
       return true;
     } catch (error) {
-      report(options, error);
+      try {
+        onError?.(error);
+      } catch {
+        // A listener's own failure must not end the feed.
+      }
       return false;
     }
-  }
-
-  /** What each source's claim goes by; none for those whose changes the claimant does not take now. */
-  function statesOf({ claimant, sources }: FeedConsumeOptions): ConsumerState[] {
-    return claimant === undefined ? [] : sources.flatMap((source) => claimant.state(source) ?? []);
   }
 
   return {
@@ -149,32 +129,32 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
       return claimed.size + [...sources.values()].reduce((sum, pending) => sum + pending.size, 0);
     },
     append(change, own, commit) {
-      pendingOf(change.source).add(
-        { change, sinceMs: change.changedAtMs, commit, done: [] },
-        own && graceMs > 0 ? clock.now() + graceMs : undefined,
-      );
+      const visibleAtMs = own && graceMs > 0 ? clock.now() + graceMs : 0;
+      pendingOf(change.source).add({ change, sinceMs: change.changedAtMs, commit, done: [], visibleAtMs });
       wakeAll();
     },
     async consume(handler, options) {
-      const batchSize = checkOptions(options);
-      const { claimant, signal } = options;
-      const backoff = new Backoff(AFTER_FAILURES);
-      while (!signal.aborted && !closed) {
-        const states = statesOf(options);
-        const wanted = claimant === undefined ? options.sources : states.map(({ source }) => source);
+      const { backoff, batchSize, signal } = begin(options);
+      const { claimant } = options;
+      while (!signal.aborted) {
+        // What the claim goes by; nothing of sources whose changes the claimant does not take now.
+        const states = claimant && options.sources.flatMap((source) => claimant.state(source) ?? []);
+        const wanted = states?.map(({ source }) => source) ?? options.sources;
         const batch = claim(wanted, batchSize, claimant?.consumer);
         if (batch.length === 0) {
-          const idleMs = wanted.length < options.sources.length ? UNCLAIMED_MS : nextVisibleInMs(wanted);
-          await pause(signal, idleMs, true);
+          const visibleAtMs = Math.min(...wanted.map((source) => pendingOf(source).nextVisibleAtMs()));
+          const idleMs =
+            wanted.length < options.sources.length ? UNCLAIMED_MS : Math.max(0, visibleAtMs - clock.now());
+          await idle(idleMs, signal);
           continue;
         }
         const changes = batch.map((item) => item.change);
         const handled = await handOver(changes, handler, options);
-        const taken = handled && states.every((state) => registry.stands(state));
+        const taken = handled && (states ?? []).every((state) => registry.stands(state));
         for (const item of batch) {
           claimed.delete(item);
           const rest = taken ? left(item, claimant?.consumer) : item;
-          if (rest !== undefined) pendingOf(item.change.source).add(rest, undefined);
+          if (rest !== undefined) pendingOf(item.change.source).add(rest);
         }
         if (taken) {
           backoff.reset();
@@ -182,7 +162,7 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
           continue;
         }
         if (handled) await claimant?.differs();
-        await pause(signal, backoff.nextMs(), false);
+        await backoff.wait(signal);
       }
     },
     acknowledge(changes, under) {
@@ -192,37 +172,29 @@ export function memoryFeed(feedOptions: MemoryFeedOptions): MemoryFeed {
       }
     },
     async status(wanted, consumer): Promise<FeedStatus> {
-      const waiting = wanted.flatMap((source) => [...(sources.get(source)?.all() ?? [])]);
-      const active = [...claimed].filter((item) => wanted.includes(item.change.source));
-      const since = [...waiting, ...active]
-        .filter(({ done }) => consumer === undefined || !done.includes(consumer))
-        .map((item) => item.sinceMs);
-      if (since.length === 0) return { pending: 0, oldestMs: 0 };
-      const oldest = since.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
-      return { pending: since.length, oldestMs: Math.max(0, clock.now() - oldest) };
+      const all = waiting(wanted, consumer);
+      const now = clock.now();
+      const oldest = all.reduce((least, { sinceMs }) => Math.min(least, sinceMs), now);
+      return { pending: all.length, oldestMs: now - oldest };
     },
     async replay(since, handler, options) {
-      const batchSize = checkOptions(options);
+      const { backoff, batchSize, signal } = begin(options);
       const changes: Change[] = [];
       for (const source of options.sources) {
-        const commits = (since.get(source) ?? []).map(Number);
-        const found = commits.length === 0 ? undefined : changedSince(source, Math.min(...commits));
+        const positions = (since.get(source) ?? []).map(Number);
+        const found = positions.length === 0 ? undefined : changedSince(source, Math.min(...positions));
         if (found === undefined) await options.onReset?.(source, NO_VERSION);
         else changes.push(...found);
       }
-      const backoff = new Backoff(AFTER_FAILURES);
-      for (let at = 0; at < changes.length && !options.signal.aborted && !closed; ) {
+      for (let at = 0; at < changes.length && !signal.aborted; ) {
         if (await handOver(changes.slice(at, at + batchSize), handler, options)) {
           at += batchSize;
           backoff.reset();
-        } else {
-          await pause(options.signal, backoff.nextMs(), false);
-        }
+        } else await backoff.wait(signal);
       }
     },
     async close() {
-      closed = true;
-      wakeAll();
+      closing.abort();
     },
   };
 }

@@ -10,9 +10,7 @@ export interface PendingChange {
   readonly commit: number;
   /** The consumers that have dealt with it. */
   readonly done: readonly string[];
-}
-
-interface Delayed extends PendingChange {
+  /** Until then it is left to its writer's acknowledgement, in ms since the epoch; `0`: it is not. */
   readonly visibleAtMs: number;
 }
 
@@ -20,25 +18,19 @@ interface Delayed extends PendingChange {
 export class Pending {
   readonly #ready = new Map<string, PendingChange>();
   /** In the order in which they become visible. */
-  readonly #delayed = new Map<string, Delayed>();
+  readonly #delayed = new Map<string, PendingChange>();
 
   get size(): number {
     return this.#ready.size + this.#delayed.size;
   }
 
-  /** Adds a change, or merges it with the row's pending one. `visibleAtMs: undefined`: at once. */
-  add(item: PendingChange, visibleAtMs: number | undefined): void {
+  /** Adds a change, or merges it with the row's pending one. */
+  add(item: PendingChange): void {
     const { key } = item.change;
-    const ready = this.#ready.get(key);
-    const delayed = this.#delayed.get(key);
-    const known = ready ?? delayed;
+    const known = this.#ready.get(key) ?? this.#delayed.get(key);
     const merged = known === undefined ? item : merge(known, item);
-    if (ready !== undefined || visibleAtMs === undefined) {
-      this.#delayed.delete(key);
-      this.#ready.set(key, merged);
-    } else {
-      this.#delayed.set(key, { ...merged, visibleAtMs: delayed?.visibleAtMs ?? visibleAtMs });
-    }
+    if (merged.visibleAtMs === 0) this.#delayed.delete(key);
+    (merged.visibleAtMs === 0 ? this.#ready : this.#delayed).set(key, merged);
   }
 
   /** Removes and returns up to `limit` changes that are visible and that the consumer has not dealt with. */
@@ -46,7 +38,7 @@ export class Pending {
     for (const [key, item] of this.#delayed) {
       if (item.visibleAtMs > nowMs) break;
       this.#delayed.delete(key);
-      this.#ready.set(key, item);
+      this.#ready.set(key, { ...item, visibleAtMs: 0 });
     }
     const taken: PendingChange[] = [];
     for (const [key, item] of this.#ready) {
@@ -58,19 +50,20 @@ export class Pending {
     return taken;
   }
 
-  /** When the next delayed change becomes visible; `undefined`: none is delayed. */
-  nextVisibleAtMs(): number | undefined {
-    return this.#delayed.values().next().value?.visibleAtMs;
+  /** When the next delayed change becomes visible; infinite: none is delayed. */
+  nextVisibleAtMs(): number {
+    return this.#delayed.values().next().value?.visibleAtMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** A cache that has this version needs no older one, either. `left` says what is left of the change then. */
   acknowledge(key: string, version: Version, left: (item: PendingChange) => PendingChange | undefined): void {
-    const item = this.#ready.get(key);
-    if (item !== undefined && item.change.version <= version) keep(this.#ready, key, left(item));
-    const delayed = this.#delayed.get(key);
-    if (delayed === undefined || delayed.change.version > version) return;
-    const rest = left(delayed);
-    keep(this.#delayed, key, rest && { ...rest, visibleAtMs: delayed.visibleAtMs });
+    for (const items of [this.#ready, this.#delayed]) {
+      const item = items.get(key);
+      if (item === undefined || item.change.version > version) continue;
+      const rest = left(item);
+      if (rest === undefined) items.delete(key);
+      else items.set(key, rest);
+    }
   }
 
   *all(): Generator<PendingChange> {
@@ -79,18 +72,14 @@ export class Pending {
   }
 }
 
-function keep<Item>(map: Map<string, Item>, key: string, item: Item | undefined): void {
-  if (item === undefined) map.delete(key);
-  else map.set(key, item);
-}
-
 function merge(a: PendingChange, b: PendingChange): PendingChange {
-  const newer = a.change.version > b.change.version ? a : b;
   // Who has dealt with the newer one needs no older one.
+  const { change, done } = a.change.version > b.change.version ? a : b;
   return {
-    change: newer.change,
-    done: newer.done,
+    change,
+    done,
     sinceMs: Math.min(a.sinceMs, b.sinceMs),
     commit: Math.min(a.commit, b.commit),
+    visibleAtMs: Math.min(a.visibleAtMs, b.visibleAtMs),
   };
 }

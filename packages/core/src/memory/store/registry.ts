@@ -16,18 +16,25 @@ export interface MemoryRegistryOptions {
 const RETURN_MS = 5_000;
 const MAX_LEFT = 16;
 
-interface Entry {
+/** What is recorded of one consumer and one source. */
+class Entry {
+  readonly consumer: string;
   readonly source: string;
-  readonly collections: Map<string, RecordedCollection>;
-  readonly left: string[];
-  revision: number;
-  changedAtMs: number;
-  epoch: number;
-  replayed: number;
+  readonly collections = new Map<string, RecordedCollection>();
+  left: readonly string[] = [];
+  revision = 0;
+  changedAtMs = 0;
+  epoch = 0;
+  replayed = 0;
   identity: string | undefined;
-  observedAtMs: number;
+  observedAtMs = 0;
   holder: string | undefined;
-  heldUntilMs: number;
+  heldUntilMs = 0;
+
+  constructor(consumer: string, source: string) {
+    this.consumer = consumer;
+    this.source = source;
+  }
 }
 
 /** A registry of consumers in this process's memory, and what a feed asks of it. */
@@ -39,82 +46,54 @@ export interface MemoryRegistry extends ConsumerRegistry {
 }
 
 export function memoryRegistry({ clock, position }: MemoryRegistryOptions): MemoryRegistry {
-  const consumers = new Map<string, Map<string, Entry>>();
+  const entries: Entry[] = [];
 
-  function entryOf(consumer: string, source: string): Entry {
-    const sources = consumers.get(consumer) ?? new Map<string, Entry>();
-    consumers.set(consumer, sources);
-    const entry = sources.get(source) ?? {
-      source,
-      collections: new Map(),
-      left: [],
-      revision: 0,
-      changedAtMs: 0,
-      epoch: 0,
-      replayed: 0,
-      identity: undefined,
-      observedAtMs: 0,
-      holder: undefined,
-      heldUntilMs: 0,
-    };
-    sources.set(source, entry);
-    return entry;
+  function known(consumer: string, sources: Iterable<string>): Entry[] {
+    const wanted = new Set(sources);
+    return entries.filter((entry) => entry.consumer === consumer && wanted.has(entry.source));
   }
 
-  function recordOf(consumer: string, entry: Entry): ConsumerRecord {
-    const { source, revision, epoch, replayed, identity, collections, left, changedAtMs } = entry;
+  function recordOf(entry: Entry): ConsumerRecord {
+    const { changedAtMs, collections, consumer, epoch, identity, left, replayed, revision, source } = entry;
     return {
-      consumer,
-      source,
-      revision,
-      epoch,
+      ...{ consumer, source, revision, epoch, identity, left },
       collections: [...collections.values()],
-      identity,
-      left: [...left],
       replayed: replayed === epoch,
       changedAgoMs: clock.monotonic() - changedAtMs,
       position: position(consumer, source),
     };
   }
 
-  function known(consumer: string, sources: Iterable<string>): Entry[] {
-    return [...sources].flatMap((source) => consumers.get(consumer)?.get(source) ?? []);
-  }
-
   return {
     async register(consumer, collections) {
-      const changed = new Map<Entry, boolean>();
-      for (const collection of collections) {
-        const entry = entryOf(consumer, collection.source);
-        const same = isSame(entry.collections.get(collection.name), collection);
-        changed.set(entry, changed.get(entry) === true || !same);
-        entry.collections.set(collection.name, collection);
-      }
-      for (const [entry, differs] of changed) {
-        if (!differs) continue;
+      const all = [...Map.groupBy(collections, ({ source }) => source)].map(([source, own]) => {
+        const [entry = new Entry(consumer, source)] = known(consumer, [source]);
+        if (!entries.includes(entry)) entries.push(entry);
+        if (own.every((each) => isSame(entry.collections.get(each.name), each))) return entry;
+        for (const each of own) entry.collections.set(each.name, each);
         entry.revision += 1;
         entry.changedAtMs = clock.monotonic();
-      }
-      return [...changed.keys()].map((entry) => recordOf(consumer, entry));
+        return entry;
+      });
+      return all.map(recordOf);
     },
     async read(consumer, sources) {
-      return known(consumer, sources).map((entry) => recordOf(consumer, entry));
+      return known(consumer, sources).map(recordOf);
     },
     async observe(consumer, sources, identity) {
       const now = clock.monotonic();
-      return known(consumer, sources).map((entry) => {
+      for (const entry of known(consumer, sources)) {
         if (entry.identity !== identity) {
-          const returns = entry.left.includes(identity);
-          if (returns && now - entry.observedAtMs < RETURN_MS) return recordOf(consumer, entry);
-          if (entry.identity !== undefined) entry.left.push(entry.identity);
-          while (entry.left.length > MAX_LEFT) entry.left.shift();
+          if (entry.left.includes(identity) && now - entry.observedAtMs < RETURN_MS) continue;
+          const left = entry.identity === undefined ? [] : [entry.identity];
+          entry.left = [...entry.left, ...left].slice(-MAX_LEFT);
           entry.identity = identity;
           entry.epoch += 1;
           entry.holder = undefined;
         }
         entry.observedAtMs = now;
-        return recordOf(consumer, entry);
-      });
+      }
+      return known(consumer, sources).map(recordOf);
     },
     async lease(consumer, epochs, holder, leaseMs) {
       const now = clock.monotonic();
@@ -124,29 +103,26 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
           entry.replayed !== entry.epoch &&
           (entry.holder === undefined || entry.holder === holder || entry.heldUntilMs <= now),
       );
-      for (const entry of free) {
-        entry.holder = holder;
-        entry.heldUntilMs = now + leaseMs;
-      }
+      for (const entry of free) Object.assign(entry, { holder, heldUntilMs: now + leaseMs });
       return free.map(({ source }) => source);
     },
     async replayed(consumer, epochs, holder) {
       for (const entry of known(consumer, epochs.keys())) {
-        if (entry.holder !== holder) continue;
-        if (entry.epoch === epochs.get(entry.source)) entry.replayed = entry.epoch;
+        const holds = entry.holder === holder && entry.epoch === epochs.get(entry.source);
+        if (holds) entry.replayed = entry.epoch;
       }
     },
     async release(consumer, holder) {
-      for (const entry of consumers.get(consumer)?.values() ?? []) {
-        if (entry.holder === holder) entry.holder = undefined;
+      for (const entry of entries) {
+        if (entry.consumer === consumer && entry.holder === holder) entry.holder = undefined;
       }
     },
     stands({ consumer, source, revision, epoch }) {
-      const entry = consumers.get(consumer)?.get(source);
+      const entry = entries.find((each) => each.consumer === consumer && each.source === source);
       return entry?.revision === revision && entry.epoch === epoch;
     },
     consumersOf(source) {
-      return [...consumers].filter(([, sources]) => sources.has(source)).map(([consumer]) => consumer);
+      return entries.filter((entry) => entry.source === source).map(({ consumer }) => consumer);
     },
   };
 }

@@ -23,7 +23,7 @@ import { foldAhead } from '../../stores/ahead.js';
 import { callDeadline } from './calls.js';
 import {
   DATABASE,
-  internalsOf,
+  databaseOf,
   type MemoryDatabase,
   type MemoryDatabaseOptions,
   memoryDatabase,
@@ -96,10 +96,11 @@ export function memoryStore<Value, Id = string>(
   for (const name of shared === undefined ? [] : Object.keys(databaseOptions)) {
     throw new InvalidOptionError(`memoryStore.${name}`, 'belongs to memoryDatabase when database is given');
   }
-  const database = shared ?? memoryDatabase(databaseOptions);
-  const { clock, tableOf, transactionOf, execute, settle, constrain } = internalsOf(database);
+  const database = databaseOf(shared ?? memoryDatabase(databaseOptions));
+  const { clock } = database;
+  const rows = database.tableOf(table);
   if (validate !== undefined || unique.length > 0) {
-    constrain(table, (value, key) => {
+    database.constrain(table, (value, key) => {
       validate?.(value as Value, key);
       for (const field of unique) checkUnique(value as Value, key, field);
     });
@@ -109,7 +110,7 @@ export function memoryStore<Value, Id = string>(
 
   function checkUnique(value: Value, key: string, field: keyof Value & string): void {
     if (value[field] === undefined || value[field] === null) return;
-    for (const [other, state] of tableOf(table).entries()) {
+    for (const [other, state] of rows.entries()) {
       const row = state.value as Value | undefined;
       if (other === key || row === undefined || row === null || row[field] !== value[field]) continue;
       const message = `${name}: "${other}" has the same "${field}" as "${key}"`;
@@ -134,8 +135,8 @@ export function memoryStore<Value, Id = string>(
     try {
       const outcome =
         call.tx === undefined
-          ? await execute(table, command, deadline, true, call.notAfterMs)
-          : await transactionOf(call.tx).execute(table, command);
+          ? await database.execute(table, command, deadline, true, call.notAfterMs)
+          : await database.transactionOf(call.tx).execute(table, command);
       return outcome.kind === 'written'
         ? { ...outcome, value: structuredClone(outcome.value) as Value | null }
         : (outcome as StoreOutcome<Value>);
@@ -153,11 +154,11 @@ export function memoryStore<Value, Id = string>(
     feed: database.feed,
     fence: {
       nowMs: () => clock.now(),
-      enter: (keys, { tx }) => transactionOf(tx).hold(table, keys),
+      enter: (keys, { tx }) => database.transactionOf(tx).hold(table, keys),
       async settle(key, call) {
         const deadline = callDeadline(call, clock, `${name}: settle`);
         try {
-          await settle(table, key, deadline);
+          await database.settle(table, key, deadline);
           return true;
         } catch (error) {
           if (error instanceof StoreTimeoutError) return false;
@@ -174,8 +175,8 @@ export function memoryStore<Value, Id = string>(
       checkOpen();
       const deadline = callDeadline(call, clock, `${name}: read`);
       deadline.throwIfOver();
-      const tx = call.tx === undefined ? undefined : transactionOf(call.tx);
-      return keys.map((key) => rowOf(key, tx === undefined ? tableOf(table).get(key) : tx.read(table, key)));
+      const tx = call.tx === undefined ? undefined : database.transactionOf(call.tx);
+      return keys.map((key) => rowOf(key, tx === undefined ? rows.get(key) : tx.read(table, key)));
     },
     async write(commands, call) {
       checkOpen();
@@ -194,10 +195,10 @@ export function memoryStore<Value, Id = string>(
       const deadline = callDeadline({ timeoutMs: FOREIGN_WRITE_TIMEOUT_MS }, clock, `${name}: foreign write`);
       const command: StoreCommand<Value> =
         value === null ? { kind: 'delete', key, above: 0 } : { kind: 'put', key, value, above: 0 };
-      const outcome = await execute(table, command, deadline, false);
+      const outcome = await database.execute(table, command, deadline, false);
       if (outcome.kind === 'failed') throw outcome.error;
     },
-    keys: () => tableOf(table).keys(),
+    keys: () => rows.keys(),
     async close() {
       closed = true;
       if (shared === undefined) await database.feed.close();

@@ -3,7 +3,7 @@ import type { StoreCommand, StoreOutcome, StoreTransaction } from '../../contrac
 import { StoreUnavailableError, TransactionOverError } from '../../errors.js';
 import type { Deadline } from '../../kit/wait.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
-import { DeadlockError, type LockOwner, lockOwner, type RowLocks } from './locks.js';
+import { DeadlockError, type LockOwner, type RowLocks } from './locks.js';
 import type { RowState } from './table.js';
 
 /** A transaction's handle for statements of the caller's own, on any table of the database. */
@@ -25,7 +25,8 @@ export interface TransactionContext {
   validatorOf(table: string): ValidateRow;
 }
 
-interface ChangedRow {
+/** A row as a transaction leaves it. */
+export interface ChangedRow {
   readonly table: string;
   readonly key: string;
   readonly state: RowState;
@@ -33,9 +34,9 @@ interface ChangedRow {
 
 /** Changes that nobody else sees yet, on rows that nobody else can change meanwhile. */
 export class MemoryTransaction implements StoreTransaction {
-  readonly client: MemoryTx;
   readonly #context: TransactionContext;
-  readonly #owner: LockOwner = lockOwner();
+  readonly #owner: LockOwner = { waitingFor: new Set() };
+  #client: MemoryTx | undefined;
   readonly #held = new Set<string>();
   readonly #changed = new Map<string, ChangedRow>();
   /** Why it takes no statement any more. */
@@ -46,7 +47,11 @@ export class MemoryTransaction implements StoreTransaction {
 
   constructor(context: TransactionContext) {
     this.#context = context;
-    this.client = {
+  }
+
+  /** Made when it is asked for: a command on its own is a transaction, too. */
+  get client(): MemoryTx {
+    this.#client ??= {
       get: async (table, key) => structuredClone(this.read(table, key)?.value),
       set: async (table, key, value) => {
         const outcome = await this.execute(table, { kind: 'put', key, value, above: 0 });
@@ -55,6 +60,7 @@ export class MemoryTransaction implements StoreTransaction {
       delete: async (table, key) =>
         (await this.execute(table, { kind: 'delete', key, above: 0 })).kind === 'written',
     };
+    return this.#client;
   }
 
   /** The row, tombstone or nothing that this transaction sees. */
@@ -64,12 +70,17 @@ export class MemoryTransaction implements StoreTransaction {
   }
 
   async execute(table: string, command: StoreCommand<unknown>): Promise<StoreOutcome<unknown>> {
-    this.#check();
+    await this.hold(table, [command.key]);
+    return this.apply(table, command);
+  }
+
+  /** On a row that it holds. */
+  apply(table: string, command: StoreCommand<unknown>): StoreOutcome<unknown> {
+    const { committed, now, validatorOf } = this.#context;
     const { key } = command;
     const row = rowName(table, key);
-    await this.#lock(row);
-    const { now, validatorOf } = this.#context;
-    const { outcome, next } = applyStoreCommand(this.read(table, key), command, now(), validatorOf(table));
+    const state = this.#changed.get(row)?.state ?? committed(table, key);
+    const { outcome, next } = applyStoreCommand(state, command, now(), validatorOf(table));
     if (outcome.kind === 'failed') this.#failure ??= outcome.error;
     if (next !== undefined) this.#changed.set(row, { table, key, state: next });
     return outcome;
@@ -78,25 +89,31 @@ export class MemoryTransaction implements StoreTransaction {
   /** Holds rows until its end, present or not. */
   async hold(table: string, keys: readonly string[]): Promise<void> {
     this.#check();
-    for (const key of keys) await this.#lock(rowName(table, key));
+    for (const key of keys) await this.lock(table, key);
     this.#check();
   }
 
-  async #lock(row: string): Promise<void> {
-    try {
-      const acquired = this.#context.locks.acquire(row, this.#owner, this.#context.deadline);
-      if (acquired !== true) await acquired;
-    } catch (error) {
-      if (error instanceof DeadlockError) this.#failure = error;
-      throw error;
-    }
-    if (this.#over !== undefined) this.#context.locks.release(row, this.#owner);
-    else this.#held.add(row);
+  /** As `hold`, of one row. `undefined`: it is held now; otherwise rejects as the transaction's deadline does. */
+  lock(table: string, key: string): Promise<void> | undefined {
+    const { deadline, locks } = this.#context;
+    const row = rowName(table, key);
+    const acquired = locks.acquire(row, this.#owner, deadline);
+    if (acquired === undefined) this.#held.add(row);
+    return acquired?.then(
+      () => {
+        if (this.#over !== undefined) locks.release(row, this.#owner);
+        else this.#held.add(row);
+      },
+      (error: unknown) => {
+        if (error instanceof DeadlockError) this.#failure = error;
+        throw error;
+      },
+    );
   }
 
   async changes(): Promise<readonly Change[]> {
     this.checkCommit();
-    return this.changeList();
+    return [...this.#changed.values()].map(({ table, key, state }) => changeOf(table, key, state));
   }
 
   /** The body has returned. */
@@ -107,10 +124,6 @@ export class MemoryTransaction implements StoreTransaction {
   /** It lost against another: its body is to be run again, whatever it made of that. */
   get deadlock(): DeadlockError | undefined {
     return this.#failure instanceof DeadlockError ? this.#failure : undefined;
-  }
-
-  changeList(): Change[] {
-    return [...this.#changed.values()].map(({ table, key, state }) => changeOf(table, key, state));
   }
 
   changedRows(): Iterable<ChangedRow> {
@@ -150,7 +163,7 @@ export class MemoryTransaction implements StoreTransaction {
 }
 
 /** A row's name among all tables of a database. */
-export function rowName(table: string, key: string): string {
+function rowName(table: string, key: string): string {
   return JSON.stringify([table, key]);
 }
 
