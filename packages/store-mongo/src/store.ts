@@ -21,7 +21,7 @@ import {
   type MongoStoreOptions,
   storeSettings,
 } from './options.js';
-import type { Binding, Together } from './rows/binding.js';
+import type { Binding, InTransaction } from './rows/binding.js';
 import { boundCollection, type MongoCollection } from './rows/collection.js';
 import { COLLECTION_NAME } from './rows/names.js';
 import { type TombstoneDocument, Tombstones } from './rows/tombstones.js';
@@ -31,7 +31,7 @@ import { ServerClock } from './wire/server-clock.js';
 /** The bound of what `open` asks, in ms. */
 const OPEN_TIMEOUT_MS = 10_000;
 
-/** How this package reads and writes what is its own, and asks the server. */
+/** Options of this package's own collections and commands. */
 const OWN_DATA: DbOptions = {
   readPreference: ReadPreference.primary,
   readConcern: new ReadConcern('majority'),
@@ -101,14 +101,14 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   // Assumed until the server has been asked, and refused then unless `allowStandalone`.
   let replicated = true;
   let asked: Promise<boolean> | undefined;
-  // What the address or the client says of concerns, preferences and types is for the user's rows.
+  // Concerns, preferences and types of the address or the client are for the user's rows alone.
   const own = client.db(db.databaseName, OWN_DATA);
   const clock = new ServerClock(client);
   const positions = new Positions(
     own.collection<PositionDocument>(feedSettings.collection),
     feedSettings.leaseMs,
   );
-  const graves = new Tombstones(own.collection<TombstoneDocument>(tombstones), clock);
+  const tombstoneStore = new Tombstones(own.collection<TombstoneDocument>(tombstones), clock);
   const transactions = transactionHost(client, name);
   const registry = new Registry(own.collection<ConsumerDocument>(`${feedSettings.collection}_consumers`), {
     begin: async (consumer, source) => positions.begin(consumer, source, await tokenOfNow(own)),
@@ -128,13 +128,13 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     tombstoneTtlMs,
   });
 
-  const together: Together = async (bound, body, patienceMs) => {
+  const inTransaction: InTransaction = async (bound, body, patienceMs) => {
     if (!replicated) return await body({ bound, session: undefined });
     return await runTransaction(client, bound, (tx) => body({ bound, session: tx.session }), patienceMs);
   };
 
   async function ask(): Promise<boolean> {
-    const { replicated: whole } = await askServer(own, clock, OPEN_TIMEOUT_MS);
+    const whole = await askServer(own, clock, OPEN_TIMEOUT_MS);
     if (!whole && !allowStandalone) throw new InvalidOptionError('mongoStore.client', STANDALONE);
     replicated = whole;
     return whole;
@@ -177,7 +177,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       if (known !== undefined && (known.keyField !== key || known.versionField !== versionField)) {
         throw new InvalidOptionError(where, 'is bound already, with another key or version field');
       }
-      // What is less than majority may be rolled back after a failover, and no change event would tell.
+      // A read below majority may be rolled back by a failover, and no change event would tell.
       const concern = readConcern ?? { level: writeConcern.w === 'majority' ? 'majority' : 'local' };
       const common = { ...bson, readConcern: concern };
       const reader = db.collection(collectionName, {
@@ -195,9 +195,9 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
           readPreference: ReadPreference.primary,
           writeConcern,
         }),
-        tombstones: graves,
+        tombstones: tombstoneStore,
         clock,
-        together,
+        inTransaction,
       };
       if (known === undefined) bindings.set(source, binding);
       return boundCollection<Doc, Id>(binding, {
@@ -210,19 +210,19 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       });
     },
     async attach(collections, { stamp = true } = {}) {
-      const it = await installation();
-      if (it.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
+      const installed = await installation();
+      if (installed.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
       for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
-        await install(it, binding, stamp);
-        if (it.replicated) await positions.seed(binding.source, await tokenOfNow(own));
+        await install(installed, binding, stamp);
+        if (installed.replicated) await positions.seed(binding.source, await tokenOfNow(own));
       }
     },
     async detach(collections) {
-      const it = await installation();
+      const installed = await installation();
       for (const collection of [collections].flat()) {
         const binding = bindingOf(collection);
-        await uninstall(it, binding);
+        await uninstall(installed, binding);
         await positions.forget(binding.source);
         await registry.forget(binding.source);
       }

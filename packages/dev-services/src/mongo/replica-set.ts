@@ -154,21 +154,32 @@ async function stepDown(servers: readonly ServerProcess[], standalone: boolean):
   }
   const before = await findPrimary(servers);
   const alone = servers.length === 1;
-  await withMember(before, (client) =>
-    client.db('admin').command(
-      alone
-        ? { replSetStepDown: 1, force: true }
-        : // Long enough that another member is elected first.
-          { replSetStepDown: 20, secondaryCatchUpPeriodSecs: 10 },
-    ),
-  );
-  await waitFor('the next primary', SETTLE_MS, async () => alone || (await findPrimary(servers)) !== before);
+  await waitFor('the next primary', SETTLE_MS, async () => {
+    if ((await findPrimary(servers)) !== before) return true;
+    // While it waits for the others to catch up, the primary answers nobody. So it waits for a second only, on a busy
+    // machine again and again: nothing that is asked meanwhile runs out of a time-out of 10 s.
+    await withMember(before, (client) =>
+      client.db('admin').command(
+        alone
+          ? { replSetStepDown: 1, force: true }
+          : // Long enough that another member is elected first.
+            { replSetStepDown: 20, secondaryCatchUpPeriodSecs: 1 },
+      ),
+    );
+    return alone;
+  });
   await findPrimary(servers);
   // Whoever breaks the next primary soon needs this one as a candidate.
-  if (!alone) await withMember(before, (client) => client.db('admin').command({ replSetFreeze: 0 }));
+  if (!alone) await waitFor('the former primary as a candidate', SETTLE_MS, () => unfreeze(before));
 }
 
-async function hello(server: ServerProcess): Promise<Record<string, unknown>> {
+async function unfreeze(server: OwnedProcess): Promise<boolean> {
+  if ((await hello(server))['isWritablePrimary'] === true) return true;
+  await withMember(server, (client) => client.db('admin').command({ replSetFreeze: 0 }));
+  return true;
+}
+
+async function hello(server: OwnedProcess): Promise<Record<string, unknown>> {
   return withMember(server, (client) => client.db('admin').command({ hello: 1 }));
 }
 

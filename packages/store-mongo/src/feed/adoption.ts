@@ -55,7 +55,7 @@ export async function adopt(
     (key) => !changes.has(key),
   );
   if (gone.length > 0) {
-    const stamps = await tombstones.bury(
+    const stamps = await tombstones.stamp(
       source,
       gone.map((key) => ({ key, above })),
       call,

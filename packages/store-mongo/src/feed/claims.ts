@@ -38,7 +38,7 @@ export class Claims {
     return undefined;
   }
 
-  /** Whether the registry is still in these states; the claimant is told where it is not. */
+  /** True while the registry is in these states; the claimant is told where it is not. */
   async stand(states: ClaimStates, signal: AbortSignal): Promise<boolean> {
     const { onError } = this.#delivery;
     const claimed = [...states.values()].filter((state) => state !== undefined);

@@ -5,7 +5,7 @@ const BETWEEN_TRIES = { firstMs: 10, lastMs: 1_000 };
 
 export type Handler = (changes: readonly Change[]) => Promise<void>;
 
-/** Where changes go, and what is told of failures. */
+/** The taker of changes, and the listeners for failures. */
 export interface Delivery {
   readonly handler: Handler;
   readonly batchSize: number;

@@ -2,10 +2,11 @@ import { type Change, MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '@lo
 import { type Document, Timestamp } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { encodeKey } from '../rows/key.js';
+import { rowName } from '../rows/names.js';
 import { fromStored } from '../rows/stamp.js';
 import type { VersionMemory } from './memory.js';
 
-/** What one change event means for the cache. */
+/** A change event's meaning for the cache. */
 export type FeedEvent =
   /** A row at a version that its writer stamped, or a tombstone. */
   | {
@@ -42,8 +43,8 @@ export class EventReader {
   /** The highest version seen of each source: above whatever a cache can hold of rows deleted meanwhile. */
   readonly highest: Map<string, Version>;
   /** Rows whose tombstones came in the transaction that is being read. */
-  readonly #buried = new Set<string>();
-  #buriedAt = '';
+  readonly #deletedInIt = new Set<string>();
+  #deletingTransaction = '';
 
   constructor(
     bindings: ReadonlyMap<string, Binding>,
@@ -114,9 +115,9 @@ export class EventReader {
     if (!this.#bindings.has(source) || key === '' || version === NO_VERSION) return [];
     if (version > atMs * 1000 + MAX_AHEAD_US) return [];
     const transaction = transactionOf(event);
-    if (transaction !== this.#buriedAt) this.#buried.clear();
-    this.#buriedAt = transaction;
-    this.#buried.add(rowName(source, key));
+    if (transaction !== this.#deletingTransaction) this.#deletedInIt.clear();
+    this.#deletingTransaction = transaction;
+    this.#deletedInIt.add(rowName(source, key));
     this.#note(source, key, version, atMs);
     return [{ kind: 'versioned', source, key, version, op: 'delete', atMs }];
   }
@@ -169,7 +170,8 @@ export class EventReader {
     }
     const key = encodeKey(keyValue, source);
     // Its tombstone came just before it, in the same transaction: a deletion of ours, told already.
-    if (this.#buriedAt === transactionOf(event) && this.#buried.delete(rowName(source, key))) return [];
+    if (this.#deletingTransaction === transactionOf(event) && this.#deletedInIt.delete(rowName(source, key)))
+      return [];
     return [{ kind: 'foreign', source, id, goneKey: key, atMs }];
   }
 
@@ -216,8 +218,4 @@ function timeOf(event: Document): number {
   if (wall instanceof Date) return wall.getTime();
   const cluster: unknown = event['clusterTime'];
   return cluster instanceof Timestamp ? cluster.getHighBits() * 1000 : Date.now();
-}
-
-export function rowName(source: string, key: string): string {
-  return JSON.stringify([source, key]);
 }

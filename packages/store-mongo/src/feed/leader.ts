@@ -1,26 +1,25 @@
 import { type Change, NO_VERSION, StoreContractError, systemClock, type Version } from '@lockstep/core';
 import { Backoff, sleep } from '@lockstep/core/kit';
-import type { ChangeStream, Db, Document, ResumeToken } from 'mongodb';
+import type { Db, Document, ResumeToken } from 'mongodb';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
+import { rowName } from '../rows/names.js';
 import { CallBound } from '../wire/bound.js';
 import type { Acknowledged } from './acknowledged.js';
 import { adopt } from './adoption.js';
 import type { ClaimStates, Claims } from './claims.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
-import { EventReader, type FeedEvent, rowName } from './events.js';
+import { EventReader, type FeedEvent } from './events.js';
 import { FRESH_MS, VersionMemory } from './memory.js';
 import { type Lease, type Mark, type Positions, textOf } from './positions.js';
-import { ReadWatch } from './read-watch.js';
 import { highestOf, rescan } from './rescan.js';
 import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
+import { StreamReader } from './stream-reader.js';
 
 /** The bound of one batch's adoption, in ms. */
 const ADOPT_TIMEOUT_MS = 10_000;
 
 const AFTER_FAILURES = { firstMs: 50, lastMs: 1_000 };
-/** How long reading waits for room in a full queue. */
-const FULL_MS = 5;
 
 export interface LeaderContext {
   readonly db: Db;
@@ -39,26 +38,19 @@ export class Leader {
   readonly #delivery: Delivery;
   /** Aborts with the consumer's signal, and when the lease is another's. */
   readonly #over: AbortController;
-  /** Events that were read and not yet handled, oldest first. */
-  #queue: Document[] = [];
+  readonly #stream: StreamReader;
   #handling: readonly Document[] = [];
   /** Everything up to here has been handled. */
   #token: ResumeToken;
-  /** Where reading starts: before `#token` after a change of reader, until it has caught up. */
+  /** The start of reading: before `#token` after a change of reader, until it has caught up. */
   #from: ResumeToken;
-  /** Whether all sources are known up to `#token`: no position is saved before. */
-  #met = false;
+  /** All sources are known up to `#token`: no position is saved before. */
+  #known = false;
   /** Earlier positions, oldest first: the first is old enough to start from. */
   #marks: Mark[] = [];
   #events: EventReader;
-  /** Whether all that happened before the stream was opened has been read: what waits unread is not in the queue. */
-  #caughtUp = false;
-  /** A time, by the server's clock, after the stream was opened. */
-  #openedMs = Number.POSITIVE_INFINITY;
-  #wake: () => void = () => {};
   /** Events set aside and not yet added to the saved count. */
   #aside = 0;
-  readonly #watch: ReadWatch;
 
   constructor(context: LeaderContext, lease: Lease, delivery: Delivery, over: AbortController) {
     this.#context = context;
@@ -66,9 +58,14 @@ export class Leader {
     this.#over = over;
     this.#delivery = { ...delivery, signal: over.signal };
     this.#events = this.#reader(new Map(), Date.now());
-    const { db, settings } = context;
-    const patienceMs = settings.maxAwaitTimeMs + settings.readTimeoutMs;
-    this.#watch = new ReadWatch(`mongodb:${db.databaseName}: reading the change stream`, patienceMs);
+    const { bindings, db, settings, tombstones } = context;
+    const { maxAwaitTimeMs, maxBuffered, readTimeoutMs } = settings;
+    this.#stream = new StreamReader({
+      name: `mongodb:${db.databaseName}`,
+      open: (from) => openStream(db, [...bindings.values()], tombstones, from, maxAwaitTimeMs),
+      maxBuffered,
+      patienceMs: maxAwaitTimeMs + readTimeoutMs,
+    });
   }
 
   #reader(highest: Map<string, Version>, sinceMs: number): EventReader {
@@ -91,7 +88,7 @@ export class Leader {
     this.#events = this.#reader(start.highest, start.warm?.atMs ?? Date.now());
     const heartbeat = this.#beat();
     try {
-      await this.#meet(start.unknown);
+      await this.#reportUnknown(start.unknown);
       await this.#follow();
     } finally {
       this.#over.abort();
@@ -101,12 +98,12 @@ export class Leader {
   }
 
   /** Nobody has ever read these sources, or it was forgotten: what happened to them so far is not known. */
-  async #meet(unknown: readonly string[]): Promise<void> {
+  async #reportUnknown(unknown: readonly string[]): Promise<void> {
     if (unknown.length > 0) {
       if (this.#token === undefined) await this.#recover();
       else for (const source of unknown) if (!(await this.#rescan(source))) return;
     }
-    this.#met = !this.#over.signal.aborted;
+    this.#known = !this.#over.signal.aborted;
   }
 
   /** Keeps the lease, and saves the position with it. */
@@ -130,9 +127,9 @@ export class Leader {
 
   /** False: the lease is another's. */
   async #save(release: boolean): Promise<boolean> {
-    const oldest = this.#handling[0] ?? this.#queue[0];
+    const oldest = this.#handling[0] ?? this.#stream.oldest;
     const at: unknown = oldest?.['wallTime'];
-    const token = this.#met ? this.#token : undefined;
+    const token = this.#known ? this.#token : undefined;
     const aside = this.#aside;
     const nowMs = await this.#context.positions.beat(
       this.#lease,
@@ -141,9 +138,9 @@ export class Leader {
         warm: this.#marks[0],
         highest: this.#events.highest,
         aside,
-        waiting: this.#caughtUp
+        waiting: this.#stream.caughtUp
           ? {
-              count: this.#handling.length + this.#queue.length,
+              count: this.#handling.length + this.#stream.size,
               oldestAtMs: at instanceof Date ? at.getTime() : undefined,
             }
           : undefined,
@@ -152,7 +149,7 @@ export class Leader {
     );
     if (nowMs === undefined) return false;
     this.#aside -= aside;
-    this.#openedMs = Math.min(this.#openedMs, nowMs);
+    this.#stream.tell(nowMs);
     if (token !== undefined) this.#marks.push({ token, atMs: nowMs });
     const old = this.#marks.findLastIndex(({ atMs }) => atMs < nowMs - 2 * FRESH_MS);
     if (old > 0) this.#marks.splice(0, old);
@@ -165,17 +162,18 @@ export class Leader {
     const backoff = new Backoff(AFTER_FAILURES);
     while (!signal.aborted) {
       const ended = new AbortController();
-      const reading = this.#read(ended.signal, backoff);
+      const stop = AbortSignal.any([signal, ended.signal]);
+      const reading = this.#stream.read(this.#from, stop, backoff, (token) => this.#idle(token));
       reading.catch(() => ended.abort());
       try {
-        await this.#handle(AbortSignal.any([signal, ended.signal])).finally(() => ended.abort());
+        await this.#handle(stop).finally(() => ended.abort());
         await reading;
       } catch (error) {
         // One reader at a time: this one's stream is closed before another is opened.
         await reading.catch(() => {});
         if (signal.aborted) return;
         this.#delivery.onError(error);
-        this.#queue = [];
+        this.#stream.clear();
         const early = this.#from !== this.#token;
         this.#from = this.#token;
         if (!isHistoryLost(error) || this.#token === undefined) await backoff.wait(signal);
@@ -184,77 +182,20 @@ export class Leader {
     }
   }
 
-  async #read(ended: AbortSignal, backoff: Backoff): Promise<void> {
-    const { db, bindings, tombstones, settings } = this.#context;
-    const stop = AbortSignal.any([this.#over.signal, ended]);
-    const stream = openStream(db, [...bindings.values()], tombstones, this.#from, settings.maxAwaitTimeMs);
-    this.#caughtUp = false;
-    this.#openedMs = Number.POSITIVE_INFINITY;
-    const read = new AbortController();
-    const left = new AbortController();
-    const hang = this.#watch.hang(read.signal).catch((error: unknown) => {
-      left.abort();
-      throw error;
-    });
-    try {
-      await Promise.race([this.#pump(stream, stop, left.signal, backoff), hang]);
-    } finally {
-      read.abort();
-      const closed = stream.close().catch(() => {});
-      if (!left.signal.aborted) await closed;
-    }
-  }
-
-  /** From the stream into the queue, until told to stop, or the stream was left. */
-  async #pump(
-    stream: ChangeStream<Document, Document>,
-    stop: AbortSignal,
-    left: AbortSignal,
-    backoff: Backoff,
-  ): Promise<void> {
-    const { maxBuffered } = this.#context.settings;
-    while (!stop.aborted) {
-      if (this.#queue.length >= maxBuffered) {
-        await sleep(systemClock, FULL_MS, stop);
-        continue;
-      }
-      const event = await this.#watch.during(stream.tryNext());
-      // Another stream has taken its place.
-      if (left.aborted) return;
-      backoff.reset();
-      if (event === null) this.#idle(stream);
-      else {
-        const at: unknown = event['wallTime'];
-        if (at instanceof Date && at.getTime() >= this.#openedMs) this.#caughtUp = true;
-        this.#queue.push(event);
-        this.#wake();
-        if (event['operationType'] === 'invalidate') return;
-      }
-    }
-  }
-
   /** Nothing has come: the server's own token is further than any event's. */
-  #idle(stream: ChangeStream<Document, Document>): void {
-    this.#caughtUp = true;
-    if (this.#queue.length > 0 || this.#handling.length > 0) return;
-    const token = stream.resumeToken;
-    if (textOf(token) < textOf(this.#token)) return;
+  #idle(token: ResumeToken): void {
+    if (this.#stream.size > 0 || this.#handling.length > 0 || textOf(token) < textOf(this.#token)) return;
     this.#token = token;
     this.#from = token;
   }
 
   async #handle(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => this.#wake(), { once: true });
-    while (!signal.aborted) {
-      if (this.#queue.length === 0) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        continue;
-      }
-      this.#handling = this.#queue.splice(0, this.#delivery.batchSize);
+    for (;;) {
+      await this.#stream.arrived(signal);
+      if (signal.aborted) return;
+      this.#handling = this.#stream.take(this.#delivery.batchSize);
       const taken = await this.#take(this.#handling);
-      // What was not taken stays, so that no position goes past it.
+      // Changes that were not taken stay, so that no position goes past them.
       if (!taken) return;
       const last = this.#handling.at(-1);
       const token = last?.['_id'] as ResumeToken;
@@ -309,7 +250,7 @@ export class Leader {
     }
   }
 
-  /** What can't be handled is counted and told; nothing waits for it. */
+  /** Counts and tells an event that can't be handled; nothing waits for it. */
   #setAside(source: string, problem: string): void {
     this.#aside += 1;
     this.#delivery.onError(new StoreContractError(`mongodb:${source}: set aside: ${problem}`));
@@ -352,7 +293,7 @@ export class Leader {
   }
 
   /**
-   * What lies between the position and now is lost. A stream from now on is opened first, so that
+   * The changes between the position and now are lost. A stream from now on is opened first, so that
    * nothing falls between it and the scan; the lost position stays saved until the scan is through.
    */
   async #recover(): Promise<void> {

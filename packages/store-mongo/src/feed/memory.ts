@@ -43,7 +43,7 @@ export class VersionMemory {
     }
   }
 
-  /** Whether this is the bump that was announced. It shows up once: the same version again is a copy. */
+  /** True for the bump that was announced. It shows up once: the same version again is a copy. */
   takeExpected(row: string, version: Version): boolean {
     return this.#expected.get(row) === version && this.#expected.delete(row);
   }
@@ -54,7 +54,7 @@ export class VersionMemory {
   }
 
   /**
-   * Whether a write at `atMs` of a row that is not remembered stamped this version: one stamped since everything is
+   * True where a write at `atMs` of a row that is not remembered stamped this version: one stamped since everything is
    * remembered is new, an older one is a copy. Where it can't be told the answer is no: the row gets one more
    * version, which costs a miss.
    */

@@ -2,7 +2,7 @@ import { NO_VERSION, type Version } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, type ResumeToken } from 'mongodb';
 import { fromStored, toStored } from '../rows/stamp.js';
 
-/** Where a group of readers stands, and which of them reads. One per set of sources. */
+/** The position of a group of readers, and the one of them that reads. One per set of sources. */
 export interface PositionDocument extends Document {
   readonly _id: string;
   readonly sources: readonly string[];
@@ -47,7 +47,7 @@ export interface Progress {
   readonly highest: ReadonlyMap<string, Version>;
   /** Events set aside since the last beat. */
   readonly aside: number;
-  /** What was read and not handled; `undefined` while there is more that was not even read. */
+  /** Events that were read and not handled; `undefined` while more wait unread. */
   readonly waiting: { readonly count: number; readonly oldestAtMs: number | undefined } | undefined;
 }
 
@@ -101,7 +101,7 @@ export class Positions {
             owner,
             epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
             expiresAt: { $add: ['$$NOW', this.#leaseMs] },
-            // What the last reader said of it does not hold any more.
+            // The last reader's count does not hold any more.
             pending: null,
           },
         },
@@ -160,7 +160,7 @@ export class Positions {
   }
 
   /**
-   * Where to start: for each source the furthest that any of the consumer's groups has come, and of those the
+   * The start: for each source the furthest that any of the consumer's groups has come, and of those the
    * earliest. Resume tokens are made to be compared as text.
    */
   async startOf({ sources, consumer }: Group): Promise<Start> {
@@ -175,7 +175,7 @@ export class Positions {
         for (const { s, v } of document.highest ?? []) {
           if (s === source) highest.set(s, Math.max(highest.get(s) ?? NO_VERSION, fromStored(v)));
         }
-        // What others have handled says nothing of this one's cache; how high versions were is the source's.
+        // Others' positions say nothing of this consumer's cache; the highest version is the source's.
         if ((document.consumer ?? consumer) !== consumer) continue;
         if (textOf(document.token) > textOf(furthest?.token)) furthest = document;
       }

@@ -9,7 +9,7 @@ import { type Collection, type Document, type Filter, Long, MaxKey, MinKey, Mong
 import { fromStored, toStored } from '../rows/stamp.js';
 import { CODE } from '../wire/errors.js';
 
-/** What is recorded of one consumer and one source. */
+/** The record of one consumer and one source. */
 export interface ConsumerDocument extends Document {
   readonly _id: { readonly consumer: string; readonly source: string };
   readonly collections: readonly RecordedCollection[];
@@ -25,7 +25,7 @@ export interface ConsumerDocument extends Document {
   readonly heldUntil?: Date;
 }
 
-/** Where a consumer stands in the feed, and where it begins. */
+/** A consumer's position in the feed, and its first one. */
 export interface ConsumerPositions {
   /** Told before the first record of a consumer's source: its feed begins here. */
   begin(consumer: string, source: string): Promise<void>;
@@ -209,7 +209,7 @@ export class Registry implements ConsumerRegistry {
     await this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS);
   }
 
-  /** Whether the registry, now, is in all of these states. */
+  /** True while the registry is in all of these states. */
   async stands(states: readonly ConsumerState[]): Promise<boolean> {
     const [first] = states;
     if (first === undefined) return true;

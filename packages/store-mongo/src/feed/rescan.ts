@@ -18,8 +18,8 @@ export async function highestOf(binding: Binding): Promise<Version> {
     { [versionField]: { $type: 'number', $lte: believable } },
     { ...options, sort: { [versionField]: -1 }, projection: { [versionField]: 1 } },
   );
-  const buried = { '_id.s': source, v: { $lte: believable } } as Document;
-  const tombstone = await tombstones.collection.findOne(buried, {
+  const ofSource = { '_id.s': source, v: { $lte: believable } } as Document;
+  const tombstone = await tombstones.collection.findOne(ofSource, {
     ...options,
     sort: { v: -1 },
     projection: { v: 1 },
@@ -48,7 +48,7 @@ export async function rescan(
     const nowMs = await serverNowMs(db);
     const known = Math.max(highest.get(source) ?? NO_VERSION, await highestOf(binding));
     const version = aboveAll(known, nowMs);
-    await entomb(binding, version);
+    await raiseTombstoneOfSource(binding, version);
     highest.set(source, version);
     if (delivery.onReset === undefined) {
       delivery.onError(
@@ -66,7 +66,7 @@ export async function rescan(
 }
 
 /** A floor under flushes of rows that are gone, whatever their keys. */
-async function entomb({ tombstones, source }: Binding, version: Version): Promise<void> {
+async function raiseTombstoneOfSource({ tombstones, source }: Binding, version: Version): Promise<void> {
   await tombstones.collection.updateOne(
     { _id: { $eq: { s: source, k: '' } } },
     [{ $set: { v: { $max: ['$v', toStored(version)] }, at: '$$NOW' } }],

@@ -5,12 +5,12 @@ import type { Binding } from '../rows/binding.js';
 import { fromStored, toStored } from '../rows/stamp.js';
 import type { PositionDocument, Positions } from './positions.js';
 
-/** Where no one reads, what waits is counted up to this. */
+/** Changes that are counted at most where no one reads. */
 const MAX_COUNTED = 10_000;
 const OPTIONS = { maxTimeMS: 10_000 } as const;
 
 /**
- * What waits: by the active reader's own account, as of its last heartbeat; where nobody reads, or the reader
+ * The changes that wait: by the active reader's own account, as of its last heartbeat; where nobody reads, or the reader
  * has not caught up, the rows and tombstones with versions after the last position (foreign writes are not
  * among them).
  */

@@ -4,7 +4,7 @@ import type { Binding } from '../rows/binding.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
 import { CODE } from '../wire/errors.js';
 
-/** What must be there for a collection to be bound, and how it is put there. */
+/** The database that a collection is installed in, and the settings that its tombstones need. */
 export interface Installation {
   readonly db: Db;
   readonly replicated: boolean;
@@ -24,16 +24,18 @@ function localName(binding: Binding): string {
 }
 
 /** Creates what is missing: collection, version index, pre-images, tombstones, versions. Idempotent. */
-export async function install(it: Installation, binding: Binding, stamp: boolean): Promise<void> {
-  const { db } = it;
+export async function install(installation: Installation, binding: Binding, stamp: boolean): Promise<void> {
+  const { db } = installation;
   await createCollection(db, localName(binding));
-  await createCollection(db, it.tombstones);
-  await createTtlIndex(it);
-  await db.collection(it.tombstones).createIndex({ '_id.s': 1, v: 1 }, { name: TOMBSTONES_OF_SOURCE });
+  await createCollection(db, installation.tombstones);
+  await createTtlIndex(installation);
+  await db
+    .collection(installation.tombstones)
+    .createIndex({ '_id.s': 1, v: 1 }, { name: TOMBSTONES_OF_SOURCE });
   const info = await optionsOf(db, binding);
   checkKind(binding, info);
   await checkKeyIndex(binding, info);
-  if (binding.keyField !== '_id' && it.replicated) {
+  if (binding.keyField !== '_id' && installation.replicated) {
     await db.command({ collMod: localName(binding), changeStreamPreAndPostImages: { enabled: true } });
   }
   await binding.primary.createIndex({ [binding.versionField]: 1 }, { name: versionIndex(binding) });
@@ -72,7 +74,7 @@ async function createTtlIndex({ db, tombstones, tombstoneTtlMs }: Installation):
 }
 
 /** Takes away what `install` added, versions included; the shared tombstones lose this source's. */
-export async function uninstall(it: Installation, binding: Binding): Promise<void> {
+export async function uninstall(installation: Installation, binding: Binding): Promise<void> {
   const { versionField, primary, source } = binding;
   try {
     await primary.dropIndex(versionIndex(binding));
@@ -81,7 +83,7 @@ export async function uninstall(it: Installation, binding: Binding): Promise<voi
     if (code !== CODE.namespaceNotFound && code !== 27) throw error;
   }
   await primary.updateMany({ [versionField]: { $exists: true } }, { $unset: { [versionField]: '' } });
-  await it.db.collection(it.tombstones).deleteMany({ '_id.s': source } as Document);
+  await installation.db.collection(installation.tombstones).deleteMany({ '_id.s': source } as Document);
 }
 
 async function optionsOf(db: Db, binding: Binding): Promise<Document> {
@@ -90,8 +92,8 @@ async function optionsOf(db: Db, binding: Binding): Promise<Document> {
 }
 
 /** Throws `InvalidOptionError` unless `install` has been here. */
-export async function checkInstalled(it: Installation, binding: Binding): Promise<void> {
-  const info = await optionsOf(it.db, binding);
+export async function checkInstalled(installation: Installation, binding: Binding): Promise<void> {
+  const info = await optionsOf(installation.db, binding);
   checkKind(binding, info);
   const attached =
     info['name'] !== undefined &&
@@ -106,7 +108,7 @@ export async function checkInstalled(it: Installation, binding: Binding): Promis
   const images = (info['options'] as Document | undefined)?.['changeStreamPreAndPostImages'] as
     | Document
     | undefined;
-  if (binding.keyField !== '_id' && it.replicated && images?.['enabled'] !== true) {
+  if (binding.keyField !== '_id' && installation.replicated && images?.['enabled'] !== true) {
     throw new InvalidOptionError(
       `collection("${localName(binding)}").key`,
       `"${binding.keyField}" needs changeStreamPreAndPostImages, so that a deletion can be told by it: call mongo.attach()`,
@@ -114,7 +116,7 @@ export async function checkInstalled(it: Installation, binding: Binding): Promis
   }
 }
 
-/** What happens to the rows of these the change stream does not tell, or their rows can't carry a version. */
+/** Refuses collections whose changes no change stream tells, or whose rows can't carry a version. */
 function checkKind(binding: Binding, info: Document): void {
   const type: unknown = info['type'] ?? 'collection';
   const capped = (info['options'] as Document | undefined)?.['capped'] === true;

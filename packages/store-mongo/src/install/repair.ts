@@ -7,7 +7,7 @@ import { withoutVersion } from './install.js';
 /** Keys that are reported; more than these are only counted. */
 const MAX_KEYS = 10_000;
 
-/** What `repair` has done for a collection. */
+/** The outcome of `repair` for a collection. */
 export interface RepairReport {
   readonly source: string;
   /** How many rows got a new version. */
@@ -25,8 +25,8 @@ export async function repair(binding: Binding): Promise<RepairReport> {
   const filter: Document = { ...withoutVersion(binding), [versionField]: { $exists: true } };
   const found = await primary.find(filter, { projection: { [keyField]: 1 }, limit: MAX_KEYS }).toArray();
   const { matchedCount } = await primary.updateMany(filter, restampPipeline(versionField, NO_VERSION));
-  const buried = { '_id.s': source, v: { $gt: highest } } as Document;
-  const { deletedCount } = await tombstones.collection.deleteMany(buried);
+  const ofSource = { '_id.s': source, v: { $gt: highest } } as Document;
+  const { deletedCount } = await tombstones.collection.deleteMany(ofSource);
   const keys = found.flatMap((document) => keyIfAny(binding, document) ?? []);
   return { source, rows: matchedCount, tombstones: deletedCount, keys };
 }

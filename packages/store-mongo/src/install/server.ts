@@ -6,15 +6,8 @@ import type { ServerClock } from '../wire/server-clock.js';
 /** The oldest server whose change events carry what the feed needs (the wall clock, pre-images). */
 const OLDEST_MAJOR = 6;
 
-/** What a server can do for us. */
-export interface ServerAbilities {
-  /** A replica set or a sharded cluster: change streams, transactions. */
-  readonly replicated: boolean;
-  readonly version: string;
-}
-
-/** Asks the server what it is. Throws `StoreUnavailableError`, `InvalidOptionError` when it is too old. */
-export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<ServerAbilities> {
+/** Asks whether the server is a replica set or a sharded cluster: it has change streams and transactions. Throws `StoreUnavailableError`, `InvalidOptionError` when it is too old. */
+export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<boolean> {
   let hello: Document;
   let build: Document;
   try {
@@ -34,7 +27,7 @@ export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): 
       `needs MongoDB ${OLDEST_MAJOR}.0 or newer, the server is ${version}`,
     );
   }
-  return { replicated: hello['setName'] !== undefined || hello['msg'] === 'isdbgrid', version };
+  return hello['setName'] !== undefined || hello['msg'] === 'isdbgrid';
 }
 
 /** The server's own clock, in ms since the epoch. */

@@ -17,11 +17,11 @@ export interface Binding {
   readonly versionField: string;
   /** With the read preference and concern for reads that may be behind. */
   readonly reader: Collection;
-  /** Where writes go: the primary, with a read concern that no failover can roll back. */
+  /** The primary, which takes the writes, with a read concern that no failover can roll back. */
   readonly primary: Collection;
   readonly tombstones: Tombstones;
   readonly clock: ServerClock;
-  readonly together: Together;
+  readonly inTransaction: InTransaction;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface Binding {
  * others: for as long as the call may take, or for `patienceMs`, and then it rejects with `StoreBusyError`.
  * A standalone server has none: they run one after the other.
  */
-export type Together = <T>(
+export type InTransaction = <T>(
   bound: CallBound,
   body: (call: Call) => Promise<T>,
   patienceMs?: number,
@@ -51,8 +51,8 @@ export function inTime(binding: Binding, version: Document | Long, call: Call): 
 }
 
 /**
- * When the server begins no statement of the call any more. A statement stands on the clock of its start and may
- * run for its `maxTimeMS`, so that one with a deadline begins that much earlier.
+ * The last time at which the server begins a statement of the call. A statement goes by the clock of its start and may
+ * run for its `maxTimeMS`, so one with a deadline begins that much earlier.
  */
 export function lastStart({ clock }: Binding, { bound }: Call): Date | undefined {
   if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - bound.serverMs);

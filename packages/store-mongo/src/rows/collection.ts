@@ -26,7 +26,7 @@ export interface MongoCollection<Value extends Document, Id> extends StoreAdapte
 }
 
 export interface Shared {
-  /** What the server has: known after `open`, assumed whole before. */
+  /** Whether the server is a replica set: known after `open`, assumed before. */
   readonly replicated: () => boolean;
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;

@@ -25,3 +25,8 @@ export const COLLECTION_NAME: Option<string> = {
   ),
   shown: true,
 };
+
+/** A row's name among those of all collections. */
+export function rowName(source: string, key: string): string {
+  return JSON.stringify([source, key]);
+}

@@ -53,7 +53,7 @@ export function clockVariable(deadline: Date | undefined): Document {
   return { at: before(deadline, CLOCK) };
 }
 
-/** What a statement says that was run too late. */
+/** The text in the error of a statement that was run too late. */
 export const TOO_LATE = 'lockstep: too late at';
 
 /**

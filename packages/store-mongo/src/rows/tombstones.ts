@@ -4,10 +4,10 @@ import { type Call, statementOptions } from '../wire/call.js';
 import type { ServerClock } from '../wire/server-clock.js';
 import { before, stampExpression, toStored } from './stamp.js';
 
-/** What stands where a row was deleted: its version, for as long as a flush can be late. */
+/** The version of a deleted row, kept for as long as a flush can be late. */
 export interface TombstoneDocument extends Document {
   readonly _id: TombstoneId;
-  /** Absent where only {@link Tombstones.hold} has been. */
+  /** Absent where only {@link Tombstones.lock} was called. */
   readonly v?: Long;
   readonly at: Date;
 }
@@ -20,7 +20,7 @@ export interface TombstoneId {
 }
 
 /** A key's new tombstone: above what it was, at the server's clock or later. */
-export interface Burial {
+export interface DeletedKey {
   readonly key: string;
   readonly above: Version;
 }
@@ -52,8 +52,13 @@ export class Tombstones {
   }
 
   /** Stamps tombstones by the server's clock, and says their versions. Keys must be distinct. */
-  async bury(source: string, burials: readonly Burial[], call: Call, lastStart?: Date): Promise<Version[]> {
-    const operations = burials.map(
+  async stamp(
+    source: string,
+    deleted: readonly DeletedKey[],
+    call: Call,
+    lastStart?: Date,
+  ): Promise<Version[]> {
+    const operations = deleted.map(
       ({ key, above }): AnyBulkWriteOperation<TombstoneDocument> => ({
         updateOne: {
           filter: { _id: { $eq: { s: source, k: key } } },
@@ -68,7 +73,7 @@ export class Tombstones {
     });
     return this.versions(
       source,
-      burials.map(({ key }) => key),
+      deleted.map(({ key }) => key),
       call,
     );
   }
@@ -78,7 +83,7 @@ export class Tombstones {
    * or older ones, and inserts rows below. A tombstone is written by both then, the row perhaps by one only.
    * Outside a transaction: waits for those that hold them.
    */
-  async hold(source: string, keys: readonly string[], call: Call, lastStart?: Date): Promise<void> {
+  async lock(source: string, keys: readonly string[], call: Call, lastStart?: Date): Promise<void> {
     const operations = keys.map(
       (key): AnyBulkWriteOperation<TombstoneDocument> => ({
         updateOne: {

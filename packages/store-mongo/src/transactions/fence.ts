@@ -27,12 +27,12 @@ export function mongoFence(
       if (tx === undefined) throw new StoreRefusedError(`${binding.name}: only a transaction can enter`);
       const call = callOf('enter', options);
       const due = clock.in(tx.bound.remainingMs);
-      await call.bound.race(tx.inTurn(() => tombstones.hold(source, keys, call, due)));
+      await call.bound.race(tx.inTurn(() => tombstones.lock(source, keys, call, due)));
     },
     async settle(key, options) {
       const call = callOf('settle', options);
       try {
-        await call.bound.race(tombstones.hold(source, [key], call));
+        await call.bound.race(tombstones.lock(source, [key], call));
         const restamp = restampPipeline(versionField, NO_VERSION);
         await call.bound.race(primary.updateOne(keyFilter(binding, key), restamp, statementOptions(call)));
         return true;

@@ -1,7 +1,7 @@
 import { UnsupportedError } from '@lockstep/core';
 import type { ClientSession } from 'mongodb';
 
-/** What would end the transaction, so that what follows ran on its own, or begin another one. */
+/** Calls that end the transaction, so that later statements run on their own, or begin another one. */
 const ENDS: ReadonlySet<unknown> = new Set<keyof ClientSession>([
   'abortTransaction',
   'commitTransaction',

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Change, Version } from '@lockstep/core';
 import { BSON, type ClientSession } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
+import { rowName } from '../rows/names.js';
 
 /** Rows that a transaction remembers: what it has read beyond them is not looked at again before its commit. */
 const MAX_LOOKED = 10_000;
@@ -18,7 +19,7 @@ export function stateOf(value: object | null, version: Version): RowState {
   return { version, digest: createHash('sha1').update(BSON.serialize(value)).digest('base64') };
 }
 
-/** What this package has seen of an open transaction's rows, and knows to have been changed. */
+/** The rows of an open transaction that this package has seen, and those that it knows to have been changed. */
 export class TransactionLog {
   readonly session: ClientSession;
   /** A statement of a collection's has been run: the snapshot stands. */
@@ -71,8 +72,4 @@ export class TransactionLog {
       return first === undefined ? [] : [{ binding: first.binding, keys: rows.map(({ key }) => key) }];
     });
   }
-}
-
-function rowName(source: string, key: string): string {
-  return JSON.stringify([source, key]);
 }

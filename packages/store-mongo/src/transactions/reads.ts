@@ -46,8 +46,8 @@ export async function readInTransaction<Value>(
 
 /**
  * A buffered write that was acknowledged before the transaction may have been flushed after its first statement.
- * Where the caller had no session, a row that is another outside was changed since then: the body runs again, on a
- * snapshot that has it.
+ * A caller without the session has changed nothing here, so a row whose version differs outside was changed since then:
+ * the body runs again, on a snapshot that has it.
  */
 function checkSnapshot(
   { source, versionField, clock, name }: Binding,
@@ -157,7 +157,7 @@ async function noteDeletion(
   const { primary, source, tombstones } = binding;
   let version: Version | undefined;
   if (there === undefined) {
-    [version] = await tombstones.bury(source, [{ key, above: was.version }], call);
+    [version] = await tombstones.stamp(source, [{ key, above: was.version }], call);
   } else {
     await primary.insertOne(there, statementOptions(call));
     const [outcome] = await deleteRows(binding, [{ kind: 'delete', key, above: NO_VERSION }], call);

@@ -26,9 +26,9 @@ const BETWEEN_TRIES = { firstMs: 3, lastMs: 150, jitter: 2 / 3 };
 const ABORT_MS = 1_000;
 
 /**
- * How often in a row a body runs whose transaction the server had ended unseen. An election, or a transaction that
- * lived for too long, does it once; a statement of the body's whose failure it swallowed does it each time, and the
- * driver tells neither from the other.
+ * Runs in a row whose transaction the server had ended before they went on. An election, or a transaction that lived
+ * for too long, ends one; a failed statement whose error the body swallows ends each, and the driver tells neither
+ * from the other.
  */
 const ENDED_TRIES = 5;
 
@@ -88,7 +88,7 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
     return new StoreUnavailableError(message, 'not-committed', { cause: this.failure });
   }
 
-  /** What the body's going on after a transient failure ends in; the transaction runs again. */
+  /** The error of a body that went on after a transient failure; the transaction runs again. */
   get lost(): StoreUnavailableError {
     const message = `${this.bound.what}: a statement failed and took the transaction with it`;
     return new StoreUnavailableError(message, 'not-committed', { cause: this.failure });

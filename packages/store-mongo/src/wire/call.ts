@@ -1,7 +1,7 @@
 import type { ClientSession } from 'mongodb';
 import type { CallBound } from './bound.js';
 
-/** What one call runs with: its time, and its transaction's session. */
+/** A call's deadline, and its transaction's session. */
 export interface Call {
   readonly bound: CallBound;
   readonly session: ClientSession | undefined;

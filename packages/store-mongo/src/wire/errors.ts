@@ -31,7 +31,7 @@ export const CODE = {
   changeStreamFatal: 280,
   invalidResumeToken: 260,
   cappedPositionLost: 136,
-  /** What a resume token that is none is met with. */
+  /** Errors of a text that is no resume token. */
   failedToParse: 9,
   emptyToken: 40649,
   malformedToken: 50811,
@@ -40,8 +40,10 @@ export const CODE = {
   noSuchTransaction: 251,
 } as const;
 
-/** The server was not, or ceased to be, the primary before it ran the command. */
-const NOT_PRIMARY = new Set([10107, 13435, 13436, 10058]);
+/** The server was not, or ceased to be, the primary before it ran the command; or has no majority to read from yet. */
+const NOT_PRIMARY = new Set([10107, 13435, 13436, 10058, 134]);
+/** A read was ended between two of its batches: its cursor is gone, or what it ran on. */
+const CUT_OFF = new Set([43, 175, 237]);
 /** The server was going away while it ran the command: it may have done it. */
 const INTERRUPTED = new Set([11600, 11602, 91, 189, 6, 7, 89, 9001, 262, 64, 100, 112, 251, 133]);
 
@@ -70,7 +72,7 @@ export function toStoreError(
   if (error instanceof MongoError && isUnavailable(error)) {
     return new StoreUnavailableError(message, wasSent(error) ? 'unknown' : 'not-committed', withCause);
   }
-  // What is left failed in the driver before anything was sent: a value that BSON can't hold, a bad option.
+  // The rest failed in the driver before anything was sent: a value that BSON can't hold, a bad option.
   return new StoreRefusedError(message, withCause);
 }
 
@@ -98,10 +100,11 @@ function isUnavailable(error: MongoError): boolean {
   );
 }
 
-/** Whether the servers, which are there, could not answer for now: a primary that stepped down, a lost connection. */
+/** True where the servers are there and could not answer for now: a step-down, a lost connection. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof MongoServerSelectionError || error instanceof MongoClientClosedError) return false;
   if (error instanceof MongoNotConnectedError || error instanceof MongoTopologyClosedError) return false;
+  if (error instanceof MongoServerError && CUT_OFF.has(Number(error.code))) return true;
   return toStoreError(error, '').code === 'LOCKSTEP_STORE_UNAVAILABLE';
 }
 
@@ -109,34 +112,34 @@ function wasSent(error: MongoError): boolean {
   return error instanceof MongoNetworkTimeoutError || error.constructor.name === 'MongoNetworkError';
 }
 
-/** Whether a transaction that failed with this may be run again: labelled so here or in a cause. */
+/** True where a transaction that failed with this may be run again: labelled so here or in a cause. */
 export function isTransient(error: unknown): boolean {
   return hasLabel(error, 'TransientTransactionError');
 }
 
-/** Whether the commit may or may not have happened: it may be sent again. */
+/** True where nobody knows whether the commit has happened: it may be sent again. */
 export function isUnknownCommit(error: unknown): boolean {
   return hasLabel(error, 'UnknownTransactionCommitResult');
 }
 
-/** Whether a transaction met a row that another had changed, or holds: the server says so at once. */
+/** True where a transaction met a row that another had changed, or holds: the server says so at once. */
 export function isWriteConflict(error: unknown): boolean {
   return isAny(error, (at) => at.code === CODE.writeConflict);
 }
 
-/** What the server says of a write of a row that was changed since the transaction's snapshot: it is to run again. */
+/** The server's error for a write of a row that was changed since the transaction's snapshot: run it again. */
 export function writeConflict(message: string): MongoServerError {
   const error = new MongoServerError({ message, errmsg: message, code: CODE.writeConflict });
   error.addErrorLabel('TransientTransactionError');
   return error;
 }
 
-/** Whether the server had ended the transaction before this: in a statement that failed, or on its own. */
+/** True where the server had ended the transaction before: in a statement that failed, or on its own. */
 export function isEndedBefore(error: unknown): boolean {
   return isAny(error, (at) => at.code === CODE.noSuchTransaction);
 }
 
-/** Whether the server ended it since its `maxTimeMS` was over, in a statement or in the wait for its write concern. */
+/** True where its `maxTimeMS` was over, in a statement or in the wait for its write concern. */
 export function isCutShort(error: unknown): boolean {
   if (!(error instanceof MongoServerError)) return false;
   const waiting = error instanceof MongoBulkWriteError ? error.result.getWriteConcernError() : undefined;
@@ -147,7 +150,7 @@ function hasLabel(error: unknown, label: string): boolean {
   return isAny(error, (at) => at.hasErrorLabel(label));
 }
 
-/** Whether it, or a cause of it, is an error of the driver that is so. */
+/** True where it, or a cause of it, is a driver's error that `isSo`. */
 function isAny(error: unknown, isSo: (at: MongoError) => boolean): boolean {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth += 1) {
     if (at instanceof MongoError && isSo(at)) return true;
@@ -155,7 +158,7 @@ function isAny(error: unknown, isSo: (at: MongoError) => boolean): boolean {
   return false;
 }
 
-/** Whether a unique index refused it, and whether that index is the one on `field` alone. */
+/** True where the unique index on `field` alone refused it. */
 export function isDuplicateOf(error: unknown, field: string): boolean {
   if (!(error instanceof MongoServerError) || error.code !== CODE.duplicateKey) return false;
   const pattern: unknown = error['keyPattern'];

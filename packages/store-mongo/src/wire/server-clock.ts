@@ -8,14 +8,14 @@ const PAST_MARGIN_MS = 1_000;
 const SAMPLES = 5;
 
 /**
- * How far the servers' clocks are from this process's, by their heartbeats. It serves deadlines, and the
+ * The distance of the servers' clocks from this process's, by their heartbeats. It serves deadlines, and the
  * judgement of versions from outside: no version comes from it. Between members whose clocks differ, the one that
  * is furthest behind the others is given the most time.
  */
 export class ServerClock {
   readonly #client: MongoClient;
   readonly #offsets = new Map<string, number[]>();
-  /** Of all samples, in ms; asked for with each row. */
+  /** The highest and the lowest of all samples, in ms; kept, since each row asks for one. */
   #latest: number | undefined;
   #earliest = 0;
   readonly #onHeartbeat = ({ connectionId, reply }: ServerHeartbeatSucceededEvent): void => {

@@ -8,7 +8,7 @@ import type { Binding } from '../rows/binding.js';
 import { type Call, statementOptions } from '../wire/call.js';
 
 export interface BulkResult {
-  /** What each refused operation met, by position. */
+  /** The errors of the refused operations, by position. */
   readonly errors: ReadonlyMap<number, MongoServerError>;
   readonly matched: number;
 }

@@ -22,31 +22,31 @@ export async function deleteRows<Value>(
     commands.map(({ key }) => key),
     call,
   );
-  const doomed = commands.filter(({ key, ifVersion }) => {
+  const matched = commands.filter(({ key, ifVersion }) => {
     const version = versions.get(key);
     return version !== undefined && (ifVersion === undefined || ifVersion === version);
   });
-  const buried = new Map<string, Version>();
-  if (doomed.length > 0) {
-    const burials = doomed.map(({ key, above }) => ({
+  const stamped = new Map<string, Version>();
+  if (matched.length > 0) {
+    const deleted = matched.map(({ key, above }) => ({
       key,
       above: Math.max(floorOf(binding, above), versions.get(key) ?? NO_VERSION),
     }));
     const due = call.bound.notAfterMs === undefined ? undefined : lastStart(binding, call);
-    const stamps = await tombstones.bury(source, burials, call, due);
-    doomed.forEach(({ key }, at) => {
-      buried.set(key, stamps[at] ?? NO_VERSION);
+    const stamps = await tombstones.stamp(source, deleted, call, due);
+    matched.forEach(({ key }, at) => {
+      stamped.set(key, stamps[at] ?? NO_VERSION);
     });
     await primary.deleteMany(
       keysFilter(
         binding,
-        doomed.map(({ key }) => key),
+        matched.map(({ key }) => key),
       ),
       statementOptions(call),
     );
   }
   return commands.map(({ key }): StoreOutcome<Value> => {
-    const version = buried.get(key);
+    const version = stamped.get(key);
     if (version !== undefined) return { kind: 'written', value: null, version };
     const standing = versions.get(key);
     return standing === undefined ? { kind: 'missing' } : { kind: 'conflict', version: standing };

@@ -4,13 +4,13 @@ import { type Binding, inTime, keyFilter, keysFilter, toDocument } from '../rows
 import { findRows, versionsOf } from '../rows/reads.js';
 import { replacePipeline, toStored } from '../rows/stamp.js';
 import { type Call, statementOptions } from '../wire/call.js';
-import { toStoreError } from '../wire/errors.js';
 import { bulk } from './bulk.js';
+import { failed } from './outcomes.js';
 
 /** A flush with the value that it is to store. */
 export type FlushOfValue<Value> = StoreFlush<Value> & { readonly value: Value };
 
-/** What became of flushes onto rows that exist; `undefined` for a key that had no row. */
+/** The outcome of a flush onto a row that exists; `undefined` for a key that had no row. */
 export type FlushedRow<Value> = StoreOutcome<Value> | undefined;
 
 /** How long the flushes of one statement wait for a row that others hold; the server waits on, and names no row. */
@@ -47,11 +47,10 @@ export async function flushOntoRows<Value>(
     commands.map(({ key }) => key),
     call,
   );
-  return commands.map(({ key, version }, at): FlushedRow<Value> => {
+  return commands.map((command, at): FlushedRow<Value> => {
+    const { version } = command;
     const error = errors.get(at);
-    if (error !== undefined) {
-      return { kind: 'failed', error: toStoreError(error, `${binding.name}: flush`, { key }) };
-    }
+    if (error !== undefined) return failed(binding, command, error);
     const row = rows[at];
     if (row === undefined) return undefined;
     // Its own version is there: just written, or, in a batch that wrote others, by an earlier sending of it.
@@ -80,9 +79,11 @@ export async function flushWithTombstones<Value>(
 ): Promise<StoreOutcome<Value>[]> {
   const { source, tombstones } = binding;
   const keys = commands.map(({ key }) => key);
-  const buried = await tombstones.versions(source, keys, call);
+  const tombstoneVersions = await tombstones.versions(source, keys, call);
   const versions = await versionsOf(binding, keys, call);
-  const known = keys.map((key, at) => Math.max(buried[at] ?? NO_VERSION, versions.get(key) ?? NO_VERSION));
+  const known = keys.map((key, at) =>
+    Math.max(tombstoneVersions[at] ?? NO_VERSION, versions.get(key) ?? NO_VERSION),
+  );
   const higher = commands.filter(({ version }, at) => (known[at] ?? NO_VERSION) < version);
   await flushDeletions(
     binding,
@@ -122,7 +123,7 @@ async function flushValues<Value>(
   if (commands.length === 0) return new Map();
   const { primary, source, tombstones, versionField } = binding;
   const keys = commands.map(({ key }) => key);
-  await tombstones.hold(source, keys, call);
+  await tombstones.lock(source, keys, call);
   const operations = commands.map(({ key, value, version }) => ({
     updateOne: {
       filter: keyFilter(binding, key),

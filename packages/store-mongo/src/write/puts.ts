@@ -4,11 +4,12 @@ import { type Binding, floorOf, keyFilter, lastStart, stampFor, toDocument, toRo
 import { findRows, versionOf } from '../rows/reads.js';
 import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStored } from '../rows/stamp.js';
 import { type Call, statementOptions } from '../wire/call.js';
-import { isDuplicateOf, toStoreError } from '../wire/errors.js';
+import { isDuplicateOf } from '../wire/errors.js';
 import { bulk } from './bulk.js';
-import { restamp, written } from './restamp.js';
+import { failed, Outcomes, written } from './outcomes.js';
+import { restamp } from './updates.js';
 
-/** How often an insert that met another of its key starts again. */
+/** Tries of an insert that meets others of its key. */
 export const INSERT_TRIES = 5;
 
 /** One row. Where there is one: one statement, one round trip, its after-image included. */
@@ -26,7 +27,7 @@ export async function putOne<Value>(
   if (call.session !== undefined) return await insertRow(binding, command, call);
   for (let tries = 1; ; tries += 1) {
     try {
-      return await binding.together(call.bound, (own) => insertRow(binding, command, own));
+      return await binding.inTransaction(call.bound, (own) => insertRow(binding, command, own));
     } catch (error) {
       // Another insert of this key has committed since: now there is a row to replace.
       if (!isDuplicateOf(error, binding.keyField) || tries === INSERT_TRIES) throw error;
@@ -68,7 +69,7 @@ async function insertRow<Value>(
     if (version !== undefined) return { kind: 'conflict', version };
   }
   const [floor = NO_VERSION] = await tombstones.versions(source, [key], call);
-  await holdKeys(binding, [key], call);
+  await lockKeys(binding, [key], call);
   const inserted = await binding.primary.findOneAndUpdate(
     keyFilter(binding, key),
     replacePipeline(
@@ -87,9 +88,9 @@ async function insertRow<Value>(
  * its unique index is there. A collection that was dropped and made anew has lost it, unseen by who is attached.
  * And with a deadline a reader meets its writer there: a row that is not committed yet has no other place.
  */
-async function holdKeys(binding: Binding, keys: readonly string[], call: Call): Promise<void> {
+async function lockKeys(binding: Binding, keys: readonly string[], call: Call): Promise<void> {
   const meets = binding.keyField !== '_id' || call.bound.notAfterMs !== undefined;
-  if (meets) await binding.tombstones.hold(binding.source, keys, call);
+  if (meets) await binding.tombstones.lock(binding.source, keys, call);
 }
 
 async function conflictAt<Value>(binding: Binding, key: string, call: Call): Promise<StoreOutcome<Value>> {
@@ -134,30 +135,27 @@ export async function putMany<Value>(
   // The server counts what it matched and does not name it. Where it missed some, a row that was read
   // back is taken for written only if it holds what was sent: another may have inserted it since.
   const sure = matched === sent.length;
-  const outcomes = new Map<string, StoreOutcome<Value>>();
+  const outcomes = new Outcomes<Value>();
   const copies: StoreRow<Value>[] = [];
-  for (const { key, value, above } of sent) {
+  for (const command of sent) {
+    const { key, value, above } = command;
     const row = byKey.get(key);
     if (row === undefined || row.version === NO_VERSION) continue;
     if (row.version < Math.max(past, floorOf(binding, above))) copies.push(row);
-    else if (sure || holds(row.value, toDocument(binding, key, value))) outcomes.set(key, written(row));
+    else if (sure || holds(row.value, toDocument(binding, key, value))) {
+      outcomes.note([command], [written(row)]);
+    }
   }
   for (const { key, version } of copies) {
     const command = { kind: 'restamp', key, ifVersion: version, above: past } as const;
     const outcome = await restamp<Value>(binding, command, call);
-    if (outcome.kind === 'written') outcomes.set(key, outcome);
+    if (outcome.kind === 'written') outcomes.note([command], [outcome]);
   }
-  const left = sent.filter(({ key }) => !outcomes.has(key));
-  const late = await putTogether(binding, left, call);
-  left.forEach(({ key }, at) => {
-    const outcome = late[at];
-    if (outcome !== undefined) outcomes.set(key, outcome);
-  });
-  return commands.map(({ key }, at): StoreOutcome<Value> => {
+  const left = sent.filter((command) => !outcomes.has(command));
+  outcomes.note(left, await insertAll(binding, left, call));
+  return commands.map((command, at) => {
     const refused = errors.get(at);
-    const outcome = outcomes.get(key);
-    if (refused === undefined && outcome !== undefined) return outcome;
-    return { kind: 'failed', error: toStoreError(refused, `${binding.name}: put`, { key }) };
+    return (refused === undefined && outcomes.get(command)) || failed(binding, command, refused);
   });
 }
 
@@ -166,14 +164,14 @@ function holds(stored: unknown, sent: object): boolean {
 }
 
 /** Inserts many rows in one transaction; where one is refused, or meets others too often, each on its own. */
-async function putTogether<Value>(
+async function insertAll<Value>(
   binding: Binding,
   commands: readonly StorePut<Value>[],
   call: Call,
 ): Promise<StoreOutcome<Value>[]> {
   if (commands.length > 1) {
     try {
-      return await binding.together(call.bound, (own) => insertRows(binding, commands, own));
+      return await binding.inTransaction(call.bound, (own) => insertRows(binding, commands, own));
     } catch {
       // Which of them it was is told below, by each one's own error.
     }
@@ -183,10 +181,7 @@ async function putTogether<Value>(
       try {
         return await putOne(binding, command, call);
       } catch (error) {
-        return {
-          kind: 'failed',
-          error: toStoreError(error, `${binding.name}: put`, { key: command.key }),
-        };
+        return failed(binding, command, error);
       }
     }),
   );
@@ -200,7 +195,7 @@ async function insertRows<Value>(
   const { versionField, source, tombstones, primary } = binding;
   const keys = commands.map(({ key }) => key);
   const floors = await tombstones.versions(source, keys, call);
-  await holdKeys(binding, keys, call);
+  await lockKeys(binding, keys, call);
   await primary.bulkWrite(
     commands.map(({ key, value, above }, at) => ({
       updateOne: {

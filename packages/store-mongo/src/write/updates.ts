@@ -1,9 +1,10 @@
-import { type StoreIncrement, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
+import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, keyFilter, stampFor, toRow } from '../rows/binding.js';
+import { type Binding, floorOf, keyFilter, stampFor, toRow } from '../rows/binding.js';
 import { versionOf } from '../rows/reads.js';
+import { restampPipeline, toStored } from '../rows/stamp.js';
 import { type Call, statementOptions } from '../wire/call.js';
-import { written } from './restamp.js';
+import { written } from './outcomes.js';
 
 /** Adds to a field that holds a number, of whatever BSON type, which it keeps where the sum allows. */
 export async function increment<Value>(
@@ -40,4 +41,21 @@ function isInt32(value: number): boolean {
 
 function refused(binding: Binding, { key, field }: StoreIncrement, problem: string): StoreRefusedError {
   return new StoreRefusedError(`${binding.name}: increment of "${field}" of "${key}": ${problem}`, { key });
+}
+
+/** Gives an unchanged row a version above a floor, if it still is at `ifVersion`. */
+export async function restamp<Value>(
+  binding: Binding,
+  command: StoreRestamp,
+  call: Call,
+): Promise<StoreOutcome<Value>> {
+  const { versionField } = binding;
+  const document = await binding.primary.findOneAndUpdate(
+    { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) },
+    restampPipeline(versionField, floorOf(binding, command.above), binding.clock.in(call.bound.remainingMs)),
+    { ...statementOptions(call), returnDocument: 'after' },
+  );
+  if (document !== null) return written(toRow<Value>(binding, document));
+  const version = await versionOf(binding, command.key, call);
+  return version === undefined ? { kind: 'missing' } : { kind: 'conflict', version };
 }

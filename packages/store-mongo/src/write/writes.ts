@@ -14,9 +14,9 @@ import type { Call } from '../wire/call.js';
 import { isCutShort, isDuplicateOf, toStoreError } from '../wire/errors.js';
 import { deleteRows } from './deletes.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
+import { failed, Outcomes } from './outcomes.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
-import { restamp } from './restamp.js';
-import { increment } from './updates.js';
+import { increment, restamp } from './updates.js';
 
 /** Runs many commands at once: blind puts, deletes and flushes each in one bulk, the others side by side. */
 export async function runCommands<Value>(
@@ -108,11 +108,6 @@ async function runOne<Value>(
   }
 }
 
-function failed<Value>(binding: Binding, command: StoreCommand<Value>, error: unknown): StoreOutcome<Value> {
-  const { kind, key } = command;
-  return { kind: 'failed', error: toStoreError(error, `${binding.name}: ${kind}`, { key }) };
-}
-
 /**
  * A value that can't be stored fails its own command, before it could spoil a bulk; so does a buffered write whose
  * key or version, which a cache's server gave, is none.
@@ -152,7 +147,7 @@ async function deleteAll<Value>(
   call: Call,
 ): Promise<StoreOutcome<Value>[]> {
   try {
-    return await binding.together(call.bound, (own) => deleteRows<Value>(binding, commands, own));
+    return await binding.inTransaction(call.bound, (own) => deleteRows<Value>(binding, commands, own));
   } catch (error) {
     if (commands.length === 1) return commands.map((command) => failed<Value>(binding, command, error));
   }
@@ -160,7 +155,7 @@ async function deleteAll<Value>(
   return (await Promise.all(each)).flat();
 }
 
-/** What was refused as a whole before it was sent is tried one by one. Throws what is not a refusal. */
+/** Lets commands that were refused as a whole, before they were sent, be tried one by one. Throws other errors. */
 function oneByOne(error: unknown, binding: Binding): readonly [] {
   const storeError = toStoreError(error, `${binding.name}: bulk write`);
   if (storeError.code !== 'LOCKSTEP_STORE_REFUSED') throw storeError;
@@ -172,25 +167,18 @@ async function flushAll<Value>(
   commands: readonly StoreFlush<Value>[],
   call: Call,
 ): Promise<StoreOutcome<Value>[]> {
-  const outcomes = new Map<string, StoreOutcome<Value>>();
+  const outcomes = new Outcomes<Value>();
   const onto = commands.filter((command): command is FlushOfValue<Value> => command.value !== null);
   if (onto.length > 0) {
     // A transaction tells at once which rows others hold, and takes as long as the call may where nobody does.
     const done = await flushOntoRows(binding, onto, call).catch((error: unknown) =>
       isCutShort(error) ? [] : oneByOne(error, binding),
     );
-    onto.forEach(({ key }, at) => {
-      const outcome = done[at];
-      if (outcome !== undefined) outcomes.set(key, outcome);
-    });
+    outcomes.note(onto, done);
   }
-  const left = commands.filter(({ key }) => !outcomes.has(key));
-  const late = await flushTogether(binding, left, call);
-  left.forEach(({ key }, at) => {
-    const outcome = late[at];
-    if (outcome !== undefined) outcomes.set(key, outcome);
-  });
-  return commands.map(({ key }) => outcomes.get(key) ?? { kind: 'missing' });
+  const left = commands.filter((command) => !outcomes.has(command));
+  outcomes.note(left, await flushInTransaction(binding, left, call));
+  return commands.map((command) => outcomes.get(command) ?? { kind: 'missing' });
 }
 
 /** How long flushes of one transaction try again for a document that others hold; and once it is known that one is held. */
@@ -201,7 +189,7 @@ const PATIENCE_AGAIN_MS = 20;
  * Many flushes in one transaction; where one is refused, or others hold its row, each half in its own, down to the
  * one at fault.
  */
-async function flushTogether<Value>(
+async function flushInTransaction<Value>(
   binding: Binding,
   commands: readonly StoreFlush<Value>[],
   call: Call,
@@ -211,11 +199,11 @@ async function flushTogether<Value>(
   if (commands.length === 0) return [];
   const flushing = (own: Call): Promise<StoreOutcome<Value>[]> => flushWithTombstones(binding, commands, own);
   try {
-    return await binding.together(call.bound, flushing, patienceMs);
+    return await binding.inTransaction(call.bound, flushing, patienceMs);
   } catch (error) {
     // A row of one of these keys has been inserted since: now there is one to compare with.
     if (isDuplicateOf(error, binding.keyField) && tries < INSERT_TRIES) {
-      return await flushTogether(binding, commands, call, patienceMs, tries + 1);
+      return await flushInTransaction(binding, commands, call, patienceMs, tries + 1);
     }
     const { code } = toStoreError(error, binding.name);
     const busy = code === 'LOCKSTEP_STORE_BUSY';
@@ -224,6 +212,6 @@ async function flushTogether<Value>(
     const middle = commands.length >> 1;
     const halves = [commands.slice(0, middle), commands.slice(middle)];
     const nextMs = busy ? PATIENCE_AGAIN_MS : patienceMs;
-    return (await Promise.all(halves.map((half) => flushTogether(binding, half, call, nextMs)))).flat();
+    return (await Promise.all(halves.map((half) => flushInTransaction(binding, half, call, nextMs)))).flat();
   }
 }

@@ -46,7 +46,7 @@ export class FlushBarrier {
       return found;
     });
     const command = { kind: 'flush', key, value: { _id: key, n: 9 }, version: flushed } as const;
-    const [outcome] = await binding.together(new CallBound('flush', CALL), (call) =>
+    const [outcome] = await binding.inTransaction(new CallBound('flush', CALL), (call) =>
       flushWithTombstones<Document>(binding, [command], call),
     );
     if (outcome === undefined) throw new Error('a flush gave no outcome');
@@ -78,7 +78,7 @@ export class FlushBarrier {
     const db = client.db(this.#server.service.databaseName);
     const clock = new ServerClock(client);
     let looks = 0;
-    const graves = new (class extends Tombstones {
+    const tombstones = new (class extends Tombstones {
       override async versions(...args: Parameters<Tombstones['versions']>): Promise<number[]> {
         looks += 1;
         const look: Look = () => super.versions(...args);
@@ -93,9 +93,10 @@ export class FlushBarrier {
       versionField: '_lockstep',
       reader: primary,
       primary,
-      tombstones: graves,
+      tombstones,
       clock,
-      together: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
+      inTransaction: (bound, body) =>
+        runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
     };
   }
 }
