@@ -50,7 +50,8 @@ test('an old copy that lands between a bulk write and its read-back lends no ver
     primary,
     tombstones: new Tombstones(db.collection('lockstep_tombstones'), clock),
     clock,
-    inTransaction: (bound, body) => runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
+    inTransaction: (bound, body) =>
+      runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
   };
   const outcomes = await putMany<Row>(binding, put(3), {
     bound: new CallBound('put', CALL),

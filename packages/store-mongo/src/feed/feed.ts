@@ -28,7 +28,7 @@ const BATCH_SIZE = option.integer(500, 1, 100_000);
  */
 const OPEN_MS = 15 * 60_000;
 
-const AFTER_FAILURES = { firstMs: 50, lastMs: 1_000 };
+const AFTER_FAILURES = { firstMs: 50, lastMs: 250 };
 
 export interface FeedContext {
   readonly db: Db;

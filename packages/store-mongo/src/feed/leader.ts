@@ -19,7 +19,8 @@ import { StreamReader } from './stream-reader.js';
 /** The bound of one batch's adoption, in ms. */
 const ADOPT_TIMEOUT_MS = 10_000;
 
-const AFTER_FAILURES = { firstMs: 50, lastMs: 1_000 };
+/** Short: after an outage of the database, changes wait for no more than the last pause. */
+const AFTER_FAILURES = { firstMs: 50, lastMs: 250 };
 
 export interface LeaderContext {
   readonly db: Db;
