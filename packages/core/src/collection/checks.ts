@@ -1,29 +1,23 @@
 import type { CallOptions } from '../contracts/options.js';
-import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidIdError, messageOf, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
-import type { EngineContext } from '../runtime/context.js';
-import type { CollectionSettings } from './settings.js';
+import type { CollectionContext } from './context.js';
 
 /** Checks what callers pass: a wrong call touches nothing. */
 export class Checks<Id> {
-  readonly #settings: CollectionSettings;
-  readonly #store: StoreAdapter<unknown, Id>;
-  readonly #context: EngineContext;
+  readonly #context: CollectionContext<unknown>;
 
-  constructor(settings: CollectionSettings, store: StoreAdapter<unknown, Id>, context: EngineContext) {
-    this.#settings = settings;
-    this.#store = store;
+  constructor(context: CollectionContext<unknown>) {
     this.#context = context;
   }
 
   /** The canonical key of an id. Throws `InvalidIdError`. */
   key(id: Id): string {
-    const { name } = this.#settings;
+    const { name } = this.#context.settings;
     let key: string;
     try {
-      key = this.#store.keyOf(id);
+      key = this.#context.store.keyOf(id as never);
     } catch (error) {
       if (error instanceof InvalidIdError) throw error;
       const message = `collection "${name}": ${messageOf(error)}`;
@@ -48,17 +42,17 @@ export class Checks<Id> {
 
   /** Throws for a condition that the store can't check. */
   condition(): void {
-    if (!this.#store.capabilities.compareAndSet) throw this.unsupported('ifVersion');
+    if (!this.#context.store.capabilities.compareAndSet) throw this.unsupported('ifVersion');
   }
 
   ttl(options: { readonly ttlMs?: number }): number {
-    return options.ttlMs ?? this.#settings.ttlMs;
+    return options.ttlMs ?? this.#context.settings.ttlMs;
   }
 
   /** Waits for the call within its bounds. */
   bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
     if (timeoutMs === undefined && signal === undefined) return start();
-    const { name } = this.#settings;
+    const { name } = this.#context.settings;
     const late = (): Error =>
       new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, { collection: name });
     const { clock } = this.#context;
@@ -66,8 +60,8 @@ export class Checks<Id> {
   }
 
   unsupported(what: string): UnsupportedError {
-    const { name } = this.#settings;
-    return new UnsupportedError(`collection "${name}": ${this.#store.name} has no ${what}`, {
+    const { name } = this.#context.settings;
+    return new UnsupportedError(`collection "${name}": ${this.#context.store.name} has no ${what}`, {
       collection: name,
     });
   }

@@ -1,32 +1,24 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
-import type { StoreAdapter } from '../contracts/store.js';
 import { ClosedError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
 import { withTimeout } from '../kit/wait.js';
-import type { EngineContext } from '../runtime/context.js';
-import type { CollectionSettings } from './settings.js';
+import type { CollectionContext } from './context.js';
 
 /** Opens a collection's store and joins its registry, once, with the first call that needs them. */
 export class Opening {
   /** Asked before `open`, so that a call of an open collection waits for nothing. */
   opened = false;
-  readonly #store: StoreAdapter<unknown, never>;
-  readonly #settings: CollectionSettings;
-  readonly #context: EngineContext;
+  readonly #context: CollectionContext<unknown>;
   readonly #consumer: Consumer | undefined;
   readonly #buffer: Pick<BufferedWrites, 'open'> | undefined;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
 
   constructor(
-    store: StoreAdapter<unknown, never>,
-    settings: CollectionSettings,
-    context: EngineContext,
+    context: CollectionContext<unknown>,
     consumer: Consumer | undefined,
     buffer: Pick<BufferedWrites, 'open'> | undefined,
   ) {
-    this.#store = store;
-    this.#settings = settings;
     this.#context = context;
     this.#consumer = consumer;
     this.#buffer = buffer;
@@ -54,28 +46,28 @@ export class Opening {
   /** Throws `ClosedError` once `close` was called. */
   checkOpen(): void {
     if (!this.#context.lifecycle.closed) return;
-    throw new ClosedError(`collection "${this.#settings.name}": this Lockstep is closed`);
+    throw new ClosedError(`collection "${this.#context.settings.name}": this Lockstep is closed`);
   }
 
   async #open(): Promise<void> {
     this.checkOpen();
-    const { consistency, name } = this.#settings;
+    const { adapter, settings, store, warnIfEvicting } = this.#context;
     await this.#openStore();
-    await this.#consumer?.open(this.#store.source);
+    await this.#consumer?.open(store.source);
     await this.#buffer?.open();
-    if (consistency === 'strict') await this.#context.warnIfEvicting(name, 'is strict');
-    else if (!this.#store.capabilities.versioned && this.#context.adapter.shared) {
+    if (settings.consistency === 'strict') await warnIfEvicting(settings.name, 'is strict');
+    else if (!store.capabilities.versioned && adapter.shared) {
       // Nobody waits for it: such a write goes on without the cache.
-      void this.#context.warnIfEvicting(name, 'has a store without versions');
+      void warnIfEvicting(settings.name, 'has a store without versions');
     }
   }
 
   /** Waits no longer than for any answer of the store. The opening itself goes on; the next call joins it. */
   #openStore(): Promise<void> {
-    const { name, storeTimeoutMs } = this.#settings;
-    const { clock, events } = this.#context;
+    const { clock, events, settings, store } = this.#context;
+    const { name, storeTimeoutMs } = settings;
     this.#storeOpening ??= Promise.resolve(
-      this.#store.open?.({ onWarning: (error) => events.error.emit({ where: 'open', error }) }),
+      store.open?.({ onWarning: (error) => events.error.emit({ where: 'open', error }) }),
     ).finally(() => {
       this.#storeOpening = undefined;
     });

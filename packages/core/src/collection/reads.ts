@@ -3,18 +3,18 @@ import type { ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
+import type { CallContext } from './call-context.js';
 import { READ } from './call-options.js';
-import type { CollectionParts } from './parts.js';
 
 /** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
 const READ_TOGETHER = 1_024;
 
 /** The calls of a collection that read. */
 export class CollectionReads<Value, Id> {
-  readonly #parts: CollectionParts<Value, Id>;
+  readonly #context: CallContext<Value, Id>;
 
-  constructor(parts: CollectionParts<Value, Id>) {
-    this.#parts = parts;
+  constructor(context: CallContext<Value, Id>) {
+    this.#context = context;
   }
 
   async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
@@ -26,10 +26,14 @@ export class CollectionReads<Value, Id> {
     return await this.#read(id, options);
   }
 
+  async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    return await this.get(id, { ...options, fresh: true });
+  }
+
   /** Hot path: adds no promise of its own where the collection is open. May throw. */
   #read(id: Id, options: ReadOptions | undefined): Promise<Versioned<Value>> {
-    const { checks, context, opening, reader, settings } = this.#parts;
-    if (!opening.opened || context.lifecycle.closed) {
+    const { checks, lifecycle, opening, reader, settings } = this.#context;
+    if (!opening.opened || lifecycle.closed) {
       return opening.open().then(() => this.#read(id, options));
     }
     const key = checks.key(id);
@@ -38,7 +42,7 @@ export class CollectionReads<Value, Id> {
 
   /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
   async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
-    const { checks, opening, settings } = this.#parts;
+    const { checks, opening, settings } = this.#context;
     const all = [...ids];
     await opening.open();
     this.#checkOptions(options);
@@ -60,7 +64,7 @@ export class CollectionReads<Value, Id> {
   }
 
   async #readPart(ids: readonly Id[], options: ReadOptions): Promise<(Value | undefined)[]> {
-    const { checks, reader } = this.#parts;
+    const { checks, reader } = this.#context;
     const keys = ids.map((id) => checks.key(id));
     const found =
       options.tx === undefined && !options.fresh
@@ -70,9 +74,9 @@ export class CollectionReads<Value, Id> {
   }
 
   /** As `getVersioned`, of a key that was checked. */
-  readWith(key: string, options: ReadOptions): Promise<Versioned<Value>> {
+  protected readWith(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     this.#checkOptions(options);
-    return this.#parts.checks.bounded(() => this.#readAs(key, options), options);
+    return this.#context.checks.bounded(() => this.#readAs(key, options), options);
   }
 
   #checkOptions(options: ReadOptions): void {
@@ -82,7 +86,7 @@ export class CollectionReads<Value, Id> {
 
   /** What the options ask for. */
   #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
-    const { checks, reader } = this.#parts;
+    const { checks, reader } = this.#context;
     const { fresh, tx } = options;
     if (tx !== undefined) return this.#readInside(key, tx);
     const ttlMs = checks.ttl(options);
@@ -91,15 +95,15 @@ export class CollectionReads<Value, Id> {
 
   async #refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
     // The store does not have what is buffered; where the cache is away there is nothing to ask.
-    await this.#parts.writes.flushKey(key).catch((error: unknown) => {
+    await this.#context.writes.flushKey(key).catch((error: unknown) => {
       if (!(error instanceof CacheUnavailableError)) throw error;
     });
-    return await this.#parts.reader.refresh(key, ttlMs);
+    return await this.#context.reader.refresh(key, ttlMs);
   }
 
   /** Inside a transaction reads go to it and fill nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
-    const row = await this.#parts.writes.inside.read(key, tx);
+    const row = await this.#context.writes.inside.read(key, tx);
     return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
   }
 }

@@ -1,4 +1,4 @@
-import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { CacheOutcome, Collection, WriteResult } from '../contracts/api.js';
 import type {
   DeleteOptions,
   InvalidateOptions,
@@ -13,23 +13,27 @@ import { checkOptions, type OptionTable } from '../kit/options.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
+import type { CallContext } from './call-context.js';
 import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
-import type { CollectionParts } from './parts.js';
-import type { CollectionReads } from './reads.js';
+import { CollectionReads } from './reads.js';
 import { commandResult, manyResults, worstOf } from './results.js';
 import { type RowChange, type UpdatedRow, updateRow } from './update.js';
 
 /** What a call without options has: nothing to check. */
 const NO_OPTIONS = {};
 
-/** The calls of a collection that write. */
-export class CollectionWrites<Value, Id> {
-  readonly #parts: CollectionParts<Value, Id>;
-  readonly #reads: CollectionReads<Value, Id>;
+/** The public calls of a collection: those that write, beside those that read. */
+export class CollectionCalls<Value, Id, Tx>
+  extends CollectionReads<Value, Id>
+  implements Collection<Value, Id, Tx>
+{
+  readonly name: string;
+  readonly #context: CallContext<Value, Id>;
 
-  constructor(parts: CollectionParts<Value, Id>, reads: CollectionReads<Value, Id>) {
-    this.#parts = parts;
-    this.#reads = reads;
+  constructor(context: CallContext<Value, Id>) {
+    super(context);
+    this.name = context.settings.name;
+    this.#context = context;
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -45,7 +49,7 @@ export class CollectionWrites<Value, Id> {
     value: Value,
     { ifVersion, ttlMs }: PutOptions,
   ): StoreWrite<Value> | Promise<StoreWrite<Value>> {
-    const { checks, codec, settings } = this.#parts;
+    const { checks, codec, settings } = this.#context;
     if (ifVersion !== undefined) checks.condition();
     if (value === undefined || value === null) {
       const problem = `must not be ${String(value)}; use delete()`;
@@ -65,7 +69,7 @@ export class CollectionWrites<Value, Id> {
     options: WriteOptions = {},
   ): Promise<WriteResult<Value>[]> {
     const writes = [...entries].map(([id, value]) => this.put(id, value, options));
-    return await manyResults(this.#parts.settings.name, writes);
+    return await manyResults(this.name, writes);
   }
 
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -74,16 +78,16 @@ export class CollectionWrites<Value, Id> {
 
   #deleteOf(
     key: string,
-    { ifVersion, ttlMs = this.#parts.settings.ttlMs }: DeleteOptions,
+    { ifVersion, ttlMs = this.#context.settings.ttlMs }: DeleteOptions,
   ): StoreWrite<Value> {
-    if (ifVersion !== undefined) this.#parts.checks.condition();
+    if (ifVersion !== undefined) this.#context.checks.condition();
     const command = { kind: 'delete', key, above: NO_VERSION } as const;
     return { key, bytes: 0, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
   }
 
   async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
     const writes = [...ids].map((id) => this.delete(id, options));
-    return await manyResults(this.#parts.settings.name, writes);
+    return await manyResults(this.name, writes);
   }
 
   increment(
@@ -99,9 +103,9 @@ export class CollectionWrites<Value, Id> {
     key: string,
     field: string,
     by: number,
-    { ttlMs = this.#parts.settings.ttlMs }: WriteOptions,
+    { ttlMs = this.#context.settings.ttlMs }: WriteOptions,
   ): StoreWrite<Value> {
-    const { checks, settings, store } = this.#parts;
+    const { checks, settings, store } = this.#context;
     if (!store.capabilities.increment) throw checks.unsupported('increment');
     const concerns = { collection: settings.name, key };
     if (typeof field !== 'string' || field === '') {
@@ -115,17 +119,17 @@ export class CollectionWrites<Value, Id> {
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, UPDATE, async (key) => {
-      if (!this.#parts.store.capabilities.compareAndSet) {
-        throw this.#parts.checks.unsupported('update (compare-and-set)');
+      if (!this.#context.store.capabilities.compareAndSet) {
+        throw this.#context.checks.unsupported('update (compare-and-set)');
       }
-      const { clock, random } = this.#parts.context;
+      const { clock, random } = this.#context;
       const giveUp = new AbortController();
       const { fromCache = UPDATE.fromCache.fallback, retries = UPDATE.retries.fallback } = options;
       const tries = { retries, fromCache, givenUp: giveUp.signal };
       const row = this.#rowToUpdate(key, options);
       const updating = (): Promise<WriteResult<Value>> => updateRow(row, change, { ...tries, clock, random });
       try {
-        return await this.#parts.checks.bounded(updating, options);
+        return await this.#context.checks.bounded(updating, options);
       } finally {
         giveUp.abort();
       }
@@ -135,25 +139,24 @@ export class CollectionWrites<Value, Id> {
   #rowToUpdate(key: string, { ttlMs, tx }: UpdateOptions): UpdatedRow<Value> {
     const inside = tx === undefined ? {} : { tx };
     const writing = ttlMs === undefined ? inside : { ...inside, ttlMs };
-    const { context, settings } = this.#parts;
+    const { activity } = this.#context;
     const submit = async (
       write: StoreWrite<Value> | Promise<StoreWrite<Value>>,
     ): Promise<WriteResult<Value>> => {
       const made = await write;
-      return commandResult(settings.name, made.command, await this.#submit(made, inside));
+      return commandResult(this.name, made.command, await this.#submit(made, inside));
     };
     return {
-      read: (fresh) => this.#reads.readWith(key, fresh ? { ...inside, fresh } : inside),
+      read: (fresh) => this.readWith(key, fresh ? { ...inside, fresh } : inside),
       // A write goes on when the caller has given up.
-      put: (value, ifVersion) =>
-        context.activity.track(submit(this.#putOf(key, value, { ...writing, ifVersion }))),
-      delete: (ifVersion) => context.activity.track(submit(this.#deleteOf(key, { ...writing, ifVersion }))),
+      put: (value, ifVersion) => activity.track(submit(this.#putOf(key, value, { ...writing, ifVersion }))),
+      delete: (ifVersion) => activity.track(submit(this.#deleteOf(key, { ...writing, ifVersion }))),
     };
   }
 
   async write<T>(
     id: Id,
-    body: (client: unknown) => Promise<T>,
+    body: (tx: Tx) => Promise<T>,
     options: WriteOptions & TransactionMode = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
     return await this.#writing(id, options, TRANSACT, async (key) => {
@@ -161,14 +164,16 @@ export class CollectionWrites<Value, Id> {
         const problem = 'write() opens its own transaction; use tx.client inside yours';
         throw new InvalidOptionError('options.tx', problem);
       }
-      const { signal, timeoutMs = this.#parts.settings.storeTimeoutMs } = options;
+      const { signal, timeoutMs = this.#context.settings.storeTimeoutMs } = options;
       const bounds = { ...modeOf(options), timeoutMs, signal };
-      return await this.#parts.writes.inside.transact(key, body, this.#parts.checks.ttl(options), bounds);
+      const { checks, writes } = this.#context;
+      const run = (client: unknown): Promise<T> => body(client as Tx);
+      return await writes.inside.transact(key, run, checks.ttl(options), bounds);
     });
   }
 
   async invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome> {
-    const { checks } = this.#parts;
+    const { checks } = this.#context;
     return await this.#invalidate(
       () => (Array.isArray(id) ? checks.keys(id) : [checks.key(id as Id)]),
       options,
@@ -176,35 +181,33 @@ export class CollectionWrites<Value, Id> {
   }
 
   async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome> {
-    return await this.#invalidate(() => [...ids].map((id) => this.#parts.checks.key(id)), options);
+    return await this.#invalidate(() => [...ids].map((id) => this.#context.checks.key(id)), options);
   }
 
   async #invalidate(keysOf: () => string[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
-    const { checks, context, opening, writes } = this.#parts;
-    if (!opening.opened) await opening.open();
-    opening.checkOpen();
+    const { activity, checks, opening, writes } = this.#context;
+    await opening.open();
     checkOptions(options, INVALIDATE, 'options');
     options.signal?.throwIfAborted();
     const keys = keysOf();
     const all = (): Promise<CacheOutcome[]> =>
-      context.activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
+      activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
     return worstOf(await checks.bounded(all, options));
   }
 
   async flush(): Promise<number> {
-    if (!this.#parts.opening.opened) await this.#parts.opening.open();
-    this.#parts.opening.checkOpen();
-    const { buffer } = this.#parts.writes;
-    return buffer === undefined ? 0 : await this.#parts.context.activity.track(buffer.flush());
+    const { activity, opening, writes } = this.#context;
+    await opening.open();
+    return writes.buffer === undefined ? 0 : await activity.track(writes.buffer.flush());
   }
 
   #submit(write: StoreWrite<Value>, options: WriteOptions): Promise<Answer<Value>> {
-    const { checks, context, writes } = this.#parts;
+    const { activity, checks, writes } = this.#context;
     const { signal, timeoutMs, tx } = options;
     if (tx !== undefined) return writes.inside.submit(write, tx);
     if (signal === undefined && timeoutMs === undefined) return writes.submit(write);
     // It goes on when the caller has given up.
-    return checks.bounded(() => context.activity.track(writes.submit(write)), options);
+    return checks.bounded(() => activity.track(writes.submit(write)), options);
   }
 
   /** Counts a write from its first moment, so that `close` waits for it; wrong calls reject with nothing touched. */
@@ -214,10 +217,10 @@ export class CollectionWrites<Value, Id> {
     known: OptionTable,
     body: (key: string) => Promise<T>,
   ): Promise<T> {
-    const { activity } = this.#parts.context;
+    const { activity } = this.#context;
     activity.enter();
     try {
-      if (!this.#parts.opening.opened) await this.#parts.opening.open();
+      if (!this.#context.opening.opened) await this.#context.opening.open();
       return await body(this.#begin(id, options, known));
     } finally {
       activity.leave();
@@ -231,21 +234,21 @@ export class CollectionWrites<Value, Id> {
     known: OptionTable,
     writeOf: (key: string) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
   ): Promise<WriteResult<Value>> {
-    const { context, opening, settings } = this.#parts;
-    context.activity.enter();
+    const { activity, opening } = this.#context;
+    activity.enter();
     try {
       if (!opening.opened) await opening.open();
       const made = writeOf(this.#begin(id, options, known));
       const write = made instanceof Promise ? await made : made;
-      return commandResult(settings.name, write.command, await this.#submit(write, options));
+      return commandResult(this.name, write.command, await this.#submit(write, options));
     } finally {
-      context.activity.leave();
+      activity.leave();
     }
   }
 
   #begin(id: Id, options: WriteOptions, known: OptionTable): string {
-    const { checks, context, opening } = this.#parts;
-    if (context.lifecycle.closed) opening.checkOpen();
+    const { checks, lifecycle, opening } = this.#context;
+    if (lifecycle.closed) opening.checkOpen();
     if (options !== NO_OPTIONS) {
       checkOptions(options, known, 'options');
       options.signal?.throwIfAborted();

@@ -1,7 +1,7 @@
 import type { CollectionEngine } from '../collection/collection.js';
 import type { CollectionInfo } from '../contracts/api.js';
 import type { ChangeFeed } from '../contracts/feed.js';
-import type { StoreAdapter, TransactionHost } from '../contracts/store.js';
+import type { TransactionHost } from '../contracts/store.js';
 import { DuplicateCollectionError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import type { JobTarget } from '../feed/job-runner.js';
 import type { TransactionParticipant } from '../write/transaction.js';
@@ -19,7 +19,7 @@ export class Collections {
   }
 
   add<Value, Id, Tx>(collection: CollectionEngine<Value, Id, Tx>): void {
-    this.#byName.set(collection.name, collection as unknown as AnyCollection);
+    this.#byName.set(collection.settings.name, collection as unknown as AnyCollection);
   }
 
   [Symbol.iterator](): Iterator<AnyCollection> {
@@ -27,18 +27,17 @@ export class Collections {
   }
 
   infos(): CollectionInfo[] {
-    return [...this].map((collection) => ({
-      name: collection.name,
-      store: collection.store as unknown as StoreAdapter<unknown, never>,
-      keyPrefix: collection.keyPrefix,
-      serializer: collection.codec.serializer,
-      unflushed: collection.unflushed,
-    }));
+    return [...this].map(
+      ({ codec: { serializer }, keyPrefix, settings: { name }, store, writes: { buffer } }) => {
+        const unflushed = buffer && (() => buffer.size());
+        return { name, store, keyPrefix, serializer, unflushed };
+      },
+    );
   }
 
   jobTargets(): JobTarget[] {
-    return [...this].map(({ keyPrefix, name, settings, store, writes }) => {
-      const { holeTtlMs } = settings;
+    return [...this].map(({ keyPrefix, settings, store, writes }) => {
+      const { holeTtlMs, name } = settings;
       const { replicaReads } = store.capabilities;
       return { name, keyPrefix, holeTtlMs, replicaReads, buffer: writes.buffer };
     });

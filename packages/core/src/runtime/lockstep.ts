@@ -1,7 +1,7 @@
 import { Buffers } from '../buffer/buffers.js';
 import { CacheClient } from '../cache/client.js';
 import { KeptByCache } from '../cache/kept.js';
-import { CollectionEngine } from '../collection/collection.js';
+import { collectionEngine } from '../collection/collection.js';
 import { ThroughCalls } from '../collection/through.js';
 import type { Collection, CollectionInfo, Lockstep, Relay, ThroughRecord } from '../contracts/api.js';
 import type { LockstepEvents } from '../contracts/events.js';
@@ -125,11 +125,11 @@ class LockstepEngine implements Lockstep {
   ): Collection<Value, Id, Tx> {
     this.#checkOpen();
     this.#collections.checkFree(options.name);
-    const collection = new CollectionEngine(options, this.#context);
+    const collection = collectionEngine(options, this.#context);
     this.#collections.add(collection);
     this.#adapters.use(collection.store);
     this.#adapters.use(collection.store.feed);
-    return collection;
+    return collection.calls;
   }
 
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
