@@ -60,15 +60,7 @@ export function collectionEngine<Value, Id, Tx>(
     lifetime,
     member,
   };
-  const loader = new Loader(store, {
-    collection: name,
-    timeoutMs: settings.storeTimeoutMs,
-    maxConcurrent: settings.maxConcurrentLoads,
-    maxQueued: settings.maxQueuedLoads,
-    local: context.local,
-    clock: context.clock,
-    events: context.events,
-  });
+  const loader = new Loader(shared);
   const flushKey =
     settings.burst === undefined ? undefined : (key: string): Promise<void> => writes.flushKey(key);
   const reader = new Reader({ ...shared, loader, flushKey });

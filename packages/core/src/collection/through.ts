@@ -1,6 +1,6 @@
 import type { Collection, Lockstep, ThroughRecord } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
-import type { ThroughOptions } from '../contracts/options.js';
+import type { CallbackContext, ThroughOptions } from '../contracts/options.js';
 import type { Serializer } from '../contracts/store.js';
 import { InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
@@ -89,7 +89,7 @@ export class ThroughCalls {
         read: (id, context) => reads.run(id, (reader) => reader(id, context)),
         write: async (id, value, context) => {
           const next = (write: Write): boolean => !write.sent && Object.is(write.value, value);
-          await writes.run(id, (write) => sent(write, write.writer(id, value, context)), next);
+          await writes.run(id, (write) => send(write, id, context), next);
         },
       },
       this.#clock,
@@ -147,10 +147,12 @@ class UnderWay<Call> {
 }
 
 /** A write that failed may be sent again. */
-async function sent(write: Write, writing: Promise<unknown>): Promise<void> {
+async function send(write: Write, id: string, context: CallbackContext): Promise<void> {
   write.sent = true;
-  await writing.catch((error: unknown) => {
+  try {
+    await write.writer(id, write.value, context);
+  } catch (error) {
     write.sent = false;
     throw error;
-  });
+  }
 }

@@ -1,5 +1,5 @@
+import type { CollectionContext } from '../collection/context.js';
 import type { Versioned } from '../contracts/api.js';
-import type { Clock } from '../contracts/clock.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { isVersion, NO_VERSION } from '../contracts/version.js';
 import {
@@ -11,7 +11,6 @@ import {
   StoreUnavailableError,
 } from '../errors.js';
 import { type Answered, Batcher } from '../kit/batcher.js';
-import type { EventHub } from '../runtime/events.js';
 
 /** A load that was not sent yet, and whoever shares it. */
 interface PendingLoad<Value> {
@@ -19,17 +18,6 @@ interface PendingLoad<Value> {
   primary: boolean;
   readonly row: Promise<StoreRow<Value> | undefined>;
   readonly answered: Answered<StoreRow<Value> | undefined>;
-}
-
-export interface LoaderOptions {
-  readonly collection: string;
-  readonly timeoutMs: number;
-  readonly maxConcurrent: number;
-  readonly maxQueued: number;
-  /** The cache is local: a load waits for no neighbours beyond the current tick's. */
-  readonly local: boolean;
-  readonly clock: Clock;
-  readonly events: EventHub;
 }
 
 const MAX_BATCH = 512;
@@ -41,22 +29,20 @@ const MAX_BATCH = 512;
  * who came since, waits for it to end.
  */
 export class Loader<Value> {
-  readonly #store: StoreAdapter<Value, never>;
-  readonly #options: LoaderOptions;
+  readonly #context: CollectionContext<Value>;
   readonly #batcher: Batcher<PendingLoad<Value>, StoreRow<Value> | undefined>;
   readonly #unsent = new Map<string, PendingLoad<Value>>();
   readonly #underWay = new Set<string>();
 
-  constructor(store: StoreAdapter<Value, never>, options: LoaderOptions) {
-    const { clock, collection, local, maxConcurrent } = options;
-    this.#store = store;
-    this.#options = options;
+  constructor(context: CollectionContext<Value>) {
+    const { clock, local, settings, store } = context;
+    this.#context = context;
     this.#batcher = new Batcher({
       waitsForTurn: local ? 'never' : 'always',
       maxItems: (store.capabilities.readBatching ?? store.capabilities.batching) ? MAX_BATCH : 1,
-      maxInFlight: maxConcurrent,
+      maxInFlight: settings.maxConcurrentLoads,
       clock,
-      errorOf: (error) => asStoreError(error, collection, 'not-committed'),
+      errorOf: (error) => asStoreError(error, settings.name, 'not-committed'),
       call: (loads) => this.#read(loads),
       ended: (loads) => this.#ended(loads),
     });
@@ -69,9 +55,9 @@ export class Loader<Value> {
       same.primary ||= primary;
       return same.row;
     }
-    if (this.#unsent.size >= this.#options.maxQueued) {
-      const { collection, maxQueued } = this.#options;
-      const message = `collection "${collection}": ${maxQueued} loads already wait for the store (maxQueuedLoads)`;
+    const { maxQueuedLoads, name: collection } = this.#context.settings;
+    if (this.#unsent.size >= maxQueuedLoads) {
+      const message = `collection "${collection}": ${maxQueuedLoads} loads already wait for the store (maxQueuedLoads)`;
       return Promise.reject(new StoreOverloadedError(message, { collection, key }));
     }
     const { promise: row, resolve, reject } = Promise.withResolvers<StoreRow<Value> | undefined>();
@@ -89,7 +75,7 @@ export class Loader<Value> {
   }
 
   async #read(loads: readonly PendingLoad<Value>[]): Promise<(StoreRow<Value> | undefined | Error)[]> {
-    const { clock, collection, events, timeoutMs } = this.#options;
+    const { clock, events, settings, store } = this.#context;
     for (const { key } of loads) {
       this.#unsent.delete(key);
       this.#underWay.add(key);
@@ -97,11 +83,13 @@ export class Loader<Value> {
     const startedAt = clock.monotonic();
     const keys = loads.map(({ key }) => key);
     // A batch that needs the primary for some rows reads all of it there: one statement, none older.
-    const rows = await this.#store.read(keys, { timeoutMs, primary: loads.some(({ primary }) => primary) });
+    const primary = loads.some((load) => load.primary);
+    const rows = await store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary });
     if (events.load.wanted) {
-      events.load.emit({ collection, keys: keys.length, durationMs: clock.monotonic() - startedAt });
+      const durationMs = clock.monotonic() - startedAt;
+      events.load.emit({ collection: settings.name, keys: keys.length, durationMs });
     }
-    return keys.map((key, i) => checkRow(rows[i], key, this.#store) ?? rows[i]);
+    return keys.map((key, i) => checkRow(rows[i], key, store) ?? rows[i]);
   }
 
   #ended(loads: readonly PendingLoad<Value>[]): void {
