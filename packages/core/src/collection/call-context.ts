@@ -4,7 +4,7 @@ import type { Checks } from './checks.js';
 import type { CollectionContext } from './context.js';
 import type { Opening } from './open.js';
 
-/** What the calls of one collection work with. */
+/** The parts that the calls of one collection use. */
 export interface CallContext<Value, Id> extends CollectionContext<Value> {
   readonly checks: Checks<Id>;
   readonly opening: Opening;

@@ -23,7 +23,7 @@ export const INVALIDATE = {
 
 const CALL = {
   ...INVALIDATE,
-  // What it is a transaction of is looked at where it is used.
+  // The write path checks whose transaction it is.
   tx: option.is<Transaction>('the transaction that lockstep.transaction() hands out', () => true),
 } satisfies OptionsOf<CallOptions>;
 

@@ -4,7 +4,7 @@ import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
 import type { CollectionSettings } from './settings.js';
 
-/** What the parts of one collection share. */
+/** The context that the parts of one collection share. */
 export interface CollectionContext<Value> extends EngineContext {
   readonly settings: CollectionSettings;
   readonly store: StoreAdapter<Value, never>;

@@ -73,7 +73,7 @@ export class CollectionReads<Value, Id> {
     return found.map(({ value }) => value ?? undefined);
   }
 
-  /** As `getVersioned`, of a key that was checked. */
+  /** Reads as `getVersioned` does, by a key that was checked. */
   protected readWith(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     this.#checkOptions(options);
     return this.#context.checks.bounded(() => this.#readAs(key, options), options);
@@ -84,7 +84,7 @@ export class CollectionReads<Value, Id> {
     options.signal?.throwIfAborted();
   }
 
-  /** What the options ask for. */
+  /** Reads as the options ask. */
   #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     const { checks, reader } = this.#context;
     const { fresh, tx } = options;

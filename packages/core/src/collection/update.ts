@@ -8,7 +8,7 @@ import type { EngineContext } from '../runtime/context.js';
 /** Those who lost against each other at once would meet again. */
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
 
-/** What `update` does to a row. */
+/** The function that `update` applies to a row. */
 export type RowChange<Value> = Parameters<Collection<Value>['update']>[1];
 
 /** The row that is updated. */

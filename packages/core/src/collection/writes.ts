@@ -19,7 +19,7 @@ import { CollectionReads } from './reads.js';
 import { commandResult, manyResults, worstOf } from './results.js';
 import { type RowChange, type UpdatedRow, updateRow } from './update.js';
 
-/** What a call without options has: nothing to check. */
+/** The options of a call without any: there is nothing to check. */
 const NO_OPTIONS = {};
 
 /** The public calls of a collection: those that write, beside those that read. */
@@ -227,7 +227,7 @@ export class CollectionCalls<Value, Id, Tx>
     }
   }
 
-  /** As `#writing`, for one command. Hot path: awaits the command once and wraps it in no further promise. */
+  /** Runs one command as `#writing` does. Hot path: awaits the command once and wraps it in no further promise. */
   async #command(
     id: Id,
     options: WriteOptions,

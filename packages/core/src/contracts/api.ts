@@ -28,7 +28,7 @@ import type { Version } from './version.js';
  */
 export type CacheOutcome = 'updated' | 'invalidated' | 'queued' | 'deferred';
 
-/** What a write did. */
+/** The result of a write. */
 export interface WriteResult<Value> {
   /** The row as the store holds it, defaults and triggers included; `null` after a delete. */
   readonly value: Value | null;
@@ -66,7 +66,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * same object: treat it as read-only.
    */
   get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
-  /** As `get`, with version and origin. */
+  /** Reads as `get` does; adds version and origin. */
   getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>>;
   /**
    * Position by position. The cache is asked with one call for each 512 keys (for fewer, where values are large), and
@@ -115,7 +115,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * @deprecated Use `invalidateMany`.
    */
   invalidate(ids: readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
-  /** As `invalidate`, for many. Resolves with what became of the one that fared worst. */
+  /** Invalidates many. Resolves with the outcome of the one that fared worst. */
   invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome>;
   /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
   flush(): Promise<number>;
@@ -132,14 +132,14 @@ export interface ThroughRecord<Value> {
   invalidate(): Promise<CacheOutcome>;
 }
 
-/** What a relay did so far. */
+/** A relay's work so far. */
 export interface RelayStatus {
   readonly running: boolean;
   /** Changes handled since the start. */
   readonly handled: number;
-  /** Of them: entries that were older and are holes now. */
+  /** Entries among them that were older and are holes now. */
   readonly floored: number;
-  /** Of them: handed to the queue because the cache did not take them. */
+  /** Invalidations among them that went to the queue, because the cache did not take them. */
   readonly queued: number;
   /** How old the newest handled changes were when they were dealt with, in ms. */
   readonly lagMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly max: number };
@@ -173,7 +173,7 @@ export interface Lockstep extends AsyncDisposable {
   startRelay(options?: RelayOptions): Relay;
   /** Handles one job of the queue: what a worker's consumer calls. */
   handleJob(job: QueueJob): Promise<void>;
-  /** What it composes, for workers and tools. */
+  /** The parts that it composes, for workers and tools. */
   readonly cache: CacheAdapter;
   readonly queue: QueueAdapter | undefined;
   readonly prefix: string;

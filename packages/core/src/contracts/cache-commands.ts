@@ -9,7 +9,7 @@ export type Payload = string | Uint8Array;
 /** How a payload comes back from a read. One collection uses one encoding. */
 export type PayloadEncoding = 'utf8' | 'binary';
 
-/** What a reader may return without asking the store. */
+/** An entry that a reader may return without asking the store. */
 export interface CacheHit {
   /** The value's version; `0` for a known absence without a version and for unversioned stores. */
   readonly version: Version;
@@ -121,13 +121,13 @@ export interface BufferCommand {
   readonly key: string;
   /** `null`: the row is to be deleted. */
   readonly payload: Payload | null;
-  /** By the cache's clock, in ms since the epoch: a command that is applied later does nothing. */
+  /** A deadline by the cache's clock, in ms since the epoch: a command that is applied later does nothing. */
   readonly notAfterMs: number;
   /** Answer only once the cache has it on its disk; an `Error` where that can't be confirmed. */
   readonly durable: boolean;
 }
 
-/** What became of a buffered write in the store. */
+/** The outcome of a buffered write in the store. */
 export interface FlushedCommand {
   readonly kind: 'flushed';
   readonly key: string;

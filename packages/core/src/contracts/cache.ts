@@ -1,7 +1,7 @@
 import type { CacheCommand, CacheHit, CacheReply, Payload, PayloadEncoding } from './cache-commands.js';
 import type { Version } from './version.js';
 
-/** What a cache says of itself when asked. */
+/** A cache's description of itself. */
 export interface CacheInfo {
   /** True when the server may drop entries that have not expired; `undefined` when it does not say. */
   readonly evicts: boolean | undefined;
@@ -107,7 +107,7 @@ export interface CacheAdapter {
   ): Promise<readonly (CacheHit | undefined | Error)[]>;
   /** Runs many transitions in one round trip. */
   execute(commands: readonly CacheCommand[]): Promise<readonly (CacheReply | Error)[]>;
-  /** What the server says of itself. */
+  /** The server's description of itself. */
   info(): Promise<CacheInfo>;
   /**
    * Asks every primary to make an invalidation, in the way of `invalidate` commands, on a key of its own that
@@ -126,7 +126,7 @@ export interface CacheAdapter {
   primaryOf?(key: string): string;
   /** Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for serving. */
   scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
-  /** What a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
+  /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;

@@ -13,7 +13,7 @@ export type BufferState = 'synchronous' | 'buffering' | 'draining';
  */
 export type BufferRefusal = 'away' | 'evicts' | 'full' | 'unfit' | 'late';
 
-/** What each event carries. Times are in ms. */
+/** The events, and what each carries. Times are in ms. */
 export interface LockstepEventMap {
   /** A read answered by the cache. */
   hit: {
@@ -21,7 +21,7 @@ export interface LockstepEventMap {
     readonly key: string;
     readonly version: Version;
     readonly stale: boolean;
-    /** From the call to the cache's answer. */
+    /** The time from the call to the cache's answer. */
     readonly durationMs: number;
   };
   /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read, or no cache. */
@@ -29,7 +29,7 @@ export interface LockstepEventMap {
     readonly collection: string;
     readonly key: string;
     readonly reason: 'absent' | 'undecodable' | 'schema' | 'integrity' | 'unavailable' | 'fresh';
-    /** From the call to the cache's answer, or to its failure. */
+    /** The time from the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };
   /** A load from the store, for one or many readers. */
@@ -72,7 +72,7 @@ export interface LockstepEventMap {
   };
   /** Invalidations that the queue took (or not) because the cache did not. Jobs that flush buffered writes don't count. */
   handover: { readonly jobs: number; readonly taken: boolean; readonly durationMs: number };
-  /** What the relay handled. */
+  /** A batch that the relay handled. */
   relay: {
     readonly feed: string;
     readonly changes: number;
@@ -82,7 +82,7 @@ export interface LockstepEventMap {
   };
   /** The cache may have lost acknowledged writes; the feed is replayed. */
   cacheGeneration: { readonly generation: string };
-  /** Where a collection's writes go from now on. */
+  /** A collection's writes go another way from now on. */
   buffer: { readonly collection: string; readonly state: BufferState };
   /** A write that was to be buffered and went to the store. */
   bufferRefused: { readonly collection: string; readonly key: string; readonly reason: BufferRefusal };

@@ -20,14 +20,14 @@ export interface FeedStatus {
   readonly oldestMs: number;
   /** Changes that no consumer could be told of, e.g. of a row whose id can't be a key; counted since the feed began. @defaultValue 0 */
   readonly setAside?: number;
-  /** What works, and should be mended all the same. Absent when there is nothing to say. */
+  /** Faults that stop nothing, and should be mended. Absent when there are none. */
   readonly warnings?: readonly string[];
 }
 
 /** On whose behalf changes are claimed. */
 export interface FeedClaimant {
   readonly consumer: string;
-  /** What the consumer goes by at this moment; `undefined`: it takes no changes of the source now. */
+  /** The state that the consumer goes by at this moment; `undefined`: it takes no changes of the source now. */
   state(source: string): ConsumerState | undefined;
   /** Told that the registry says something else: the batch was not taken, and comes again. */
   differs(): Promise<void>;

@@ -67,7 +67,7 @@ export interface UpdateOptions extends WriteOptions {
   readonly fromCache?: boolean;
 }
 
-/** What a collection is, and the bounds of everything that it does. */
+/** The options of a collection: what it is, and the bounds of everything that it does. */
 export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   /** Unique in this Lockstep; a part of every cache key. */
   readonly name: string;
@@ -228,7 +228,7 @@ export interface ThroughOptions<Value> {
   readonly serialize?: Serializer;
 }
 
-/** What the caller's own functions are told. */
+/** The context of a call of the caller's own function. */
 export interface CallbackContext {
   /** Aborts when the engine gives up waiting: stop then, or a late write may reach the record unseen. */
   readonly signal: AbortSignal;

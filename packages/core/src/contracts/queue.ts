@@ -17,7 +17,7 @@ export interface FlushJob {
   readonly collection: string;
   /** The store's key, not the cache's. */
   readonly key: string;
-  /** Of a dead letter: the write that the store refused for good. */
+  /** The write that the store refused for good; of a dead letter only. */
   readonly refused?: RefusedWrite;
   /** As an invalidation's. */
   readonly mac?: string;

@@ -6,11 +6,11 @@ export interface RecordedCollection {
   /** Unique within its consumer. */
   readonly name: string;
   readonly source: string;
-  /** What the cache's keys start with, before the row's key. */
+  /** The start of the cache's keys, before the row's key. */
   readonly keyPrefix: string;
   /** How long an invalidation's hole lives, in ms. */
   readonly holeTtlMs: number;
-  /** Whether an invalidation leaves a hole on an empty key, too. */
+  /** True: an invalidation leaves a hole on an empty key, too. */
   readonly holeOnEmpty: boolean;
 }
 
@@ -22,9 +22,9 @@ export interface ConsumerState {
   readonly epoch: number;
 }
 
-/** What a store records of one consumer and one source. A consumer is a cache: the Lockstep's prefix names it. */
+/** A store's record of one consumer and one source. A consumer is a cache: the Lockstep's prefix names it. */
 export interface ConsumerRecord extends ConsumerState {
-  /** What is kept in step. The revision grows with each change of it. */
+  /** The collections that are kept in step. The revision grows with each change of them. */
   readonly collections: readonly RecordedCollection[];
   /** The identity of the cache's primaries that the epoch is bound to; `undefined` while the epoch is `0`. */
   readonly identity: string | undefined;
@@ -58,7 +58,7 @@ export interface ConsumerRegistry {
    * each of their sources. When it resolves everyone who reads from now on sees them.
    */
   register(consumer: string, collections: readonly RecordedCollection[]): Promise<readonly ConsumerRecord[]>;
-  /** What is recorded, of those sources that have a record. */
+  /** The records of those sources that have one. */
   read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]>;
   /**
    * Commits a new epoch for each source whose recorded identity is another one. An identity that was

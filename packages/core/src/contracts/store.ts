@@ -80,7 +80,7 @@ export type StoreCommand<Value> =
   | StoreFlush<Value>;
 
 /**
- * What became of one command.
+ * The outcome of one command.
  *
  * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete; with a
  *   `key` of its own (a trigger of the store changed it) nothing is cached: both keys get floors
@@ -103,7 +103,7 @@ export type StoreOutcome<Value> =
   | { readonly kind: 'superseded'; readonly version: Version }
   | { readonly kind: 'failed'; readonly error: LockstepError };
 
-/** What each call may take and whom it belongs to. */
+/** The bound of a call, and the transaction that it belongs to. */
 export interface StoreCallOptions {
   /**
    * The bound of the call in ms. The adapter holds it, and nobody else does: the call settles within it, with
@@ -135,7 +135,7 @@ export interface StoreReadOptions extends StoreCallOptions {
   readonly flushed?: boolean;
 }
 
-/** What a store can do beyond reading and writing one key. Absent features are `false`. */
+/** The features of a store beyond reading and writing one key. Absent ones are `false`. */
 export interface StoreCapabilities {
   /** Rows carry versions. `false`: the engine uses intents. */
   readonly versioned: boolean;
@@ -204,7 +204,7 @@ export interface TransactionMode {
   readonly deferrable?: boolean | undefined;
 }
 
-/** What a transaction is run with. */
+/** The options of a transaction. */
 export interface StoreTransactionOptions extends StoreCallOptions, TransactionMode {}
 
 /**

@@ -12,7 +12,7 @@ export interface Option<Value, Absent = undefined> {
   readonly fallback: Absent;
   /** Must be given. */
   readonly required?: boolean;
-  /** What it may be, in words: `must be …`. */
+  /** The values that it may have, in words: `must be …`. */
   readonly range: string;
   readonly fits: (value: unknown) => boolean;
   /** Numbers only. */

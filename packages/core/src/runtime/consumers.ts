@@ -5,10 +5,10 @@ import { withTimeout } from '../kit/wait.js';
 import type { Collections } from './collections.js';
 import type { EngineContext } from './context.js';
 
-/** What a feed's answer about what is pending may take. */
+/** The bound of a feed's answer about what is pending. */
 const STATUS_TIMEOUT_MS = 2_000;
 
-/** What this process knows of the registry of each feed. */
+/** The consumers of one Lockstep, one for each feed: what this process knows of its registry. */
 export class Consumers {
   readonly #context: () => EngineContext;
   readonly #collections: Collections;
@@ -45,7 +45,7 @@ export class Consumers {
     const { clock, prefix } = this.#context();
     const late = (): Error => new StoreTimeoutError('the feed did not say what is pending');
     for (const [feed, sources] of this.#collections.feeds()) {
-      // By the ages, since the clocks differ: what is no older than this was changed afterwards.
+      // Ages are compared, since the clocks differ: what is no older than this was changed afterwards.
       const agoMs = clock.monotonic() - beforeMs;
       const status = await withTimeout(clock, feed.status([...sources], prefix), STATUS_TIMEOUT_MS, late);
       if (status.pending > 0 && status.oldestMs >= agoMs) return false;

@@ -14,7 +14,7 @@ import type { LockstepTransaction, TransactionOutcome } from '../write/transacti
 import type { Activity } from './activity.js';
 import type { EventHub } from './events.js';
 
-/** What the collections of one Lockstep share. */
+/** The context that the collections of one Lockstep share. */
 export interface EngineContext {
   readonly prefix: string;
   readonly adapter: CacheAdapter;
@@ -30,7 +30,7 @@ export interface EngineContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly nextToken: () => string;
-  /** What this process knows of the registry of a feed. */
+  /** The consumer of a feed: what this process knows of its registry. */
   readonly consumerOf: (feed: ChangeFeed) => Consumer;
   /** True when a cache call costs no round trip. */
   readonly local: boolean;

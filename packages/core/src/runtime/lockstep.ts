@@ -33,7 +33,7 @@ import { tokenSource } from './tokens.js';
 import { Transactions } from './transactions.js';
 import { UsedAdapters } from './used-adapters.js';
 
-/** What `close` waits for work under way. */
+/** How long `close` waits for work under way. */
 const CLOSE_TIMEOUT_MS = 15_000;
 
 /**

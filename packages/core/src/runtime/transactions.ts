@@ -22,7 +22,7 @@ export class Transactions {
     this.#clock = clock;
   }
 
-  /** What `lockstep.transaction` does. */
+  /** Checks the options of `lockstep.transaction` and runs the body. */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions): Promise<T> {
     checkOptions(options, TRANSACTION, 'transaction');
     const { on, signal, timeoutMs = TRANSACTION.timeoutMs.fallback } = options;
@@ -60,7 +60,7 @@ export class Transactions {
         tx.end('its body has thrown', error);
         throw error;
       }
-      // What the body began and did not wait for is part of it, or was refused.
+      // Calls that the body began and did not wait for are part of the transaction, or were refused.
       await tx.idle();
       const changes = await tx.changes();
       await tx.announce(changes, this.#collections.participants(host));

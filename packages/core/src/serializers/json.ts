@@ -16,7 +16,7 @@ export function jsonSerializer(): Serializer {
 
 const TAGGED = '~';
 const MAX_DEPTH = 100;
-/** What values are taken to add to a JSON text, in characters: `SHORT` for numbers, booleans and `null`. */
+/** The characters that values are taken to add to a JSON text: `SHORT` for numbers, booleans and `null`. */
 const SHORT = 5;
 const DATE = 33;
 const BIGINT = 25;
@@ -33,7 +33,7 @@ const JSON_SERIALIZER: Serializer = {
   },
 };
 
-/** What a walk through a value found. */
+/** The findings of a walk through a value. */
 class Walk {
   /** JSON carries the value as it is; else it needs tags. */
   plain = true;
@@ -41,7 +41,7 @@ class Walk {
   length = 0;
 }
 
-/** What can't be carried, and on its way out of the walk, where it is. */
+/** A value that can't be carried. On its way out of the walk it gathers where it is. */
 class Uncarried {
   readonly what: string;
   /** One name or index for each level, outermost first. */

@@ -64,7 +64,7 @@ export function callbackStore<Value>(
   return callbacks(options, systemClock);
 }
 
-/** As `callbackStore`, by a clock. */
+/** Makes the store, with a clock of the caller's. */
 export function callbacks<Value>(
   options: CallbackStoreOptions<Value>,
   clock: Clock,
