@@ -52,8 +52,8 @@ export class ThroughCalls {
   }
 
   record<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {
-    const { id, namespace: name, reader, serialize, ttlMs, writer } = options as ThroughOptions<unknown>;
     withDefaults(options, THROUGH, 'through');
+    const { id, namespace: name, reader, serialize, ttlMs, writer } = options as ThroughOptions<unknown>;
     const { collection, reads, writes } = this.#namespace(name, serialize);
     const callOptions = ttlMs === undefined ? {} : { ttlMs };
     return {

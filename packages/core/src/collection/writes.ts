@@ -119,6 +119,7 @@ export class CollectionCalls<Value, Id, Tx>
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, UPDATE, async (key) => {
+      checkFunction(change, 'change');
       if (!this.#context.store.capabilities.compareAndSet) {
         throw this.#context.checks.unsupported('update (compare-and-set)');
       }
@@ -160,6 +161,7 @@ export class CollectionCalls<Value, Id, Tx>
     options: WriteOptions & TransactionMode = {},
   ): Promise<WriteResult<Value> & { readonly returned: T }> {
     return await this.#writing(id, options, TRANSACT, async (key) => {
+      checkFunction(body, 'body');
       if (options.tx !== undefined) {
         const problem = 'write() opens its own transaction; use tx.client inside yours';
         throw new InvalidOptionError('options.tx', problem);
@@ -255,4 +257,8 @@ export class CollectionCalls<Value, Id, Tx>
     }
     return checks.key(id);
   }
+}
+
+function checkFunction(given: unknown, name: string): void {
+  if (typeof given !== 'function') throw new InvalidOptionError(name, 'must be a function');
 }

@@ -124,7 +124,7 @@ class LockstepEngine implements Lockstep {
     options: CollectionOptions<Value, Id, Tx>,
   ): Collection<Value, Id, Tx> {
     this.#checkOpen();
-    this.#collections.checkFree(options.name);
+    this.#collections.checkFree(options?.name);
     const collection = collectionEngine(options, this.#context);
     this.#collections.add(collection);
     this.#adapters.use(collection.store);

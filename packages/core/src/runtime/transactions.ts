@@ -1,7 +1,7 @@
 import type { Clock } from '../contracts/clock.js';
 import type { Transaction, TransactionOptions } from '../contracts/options.js';
 import type { StoreTransaction, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
-import { UnsupportedError } from '../errors.js';
+import { InvalidOptionError, UnsupportedError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
 import { mayHaveCommitted } from '../read/loader.js';
 import { LockstepTransaction, type TransactionOutcome } from '../write/transaction.js';
@@ -25,6 +25,7 @@ export class Transactions {
   /** Checks the options of `lockstep.transaction` and runs the body. */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions): Promise<T> {
     checkOptions(options, TRANSACTION, 'transaction');
+    if (typeof body !== 'function') throw new InvalidOptionError('transaction.body', 'must be a function');
     const { on, signal, timeoutMs = TRANSACTION.timeoutMs.fallback } = options;
     const host = on === undefined ? this.#collections.onlyHost() : on.transactions;
     if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');

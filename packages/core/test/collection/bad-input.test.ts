@@ -244,6 +244,18 @@ describe('options of calls', () => {
     await expect(updating).rejects.toMatchObject({ option: 'options.retries' });
   });
 
+  test('what is no function, and what are no options, is named', async () => {
+    const { lockstep, products } = openShop();
+    const none = undefined as never;
+    await expect(products.update('a', none)).rejects.toMatchObject({ option: 'change' });
+    await expect(products.write('a', none)).rejects.toMatchObject({ option: 'body' });
+    await expect(lockstep.transaction(none)).rejects.toMatchObject({ option: 'transaction.body' });
+    await expect(products.get('a', 5 as never)).rejects.toMatchObject({ option: 'options' });
+    expect(() => lockstep.collection(none)).toThrow('collection: must be an object of options');
+    expect(() => lockstep.through(none)).toThrow('through: must be an object of options');
+    expect(() => createLockstep(none)).toThrow('createLockstep: must be an object of options');
+  });
+
   test('a transaction’s options are checked', async () => {
     const shop = openShop();
     const body = async (): Promise<void> => undefined;
