@@ -42,7 +42,8 @@ import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
 import { Shapes } from '../write/shape.js';
-import { OUT, Statements } from '../write/statements.js';
+import { Statements } from '../write/statements/statements.js';
+import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import { Writer } from '../write/writer.js';
 import { TableWatch } from './watch.js';
@@ -196,6 +197,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       what: this.name,
       readOnly: true,
       prepared,
+      byKey: true,
     };
     try {
       const results =

@@ -23,6 +23,8 @@ export interface SendOptions extends ExchangeOptions {
   readonly prepared: boolean;
   /** The source whose rows the statement stamps and records by itself. */
   readonly stamps?: string;
+  /** No trigger of the user's runs, so that the planner can be told to use the keys' indexes whatever it thinks. */
+  readonly byKey?: boolean;
   /** When the server refuses the write, in ms since the epoch by its clock. */
   readonly notAfterMs?: number | undefined;
 }
@@ -32,12 +34,15 @@ const MAX_TRIES = 12;
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 250, jitter: 1 };
 const SET_TIMEOUT = `SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('${SETTING_STAMPED}', $2, true)`;
 const SET_DEADLINE = `${SET_TIMEOUT}, pg_catalog.set_config('${SETTING_DEADLINE}', $3, true), ${microsSql()} AS "#now"`;
-const both = (text: string) => ({ prepared: statement(text), unprepared: statement(text, false) });
+/** A plan that was made while the table was all but empty must not become a scan of a full one. */
+const usingKeys = (text: string): string => `${text}, pg_catalog.set_config('enable_seqscan', 'off', true)`;
 /** A read changes nothing, so that a server that is no primary would answer it: with what it had. */
 const asRead = (text: string): string => `${text}, ${IS_READ_ONLY} AS "${READ_ONLY}"`;
+const both = (text: string) => ({ prepared: statement(text), unprepared: statement(text, false) });
+const variants = (text: string) => ({ plain: both(text), byKey: both(usingKeys(text)) });
 const SETTINGS = {
-  write: { timeout: both(SET_TIMEOUT), deadline: both(SET_DEADLINE) },
-  read: { timeout: both(asRead(SET_TIMEOUT)), deadline: both(asRead(SET_DEADLINE)) },
+  write: { timeout: variants(SET_TIMEOUT), deadline: variants(SET_DEADLINE) },
+  read: { timeout: variants(asRead(SET_TIMEOUT)), deadline: variants(asRead(SET_DEADLINE)) },
 } as const;
 const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
 
@@ -134,11 +139,20 @@ export class Session {
     });
   }
 
-  #settings({ deadline: { serverMs }, notAfterMs, prepared, readOnly, stamps = '' }: SendOptions): Call {
+  #settings({
+    byKey,
+    deadline: { serverMs },
+    notAfterMs,
+    prepared,
+    readOnly,
+    stamps = '',
+  }: SendOptions): Call {
     const { deadline, timeout } = SETTINGS[readOnly && !this.#replica ? 'read' : 'write'];
     const values = [String(serverMs), stamps];
     if (notAfterMs !== undefined) values.push(String(Math.floor(notAfterMs * 1_000)));
-    const { prepared: named, unprepared } = notAfterMs === undefined ? timeout : deadline;
+    const { prepared: named, unprepared } = (notAfterMs === undefined ? timeout : deadline)[
+      byKey === true ? 'byKey' : 'plain'
+    ];
     return { statement: prepared ? named : unprepared, values };
   }
 }

@@ -3,7 +3,8 @@ import type { KeyCodec } from '../keys/codec.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Call, Row } from '../wire/pipeline.js';
 import type { Group, Item } from './plan.js';
-import { OUT, type Statements } from './statements.js';
+import type { Statements } from './statements/statements.js';
+import { OUT } from './statements/table-sql.js';
 import { versionOf } from './versions.js';
 
 /** A class: `docs/performance.md` says why. */

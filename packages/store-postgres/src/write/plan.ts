@@ -10,7 +10,7 @@ export class Item {
   readonly index: number;
   readonly key: string;
   /** Its element of the batch's JSON; empty where it travels as cells. */
-  record: string;
+  readonly record: string;
   /** The texts of a blind put's key and columns, where each value is one text. */
   readonly cells: readonly (string | null)[] | undefined;
   readonly above: number;
@@ -80,7 +80,7 @@ export function planWrite<Value>(
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
   });
-  for (const group of groups) if (group.items.length > 1) order(group.items);
+  for (const { items } of groups) items.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   return { groups, outcomes };
 }
 
@@ -115,14 +115,6 @@ function gather(
       );
   if (group === undefined) groups.push({ kind, shape, field, alone, items: [item] });
   else group.items.push(item);
-}
-
-/** By key; each record with its place, since a statement may not take rows as they come. */
-function order(items: Item[]): void {
-  items.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  items.forEach((item, place) => {
-    if (item.cells === undefined) item.record = `{"#o":${place},${item.record.slice(1)}`;
-  });
 }
 
 type RowValue = Readonly<Record<string, unknown>> | undefined;

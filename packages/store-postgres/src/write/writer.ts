@@ -20,7 +20,8 @@ import type { SendOptions, Session } from '../wire/session.js';
 import { asCommitted, readAgain, Written } from './followed.js';
 import { type Group, type Item, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
-import { OUT, type Statements } from './statements.js';
+import type { Statements } from './statements/statements.js';
+import { OUT } from './statements/table-sql.js';
 import { versionOf } from './versions.js';
 
 export interface WriterParts {
@@ -188,7 +189,8 @@ export class Writer<Value> {
       again: again.length === 0 ? undefined : results[last],
     });
     if (options.tx === undefined) {
-      return answer(await session.send(calls, stamps ? { ...send, stamps: source } : send), at);
+      const settings = stamps ? { stamps: source } : { byKey: statements.firesNothing };
+      return answer(await session.send(calls, { ...send, ...settings }), at);
     }
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
@@ -214,47 +216,47 @@ export class Writer<Value> {
   /** `stamps`: puts stamp and record themselves. `least`: what all are stamped above, too. */
   #calls({ kind, shape, field, items }: Group, stamps: boolean, least = 0): Call[] {
     const { statements } = this.#parts;
-    const rows = (): string => `[${items.map((item) => item.record).join(',')}]`;
+    const alone = items.length === 1;
+    const rows = (): string =>
+      alone ? (items[0]?.record ?? '{}') : `[${items.map((item) => item.record).join(',')}]`;
     const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
     const stamp = stampAbove(above);
     const keys = (): string => arrayText(items.map((item) => item.key));
     switch (kind) {
       case 'put': {
         const [only] = items;
-        if (items.length === 1 && only?.cells !== undefined) {
+        if (alone && only?.cells !== undefined) {
           return stamps
             ? [{ statement: statements.putOneStamped(shape), values: [String(above), ...only.cells] }]
             : [{ statement: statements.putOne(shape), values: [stamp, only.key, ...only.cells] }];
         }
-        const put = shape.scalar ? columnsOf(items) : [rows()];
+        const put = shape.scalar ? columnsOf(items) : [`[${items.map((item) => item.record).join(',')}]`];
         return stamps
           ? [{ statement: statements.putManyStamped(shape), values: [String(above), ...put] }]
           : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
       }
       case 'insert':
-        return [
-          { statement: statements.insertMany(shape, items.length === 1), values: [rows(), stamp, keys()] },
-        ];
+        return [{ statement: statements.insert(shape, alone), values: [rows(), stamp, keys()] }];
       case 'replace':
-        return [{ statement: statements.replaceMany(shape), values: [rows(), stamp] }];
+        return [{ statement: statements.replace(shape, alone), values: [rows(), stamp] }];
       case 'restamp':
-        return [{ statement: statements.restampMany(), values: [rows(), stamp] }];
+        return [{ statement: statements.restamp(alone), values: [rows(), stamp] }];
       case 'increment':
         if (field === undefined)
           throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
-        return [{ statement: statements.incrementMany(field), values: [rows(), stamp] }];
+        return [{ statement: statements.increment(field, alone), values: [rows(), stamp] }];
       case 'delete':
-        return [{ statement: statements.deleteMany(), values: [rows(), String(above)] }];
+        return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
       case 'flushPut':
         return [
           { statement: statements.lockKeys(), values: [keys()] },
-          { statement: statements.flushPuts(shape, items.length === 1), values: [rows()] },
+          { statement: statements.flushPuts(shape, alone), values: [rows()] },
         ];
       case 'flushDelete': {
         const versions = Object.fromEntries(items.map((item) => [item.key, item.exact]));
         return [
           { statement: statements.lockKeys(), values: [keys()] },
-          { statement: statements.flushDeletes(), values: [rows(), JSON.stringify(versions)] },
+          { statement: statements.flushDeletes(alone), values: [rows(), JSON.stringify(versions)] },
           { statement: statements.endFlush(), values: [] },
         ];
       }

@@ -1,0 +1,116 @@
+import type { TableColumn } from '../../sql/catalog.js';
+import { equal, operator } from '../../sql/operators.js';
+import { identifier } from '../../sql/quote.js';
+import {
+  believedSql,
+  ifBelievedSql,
+  microsSql,
+  nextOwnSql,
+  SETTING_DELETE_BASE,
+  UNBELIEVED,
+} from '../../sql/stamp.js';
+import type { Shape } from '../shape.js';
+import { OUT, type TableSql } from './table-sql.js';
+
+/** Of a locked row. What is not believed is left as it is, and told. */
+export const BELIEVED = operator('l."#l"', '<>', `(${UNBELIEVED})`);
+
+/** A change of rows that are there. */
+interface Change {
+  readonly columns: readonly TableColumn[];
+  /** The statement up to its records, which are named. */
+  readonly write: (records: string) => string;
+  /** What it asks of a row whose version is believed. */
+  readonly guard: (records: string, version: string) => string;
+  /** What it returns of a row. */
+  readonly returned: readonly string[];
+  readonly first?: string;
+}
+
+/**
+ * The rows of a batch are locked in its order, then changed. One row is changed at once, and locked only where it was
+ * not: its version tells why. (A trigger that writes the row instead would hide it from that lock: where there are some,
+ * it is locked first.) Answers for each row that is there, with its own version where it was not changed.
+ */
+function changeSql(
+  sql: TableSql,
+  { columns, first, guard, returned, write }: Change,
+  alone: boolean,
+): string {
+  const version = `t.${sql.version}`;
+  const head = `${sql.withRecords(columns, alone)}${first ?? ''}`;
+  const nulls = returned.map(() => 'NULL').join(', ');
+  const written = (records: string): string =>
+    `${records}."#n" AS "${OUT.number}", NULL::pg_catalog.int8 AS "${OUT.locked}", ${returned.join(', ')}`;
+  const { after, before } = sql.info.userTriggers;
+  if (alone && !after && !before) {
+    return `${head},
+w AS (${write('r')} WHERE ${sql.sameKey()} AND ${believedSql(version)} AND ${guard('r', version)} RETURNING ${written('r')}),
+l AS (SELECT * FROM (${sql.locked}) l WHERE NOT EXISTS (SELECT FROM w))
+SELECT * FROM w UNION ALL SELECT l."#n", l."#l", ${nulls} FROM l`;
+  }
+  return `${head},
+l AS MATERIALIZED (${sql.locked}),
+w AS (${write('l')} WHERE ${sql.fewOf('l', alone)} AND ${BELIEVED} AND ${guard('l', 'l."#l"')} RETURNING ${written('l')})
+SELECT * FROM w UNION ALL SELECT l."#n", l."#l", ${nulls} FROM l WHERE NOT (l."#n" OPERATOR(pg_catalog.=) ANY (SELECT w."${OUT.number}" FROM w))`;
+}
+
+function updateSql(
+  sql: TableSql,
+  columns: readonly TableColumn[],
+  sets: (records: string) => readonly string[],
+  guard: Change['guard'],
+  alone: boolean,
+): string {
+  const { table, version } = sql;
+  const write = (records: string): string =>
+    `UPDATE ${table} t SET ${[...sets(records), `${version} = $2::pg_catalog.int8`].join(', ')} FROM ${records}`;
+  return changeSql(sql, { columns, write, guard, returned: sql.returned }, alone);
+}
+
+const isAtVersion: Change['guard'] = (records, version) => equal(version, `${records}."#i"`);
+
+/** Puts of rows that still are at a version. $1: rows with `#i`, $2: stamp. */
+export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): string {
+  const defaults = sql.info.columns
+    .filter((column) => sql.settable(column) && !columns.includes(column))
+    .map((column) => `${identifier(column.name)} = DEFAULT`);
+  const sets = (records: string): string[] => [
+    ...columns.flatMap((column, index) =>
+      column.identityAlways ? [] : [`${identifier(column.name)} = ${records}."c${index}"`],
+    ),
+    ...defaults,
+  ];
+  return updateSql(sql, columns, sets, isAtVersion, alone);
+}
+
+/** New versions for rows that still are at one. $1: rows with `#i`, $2: stamp. */
+export function restampSql(sql: TableSql, alone: boolean): string {
+  return updateSql(sql, [], () => [], isAtVersion, alone);
+}
+
+/** Sums. $1: rows with `#b`, $2: stamp. A NULL stays as it is, and is not returned. */
+export function incrementSql(sql: TableSql, column: TableColumn, alone: boolean): string {
+  const name = identifier(column.name);
+  const sets = (records: string): string[] => [
+    `${name} = ${operator(`t.${name}`, '+', `${records}."#b"::pg_catalog.text::${column.sqlType}`, column.operators)}`,
+  ];
+  return updateSql(sql, [], sets, () => `t.${name} IS NOT NULL`, alone);
+}
+
+/** Deletes. $1: rows with `#i` or without, $2: the version to stay above. */
+export function deleteSql(sql: TableSql, alone: boolean): string {
+  const above = '$2::pg_catalog.int8';
+  return changeSql(
+    sql,
+    {
+      columns: [],
+      first: `,
+h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest(${ifBelievedSql(above)}, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base)`,
+      write: (records) => `DELETE FROM ${sql.table} t USING ${records} CROSS JOIN h`,
+      guard: (records, version) => `(${records}."#i" IS NULL OR ${equal(`${records}."#i"`, version)})`,
+      returned: [`${nextOwnSql(`greatest(t.${sql.version}, h.base)`)} AS "${OUT.version}"`],
+    },
+    alone,
+  );
+}

@@ -1,0 +1,139 @@
+import type { TableColumn, TableInfo } from '../../sql/catalog.js';
+import { type Statement, statement } from '../../wire/pipeline.js';
+import type { Shape } from '../shape.js';
+import { deleteSql, incrementSql, replaceSql, restampSql } from './changes.js';
+import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
+import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
+import { readManySql, readOneSql } from './reads.js';
+import { TableSql } from './table-sql.js';
+
+/**
+ * Shapes beyond these (each its own statement) are not prepared: a table whose values come in endless
+ * shapes must not fill the server's memory with plans.
+ */
+const MAX_STATEMENTS = 64;
+
+/**
+ * The statements of one table. Batches travel as one JSON parameter, blind puts of scalar columns as an array
+ * of texts for each column, so that a batch of any size is one prepared statement. Each locks its rows in
+ * the batch's order, which is the same everywhere, and looks each up by its key, however small the table is.
+ */
+export class Statements {
+  readonly #info: TableInfo;
+  readonly #prepared: boolean;
+  readonly #sql: TableSql;
+  readonly #cache = new Map<string, Statement>();
+
+  constructor(info: TableInfo, prepared: boolean) {
+    this.#info = info;
+    this.#prepared = prepared;
+    this.#sql = new TableSql(info);
+  }
+
+  /** Whether a write runs no trigger of the user's. */
+  get firesNothing(): boolean {
+    const { after, before } = this.#info.userTriggers;
+    return !after && !before;
+  }
+
+  /** Whether triggers may write a row again once a statement has. */
+  get followed(): boolean {
+    return this.#info.userTriggers.after;
+  }
+
+  /** What triggers have put off until the commit happens now. `undefined`: they put off nothing. */
+  now(): Statement | undefined {
+    if (!this.#info.userTriggers.deferred) return undefined;
+    return this.#get('now', () => 'SET CONSTRAINTS ALL IMMEDIATE');
+  }
+
+  readOne(): Statement {
+    return this.#get('readOne', () => readOneSql(this.#sql));
+  }
+
+  readMany(): Statement {
+    return this.#get('readMany', () => readManySql(this.#sql));
+  }
+
+  putOne(shape: Shape): Statement {
+    return this.#get(`putOne ${shape.id}`, () => putOneSql(this.#sql, shape));
+  }
+
+  putMany(shape: Shape): Statement {
+    return this.#get(`putMany ${shape.id}`, () => putManySql(this.#sql, shape));
+  }
+
+  putOneStamped(shape: Shape): Statement {
+    return this.#get(`putOneStamped ${shape.id}`, () => putOneStampedSql(this.#sql, shape));
+  }
+
+  putManyStamped(shape: Shape): Statement {
+    return this.#get(`putManyStamped ${shape.id}`, () => putManyStampedSql(this.#sql, shape));
+  }
+
+  insert(shape: Shape, alone: boolean): Statement {
+    return this.#get(`insert ${alone} ${shape.id}`, () => insertSql(this.#sql, shape, alone));
+  }
+
+  replace(shape: Shape, alone: boolean): Statement {
+    return this.#get(`replace ${alone} ${shape.id}`, () => replaceSql(this.#sql, shape, alone));
+  }
+
+  restamp(alone: boolean): Statement {
+    return this.#get(`restamp ${alone}`, () => restampSql(this.#sql, alone));
+  }
+
+  increment(column: TableColumn, alone: boolean): Statement {
+    return this.#get(`increment ${alone} ${column.name}`, () => incrementSql(this.#sql, column, alone));
+  }
+
+  delete(alone: boolean): Statement {
+    return this.#get(`delete ${alone}`, () => deleteSql(this.#sql, alone));
+  }
+
+  flushPuts(shape: Shape, alone: boolean): Statement {
+    return this.#get(`flushPuts ${alone} ${shape.id}`, () => flushPutsSql(this.#sql, shape, alone));
+  }
+
+  flushDeletes(alone: boolean): Statement {
+    return this.#get(`flushDeletes ${alone}`, () => flushDeletesSql(this.#sql, alone));
+  }
+
+  endFlush(): Statement {
+    return this.#get('endFlush', () => END_FLUSH);
+  }
+
+  /** Buffered writes of one key exclude each other. $1: keys, in order. */
+  lockKeys(): Statement {
+    const keys = 'pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS u(k, n) ORDER BY n';
+    return this.#get('lockKeys', () => `SELECT ${this.#advisoryLock('pg_advisory_xact_lock')} FROM ${keys}`);
+  }
+
+  /** Makes the transaction known as a writer of the keys. $1: keys, in order. */
+  lockShared(): Statement {
+    const lock = this.#advisoryLock('pg_advisory_xact_lock_shared');
+    return this.#get(
+      'lockShared',
+      () => `SELECT ${lock} FROM pg_catalog.unnest($1::pg_catalog.text[]) AS u(k)`,
+    );
+  }
+
+  /** Waits for the key's known writers. $1: the key. */
+  lockAlone(): Statement {
+    const lock = this.#advisoryLock('pg_advisory_xact_lock');
+    return this.#get('lockAlone', () => `SELECT ${lock} FROM (SELECT $1::pg_catalog.text AS k) AS u`);
+  }
+
+  #advisoryLock(name: string): string {
+    return `pg_catalog.${name}(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#sql.source}, 0)))`;
+  }
+
+  #get(id: string, build: () => string): Statement {
+    let found = this.#cache.get(id);
+    if (found === undefined) {
+      found = statement(build(), this.#prepared && this.#cache.size < MAX_STATEMENTS);
+      if (this.#cache.size < 1000) this.#cache.set(id, found);
+    }
+    return found;
+  }
+}
