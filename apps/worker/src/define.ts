@@ -1,6 +1,6 @@
 import type { Lockstep, RelayOptions } from '@lockstep/core';
 
-/** What a worker runs. A config file's default export is one, by way of {@link defineWorker}. */
+/** The parts that a worker runs. A config file's default export is one, by way of {@link defineWorker}. */
 export interface WorkerConfig {
   /**
    * The Lockstep whose feeds are relayed and whose queue is consumed, or a function that makes it: the

@@ -2,7 +2,7 @@ import type { ChangeFeed, FeedStatus, Lockstep, QueueStatus, Relay, RelayStatus 
 import { bounded } from './bounded.js';
 import { Sampler } from './sampler.js';
 
-/** What a worker knows of itself and of what it depends on. Times are in ms. */
+/** The state of a worker, and of the servers that it depends on. Times are in ms. */
 export interface WorkerStatus {
   readonly ready: boolean;
   /** Why it is not ready, a line each. */
@@ -11,7 +11,7 @@ export interface WorkerStatus {
   readonly feeds: readonly FeedHealth[];
   /** `null`: there is no queue, or it does not answer. */
   readonly queue: QueueStatus | null;
-  /** Of each collection whose writes may be buffered: keys that the store may not have the newest write of. */
+  /** For each collection whose writes may be buffered: keys whose newest write the store may not have. */
   readonly unflushed: Readonly<Record<string, number>>;
 }
 
@@ -19,7 +19,7 @@ export type FeedHealth = { readonly name: string } & (FeedStatus | { readonly er
 
 const PROBE_TIMEOUT_MS = 2_000;
 
-/** What has to be asked of others. */
+/** The part of the state that servers have to be asked for. */
 interface Seen {
   readonly feeds: readonly FeedHealth[];
   readonly queue: QueueStatus | Error | null;
@@ -97,7 +97,7 @@ export class Health {
     return [`feed ${feed.name}: the oldest change is ${Math.round(feed.oldestMs)} ms old`];
   }
 
-  /** What does not answer is left out: the cache may be away, and the worker ready all the same. */
+  /** Servers that do not answer are left out: the cache may be away, and the worker ready all the same. */
   async #unflushed(): Promise<Record<string, number>> {
     const sizes = await Promise.all(
       this.#lockstep.collections.map(async ({ name, unflushed }) => {

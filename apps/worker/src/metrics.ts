@@ -67,7 +67,7 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** What a scrape gets, made at most once in a second. */
+  /** The text of a scrape, made at most once in a second. */
   text(): Promise<string> {
     return this.#text.sample();
   }
@@ -118,7 +118,7 @@ export class Metrics {
     return async () => {
       const status = await health.status();
       ready.set(status.ready ? 1 : 0);
-      // What does not answer has no figure, rather than its last one.
+      // A server that does not answer has no figure, rather than its last one.
       for (const gauge of [pending, oldest, aside, jobs, unflushed]) gauge.reset();
       for (const feed of status.feeds) {
         if ('error' in feed) continue;

@@ -1,6 +1,6 @@
-/** What was seen less than this ago is told again. */
+/** An answer younger than this is told again, in ms. */
 const FRESH_MS = 1_000;
-/** What is older than this is not told any more: the caller waits for a new look. */
+/** An answer older than this is not told any more, in ms: the caller waits for a new one. */
 const STALE_MS = 5_000;
 
 /**

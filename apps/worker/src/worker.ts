@@ -17,9 +17,9 @@ export interface StartWorkerOptions extends WorkerConfig {
 
 /** A running worker. */
 export interface Worker extends AsyncDisposable {
-  /** Where the dashboard answers. */
+  /** The address of the dashboard. */
   readonly url: string;
-  /** Where probes and metrics answer. */
+  /** The address of probes and metrics. */
   readonly metricsUrl: string;
   status(): Promise<WorkerStatus>;
   /** Finishes what is under way, within `shutdownTimeoutMs`; closes the Lockstep when the worker made it. */

@@ -19,14 +19,14 @@ import type { QueueSettings } from './options.js';
 import { isUnreadable, rawText, readRaw, setAside } from './raw-jobs.js';
 import { type Asked, isHigher, type Versions } from './versions.js';
 
-/** What `close` waits for jobs under way. */
+/** The longest time that `close` waits for jobs under way, in ms. */
 const CLOSE_MS = 15_000;
-/** What it waits for a server that has nothing under way. */
+/** The longest time that it waits for a server that has nothing under way, in ms. */
 const QUIET_MS = 1_000;
 const QUICK_TRY_MS = 20;
 /** Beyond the longest time that BullMQ waits for a job in one call, with the default lock. */
 const SILENCE_BEYOND_LOCK_MS = 2_000;
-/** Of an error's message: what a dead letter tells. */
+/** The length of the error's message in a dead letter. */
 const MAX_MESSAGE = 1_000;
 /** Jobs under way that are looked at when one of them can't be read. */
 const MAX_ACTIVE = 1_000;
@@ -129,7 +129,7 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
   }
   // BullMQ goes on by itself; without a listener the event would end the process.
   worker.on('error', (error) => {
-    // Where it fails, the job comes back when its lock has run out, and this with it.
+    // A job that could not be set aside comes back when its lock has run out, and is set aside then.
     if (isUnreadable(error)) setUnreadableAside(error).catch(() => undefined);
   });
 

@@ -151,7 +151,7 @@ class BullmqAdapter implements BullmqQueue {
     this.#closed = true;
     await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
     const { timeoutMs } = this.#settings;
-    // What the server does not answer any more is left to it.
+    // Calls that the server does not answer any more are left to it.
     const closing = this.#queue?.then((queue) => queue.close());
     await bounded(this.name, timeoutMs, closing ?? Promise.resolve()).catch(() => undefined);
     this.#redis.disconnect();

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { runScript, script } from './script.js';
 
-/** Of what stood in a job's place: enough to see what it is. */
+/** The length of the text that is shown of an unreadable job: enough to see what it is. */
 const MAX_RAW_BYTES = 2_048;
 const UNREADABLE = 'it is no job: it can not be read';
 

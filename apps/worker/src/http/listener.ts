@@ -60,7 +60,7 @@ export function listener({ allowedHosts, host, logger }: ListenerOptions): Fasti
       maxHeaderSize: MAX_HEADER_BYTES,
     },
     forceCloseConnections: true,
-    // Of a target that can't be decoded: no hook is asked.
+    // No hook is asked about a target that can't be decoded.
     frameworkErrors: (_, __, reply) => {
       const untyped = reply as unknown as FastifyReply;
       untyped.headers(HEADERS).code(400).send({ error: 'there is no such page' });

@@ -8,7 +8,7 @@ export interface ProbeParts {
   readonly metrics: Metrics;
 }
 
-/** What orchestrators and Prometheus ask: no values, nothing that changes anything. */
+/** The routes of orchestrators and Prometheus: they tell no values, and change nothing. */
 export function probeServer({ health, metrics }: ProbeParts, options: ListenerOptions): FastifyInstance {
   const server = listener(options);
   server.get('/health/live', async () => ({ live: true }));
