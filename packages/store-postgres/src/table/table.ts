@@ -21,21 +21,11 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { type Attached, readAttached } from '../attach/attach.js';
 import { insecureTables } from '../attach/guard.js';
-import { writerFunction } from '../attach/triggers/pieces.js';
-import { triggersOf } from '../attach/triggers/triggers.js';
 import { storeError } from '../errors.js';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';
-import {
-  assertSeen,
-  describeTable,
-  type Run,
-  type TableInfo,
-  type TableSpec,
-  tableKeySql,
-} from '../sql/catalog.js';
+import { describeTable, type Run, type TableInfo, type TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
 import { arrayText } from '../wire/arrays.js';
@@ -46,6 +36,7 @@ import { Statements } from '../write/statements/statements.js';
 import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import { Writer } from '../write/writer.js';
+import { assertAttached, assertWriter } from './attachment.js';
 import { TableWatch } from './watch.js';
 
 export interface TableParts {
@@ -306,64 +297,4 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     });
     return { info, codec, statements, writer };
   }
-}
-
-/** Settings of a role that attach does not know change nothing: what it writes would be taken for a foreign write. */
-async function assertWriter(run: Run, info: TableInfo): Promise<void> {
-  const [row] = await run(WRITERS, [`${writerFunction(info)}()`]);
-  if (row?.['strangers'] === null) return;
-  throw new InvalidOptionError(
-    'table',
-    `${info.source}: attach does not know ${String(row?.['strangers'])} as a role that runs Lockstep: name it in pg.attach(table, { grantTo: […] })`,
-  );
-}
-
-/** Those of the session's roles that may not; none before the right was recorded. */
-const WRITERS = `SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.name), ', ') AS strangers
-FROM (VALUES (current_user), (session_user)) r(name), pg_catalog.to_regprocedure($1) f
-WHERE f IS NOT NULL AND NOT pg_catalog.has_function_privilege(r.name, f, 'EXECUTE')`;
-
-/** Without what a later release only says in other words. */
-function plainKeySql(sql: string): string {
-  return sql
-    .replaceAll(/OPERATOR\(pg_catalog\.(.+?)\)/g, '$1')
-    .replaceAll(/pg_catalog\.enum_out\((.+?)\)::/g, '$1::')
-    .replaceAll(/[()]/g, '');
-}
-
-async function assertAttached(run: Run, info: TableInfo): Promise<Attached> {
-  assertSeen(info);
-  const attached = await readAttached(run, info);
-  const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
-  const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
-  if (attached === undefined || !info.hasVersion) {
-    throw new InvalidOptionError('table', `${info.source} is not attached to Lockstep: ${advice}`);
-  }
-  if (missing.length > 0) {
-    const names = missing.map((trigger) => trigger.name).join(', ');
-    throw new InvalidOptionError(
-      'table',
-      `${info.source} lacks the triggers ${names}, or they are disabled: ${advice}`,
-    );
-  }
-  if (!attached.hasRegistry) {
-    throw new InvalidOptionError(
-      'table',
-      `${info.source} was attached by an earlier release, which did not record the caches of a table: ${advice}`,
-    );
-  }
-  const wanted = info.keyColumns.map((key) => key.column).join(', ');
-  if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
-    throw new InvalidOptionError(
-      'key',
-      `${info.source} was attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": ${advice}`,
-    );
-  }
-  if (plainKeySql(attached.keySql) !== plainKeySql(tableKeySql(info, 't'))) {
-    throw new InvalidOptionError(
-      'key',
-      `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
-    );
-  }
-  return attached;
 }
