@@ -26,6 +26,7 @@ export type {
   IntegrityOptions,
   InvalidateOptions,
   LockstepOptions,
+  PatchOptions,
   PutOptions,
   ReadOptions,
   RelayOptions,
@@ -110,6 +111,7 @@ export type {
 } from './contracts/registry.js';
 export type {
   Isolation,
+  RowPatch,
   Serializer,
   StoreAdapter,
   StoreCallOptions,
@@ -121,6 +123,7 @@ export type {
   StoreIncrement,
   StoreOpenOptions,
   StoreOutcome,
+  StorePatch,
   StorePut,
   StoreReadOptions,
   StoreRestamp,

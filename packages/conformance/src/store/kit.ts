@@ -17,6 +17,7 @@ const CAPABILITIES: readonly Exclude<TestedCapability, 'fence'>[] = [
   'changeFeed',
   'consumers',
   'increment',
+  'patch',
   'restamp',
   'flush',
   'batching',

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { InvalidIdError, LockstepError, StoreRefusedError } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
 import { fieldOf, hookOf, type StoreCase, type StoreClaims } from './context.js';
+import { patchCases } from './patches.js';
 
 /** Keys, reads, puts, deletes, batches. */
 export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): void {
@@ -177,6 +178,8 @@ export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): voi
       'write after close',
     );
   });
+
+  if (requires('patch')) patchCases(test, { requires, gives });
 
   if (requires('increment')) {
     test('increment: adds to the field and gives the row as stored', async (c) => {

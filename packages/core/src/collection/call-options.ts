@@ -2,6 +2,7 @@ import type {
   CallOptions,
   DeleteOptions,
   InvalidateOptions,
+  PatchOptions,
   PutOptions,
   ReadOptions,
   Transaction,
@@ -45,10 +46,12 @@ export const PUT = {
   ),
 } satisfies OptionsOf<PutOptions>;
 
-export const DELETE = {
+export const PATCH = {
   ...WRITE,
   ifVersion: option.is<Version>('a version', isVersion),
-} satisfies OptionsOf<DeleteOptions>;
+} satisfies OptionsOf<PatchOptions>;
+
+export const DELETE = PATCH satisfies OptionsOf<DeleteOptions>;
 
 export const UPDATE = {
   ...WRITE,

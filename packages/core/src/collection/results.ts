@@ -1,6 +1,6 @@
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
 import type { StoreCommand } from '../contracts/store.js';
-import { NO_VERSION } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import {
   ConflictError,
   LockstepError,
@@ -13,7 +13,7 @@ import type { Answer } from '../write/store-commit.js';
 
 /**
  * What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and `StoreRefusedError` where
- * there is no row to increment.
+ * there is no row to increment or patch.
  */
 export function commandResult<Value>(
   collection: string,
@@ -24,16 +24,29 @@ export function commandResult<Value>(
     return { value: outcome.value, version: outcome.version, cache, store, coalesced };
   }
   const { key } = command;
-  if (outcome.kind === 'missing' && command.kind === 'increment') {
-    const message = `collection "${collection}": no row "${key}" to increment`;
-    throw new StoreRefusedError(message, { collection, key });
+  if (outcome.kind === 'missing' && (command.kind === 'increment' || command.kind === 'patch')) {
+    throw noRow(collection, key, command.kind);
   }
   if (outcome.kind !== 'conflict') return { value: null, version: NO_VERSION, cache, store, coalesced };
   const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
+  throw conflictOf(collection, key, ifVersion, outcome.version);
+}
+
+/** There is no row to do that to. */
+export function noRow(collection: string, key: string, what: 'increment' | 'patch'): StoreRefusedError {
+  return new StoreRefusedError(`collection "${collection}": no row "${key}" to ${what}`, { collection, key });
+}
+
+export function conflictOf(
+  collection: string,
+  key: string,
+  ifVersion: Version | null | undefined,
+  version: Version,
+): ConflictError {
   const expected = ifVersion === null ? 'no row' : `version ${ifVersion}`;
-  const found = outcome.version === NO_VERSION ? 'something else' : `version ${outcome.version}`;
+  const found = version === NO_VERSION ? 'something else' : `version ${version}`;
   const message = `collection "${collection}", key "${key}": expected ${expected}, found ${found}`;
-  throw new ConflictError(message, { collection, key });
+  return new ConflictError(message, { collection, key });
 }
 
 /** The results of many writes. Rejects with `PartialWriteError` unless all succeeded. */

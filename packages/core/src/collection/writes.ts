@@ -2,22 +2,24 @@ import type { CacheOutcome, Collection, WriteResult } from '../contracts/api.js'
 import type {
   DeleteOptions,
   InvalidateOptions,
+  PatchOptions,
   PutOptions,
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
-import type { TransactionMode } from '../contracts/store.js';
-import { NO_VERSION } from '../contracts/version.js';
-import { InvalidOptionError } from '../errors.js';
+import type { RowPatch, StorePatch, TransactionMode } from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { type ConflictError, InvalidOptionError } from '../errors.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
+import { type Difference, differenceOf, isProperties, patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import type { CallContext } from './call-context.js';
-import { DELETE, INVALIDATE, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
+import { DELETE, INVALIDATE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import { CollectionReads } from './reads.js';
-import { commandResult, manyResults, worstOf } from './results.js';
-import { type RowChange, type UpdatedRow, updateRow } from './update.js';
+import { commandResult, conflictOf, manyResults, noRow, worstOf } from './results.js';
+import { type RowChange, type RowStep, type UpdatedRow, updateRow } from './update.js';
 
 /** The options of a call without any: there is nothing to check. */
 const NO_OPTIONS = {};
@@ -72,6 +74,52 @@ export class CollectionCalls<Value, Id, Tx>
     return await manyResults(this.name, writes);
   }
 
+  patch(id: Id, partial: RowPatch<Value>, options: PatchOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
+    const { codec, store } = this.#context;
+    return store.capabilities.patch === true && !codec.hasSchema
+      ? this.#command(id, options, PATCH, (key) =>
+          this.#patchOf(key, { set: this.#checkPatch(key, partial) }, options),
+        )
+      : this.#patchWhole(id, partial, options);
+  }
+
+  #patchOf(
+    key: string,
+    patch: Pick<StorePatch<Value>, 'set' | 'unset'>,
+    { ifVersion, ttlMs = this.#context.settings.ttlMs }: PatchOptions,
+  ): StoreWrite<Value> {
+    const { checks, codec } = this.#context;
+    if (ifVersion !== undefined) checks.condition();
+    const command = { kind: 'patch', key, ...patch, above: NO_VERSION } as const;
+    const bytes = codec.measure(patch.set as Value, key);
+    return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+  }
+
+  /** What it sets. Throws `InvalidOptionError`. */
+  #checkPatch(key: string, partial: RowPatch<Value>): RowPatch<Value> {
+    const concerns = { collection: this.name, key };
+    if (!isProperties(partial)) {
+      throw new InvalidOptionError('partial', 'must be an object of the properties to set', concerns);
+    }
+    const set = Object.entries(partial).filter(([, value]) => value !== undefined);
+    if (set.length > 0) return Object.fromEntries(set) as RowPatch<Value>;
+    throw new InvalidOptionError('partial', 'must set at least one property', concerns);
+  }
+
+  /** Where the whole row has to be seen. */
+  #patchWhole(id: Id, partial: RowPatch<Value>, options: PatchOptions): Promise<WriteResult<Value>> {
+    return this.#writing(id, options, PATCH, async (key) => {
+      const set = this.#checkPatch(key, partial);
+      const { ifVersion } = options;
+      const change = (row: Value | undefined, version: Version): Value => {
+        if (ifVersion !== undefined && version !== ifVersion) throw this.#conflict(key, ifVersion, version);
+        if (row === undefined) throw noRow(this.name, key, 'patch');
+        return patched(row, set);
+      };
+      return await this.#change(key, change, { ...options, fromCache: ifVersion === undefined }, 'patch');
+    });
+  }
+
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
     return this.#command(id, options, DELETE, (key) => this.#deleteOf(key, options));
   }
@@ -118,41 +166,69 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
-    return await this.#writing(id, options, UPDATE, async (key) => {
+    return await this.#writing(id, options, UPDATE, (key) => {
       checkFunction(change, 'change');
-      if (!this.#context.store.capabilities.compareAndSet) {
-        throw this.#context.checks.unsupported('update (compare-and-set)');
-      }
-      const { clock, random } = this.#context;
-      const giveUp = new AbortController();
-      const { fromCache = UPDATE.fromCache.fallback, retries = UPDATE.retries.fallback } = options;
-      const tries = { retries, fromCache, givenUp: giveUp.signal };
-      const row = this.#rowToUpdate(key, options);
-      const updating = (): Promise<WriteResult<Value>> => updateRow(row, change, { ...tries, clock, random });
-      try {
-        return await this.#context.checks.bounded(updating, options);
-      } finally {
-        giveUp.abort();
-      }
+      return this.#change(key, (row) => change(row), options, 'update');
     });
+  }
+
+  async #change(
+    key: string,
+    change: RowStep<Value>,
+    options: UpdateOptions,
+    call: string,
+  ): Promise<WriteResult<Value>> {
+    const { checks, clock, random, store } = this.#context;
+    if (!store.capabilities.compareAndSet) throw checks.unsupported(`${call} (compare-and-set)`);
+    const giveUp = new AbortController();
+    const { fromCache = UPDATE.fromCache.fallback, retries = UPDATE.retries.fallback } = options;
+    const tries = { retries, fromCache, givenUp: giveUp.signal, clock, random };
+    const row = this.#rowToUpdate(key, options);
+    try {
+      return await checks.bounded(() => updateRow(row, change, tries), options);
+    } finally {
+      giveUp.abort();
+    }
   }
 
   #rowToUpdate(key: string, { ttlMs, tx }: UpdateOptions): UpdatedRow<Value> {
     const inside = tx === undefined ? {} : { tx };
     const writing = ttlMs === undefined ? inside : { ...inside, ttlMs };
     const { activity } = this.#context;
-    const submit = async (
-      write: StoreWrite<Value> | Promise<StoreWrite<Value>>,
-    ): Promise<WriteResult<Value>> => {
-      const made = await write;
-      return commandResult(this.name, made.command, await this.#submit(made, inside));
-    };
+    // A write goes on when the caller has given up.
+    const submit = (write: StoreWrite<Value>): Promise<WriteResult<Value>> =>
+      activity.track(
+        this.#submit(write, inside).then((answer) => commandResult(this.name, write.command, answer)),
+      );
+    const put = async (value: Value, ifVersion: Version | null): Promise<WriteResult<Value>> =>
+      await submit(await this.#putOf(key, value, { ...writing, ifVersion }));
     return {
       read: (fresh) => this.readWith(key, fresh ? { ...inside, fresh } : inside),
-      // A write goes on when the caller has given up.
-      put: (value, ifVersion) => activity.track(submit(this.#putOf(key, value, { ...writing, ifVersion }))),
-      delete: (ifVersion) => activity.track(submit(this.#deleteOf(key, { ...writing, ifVersion }))),
+      create: (value) => put(value, null),
+      change: async (before, after, ifVersion) => {
+        const difference = await this.#difference(key, before, after);
+        if (difference === undefined) return await put(after, ifVersion);
+        const { set, unset } = difference;
+        if (Object.keys(set).length === 0 && unset.length === 0) return undefined;
+        const patch = unset.length === 0 ? { set } : { set, unset };
+        return await submit(this.#patchOf(key, patch, { ...writing, ifVersion }));
+      },
+      delete: async (ifVersion) => await submit(this.#deleteOf(key, { ...writing, ifVersion })),
+      conflict: (expected, found) => this.#conflict(key, expected, found),
     };
+  }
+
+  /** `undefined`: the row is to be put whole. Rejects with `ValidationError`. */
+  async #difference(key: string, before: Value, after: Value): Promise<Difference<Value> | undefined> {
+    const { codec, store } = this.#context;
+    if (!isProperties(before) || !isProperties(after)) return undefined;
+    const difference = differenceOf<Value>(before, (await codec.validate(after, key)) as Value & object);
+    const same = Object.keys(difference.set).length === 0 && difference.unset.length === 0;
+    return store.capabilities.patch === true || same ? difference : undefined;
+  }
+
+  #conflict(key: string, expected: Version, found: Version): ConflictError {
+    return conflictOf(this.name, key, expected, found);
   }
 
   async write<T>(

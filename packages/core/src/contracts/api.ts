@@ -4,6 +4,7 @@ import type {
   CollectionOptions,
   DeleteOptions,
   InvalidateOptions,
+  PatchOptions,
   PutOptions,
   ReadOptions,
   RelayOptions,
@@ -14,7 +15,7 @@ import type {
   WriteOptions,
 } from './options.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
-import type { Serializer, StoreAdapter, TransactionMode } from './store.js';
+import type { RowPatch, Serializer, StoreAdapter, TransactionMode } from './store.js';
 import type { Version } from './version.js';
 
 /**
@@ -82,7 +83,14 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    */
   putMany(entries: Iterable<readonly [Id, Value]>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
   /**
-   * Reads, changes and stores by compare-and-set; `change` runs again when another writer came between,
+   * Sets some properties of an existing row and leaves the others alone, without reading it first; patches of one row
+   * that wait merge. Where the collection has a schema (which knows whole rows only), or the store no patches, the
+   * row is read and written by compare-and-set. Rejects with `StoreRefusedError` when there is no row.
+   */
+  patch(id: Id, partial: RowPatch<Value>, options?: PatchOptions): Promise<WriteResult<Value>>;
+  /**
+   * Reads, changes and stores by compare-and-set the properties that `change` has changed, and no others; when it
+   * has changed none, what it saw is what the store has. `change` runs again when another writer came between,
    * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it.
    * Rejects with `ConflictError` after `retries`.
    */

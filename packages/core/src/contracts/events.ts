@@ -45,7 +45,7 @@ export interface LockstepEventMap {
     readonly collection: string;
     readonly key: string;
     readonly version: Version;
-    readonly op: 'put' | 'delete' | 'increment' | 'transaction';
+    readonly op: 'put' | 'patch' | 'delete' | 'increment' | 'transaction';
     readonly store: 'committed' | 'buffered';
     readonly cache: 'updated' | 'invalidated' | 'queued' | 'deferred';
     readonly storeMs: number;

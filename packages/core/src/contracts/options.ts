@@ -55,6 +55,11 @@ export interface PutOptions extends WriteOptions {
   readonly ifVersion?: Version | null;
 }
 
+export interface PatchOptions extends WriteOptions {
+  /** Only if the row is at this version. Rejects with `ConflictError` otherwise. */
+  readonly ifVersion?: Version;
+}
+
 export interface DeleteOptions extends WriteOptions {
   /** Only if the row is at this version. */
   readonly ifVersion?: Version;

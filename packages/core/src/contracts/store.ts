@@ -40,6 +40,21 @@ export interface StoreDelete {
   readonly ifVersion?: Version;
 }
 
+/** Some of a row's properties. An adapter may take paths into documents, too (`'address.city'`). */
+export type RowPatch<Value> = Readonly<Partial<Value>> & { readonly [path: `${string}.${string}`]: unknown };
+
+/** Sets some properties of an existing row, and leaves the others as they are. Blind without `ifVersion`. */
+export interface StorePatch<Value> {
+  readonly kind: 'patch';
+  readonly key: string;
+  /** None is `undefined`. */
+  readonly set: RowPatch<Value>;
+  /** Properties that become what a put without them makes them. @defaultValue none; `set` or this names one at least */
+  readonly unset?: readonly string[];
+  readonly above: Version;
+  readonly ifVersion?: Version;
+}
+
 /** Adds to a numeric field of an existing row. */
 export interface StoreIncrement {
   readonly kind: 'increment';
@@ -74,6 +89,7 @@ export interface StoreFlush<Value> {
 
 export type StoreCommand<Value> =
   | StorePut<Value>
+  | StorePatch<Value>
   | StoreDelete
   | StoreIncrement
   | StoreRestamp
@@ -84,7 +100,7 @@ export type StoreCommand<Value> =
  *
  * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete; with a
  *   `key` of its own (a trigger of the store changed it) nothing is cached: both keys get floors
- * - `missing`: delete, increment or restamp found no row; nothing was written
+ * - `missing`: delete, increment, restamp or blind patch found no row; nothing was written
  * - `conflict`: `ifVersion` did not match; `version` is the row's, `0` when there is none or it is not known
  * - `superseded`: a flush found a newer row or tombstone at `version`, or its own version, there already; in a
  *   batch a repeated flush may also be `written`
@@ -154,6 +170,8 @@ export interface StoreCapabilities {
   readonly adopts?: boolean;
   /** `increment` is honoured. */
   readonly increment: boolean;
+  /** `patch` is honoured. Otherwise the engine reads rows, and puts them whole. @defaultValue false */
+  readonly patch?: boolean;
   /** `restamp` is honoured. */
   readonly restamp: boolean;
   /** `flush` is honoured, with tombstones. Required by the buffer. */

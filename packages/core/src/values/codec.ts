@@ -17,6 +17,8 @@ const MISMATCH = { ok: false, reason: 'schema' } as const;
 /** Values to payloads and back, through the collection's serializer and schema. */
 export class Codec<Value> {
   readonly serializer: Serializer;
+  /** Whether a schema has its say about whole values. */
+  readonly hasSchema: boolean;
   readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
   readonly #collection: string;
   readonly #maxBytes: number;
@@ -29,6 +31,7 @@ export class Codec<Value> {
   ) {
     this.#collection = collection;
     this.serializer = serializer;
+    this.hasSchema = schema !== undefined;
     this.#schema = schema;
     this.#maxBytes = maxBytes;
   }

@@ -1,4 +1,4 @@
-import type { StoreCommand, StoreDelete, StoreOutcome, StorePut } from '../contracts/store.js';
+import type { StoreCommand, StoreDelete, StoreOutcome, StorePatch, StorePut } from '../contracts/store.js';
 import type { WriteRequest } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -25,17 +25,39 @@ export function stamped<Value>(
   return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
 }
 
-/** Two writes of one key as one: the later blind one, or the sum. `undefined`: each goes by itself. */
+/** Two writes of one key as one: the later blind one, the sum, or both patches. `undefined`: each goes by itself. */
 export function merged<Value>(
   earlier: StoreWrite<Value>,
   later: StoreWrite<Value>,
 ): StoreWrite<Value> | undefined {
   const [first, second] = [earlier.command, later.command];
   if (isBlind(second)) return isBlind(first) ? later : undefined;
+  if (first.kind === 'patch' && second.kind === 'patch') {
+    const command = bothPatches(first, second);
+    return command && { ...later, bytes: earlier.bytes + later.bytes, command };
+  }
   if (first.kind !== 'increment' || second.kind !== 'increment' || first.field !== second.field) {
     return undefined;
   }
   return { ...later, command: { ...second, by: first.by + second.by } };
+}
+
+/** Property by property the later one stands. `undefined`: they have conditions, or their order counts. */
+function bothPatches<Value>(
+  first: StorePatch<Value>,
+  second: StorePatch<Value>,
+): StorePatch<Value> | undefined {
+  const blind = (patch: StorePatch<Value>): boolean =>
+    patch.ifVersion === undefined && patch.unset === undefined;
+  if (!blind(first) || !blind(second) || isNested(first.set, second.set)) return undefined;
+  return { ...second, set: { ...first.set, ...second.set } };
+}
+
+/** Whether one of them sets a property, and the other something within it. */
+function isNested(one: object, other: object): boolean {
+  const [paths, others] = [Object.keys(one), Object.keys(other)];
+  const within = (inner: string, outer: string): boolean => inner.startsWith(`${outer}.`);
+  return paths.some((path) => others.some((each) => within(path, each) || within(each, path)));
 }
 
 type Moved<Value> = Extract<Applied<Value>, { kind: 'written' }> & { readonly key: string };

@@ -137,8 +137,9 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         storeMs,
         cacheMs,
       } as const;
-      const added = write.callers.length === 1 || request.command.kind === 'increment';
-      this.answer(write, last, added ? last : { ...last, coalesced: true });
+      const { kind } = request.command;
+      const all = write.callers.length === 1 || kind === 'increment' || kind === 'patch';
+      this.answer(write, last, all ? last : { ...last, coalesced: true });
     };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {

@@ -5,6 +5,7 @@ import {
   type StoreOutcome,
   type StorePut,
   StoreRefusedError,
+  UnsupportedError,
 } from '@lockstep/core';
 import { type Binding, toDocument } from '../rows/binding.js';
 import { checkCanonical } from '../rows/key.js';
@@ -92,6 +93,8 @@ async function runOne<Value>(
         return await putOne(binding, command, call);
       case 'increment':
         return await increment<Value>(binding, command, call);
+      case 'patch':
+        throw new UnsupportedError(`${binding.source}: has no patch`, { key: command.key });
       case 'restamp':
         return await restamp<Value>(binding, command, call);
       case 'delete': {

@@ -153,6 +153,8 @@ function kindOf(command: StoreCommand<unknown>): GroupKind {
       return command.ifVersion === undefined ? 'put' : command.ifVersion === null ? 'insert' : 'replace';
     case 'flush':
       return command.value === null ? 'flushDelete' : 'flushPut';
+    case 'patch':
+      throw new StoreRefusedError('patches are not supported', { key: command.key });
     default:
       return command.kind;
   }

@@ -1,6 +1,7 @@
-import type { StoreCommand, StoreOutcome } from '../../contracts/store.js';
+import type { StoreCommand, StoreOutcome, StorePatch } from '../../contracts/store.js';
 import { isBelievable, NO_VERSION, type Version } from '../../contracts/version.js';
 import { messageOf, StoreRefusedError } from '../../errors.js';
+import { isProperties } from '../../values/difference.js';
 import type { RowState } from './table.js';
 
 /** A key after a command; `next` is absent when the command wrote nothing. */
@@ -69,7 +70,8 @@ function apply(
     }
     return written(command.value === null ? undefined : copy(command.value), command.version);
   }
-  if (row === undefined && command.kind !== 'put') return { outcome: { kind: 'missing' } };
+  const conditional = command.kind === 'patch' && command.ifVersion !== undefined;
+  if (row === undefined && command.kind !== 'put' && !conditional) return { outcome: { kind: 'missing' } };
   const expected = command.kind === 'increment' ? undefined : command.ifVersion;
   if (expected !== undefined && expected !== (row?.version ?? null)) {
     return { outcome: { kind: 'conflict', version: row?.version ?? NO_VERSION } };
@@ -78,6 +80,8 @@ function apply(
   switch (command.kind) {
     case 'put':
       return written(copy(command.value), next);
+    case 'patch':
+      return written(copy(patchedRow(row?.value, command, refused)), next);
     case 'increment':
       return written(copy(incremented(row?.value, command.field, command.by, refused, key)), next);
     case 'delete':
@@ -85,6 +89,17 @@ function apply(
     case 'restamp':
       return written(row?.value, next);
   }
+}
+
+function patchedRow(
+  row: unknown,
+  { key, set, unset = [] }: StorePatch<unknown>,
+  refused: (why: string) => Error,
+): unknown {
+  if (!isProperties(row)) throw refused(`the row "${key}" has no properties that could be set`);
+  const next: Record<string, unknown> = { ...row, ...set };
+  for (const property of unset) delete next[property];
+  return next;
 }
 
 function incremented(

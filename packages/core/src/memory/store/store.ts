@@ -75,6 +75,7 @@ const CAPABILITIES: StoreCapabilities = {
   changeFeed: true,
   consumers: true,
   increment: true,
+  patch: true,
   restamp: true,
   flush: true,
   replicaReads: false,
