@@ -114,7 +114,7 @@ export class Flusher<Value> {
   /** The key's buffered write as the store takes it, for a transaction that may hold the row itself. */
   async commandOf(key: string): Promise<StoreFlush<Value> | undefined> {
     const hit = await this.unflushed(key);
-    return hit && (await this.#command(key, hit.version, hit.payload));
+    return hit && (await this.#command(key, hit));
   }
 
   /** The key's entry, if it is unflushed. */
@@ -131,32 +131,30 @@ export class Flusher<Value> {
       await this.flushKey(key);
       return;
     }
-    const { version } = refused;
     try {
-      const outcome = await this.#store(key, version, payloadOf(refused));
+      const buffered = { version: refused.version, payload: payloadOf(refused) };
+      const outcome = await this.#store(key, buffered);
       // An earlier try may have stored it and ended before this.
       if ('version' in outcome) await this.#invalidate(key, outcome.version);
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      throw new JobRefusedError(error.message, job, {
-        cause: error,
-        collection: this.#collection.settings.name,
-        key,
-      });
+      const collection = this.#collection.settings.name;
+      throw new JobRefusedError(error.message, job, { cause: error, collection, key });
     }
   }
 
-  async #flush(key: string, { payload, version }: CacheHit, alone = false): Promise<void> {
+  async #flush(key: string, buffered: BufferedEntry, alone = false): Promise<void> {
+    const { version } = buffered;
     const last = this.#deferrals.isLast(key, version);
     let outcome: Stored<Value>;
     try {
-      outcome = await this.#store(key, version, payload, alone);
+      outcome = await this.#store(key, buffered, alone);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       if (error instanceof StoreRefusedError && error.mayDependOnOthers) {
         if (!(await this.#deferrals.isFinal(key, version, last))) throw this.#behindOthers(key, error);
       }
-      await this.#setAside(key, version, payload, error);
+      await this.#setAside(key, buffered, error);
       return;
     }
     this.#deferrals.forget(key);
@@ -177,16 +175,11 @@ export class Flusher<Value> {
     return new StoreBusyError(message, { cause, collection, key });
   }
 
-  async #store(
-    key: string,
-    version: Version,
-    payload: Payload | null,
-    alone = false,
-  ): Promise<Stored<Value>> {
+  async #store(key: string, buffered: BufferedEntry, alone = false): Promise<Stored<Value>> {
     const { settings, store } = this.#collection;
-    const command = await this.#command(key, version, payload);
+    const command = await this.#command(key, buffered);
     if (!alone) {
-      const write = { key, bytes: payload?.length ?? 0, command, ttlMs: 0 };
+      const write = { key, bytes: buffered.payload?.length ?? 0, command, ttlMs: 0 };
       return (await this.#commit.submit(write)).outcome;
     }
     const [outcome] = await store.write([command], { timeoutMs: settings.storeTimeoutMs });
@@ -196,7 +189,7 @@ export class Flusher<Value> {
     return outcome;
   }
 
-  async #command(key: string, version: Version, payload: Payload | null): Promise<StoreFlush<Value>> {
+  async #command(key: string, { payload, version }: BufferedEntry): Promise<StoreFlush<Value>> {
     const { codec, settings } = this.#collection;
     checkKey(key, settings.name);
     if (!isVersion(version)) {
@@ -207,10 +200,11 @@ export class Flusher<Value> {
   }
 
   /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
-  async #setAside(key: string, version: Version, payload: Payload | null, error: Error): Promise<void> {
+  async #setAside(key: string, buffered: BufferedEntry, error: Error): Promise<void> {
     const { events, handover, queue, settings } = this.#collection;
     const { name: collection } = settings;
-    const refused = refusedWrite(version, payload);
+    const { version } = buffered;
+    const refused = refusedWrite(buffered);
     if (queue !== undefined && !(await handover.offer({ kind: 'flush', collection, key, refused }))) {
       const message = `collection "${collection}", key "${key}": the queue did not take a refused write`;
       throw new QueueUnavailableError(message, { cause: error, collection, key });
@@ -230,22 +224,25 @@ export class Flusher<Value> {
 
   async #invalidate(key: string, version: Version): Promise<void> {
     const { cache, keyPrefix, settings } = this.#collection;
-    const command = {
-      kind: 'invalidate',
-      key: keyPrefix + key,
-      version,
-      holeTtlMs: settings.holeTtlMs,
-    } as const;
-    await cache.run({ ...command, holeOnEmpty: false });
+    const { holeTtlMs } = settings;
+    await cache.run({ kind: 'invalidate', key: keyPrefix + key, version, holeTtlMs, holeOnEmpty: false });
   }
 
   #emit(key: string, version: Version, outcome: 'stored' | 'superseded', by?: Version): void {
     const { events, settings } = this.#collection;
     if (!events.flush.wanted) return;
-    const event = { collection: settings.name, key, version, outcome };
-    events.flush.emit(by === undefined ? event : { ...event, by });
+    events.flush.emit({
+      collection: settings.name,
+      key,
+      version,
+      outcome,
+      ...(by === undefined ? {} : { by }),
+    });
   }
 }
+
+/** A buffered write as the cache keeps it. */
+type BufferedEntry = Pick<CacheHit, 'payload' | 'version'>;
 
 type Stored<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
 
@@ -260,7 +257,7 @@ function isRefusal(error: unknown): error is Error {
   );
 }
 
-function refusedWrite(version: Version, payload: Payload | null): RefusedWrite {
+function refusedWrite({ payload, version }: BufferedEntry): RefusedWrite {
   if (payload === null || typeof payload === 'string') return { version, payload, encoding: 'utf8' };
   return { version, payload: Buffer.from(payload).toString('base64'), encoding: 'base64' };
 }

@@ -60,9 +60,7 @@ function isNested(one: object, other: object): boolean {
   return paths.some((path) => others.some((each) => within(path, each) || within(each, path)));
 }
 
-type Moved<Value> = Extract<Applied<Value>, { kind: 'written' }> & { readonly key: string };
-
 /** True for a row that the store keeps under another key than it was written with. */
-export function isMoved<Value>(key: string, outcome: Applied<Value>): outcome is Moved<Value> {
-  return outcome.kind === 'written' && outcome.key !== undefined && outcome.key !== key;
+export function isMoved<Value>(key: string, outcome: Extract<Applied<Value>, { kind: 'written' }>): boolean {
+  return outcome.key !== undefined && outcome.key !== key;
 }

@@ -52,39 +52,32 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   /** Writes at once, alone. */
-  submit(write: StoreWrite<Value>, tx: Transaction): Promise<Answer<Value>> {
-    const { settings, store } = this.#collection;
-    const inside = asLockstepTransaction(tx);
-    return inside.call(store.transactions, settings.name, (storeTx) => this.#write(write, inside, storeTx));
-  }
-
-  async #write(
-    { command, key, ttlMs }: StoreWrite<Value>,
-    inside: LockstepTransaction,
-    storeTx: StoreTransaction,
-  ): Promise<Answer<Value>> {
+  submit({ command, key, ttlMs }: StoreWrite<Value>, tx: Transaction): Promise<Answer<Value>> {
     const { clock, settings, store } = this.#collection;
-    const reservation = await this.#preparation.prepare(key, command, inside.endsAtMs);
-    const startedAt = clock.monotonic();
-    let outcome: StoreOutcome<Value> | undefined;
-    try {
-      await this.#enter(key, reservation, storeTx);
-      const call = { timeoutMs: settings.storeTimeoutMs, tx: storeTx };
-      [outcome] = await store.write([stamped(command, reservation)], call);
-      if (outcome?.kind === 'failed') throw outcome.error;
-      if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
-    } catch (error) {
-      this.#preparation.abandon(key, reservation);
-      throw asStoreError(error, settings.name, 'unknown');
-    }
-    if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-      const { value, version } = outcome;
-      inside.wrote(this, key, { reservation, value, version, ttlMs, final: false });
-    } else {
-      this.#preparation.abandon(key, reservation);
-    }
-    const storeMs = clock.monotonic() - startedAt;
-    return { outcome, cache: 'pending', store: 'pending', coalesced: false, storeMs, cacheMs: 0 };
+    const inside = asLockstepTransaction(tx);
+    return inside.call(store.transactions, settings.name, async (storeTx) => {
+      const reservation = await this.#preparation.prepare(key, command, inside.endsAtMs);
+      const startedAt = clock.monotonic();
+      let outcome: StoreOutcome<Value> | undefined;
+      try {
+        await this.#enter(key, reservation, storeTx);
+        const call = { timeoutMs: settings.storeTimeoutMs, tx: storeTx };
+        [outcome] = await store.write([stamped(command, reservation)], call);
+        if (outcome?.kind === 'failed') throw outcome.error;
+        if (outcome === undefined) throw new StoreContractError(`${store.name}: a write without an outcome`);
+      } catch (error) {
+        this.#preparation.abandon(key, reservation);
+        throw asStoreError(error, settings.name, 'unknown');
+      }
+      if (outcome.kind === 'written' && !isMoved(key, outcome)) {
+        const { value, version } = outcome;
+        inside.wrote(this, key, { reservation, value, version, ttlMs, final: false });
+      } else {
+        this.#preparation.abandon(key, reservation);
+      }
+      const storeMs = clock.monotonic() - startedAt;
+      return { outcome, cache: 'pending', store: 'pending', coalesced: false, storeMs, cacheMs: 0 };
+    });
   }
 
   /** Behind an intent that runs out, readers can wait for the transaction. */
@@ -209,10 +202,8 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && changed) {
-      const { reservation, ttlMs, value } = write;
-      cache = await new Promise((published) => {
-        this.#publication.publishRow(key, reservation, value as Value | null, version, ttlMs, published);
-      });
+      const row = { ...write, key, version, value: write.value as Value | null };
+      cache = await new Promise((published) => this.#publication.publishRow(row, published));
     } else {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
       cache = await this.#publication.invalidate(key, version);

@@ -5,7 +5,7 @@ import type { Payload } from '../contracts/cache-commands.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
 import { callerSleep } from '../kit/wait.js';
-import { type Applied, isMoved } from './commands.js';
+import { type Applied, isMoved, type StoreWrite } from './commands.js';
 import type { Preparation } from './prepare.js';
 import type { Reservation } from './reservation.js';
 import type { ValueHints } from './value-hints.js';
@@ -15,6 +15,15 @@ export type Detach = (cacheKey: string) => void;
 
 /** A store that stamps so far below what the cache knew did not believe it: it is more than a day ahead of its clock. */
 const DISBELIEVED_US = (MAX_VERSION_AHEAD_MS / 2) * 1_000;
+
+/** A row as the store has it now, `null` after its deletion, and its writer's place in the cache. */
+export interface CommittedRow<Value> {
+  readonly key: string;
+  readonly reservation: Reservation;
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly ttlMs: number;
+}
 
 /** Told once, never at once, what became of the cache. */
 type Published = (cache: CacheOutcome) => void;
@@ -46,19 +55,23 @@ export class Publication<Value> {
 
   /** After the store has answered a write of one key. */
   publish(
-    key: string,
+    { key, ttlMs }: Pick<StoreWrite<Value>, 'key' | 'ttlMs'>,
     reservation: Reservation,
     outcome: Applied<Value>,
-    ttlMs: number,
     published: Published,
   ): void {
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-      this.publishRow(key, reservation, outcome.value, outcome.version, ttlMs, published);
+      const { value, version } = outcome;
+      this.publishRow({ key, reservation, value, version, ttlMs }, published);
       return;
     }
     this.#preparation.abandon(key, reservation);
     if (outcome.kind === 'written') {
-      void this.#invalidateBoth(key, outcome.key as string, outcome.version).then(published);
+      // A row that the store keeps under another key than it was written with: readers fill what is there.
+      const both = [key, outcome.key ?? key].map((each) => this.invalidate(each, outcome.version));
+      void Promise.all(both).then((all) =>
+        published(all.find((each) => each !== 'invalidated') ?? 'invalidated'),
+      );
       return;
     }
     // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
@@ -66,41 +79,22 @@ export class Publication<Value> {
     void this.invalidate(key, version).then(published);
   }
 
-  /** A row that the store keeps under another key than it was written with: readers fill what is there. */
-  async #invalidateBoth(key: string, own: string, version: Version): Promise<CacheOutcome> {
-    const outcomes = await Promise.all([this.invalidate(key, version), this.invalidate(own, version)]);
-    return outcomes.find((outcome) => outcome !== 'invalidated') ?? 'invalidated';
-  }
-
-  /** After the commit of a row, or (`null`) of its deletion. */
-  publishRow(
-    key: string,
-    reservation: Reservation,
-    value: Value | null,
-    version: Version,
-    ttlMs: number,
-    published: Published,
-  ): void {
-    const { member } = this.#collection;
+  publishRow(row: CommittedRow<Value>, published: Published): void {
+    const { key, reservation, value, version } = row;
     const payload = this.payloadOf(key, value, version);
-    if (payload === undefined || this.#aside || member?.mayFill() === false) {
-      this.#floor(key, reservation, version, payload === undefined, published);
-      return;
-    }
-    if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
+    if (payload === undefined || this.#aside || this.#collection.member?.mayFill() === false) {
+      this.#floor(row, version, payload === undefined, published);
+    } else if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
       // The store did not believe the version that the cache knew: nothing orders the two, so what is cached goes.
-      this.#floor(key, reservation, NO_VERSION, false, published);
-      return;
+      this.#floor(row, NO_VERSION, false, published);
+    } else if (reservation.placeable === undefined) {
+      this.#put(row, payload, published);
+    } else {
+      void reservation.placeable.then((placed) => {
+        if (placed) this.#put(row, payload, published);
+        else this.#floor(row, version, true, published);
+      });
     }
-    const { placeable } = reservation;
-    if (placeable === undefined) {
-      this.#put(key, reservation, version, payload, ttlMs, published);
-      return;
-    }
-    void placeable.then((placed) => {
-      if (placed) this.#put(key, reservation, version, payload, ttlMs, published);
-      else this.#floor(key, reservation, version, true, published);
-    });
   }
 
   /** `undefined`: the row can't be cached, and its key gets a floor. */
@@ -119,8 +113,7 @@ export class Publication<Value> {
   }
 
   #floor(
-    key: string,
-    reservation: Reservation,
+    { key, reservation }: CommittedRow<Value>,
     version: Version,
     holeOnEmpty: boolean,
     published: Published,
@@ -132,17 +125,14 @@ export class Publication<Value> {
     });
   }
 
+  /** Hot path: the answer comes without a promise of its own. */
   #put(
-    key: string,
-    reservation: Reservation,
-    version: Version,
+    { key, reservation, ttlMs, version }: CommittedRow<Value>,
     payload: Payload | null,
-    ttlMs: number,
     published: Published,
   ): void {
     const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
     const cacheKey = keyPrefix + key;
-    // Hot path: the answer comes without a promise of its own.
     const { token } = reservation;
     const { holeTtlMs } = settings;
     const put = {

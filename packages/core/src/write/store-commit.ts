@@ -147,7 +147,7 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         if (problem !== undefined) throw problem;
       }
       if (cache === undefined) published('updated');
-      else cache.publication.publish(key, prepared as Reservation, outcome, request.ttlMs, published);
+      else cache.publication.publish(request, prepared as Reservation, outcome, published);
     } catch (error) {
       this.reject(write, error as Error);
     }
