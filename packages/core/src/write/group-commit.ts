@@ -33,10 +33,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   readonly #options: GroupCommitOptions;
   /** Each key's writes that are not done, in their order. */
   readonly #byKey = new KeyOrder<PendingWrite<Request, Answer, Prepared>>();
-  /** Writes not yet taken, oldest first. */
+  /** Writes that were let in and not yet taken, oldest first. */
   readonly #waiting = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
-  /** Those of them beyond `maxWaiting`, for which nothing is asked before there is room. */
-  readonly #outside = new Set<PendingWrite<Request, Answer, Prepared>>();
+  /** Writes beyond `maxWaiting`, oldest first. */
+  readonly #outside = new LinkedList<PendingWrite<Request, Answer, Prepared>>();
   readonly #ready: PendingWrite<Request, Answer, Prepared>[] = [];
   #inFlight = 0;
   #scheduled = false;
@@ -63,7 +63,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   /** Writes that wait for a batch. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#waiting.size + this.#outside.size;
   }
 
   /** True while a write of the key waits or is under way. */
@@ -93,7 +93,8 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     { joinable, request, state }: PendingWrite<Request, Answer, Prepared>,
     later: Request,
   ): Request | undefined {
-    const late = this.#options.preparesInTurn ? state !== 'queued' : state === 'taken';
+    const asked = state !== 'queued' && state !== 'outside';
+    const late = this.#options.preparesInTurn ? asked : state === 'taken';
     return late || !joinable ? undefined : this.merged(request, later);
   }
 
@@ -122,23 +123,23 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     };
     this.#byKey.add(write, behind);
     const full = this.#waiting.size >= bounds.maxWaiting && behind === undefined;
-    this.#waiting.add(write);
-    if (full) this.#outside.add(write);
-    else this.#begin(write);
+    this.#enter(write, full ? 'outside' : 'queued');
     if (!this.#sweeping) this.#sweepLater();
     return write;
   }
 
-  /** There is room for the write; it may have to wait for its turn. */
-  #begin(write: PendingWrite<Request, Answer, Prepared>): void {
-    if (!this.#options.preparesInTurn || write.earlier === undefined) this.#enter(write, 'preparing');
-  }
-
   /** The one place where a write's state changes. */
   #enter(write: PendingWrite<Request, Answer, Prepared>, state: WriteState): void {
+    const wasOutside = write.state === 'outside';
     write.state = state;
     switch (state) {
+      case 'outside':
+        this.#outside.add(write);
+        return;
       case 'queued':
+        this.#waiting.add(write);
+        if (!this.#options.preparesInTurn || write.earlier === undefined) this.#enter(write, 'preparing');
+        return;
       case 'prepared':
         return;
       case 'preparing': {
@@ -152,12 +153,12 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
         this.#schedule();
         return;
       case 'taken':
-        this.#leaveQueue(write);
+        this.#leave(wasOutside ? this.#outside : this.#waiting, write);
         return;
       case 'done': {
-        this.#leaveQueue(write);
+        this.#leave(wasOutside ? this.#outside : this.#waiting, write);
         const first = this.#byKey.delete(write);
-        if (first?.state === 'queued' && !this.#outside.has(first)) this.#enter(first, 'preparing');
+        if (first?.state === 'queued') this.#enter(first, 'preparing');
         else if (first?.state === 'prepared') this.#enter(first, 'ready');
       }
     }
@@ -181,13 +182,15 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.#enter(write, write.earlier === undefined ? 'ready' : 'prepared');
   }
 
-  /** One from outside gets its place. */
-  #leaveQueue(write: PendingWrite<Request, Answer, Prepared>): void {
-    const hadPlace = this.#waiting.delete(write) && !this.#outside.delete(write);
-    if (!hadPlace || this.#outside.size === 0) return;
-    const next = first(this.#outside) as PendingWrite<Request, Answer, Prepared>;
+  /** A place inside that becomes free is for the oldest outside. */
+  #leave(
+    list: LinkedList<PendingWrite<Request, Answer, Prepared>>,
+    write: PendingWrite<Request, Answer, Prepared>,
+  ): void {
+    const next = this.#outside.first;
+    if (!list.delete(write) || list === this.#outside || next === undefined) return;
     this.#outside.delete(next);
-    this.#begin(next);
+    this.#enter(next, 'queued');
   }
 
   #schedule(): void {
@@ -291,10 +294,19 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     return this.#add(callers, request, false, behind);
   }
 
+  /** The oldest of all that wait. */
+  get #oldest(): PendingWrite<Request, Answer, Prepared> | undefined {
+    const { first } = this.#waiting;
+    const { first: outside } = this.#outside;
+    if (first === undefined || outside === undefined) return first ?? outside;
+    // One that goes again is younger than those outside.
+    return first.createdAtMs <= outside.createdAtMs ? first : outside;
+  }
+
   /** One timer for all: writes wait in the order in which they came. */
   #sweepLater(): void {
     const { bounds, clock } = this.#options;
-    const oldest = this.#waiting.first;
+    const oldest = this.#oldest;
     if (oldest === undefined || bounds.queueTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#sweeping = true;
     const remainingMs = oldest.createdAtMs + bounds.queueTimeoutMs - clock.monotonic();
@@ -305,10 +317,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.#sweeping = false;
     const { bounds, clock } = this.#options;
     const limit = clock.monotonic() - bounds.queueTimeoutMs;
-    let oldest = this.#waiting.first;
+    let oldest = this.#oldest;
     while (oldest !== undefined && oldest.createdAtMs <= limit) {
       this.fail(oldest, this.#overloaded(oldest.key));
-      oldest = this.#waiting.first;
+      oldest = this.#oldest;
     }
     this.#sweepLater();
   };
@@ -320,9 +332,4 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       { collection, key },
     );
   }
-}
-
-function first<Item>(items: ReadonlySet<Item>): Item | undefined {
-  for (const item of items) return item;
-  return undefined;
 }

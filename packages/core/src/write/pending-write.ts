@@ -4,18 +4,20 @@ import type { Linked } from './linked-list.js';
 /**
  * The states of a write on its way; `GroupCommit` alone sets them, in `#enter`, which does what belongs to each.
  *
- * | state       | the write waits for                                               | next                        |
- * | ----------- | ----------------------------------------------------------------- | --------------------------- |
- * | `queued`    | room, or its turn among its key's writes; nothing is asked for it | `preparing`, `done`         |
- * | `preparing` | what is asked for it                                              | `prepared`, `ready`, `done` |
- * | `prepared`  | its turn among its key's writes                                   | `ready`, `done`             |
- * | `ready`     | a place in a batch                                                | `taken`, `done`             |
- * | `taken`     | its batch, which was sent                                         | `done`, `preparing` (again) |
- * | `done`      | nothing: the key's next write has its turn                        |                             |
+ * | state       | the write waits for                        | next                        |
+ * | ----------- | ------------------------------------------ | --------------------------- |
+ * | `outside`   | room: too many wait inside                 | `queued`, `done`            |
+ * | `queued`    | its turn among its key's writes            | `preparing`, `done`         |
+ * | `preparing` | what is asked for it                       | `prepared`, `ready`, `done` |
+ * | `prepared`  | its turn among its key's writes            | `ready`, `done`             |
+ * | `ready`     | a place in a batch                         | `taken`, `done`             |
+ * | `taken`     | its batch, which was sent                  | `done`, `preparing` (again) |
+ * | `done`      | nothing: the key's next write has its turn |                             |
  *
- * A write that was not taken is done because it failed: its preparation did, or its time ran out.
+ * Nothing is asked for a write before it is `preparing`: without a buffer at once when it is queued. One that was not
+ * taken is done because it failed: its preparation did, or its time ran out.
  */
-export type WriteState = 'queued' | 'preparing' | 'prepared' | 'ready' | 'taken' | 'done';
+export type WriteState = 'outside' | 'queued' | 'preparing' | 'prepared' | 'ready' | 'taken' | 'done';
 
 /** A write as it is asked for; `bytes` counts in a batch's bound. */
 export interface WriteRequest {
