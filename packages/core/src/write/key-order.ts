@@ -1,5 +1,3 @@
-import { KeyTable } from './key-table.js';
-
 /** The links of a {@link KeyOrder}. */
 export interface Ordered<Item> {
   readonly key: string;
@@ -7,20 +5,28 @@ export interface Ordered<Item> {
   later: Item | undefined;
 }
 
-/** Items of many keys, each key's in their order. */
+/** As many keys as may come and go between two renewals, at the least. */
+const MIN_LIMIT = 1_024;
+
+/**
+ * Items of many keys, each key's in their order. A key whose items have gone leaves an empty place behind, and now
+ * and then what is left moves into a new map: one that shrinks and grows all the time costs V8 more
+ * (`docs/performance.md`).
+ */
 export class KeyOrder<Item extends Ordered<Item>> {
-  readonly #last = new KeyTable<Item>();
+  #lasts = new Map<string, Item | undefined>();
+  #limit = MIN_LIMIT;
 
   /** The key's last item. */
   last(key: string): Item | undefined {
-    return this.#last.get(key);
+    return this.#lasts.get(key);
   }
 
   /** Behind the key's last one, or right behind another of the key. */
   add(item: Item, behind?: Item): void {
-    const last = this.#last.get(item.key);
+    const last = this.#lasts.get(item.key);
     const earlier = behind ?? last;
-    if (earlier === last) this.#last.set(item.key, item);
+    if (earlier === last) this.#setLast(item.key, item);
     if (earlier === undefined) return;
     item.earlier = earlier;
     item.later = earlier.later;
@@ -34,10 +40,17 @@ export class KeyOrder<Item extends Ordered<Item>> {
     item.earlier = undefined;
     item.later = undefined;
     if (later !== undefined) later.earlier = earlier;
-    else if (earlier !== undefined) this.#last.set(key, earlier);
-    else this.#last.delete(key);
+    else this.#lasts.set(key, earlier);
     if (earlier === undefined) return later;
     earlier.later = later;
     return undefined;
+  }
+
+  #setLast(key: string, item: Item): void {
+    if (this.#lasts.size >= this.#limit) {
+      this.#lasts = new Map([...this.#lasts].filter(([, last]) => last !== undefined));
+      this.#limit = Math.max(MIN_LIMIT, this.#lasts.size * 2);
+    }
+    this.#lasts.set(key, item);
   }
 }
