@@ -1,6 +1,6 @@
 import { type MongoStore, mongoStore } from '@lockstep/store-mongo';
 import { type ClientSession, type Collection, Long, MongoClient } from 'mongodb';
-import { COLLECTION, PREFIX } from '../naming.js';
+import { COLLECTION } from '../naming.js';
 import type { Product, ProductChange } from '../products.js';
 import type { ForeignWrite, PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
 
@@ -78,11 +78,6 @@ export class MongoShopStore implements ShopStore {
 
   feedStatus(): ReturnType<ShopStore['feedStatus']> {
     return this.#store.feed.status([this.#collection.source]);
-  }
-
-  async isReplayed(): Promise<boolean> {
-    const records = await this.#store.feed.registry.read(PREFIX, [this.#collection.source]);
-    return records.some(({ epoch, replayed }) => epoch > 0 && replayed);
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { type PostgresStore, type PostgresTable, postgresStore } from '@lockstep/store-postgres';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { COLLECTION, PREFIX } from '../naming.js';
+import { COLLECTION } from '../naming.js';
 import type { Product, ProductChange } from '../products.js';
 import type { ForeignWrite, PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
 
@@ -91,11 +91,6 @@ export class PostgresShopStore implements ShopStore {
 
   feedStatus(): ReturnType<ShopStore['feedStatus']> {
     return this.#store.feed.status([this.adapter.source]);
-  }
-
-  async isReplayed(): Promise<boolean> {
-    const records = await this.#store.feed.registry.read(PREFIX, [this.adapter.source]);
-    return records.some(({ epoch, replayed }) => epoch > 0 && replayed);
   }
 
   async close(): Promise<void> {

@@ -54,8 +54,6 @@ export interface ShopStore {
   serverVersion(): Promise<string>;
   /** Changes that nobody has dealt with. */
   feedStatus(): Promise<FeedStatus>;
-  /** Whether a relay has replayed what the cache may lack: a new cache is made unreadable at its first start. */
-  isReplayed(): Promise<boolean>;
   close(): Promise<void>;
 }
 

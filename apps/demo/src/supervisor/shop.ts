@@ -19,9 +19,6 @@ import { type Servers, startServers } from './servers.js';
 import { Totals } from './totals.js';
 import { Workers } from './workers.js';
 
-/** How long the relay's first replay may take, in ms. */
-const REPLAY_MS = 15_000;
-
 /**
  * What the checker allows a write of which only the relay's lag is promised. After an outage clients look for
  * the cache again every half second, and the relay, which backs off, a little later.
@@ -171,19 +168,8 @@ export class Shop {
     await Promise.all([this.watch?.start(), this.storeWatch?.start()]);
     onNotice('starting the processes');
     await Promise.all([this.applications.start(), this.workers.start()]);
-    await this.#replayed();
     onNotice('warming the cache with getMany, in batches of 500');
     await this.applications.warm(this.options.products);
-  }
-
-  /** Waits for the relay's first replay, which would undo what is warmed before it: on a replica set it takes a while. */
-  async #replayed(): Promise<void> {
-    if (this.servers.mongo === null) return;
-    if (this.servers.cache === null || this.feed === undefined || this.options.workers === 0) return;
-    const until = performance.now() + REPLAY_MS;
-    while (performance.now() < until && !(await this.store.isReplayed())) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
   }
 
   async load(rates: Rates): Promise<void> {
