@@ -411,6 +411,24 @@ describe('row-level security', () => {
     expect(changes.map((change) => Number(change.version))).toEqual([version]);
   });
 
+  test('a session that has become another of them records each put once, as its own', async () => {
+    const at = await attached();
+    const app = `app${at.low}`;
+    await at.knex.raw(`CREATE ROLE ${app}; GRANT ${app} TO ${at.low};
+      GRANT SELECT, INSERT, UPDATE, DELETE ON victim TO ${app}`);
+    await at.pg.attach(at.table, { grantTo: [app] });
+    await at.knex.raw(`ALTER ROLE ${at.low} SET role = ${app}`);
+    const table = await storeOf(at, at.low);
+    const versions: unknown[] = [];
+    for (const id of [1, 1, 40]) {
+      const [outcome] = await table.write([put(id, 'mine')], CALL);
+      versions.push(outcome?.kind === 'written' ? outcome.version % 8 : outcome);
+    }
+    expect(versions).toEqual([2, 2, 2]);
+    expect(await rowsOf(at.knex, 'SELECT count(*)::int AS n FROM lockstep.outbox')).toEqual([{ n: 3 }]);
+    await at.knex.raw(`ALTER ROLE ${at.low} RESET role`);
+  });
+
   test('a role that became a member after attach is stamped and recorded by the triggers', async () => {
     const at = await sceneOn(server);
     await at.knex.raw('CREATE TABLE victim (id int PRIMARY KEY, name text)');
