@@ -86,7 +86,8 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-const BATCH = 20;
+/** Small: a scan must show beside it. */
+const BATCH = 3;
 
 interface Sent {
   readonly rows: number;
@@ -133,12 +134,18 @@ async function sentBy(
     for (const [what, command] of Object.entries(commands)) {
       await note(what, () => table.write(numbers.map(command), CALL));
     }
-    await note('put in a transaction', () =>
-      store.transactions.transaction(async (tx) => {
-        sent = [];
-        await table.write(numbers.map(put), { ...CALL, tx });
-      }, CALL),
-    );
+    // No settings of ours are sent with these.
+    for (const what of ['put', 'replace', 'increment', 'delete', 'flush of a delete']) {
+      await note(`${what} in a transaction`, () =>
+        store.transactions.transaction(async (tx) => {
+          sent = [];
+          await table.write(
+            numbers.map((n) => commands[what]?.(n) ?? put(n)),
+            { ...CALL, tx },
+          );
+        }, CALL),
+      );
+    }
   }
   return found;
 }
@@ -207,8 +214,8 @@ describe.each(KINDS)('on a $what table', (kind) => {
     for (const [index, client] of clients.entries()) {
       for (const [what, { rows, calls }] of statements) {
         const { feed, table } = await touched(client, what, calls);
-        // Of each row up to two lookups, and a write with its index entry.
-        if (table > 20 + 12 * rows) many.push(`${MODES[index]}: ${what}: ${table} blocks of the table`);
+        // Of each row up to two lookups, past its dead versions, and a write with its index entry.
+        if (table > 20 + 20 * rows) many.push(`${MODES[index]}: ${what}: ${table} blocks of the table`);
         // A delete writes a tombstone, with two indexes, and a record; buffered, and of no row, it looks twice.
         if (feed > 20 + 25 * rows) many.push(`${MODES[index]}: ${what}: ${feed} blocks of the feed`);
       }
@@ -243,7 +250,9 @@ describe.each(KINDS)('on a $what table', (kind) => {
   test('that has grown since its plans were made', async () => {
     const { clients, end, fill, knex, sentByAll } = await prepared(50);
     await knex.raw('VACUUM ANALYZE');
-    const statements = await sentByAll();
+    const all = await sentByAll();
+    // Inside transactions a plan for a tiny table lasts until its statistics are renewed.
+    const statements = new Map([...all].filter(([what]) => !/(?<!^put) in a transaction/.test(what)));
     await expectFew(clients, statements);
     await fill(51, 20_000);
     await expectFew(clients, statements);
