@@ -86,7 +86,6 @@ for (const each of TABLES) {
     test,
     name: `the Postgres store conforms: ${each.title}`,
     deadlineMs: 20_000,
-    requires: { patch: false },
     hooks: ['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'],
     async create() {
       const knex = await setUp();

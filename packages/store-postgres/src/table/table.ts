@@ -97,6 +97,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       changeFeed: true,
       consumers: true,
       increment: true,
+      patch: true,
       restamp: true,
       flush: true,
       replicaReads: parts.replica !== undefined,

@@ -87,7 +87,10 @@ export class Outcomes<Value> {
           return item.record.includes('"#i":') ? { kind: 'conflict', version: 0 } : { kind: 'missing' };
         if (versionOf(row.meta[OUT.version]) === 0) return { kind: 'conflict', version: locked };
         return { kind: 'written', value: null, version: versionOf(row.meta[OUT.version]) };
+      case 'patch':
       case 'replace':
+        if (row === undefined && kind === 'patch' && !item.record.includes('"#i":'))
+          return { kind: 'missing' };
         if (row === undefined || versionOf(row.meta[OUT.version]) === 0)
           return { kind: 'conflict', version: locked };
         return this.#written(item, row);

@@ -37,6 +37,7 @@ export type GroupKind =
   | 'put'
   | 'insert'
   | 'replace'
+  | 'patch'
   | 'delete'
   | 'increment'
   | 'restamp'
@@ -100,7 +101,7 @@ function gather(
 ): void {
   const inputs = codec.inputs(command.key);
   const value = rowOf(command, codec);
-  const shape = value === undefined ? NO_COLUMNS : shapes.of(value);
+  const shape = shapeOf(command, value, shapes);
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
   const kind = kindOf(command);
   const cells = kind === 'put' && shape.scalar ? cellsOf(inputs, shape, value) : undefined;
@@ -115,6 +116,11 @@ function gather(
       );
   if (group === undefined) groups.push({ kind, shape, field, alone, items: [item] });
   else group.items.push(item);
+}
+
+function shapeOf(command: StoreCommand<unknown>, value: RowValue, shapes: Shapes): Shape {
+  if (value === undefined) return NO_COLUMNS;
+  return command.kind === 'patch' ? shapes.patch(value, command.unset ?? []) : shapes.of(value);
 }
 
 type RowValue = Readonly<Record<string, unknown>> | undefined;
@@ -153,15 +159,14 @@ function kindOf(command: StoreCommand<unknown>): GroupKind {
       return command.ifVersion === undefined ? 'put' : command.ifVersion === null ? 'insert' : 'replace';
     case 'flush':
       return command.value === null ? 'flushDelete' : 'flushPut';
-    case 'patch':
-      throw new StoreRefusedError('patches are not supported', { key: command.key });
     default:
       return command.kind;
   }
 }
 
-/** The row of a put; its key columns, where given, must be the command's own. */
+/** The row of a put, or what a patch sets; a row's key columns, where given, must be the command's own. */
 function rowOf(command: StoreCommand<unknown>, codec: KeyCodec): RowValue {
+  if (command.kind === 'patch') return command.set as RowValue;
   if (command.kind !== 'put' && (command.kind !== 'flush' || command.value === null)) return undefined;
   const { value } = command;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

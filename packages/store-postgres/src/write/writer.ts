@@ -239,6 +239,8 @@ export class Writer<Value> {
         return [{ statement: statements.insert(shape, alone), values: [rows(), stamp, keys()] }];
       case 'replace':
         return [{ statement: statements.replace(shape, alone), values: [rows(), stamp] }];
+      case 'patch':
+        return [{ statement: statements.patch(shape, alone), values: [rows(), stamp] }];
       case 'restamp':
         return [{ statement: statements.restamp(alone), values: [rows(), stamp] }];
       case 'increment':

@@ -70,6 +70,9 @@ function updateSql(
 
 const isAtVersion: Change['guard'] = (records, version) => equal(version, `${records}."#i"`);
 
+const isAtVersionIfAny: Change['guard'] = (records, version) =>
+  `(${records}."#i" IS NULL OR ${equal(`${records}."#i"`, version)})`;
+
 /** Puts of rows that still are at a version. $1: rows with `#i`, $2: stamp. */
 export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): string {
   const defaults = sql.info.columns
@@ -82,6 +85,15 @@ export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): s
     ...defaults,
   ];
   return updateSql(sql, columns, sets, isAtVersion, alone);
+}
+
+/** Some columns of rows, that still are at a version where one is named. $1: rows with `#i` or without, $2: stamp. */
+export function patchSql(sql: TableSql, { columns, unset = [] }: Shape, alone: boolean): string {
+  const sets = (records: string): string[] => [
+    ...columns.map((column, index) => `${identifier(column.name)} = ${records}."c${index}"`),
+    ...unset.map((column) => `${identifier(column.name)} = DEFAULT`),
+  ];
+  return updateSql(sql, columns, sets, isAtVersionIfAny, alone);
 }
 
 /** New versions for rows that still are at one. $1: rows with `#i`, $2: stamp. */
@@ -108,7 +120,7 @@ export function deleteSql(sql: TableSql, alone: boolean): string {
       first: `,
 h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest(${ifBelievedSql(above)}, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base)`,
       write: (records) => `DELETE FROM ${sql.table} t USING ${records} CROSS JOIN h`,
-      guard: (records, version) => `(${records}."#i" IS NULL OR ${equal(`${records}."#i"`, version)})`,
+      guard: isAtVersionIfAny,
       returned: [`${nextOwnSql(`greatest(t.${sql.version}, h.base)`)} AS "${OUT.version}"`],
     },
     alone,

@@ -1,7 +1,7 @@
 import type { TableColumn, TableInfo } from '../../sql/catalog.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { Shape } from '../shape.js';
-import { deleteSql, incrementSql, replaceSql, restampSql } from './changes.js';
+import { deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
 import { readManySql, readOneSql } from './reads.js';
@@ -77,6 +77,10 @@ export class Statements {
 
   replace(shape: Shape, alone: boolean): Statement {
     return this.#get(`replace ${alone} ${shape.id}`, () => replaceSql(this.#sql, shape, alone));
+  }
+
+  patch(shape: Shape, alone: boolean): Statement {
+    return this.#get(`patch ${alone} ${shape.id}`, () => patchSql(this.#sql, shape, alone));
   }
 
   restamp(alone: boolean): Statement {
