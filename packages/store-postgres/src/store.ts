@@ -2,9 +2,10 @@ import { type ChangeFeed, type Clock, InvalidOptionError, type TransactionHost }
 import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
+import { KEY_STATE } from './attach/guard.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
 import { triggersOf } from './attach/triggers/triggers.js';
-import { storeError } from './errors.js';
+import { stateOf, storeError } from './errors.js';
 import { PostgresFeed } from './feed/feed.js';
 import { FEED, type FeedOptions } from './feed/options.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
@@ -171,7 +172,8 @@ export class PostgresStore {
   /**
    * Adds version column, triggers and outbox to existing tables, each in a transaction of its own;
    * does nothing where all is in place. Throws `StoreUnavailableError` when a lock was not to be had in
-   * time: nothing has changed then, try again.
+   * time: nothing has changed then, try again. Throws `InvalidOptionError` for a table that is attached with another
+   * key or version column: running applications know its rows by those, so it must be detached first.
    */
   async attach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
     const resolved = withDefaults(options, ATTACH, 'attach');
@@ -264,6 +266,7 @@ export class PostgresStore {
         return answers;
       });
     } catch (error) {
+      if (stateOf(error) === KEY_STATE) throw new InvalidOptionError('key', (error as Error).message);
       throw storeError(error, info.source, false);
     }
   }

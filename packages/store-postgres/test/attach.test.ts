@@ -1,6 +1,6 @@
 import { InvalidOptionError, StoreUnavailableError } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CALL, READ, testServer } from './support/database.js';
 
 const server = testServer();
@@ -196,7 +196,9 @@ test('open refuses a table whose triggers are gone or off, or that was attached 
   const table = pg.table('guarded', { key: 'id' });
   await pg.attach(table);
   await expect(pg.table('guarded', { key: 'nr' }).open()).rejects.toThrow(/attached with key \(id\)/);
-  await expect(pg.table('guarded', { key: 'id', versionColumn: 'v' }).open()).rejects.toThrow(/not attached/);
+  await expect(pg.table('guarded', { key: 'id', versionColumn: 'v' }).open()).rejects.toThrow(
+    /attached with key \(id\) and version column "lockstep_version", not \(id\) and "v"/,
+  );
   await knex.raw('ALTER TABLE guarded DISABLE TRIGGER lockstep_check_move');
   await expect(table.open()).rejects.toThrow(/lockstep_check_move/);
   await knex.raw('DROP TRIGGER lockstep_check_move ON guarded');
@@ -205,6 +207,50 @@ test('open refuses a table whose triggers are gone or off, or that was attached 
   await table.open();
   await knex.raw('ALTER TABLE guarded ALTER id TYPE date USING now()');
   await expect(pg.table('guarded', { key: 'id' }).open()).rejects.toThrow(/changed their type/);
+});
+
+describe('a table that is attached with another key', () => {
+  const ddl = 'CREATE TABLE u (id int PRIMARY KEY, nr int NOT NULL UNIQUE, UNIQUE (id, nr))';
+  const both = /public\.u is attached with key \(id\).* not \(nr\).*detach it first/i;
+
+  test('is refused by attach, by the migration and by the printed SQL, and stays as it was', async () => {
+    const { pg, knex } = await fresh();
+    await knex.raw(ddl);
+    const byId = pg.table('u', { key: 'id' });
+    const byNr = pg.table('u', { key: 'nr' });
+    await pg.attach(byId);
+    const before = await catalogue(knex);
+    const record = await rowsOf(knex, 'SELECT * FROM lockstep.attached');
+    const attaching = pg.attach(byNr);
+    await expect(attaching).rejects.toThrow(InvalidOptionError);
+    await expect(attaching).rejects.toThrow(both);
+    await expect(pg.attach(byNr, { grantTo: ['postgres'] })).rejects.toThrow(both);
+    await expect(knex.transaction(pg.migration(byNr).up)).rejects.toThrow(both);
+    await expect(knex.raw((await pg.attachSql(byNr)).replaceAll('?', '\\?'))).rejects.toThrow(both);
+    await knex.raw('ROLLBACK').catch(() => undefined);
+    await expect(pg.attach(pg.table('u', { key: ['nr', 'id'] }))).rejects.toThrow(/not \(nr, id\)/);
+    await expect(pg.attach(pg.table('u', { key: 'id', versionColumn: 'v' }))).rejects.toThrow(/and "v"/);
+    expect(await catalogue(knex)).toEqual(before);
+    expect(await rowsOf(knex, 'SELECT * FROM lockstep.attached')).toEqual(record);
+    await byId.open();
+  });
+
+  test('is attached anew once it was detached, or is another table, or the key column has another name', async () => {
+    const { pg, knex } = await fresh();
+    await knex.raw(ddl);
+    const byNr = pg.table('u', { key: 'nr' });
+    await pg.attach(pg.table('u', { key: 'id' }));
+    await pg.detach(pg.table('u', { key: 'id' }));
+    await pg.attach(byNr);
+    await knex.raw('ALTER TABLE u RENAME nr TO number');
+    const byNumber = pg.table('u', { key: 'number' });
+    await pg.attach(byNumber);
+    await byNumber.open();
+    await knex.raw(`DROP TABLE u; ${ddl}`);
+    const byId = pg.table('u', { key: 'id' });
+    await pg.attach(byId);
+    await byId.open();
+  });
 });
 
 test('wrong options are named', () => {

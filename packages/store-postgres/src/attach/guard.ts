@@ -1,4 +1,5 @@
-import type { Run } from '../sql/catalog.js';
+import type { Run, TableInfo } from '../sql/catalog.js';
+import { literal } from '../sql/quote.js';
 import { SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { arrayText } from '../wire/arrays.js';
 
@@ -68,6 +69,33 @@ BEGIN
   END IF;
 END
 $lockstep$`;
+
+/** The SQLSTATE with which attach refuses another key than the one that is recorded. */
+export const KEY_STATE = 'LSKEY';
+
+/**
+ * Refuses to attach a table by another key, or with another version column, while the recorded ones stand: running
+ * applications know its rows by them, and would miss each write. A table that was made anew has neither. Under
+ * attach's lock.
+ */
+export function keyGuard({ keyColumns, relation, source, spec: { versionColumn } }: TableInfo): string {
+  const key = `ARRAY[${keyColumns.map(({ column }) => literal(column)).join(', ')}]::pg_catalog.text[]`;
+  const column = literal(versionColumn);
+  return `DO $lockstep$
+DECLARE
+  recorded ${SCHEMA}.attached;
+BEGIN
+  SELECT * INTO recorded FROM ${SCHEMA}.attached a WHERE a.source = ${literal(source)}
+  AND (a.key_columns <> ${key} OR a.version_column <> ${column})
+  AND NOT EXISTS (SELECT FROM pg_catalog.unnest(a.key_columns || a.version_column) n(name) WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_attribute t WHERE t.attrelid = ${literal(relation)}::pg_catalog.regclass AND t.attname = n.name AND NOT t.attisdropped));
+  IF FOUND THEN
+    RAISE EXCEPTION '% is attached with key (%) and version column "%", not (%) and "%": running applications know its rows by those. Detach it first (pg.detach(table), or what pg.detachSql(table) prints), then attach it again',
+      ${literal(source)}, pg_catalog.array_to_string(recorded.key_columns, ', '), recorded.version_column, pg_catalog.array_to_string(${key}, ', '), ${column} USING ERRCODE = '${KEY_STATE}';
+  END IF;
+END
+$lockstep$`;
+}
 
 /**
  * Tells who owns what the schema's records are read from, where that is nobody to be believed: not a superuser,

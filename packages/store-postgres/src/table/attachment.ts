@@ -32,9 +32,15 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
   const attached = await readAttached(run, info);
   const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
   const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
-  if (attached === undefined || !info.hasVersion) {
-    throw new InvalidOptionError('table', `${info.source} is not attached to Lockstep: ${advice}`);
+  if (attached === undefined) throw notAttached(info, advice);
+  const wanted = info.keyColumns.map((key) => key.column).join(', ');
+  if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
+    throw new InvalidOptionError(
+      'key',
+      `${info.source} is attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": bind it with those, or detach it (pg.detach(table)) and attach it again`,
+    );
   }
+  if (!info.hasVersion) throw notAttached(info, advice);
   if (missing.length > 0) {
     const names = missing.map((trigger) => trigger.name).join(', ');
     throw new InvalidOptionError(
@@ -48,13 +54,6 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
       `${info.source} was attached by an earlier release, which did not record the caches of a table: ${advice}`,
     );
   }
-  const wanted = info.keyColumns.map((key) => key.column).join(', ');
-  if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
-    throw new InvalidOptionError(
-      'key',
-      `${info.source} was attached with key (${attached.keyColumns.join(', ')}) and version column "${attached.versionColumn}", not (${wanted}) and "${info.spec.versionColumn}": ${advice}`,
-    );
-  }
   if (plainKeySql(attached.keySql) !== plainKeySql(tableKeySql(info, 't'))) {
     throw new InvalidOptionError(
       'key',
@@ -62,4 +61,8 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
     );
   }
   return attached;
+}
+
+function notAttached({ source }: TableInfo, advice: string): InvalidOptionError {
+  return new InvalidOptionError('table', `${source} is not attached to Lockstep: ${advice}`);
 }
