@@ -112,6 +112,7 @@ export type {
 export type {
   Isolation,
   RowPatch,
+  RowShape,
   Serializer,
   StoreAdapter,
   StoreCallOptions,
@@ -128,6 +129,7 @@ export type {
   StoreReadOptions,
   StoreRestamp,
   StoreRow,
+  StoreShape,
   StoreTransaction,
   StoreTransactionOptions,
   StoreWriteOptions,

@@ -7,6 +7,7 @@ import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Codec } from '../values/codec.js';
+import { Shapes } from '../values/shapes.js';
 import { SignedCodec } from '../values/signed-codec.js';
 import { WritePath } from '../write/write-path.js';
 import type { CallContext } from './call-context.js';
@@ -38,10 +39,11 @@ export function collectionEngine<Value, Id, Tx>(
   const store = options.store as unknown as StoreAdapter<Value, never>;
   const prefix = keyPrefix(context.prefix, name);
   const serializer = options.serializer ?? store.serializer ?? jsonSerializer();
+  const shapes = store.shape && new Shapes(store.shape);
   const codec =
     integrity === undefined
-      ? new Codec(name, serializer, schema, maxPayloadBytes)
-      : new SignedCodec(integrity, prefix, name, serializer, schema, maxPayloadBytes);
+      ? new Codec(name, serializer, schema, maxPayloadBytes, shapes)
+      : new SignedCodec(integrity, prefix, name, serializer, schema, maxPayloadBytes, shapes);
   const consumer = store.feed && context.consumerOf(store.feed);
   const member = consumer?.join({
     name,

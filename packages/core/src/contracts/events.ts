@@ -24,11 +24,11 @@ export interface LockstepEventMap {
     /** The time from the call to the cache's answer. */
     readonly durationMs: number;
   };
-  /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read, or no cache. */
+  /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a process that knows other columns made it), or no cache. */
   miss: {
     readonly collection: string;
     readonly key: string;
-    readonly reason: 'absent' | 'undecodable' | 'schema' | 'integrity' | 'unavailable' | 'fresh';
+    readonly reason: 'absent' | 'undecodable' | 'schema' | 'integrity' | 'shape' | 'unavailable' | 'fresh';
     /** The time from the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };

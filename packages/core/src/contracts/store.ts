@@ -284,6 +284,8 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly fence?: StoreFence | undefined;
   /** The payload serializer that suits the store's types; JSON when absent. */
   readonly serializer?: Serializer | undefined;
+  /** Absent: all processes know the same of the rows. */
+  readonly shape?: StoreShape | undefined;
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
   /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */
@@ -302,6 +304,27 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   ): Promise<readonly StoreOutcome<Value>[]>;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
+}
+
+/**
+ * What a process knows of a store's rows. It travels with what the process caches, so that processes that know
+ * different columns of one table can share a cache. Compared by identity: one that changed is another object.
+ */
+export interface RowShape {
+  /** Of two shapes the one that came later has the higher. Whole, not negative. */
+  readonly order: number;
+  /** Types by property. */
+  readonly properties?: ReadonlyMap<string, string> | undefined;
+  /** Instead of `properties`, where nobody knows them: letters, digits, `_`, `.`, `-`. A later one sorts behind, numbers as numbers. */
+  readonly name?: string | undefined;
+}
+
+/** How a store tells the shape of its rows. */
+export interface StoreShape {
+  /** Synchronous, after `open`. `undefined`: not known at the moment, so that nothing is taken from the cache. */
+  current(): RowShape | undefined;
+  /** Asks the store for the shape of now. Does not reject: what can't be learnt stays. */
+  renew(): Promise<void>;
 }
 
 /** Turns values into payloads and back. `serialize(deserialize(p))` must equal `p` in meaning. */

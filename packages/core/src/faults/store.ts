@@ -136,6 +136,7 @@ export function faultyStore<Value, Id, Tx>(
     feed: feed && shared(plan, feed, () => faultyFeed(feed, plan)),
     fence: store.fence,
     serializer: store.serializer,
+    shape: store.shape,
     open: async () => store.open?.(),
     keyOf: (id) => store.keyOf(id),
     async read(keys, options) {

@@ -1,8 +1,9 @@
 import type { Versioned } from '../contracts/api.js';
-import type { LeaseReply } from '../contracts/cache-commands.js';
+import type { CacheHit, LeaseReply } from '../contracts/cache-commands.js';
 import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
+import type { Undecoded } from '../values/codec.js';
 import { Fills } from './fills.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
@@ -61,7 +62,7 @@ export class Misses<Value> {
       if (reply.outcome === 'hit') {
         const decoded = await codec.decode(reply.hit, key);
         if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
-        return await this.reload(lookup, decoded.reason === 'integrity');
+        return await this.instead(lookup, reply.hit, decoded.reason);
       }
       if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply);
       if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
@@ -78,6 +79,21 @@ export class Misses<Value> {
       const proven = await flight.proven;
       if (proven !== undefined) return proven;
     }
+  }
+
+  /** Loads in the place of a hit that can't be used. */
+  async instead(
+    lookup: Lookup,
+    { unflushed }: CacheHit,
+    reason: Undecoded['reason'],
+  ): Promise<Versioned<Value>> {
+    const { flushKey, loader } = this.#context;
+    const isShape = reason === 'shape' || reason === 'later-shape';
+    // The store does not have it yet.
+    if (isShape && unflushed === true) await flushKey?.(lookup.key);
+    // Whoever made it would replace what this process knows less of, and so on for ever.
+    if (reason === 'later-shape') return await loader.loadOnly(lookup.key);
+    return await this.reload(lookup, reason === 'integrity');
   }
 
   /**

@@ -98,8 +98,9 @@ export class Reader<Value> {
 
   #decoded(lookup: Lookup, hit: CacheHit, decoded: Decoded<Value>): Found<Value> {
     if (decoded.ok) return this.#hit(lookup, hit, decoded.value);
-    this.#missed(lookup, decoded.reason);
-    return this.#context.activity.track(this.#misses.reload(lookup, decoded.reason === 'integrity'));
+    const { reason } = decoded;
+    this.#missed(lookup, reason === 'later-shape' ? 'shape' : reason);
+    return this.#context.activity.track(this.#misses.instead(lookup, hit, reason));
   }
 
   #hit(lookup: Lookup, { staleAtMs, version }: CacheHit, value: Value | null): Versioned<Value> {

@@ -3,15 +3,22 @@ import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Serializer } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { messageOf, SerializationError, UnsupportedError, ValidationError } from '../errors.js';
+import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
 
 /** What a payload turned out to be. */
-export type Decoded<Value> =
-  | { readonly ok: true; readonly value: Value | null }
-  | { readonly ok: false; readonly reason: 'undecodable' | 'schema' | 'integrity' };
+export type Decoded<Value> = { readonly ok: true; readonly value: Value | null } | Undecoded;
+
+/** Why a hit can't be used. `later-shape`: a process that knows another shape of the rows made it, and may use it. */
+export interface Undecoded {
+  readonly ok: false;
+  readonly reason: 'undecodable' | 'schema' | 'integrity' | 'shape' | 'later-shape';
+}
 
 const ABSENT = { ok: true, value: null } as const;
 const UNDECODABLE = { ok: false, reason: 'undecodable' } as const;
+const SHAPE = { ok: false, reason: 'shape' } as const;
+const LATER_SHAPE = { ok: false, reason: 'later-shape' } as const;
 const MISMATCH = { ok: false, reason: 'schema' } as const;
 
 /** Values to payloads and back, through the collection's serializer and schema. */
@@ -22,18 +29,21 @@ export class Codec<Value> {
   readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
   readonly #collection: string;
   readonly #maxBytes: number;
+  readonly #shapes: Shapes | undefined;
 
   constructor(
     collection: string,
     serializer: Serializer,
     schema: StandardSchemaV1<unknown, Value> | undefined,
     maxBytes: number,
+    shapes: Shapes | undefined,
   ) {
     this.#collection = collection;
     this.serializer = serializer;
     this.hasSchema = schema !== undefined;
     this.#schema = schema;
     this.#maxBytes = maxBytes;
+    this.#shapes = shapes;
   }
 
   /**
@@ -53,7 +63,9 @@ export class Codec<Value> {
   protected serialize(value: Value, key: string): Payload {
     try {
       const payload = this.serializer.serialize(value);
-      if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
+      if (typeof payload === 'string' || payload instanceof Uint8Array) {
+        return this.#shapes === undefined ? payload : this.#shapes.wrap(payload);
+      }
       throw new TypeError(`serializer "${this.serializer.name}" returned ${typeof payload}`);
     } catch (error) {
       throw this.#unserializable(error, key);
@@ -89,12 +101,24 @@ export class Codec<Value> {
   /** What a hit holds; a promise only where the schema validates asynchronously. Never throws. */
   decode(hit: CacheHit, _key: string): Decoded<Value> | Promise<Decoded<Value>> {
     if (hit.payload === null) return ABSENT;
+    let body: Payload | undefined = hit.payload;
+    let wider = false;
+    if (this.#shapes !== undefined) {
+      body = this.#shapes.own(hit.payload);
+      if (body === undefined) {
+        const other = this.#shapes.fit(hit.payload);
+        if (other.fit !== 'wider') return other.fit === 'later' ? LATER_SHAPE : SHAPE;
+        body = other.body;
+        wider = true;
+      }
+    }
     let value: Value;
     try {
-      value = this.serializer.deserialize(hit.payload) as Value;
+      value = this.serializer.deserialize(body) as Value;
     } catch {
       return UNDECODABLE;
     }
+    if (wider) value = (this.#shapes as Shapes).shown(value);
     return this.#schema === undefined ? { ok: true, value } : this.#checked(this.#schema, value);
   }
 
@@ -123,9 +147,10 @@ export class Codec<Value> {
     if (!this.fits(payload)) {
       throw this.unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
     }
+    const { body, other } = (await this.#shapes?.buffered(payload)) ?? { body: payload, other: false };
     let value: Value | null | undefined;
     try {
-      value = this.serializer.deserialize(payload) as Value | null | undefined;
+      value = this.serializer.deserialize(body) as Value | null | undefined;
     } catch (error) {
       if (parseSigned(payload) !== undefined) {
         const problem = 'what is buffered is signed: this process needs the same `integrity`';
@@ -134,6 +159,8 @@ export class Codec<Value> {
       throw this.unreadable(key, messageOf(error), error);
     }
     if (value === null || value === undefined) throw this.unreadable(key, `it is ${value}`);
+    // A column that is gone since is gone for this write, too.
+    if (other) value = (this.#shapes as Shapes).shown(value);
     try {
       return await this.validate(value, key);
     } catch (error) {

@@ -4,6 +4,7 @@ import type { Serializer } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import { Codec, type Decoded } from './codec.js';
 import type { Integrity } from './integrity.js';
+import type { Shapes } from './shapes.js';
 import { joinSigned, parseSigned, type SignedKind, type SignedPayload } from './signed-payload.js';
 
 const FORGED = { ok: false, reason: 'integrity' } as const;
@@ -21,8 +22,9 @@ export class SignedCodec<Value> extends Codec<Value> {
     serializer: Serializer,
     schema: StandardSchemaV1<unknown, Value> | undefined,
     maxBytes: number,
+    shapes: Shapes | undefined,
   ) {
-    super(collection, serializer, schema, maxBytes);
+    super(collection, serializer, schema, maxBytes, shapes);
     this.#integrity = integrity;
     this.#keyPrefix = keyPrefix;
   }
