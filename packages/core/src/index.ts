@@ -111,6 +111,7 @@ export type {
 } from './contracts/registry.js';
 export type {
   Isolation,
+  RowCarrier,
   RowPatch,
   RowShape,
   Serializer,

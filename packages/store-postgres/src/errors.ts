@@ -9,6 +9,7 @@ interface ServerError {
   readonly severity?: string;
   readonly constraint?: string;
   readonly detail?: string;
+  readonly column?: string;
 }
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
@@ -22,6 +23,10 @@ export function stateOf(error: unknown): string | undefined {
 
 export function detailOf(error: unknown): string | undefined {
   return error instanceof Error ? (error as Error & ServerError).detail : undefined;
+}
+
+export function columnOf(error: unknown): string | undefined {
+  return error instanceof Error ? (error as Error & ServerError).column : undefined;
 }
 
 /** Deadlocks, serialization failures, stamps that came too early: rolled back as a whole, and worth running again. */

@@ -133,6 +133,35 @@ describe('values', () => {
     expect(cas).toMatchObject({ kind: 'written', value: { name: 'unnamed', price: null, ok: true } });
   });
 
+  test('only rows that are there are put under a key that only the database makes', async () => {
+    await knex.raw(`CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
+      INSERT INTO numbered (name) VALUES ('one'), ('two'), ('three')`);
+    const numbered = pg.table<Thing, string>('numbered', { key: 'id' });
+    await pg.attach(numbered);
+    await numbered.open();
+    const command = (key: string) =>
+      ({ kind: 'put', key, value: { id: key, name: 'put' }, above: 0 }) as const;
+    const flush = (key: string) =>
+      ({ kind: 'flush', key, value: { name: 'flushed' }, version: Date.now() * 1_000 + 60_000_001 }) as const;
+    for (const batch of [
+      [command('7')],
+      [command('1'), command('7')],
+      [{ ...command('7'), ifVersion: null }],
+      [flush('7')],
+      [command('2'), flush('7'), flush('3')],
+    ]) {
+      const outcomes = await numbered.write(batch, CALL);
+      for (const [i, outcome] of outcomes.entries()) {
+        if (batch[i]?.key !== '7') expect(outcome.kind).toBe('written');
+        else if (outcome.kind !== 'failed') throw new Error(`7 was ${outcome.kind}`);
+        else expect(outcome.error.message).toMatch(/"id" is GENERATED ALWAYS.*428C9/);
+      }
+    }
+    const [there] = await numbered.write([{ ...command('1'), ifVersion: null }], CALL);
+    expect(there?.kind).toBe('conflict');
+    expect(await knex('numbered').insert({ name: 'next' }).returning('id')).toEqual([{ id: '4' }]);
+  });
+
   test('a patch sets the columns that it names, of any type, and no other', async () => {
     const key = newKey();
     const before = await put(key, { ...FULL, name: 'patched' });

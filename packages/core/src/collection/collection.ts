@@ -5,6 +5,7 @@ import { keyPrefix } from '../protocol/key.js';
 import { Loader } from '../read/loader.js';
 import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
+import { carrying } from '../serializers/carrying.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Codec } from '../values/codec.js';
 import { Shapes } from '../values/shapes.js';
@@ -38,7 +39,7 @@ export function collectionEngine<Value, Id, Tx>(
   const { schema } = options;
   const store = options.store as unknown as StoreAdapter<Value, never>;
   const prefix = keyPrefix(context.prefix, name);
-  const serializer = options.serializer ?? store.serializer ?? jsonSerializer();
+  const serializer = carrying(options.serializer ?? store.serializer ?? jsonSerializer(), store.carrier);
   const shapes = store.shape && new Shapes(store.shape);
   const codec =
     integrity === undefined

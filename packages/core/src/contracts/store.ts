@@ -257,6 +257,21 @@ export interface TransactionHost {
   transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreTransactionOptions): Promise<T>;
 }
 
+/**
+ * How rows travel through a cache where the serializer would not carry them exactly, or where what a driver makes of a
+ * row depends on its process. `unpack(pack(row))`, serialized in between, is what the driver of the process that
+ * unpacks would have given for the row, deeply equal.
+ */
+export interface RowCarrier<Value> {
+  /**
+   * What the serializer gets: for a row as `read` and `write` gave it (the same object), or for a caller's value that is
+   * measured, or to be buffered.
+   */
+  pack(value: Value): unknown;
+  /** Throws where it can't tell; the engine counts that as a miss. May take `packed` over. */
+  unpack(packed: unknown): Value;
+}
+
 export interface StoreOpenOptions {
   /** Told of what works, and should be mended all the same. */
   readonly onWarning?: (warning: LockstepError) => void;
@@ -286,6 +301,8 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly serializer?: Serializer | undefined;
   /** Absent: all processes know the same of the rows. */
   readonly shape?: StoreShape | undefined;
+  /** Absent: the serializer gets rows as they are. Used after `open`. */
+  readonly carrier?: RowCarrier<Value> | undefined;
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
   /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */

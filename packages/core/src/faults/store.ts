@@ -137,6 +137,7 @@ export function faultyStore<Value, Id, Tx>(
     fence: store.fence,
     serializer: store.serializer,
     shape: store.shape,
+    carrier: store.carrier,
     open: async () => store.open?.(),
     keyOf: (id) => store.keyOf(id),
     async read(keys, options) {

@@ -25,6 +25,9 @@ export interface TableColumn {
   readonly property: string;
   readonly sqlType: string;
   readonly kind: ColumnKind;
+  /** The type under its domains, by schema and name, and the number that rows are described with. */
+  readonly typeId: string;
+  readonly oid: number;
   readonly array: boolean;
   /** The schema of its type, which has the type's operators; quoted. */
   readonly operators: string;
@@ -107,7 +110,7 @@ SELECT
   (SELECT json_agg(json_build_object(
       'number', a.attnum, 'name', a.attname, 'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
       'identity', a.attidentity, 'sqlType', quote_ident(tn.nspname) || '.' || quote_ident(t.typname),
-      'baseId', bn.nspname || '.' || bt.typname,
+      'baseOid', bt.oid::int8, 'baseId', bn.nspname || '.' || bt.typname,
       'baseSql', quote_ident(bn.nspname) || '.' || quote_ident(bt.typname),
       'baseSchema', quote_ident(bn.nspname), 'baseKind', bt.typtype, 'modifier', b.modifier, 'category', bt.typcategory,
       'shown', pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -133,6 +136,7 @@ interface RawColumn {
   readonly generated: boolean;
   readonly identity: string;
   readonly sqlType: string;
+  readonly baseOid: number;
   readonly baseId: string;
   readonly baseSql: string;
   readonly baseSchema: string;
@@ -198,6 +202,8 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
         sqlType: column.sqlType,
         kind:
           column.baseKind === 'c' ? 'composite' : kindOf(column.elementId ?? column.baseId, column.category),
+        typeId: column.baseId,
+        oid: column.baseOid,
         array: column.elementId !== null,
         operators: column.baseSchema,
         writable: !column.generated,

@@ -4,6 +4,7 @@ import {
   ClosedError,
   foldAhead,
   InvalidOptionError,
+  type RowCarrier,
   type StoreAdapter,
   type StoreCallOptions,
   type StoreCapabilities,
@@ -28,6 +29,8 @@ import { KeyCodec } from '../keys/codec.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
+import { PostgresRows } from '../values/carrier.js';
+import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
@@ -52,6 +55,7 @@ export interface TableParts {
 
 interface Opened<Value> {
   readonly info: TableInfo;
+  readonly rows: PostgresRows<Value>;
   readonly codec: KeyCodec;
   readonly statements: Statements;
   readonly writer: Writer<Value>;
@@ -72,6 +76,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;
   readonly fence: StoreFence;
+  readonly carrier: RowCarrier<Value>;
   readonly #parts: TableParts;
   #opened: Opened<Value> | undefined;
   #watch: TableWatch | undefined;
@@ -89,6 +94,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       nowMs: () => parts.session.serverClock.nowMs(),
       enter: (keys, options) => this.#enter(keys, options),
       settle: (key, options) => this.#settle(key, options),
+    };
+    this.carrier = {
+      pack: (value) => this.#ready().rows.pack(value),
+      unpack: (packed) => this.#ready().rows.unpack(packed),
     };
     this.capabilities = {
       versioned: true,
@@ -232,7 +241,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   #row(key: string, row: Row): StoreRow<Value> {
     // One that is not to be believed fails the reader of this row: the engine checks each row on its own.
-    return { key, value: row.value as Value, version: versionOf(row.meta[OUT.version]) };
+    return { key, value: rowValue<Value>(row), version: versionOf(row.meta[OUT.version]) };
   }
 
   #ready(): Opened<Value> {
@@ -296,6 +305,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       prepared,
       recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
     });
-    return { info, codec, statements, writer };
+    const rows = new PostgresRows<Value>(this.name, info.columns, (oid) => session.parserOf(oid));
+    return { info, rows, codec, statements, writer };
   }
 }

@@ -14,6 +14,8 @@ export interface ExchangeOptions {
   readonly signal?: AbortSignal | undefined;
   /** For messages. */
   readonly what: string;
+  /** Told the connection. */
+  readonly lent?: (client: PooledClient) => void;
 }
 
 /**
@@ -67,6 +69,7 @@ export class Exchange {
       return;
     }
     this.#client = client;
+    this.#options.lent?.(client);
     try {
       client.query(new Pipeline(client, this.#calls(), (error, results) => this.#answered(error, results)));
     } catch (error) {

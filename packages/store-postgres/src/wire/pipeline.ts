@@ -26,6 +26,29 @@ export interface Call {
 export class Row {
   readonly meta: Record<string, unknown> = {};
   readonly value: Record<string, unknown> = {};
+  /** Some value is more than a text, a plain number or a boolean. */
+  odd = false;
+  readonly #fields: readonly Field[];
+  readonly #texts: readonly (string | null)[];
+
+  constructor(fields: readonly Field[], texts: readonly (string | null)[]) {
+    this.#fields = fields;
+    this.#texts = texts;
+  }
+
+  /** The table's columns as the server sent them. */
+  texts(): ReadonlyMap<string, string | null> {
+    const texts = new Map<string, string | null>();
+    this.#fields.forEach(({ name, own }, index) => {
+      if (!own) texts.set(name, this.#texts[index] ?? null);
+    });
+    return texts;
+  }
+}
+
+function isOdd(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value) || Object.is(value, -0);
+  return typeof value !== 'string' && typeof value !== 'boolean';
 }
 
 interface FieldDescription {
@@ -167,14 +190,16 @@ export class Pipeline {
   }
 
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
-    const row = new Row();
     try {
       this.#fields ??= this.#fieldsOf(preparedOf.get(this.#client.connection)?.get(this.#answering) ?? []);
+      const row = new Row(this.#fields, message.fields);
       for (let index = 0; index < this.#fields.length; index++) {
         const { name, own, parse } = this.#fields[index] as Field;
         const raw = message.fields[index];
         const target = own ? row.meta : row.value;
-        target[name] = raw === null || raw === undefined ? null : parse(raw);
+        const value = raw === null || raw === undefined ? null : parse(raw);
+        target[name] = value;
+        if (value !== null && !own && isOdd(value)) row.odd = true;
       }
       this.#rows.push(row);
     } catch (error) {

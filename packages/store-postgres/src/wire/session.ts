@@ -12,7 +12,7 @@ import {
 import { microsSql, SET_SAFE_PATH, SETTING_DEADLINE, SETTING_STAMPED } from '../sql/stamp.js';
 import { storeDeadline } from './deadline.js';
 import { Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
-import { lenderOf } from './lender.js';
+import { lenderOf, type PooledClient } from './lender.js';
 import { IS_READ_ONLY } from './outlived.js';
 import { type Call, type Row, statement } from './pipeline.js';
 import { ServerClock } from './server-clock.js';
@@ -55,6 +55,8 @@ export class Session {
   readonly #clock: Clock;
   readonly serverClock: ServerClock;
   readonly #replica: boolean;
+  /** One of the connections: all parse alike. */
+  #client: PooledClient | undefined;
 
   /** `replica`: its server may be read-only. */
   constructor(knex: Knex, clock: Clock, replica = false) {
@@ -62,6 +64,11 @@ export class Session {
     this.#clock = clock;
     this.serverClock = new ServerClock(clock, (timeoutMs) => this.#askClock(timeoutMs));
     this.#replica = replica;
+  }
+
+  /** How this process parses a type's text. After the first `rows`. */
+  parserOf(oid: number): (text: string) => unknown {
+    return this.#client?.getTypeParser(oid, 'text') ?? String;
   }
 
   deadline(timeoutMs: number): Deadline {
@@ -119,6 +126,9 @@ export class Session {
       what,
       readOnly: true,
       prepared: false,
+      lent: (client) => {
+        this.#client = client;
+      },
     });
     return rows.map(({ value }) => value);
   }

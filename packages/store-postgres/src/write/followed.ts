@@ -1,5 +1,6 @@
 import { type StoreOutcome, StoreRefusedError, type Version } from '@lockstep/core';
 import type { KeyCodec } from '../keys/codec.js';
+import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Call, Row } from '../wire/pipeline.js';
 import type { Group, Item } from './plan.js';
@@ -52,7 +53,7 @@ export function asCommitted<Value>(
   }
   return row === undefined
     ? new Written<Value>(null, outcome.version)
-    : new Written(row.value as Value, version);
+    : new Written(rowValue<Value>(row), version);
 }
 
 /** A trigger that deletes nothing may have written the row instead: that a row is marked as deleted, for one. */
@@ -64,7 +65,7 @@ function keptByTrigger<Value>(
 ): StoreOutcome<Value> | undefined {
   const { '#i': ifVersion = locked } = JSON.parse(item.record) as { readonly '#i'?: Version };
   if (ifVersion !== locked) return undefined;
-  if (version > locked) return new Written(row.value as Value, version);
+  if (version > locked) return new Written(rowValue<Value>(row), version);
   const message = `a trigger of the table kept the row ${item.key}`;
   return { kind: 'failed', error: new StoreRefusedError(message, { key: item.key }) };
 }

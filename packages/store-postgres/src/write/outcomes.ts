@@ -1,5 +1,6 @@
 import { type StoreOutcome, StoreRefusedError, StoreUnavailableError, type Version } from '@lockstep/core';
 import { UNBELIEVED } from '../sql/stamp.js';
+import { rowValue } from '../values/rows.js';
 import type { Row } from '../wire/pipeline.js';
 import { asCommitted, Written } from './followed.js';
 import type { Group, Item } from './plan.js';
@@ -121,10 +122,10 @@ export class Outcomes<Value> {
   #written(item: Item, row: Row): StoreOutcome<Value> {
     const version = versionOf(row.meta[OUT.version]);
     const key = row.meta[OUT.key];
-    if (key === item.key) return new Written(row.value as Value, version);
+    if (key === item.key) return new Written(rowValue<Value>(row), version);
     // What is buffered under the command's key is no row's.
     if (item.exact > 0) return { kind: 'superseded', version: item.exact + 1 };
-    return { kind: 'written', value: row.value as Value, version, key: String(key) };
+    return { kind: 'written', value: rowValue<Value>(row), version, key: String(key) };
   }
 }
 

@@ -3,8 +3,8 @@ import type { TableColumn } from '../sql/catalog.js';
 
 /**
  * A value as JSON for `json_to_recordset`, by its column's type. `null` is SQL's NULL, for JSON
- * columns too. Dates travel as pg itself writes them: local wall time with its offset, so that
- * columns without a time zone read back as they were written.
+ * columns too. Dates travel as local wall time to columns without a time zone, as pg itself writes them, and as
+ * moments to all others.
  */
 export function toJson(value: unknown, column: TableColumn): unknown {
   if (value === null) return null;
@@ -15,6 +15,8 @@ export function toJson(value: unknown, column: TableColumn): unknown {
       if (!value.isWellFormed()) throw refused(column, 'text must be well-formed Unicode');
       return value;
     case 'number':
+      // A float's minus zero; JSON's number would lose it.
+      if (Object.is(value, -0)) return '-0';
       return Number.isFinite(value) ? value : String(value);
     case 'boolean':
       return value;
@@ -65,13 +67,27 @@ function refused(column: TableColumn, problem: string): StoreRefusedError {
 
 function dateText(date: Date, column: TableColumn): string {
   if (Number.isNaN(date.getTime())) throw refused(column, 'an invalid Date');
-  if (column.kind !== 'timestamp' && column.kind !== 'date') return date.toISOString();
-  const year = date.getFullYear();
-  if (year < 1) throw refused(column, 'a Date before the year 1');
-  const pad = (part: number, width = 2): string => String(part).padStart(width, '0');
-  const day = `${pad(year, 4)}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
-  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`;
-  const offset = -date.getTimezoneOffset();
-  const absolute = Math.abs(offset);
-  return `${day}T${time}${offset < 0 ? '-' : '+'}${pad(Math.floor(absolute / 60))}:${pad(absolute % 60)}`;
+  const local = wallTimeText(date, column);
+  if (local !== undefined) return local;
+  if (column.kind !== 'timestamp') return date.toISOString();
+  const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate()];
+  return dated(year, month, day, ` ${date.toISOString().slice(-13, -1)}+00`);
+}
+
+/** What the caller's clock on the wall shows, for columns of types without a time zone: `undefined` for all others. */
+export function wallTimeText(date: Date, { typeId }: TableColumn): string | undefined {
+  const isDate = typeId === 'pg_catalog.date' || typeId === 'pg_catalog._date';
+  if (!isDate && typeId !== 'pg_catalog.timestamp' && typeId !== 'pg_catalog._timestamp') return undefined;
+  if (Number.isNaN(date.getTime())) return undefined;
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => padded(part)).join(':');
+  const clock = isDate ? '' : ` ${time}.${padded(date.getMilliseconds(), 3)}`;
+  return dated(date.getFullYear(), date.getMonth(), date.getDate(), clock);
+}
+
+const padded = (part: number, width = 2): string => String(part).padStart(width, '0');
+
+/** Postgres counts the years before the first as BC, from one on. */
+function dated(year: number, month: number, day: number, clock: string): string {
+  const date = `${padded(year < 1 ? 1 - year : year, 4)}-${padded(month + 1)}-${padded(day)}`;
+  return `${date}${clock}${year < 1 ? ' BC' : ''}`;
 }

@@ -4,9 +4,18 @@ import {
   type StoreCommand,
   StoreContractError,
   type StoreOutcome,
+  StoreRefusedError,
   type StoreWriteOptions,
 } from '@lockstep/core';
-import { detailOf, isLocked, isRefusal, isStampedTooEarly, stateOf, storeError } from '../errors.js';
+import {
+  columnOf,
+  detailOf,
+  isLocked,
+  isRefusal,
+  isStampedTooEarly,
+  stateOf,
+  storeError,
+} from '../errors.js';
 import type { RecordedChange } from '../feed/together.js';
 import type { KeyCodec } from '../keys/codec.js';
 import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
@@ -162,6 +171,12 @@ export class Writer<Value> {
     if (isLocked(error)) {
       const busy = new StoreBusyError(`${what}: others hold the row`, { key: item.key, cause: error });
       return { kind: 'failed', error: busy };
+    }
+    const column = stateOf(error) === '23502' ? columnOf(error) : undefined;
+    if (this.#parts.statements.isGeneratedKey(column)) {
+      const message = `${what}: there is no such row, and "${column}" is GENERATED ALWAYS: only the database makes new ones (SQLSTATE 428C9)`;
+      const refused = new StoreRefusedError(message, { key: item.key, cause: error });
+      return { kind: 'failed', error: refused };
     }
     return { kind: 'failed', error: storeError(error, what, true) };
   }

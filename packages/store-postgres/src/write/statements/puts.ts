@@ -3,13 +3,23 @@ import { microsSql, nextStampedSql, notAheadSql } from '../../sql/stamp.js';
 import type { Shape } from '../shape.js';
 import { OUT, type TableSql, together } from './table-sql.js';
 
-const parametersOf = (types: readonly string[], first: number): string =>
-  types.map((type, index) => `$${index + first}::${type}`).join(', ');
+/** The values of an insert: the key's first. */
+function valuesOf(sql: TableSql, values: readonly string[]): string {
+  const keys = sql.info.keyColumns.length;
+  return [...sql.keyOfInsert(values.slice(0, keys)), ...values.slice(keys)].join(', ');
+}
+
+function parametersOf(sql: TableSql, { columns }: Shape, first: number): string {
+  return valuesOf(
+    sql,
+    sql.types(columns).map((type, index) => `$${index + first}::${type}`),
+  );
+}
 
 /** One blind put. $1: stamp, $2: key, then the key's parts, then the shape's columns. */
-export function putOneSql(sql: TableSql, { columns }: Shape): string {
+export function putOneSql(sql: TableSql, shape: Shape): string {
   const stamp = sql.aboveTombstone('$1::pg_catalog.int8', equal('t.key', '$2::pg_catalog.text'));
-  return `${sql.insertInto(columns)} VALUES (${parametersOf(sql.types(columns), 3)}, ${stamp})
+  return `${sql.insertInto(shape.columns)} VALUES (${parametersOf(sql, shape, 3)}, ${stamp})
 ${sql.onConflict('$1::pg_catalog.int8')} WHERE ${sql.believed} RETURNING ${sql.returned.join(', ')}`;
 }
 
@@ -27,7 +37,7 @@ ${sql.onConflict('$1::pg_catalog.int8')} WHERE ${sql.believed} RETURNING ${sql.r
  */
 export function putOneStampedSql(sql: TableSql, shape: Shape): string {
   const record = `(version, source, key, op) SELECT "${OUT.version}", ${sql.source}, "${OUT.key}", 'p' FROM w`;
-  const values = parametersOf(sql.types(shape.columns), 2);
+  const values = parametersOf(sql, shape, 2);
   return stamped(sql, shape, (stamp) => `VALUES (${values}, ${stamp})`, record);
 }
 
@@ -62,7 +72,7 @@ function rowsOf(sql: TableSql, { columns, scalar }: Shape, first: number, stamp:
   const cells = types.map((type, index) => `r.c${index}::${type}`);
   const arrays = types.map((_, index) => `$${first + index}::pg_catalog.text[]`);
   const names = types.map((_, index) => `c${index}`);
-  return `SELECT ${cells.join(', ')}, ${stamp} FROM ${together(arrays)} AS r(${names.join(', ')})`;
+  return `SELECT ${valuesOf(sql, cells)}, ${stamp} FROM ${together(arrays)} AS r(${names.join(', ')})`;
 }
 
 /** Puts where there is no row. $1: the rows, $2: stamp, $3: their keys. */

@@ -30,6 +30,11 @@ export class Statements {
     this.#sql = new TableSql(info);
   }
 
+  /** Whether only the database may give the column, one of the key's, a value. */
+  isGeneratedKey(column: string | undefined): boolean {
+    return column !== undefined && this.#sql.generatedKeys.includes(column);
+  }
+
   /** Whether a write runs no trigger of the user's. */
   get firesNothing(): boolean {
     const { after, before } = this.#info.userTriggers;

@@ -118,9 +118,34 @@ export class TableSql {
     ];
   }
 
+  /** Names of key columns that only the database may give a value. */
+  get generatedKeys(): readonly string[] {
+    const { columns, keyColumns } = this.info;
+    const generated = (name: string): boolean =>
+      columns.some((each) => each.identityAlways && each.name === name);
+    return keyColumns.map(({ column }) => column).filter(generated);
+  }
+
+  /**
+   * The values of a row's key, in an insert of it. A key that only the database makes is overridden where there is such
+   * a row, which the insert then updates; otherwise it becomes NULL, which is refused.
+   */
+  keyOfInsert(values: readonly string[]): readonly string[] {
+    const generated = this.generatedKeys;
+    if (generated.length === 0) return values;
+    const { keyColumns } = this.info;
+    const where = keyColumns.map(({ column }, index) =>
+      equal(`e.${identifier(column)}`, values[index] ?? ''),
+    );
+    const exists = `EXISTS (SELECT FROM ${this.table} e WHERE ${where.join(' AND ')})`;
+    return values.map((value, index) =>
+      generated.includes(keyColumns[index]?.column ?? '') ? `CASE WHEN ${exists} THEN ${value} END` : value,
+    );
+  }
+
   inputs(columns: readonly TableColumn[]): string {
     return [
-      ...this.info.keyColumns.map((_, index) => `r."k${index}"`),
+      ...this.keyOfInsert(this.info.keyColumns.map((_, index) => `r."k${index}"`)),
       ...columns.map((_, index) => `r."c${index}"`),
     ].join(', ');
   }

@@ -1,0 +1,15 @@
+import type { RowCarrier, Serializer } from '../contracts/store.js';
+
+/** A serializer of rows as their store's carrier packs them. */
+export function carrying<Value>(serializer: Serializer, carrier: RowCarrier<Value> | undefined): Serializer {
+  if (carrier === undefined) return serializer;
+  const { encoding, measure, name } = serializer;
+  const pack = (value: unknown): unknown => carrier.pack(value as Value);
+  return {
+    name,
+    encoding,
+    serialize: (value) => serializer.serialize(pack(value)),
+    ...(measure === undefined ? {} : { measure: (value) => measure.call(serializer, pack(value)) }),
+    deserialize: (payload) => carrier.unpack(serializer.deserialize(payload)),
+  };
+}

@@ -1,0 +1,23 @@
+import type { Row } from '../wire/pipeline.js';
+
+/** The texts of rows whose values don't all travel as they are. */
+const texts = new WeakMap<object, ReadonlyMap<string, string | null>>();
+
+/** Where a process has parsers of its own, their values look like any others. */
+let keepsAll = false;
+
+/** From now on every row's texts are kept. */
+export function keepAllTexts(): void {
+  keepsAll = true;
+}
+
+/** A row as pg's parsers made it. Its texts are kept as long as it is. */
+export function rowValue<Value>(row: Row): Value {
+  if (row.odd || keepsAll) texts.set(row.value, row.texts());
+  return row.value as Value;
+}
+
+/** What the server sent for a row that {@link rowValue} gave. */
+export function textsOf(value: object): ReadonlyMap<string, string | null> | undefined {
+  return texts.get(value);
+}
