@@ -5,6 +5,7 @@ import type { BufferRefusal } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import { callerSleep, withTimeout } from '../kit/wait.js';
+import { copyOf } from '../values/copy.js';
 import { GroupCommit } from '../write/group-commit.js';
 import type { PendingWrite, WriteRequest } from '../write/pending-write.js';
 import type { OpenedCache } from './opened.js';
@@ -198,7 +199,9 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     if (journaled === undefined) this.answer(write, undefined);
     else {
       const { value } = write.request;
-      this.answer(write, { ...journaled, value, coalesced: false }, { ...journaled, value, coalesced: true });
+      this.answer(write, { ...journaled, value, coalesced: false }, () => {
+        return { ...journaled, value: copyOf(value), coalesced: true };
+      });
     }
   }
 }

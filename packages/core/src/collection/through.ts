@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Collection, Lockstep, ThroughRecord } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
 import type { CallbackContext, ThroughOptions } from '../contracts/options.js';
@@ -6,6 +7,7 @@ import { InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { asStoreError } from '../read/loader.js';
 import { callbacks } from '../stores/callback-store.js';
+import { copyOf } from '../values/copy.js';
 import { NAME, SERIALIZER, TTL } from './settings.js';
 
 type Reader = NonNullable<ThroughOptions<unknown>['reader']>;
@@ -64,8 +66,9 @@ export class ThroughCalls {
       },
       write: async (value) => {
         if (writer === undefined) throw new InvalidOptionError('through.writer', 'must be a function');
-        const put = () => collection.put(id, value, callOptions);
-        return { ...(await writes.during(id, { value, writer, sent: false }, put)), value };
+        const own = copyOf(value);
+        const put = () => collection.put(id, own, callOptions);
+        return { ...(await writes.during(id, { value: own, writer, sent: false }, put)), value };
       },
       invalidate: () => collection.invalidate(id),
     };
@@ -88,7 +91,7 @@ export class ThroughCalls {
         name: `through:${name}`,
         read: (id, context) => reads.run(id, (reader) => reader(id, context)),
         write: async (id, value, context) => {
-          const next = (write: Write): boolean => !write.sent && Object.is(write.value, value);
+          const next = (write: Write): boolean => !write.sent && isDeepStrictEqual(write.value, value);
           await writes.run(id, (write) => send(write, id, context), next);
         },
       },

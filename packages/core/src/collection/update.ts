@@ -4,7 +4,7 @@ import { ConflictError } from '../errors.js';
 import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
-import { copyOf } from '../values/difference.js';
+import { copyOf } from '../values/copy.js';
 
 /** Those who lost against each other at once would meet again. */
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
@@ -45,7 +45,8 @@ export async function updateRow<Value>(
     const found = await row.read(attempt > 0 || !fromCache);
     // `change` may write into what it gets.
     const before = copyOf(found.value);
-    const next = await change(found.value ?? undefined, found.version);
+    const made = change(found.value ?? undefined, found.version);
+    const next = copyOf(isThenable(made) ? await made : made);
     givenUp.throwIfAborted();
     if (next === undefined || (next === null && before === null))
       return unwritten({ ...found, value: before });
@@ -77,4 +78,8 @@ async function write<Value>(
 
 function unwritten<Value>({ value, version }: Versioned<Value>): WriteResult<Value> {
   return { value, version, cache: 'updated', store: 'committed', coalesced: false };
+}
+
+function isThenable<T>(made: T | Promise<T>): made is Promise<T> {
+  return typeof (made as { readonly then?: unknown } | null | undefined)?.then === 'function';
 }

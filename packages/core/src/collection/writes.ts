@@ -11,6 +11,7 @@ import type { RowPatch, StorePatch, TransactionMode } from '../contracts/store.j
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { type ConflictError, InvalidOptionError } from '../errors.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
+import { copyOf } from '../values/copy.js';
 import { type Difference, differenceOf, isProperties, patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
@@ -39,7 +40,7 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#command(id, options, PUT, (key) => this.#putOf(key, value, options));
+    return this.#command(id, options, PUT, (key, own) => this.#putOf(key, own, options), value);
   }
 
   /**
@@ -77,10 +78,12 @@ export class CollectionCalls<Value, Id, Tx>
   patch(id: Id, partial: RowPatch<Value>, options: PatchOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
     const { codec, store } = this.#context;
     return store.capabilities.patch === true && !codec.hasSchema
-      ? this.#command(id, options, PATCH, (key) =>
-          this.#patchOf(key, { set: this.#checkPatch(key, partial) }, options),
+      ? this.#command(
+          ...([id, options, PATCH] as const),
+          (key, own) => this.#patchOf(key, { set: this.#checkPatch(key, own) }, options),
+          partial,
         )
-      : this.#patchWhole(id, partial, options);
+      : this.#patchWhole(id, copyOf(partial), options);
   }
 
   #patchOf(
@@ -305,18 +308,24 @@ export class CollectionCalls<Value, Id, Tx>
     }
   }
 
-  /** Runs one command as `#writing` does. Hot path: awaits the command once and wraps it in no further promise. */
-  async #command(
+  /**
+   * Runs one command as `#writing` does. Hot path: awaits the command once and wraps it in no further promise.
+   *
+   * @param given taken as it is now: the caller may change it afterwards
+   */
+  async #command<Given = undefined>(
     id: Id,
     options: WriteOptions,
     known: OptionTable,
-    writeOf: (key: string) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
+    writeOf: (key: string, own: Given) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
+    given?: Given,
   ): Promise<WriteResult<Value>> {
     const { activity, opening } = this.#context;
     activity.enter();
     try {
+      const own = copyOf(given) as Given;
       if (!opening.opened) await opening.open();
-      const made = writeOf(this.#begin(id, options, known));
+      const made = writeOf(this.#begin(id, options, known), own);
       const write = made instanceof Promise ? await made : made;
       return commandResult(this.name, write.command, await this.#submit(write, options));
     } finally {

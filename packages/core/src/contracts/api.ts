@@ -63,8 +63,8 @@ export interface Versioned<Value> {
 export interface Collection<Value, Id = string, Tx = unknown> {
   readonly name: string;
   /**
-   * The entity, or `undefined` when the store has none. Readers who ask at the same time may be given the
-   * same object: treat it as read-only.
+   * The entity, or `undefined` when the store has none. The value is the caller's own: to change it changes nobody
+   * else's, nor what is cached.
    */
   get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
   /** Reads as `get` does; adds version and origin. */
@@ -75,7 +75,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * `maxQueuedLoads`) one such part is read after the other, so that others' reads come in between.
    */
   getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]>;
-  /** Stores the entity, whole. */
+  /** Stores the entity, whole, as it is when `put` is called. */
   put(id: Id, value: Value, options?: PutOptions): Promise<WriteResult<Value>>;
   /**
    * Stores many, in as few statements as the store can. Each is on its own: when some are refused the

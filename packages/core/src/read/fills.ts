@@ -77,24 +77,30 @@ export class Fills<Value> {
     if (reply.outcome === 'filled') return true;
     this.refused(key, reply.outcome);
     if (reply.outcome === 'lost') return false;
-    const version = await this.#restamp(key, row.version, reply.floor);
-    const restamped = version === undefined ? undefined : this.#payload(key, row.value, version);
-    if (version === undefined || restamped === undefined) this.release(cacheKey, token);
-    else await cache.run({ ...fill, payload: restamped, version });
+    const restamped = await this.#restamp(key, row.version, reply.floor);
+    const again = restamped && this.#payload(key, restamped.value, restamped.version);
+    if (restamped === undefined || again === undefined) this.release(cacheKey, token);
+    else await cache.run({ ...fill, payload: again, version: restamped.version });
     return false;
   }
 
   /**
    * A row that is below the floor although the lease stands was stamped by a clock that stepped back, or
-   * before a delete that it waited for: the store gives it a version that readers may keep.
+   * before a delete that it waited for: the store gives it a version that readers may keep. The row is the store's answer:
+   * the reader has the one that was loaded.
    */
-  async #restamp(key: string, ifVersion: Version, above: Version): Promise<Version | undefined> {
+  async #restamp(
+    key: string,
+    ifVersion: Version,
+    above: Version,
+  ): Promise<{ readonly value: Value; readonly version: Version } | undefined> {
     const { settings, store } = this.#context;
     if (!store.capabilities.restamp) return undefined;
     const [outcome] = await store.write([{ kind: 'restamp', key, ifVersion, above }], {
       timeoutMs: settings.storeTimeoutMs,
     });
-    return outcome?.kind === 'written' ? outcome.version : undefined;
+    if (outcome?.kind !== 'written' || outcome.value === null) return undefined;
+    return { value: outcome.value, version: outcome.version };
   }
 
   /** Puts a newer load in the place of a value. Never rejects. */

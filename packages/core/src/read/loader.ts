@@ -11,6 +11,7 @@ import {
   StoreUnavailableError,
 } from '../errors.js';
 import { type Answered, Batcher } from '../kit/batcher.js';
+import { copyOf } from '../values/copy.js';
 
 /** A load that was not sent yet, and whoever shares it. */
 interface PendingLoad<Value> {
@@ -53,7 +54,8 @@ export class Loader<Value> {
     const same = this.#unsent.get(key);
     if (same !== undefined) {
       same.primary ||= primary;
-      return same.row;
+      // Whoever shares a row has his own copy: each is made when the row comes, before anybody who waits goes on.
+      return same.row.then(ownRow);
     }
     const { maxQueuedLoads, name: collection } = this.#context.settings;
     if (this.#unsent.size >= maxQueuedLoads) {
@@ -99,6 +101,10 @@ export class Loader<Value> {
       if (parked !== undefined) this.#batcher.add(parked, parked.answered);
     }
   }
+}
+
+function ownRow<Value>(row: StoreRow<Value> | undefined): StoreRow<Value> | undefined {
+  return row && { ...row, value: copyOf(row.value) };
 }
 
 /** What the store answered. */

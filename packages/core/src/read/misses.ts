@@ -4,6 +4,7 @@ import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
 import type { Undecoded } from '../values/codec.js';
+import { copyOf } from '../values/copy.js';
 import { Fills } from './fills.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
@@ -14,6 +15,8 @@ const LAST_POLL_MS = 25;
 
 /** A load under this process's lease that other readers of the process may join. */
 interface Flight<Value> {
+  /** Somebody has joined it. */
+  joined: boolean;
   /** What was loaded, once the fill has proved it current; `undefined` when it has not. */
   readonly proven: Promise<Versioned<Value> | undefined>;
   end(proven: Versioned<Value> | undefined): void;
@@ -51,7 +54,8 @@ export class Misses<Value> {
   async read(lookup: Lookup): Promise<Versioned<Value>> {
     const { clock, codec, loader, member, nextToken, settings } = this.#context;
     const { cacheKey, key } = lookup;
-    const joined = await this.#flights.get(cacheKey)?.proven;
+    const earlier = this.#flights.get(cacheKey);
+    const joined = earlier && (await join(earlier));
     if (joined !== undefined) return joined;
     if (member?.mayFill() === false) return await loader.loadOnly(key);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
@@ -76,7 +80,7 @@ export class Misses<Value> {
         continue;
       }
       // The holder is of this process: readers of one turn, and of one `getMany`, meet here.
-      const proven = await flight.proven;
+      const proven = await join(flight);
       if (proven !== undefined) return proven;
     }
   }
@@ -137,7 +141,7 @@ export class Misses<Value> {
       return await loader.loadOnly(key);
     }
     const { promise: proven, resolve: end } = Promise.withResolvers<Versioned<Value> | undefined>();
-    const flight = { proven, end };
+    const flight = { joined: false, proven, end };
     this.#flights.set(cacheKey, flight);
     let row: StoreRow<Value> | undefined;
     try {
@@ -152,8 +156,10 @@ export class Misses<Value> {
     }
     const found = versioned(row);
     this.#leave(cacheKey, flight);
+    // This reader may change what it gets before the others have theirs.
+    const shared = flight.joined ? ownOf(found) : found;
     const filling = this.#fills.fill(lookup, token, floor, row).then(
-      (filled) => end(filled ? found : undefined),
+      (filled) => end(filled ? shared : undefined),
       (error: unknown) => {
         end(undefined);
         this.#fills.release(cacheKey, token);
@@ -168,4 +174,15 @@ export class Misses<Value> {
   #leave(cacheKey: string, flight: Flight<Value>): void {
     if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
   }
+}
+
+/** What the flight has loaded, if it was proved current; the reader's own. */
+async function join<Value>(flight: Flight<Value>): Promise<Versioned<Value> | undefined> {
+  flight.joined = true;
+  const proven = await flight.proven;
+  return proven && ownOf(proven);
+}
+
+function ownOf<Value>(found: Versioned<Value>): Versioned<Value> {
+  return { ...found, value: copyOf(found.value) };
 }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RowPatch } from '../contracts/store.js';
+import { isCopied, isPlain } from './copy.js';
 
 /** What makes one row of another. */
 export interface Difference<Value> {
@@ -35,35 +36,6 @@ function isOpaque(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const known = isProperties(value) && Object.keys(value).length > 0;
   return !(known || Array.isArray(value) || isCopied(value) || isPlain(value));
-}
-
-/** A copy to compare with later, which changes of the row don't reach. */
-export function copyOf<Value>(value: Value): Value {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(copyOf) as Value;
-  if (value instanceof Date) return new Date(value) as Value;
-  if (Buffer.isBuffer(value)) return Buffer.from(value) as Value;
-  if (isCopied(value)) return structuredClone(value);
-  if (!isPlain(value) && Object.keys(value).length === 0) return value;
-  const copy = Object.create(Object.getPrototypeOf(value) as object | null) as Properties;
-  for (const property of Object.keys(value)) {
-    Object.defineProperty(copy, property, {
-      value: copyOf((value as Properties)[property]),
-      enumerable: true,
-      configurable: true,
-      writable: true,
-    });
-  }
-  return copy as Value;
-}
-
-function isCopied(value: object): boolean {
-  return value instanceof Date || ArrayBuffer.isView(value) || value instanceof Map || value instanceof Set;
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 /** The row with a patch applied; what a path leads through is made where it is not there. */

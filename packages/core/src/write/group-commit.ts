@@ -243,13 +243,15 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     this.reject(write, error);
   }
 
-  /** `earlier`: what those callers get whose requests became part of the last one. */
+  /** `earlier`: what each caller gets whose request became part of the last one, by its place. */
   protected answer(
     { callers }: PendingWrite<Request, Answer, Prepared>,
     last: Answer,
-    earlier: Answer = last,
+    earlier: (place: number) => Answer = () => last,
   ): void {
-    for (const caller of callers) caller.resolve(caller === callers.at(-1) ? last : earlier);
+    callers.forEach(({ resolve }, place) => {
+      resolve(place === callers.length - 1 ? last : earlier(place));
+    });
   }
 
   protected reject({ callers }: PendingWrite<Request, Answer, Prepared>, error: Error): void {

@@ -12,6 +12,7 @@ import type {
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
 import { asStoreError, checkRow } from '../read/loader.js';
+import { copyOf } from '../values/copy.js';
 import { isMoved, type StoreWrite, stamped } from './commands.js';
 import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
@@ -70,7 +71,9 @@ export class TransactionWrites<Value> implements TransactionParticipant {
         throw asStoreError(error, settings.name, 'unknown');
       }
       if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-        const { value, version } = outcome;
+        const { version } = outcome;
+        // The caller may change what it gets before the commit.
+        const value = copyOf(outcome.value);
         inside.wrote(this, key, { reservation, value, version, ttlMs, final: false });
       } else {
         this.#preparation.abandon(key, reservation);

@@ -4,6 +4,7 @@ import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreContractError } from '../errors.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
+import { copyOf } from '../values/copy.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
 import { GroupCommit } from './group-commit.js';
 import type { PendingWrite } from './pending-write.js';
@@ -137,9 +138,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         storeMs,
         cacheMs,
       } as const;
-      const { kind } = request.command;
-      const all = write.callers.length === 1 || kind === 'increment' || kind === 'patch';
-      this.answer(write, last, all ? last : { ...last, coalesced: true });
+      const coalesced = request.command.kind !== 'increment' && request.command.kind !== 'patch';
+      this.answer(write, last, () => ({ ...last, outcome: ownOutcome(outcome), coalesced }));
     };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
@@ -152,4 +152,9 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
       this.reject(write, error as Error);
     }
   }
+}
+
+/** With a value that is one caller's own. */
+function ownOutcome<Value>(outcome: Applied<Value>): Applied<Value> {
+  return outcome.kind === 'written' ? { ...outcome, value: copyOf(outcome.value) } : outcome;
 }

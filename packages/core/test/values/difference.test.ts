@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { copyOf, differenceOf, patched } from '../../src/values/difference.js';
+import { copyOf } from '../../src/values/copy.js';
+import { differenceOf, patched } from '../../src/values/difference.js';
 
 class Money {
   readonly amount: string;
