@@ -1,9 +1,9 @@
 /**
  * `pnpm check:docs`: compiles the examples in the documentation and the programs in `examples` under the
- * strict configuration, runs the programs and those examples that ask for it, follows the pages' links, and compares
- * the tables of options with the code. `pnpm check:docs --write` writes those tables anew, and does nothing else.
+ * strict configuration, runs the programs and those examples that ask for it, follows the pages' links, looks for the
+ * files that the page on architecture names, and compares the tables of options with the code. `pnpm check:docs --write` writes those tables anew, and does nothing else.
  */
-import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execute } from './lib/execute.ts';
 import { modulesOf } from './lib/markdown.ts';
@@ -68,6 +68,29 @@ function checkLinks(page: string): void {
   }
 }
 
+/**
+ * Below a heading that names a folder in backticks, each file and folder that a table or a sentence names exists there,
+ * or from the root; a heading with "rooms" lists all folders of its own.
+ */
+function checkFiles(page: string): void {
+  const text = readFileSync(join(ROOT, page), 'utf8');
+  for (const [, heading = '', folder = '', body = ''] of text.matchAll(
+    /^## (.*`(.+\/.+)`.*)\n([\s\S]*?)(?=^## |(?![\s\S]))/gm,
+  )) {
+    const named = [...body.matchAll(/`([\w./-]+(?:\/|\.ts))`/g)].map(([, path = '']) => path);
+    for (const path of named) {
+      const exists = [folder, '.', dirname(folder)].some((base) => existsSync(join(ROOT, base, path)));
+      if (!exists) problem(`${page}, "${heading}": ${path} does not exist`);
+    }
+    if (!heading.includes('rooms')) continue;
+    for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
+      if (entry.isDirectory() && !named.includes(`${entry.name}/`)) {
+        problem(`${page}, "${heading}": ${entry.name}/ is not listed`);
+      }
+    }
+  }
+}
+
 /** The commands that open the README name the pnpm that the repository is made for. */
 function checkPnpmVersion(): void {
   const { packageManager } = readJson<Manifest>(join(ROOT, 'package.json'));
@@ -127,6 +150,7 @@ if (writes) {
   process.exit();
 }
 for (const page of pages) checkLinks(page);
+for (const page of pages) checkFiles(page);
 checkPnpmVersion();
 const runnable = [...generate(), ...programs()];
 const types = await execute('tsc', ['-p', 'examples/tsconfig.json', '--pretty', 'false']);

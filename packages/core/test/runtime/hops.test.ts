@@ -6,8 +6,10 @@ import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { FunctionCounter, promisesOf, WayHere } from '../support/hops.js';
 import { turns } from '../support/shop.js';
+import { asDocumented, documented } from '../support/walks.js';
 
 // How far it is from a caller to the adapters. Each function and promise on the way is paid for by every call.
+// `docs/architecture.md` lists the functions by file.
 
 const LAMP = { name: 'lamp' };
 
@@ -45,6 +47,7 @@ test('a hit: at most eight functions between get and the cache', async () => {
   // Where the way begins.
   expect(entered).toContain('collection/reads.ts get');
   expect(entered.length - 1, entered.join(', ')).toBeLessThanOrEqual(8);
+  expect(asDocumented(entered)).toEqual(documented('A get'));
 });
 
 test('a hit: at most four promises between get and the cache, and back', async () => {
@@ -112,6 +115,7 @@ test('a batch of changes: at most twelve functions between the feed and the cach
   expect(entered).toContain('feed/relay.ts handle');
   const functions = new Set(entered);
   expect(functions.size, [...functions].join(', ')).toBeLessThanOrEqual(12);
+  expect(asDocumented(functions)).toEqual(documented('A change that another program made'));
   // Two of them for each change: which table it is of, and what its command weighs.
   expect(entered.length).toBeLessThanOrEqual(2 * 100 + 20);
 });
@@ -157,6 +161,7 @@ test('a put: at most fifteen functions hand it on between put and the store', as
   // Where the way begins.
   expect(way.at(-1)).toContain('collection/writes.ts CollectionCalls.put');
   expect(way.length - 1, way.join(', ')).toBeLessThanOrEqual(15);
+  expect(asDocumented(way)).toEqual(documented('A put'));
 });
 
 test('a put: at most forty-four functions are entered between put and the store, checks and tables and all', async () => {
