@@ -55,7 +55,6 @@ for (const each of COLLECTIONS) {
     describe,
     test,
     name: `store conformance: ${each.title}`,
-    requires: { patch: false },
     hooks: ['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'],
     async create() {
       ready ??= setUp();

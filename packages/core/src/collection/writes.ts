@@ -226,6 +226,9 @@ export class CollectionCalls<Value, Id, Tx>
     const { codec, store } = this.#context;
     if (!isProperties(before) || !isProperties(after)) return undefined;
     const difference = differenceOf<Value>(before, (await codec.validate(after, key)) as Value & object);
+    const added = Object.keys(difference.set).filter((property) => before[property] === undefined);
+    // A new property with a dot in its name would be a path.
+    if (added.some((property) => property.includes('.'))) return undefined;
     const same = Object.keys(difference.set).length === 0 && difference.unset.length === 0;
     return store.capabilities.patch === true || same ? difference : undefined;
   }

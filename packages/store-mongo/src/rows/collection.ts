@@ -64,6 +64,7 @@ export function boundCollection<Value extends Document, Id>(
         consumers: whole,
         adopts: true,
         increment: true,
+        patch: true,
         restamp: true,
         flush: whole,
         replicaReads: shared.replicaReads,

@@ -1,9 +1,20 @@
-import type { StoreCommand, StoreOutcome, StoreRow } from '@lockstep/core';
+import { NO_VERSION, type StoreCommand, type StoreOutcome, type StoreRow } from '@lockstep/core';
 import type { Binding } from '../rows/binding.js';
+import { versionOf } from '../rows/reads.js';
+import type { Call } from '../wire/call.js';
 import { toStoreError } from '../wire/errors.js';
 
 export function written<Value>({ value, version }: StoreRow<Value>): StoreOutcome<Value> {
   return { kind: 'written', value, version };
+}
+
+/** The outcome of a write whose `ifVersion` is not the row's: with the version that the row has. */
+export async function conflictAt<Value>(
+  binding: Binding,
+  key: string,
+  call: Call,
+): Promise<StoreOutcome<Value>> {
+  return { kind: 'conflict', version: (await versionOf(binding, key, call)) ?? NO_VERSION };
 }
 
 /** The outcome of a command that met a driver's error, or whose outcome is not known to be another. */

@@ -6,7 +6,7 @@ import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStor
 import { type Call, statementOptions } from '../wire/call.js';
 import { isDuplicateOf } from '../wire/errors.js';
 import { bulk } from './bulk.js';
-import { failed, Outcomes, written } from './outcomes.js';
+import { conflictAt, failed, Outcomes, written } from './outcomes.js';
 import { restamp } from './updates.js';
 
 /** Tries of an insert that meets others of its key. */
@@ -91,10 +91,6 @@ async function insertRow<Value>(
 async function lockKeys(binding: Binding, keys: readonly string[], call: Call): Promise<void> {
   const meets = binding.keyField !== '_id' || call.bound.notAfterMs !== undefined;
   if (meets) await binding.tombstones.lock(binding.source, keys, call);
-}
-
-async function conflictAt<Value>(binding: Binding, key: string, call: Call): Promise<StoreOutcome<Value>> {
-  return { kind: 'conflict', version: (await versionOf(binding, key, call)) ?? NO_VERSION };
 }
 
 /**

@@ -5,7 +5,6 @@ import {
   type StoreOutcome,
   type StorePut,
   StoreRefusedError,
-  UnsupportedError,
 } from '@lockstep/core';
 import { type Binding, toDocument } from '../rows/binding.js';
 import { checkCanonical } from '../rows/key.js';
@@ -16,6 +15,7 @@ import { isCutShort, isDuplicateOf, toStoreError } from '../wire/errors.js';
 import { deleteRows } from './deletes.js';
 import { type FlushOfValue, flushOntoRows, flushWithTombstones } from './flushes.js';
 import { failed, Outcomes } from './outcomes.js';
+import { patch } from './patches.js';
 import { INSERT_TRIES, putMany, putOne } from './puts.js';
 import { increment, restamp } from './updates.js';
 
@@ -94,7 +94,7 @@ async function runOne<Value>(
       case 'increment':
         return await increment<Value>(binding, command, call);
       case 'patch':
-        throw new UnsupportedError(`${binding.source}: has no patch`, { key: command.key });
+        return await patch(binding, command, call);
       case 'restamp':
         return await restamp<Value>(binding, command, call);
       case 'delete': {
