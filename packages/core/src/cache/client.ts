@@ -31,7 +31,7 @@ export interface CacheClientOptions {
 
 /** The most keys, or commands, of one call. */
 const MAX_BATCH = 512;
-/** Of reads, and of commands; more wait for these to be answered, and their time-out has not begun. */
+/** The most reads, and the most commands, under way; more wait, and their time-out begins when they are sent. */
 const MAX_IN_FLIGHT = 2_048;
 const MAX_WAITING = 100_000;
 
@@ -46,7 +46,7 @@ export class CacheClient {
   readonly #options: CacheClientOptions;
   readonly #reads: Readonly<Record<PayloadEncoding, CacheReads>>;
   readonly #commands: Batcher<CacheCommand, CacheReply>;
-  /** Whether what is read may be believed. */
+  /** Says whether a hit may be believed. */
   readonly trust: Trust;
   #opening: Promise<void> | undefined;
   #opened = false;
@@ -135,7 +135,7 @@ export class CacheClient {
     this.#options.events.breaker.emit({ state, ...(state === 'open' ? reasonOf(error) : {}) });
   }
 
-  /** What the cache says is at keys; `undefined`: a miss. `trust` says whether to believe it. */
+  /** The batcher that reads keys; `undefined`: a miss. `trust` says whether to believe a hit. */
   reads(encoding: PayloadEncoding): CacheReads {
     return this.#reads[encoding];
   }
@@ -199,7 +199,7 @@ export class CacheClient {
   }
 }
 
-/** What another release has written there is that one's to change, or the queue's and the feed's to wait for. */
+/** An entry of another release's format is left to that release; the queue and the feed wait for it. */
 export function foreignEntry(key: string): CacheUnavailableError {
   return new CacheUnavailableError(`the entry at "${key}" is of a format that this release does not know`, {
     key,

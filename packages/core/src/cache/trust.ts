@@ -48,7 +48,7 @@ class Primary implements Proof {
  * then every reader would get the old row for as long as that lasts. So each process proves it, for each primary,
  * with an invalidation of its own while it reads; the proof is a time, which each hit is held against.
  *
- * Where the proof fails the store is asked, until a probe succeeds and the change feeds show nothing older than
+ * When the proof fails, reads go to the store until a probe succeeds and the change feeds show nothing older than
  * that, for at most 30 seconds (nobody may drain them). A process that did not read meanwhile does not know of it:
  * for it the relay's lag is the bound.
  */
@@ -77,7 +77,7 @@ export class Trust {
     return this.#of(key).lost;
   }
 
-  /** What makes a hit of the key, here by now, believed; `undefined`: nothing does. `nowMs`: the clock's `monotonic`. */
+  /** The proof by which a hit of the key is believed; `undefined`: there is none. `nowMs`: the clock's `monotonic`. */
   proofOf(key: string, nowMs = this.#options.clock.monotonic()): Proof | undefined {
     const primary = this.#of(key);
     return this.#isProven(primary, nowMs) ? primary : undefined;

@@ -13,6 +13,6 @@ export interface CollectionContext<Value> extends EngineContext {
   readonly codec: Codec<Value>;
   /** The time to live of a new entry: jittered. */
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
-  /** Of a store that tells of its changes: the collections that are kept in step beside this one. */
+  /** The collections that are kept in step beside this one; `undefined`: the store has no change feed. */
   readonly member: Membership | undefined;
 }

@@ -12,7 +12,7 @@ import { mayHaveCommitted } from '../read/loader.js';
 import type { Answer } from '../write/store-commit.js';
 
 /**
- * What one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and `StoreRefusedError` where
+ * The result that one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and `StoreRefusedError` where
  * there is no row to increment or patch.
  */
 export function commandResult<Value>(

@@ -98,7 +98,7 @@ export class CollectionCalls<Value, Id, Tx>
     return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
   }
 
-  /** What it sets. Throws `InvalidOptionError`. */
+  /** The properties that the patch sets. Throws `InvalidOptionError`. */
   #checkPatch(key: string, partial: RowPatch<Value>): RowPatch<Value> {
     const concerns = { collection: this.name, key };
     if (!isProperties(partial)) {
@@ -109,7 +109,7 @@ export class CollectionCalls<Value, Id, Tx>
     throw new InvalidOptionError('partial', 'must set at least one property', concerns);
   }
 
-  /** Where the whole row has to be seen. */
+  /** For a store that can't patch, or a schema that has to see the whole row: reads the row and writes it as a whole. */
   #patchWhole(id: Id, partial: RowPatch<Value>, options: PatchOptions): Promise<WriteResult<Value>> {
     return this.#writing(id, options, PATCH, async (key) => {
       const set = this.#checkPatch(key, partial);

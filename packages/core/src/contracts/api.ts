@@ -19,7 +19,7 @@ import type { RowPatch, Serializer, StoreAdapter, TransactionMode } from './stor
 import type { Version } from './version.js';
 
 /**
- * What became of the cache after a write that the store has committed.
+ * The cache's state after a write that the store has committed.
  *
  * - `updated`: the cache holds this write or a newer one
  * - `invalidated`: no reader gets anything older from the cache; the next one loads

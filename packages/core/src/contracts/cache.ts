@@ -87,7 +87,7 @@ export interface UnflushedIndex {
  * An `Error` that is a `CacheUnavailableError` says that a server is away or refuses all writes: the engine
  * leaves a cache alone that goes on saying so. Any other concerns its command alone.
  *
- * What is at a key and is no entry counts as empty and is replaced; so does an entry whose version is further
+ * Anything at a key that is no entry counts as empty and is replaced; so does an entry whose version is further
  * ahead of the cache's own clock than `MAX_VERSION_AHEAD_MS`. An entry of an unknown format, which a later release
  * may have written, is neither read nor replaced. A token is 1 to `MAX_TOKEN_BYTES` bytes long.
  */

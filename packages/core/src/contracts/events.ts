@@ -2,7 +2,7 @@ import type { RefusedWrite } from './queue.js';
 import type { Version } from './version.js';
 
 /**
- * Where a collection's writes go: to the store, into the buffer, or into it while what it holds is flushed
+ * The way of a collection's writes: to the store, into the buffer, or into it while the buffer is flushed
  * before they go to the store again.
  */
 export type BufferState = 'synchronous' | 'buffering' | 'draining';

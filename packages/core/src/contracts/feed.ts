@@ -72,7 +72,7 @@ export interface ChangeFeed {
    * while the registry is in the state `under` which the changes were dealt with. Absent: as a claim without one.
    */
   acknowledge(changes: readonly Pick<Change, 'source' | 'key' | 'version'>[], under?: ConsumerState): void;
-  /** What waits to be dealt with by the consumer. Absent, or where the store does not tell them apart: by anybody. */
+  /** Counts what waits for the consumer; without one, or where the store does not tell consumers apart, for anybody. */
   status(sources: readonly string[], consumer?: string): Promise<FeedStatus>;
   /**
    * Hands over again every change that was not dealt with at the oldest of a source's positions, whatever

@@ -33,7 +33,7 @@ export interface RefusedWrite {
 
 export type QueueJob = InvalidateJob | FlushJob;
 
-/** What stood in a job's place and is none. It can be discarded; a replay passes it by. */
+/** Something in a job's place that is no job. It can be discarded; a replay skips it. */
 export interface UnreadableJob {
   readonly kind: 'unreadable';
   /** The beginning of what was found. */
@@ -102,7 +102,7 @@ export interface QueueAdapter {
   close(): Promise<void>;
 }
 
-/** What two jobs must share to be merged while they wait. The length keeps colons in names from joining two jobs. */
+/** The identity by which waiting jobs are merged. The length keeps colons in names from joining two jobs. */
 export function jobIdentity(job: QueueJob): string {
   if (job.kind === 'invalidate') return `i:${job.key}`;
   const { collection, key, refused } = job;

@@ -145,7 +145,7 @@ export interface StoreReadOptions extends StoreCallOptions {
   /** Read where writes go, never from a replica. */
   readonly primary: boolean;
   /**
-   * What was buffered of the keys has just been flushed, by whomever. A transaction whose snapshot is older runs again
+   * Buffered writes of the keys have just been flushed, by anybody. A transaction whose snapshot is older runs again
    * rather than miss it: at most once for each row, so that later flushes never keep it from ending. @defaultValue false
    */
   readonly flushed?: boolean;
@@ -264,7 +264,7 @@ export interface TransactionHost {
  */
 export interface RowCarrier<Value> {
   /**
-   * What the serializer gets: for a row as `read` and `write` gave it (the same object), or for a caller's value that is
+   * The value for the serializer: for a row as `read` and `write` gave it (the same object), or for a caller's value that is
    * measured, or to be buffered.
    */
   pack(value: Value): unknown;
@@ -324,11 +324,11 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
 }
 
 /**
- * What a process knows of a store's rows. It travels with what the process caches, so that processes that know
+ * A process's knowledge of a store's rows. It travels with what the process caches, so that processes that know
  * different columns of one table can share a cache. Compared by identity: one that changed is another object.
  */
 export interface RowShape {
-  /** Of two shapes the one that came later has the higher. Whole, not negative. */
+  /** The later of two shapes has the higher number. Whole, not negative. */
   readonly order: number;
   /** Types by property. */
   readonly properties?: ReadonlyMap<string, string> | undefined;

@@ -15,5 +15,5 @@ export interface FaultCall<Input = unknown, Output = unknown> {
   late(effect: Promise<unknown>): void;
 }
 
-/** What happens to a call instead of the call. One of `@lockstep/core/faults`, or any function of this shape. */
+/** Runs in place of a call. One of `@lockstep/core/faults`, or any function of this shape. */
 export type Fault<Input = unknown, Output = unknown> = (call: FaultCall<Input, Output>) => Promise<Output>;

@@ -51,7 +51,7 @@ export interface BoundaryCall<Call extends { readonly input: unknown; readonly o
 }
 
 export interface FaultPlanOptions {
-  /** What `delay` waits by. @defaultValue the system's */
+  /** The clock that `delay` waits by. @defaultValue the system's */
   readonly clock?: Clock;
 }
 

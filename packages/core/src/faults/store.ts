@@ -109,7 +109,7 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
     consume: (handler, options) => feed.consume(faulty(handler), options),
     acknowledge(changes, under) {
       const effect = async (): Promise<undefined> => void feed.acknowledge(changes, under);
-      // What is lost on the way is lost: acknowledging never throws.
+      // Acknowledging never throws: a lost acknowledgement costs an invalidation.
       plan.run('acknowledge', { input: changes, effect, refusal, loss }).catch(() => {});
     },
     status: (sources, consumer) => feed.status(sources, consumer),

@@ -39,7 +39,7 @@ const READ_TIMEOUT_MS = 1_000;
 const CHANGE_TIMEOUT_MS = 5_000;
 
 /**
- * What this process knows of the registry of one feed: which collections, of any process, are kept in step
+ * This process's knowledge of one feed's registry: which collections, of any process, are kept in step
  * with its rows, and which generation of the cache is the present one. It is read in the background while there
  * are writes, and believed for a bounded time. By durations only: no two clocks are compared.
  */
@@ -151,7 +151,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     }
   }
 
-  /** Whether what is known is recent enough to acknowledge by it. */
+  /** True while the record is recent enough to acknowledge a write by it. */
   isBelieved(): boolean {
     return this.#options.clock.monotonic() - this.#readAtMs <= BELIEVED_MS;
   }
@@ -233,7 +233,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     }
   }
 
-  /** What is done in this process counts under this state: `undefined` where its cache is not the present one. */
+  /** The state that this process acknowledges under; `undefined` when its cache is not the present one. */
   state(source: string): ConsumerState | undefined {
     const record = this.#records.get(source);
     if (record === undefined || (record.epoch !== 0 && !this.identity.leadsTo(record.identity))) {

@@ -76,7 +76,7 @@ async function replayEpochs(
     await registry.replayed(name, epochsOf(replayed), holder);
   } finally {
     cancel();
-    // What was cut short is left to the next relay.
+    // A replay that was cut short is left to the next relay.
     await registry.release(name, holder);
   }
 }

@@ -60,12 +60,12 @@ export class CacheIdentity {
     return answers.length === 0 ? undefined : answers.flatMap(({ generation }) => generation ?? []);
   }
 
-  /** Whether the cache answered to a question of the last `ms`. */
+  /** True when the cache has answered a question that was asked within the last `ms`. */
   wasSeenWithin(ms: number): boolean {
     return this.#options.clock.monotonic() - this.#seenAtMs <= ms;
   }
 
-  /** Whether this process's connections lead to the cache of that identity. */
+  /** True when this process's connections lead to the cache of that identity. */
   leadsTo(identity: string | undefined): boolean {
     if (this.#parts === undefined || identity === undefined) return false;
     if (this.whole !== undefined) return this.whole === identity;

@@ -2,7 +2,7 @@ import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Change } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 
-/** What brings each of these collections in step with each of these changes of their table. */
+/** The commands that bring each of these collections in step with each of these changes of their table. */
 export function invalidations(
   changes: readonly Pick<Change, 'key' | 'version'>[],
   collections: readonly RecordedCollection[],

@@ -28,7 +28,7 @@ export interface JobRunnerOptions {
   readonly targets: () => Iterable<JobTarget>;
 }
 
-/** Of a collection that is not declared here: nothing is known of its replicas. */
+/** For a collection that is not declared here, whose replicas are not known. */
 const UNKNOWN = { holeTtlMs: 60_000, replicaReads: true } as const;
 
 /**

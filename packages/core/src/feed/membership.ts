@@ -5,11 +5,11 @@ import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contr
 import type { Version } from '../contracts/version.js';
 import { invalidations } from './invalidations.js';
 
-/** What a collection asks of all that this process knows of the registry. */
+/** This process's knowledge of the registry, as a collection needs it. */
 export interface KnownRegistry {
-  /** A write begins: what is known is to be recent when it is acknowledged. */
+  /** A write begins: the registry is read again in time, so that the record is recent when the write is acknowledged. */
   touch(): void;
-  /** Whether what is known is recent enough to acknowledge by it. */
+  /** True while the record is recent enough to acknowledge a write by it. */
   isBelieved(): boolean;
   renew(): Promise<void>;
   acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState): void;
@@ -57,7 +57,7 @@ export class Membership {
     this.#fillsAtMs = knownAtMs;
   }
 
-  /** What the registry says now, and the state that is acknowledged under; `undefined`: none. */
+  /** Takes over the registry's present record, and the state to acknowledge under; `undefined`: there is none. */
   update(record: ConsumerRecord | undefined, state: ConsumerState | undefined, left: boolean): void {
     const { name } = this.collection;
     const all = record?.collections ?? NONE;
@@ -71,7 +71,7 @@ export class Membership {
     if (!areSame(others, this.#siblings)) this.#siblings = others.length === 0 ? NONE : others;
   }
 
-  /** Whether a value may be put into the cache: not before every writer knows of it. */
+  /** True when a value may be put into the cache: every writer knows of this collection. */
   mayFill(): boolean {
     return this.#fillsAtMs !== undefined && this.#options.clock.monotonic() >= this.#fillsAtMs;
   }

@@ -21,7 +21,7 @@ const COPIES_PER_PRIMARY = 8;
 const MAX_COPIES = 256;
 
 /**
- * What the cache itself says of how far it is in step, source by source. A restart from a snapshot, or a
+ * How far the cache is in step, source by source, as the cache itself holds it. A restart from a snapshot, or a
  * promotion of a replica, brings back the position that belongs to what came back with it.
  */
 export class Positions {

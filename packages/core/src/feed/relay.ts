@@ -35,7 +35,7 @@ export interface RelayContext {
   readonly nextToken: () => string;
   /** The cache may lose acknowledged writes. */
   readonly watched: boolean;
-  /** Of the collections whose writes may be buffered. */
+  /** The buffers of the collections that have one. */
   readonly buffers: readonly Pick<BufferedWrites, 'sweep'>[];
 }
 
@@ -68,7 +68,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     noteSuperseded(consumer, commands, replies);
     const queued = await handOver(commands, replies);
     const floored = replies.filter(isFloored).length;
-    // What is replayed was dealt with before: its age says nothing of the relay.
+    // Replayed changes were dealt with before: their age says nothing of the relay.
     const lagMs = replayed ? 0 : noteLags(changes);
     counts.handled += changes.length;
     counts.floored += floored;

@@ -6,7 +6,7 @@ export interface Pauses {
   readonly firstMs: number;
   /** No pause is longer, in ms. */
   readonly lastMs: number;
-  /** What the pause grows by each time. @defaultValue 2 */
+  /** The factor by which the pause grows each time. @defaultValue 2 */
   readonly factor?: number | undefined;
   /**
    * The share of a pause that is random, from 0 to 1: those that failed together must not try again together.

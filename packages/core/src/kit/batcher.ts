@@ -10,8 +10,8 @@ export interface BatcherOptions<Request, Answer> {
   /** The most requests of one call. */
   readonly maxItems: number;
   /**
-   * Whether requests wait for what else the event loop receives in this turn, and not only for the current tick's
-   * neighbours: `busy`: while a call is under way. A round trip gains more than it waits.
+   * `never`: requests wait for others of the same tick only. `always`: for all that the event loop receives in this
+   * turn. `busy`: for those while a call is under way, since one round trip less gains more than the wait costs.
    */
   readonly waitsForTurn: 'always' | 'busy' | 'never';
   /** The most calls under way at once. @defaultValue no limit */
@@ -30,7 +30,7 @@ export interface BatcherOptions<Request, Answer> {
   readonly late?: (requests: readonly Request[]) => Error;
   /** Spares what keeps failing. @defaultValue none */
   readonly breaker?: Breaker;
-  /** What the breaker counts as a failure although there are answers. @defaultValue none */
+  /** The failure that the breaker counts although there are answers. @defaultValue none */
   readonly failureOf?: (answers: readonly (Answer | Error)[]) => unknown;
   /** The error that requests are answered with, for whatever went wrong. */
   readonly errorOf: (error: unknown) => Error;
@@ -61,10 +61,10 @@ interface Batch<Request, Answer> {
 /**
  * Lets what is asked for at the same time travel together, in calls that are bounded in number, size and time. A
  * lone request starts in the same tick; while as much is under way as may be, requests wait and join the next call.
- * What is asked for as a batch stays one, in parts of the size that calls have. First come, first sent.
+ * A batch of requests stays together, in parts of the size that calls have. First come, first sent.
  */
 export class Batcher<Request, Answer> {
-  /** What a request weighs in `maxBytes` unless it is said. */
+  /** The bytes of a request, for `maxBytes`, unless the caller says. */
   bytesEach = 0;
   readonly #options: BatcherOptions<Request, Answer>;
   /** In the order in which they are sent. */

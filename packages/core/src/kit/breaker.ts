@@ -13,7 +13,7 @@ export interface BreakerOptions {
 export class Breaker {
   /** Changes here alone. A field: each call looks at it. */
   state: 'open' | 'half-open' | 'closed' = 'closed';
-  /** What calls that are not admitted fail with. */
+  /** The error of calls that are not admitted. */
   lastError: unknown;
   readonly #options: BreakerOptions;
   #failures = 0;

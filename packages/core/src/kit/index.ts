@@ -1,4 +1,4 @@
-// What adapters share: how they wait, and how they check their options.
+// For adapters: how they wait, and how they check their options.
 
 export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
 export {

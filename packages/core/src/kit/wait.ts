@@ -11,7 +11,7 @@ export interface DeadlineOptions {
   readonly signal?: AbortSignal | undefined;
   /** Makes what calls reject with once the signal has aborted. @defaultValue the signal's reason */
   readonly aborted?: ((reason: unknown) => unknown) | undefined;
-  /** What waits keeps the process alive, where nothing else does: no open connection, for one. @defaultValue false */
+  /** True: the wait keeps the process alive when nothing else does (no open connection). @defaultValue false */
   readonly keepsAlive?: boolean | undefined;
 }
 
@@ -45,7 +45,7 @@ export class Deadline {
   }
 
   /**
-   * What a server is told, in whole ms: a little less than is left, so that its own clean answer comes first. At
+   * The time-out for the server, in whole ms: a little less than is left, so that its own clean answer comes first. At
    * least 1, since 0 means "for ever" to most servers.
    */
   get serverMs(): number {

@@ -59,13 +59,13 @@ export interface HoleEntry {
   readonly expiresAtMs: number;
 }
 
-/** Of a format that this release does not know. */
+/** An entry of a format that this release does not know. */
 export interface ForeignEntry {
   readonly kind: 'foreign';
   readonly expiresAtMs: number;
 }
 
-/** What is at a key; `undefined`: nothing. */
+/** The entry at a key; `undefined`: the key is empty. */
 export type Entry = ValueEntry | HoleEntry | ForeignEntry | undefined;
 
 /** An entry that this release may change. */
@@ -82,7 +82,7 @@ const CLOSED: Version = Number.MAX_SAFE_INTEGER;
 
 const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 0 };
 
-/** What a reader may return of an entry. */
+/** The hit that a reader may return from an entry; `undefined`: a miss. */
 export function hitOf(entry: Entry): CacheHit | undefined {
   if (entry === undefined || entry.kind === 'foreign') return undefined;
   if (entry.kind === 'value') return entry;

@@ -5,7 +5,7 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import type { UncacheableKeys } from './uncacheable.js';
 
-/** What a reader waits for writers whose intents ran out: no longer than it would be waited for itself. */
+/** The longest wait for writers whose intents ran out, in ms: no longer than others wait for this reader's lease. */
 const SETTLE_MS = 250;
 
 /** A reader's part in the cache's entries: leases, and what is filled in under them. */

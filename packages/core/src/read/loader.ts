@@ -107,14 +107,14 @@ function ownRow<Value>(row: StoreRow<Value> | undefined): StoreRow<Value> | unde
   return row && { ...row, value: copyOf(row.value) };
 }
 
-/** What the store answered. */
+/** The store's answer as a result. */
 export function versioned<Value>(row: StoreRow<Value> | undefined): Versioned<Value> {
   return row === undefined
     ? { value: null, version: NO_VERSION, from: 'store' }
     : { value: row.value, version: row.version, from: 'store' };
 }
 
-/** What a store's row must carry; `undefined` when it does. */
+/** Checks the key and the version of a store's row; `undefined`: both are right. */
 export function checkRow<Value>(
   row: StoreRow<Value> | undefined,
   key: string,

@@ -10,9 +10,9 @@ export interface Lookup {
   readonly startedAtMs: number;
 }
 
-/** What the read path of one collection works with. */
+/** The context of one collection's read path. */
 export interface ReadContext<Value> extends CollectionContext<Value> {
   readonly loader: Loader<Value>;
-  /** Where writes may be buffered: brings a key's buffered write into the store. */
+  /** Brings a key's buffered write into the store; `undefined`: the collection buffers none. */
   readonly flushKey: ((key: string) => Promise<void>) | undefined;
 }

@@ -17,7 +17,7 @@ const LAST_POLL_MS = 25;
 interface Flight<Value> {
   /** Somebody has joined it. */
   joined: boolean;
-  /** What was loaded, once the fill has proved it current; `undefined` when it has not. */
+  /** The loaded row, once the fill has proved it current; `undefined` when it has not. */
   readonly proven: Promise<Versioned<Value> | undefined>;
   end(proven: Versioned<Value> | undefined): void;
 }
@@ -176,7 +176,7 @@ export class Misses<Value> {
   }
 }
 
-/** What the flight has loaded, if it was proved current; the reader's own. */
+/** The row that the flight has loaded, if it was proved current, as a copy for this reader alone. */
 async function join<Value>(flight: Flight<Value>): Promise<Versioned<Value> | undefined> {
   flight.joined = true;
   const proven = await flight.proven;

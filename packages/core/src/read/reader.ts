@@ -37,7 +37,7 @@ export class Reader<Value> {
     const { cache, clock, flushKey, keyPrefix } = this.#context;
     const cacheKey = keyPrefix + key;
     const lookup = { key, cacheKey, ttlMs, startedAtMs: clock.monotonic() };
-    // What is buffered is in the cache alone: there it is looked for all the same.
+    // A buffered write is in the cache alone: a collection with a buffer asks even a cache that refuses writes.
     if (cache.trust.anyLost && flushKey === undefined && cache.trust.isLost(cacheKey)) {
       return this.#readStore(lookup);
     }
@@ -68,7 +68,7 @@ export class Reader<Value> {
     return await activity.track(this.#misses.reload(lookup));
   }
 
-  /** What the cache's answer comes to. Never throws. */
+  /** Turns the cache's answer into a result. Never throws. */
   #found(lookup: Lookup, answer: Answer, nowMs: number): Found<Value> {
     if (answer instanceof Error) return this.#readStore(lookup);
     if (answer === undefined) return this.#miss(lookup);

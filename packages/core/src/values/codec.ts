@@ -6,7 +6,7 @@ import { messageOf, SerializationError, UnsupportedError, ValidationError } from
 import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
 
-/** What a payload turned out to be. */
+/** The outcome of decoding a payload. */
 export type Decoded<Value> = { readonly ok: true; readonly value: Value | null } | Undecoded;
 
 /** Why a hit can't be used. `later-shape`: a process that knows another shape of the rows made it, and may use it. */
@@ -24,7 +24,7 @@ const MISMATCH = { ok: false, reason: 'schema' } as const;
 /** Values to payloads and back, through the collection's serializer and schema. */
 export class Codec<Value> {
   readonly serializer: Serializer;
-  /** Whether a schema has its say about whole values. */
+  /** True when a schema validates whole values. */
   readonly hasSchema: boolean;
   readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
   readonly #collection: string;
@@ -55,7 +55,7 @@ export class Codec<Value> {
     return this.serialize(value, key);
   }
 
-  /** What stands for a deleted row. */
+  /** The payload of a deleted row. */
   encodeAbsent(_key: string, _version: Version | undefined): Payload | null {
     return null;
   }
@@ -98,7 +98,7 @@ export class Codec<Value> {
     return payload.length * 3 <= this.#maxBytes || Buffer.byteLength(payload) <= this.#maxBytes;
   }
 
-  /** What a hit holds; a promise only where the schema validates asynchronously. Never throws. */
+  /** Decodes a hit; a promise only where the schema validates asynchronously. Never throws. */
   decode(hit: CacheHit, _key: string): Decoded<Value> | Promise<Decoded<Value>> {
     if (hit.payload === null) return ABSENT;
     let body: Payload | undefined = hit.payload;

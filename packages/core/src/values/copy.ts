@@ -27,7 +27,7 @@ export function copyOf<Value>(value: Value, outer?: Copies): Value {
   return copy as Value;
 }
 
-/** Whether the properties of an instance are not what it holds, or are not all of it. */
+/** True for an instance whose content is not, or not only, in its properties. */
 function isWhole(value: object): boolean {
   if (isCopied(value)) return true;
   return !Array.isArray(value) && !isPlain(value) && Object.keys(value).length === 0;
@@ -48,7 +48,7 @@ function listOrInstance(value: object): object {
   return Object.create(prototype, Object.fromEntries(own) as PropertyDescriptorMap) as object;
 }
 
-/** Whether the platform copies such instances. */
+/** True for instances that the platform itself copies. */
 export function isCopied(value: object): boolean {
   return value instanceof Date || ArrayBuffer.isView(value) || value instanceof Map || value instanceof Set;
 }

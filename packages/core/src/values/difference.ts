@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { RowPatch } from '../contracts/store.js';
 import { isCopied, isPlain } from './copy.js';
 
-/** What makes one row of another. */
+/** The changes that turn one row into another. */
 export interface Difference<Value> {
   readonly set: RowPatch<Value>;
   /** Properties that are gone. */

@@ -39,7 +39,7 @@ export const INTEGRITY = {
 
 /** Proves that what comes out of the cache and the queue was made by a Lockstep that holds one of the keys. */
 export class Integrity {
-  /** What carries no mac at all is believed: for the time in which not all processes write them yet. */
+  /** True: a payload without a mac is believed, while not all processes write macs yet. */
   readonly acceptsUnsigned: boolean;
   readonly #prefix: string;
   readonly #keys = new Map<string, KeyObject>();

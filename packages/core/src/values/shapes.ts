@@ -16,7 +16,7 @@ const TEXT_START = '~S1';
 const BINARY_START = '\u00c1S1';
 const HEADER = /^[~\u00c1]S1(\d{1,16})([:=])([A-Za-z0-9_.-]*)~$/;
 const END = '~';
-/** Of a table with the most columns that Postgres allows. */
+/** The header's characters for a table with the most columns that Postgres allows. */
 const MAX_HEADER = 8_300;
 /** Characters of a column's fingerprint. */
 const TOKEN = 5;
@@ -50,7 +50,7 @@ export class Shapes {
     return typeof body === 'string' ? text + body : Buffer.concat([bytes, body]);
   }
 
-  /** What follows this process's own shape; `undefined`: the payload has another. Hot path: one comparison. */
+  /** The payload behind its header, if that is this process's own shape, else `undefined`. Hot path: one comparison. */
   own(payload: Payload): Payload | undefined {
     const { bytes, shape, text } = this.#now();
     if (shape === undefined) return undefined;
@@ -85,7 +85,7 @@ export class Shapes {
     ) as Value;
   }
 
-  /** What a buffered payload holds; `other`: of another shape, after the store was asked for the one of now. */
+  /** A buffered payload's body; `other`: its shape is not this process's, and the store was asked for its present one. */
   async buffered(payload: Payload): Promise<{ readonly body: Payload; readonly other: boolean }> {
     const header = headerOf(payload);
     const body = this.own(payload);

@@ -9,7 +9,7 @@ export type SignedKind = 'v' | 'd' | 'b' | 'e';
 export interface SignedPayload {
   readonly kind: SignedKind;
   readonly mac: string;
-  /** What the serializer made; empty for a deletion. */
+  /** The serializer's output; empty for a deletion. */
   readonly body: Payload;
 }
 

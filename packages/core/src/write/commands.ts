@@ -53,7 +53,7 @@ function bothPatches<Value>(
   return { ...second, set: { ...first.set, ...second.set } };
 }
 
-/** Whether one of them sets a property, and the other something within it. */
+/** True when one of them sets a property, and the other something within it. */
 function isNested(one: object, other: object): boolean {
   const [paths, others] = [Object.keys(one), Object.keys(other)];
   const within = (inner: string, outer: string): boolean => inner.startsWith(`${outer}.`);

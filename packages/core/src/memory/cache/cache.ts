@@ -42,7 +42,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
   const unflushed = new Map<string, NonNullable<Entry>>();
   const index = new MemoryIndex(clock);
-  /** What writers in this process told it before it was there no writer waits for. */
+  /** Since when nothing was lost. Nothing was before the first loss: no writer told a cache that was not there. */
   let keptSinceMs = Number.NEGATIVE_INFINITY;
   let closed = false;
 

@@ -67,14 +67,14 @@ export function memoryFeed({ name, clock, graceMs, changedSince, commits }: Memo
     for (const wake of [...wakers]) wake();
   }
 
-  /** What nobody has taken, or what this consumer has not dealt with. */
+  /** The changes that nobody has taken, or those that this consumer has not dealt with. */
   function waiting(wanted: readonly string[], consumer: string | undefined): PendingChange[] {
     const active = [...claimed].filter(({ change }) => wanted.includes(change.source));
     const all = [...wanted.flatMap((source) => [...(sources.get(source)?.all() ?? [])]), ...active];
     return consumer === undefined ? all : all.filter(({ done }) => !done.includes(consumer));
   }
 
-  /** Of changes that a consumer has not dealt with the oldest, or the next one. */
+  /** The oldest change that a consumer has not dealt with, or the next one. */
   function position(consumer: string, source: string): string {
     const oldest = (least: number, { commit }: PendingChange): number => Math.min(least, commit);
     return String(waiting([source], consumer).reduce(oldest, commits() + 1));
@@ -137,7 +137,7 @@ export function memoryFeed({ name, clock, graceMs, changedSince, commits }: Memo
       const { backoff, batchSize, signal } = begin(options);
       const { claimant } = options;
       while (!signal.aborted) {
-        // What the claim goes by; nothing of sources whose changes the claimant does not take now.
+        // The states that the claim is made under; sources whose changes the claimant does not take now have none.
         const states = claimant && options.sources.flatMap((source) => claimant.state(source) ?? []);
         const wanted = states?.map(({ source }) => source) ?? options.sources;
         const batch = claim(wanted, batchSize, claimant?.consumer);

@@ -8,7 +8,7 @@ import type {
 
 export interface MemoryRegistryOptions {
   readonly clock: Clock;
-  /** What {@link ConsumerRecord.position} is, for a consumer that has no more to deal with than what the feed holds. */
+  /** The {@link ConsumerRecord.position} of a consumer that has dealt with all but what the feed holds. */
   readonly position: (consumer: string, source: string) => string | undefined;
 }
 
@@ -16,7 +16,7 @@ export interface MemoryRegistryOptions {
 const RETURN_MS = 5_000;
 const MAX_LEFT = 16;
 
-/** What is recorded of one consumer and one source. */
+/** The record of one consumer and one source. */
 class Entry {
   readonly consumer: string;
   readonly source: string;
@@ -39,7 +39,7 @@ class Entry {
 
 /** A registry of consumers in this process's memory, and what a feed asks of it. */
 export interface MemoryRegistry extends ConsumerRegistry {
-  /** Whether it still is in this state. */
+  /** True while the record is still in this state. */
   stands(state: ConsumerState): boolean;
   /** Everyone who is recorded for a source. */
   consumersOf(source: string): readonly string[];

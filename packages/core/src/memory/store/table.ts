@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { NO_VERSION, type Version } from '../../contracts/version.js';
 
-/** What is known of one key: a row, or, with `value: undefined`, the version under which it went. */
+/** The state of one key: a row, or, with `value: undefined`, the version of its deletion. */
 export interface RowState {
   readonly value: unknown;
   readonly version: Version;

@@ -12,11 +12,11 @@ export interface MemoryTx {
   get(table: string, key: string): Promise<unknown>;
   /** Stores a row, blind. Rejects with `StoreRefusedError`. */
   set(table: string, key: string, value: unknown): Promise<void>;
-  /** Whether there was a row. */
+  /** True when there was a row. */
   delete(table: string, key: string): Promise<boolean>;
 }
 
-/** What a transaction needs of its database. */
+/** The part of its database that a transaction needs. */
 export interface TransactionContext {
   readonly locks: RowLocks;
   readonly deadline: Deadline;
@@ -42,7 +42,7 @@ export class MemoryTransaction implements StoreTransaction {
   /** Why it takes no statement any more. */
   #over: string | undefined;
   #cause: unknown;
-  /** What failed in it: it can only roll back. */
+  /** The failure after which it can only roll back. */
   #failure: Error | undefined;
 
   constructor(context: TransactionContext) {
