@@ -122,9 +122,9 @@ export type StoreOutcome<Value> =
 /** The bound of a call, and the transaction that it belongs to. */
 export interface StoreCallOptions {
   /**
-   * The bound of the call in ms. The adapter holds it, and nobody else does: the call settles within it, with
-   * `StoreTimeoutError` at the latest, whatever the server does (`Deadline` of `@lockstep/core/kit`). The store must
-   * make sure that a write can't commit later, either (a server-side statement time-out).
+   * The bound of the call in ms. The adapter holds it: the call settles within it, with `StoreTimeoutError` at the
+   * latest, whatever the server does (`Deadline` of `@lockstep/core/kit`). The store must make sure that a write can't
+   * commit later, either (a server-side statement time-out). The engine gives up its callers' wait a moment later.
    */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;

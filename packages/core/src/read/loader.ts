@@ -1,4 +1,5 @@
 import type { CollectionContext } from '../collection/context.js';
+import { withinStoreTime } from '../collection/store-time.js';
 import type { Versioned } from '../contracts/api.js';
 import type { StoreAdapter, StoreRow } from '../contracts/store.js';
 import { isVersion, NO_VERSION } from '../contracts/version.js';
@@ -86,7 +87,8 @@ export class Loader<Value> {
     const keys = loads.map(({ key }) => key);
     // A batch that needs the primary for some rows reads all of it there: one statement, none older.
     const primary = loads.some((load) => load.primary);
-    const rows = await store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary });
+    const reading = store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary });
+    const rows = await withinStoreTime(this.#context, reading);
     if (events.load.wanted) {
       const durationMs = clock.monotonic() - startedAt;
       events.load.emit({ collection: settings.name, keys: keys.length, durationMs });

@@ -1,4 +1,5 @@
 import type { CollectionContext } from '../collection/context.js';
+import { withinStoreTime } from '../collection/store-time.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
@@ -88,7 +89,10 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     const startedAt = clock.monotonic();
     this.#underWay.push(startedAt);
     try {
-      const outcomes = await store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs });
+      const outcomes = await withinStoreTime(
+        this.#collection,
+        store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs }),
+      );
       const storeMs = this.#ended(startedAt);
       for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs);
     } catch (error) {
