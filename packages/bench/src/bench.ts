@@ -129,7 +129,7 @@ program
       progress(`${name.padEnd(30)} ${text[0]} (${text[1]} to ${text[2]})${worse ? '  worse' : ''}`);
     }
     write(result, json);
-    // What one process costs more another may cost less: the sum counts.
+    // One process may cost more and another less: the sum counts.
     if (Object.entries(result).some(([name, { worse }]) => worse && !name.includes(':')))
       process.exitCode = 1;
   });

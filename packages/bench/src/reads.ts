@@ -8,7 +8,7 @@ import { type ProcessorTimes, processorTimes } from './bursts/processor.js';
 import { PRODUCTS, type Product, product } from './bursts/product.js';
 import { median, middleTurn, TURN_MS, type Turn, turn } from './bursts/turn.js';
 
-/** What the benchmark writes. Ratios are ours ÷ theirs, medians over the turns. */
+/** The benchmark's result. Ratios are ours ÷ theirs, medians over the turns. */
 export interface ReadResult {
   readonly turns: number;
   /** Reads per second by the number of readers, but for `1`: the median latency, where less is better. */
@@ -58,7 +58,10 @@ export async function readBench(): Promise<ReadBench> {
   };
 }
 
-/** Hits on 10,000 keys against the bare client's `GET` and `JSON.parse`, the sides one after the other and changing places. */
+/**
+ * Hits on 10,000 keys against the bare client's `GET` and `JSON.parse`, the sides one after the other and changing
+ * places.
+ */
 export async function runReads(turns: number, progress: (line: string) => void): Promise<ReadResult> {
   const bench = await readBench();
   const ratio: Record<string, number> = {};

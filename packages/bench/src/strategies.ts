@@ -7,7 +7,7 @@ import type { Side } from './bursts/sides.js';
 import { OPEN_STORES, type OpenedStore } from './bursts/stores.js';
 import { median, TURN_MS, turn } from './bursts/turn.js';
 
-/** What one strategy measured: medians over the turns. */
+/** The figures of one strategy: medians over the turns. */
 export interface StrategyFigures {
   /** One writer alone: a write's median latency, in ms. */
   readonly aloneMs: number;
@@ -15,7 +15,7 @@ export interface StrategyFigures {
   readonly perSecond: number;
   /** How long afterwards the last of what was buffered was in the store, in ms. */
   readonly flushMs: number;
-  /** Of those writes the share that the cache acknowledged. */
+  /** The share of those writes that the cache acknowledged. */
   readonly buffered: number;
   /** A read right behind a write of its key: its median latency, in ms. */
   readonly readBackMs: number;

@@ -55,7 +55,7 @@ export class Connection {
     this.#closed = true;
     if (!this.#owned) return;
     if (this.client.status === 'ready') {
-      // What is under way gets its answers first.
+      // Calls under way get their answers first.
       await bounded<unknown>(this.client.quit(), this.#settings.commandTimeoutMs).catch(ignore);
     }
     if (this.client.status !== 'end') this.client.disconnect();

@@ -136,7 +136,7 @@ function at<Item>(items: readonly Item[], positions: readonly number[]): readonl
   return positions.map((position) => items[position] as Item);
 }
 
-/** What is asked of keys and of calls alike. */
+/** The questions that keys and calls both answer. */
 interface Traits<Item> {
   readonly key: (item: Item) => string;
   readonly bytes: (item: Item) => number;

@@ -60,7 +60,7 @@ export function valueText(version: Version, payload: Payload | null, staleAtMs: 
   return text;
 }
 
-/** What an entry's text says. */
+/** The meaning of an entry's text. */
 export interface Decoded {
   readonly state: 'value' | 'hole';
   readonly version: Version;
@@ -70,7 +70,10 @@ export interface Decoded {
   readonly unflushed: boolean;
 }
 
-/** `undefined`: not an entry of ours, or of a format that is not known. Versions and times are judged by who knows the clock. */
+/**
+ * `undefined`: not an entry of ours, or of a format that is not known. Versions and times are judged by who knows the
+ * clock.
+ */
 export function decode(text: Stored, encoding: PayloadEncoding): Decoded | undefined {
   if (text.length < HEADER_LENGTH) return undefined;
   const header = typeof text === 'string' ? text : text.toString('latin1', 0, HEADER_LENGTH);
@@ -114,7 +117,7 @@ function payloadOf(text: Stored, encoding: PayloadEncoding): Payload {
   return encoding === 'utf8' ? bytes.toString('utf8') : bytes;
 }
 
-/** What a reader may return of an entry's text; `undefined`: a miss. */
+/** The hit that a reader may return from an entry's text; `undefined`: a miss. */
 export function hitOf(text: Stored | null, encoding: PayloadEncoding): CacheHit | undefined {
   if (text === null) return undefined;
   const entry = decode(text, encoding);

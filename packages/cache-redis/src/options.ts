@@ -9,7 +9,7 @@ export interface RedisCacheOptions {
    * never closed. Reads must go to primaries: `scaleReads`, `readOnly` and `role: 'slave'` are refused.
    */
   readonly client?: Redis | Redis<'resp3'> | Cluster | Cluster<'resp3'> | undefined;
-  /** Of one server, e.g. `redis://user:password@host:6379/0` or `rediss://…`. */
+  /** The address of one server, e.g. `redis://user:password@host:6379/0` or `rediss://…`. */
   readonly url?: string | undefined;
   /** With `url`: more options for its client, e.g. `tls` and `keyPrefix`. */
   readonly redisOptions?: RedisOptions | undefined;

@@ -16,7 +16,7 @@ interface Waiting {
 }
 
 /**
- * What was sent to one server and has not settled. Counted until the client lets go of it, however
+ * Calls that were sent to one server and not answered. Each counts until the client lets go of it, however
  * long ago its caller gave up: that is what memory holds.
  *
  * One timer serves all callers, and runs on when they have their answers: a timer for each would be
@@ -35,8 +35,8 @@ export class Pending {
   }
 
   /**
-   * What `send` makes, which must not throw; or a `CacheUnavailableError`: without sending when it would be
-   * too much, and after `commandTimeoutMs`, while what was sent goes on unheard.
+   * Sends, and answers as `send` does, which must not throw; or with a `CacheUnavailableError`: without sending when it
+   * would be too much, and after `commandTimeoutMs`, while what was sent goes on unheard.
    */
   send<T>(commands: number, bytes: number, send: () => Promise<T>): Promise<T> {
     const refusal = this.#refusal(commands, bytes);

@@ -1,8 +1,8 @@
 import { CacheUnavailableError } from '@lockstep/core';
 
-/** What a server says that answers, and takes no writes at all. */
+/** The errors of a server that answers reads and takes no writes at all. */
 const REFUSES_WRITES = /(?:^|[ :-])(READONLY|MISCONF|NOREPLICAS)\b/;
-/** What a server says that serves nobody now, or not this client, or not this key's slot. */
+/** The errors of a server that serves nobody now, or not this client, or not this key's slot. */
 const SERVES_NOTHING =
   /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS|BUSY|UNKILLABLE|MOVED|ASK|TRYAGAIN)\b/;
 

@@ -5,7 +5,7 @@ import type { Topology } from './topology/topology.js';
 
 type Fields = ReadonlyMap<string, string>;
 
-/** What the primaries say of themselves. Rejects when none of them answers. */
+/** The primaries' own answers about themselves. Rejects when none of them answers. */
 export async function serverInfo(topology: Topology, timeoutMs: number): Promise<CacheInfo> {
   const servers = topology.primaries();
   const answers = await Promise.all(servers.map((server) => fieldsOf(server, timeoutMs).catch(asError)));
@@ -48,7 +48,7 @@ function generationOf(servers: readonly Fields[]): string | undefined {
   return ids.includes(undefined) ? undefined : ids.sort().join();
 }
 
-/** Of one primary. */
+/** The identity of one primary's data. */
 export function generationText(run: string | undefined, replication: string | undefined): string | undefined {
   return run === undefined && replication === undefined ? undefined : `${run ?? ''}/${replication ?? ''}`;
 }

@@ -2,7 +2,7 @@
 export type ServiceKind = 'postgres' | 'redis' | 'mongo';
 
 /**
- * Where a server came from, in the order in which they are tried:
+ * The source of a server, in the order in which sources are tried:
  * an address in the environment; a binary on this machine; a package from a registry (npm, PyPI);
  * a container; the distribution's package.
  */
@@ -16,7 +16,7 @@ export interface Service extends AsyncDisposable {
   readonly origin: ServiceOrigin;
   /** The server's version, such as `15.18` or `9.1.2`. */
   readonly version: string;
-  /** What the start took, in milliseconds, from the call until the server answered. */
+  /** The duration of the start, in milliseconds, from the call until the server answered. */
   readonly startMs: number;
   /** Ends the server and removes its data. Repeated calls do nothing. */
   stop(): Promise<void>;

@@ -10,12 +10,12 @@ import { median, turn } from './turn.js';
 export interface BufferAck {
   readonly p50: number;
   readonly p99: number;
-  /** What each statement is slowed down by. */
+  /** The delay of each statement. */
   readonly storeDelayMs: number;
   readonly perSecond: number;
   /** The share of the writes that the buffer took; the others tried the store, and waited for it. */
   readonly buffered: number;
-  /** Whether afterwards the store had the newest of every key. */
+  /** True when the store had the newest of every key afterwards. */
   readonly flushedExact: boolean;
 }
 

@@ -20,7 +20,7 @@ export function documentOf({ id, ...rest }: Product): ProductDocument {
 /** Both sides on one replica set and one Redis, a collection and a pool of connections each. */
 export async function mongoBench(pool: number): Promise<Bench> {
   const [mongo, redis] = await Promise.all([startMongo({ owned: true }), startRedis({ owned: true })]);
-  // What survives a failover, on either side: the majority has it in its journal.
+  // Writes of both sides survive a failover: the majority has them in its journal.
   const connect = () => new MongoClient(mongo.url, { maxPoolSize: pool, writeConcern: { w: 'majority' } });
   const client = connect();
   const clientOfTheirs = connect();

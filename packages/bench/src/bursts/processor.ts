@@ -44,7 +44,7 @@ function statOf(pid: string): string[] | undefined {
   }
 }
 
-/** What was used in between, in µs for each of `calls`. */
+/** The processor time between two samples, in µs for each of `calls`. */
 export function perCall(before: ProcessorTimes, after: ProcessorTimes, calls: number): ProcessorTimes {
   return Object.fromEntries(
     Object.entries(after).map(([name, used]) => [name, (used - (before[name] ?? 0)) / calls]),

@@ -3,11 +3,11 @@ import { PRODUCTS, type Product, product } from './product.js';
 import type { Bench, Side } from './sides.js';
 import { type CostedTurn, median, middleTurn, TURN_MS, turn } from './turn.js';
 
-/** What the benchmark writes. Ratios are ours ÷ theirs, medians over the turns. */
+/** The benchmark's result. Ratios are ours ÷ theirs, medians over the turns. */
 export interface BurstResult {
   readonly store: string;
   readonly turns: number;
-  /** What the servers were started with beyond their defaults. */
+  /** The servers' settings beyond their defaults. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** Writes per second, but for `single`: the median latency of one writer alone, where less is better. */
   readonly ratio: {
@@ -18,7 +18,7 @@ export interface BurstResult {
   };
   /** Callers' writes per statement with 1,000 writers on one key. */
   readonly hotKeyWritesPerStatement: number;
-  /** Whether the sum of all increments of all turns is exact. */
+  /** True when the sum of all increments of all turns is exact. */
   readonly incrementExact: boolean;
   /** Medians of both sides' turns. */
   readonly sides: Readonly<Record<string, { readonly ours: CostedTurn; readonly theirs: CostedTurn }>>;
@@ -64,7 +64,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** What each scenario's name means to the command line. */
+/** The scenarios' names on the command line. */
 export const SCENARIO_NAMES: readonly string[] = [...SCENARIOS.map(({ name }) => name), 'bufferAck'];
 
 /** Runs the scenarios turn by turn, the sides one after the other and changing places. */

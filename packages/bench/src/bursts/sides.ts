@@ -16,7 +16,7 @@ export interface Bench {
   readonly theirs: Side;
   /** Rows written and statements sent by our store adapter since the last call. */
   takeWrites(): { readonly commands: number; readonly statements: number };
-  /** Of this process and the servers, so far. */
+  /** The processor time of this process and the servers, so far. */
   processor(): ProcessorTimes;
   close(): Promise<void>;
 }

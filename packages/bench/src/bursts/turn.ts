@@ -10,7 +10,7 @@ export interface TurnLimit {
 /** How long a turn of either side goes on. */
 export const TURN_MS = 1_000;
 
-/** What one turn of one side measured. */
+/** The figures of one turn of one side. */
 export interface Turn {
   readonly calls: number;
   readonly perSecond: number;

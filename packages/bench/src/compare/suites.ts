@@ -1,4 +1,4 @@
-/** What a comparison can measure: hits, and bursts of writes on each store. */
+/** The suites that a comparison can run: hits, and bursts of writes on each store. */
 export const SUITES = ['reads', 'postgres', 'mongo'] as const;
 
 export type SuiteName = (typeof SUITES)[number];

@@ -109,7 +109,7 @@ export function settled<T>(answers: readonly Promise<T>[]): Promise<(T | Error)[
 }
 
 /**
- * What a failed GET answers: nothing where there is no text, which is no entry (MGET says so by itself); the
+ * The answer of a failed GET: nothing where there is no text, which is no entry (MGET says so by itself); the
  * server's error in the key's place. Throws any other.
  */
 export function answerOf(error: unknown): null | Error {

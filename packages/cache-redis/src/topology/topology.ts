@@ -30,7 +30,7 @@ export interface Topology {
   probeKeys(start: string): ReadonlyMap<string, string>;
   /** The name of the server that holds a key. Absent: there is one, named `''`. */
   primaryOf?(key: string): string;
-  /** What ioredis puts before every key. */
+  /** The prefix that ioredis puts before every key. */
   readonly keyPrefix: string;
   readonly description: string;
 }

@@ -37,7 +37,7 @@ export async function runAll(cache: CacheAdapter, commands: readonly CacheComman
   });
 }
 
-/** What a case works with: one adapter, keys and tokens of its own, and each command in short form. */
+/** The tools of a case: one adapter, keys and tokens of its own, and each command in short form. */
 export interface CacheContext extends Waits {
   readonly underTest: CacheUnderTest;
   readonly cache: CacheAdapter;

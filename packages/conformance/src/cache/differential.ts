@@ -28,7 +28,7 @@ const anyVersion = fc.oneof({ weight: 6, arbitrary: version }, { weight: 1, arbi
 /** Run out by the next call of a timed sequence, in ms. */
 const SHORT_MS = 1;
 
-/** What passes between two calls of a timed sequence, in ms: more than `SHORT_MS` by any server's clock. */
+/** The time between two calls of a timed sequence, in ms: more than `SHORT_MS` by any server's clock. */
 const STEP_MS = 5;
 
 /** Timed sequences wait in real time where the cache has a clock of its own. */

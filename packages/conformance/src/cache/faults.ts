@@ -25,7 +25,7 @@ async function expectRecovers(c: CacheContext): Promise<void> {
   });
 }
 
-/** What the server, the network and other processes do; each case needs its hook. */
+/** Faults of the server and the network, and acts of other processes; each case needs its hook. */
 export function faultCases(test: CacheCase, hooks: readonly CacheHook[]): void {
   if (hooks.includes('second')) {
     test('two clients: what one writes the other reads, with one lease between them (G2, G8)', async (c) => {

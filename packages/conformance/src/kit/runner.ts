@@ -17,7 +17,7 @@ export interface KitOptions extends Runner {
   readonly deadlineMs?: number;
 }
 
-/** What every case gets. */
+/** The waits that every case gets. */
 export interface Waits {
   readonly deadlineMs: number;
   /** Polls until `check` gives something other than `undefined` or `false`. Rejects at the deadline, naming `what`. */

@@ -18,7 +18,7 @@ let lastId = randomInt(1, 2 ** 30);
 /** An outcome that wrote. */
 export type Written<Value> = Extract<StoreOutcome<Value>, { kind: 'written' }>;
 
-/** What a case works with: one adapter, rows of its own, and each command in short form. */
+/** The tools of a case: one adapter, rows of its own, and each command in short form. */
 export interface StoreContext<Value = unknown, Id = unknown> extends Waits {
   readonly underTest: StoreUnderTest<Value, Id>;
   readonly store: StoreAdapter<Value, Id>;
@@ -30,7 +30,7 @@ export interface StoreContext<Value = unknown, Id = unknown> extends Waits {
     commands: readonly StoreCommand<Value>[],
     tx?: StoreTransaction,
   ): Promise<readonly StoreOutcome<Value>[]>;
-  /** Whether `stored` is what `sent` asked for. */
+  /** True when `stored` is the row that `sent` asked for. */
   matches(stored: Value, sent: Value): boolean;
   /** Fails unless the outcome wrote, under a version that a store may give. */
   expectWritten(outcome: StoreOutcome<Value> | undefined, what: string): Written<Value>;
@@ -177,7 +177,7 @@ export async function storeContext<Value, Id>(
 /** Registers one case of the kit. */
 export type StoreCase = (name: string, body: (context: StoreContext) => Promise<void>) => void;
 
-/** What the caller requires of the adapter: cases register themselves only where it is required. */
+/** The capabilities that the caller requires: cases register themselves only where theirs is required. */
 export interface StoreClaims {
   requires(capability: TestedCapability): boolean;
   gives(hook: StoreHook): boolean;

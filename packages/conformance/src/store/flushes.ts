@@ -288,7 +288,7 @@ export function flushCases(test: StoreCase, { requires, gives }: StoreClaims): v
       await newGood.expectRow(2, version);
       await removed.expectRow(undefined);
       await put.expectRow(3);
-      // What was refused left nothing behind that could stand in the way of the next.
+      // A refused flush leaves nothing behind that could stand in the way of the next.
       for (const row of [newBad, oldBad]) {
         c.expectWritten(await flush(row, version, 4), 'a flush of that version which is not refused');
         await row.expectRow(4, version);

@@ -9,7 +9,7 @@ export interface StoreUnderTest<Value, Id> {
   id(n: number): Id;
   /** A row that may be stored under the id, different for every `n` (0 to 1,000,000). */
   value(id: Id, n: number): Value;
-  /** Whether a row as stored is the one that was sent; by default every property that was sent is deeply equal. */
+  /** True when a stored row is the one that was sent; by default when every property that was sent is deeply equal. */
   matches?(stored: Value, sent: Value): boolean;
   /** The numeric field that holds `n` in `value(id, n)`; needed for `increment`. */
   readonly counter?: string;
@@ -47,7 +47,7 @@ export interface StoreConformanceOptions<Value, Id> extends KitOptions {
   /** Makes an adapter, once per case. */
   readonly create: () => Promise<StoreUnderTest<Value, Id>> | StoreUnderTest<Value, Id>;
   /**
-   * What the adapter must be able to do. The kit fails when it claims less, and when it claims something
+   * The capabilities that the adapter must have. The kit fails when it claims less, and when it claims something
    * that is set to `false` here, since that would go untested. @defaultValue everything
    */
   readonly requires?: Partial<Record<TestedCapability, boolean>>;

@@ -33,7 +33,7 @@ export async function findBinary(search: BinarySearch): Promise<Binary | undefin
   return undefined;
 }
 
-/** What `--version` says, or nothing when the file does not run on this machine. */
+/** The output of `--version`, or nothing when the file does not run on this machine. */
 export async function versionOf(path: string): Promise<string | undefined> {
   const result = await execa(path, ['--version'], { reject: false, timeout: 20_000 });
   if (result.exitCode !== 0) return undefined;

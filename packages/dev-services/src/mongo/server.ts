@@ -1,7 +1,7 @@
 import { MongoClient } from 'mongodb';
 import type { OwnedProcess } from '../types.js';
 
-/** What a way to a server yields. */
+/** A server that one of the ways to it has started. */
 export interface MongoServer {
   /** Without a database in its path. */
   readonly url: string;

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-/** What happens to the bytes of one direction. */
+/** The treatment of the bytes of one direction. */
 export type PipeMode = 'pass' | 'drop' | 'hold';
 
 /** The faults of one direction, shared by all connections of a proxy. */
@@ -11,7 +11,7 @@ export interface PipeFaults {
   budget: number | undefined;
 }
 
-/** What a delay may keep in memory, per direction of a connection; the sender is slowed down beyond it. */
+/** The bytes that a delay may keep in memory, per direction of a connection; beyond them the sender is slowed down. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 /** Copies one direction of one connection, through whatever faults are set. */
@@ -75,7 +75,7 @@ export class Pipe {
     if (!this.#closed) this.#timer = setTimeout(() => this.#deliver(), ms);
   }
 
-  /** What is due. */
+  /** Delivers the chunks that are due. */
   #deliver(): void {
     const nowMs = performance.now();
     for (let first = this.#late[0]; first !== undefined; first = this.#late[0]) {
@@ -95,7 +95,7 @@ export class Pipe {
     const { budget } = this.#faults;
     if (budget !== undefined && chunk.length > budget) {
       this.#faults.budget = undefined;
-      // What is within the budget arrives before the reset does.
+      // The bytes within the budget arrive before the reset does.
       if (budget > 0) this.#to.write(chunk.subarray(0, budget), () => this.#reset());
       else this.#reset();
       this.lossy = true;

@@ -12,7 +12,7 @@ export interface RedisServerOptions {
   /** @defaultValue 'noeviction' */
   readonly maxmemoryPolicy?: string | undefined;
   /**
-   * Whether each write goes to the append-only file, so that data survive `kill -9`.
+   * True: each write goes to the append-only file, so that data survive `kill -9`.
    *
    * @defaultValue false
    */

@@ -166,7 +166,7 @@ async function startSentinel(
   });
 }
 
-/** What the Sentinels think, and how they are made to change it. */
+/** The Sentinels' view of the primary, and the way to change it. */
 class SentinelSet {
   readonly #nodes: readonly RedisNode[];
   readonly #sentinels: readonly ServerProcess[];

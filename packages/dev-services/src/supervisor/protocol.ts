@@ -1,4 +1,4 @@
-/** What the owner asks of the supervisor, over Node's IPC channel. */
+/** A request of the owner to the supervisor, over Node's IPC channel. */
 export type SupervisorRequest =
   | { readonly type: 'spawn'; readonly request: number; readonly spawn: SpawnSpec }
   /** Answered when the process is gone; without a signal it only waits, and kills what does not go by itself. */
@@ -12,7 +12,7 @@ export type SupervisorRequest =
   | { readonly type: 'keep'; readonly request: number; readonly cleanup: Cleanup }
   | { readonly type: 'clean'; readonly request: number; readonly cleanup: Cleanup };
 
-/** What has to be undone when the owner is gone. */
+/** Something to undo when the owner is gone. */
 export type Cleanup =
   | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'postgres-database'; readonly url: string; readonly name: string }

@@ -207,7 +207,7 @@ export class Positions {
 
   /**
    * Makes the first position of a consumer's source: nothing from now on is missed, and nothing before concerns it.
-   * Where a reader without a consumer has been, whose cache it was is not known: that one's position counts.
+   * After a reader without a consumer, nobody knows whose cache it served: its position counts.
    */
   async begin(consumer: string, source: string, token: ResumeToken): Promise<void> {
     const readers = (await this.covering([source])).filter(({ _id }) => _id.startsWith('feed:'));

@@ -26,7 +26,7 @@ export interface MongoCollection<Value extends Document, Id> extends StoreAdapte
 }
 
 export interface Shared {
-  /** Whether the server is a replica set: known after `open`, assumed before. */
+  /** True when the server is a replica set: known after `open`, assumed before. */
   readonly replicated: () => boolean;
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;

@@ -48,7 +48,7 @@ function fromDecimal(value: Decimal128): CanonicalNumber {
     : decimalOf(digits, exponent);
 }
 
-/** Whether a double is `digits / 10^scale`, exactly. A double is `mantissa / 2^power`. */
+/** True when a double is exactly `digits / 10^scale`. A double is `mantissa / 2^power`. */
 function isExactly(double: number, digits: bigint, scale: number): boolean {
   if (double === 0 || !Number.isFinite(double)) return false;
   let mantissa = double;

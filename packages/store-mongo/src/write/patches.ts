@@ -68,8 +68,8 @@ function setPath(path: string, parts: readonly string[], value: unknown): Docume
 }
 
 /**
- * What is `at` with something set in it. Where nothing is, or null, a document is made; a number is the place of an
- * element that an array has. What leads through anything else fails its statement, which changes nothing then.
+ * The value `at` with something set in it. Where there is nothing, or null, a document is made; a number is the place
+ * of an element that an array has. A path through anything else fails its statement, which then changes nothing.
  */
 function setWithin(
   at: Document | string,

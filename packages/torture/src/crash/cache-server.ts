@@ -21,7 +21,7 @@ export class CacheServer {
     this.#unsyncedMs = powerLoss ? UNSYNCED_MS[appendfsync] : 0;
   }
 
-  /** Where a machine that fails is to be played: looks how its append-only file grows. */
+  /** Follows the growth of the append-only file, when the failure of a machine is to be simulated. */
   async watch(): Promise<void> {
     if (this.#unsyncedMs === 0) return;
     const client = new Redis(this.#service.url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
@@ -47,7 +47,7 @@ export class CacheServer {
       this.#sizes = [];
     }
     await this.#service.process?.restart();
-    // What it has loaded counts as being on its disk.
+    // Data that it has loaded counts as being on its disk.
     if (this.#unsyncedMs > 0) await this.#look();
   }
 

@@ -24,7 +24,7 @@ export interface Acknowledgement {
   /** The token of the row as the write says that it left it; `null`: no row. Another's where it was merged. */
   readonly seen: string | null;
   readonly coalesced: boolean;
-  /** Of an update: the token of the row that it changed; empty when there was none. */
+  /** The token of the row that an update changed; empty when there was none. */
   readonly after: string;
 }
 

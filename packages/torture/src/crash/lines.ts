@@ -24,7 +24,7 @@ export interface Nothing {
   readonly number: number;
 }
 
-/** What became of buffered writes since the last one of these. */
+/** The outcomes of buffered writes since the last tally. */
 export interface Tally {
   readonly type: 'tally';
   readonly counts: Readonly<Record<string, number>>;

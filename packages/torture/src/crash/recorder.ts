@@ -6,7 +6,7 @@ import type { CrashRow } from './rows.js';
 export class Recorder {
   readonly writes: Write[] = [];
   readonly reads: Read[] = [];
-  /** Of writes, and of what became of the buffered ones. */
+  /** Counts of writes, and of the outcomes of buffered ones. */
   readonly counts: Record<string, number> = {};
   acknowledged = 0;
   buffered = 0;
@@ -95,7 +95,7 @@ export class Recorder {
     this.writes.splice(this.writes.lastIndexOf(write), 1);
   }
 
-  /** What was there before the first write. */
+  /** Notes the rows that were there before the first write. */
   seed(rows: Iterable<readonly [string, { readonly token: string; readonly version: number }]>): void {
     for (const [key, { token, version }] of rows) {
       const ack: Acked['ack'] = {

@@ -1,7 +1,7 @@
 import type { ControlName } from './controls/names.js';
 import type { CrashSettings } from './settings.js';
 
-/** What a run writes. */
+/** The result that a run writes. */
 export interface CrashResult {
   readonly store: CrashSettings['store'];
   readonly seed: number;
@@ -12,7 +12,7 @@ export interface CrashResult {
   readonly powerLoss: boolean;
   readonly servers: Readonly<Record<string, string>>;
   readonly kills: number;
-  /** Of each kind; `both` counts once. */
+  /** Kills of each kind; `both` counts once. */
   readonly killed: Readonly<Record<string, number>>;
   /** Writes that the parent had the acknowledgement of. */
   readonly acknowledged: number;
@@ -27,11 +27,11 @@ export interface CrashResult {
   readonly reordered: number;
   /** Reads of less than an acknowledged write that was over before they began; entries that differ at the end. */
   readonly staleReads: number;
-  /** Of reads that the store answered because the cache could not be reached: it lacks what is buffered. */
+  /** Stale reads that the store answered because the cache could not be reached: it lacks what is buffered. */
   readonly staleFallbacks: number;
   /** Left at the end: unflushed keys, changes in the feed, entries that are not what the store has. */
   readonly left: { readonly unflushed: number; readonly pending: number; readonly differing: number };
-  /** Whether the run found nothing wrong. */
+  /** True when the run found nothing wrong. */
   readonly clean: boolean;
   /** By name: kinds of writes; buffered writes refused, by reason; flushes stored and superseded; background errors. */
   readonly counts: Readonly<Record<string, number>>;

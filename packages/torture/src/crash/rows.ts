@@ -1,11 +1,11 @@
-/** What the crash test writes. */
+/** A row of the crash test. */
 export interface CrashRow {
   readonly _id: string;
-  /** Of the write that put the row there: no two writes share one. */
+  /** The token of the write that put the row there: no two writes share one. */
   readonly token: string;
-  /** Of an `update`: the token of the row that it changed. */
+  /** The token of the row that an `update` changed. */
   readonly after: string;
-  /** What increments added since. */
+  /** The sum of the increments since. */
   readonly counter: number;
 }
 

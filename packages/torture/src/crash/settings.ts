@@ -4,22 +4,22 @@ export type StoreName = 'postgres' | 'mongo';
 export type AppendFsync = 'always' | 'everysec' | 'no' | 'off';
 export type Durability = 'memory' | 'disk';
 
-/** What one run is to do. */
+/** The settings of one run. */
 export interface CrashSettings {
   readonly kills: number;
   readonly store: StoreName;
   /** Kill the cache's server, too, and restart it with its data. */
   readonly redisRestart: boolean;
   readonly durability: Durability;
-  /** Of the cache's server; `off`: no append-only file. */
+  /** The `appendfsync` of the cache's server; `off`: no append-only file. */
   readonly appendfsync: AppendFsync;
-  /** Of a killed cache server, what it had not brought to its disk goes with it, as if the machine had failed. */
+  /** True: a killed cache server loses what it had not brought to its disk, as if the machine had failed. */
   readonly powerLoss: boolean;
   readonly control: ControlName | undefined;
   readonly seed: number;
 }
 
-/** What a process of the run is told. */
+/** The settings that a process of the run gets. */
 export interface PartySettings {
   readonly store: StoreName;
   readonly storeUrl: string;
@@ -29,7 +29,7 @@ export interface PartySettings {
   readonly control: ControlName | undefined;
 }
 
-/** What a child is told. */
+/** The settings that a child gets. */
 export interface ChildSettings extends PartySettings {
   readonly role: 'application' | 'worker';
   /** Starts every token and every operation's number of this process. */

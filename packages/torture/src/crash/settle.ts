@@ -7,7 +7,7 @@ const STEP_MS = 50;
 /** How often in a row nothing must be left: a job under way is nowhere to be seen. */
 const QUIET_LOOKS = 6;
 
-/** What is left once the workers had time to finish. */
+/** The state that is left once the workers had time to finish. */
 export interface Settled {
   readonly rows: ReadonlyMap<string, FinalRow | undefined>;
   /** Keys in the index of unflushed keys, and unflushed entries. */

@@ -43,9 +43,9 @@ const SAMPLES = 10;
 export class FreshnessChecker {
   readonly #reads: ReadLog;
   readonly #outages: Outages;
-  /** What a read that begins now must not be older than. */
+  /** The oldest version that a read which begins now may return. */
   readonly #floor: Float64Array;
-  /** What made it so, for people: when, and whether it was a late write. */
+  /** The write that raised the floor, for reports: when, and whether it was a late one. */
   readonly #floorMs: Float64Array;
   readonly #floorLate: Uint8Array;
   /** The same, had late writes been binding at once. */

@@ -1,5 +1,5 @@
 /**
- * What the checker is told of a product, by any process.
+ * The facts about a product that any process tells the checker.
  *
  * - `put`, `delete`: a write that was acknowledged as `updated` or `invalidated`: binding at once (G2)
  * - `late-put`, `late-delete`: a write of which nobody promised more than the relay's lag: acknowledged as
@@ -28,7 +28,7 @@ export class FactBuffer {
     this.#numbers.push(KINDS.indexOf(kind), index, version, atMs);
   }
 
-  /** What was added since the last call. */
+  /** The facts that were added since the last call. */
   take(): Float64Array {
     const taken = Float64Array.from(this.#numbers);
     this.#numbers = [];

@@ -12,7 +12,7 @@ export interface CheckOptions {
   readonly foreignSlackUs: number;
 }
 
-/** What is wrong with a history, in words. */
+/** The faults of a history, in words. */
 export interface Findings {
   /** Acknowledged writes whose effect is gone. */
   readonly lost: readonly string[];

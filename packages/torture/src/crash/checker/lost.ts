@@ -65,7 +65,7 @@ function stoodOnReplaced(writes: readonly Write[], slackUs: number): string[] {
   return found;
 }
 
-/** Of the writes that were over before a moment, the one that began last. */
+/** Finds, among the writes that were over before a moment, the one that began last. */
 class Latest {
   readonly #byEnd: readonly Acked[];
   readonly #best: readonly Acked[];

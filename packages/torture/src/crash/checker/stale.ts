@@ -29,7 +29,9 @@ export function staleReads({ reads, writes }: History): {
   return { served, fallbacks };
 }
 
-/** What was handed to the queue or left to the feed is promised within the relay's lag only; foreign writes are, too. */
+/**
+ * False for foreign writes, and for writes left to the queue or the feed: those are promised within the relay's lag.
+ */
 function isPromised({ ack, foreign }: Acked): boolean {
   return !foreign && ack.version > 0 && (ack.cache === 'updated' || ack.cache === 'invalidated');
 }

@@ -5,7 +5,7 @@ import { openParty } from '../party.js';
 import type { ChildSettings } from '../settings.js';
 import { tally } from './journal.js';
 
-/** What the slower jobs wait before they begin, at the most, so that entries stay unflushed for a while. */
+/** The longest wait of the slower jobs before they begin, in ms, so that entries stay unflushed for a while. */
 const LONGEST_WAIT_MS = 150;
 
 /** Consumes the queue and relays the feed, as a worker does. */

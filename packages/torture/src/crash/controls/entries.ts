@@ -13,7 +13,7 @@ end
 redis.call('SETRANGE', KEYS[1], 2, string.format('%016.0f', version))
 return string.format('%.0f', version)`;
 
-/** What breaks entries behind the adapter's back: each call is one command on the server. */
+/** Breaks entries behind the adapter's back: each call is one command on the server. */
 export class Entries {
   readonly #redis: Redis;
 

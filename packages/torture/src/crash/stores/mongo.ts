@@ -17,7 +17,7 @@ interface Stamped extends CrashRow {
 }
 
 /**
- * What a foreign program does that stamps as the store does: the server's clock in µs, above the old version,
+ * The stamp of a foreign program that stamps as the store does: the server's clock in µs, above the old version,
  * even. One that does not is ordered only once the relay has adopted its write.
  */
 const STAMP: Document = {
