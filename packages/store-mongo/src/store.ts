@@ -43,7 +43,11 @@ const OWN_DATA: DbOptions = {
 };
 
 export interface AttachOptions {
-  /** Give versions to all rows that have none, in one pass; otherwise each gets one when it is first read. @defaultValue true */
+  /**
+   * Give versions to all rows that have none, in one pass; otherwise each gets one when it is first read.
+   *
+   * @defaultValue true
+   */
   readonly stamp?: boolean;
 }
 

@@ -32,7 +32,10 @@ export interface PostgresStoreOptions {
 }
 
 export interface PostgresTableOptions {
-  /** The key's property, or a list of them: a primary key or unique index on exactly these columns, `NOT NULL`, not partial, not deferrable. */
+  /**
+   * The key's property, or a list of them: a primary key or unique index on exactly these columns, `NOT NULL`, not
+   * partial, not deferrable.
+   */
   readonly key: string | readonly string[];
   /** The table's schema. @defaultValue 'public' */
   readonly schema?: string;
@@ -195,8 +198,8 @@ export class PostgresStore {
 
   /**
    * Brings down what has a version that is not believed (none, or more than a day ahead of the database's clock): in
-   * rows, tombstones and the feed, each table in one transaction. Nothing else makes a version go down. The changed keys
-   * are in the feed, so that the relay removes their entries. Fires the table's own triggers. As a role that runs
+   * rows, tombstones and the feed, each table in one transaction. Nothing else makes a version go down. The changed
+   * keys are in the feed, so that the relay removes their entries. Fires the table's own triggers. As a role that runs
    * Lockstep, while nobody is known to write such versions any more.
    */
   async repair(tables: Attachable | readonly Attachable[]): Promise<readonly RepairReport[]> {

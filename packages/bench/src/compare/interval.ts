@@ -17,7 +17,8 @@ export const PAIRS = { min: 2, max: T_975.length + 1 } as const;
 
 /**
  * The geometric mean of paired ratios with its 95 % confidence interval (Student's t on their logarithms). A
- * pair was measured side by side, so that what both share (the machine's speed at that time) drops out. `NaN` beyond {@link PAIRS}.
+ * pair was measured side by side, so that what both share (the machine's speed at that time) drops out. `NaN` beyond
+ * {@link PAIRS}.
  */
 export function ratioInterval(pairs: readonly (readonly [before: number, after: number])[]): RatioInterval {
   const logs = pairs.map(([before, after]) => Math.log(after / before));

@@ -12,8 +12,8 @@ import { mayHaveCommitted } from '../read/loader.js';
 import type { Answer } from '../write/store-commit.js';
 
 /**
- * The result that one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and `StoreRefusedError` where
- * there is no row to increment or patch.
+ * The result that one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and
+ * `StoreRefusedError` where there is no row to increment or patch.
  */
 export function commandResult<Value>(
   collection: string,

@@ -172,7 +172,8 @@ export interface Lockstep extends AsyncDisposable {
    * cache is touched only after the commit: for every tracked row that the transaction changed, by
    * whatever statement, and an event `write` tells of each. A transaction that rejects has changed nothing, unless
    * the error's `outcome` is `unknown`. When a statement fails there is nothing to commit: a body that goes on all
-   * the same is rolled back, and rejects with that failure as the cause. Deadlocks and serialization failures run the body again.
+   * the same is rolled back, and rejects with that failure as the cause. Deadlocks and serialization failures run the
+   * body again.
    */
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** One-off calls for code that declares no collection. Throws `InvalidOptionError`. */

@@ -124,7 +124,10 @@ export interface CacheAdapter {
   kept(prefix: string): Promise<ReadonlyMap<string, number | Error>>;
   /** Names the primary that holds a key, as far as is known. Absent: there is one, named `''`. */
   primaryOf?(key: string): string;
-  /** Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for serving. */
+  /**
+   * Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for
+   * serving.
+   */
   scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
   /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;

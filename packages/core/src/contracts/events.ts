@@ -24,7 +24,10 @@ export interface LockstepEventMap {
     /** The time from the call to the cache's answer. */
     readonly durationMs: number;
   };
-  /** A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a process that knows other columns made it), or no cache. */
+  /**
+   * A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a
+   * process that knows other columns made it), or no cache.
+   */
   miss: {
     readonly collection: string;
     readonly key: string;

@@ -18,7 +18,11 @@ export interface FeedStatus {
   readonly pending: number;
   /** The age of the oldest of them in ms; `0` when there is none. */
   readonly oldestMs: number;
-  /** Changes that no consumer could be told of, e.g. of a row whose id can't be a key; counted since the feed began. @defaultValue 0 */
+  /**
+   * Changes that no consumer could be told of, e.g. of a row whose id can't be a key; counted since the feed began.
+   *
+   * @defaultValue 0
+   */
   readonly setAside?: number;
   /** Faults that stop nothing, and should be mended. Absent when there are none. */
   readonly warnings?: readonly string[];

@@ -95,7 +95,11 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   readonly strategy?: Strategy;
   /** Freshness against availability. @defaultValue 'available' */
   readonly consistency?: Consistency;
-  /** `jsonSerializer()`, `msgpackSerializer()` from `@lockstep/core/msgpack`, or your own. @defaultValue the store's, or JSON */
+  /**
+   * `jsonSerializer()`, `msgpackSerializer()` from `@lockstep/core/msgpack`, or your own.
+   *
+   * @defaultValue the store's, or JSON
+   */
   readonly serializer?: Serializer;
   /** A larger payload, in bytes, is not cached: its key gets a floor. @defaultValue 1_048_576 */
   readonly maxPayloadBytes?: number;
@@ -130,7 +134,11 @@ export interface BurstOptions {
   readonly keyRatePerSecond?: number;
   /** How long the pressure must be gone before writes try the store again, in ms. @defaultValue 1_000 */
   readonly quietMs?: number;
-  /** How long a write waits for the buffer before it goes to the store, in ms. @defaultValue 100 ms; 2 s with `durability: 'disk'` */
+  /**
+   * How long a write waits for the buffer before it goes to the store, in ms.
+   *
+   * @defaultValue 100 ms; 2 s with `durability: 'disk'`
+   */
   readonly ackTimeoutMs?: number;
   /** Keys that may be unflushed at once, in all processes; more writes go to the store. @defaultValue 100_000 */
   readonly maxUnflushed?: number;

@@ -146,7 +146,8 @@ export interface StoreReadOptions extends StoreCallOptions {
   readonly primary: boolean;
   /**
    * Buffered writes of the keys have just been flushed, by anybody. A transaction whose snapshot is older runs again
-   * rather than miss it: at most once for each row, so that later flushes never keep it from ending. @defaultValue false
+   * rather than miss it: at most once for each row, so that later flushes never keep it from ending.
+   * @defaultValue false
    */
   readonly flushed?: boolean;
 }
@@ -264,8 +265,8 @@ export interface TransactionHost {
  */
 export interface RowCarrier<Value> {
   /**
-   * The value for the serializer: for a row as `read` and `write` gave it (the same object), or for a caller's value that is
-   * measured, or to be buffered.
+   * The value for the serializer: for a row as `read` and `write` gave it (the same object), or for a caller's value
+   * that is measured, or to be buffered.
    */
   pack(value: Value): unknown;
   /** Throws where it can't tell; the engine counts that as a miss. May take `packed` over. */
@@ -332,7 +333,10 @@ export interface RowShape {
   readonly order: number;
   /** Types by property. */
   readonly properties?: ReadonlyMap<string, string> | undefined;
-  /** Instead of `properties`, where nobody knows them: letters, digits, `_`, `.`, `-`. A later one sorts behind, numbers as numbers. */
+  /**
+   * Instead of `properties`, where nobody knows them: letters, digits, `_`, `.`, `-`. A later one sorts behind, numbers
+   * as numbers.
+   */
   readonly name?: string | undefined;
 }
 

@@ -18,14 +18,22 @@ export interface BatcherOptions<Request, Answer> {
   readonly maxInFlight?: number;
   /** No call starts while so many requests are under way. @defaultValue no limit */
   readonly maxItemsInFlight?: number;
-  /** The most bytes of a call of more than one request; none starts while twice as many are under way. @defaultValue no limit */
+  /**
+   * The most bytes of a call of more than one request; none starts while twice as many are under way.
+   *
+   * @defaultValue no limit
+   */
   readonly maxBytes?: number;
   /** Requests that wait; more are refused. @defaultValue no limit */
   readonly maxWaiting?: number;
   /** A request that equals one that waits is not sent, and shares its answer. @defaultValue false */
   readonly merges?: boolean;
   readonly clock: Clock;
-  /** A call's answer that comes later is dropped: its requests are answered with `late(requests)`. @defaultValue the call bounds itself */
+  /**
+   * A call's answer that comes later is dropped: its requests are answered with `late(requests)`.
+   *
+   * @defaultValue the call bounds itself
+   */
   readonly timeoutMs?: number;
   readonly late?: (requests: readonly Request[]) => Error;
   /** Spares what keeps failing. @defaultValue none */

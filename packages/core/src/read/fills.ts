@@ -86,8 +86,8 @@ export class Fills<Value> {
 
   /**
    * A row that is below the floor although the lease stands was stamped by a clock that stepped back, or
-   * before a delete that it waited for: the store gives it a version that readers may keep. The row is the store's answer:
-   * the reader has the one that was loaded.
+   * before a delete that it waited for: the store gives it a version that readers may keep. The row is the store's
+   * answer: the reader has the one that was loaded.
    */
   async #restamp(
     key: string,

@@ -19,8 +19,9 @@ const GENERATION_CHARACTERS = 2_000_000;
 
 /**
  * Keys of a collection thought to hold a value, and the version of it, so that their writers need not
- * reserve; a wrong guess costs a miss. (With cache-aside: keys with a floor, where it costs nothing.) It remembers the last `GENERATION` keys at least (fewer of
- * more than a hundred characters), and twice as many at most. A hint is made once per key, not once per write: what lives that long is dear to collect.
+ * reserve; a wrong guess costs a miss. (With cache-aside: keys with a floor, where it costs nothing.) It remembers the
+ * last `GENERATION` keys at least (fewer of more than a hundred characters), and twice as many at most. A hint is made
+ * once per key, not once per write: what lives that long is dear to collect.
  */
 export class ValueHints {
   #young = new Map<string, ValueHint>();

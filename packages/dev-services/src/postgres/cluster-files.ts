@@ -31,8 +31,8 @@ host all all 127.0.0.1/32 trust
 const PASSWORD_FILE = 'lockstep-superuser-password';
 
 /**
- * Fills an empty data folder, and tells the superuser's password. `initdb` takes most of a second, a copy of its result a tenth of one: so the
- * first result is kept in the cache folder, per version, user and way of making it.
+ * Fills an empty data folder, and tells the superuser's password. `initdb` takes most of a second, a copy of its result
+ * a tenth of one: so the first result is kept in the cache folder, per version, user and way of making it.
  */
 export async function initialiseData(
   data: string,

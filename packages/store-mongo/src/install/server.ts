@@ -6,7 +6,10 @@ import type { ServerClock } from '../wire/server-clock.js';
 /** The oldest server whose change events carry what the feed needs (the wall clock, pre-images). */
 const OLDEST_MAJOR = 6;
 
-/** Asks whether the server is a replica set or a sharded cluster: it has change streams and transactions. Throws `StoreUnavailableError`, `InvalidOptionError` when it is too old. */
+/**
+ * Asks whether the server is a replica set or a sharded cluster: it has change streams and transactions. Throws
+ * `StoreUnavailableError`, `InvalidOptionError` when it is too old.
+ */
 export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<boolean> {
   let hello: Document;
   let build: Document;

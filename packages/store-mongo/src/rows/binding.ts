@@ -90,7 +90,10 @@ export function keyIfAny(binding: Binding, document: Document): string | undefin
   }
 }
 
-/** A document without its version; `version` is `0` where nobody has stamped it yet, or somebody did who can't. Takes the document over. */
+/**
+ * A document without its version; `version` is `0` where nobody has stamped it yet, or somebody did who can't. Takes
+ * the document over.
+ */
 export function toRow<Value>(binding: Binding, document: Document): StoreRow<Value> {
   const version = binding.clock.versionOf(document[binding.versionField]);
   const key = keyOfDocument(binding, document);

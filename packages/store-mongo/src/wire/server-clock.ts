@@ -57,7 +57,10 @@ export class ServerClock {
     return (Date.now() + this.#latest + MAX_VERSION_AHEAD_MS) * 1_000;
   }
 
-  /** A version that every server's clock is past, by a margin for what a sample took to travel; `0` before any told its time. */
+  /**
+   * A version that every server's clock is past, by a margin for what a sample took to travel; `0` before any told its
+   * time.
+   */
   get surelyPast(): Version {
     if (this.#latest === undefined) return NO_VERSION;
     return Math.max(NO_VERSION, (Date.now() + this.#earliest - PAST_MARGIN_MS) * 1_000);

@@ -59,8 +59,8 @@ $lockstep$`;
 }
 
 /**
- * Those that record write Lockstep's tables, with their owner's rights: a foreign writer needs none of its own. So none may look
- * at anything that a writer can make: each name in them is a schema's, and the path is the catalogue's.
+ * Those that record write Lockstep's tables, with their owner's rights: a foreign writer needs none of its own. So none
+ * may look at anything that a writer can make: each name in them is a schema's, and the path is the catalogue's.
  */
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
   // Rows that a policy hides from the owner would go unrecorded: the server refuses instead.

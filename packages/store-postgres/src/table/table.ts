@@ -115,8 +115,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   /**
-   * Reads the table's shape and checks the binding; warns of an attachment by a release that left a way in. Throws `InvalidOptionError` naming what to change
-   * or to run, `StoreUnavailableError` when the database can't be reached.
+   * Reads the table's shape and checks the binding; warns of an attachment by a release that left a way in. Throws
+   * `InvalidOptionError` naming what to change or to run, `StoreUnavailableError` when the database can't be reached.
    */
   async open(options: StoreOpenOptions = {}): Promise<void> {
     this.#closed = false;

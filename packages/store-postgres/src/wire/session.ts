@@ -77,7 +77,8 @@ export class Session {
 
   /**
    * Runs the calls as one transaction in one round trip. Deadlocks and serialization failures run it
-   * again within the deadline, and so does a server that is no primary any more, on another connection; a stamp that came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
+   * again within the deadline, and so does a server that is no primary any more, on another connection; a stamp that
+   * came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
    */
   async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
     let sentAtMs = 0;

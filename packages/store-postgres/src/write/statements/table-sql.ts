@@ -74,7 +74,10 @@ export class TableSql {
     return alone ? this.sameKey(record) : `${record}.${FEW} AND ${this.sameKey(record)}`;
   }
 
-  /** Each record of `r` with the version of its row (`#l`) as it is now, not as the snapshot has it: locked in the batch's order. */
+  /**
+   * Each record of `r` with the version of its row (`#l`) as it is now, not as the snapshot has it: locked in the
+   * batch's order.
+   */
   get locked(): string {
     return `SELECT r.*, t."#l" FROM r CROSS JOIN LATERAL (SELECT ${this.told} AS "#l" FROM ${this.table} t WHERE ${this.sameKey()} FOR UPDATE) t`;
   }
@@ -174,7 +177,10 @@ export class TableSql {
     return `ON CONFLICT (${key}) DO UPDATE SET ${[...sets, `${this.version} = ${stamp}`].join(', ')}`;
   }
 
-  /** Only tombstones ahead of the clock matter, and there are none unless a clock stepped back: one look says so for all keys. */
+  /**
+   * Only tombstones ahead of the clock matter, and there are none unless a clock stepped back: one look says so for all
+   * keys.
+   */
   aboveTombstone(stamp: string, keys: string): string {
     const range = `${atLeast('version', microsSql('pg_catalog.now()'))} AND ${atMost('version', limitSql())}`;
     return `least(${stamp}, (SELECT ${stampAboveSql('pg_catalog.max(t.version)')} FROM (SELECT source, key, version FROM lockstep.tombstone WHERE ${range} OFFSET 0) t WHERE ${equal('t.source', this.source)} AND ${keys}))`;
