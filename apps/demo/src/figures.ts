@@ -33,7 +33,7 @@ export interface Figures {
   readonly failedReads: number;
   /** Every write that was rejected, those of unknown outcome included. */
   readonly failedWrites: number;
-  /** Of `failedWrites` those that may have been committed all the same: their reply was lost, or late. */
+  /** Those of `failedWrites` that may have been committed all the same: their reply was lost, or late. */
   readonly unknownWrites: number;
   /** Due on the schedule and never started: the machine, or a broken server, was too slow. */
   readonly skippedReads: number;
@@ -50,7 +50,7 @@ export interface Figures {
   readonly faults: Readonly<Record<string, number>>;
   /** While cache and store could be reached. */
   readonly feedLagMs: Percentiles;
-  /** Of changes that an outage of either held up. */
+  /** The lag of changes that an outage of either held up. */
   readonly feedLagInOutagesMs: Percentiles;
   readonly readMs: Percentiles;
   readonly writeMs: Percentiles;
@@ -67,7 +67,7 @@ export interface Figures {
   readonly staleSamples: readonly StaleRead[];
 }
 
-/** What is known only at the end. */
+/** The figures that are known only at the end. */
 export interface FinalFigures extends Figures {
   /** Seconds of load. */
   readonly seconds: number;

@@ -7,10 +7,10 @@ export interface Endpoint {
   on(event: 'disconnect', listener: () => void): unknown;
 }
 
-/** What one side may ask the other to do: `{ name: { argument, reply } }`. */
+/** The calls that one side may make to the other: `{ name: { argument, reply } }`. */
 export type Calls = Readonly<Record<string, { readonly argument: unknown; readonly reply: unknown }>>;
 
-/** What one side tells the other without waiting: `{ name: content }`. */
+/** The notices that one side sends the other without waiting: `{ name: content }`. */
 export type Notices = Readonly<Record<string, unknown>>;
 
 type Message =

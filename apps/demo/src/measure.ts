@@ -1,6 +1,6 @@
 import { LockstepError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
-/** What is counted, in each application process. */
+/** The counters of each application process. */
 export const COUNTERS = [
   'reads',
   'hits',
@@ -24,7 +24,7 @@ export const COUNTERS = [
 export type Counter = (typeof COUNTERS)[number];
 export type Counts = Record<Counter, number>;
 
-/** What is timed, in ms. */
+/** The timings, in ms. */
 export const TIMINGS = ['readMs', 'writeMs', 'writeStoreMs', 'writeCacheMs', 'httpMs'] as const;
 export type Timing = (typeof TIMINGS)[number];
 
@@ -36,13 +36,13 @@ export interface Failure {
   readonly count: number;
 }
 
-/** What came together since the last one. */
+/** The counts and timings since the last measures. */
 export interface Measures {
   readonly counts: Counts;
   readonly timings: Record<Timing, Float32Array>;
   /** Calls that were rejected. */
   readonly failures: readonly Failure[];
-  /** What went wrong where no caller waits for it, and is tried again. */
+  /** Failures for which no caller waits, and which are tried again. */
   readonly backgroundErrors: readonly Failure[];
 }
 
@@ -120,7 +120,7 @@ function noTimings(): Record<Timing, number[]> {
   return { readMs: [], writeMs: [], writeStoreMs: [], writeCacheMs: [], httpMs: [] };
 }
 
-/** What became in the store of a write that was rejected with this; `undefined`: the error does not say. */
+/** The fate in the store of a write that was rejected with this error; `undefined`: it is none of Lockstep's. */
 export function fateOf(error: unknown): 'not-committed' | 'unknown' | undefined {
   if (error instanceof StoreUnavailableError) return error.outcome;
   if (error instanceof StoreTimeoutError) return 'unknown';

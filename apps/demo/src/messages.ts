@@ -6,7 +6,7 @@ import type { StoreAddress } from './stores/store.js';
 
 export type EngineName = 'lockstep' | 'naive';
 
-/** What an application process is told when it starts. */
+/** The configuration that an application process gets when it starts. */
 export interface ApplicationConfig {
   /** From 0. */
   readonly process: number;
@@ -34,7 +34,7 @@ export interface Rates {
   readonly writesPerSecond: number;
 }
 
-/** What an application says about ten times a second. */
+/** The report that an application sends about ten times a second. */
 export interface ApplicationReport {
   readonly measures: Measures;
   /** Since this process started. */
@@ -47,7 +47,7 @@ export interface ApplicationReport {
   readonly breaker: 'open' | 'half-open' | 'closed';
 }
 
-/** What the supervisor asks of an application. */
+/** The supervisor's calls to an application. */
 export type ApplicationCalls = {
   readonly start: { readonly argument: ApplicationConfig; readonly reply: { readonly port: number } };
   /** Loads products `from` to `to`, ids inclusive, into the cache. */
@@ -61,7 +61,7 @@ export type ApplicationCalls = {
   readonly stop: { readonly argument: null; readonly reply: null };
 };
 
-/** What the supervisor tells an application. */
+/** The supervisor's notices to an application. */
 export type ApplicationNews = {
   readonly facts: { readonly facts: Float64Array | null; readonly horizonMs: number };
   readonly outages: readonly Outage[];
@@ -81,7 +81,7 @@ export interface WorkerConfig {
 export type WorkerCalls = {
   readonly start: {
     readonly argument: WorkerConfig;
-    /** Where its health, metrics and dashboard answer. */
+    /** The address of its health, metrics and dashboard. */
     readonly reply: { readonly url: string };
   };
   readonly stop: { readonly argument: null; readonly reply: null };

@@ -5,7 +5,7 @@ import { FAULT_NAMES, type FaultName, faultsOf, isFaultName, MONGO_FAULTS } from
 import type { EngineName } from './messages.js';
 import { STORE_KINDS, type StoreKind } from './stores/store.js';
 
-/** What the command line asked for. */
+/** The options of the command line. */
 export interface DemoOptions {
   readonly port: number;
   readonly processes: number;
@@ -38,7 +38,7 @@ export class UsageError extends Error {
   }
 }
 
-/** What a run without an end in sight gets when nobody watches, in seconds. */
+/** The length of a run without a given end when nobody watches, in seconds. */
 const HEADLESS_SECONDS = 30;
 
 const EPILOGUE = `

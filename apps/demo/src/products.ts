@@ -12,7 +12,7 @@ export interface Product {
   readonly description: string;
 }
 
-/** What a change may touch. */
+/** The properties that a change may set. */
 export type ProductChange = Partial<Omit<Product, 'id'>>;
 
 export const MAX_TEXT_LENGTH = 200;

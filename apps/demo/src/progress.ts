@@ -23,7 +23,7 @@ export function startProgress(shop: Shop, everyMs: number): { stop(): void } {
   return { stop: () => clearInterval(timer) };
 }
 
-/** What came out, for people. */
+/** The outcome of a run, as text. */
 export function summary(figures: FinalFigures): string {
   const faults = Object.entries(figures.faults).map(([name, count]) => `${name} ${count}`);
   const lines = [

@@ -28,11 +28,11 @@ function put(key: string, version: number): CacheCommand {
 
 interface Figures {
   readonly keysPerSecond: number;
-  /** Of this process. It says more than the rate does on a machine that others use, too. */
+  /** The processor time of this process. It says more than the rate does on a machine that others use, too. */
   readonly cpuMicrosPerKey: number;
 }
 
-/** What `once` does when so many callers call it all the time. */
+/** The figures of `once` when so many callers call it all the time. */
 async function measure(callers: number, size: number, once: () => Promise<unknown>): Promise<Figures> {
   let done = 0;
   const cpu = process.cpuUsage();

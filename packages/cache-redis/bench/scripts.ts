@@ -1,5 +1,5 @@
 /**
- * What each transition costs the server, in µs of EVALSHA by its own count, against the script of another checkout
+ * The cost of each transition on the server, in µs of EVALSHA by its own count, against the script of another checkout
  * on the same server, in turn. Run after a build of both, with Node 24:
  * `node packages/cache-redis/bench/scripts.ts OTHER_CHECKOUT [KIND]`.
  */

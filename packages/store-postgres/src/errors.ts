@@ -2,7 +2,7 @@ import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableEr
 
 import { LATE_STATE, RETRY_STATE } from './sql/stamp.js';
 
-/** What pg's errors carry, as far as it is used. */
+/** The part of pg's errors that is used. */
 interface ServerError {
   readonly message: string;
   readonly code?: string;

@@ -55,12 +55,12 @@ export interface AttachOptions {
   readonly grantTo?: readonly string[];
 }
 
-/** What `attach` takes: a table of this store. */
+/** A table of this store, for `attach`. */
 export interface Attachable {
   readonly spec: TableSpec;
 }
 
-/** What `repair` has done for a table. */
+/** The repairs of one table. */
 export interface RepairReport {
   readonly source: string;
   /** How many rows got a new version. */
@@ -227,13 +227,13 @@ export class PostgresStore {
     return reports;
   }
 
-  /** What `attach` would run, as a script with a transaction for each table. */
+  /** The statements of `attach`, as a script with a transaction for each table. */
   attachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
     const resolved = withDefaults(options, ATTACH, 'attach');
     return this.#script(tables, (info) => attachStatements(info, resolved));
   }
 
-  /** What `detach` would run, as a script with a transaction for each table. */
+  /** The statements of `detach`, as a script with a transaction for each table. */
   detachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
     const resolved = withDefaults(options, ATTACH, 'attach');
     return this.#script(tables, (info) => detachStatements(info, resolved));

@@ -60,7 +60,7 @@ class RequestError extends Error {
 export function shopApi(catalogue: Catalogue, meter: Meter): FastifyInstance {
   const api = fastify({
     bodyLimit: 1_048_576,
-    // What does not fit is an error, not something to bend until it fits.
+    // A value that does not fit is an error; it is not coerced.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
   });
   const schema = { params: PARAMS };

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { CachedProduct, ShopEngine } from '../engines/engine.js';
 import type { PlainStore } from '../stores/store.js';
 
-/** What comparing every cached value with its row found. */
+/** The result of comparing every cached value with its row. */
 export interface AuditReport {
   /** Values compared. */
   readonly entries: number;

@@ -20,7 +20,7 @@ function running(): Application {
   return application;
 }
 
-/** What the checker must not miss is kept for it while the application starts. */
+/** News that the checker must not miss is kept for it while the application starts. */
 function heard(news: (application: Application) => void): void {
   if (application !== undefined) news(application);
   else early.push(news);

@@ -18,7 +18,7 @@ export interface WriteAnswer {
   readonly coalesced: boolean;
 }
 
-/** What the cache holds for one product. */
+/** The cached entry of one product. */
 export interface CachedProduct {
   readonly id: number;
   readonly state: 'value' | 'hole';
@@ -48,7 +48,7 @@ export interface ShopEngine {
   close(): Promise<void>;
 }
 
-/** What an engine reports to whom it belongs. */
+/** The hooks through which an engine reports to its owner. */
 export interface EngineHooks {
   /** A statement for reads was sent for that many rows. */
   readonly storeRead: (rows: number) => void;

@@ -21,7 +21,7 @@ export interface LockstepEngineOptions {
   readonly prefix: string;
   /** The collection's name. */
   readonly name: string;
-  /** Where no worker runs, the relay runs in here. */
+  /** True: no worker runs, and this process runs the relay. */
   readonly embeddedRelay: boolean;
 }
 

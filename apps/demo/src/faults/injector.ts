@@ -43,7 +43,7 @@ type Fault = Pick<PlannedFault, 'name' | 'forMs' | 'variant'>;
 /** How long a server that is mended is left alone by the next planned fault, in ms. */
 const CALM_MS = 3_000;
 
-/** What is broken one at a time. */
+/** Faults of one lane are injected one at a time. */
 function laneOf(name: FaultName): string {
   if (isMongoFault(name)) return 'mongo';
   return REDIS_FAULTS.some((one) => one === name) ? 'redis' : name;

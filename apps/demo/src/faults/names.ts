@@ -1,6 +1,6 @@
 import type { StoreKind } from '../stores/store.js';
 
-/** What `--faults` knows. */
+/** The names that `--faults` knows. */
 export const FAULT_NAMES = [
   'redis-freeze',
   'redis-kill',

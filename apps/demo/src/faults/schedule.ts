@@ -8,7 +8,7 @@ export interface PlannedFault {
   readonly atMs: number;
   /** How long it lasts, in ms; 0 for what is over at once. */
   readonly forMs: number;
-  /** Of a restart: whether the server finds its data again. Of an application: whether it dies inside a write. */
+  /** For a restart: the server finds its data again. For an application: it dies inside a write. */
   readonly variant: boolean;
 }
 

@@ -2,7 +2,7 @@ import type { DemoOptions } from '../options.js';
 import { knownMixes } from './source.js';
 import { readTrace } from './trace.js';
 
-/** What a run is going to do, before anything is started. */
+/** The load of a run, chosen before anything is started. */
 export interface ChosenLoad {
   /** For people: the mix's name, or the trace's file. */
   readonly name: string;

@@ -5,7 +5,7 @@ export interface TtlShare {
   readonly share: number;
 }
 
-/** What a load looks like, apart from how much there is of it. */
+/** The shape of a load, whatever its rate. */
 export interface Mix {
   readonly name: string;
   /** The share of reads among all operations, 0 to 1. */
@@ -19,7 +19,7 @@ export interface Mix {
   readonly ttls: readonly TtlShare[];
   /** The share of reads, and of writes, that go to the product that is on sale at the moment. */
   readonly saleShare: { readonly reads: number; readonly writes: number };
-  /** What the source left open, and what was taken instead. */
+  /** The assumptions made where the source leaves something open. */
   readonly assumptions: readonly string[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the generator does to a product. `put` stores it whole, `patch` is a compare-and-set of some
+ * An operation of the generator on a product. `put` stores it whole, `patch` is a compare-and-set of some
  * fields, `stock` adds to a number, `delete` removes it.
  */
 export type OperationKind = 'read' | 'put' | 'patch' | 'stock' | 'delete';

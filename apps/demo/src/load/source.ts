@@ -10,7 +10,7 @@ export async function knownMixes(): Promise<ReadonlyMap<string, Mix>> {
   return new Map([[CATALOGUE_MIX.name, CATALOGUE_MIX], ...parseMixes(await readFile(TABLE, 'utf8'))]);
 }
 
-/** What the load is drawn from. */
+/** The source that the load is drawn from. */
 export type LoadSource = { readonly mix: Mix } | { readonly trace: Trace };
 
 export function streamsOf(source: LoadSource, options: WorkloadOptions): OperationStream[] {

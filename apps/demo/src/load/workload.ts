@@ -7,7 +7,7 @@ import { zipfDraw } from './zipf.js';
 
 /** Operations at a steady rate, without an end. */
 export interface OperationStream {
-  /** Of this process. */
+  /** The rate of this process. */
   readonly ratePerSecond: number;
   next(nowMs: number): Operation;
 }
@@ -15,7 +15,7 @@ export interface OperationStream {
 export interface WorkloadOptions {
   readonly products: number;
   readonly seed: number;
-  /** Of all processes together. */
+  /** The rate of all processes together. */
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
   readonly processes: number;

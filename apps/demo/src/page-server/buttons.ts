@@ -5,7 +5,7 @@ import type { PageContent } from './content.js';
 /** How long a button's fault lasts, in ms. */
 const BUTTON_MS = 3_000;
 const BURST = { forMs: 10_000, writesFactor: 5, leastWrites: 300 } as const;
-/** What is refused is refused within this time; what was taken is answered before it is over, in ms. */
+/** How long a press waits for a refusal, in ms: a fault that was not refused by then has begun. */
 const REFUSAL_MS = 50;
 
 export type ButtonName = FaultName | 'burst';
@@ -14,7 +14,7 @@ export function isButtonName(name: string): name is ButtonName {
   return name === 'burst' || isFaultName(name);
 }
 
-/** What the page's buttons do. */
+/** The actions of the page's buttons. */
 export class Buttons {
   readonly #content: PageContent;
   #burst: NodeJS.Timeout | undefined;

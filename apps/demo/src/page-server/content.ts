@@ -2,7 +2,7 @@ import type { Rates } from '../messages.js';
 import type { Recorder } from '../supervisor/recorder.js';
 import type { Shop } from '../supervisor/shop.js';
 
-/** What the page shows and acts upon, once everything has started. */
+/** The parts that the page shows and acts upon, once everything has started. */
 export interface PageContent {
   readonly shop: Shop;
   readonly recorder: Recorder;

@@ -6,7 +6,7 @@ import { colour } from './theme.js';
 
 const DECADES = [1, 10, 100, 1_000, 10_000, 100_000];
 
-/** What a chart shows, newest at the right. */
+/** The time that a chart shows, newest at the right. */
 export const WINDOW_SECONDS = 120;
 
 interface Line {
@@ -24,7 +24,7 @@ interface ChartSpec {
   readonly lines: readonly Line[];
   /** Orders of magnitude apart: a logarithmic scale. */
   readonly logarithmic?: boolean;
-  /** Where the scale at the right ends; absent: where its line does. */
+  /** The end of the scale at the right; absent: the line's highest value. */
   readonly rightMax?: number;
 }
 

@@ -21,7 +21,7 @@ const timeline = new Timeline();
 const inspector = new Inspector();
 startControls((id) => void inspector.look(id));
 
-// Where the table is wider than the screen, arrow keys must reach the rest of it.
+// Arrow keys must reach the rest of a table that is wider than the screen.
 byId('scroll').tabIndex = 0;
 
 function show(status: Status): void {

@@ -99,7 +99,7 @@ export class MongoShopStore implements ShopStore {
   }
 }
 
-/** What a hand-written shop would send, with a version of its own making for the checker's sake. */
+/** The stamp of a hand-written shop, with a version of its own making for the checker's sake. */
 const STAMP = {
   [VERSION_FIELD]: {
     $max: [

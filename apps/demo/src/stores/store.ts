@@ -22,7 +22,7 @@ export interface StoreNames {
   readonly table: string;
   readonly keyColumn: string;
   readonly versionColumn: string;
-  /** What the store puts before an id in a cache key. */
+  /** The text that the store puts before an id in a cache key. */
   readonly keyStart: string;
 }
 
@@ -38,7 +38,7 @@ export interface ForeignWrite {
  */
 export interface ShopStore {
   readonly names: StoreNames;
-  /** What Lockstep is given. */
+  /** The adapter for Lockstep. */
   readonly adapter: StoreAdapter<Product, number>;
   /** The driver's plain statements, which know nothing of Lockstep. */
   readonly plain: PlainStore;

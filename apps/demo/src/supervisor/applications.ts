@@ -26,7 +26,7 @@ export interface ApplicationStatus {
   readonly url: string;
   readonly state: 'starting' | 'running' | 'down';
   readonly restarts: number;
-  /** Of the cache's circuit breaker, as this process sees it. */
+  /** The state of the cache's circuit breaker in this process. */
   readonly breaker: string;
   readonly reads: number;
   readonly writes: number;
@@ -134,7 +134,7 @@ export class Applications {
     if (slot === undefined || child === undefined) return undefined;
     if (midWrite) {
       child.peer.tell('dieMidWrite', null);
-      // Where nothing is being written there is no middle of a write.
+      // Without a write under way there is no middle of a write to be killed in.
       const timer = setTimeout(() => child.kill(), 1_000);
       await child.exited;
       clearTimeout(timer);

@@ -18,7 +18,7 @@ export class DeleteLedger {
     }
   }
 
-  /** What it knows, as facts. */
+  /** The deletes that it knows, as facts. */
   facts(): Float64Array {
     const buffer = new FactBuffer();
     for (const [index, count] of this.#open) {

@@ -32,7 +32,7 @@ export class FactExchange {
     if (deletes.length > 0) member.facts(deletes, 0);
   }
 
-  /** What it has not told dies with it: nobody else was told of those writes either. */
+  /** Facts that the member has not told go with it: nobody else was told of those writes either. */
   leave(member: ExchangeMember): void {
     this.#marks.delete(member);
   }

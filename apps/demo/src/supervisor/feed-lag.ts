@@ -55,7 +55,7 @@ export class FeedLag {
     return this.#reachable.summary;
   }
 
-  /** Of the changes that an outage held up. */
+  /** The lag of the changes that an outage held up. */
   get outageSummary(): Latency {
     return this.#outage.summary;
   }

@@ -20,8 +20,8 @@ import { Totals } from './totals.js';
 import { Workers } from './workers.js';
 
 /**
- * What the checker allows a write of which only the relay's lag is promised. After an outage clients look for
- * the cache again every half second, and the relay, which backs off, a little later.
+ * The time that the checker allows for a write of which only the relay's lag is promised. After an outage clients look
+ * for the cache again every half second, and the relay, which backs off, a little later.
  */
 export const ALLOWANCES: OutageAllowances = { lagBoundMs: 1_000, recoveryMs: 2_000 };
 
@@ -38,15 +38,15 @@ export class Shop {
   readonly totals = new Totals();
   readonly feedLag: FeedLag;
   readonly faults: FaultInjector;
-  /** Of the cache. */
+  /** Outages of the cache. */
   readonly watch: OutageWatch | undefined;
-  /** Of the store, where it is a replica set: another primary may have to be elected. */
+  /** Outages of a store that is a replica set: another primary may have to be elected. */
   readonly storeWatch: OutageWatch | undefined;
   readonly feed: Poller<Awaited<ReturnType<ShopStore['feedStatus']>>> | undefined;
   readonly queue: Poller<QueueStatus> | undefined;
   readonly #queueAdapter: QueueAdapter | undefined;
   readonly notes: string[];
-  /** Of `systemMs`; 0 before the load. */
+  /** When the load began, by `systemMs`; 0 before the load. */
   loadSinceMs = 0;
   unexpectedExits = 0;
   serverVersions: Record<string, string> = {};

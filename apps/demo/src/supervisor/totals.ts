@@ -50,13 +50,13 @@ export class LatencyHistogram {
 
 const MAX_US = 120_000_000;
 
-/** What all processes, the ended ones included, have counted and timed. */
+/** The counts and timings of all processes, the ended ones included. */
 export class Totals {
   readonly counts: Counts = noCounts();
   readonly timings = latencies();
   /** Calls that were rejected. */
   readonly failures = new FailureLog();
-  /** What went wrong where no caller waits for it, and is tried again. */
+  /** Failures for which no caller waits, and which are tried again. */
   readonly backgroundErrors = new FailureLog();
   /** Timings since whoever reads them last reset them. */
   recent:

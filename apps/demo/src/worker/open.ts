@@ -8,7 +8,7 @@ import { openStore } from '../stores/open.js';
 
 /** A worker that runs in this process. */
 export interface RunningWorker {
-  /** Where its health, metrics and dashboard answer. */
+  /** The address of its health, metrics and dashboard. */
   readonly url: string;
   stop(): Promise<void>;
 }

@@ -220,7 +220,7 @@ export interface Attached {
 }
 
 /**
- * What `lockstep.attached` says of a table; `undefined` when it, or the schema, is not there. Throws
+ * The record of a table in `lockstep.attached`; `undefined` when it, or the schema, is not there. Throws
  * `InvalidOptionError` when it belongs to somebody who is not to be believed.
  */
 export async function readAttached(run: Run, { source, spec }: TableInfo): Promise<Attached | undefined> {

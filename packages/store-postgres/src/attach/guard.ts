@@ -129,7 +129,7 @@ JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n O
 WHERE s.nspname = '${SCHEMA}' AND p.prosecdef AND NOT coalesce('search_path=${SAFE_PATH}' = ANY (p.proconfig), false)
 AND n.nspname || '.' || c.relname = ANY ($1::pg_catalog.text[])`;
 
-/** What is to be said of such tables among the sources. */
+/** The warnings about such tables among the sources. */
 export async function insecureTables(run: Run, sources: readonly string[]): Promise<string[]> {
   const [row] = await run(OUTDATED, [arrayText(sources)]);
   const outdated = JSON.parse(String(row?.['outdated'])) as string[];

@@ -5,7 +5,7 @@ import { believedSql, CHANNEL, microsSql, nextForeignSql, SETTING_STAMPED } from
 /** Keys that are reported; more than these are only counted. */
 const MAX_KEYS = 10_000;
 
-/** What `repair` answers for one of its parts. */
+/** The result of one part of `repair`. */
 export interface RepairedRow {
   readonly n: number;
   readonly keys: readonly string[] | null;

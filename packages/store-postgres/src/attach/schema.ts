@@ -66,7 +66,7 @@ $lockstep$`,
   pruned pg_catalog.int8,
   PRIMARY KEY (source, consumer)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`,
-  // What an earlier release made. A look first: ALTER TABLE would wait for whoever reads the feed.
+  // Changes a table of an earlier release. Looks first: ALTER TABLE would wait for whoever reads the feed.
   `DO $lockstep$
 DECLARE
   role pg_catalog.name;
@@ -106,7 +106,7 @@ export const POLICIES: readonly string[] = [
   ...['outbox', 'tombstone', 'consumer'].map((table) =>
     restrict(table, `EXISTS (SELECT FROM ${SCHEMA}.attached a WHERE a.source = ${table}.source)`),
   ),
-  // What default privileges may have given: triggers there would run as whoever attached a table.
+  // Takes away what default privileges may have given: triggers there would run as whoever attached a table.
   `DO $lockstep$
 DECLARE
   role pg_catalog.text;

@@ -5,7 +5,7 @@ export interface RawTrigger {
   readonly deferrable: boolean;
 }
 
-/** What triggers of the user's may do to a row that a statement writes. */
+/** The changes that triggers of the user's may make to a row that a statement writes. */
 export interface UserTriggers {
   /** Give it another key, or drop it, before it is written. */
   readonly before: boolean;

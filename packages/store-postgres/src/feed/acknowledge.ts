@@ -9,7 +9,7 @@ import { type Acknowledgement, type OutboxRow, type RecordedChange, Together } f
 const BATCH = 1000;
 
 /**
- * Of a state that is over nothing is removed. Rows that a consumer holds are left to it: waiting for it would hold up
+ * Removes nothing under a state that is over. Rows that a consumer holds are left to it: waiting for it would hold up
  * everyone's acknowledgements. A row that other consumers have to deal with notes who has done so.
  */
 const ACKNOWLEDGE = `WITH s AS MATERIALIZED (
@@ -99,7 +99,7 @@ export class Acknowledger {
     this.#settings = statement(SETTINGS, prepared);
   }
 
-  /** Of changes that one row records. */
+  /** Notes changes that one row records. */
   recordedTogether(source: string, changes: readonly RecordedChange[]): void {
     this.#together.add(source, changes);
   }

@@ -2,8 +2,8 @@ import { stateOf } from '../errors.js';
 import type { Session } from '../wire/session.js';
 
 /**
- * What tells one history of a database from another: a restored copy may have another system identifier, and one
- * that was promoted, or restored to an earlier time, has another timeline.
+ * The marks that tell one history of a database from another: a restored copy may have another system identifier, and
+ * one that was promoted, or restored to an earlier time, has another timeline.
  */
 const SERVER = `(SELECT system_identifier::text FROM pg_catalog.pg_control_system())
 || '.' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) || '.'`;

@@ -81,7 +81,7 @@ export class Listener {
       this.#connection = connection;
       this.#backoff.reset();
       this.#askAgain(connection, lost);
-      // What was notified while nobody listened.
+      // Something may have been notified while nobody listened.
       this.#wake();
     } catch {
       this.#later();

@@ -4,7 +4,7 @@ import type { Session } from '../wire/session.js';
 import type { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
 
-/** What the feed's work is done with. */
+/** The parts that the feed's work needs. */
 export interface FeedParts {
   readonly knex: Knex;
   readonly session: Session;

@@ -43,7 +43,7 @@ const ABSENT = `WITH absent AS (
 UPDATE lockstep.consumer c SET incarnation = NULL FROM absent a
 WHERE c.source = a.source AND c.consumer = a.consumer AND c.incarnation IS NOT NULL AND c.source IN (SELECT source FROM gone)`;
 
-/** What nobody needs any more goes. */
+/** Removes what nobody needs any more. */
 export async function prune({ session, options }: FeedParts): Promise<void> {
   const { retainMs, statementTimeoutMs } = options;
   await session.rows(TOMBSTONES, [String(retainMs)], statementTimeoutMs, 'feed: prune');

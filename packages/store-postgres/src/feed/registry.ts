@@ -28,7 +28,7 @@ SET collections = CASE pg_catalog.jsonb_typeof(c.collections) WHEN 'object' THEN
 WHERE NOT c.collections @> EXCLUDED.collections`;
 
 /**
- * What a source's position is: everything that committed before any of the transactions that are open now, or
+ * The meaning of a source's position: everything that committed before any of the transactions that are open now, or
  * that wait in the outbox, was dealt with. Those who deal with a change remove it from there afterwards.
  */
 const observing = (history: string): string => `WITH h AS (${history}),

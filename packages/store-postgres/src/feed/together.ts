@@ -5,7 +5,7 @@ export type RecordedChange = Pick<Change, 'key' | 'version'>;
 
 /** A row of the outbox, found by its own change. */
 export interface OutboxRow extends Acknowledgement {
-  /** Whether it records others besides. */
+  /** True when it records others besides. */
   readonly together: boolean;
 }
 

@@ -17,7 +17,7 @@ export interface KeyType {
   readonly toInput: (text: string) => string;
 }
 
-/** What the catalogue says of a key column's (base) type. */
+/** A key column's (base) type in the catalogue. */
 export interface KeyTypeInfo {
   /** `schema.name`, e.g. `pg_catalog.int4`. */
   readonly typeId: string;

@@ -7,7 +7,7 @@ import { identifier } from './quote.js';
 /** Runs one statement on some connection and gives its rows. */
 export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;
 
-/** What a binding says of its table. */
+/** The table as a binding describes it. */
 export interface TableSpec {
   readonly schema: string;
   readonly table: string;

@@ -56,9 +56,9 @@ export const toldSql = (version: string): string =>
   `CASE WHEN ${version} IS NULL OR ${believedSql(version)} THEN ${version} ELSE (${UNBELIEVED}) END`;
 
 /**
- * The next version of a write of ours above `base`: 2 modulo 4 (here 6 modulo 8). Even, so never a buffered write's, and
- * told apart from a foreign write's (0 modulo 4): consumers leave ours alone for a while, since its
- * writer normally deals with it.
+ * The next version of a write of ours above `base`: 2 modulo 4 (here 6 modulo 8). Even, so never a buffered write's,
+ * and told apart from a foreign write's (0 modulo 4): consumers leave ours alone for a while, since its writer normally
+ * deals with it.
  */
 export const nextOwnSql = (base: string): string => plus(bitOr(base, '7'), '7');
 
@@ -104,7 +104,7 @@ export const SETTING_STAMPED = 'lockstep.stamped';
 export const SETTING_MOVED = 'lockstep.moved';
 /** `yes` between the trigger that finds a row below its tombstone and the one that has it stamped anew. */
 export const SETTING_BELOW = 'lockstep.below';
-/** What a delete of ours is stamped above; empty for a foreign one. */
+/** The version that a delete of ours is stamped above; empty for a foreign one. */
 export const SETTING_DELETE_BASE = 'lockstep.delete_base';
 /** The versions that buffered deletes carry: a JSON object by key. */
 export const SETTING_DELETE_EXACT = 'lockstep.delete_exact';

@@ -45,7 +45,7 @@ export class TableWatch {
       this.#known = { ...this.#known, userTriggers: info.userTriggers };
       this.#options.changed(this.#known);
     } catch (error) {
-      // Of a database that does not answer others tell.
+      // Calls that need the database tell when it does not answer.
       if (error instanceof InvalidOptionError) this.#warn(error.message);
     }
   }

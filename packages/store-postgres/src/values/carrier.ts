@@ -65,7 +65,7 @@ export class PostgresRows<Value> implements RowCarrier<Value> {
     for (const [property, text] of texts) {
       const known = this.#byProperty.get(property);
       const exact = known?.usual === true && isExact(known.kind, value[property]);
-      // What its reader has changed since was no part of the row.
+      // Changes that its reader made since are no part of the row.
       row[property] = text === null ? null : exact ? value[property] : text;
       if (text !== null && !exact) names.push(property);
     }
@@ -84,7 +84,7 @@ export class PostgresRows<Value> implements RowCarrier<Value> {
     return (buffered === true ? row : this.#asParsedHere(row, names)) as Value;
   }
 
-  /** What travelled as it is, where this process parses it in its own way. Throws for what its writer had no text of. */
+  /** Values that travelled as they are, parsed as this process does. Throws for one whose writer had no text of it. */
   #asParsedHere(row: Properties, texts: readonly string[]): Properties {
     for (const { kind, parse, property } of this.#checked) {
       const value = row[property];

@@ -4,7 +4,7 @@ import type { TableColumn } from '../sql/catalog.js';
 export type Parse = (text: string) => unknown;
 
 /**
- * What pg makes of a column's text where nobody has set a parser of his own:
+ * The kind of value that pg makes of a column's text where nobody has set a parser:
  * `text`: something else than the text in ways that depend on the process, or that a serializer may not carry.
  */
 export type ValueKind = 'string' | 'number' | 'boolean' | 'json' | 'bytes' | 'text';
@@ -45,7 +45,7 @@ const PROBES: Readonly<Record<Exclude<ValueKind, 'text'>, readonly (readonly [st
   bytes: [['\\x00ff', '\\x00ff']],
 };
 
-/** Whether the process parses the column as pg does by itself. */
+/** True when the process parses the column as pg does by itself. */
 export function isUsual(kind: ValueKind, parse: Parse): boolean {
   if (kind === 'text') return true;
   try {
@@ -60,7 +60,7 @@ function shown(kind: ValueKind, value: unknown): unknown {
   return kind === 'bytes' && Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : value;
 }
 
-/** Whether the value travels as it is: every serializer gives it back, and every process's pg would have made it. */
+/** True when the value travels as it is: every serializer gives it back, and every process's pg would have made it. */
 export function isExact(kind: ValueKind, value: unknown): boolean {
   if (value === null) return true;
   switch (kind) {

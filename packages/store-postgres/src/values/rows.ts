@@ -3,7 +3,7 @@ import type { Row } from '../wire/pipeline.js';
 /** The texts of rows whose values don't all travel as they are. */
 const texts = new WeakMap<object, ReadonlyMap<string, string | null>>();
 
-/** Where a process has parsers of its own, their values look like any others. */
+/** True when the process has parsers of its own: their values can't be told from others, so all texts are kept. */
 let keepsAll = false;
 
 /** From now on every row's texts are kept. */
@@ -17,7 +17,7 @@ export function rowValue<Value>(row: Row): Value {
   return row.value as Value;
 }
 
-/** What the server sent for a row that {@link rowValue} gave. */
+/** The texts that the server sent for a row that {@link rowValue} gave. */
 export function textsOf(value: object): ReadonlyMap<string, string | null> | undefined {
   return texts.get(value);
 }

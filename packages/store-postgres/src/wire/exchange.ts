@@ -31,7 +31,7 @@ export class Exchange {
   readonly #reject: (error: unknown) => void;
   #client: PooledClient | undefined;
   #over = false;
-  /** What the calls answer; rejects with what pg threw, or an error of Lockstep. */
+  /** The answers of the calls; rejects with the error that pg threw, or one of Lockstep. */
   readonly done: Promise<Row[][]>;
 
   /** `calls` is asked once there is a connection. */
@@ -87,7 +87,7 @@ export class Exchange {
       this.#end(new StoreUnavailableError(message, 'not-committed'));
       return;
     }
-    // What was sent can't be taken back; a connection with an answer under way can't be lent again.
+    // Sent statements can't be taken back; a connection with an answer under way can't be lent again.
     const error = new StoreTimeoutError(`${what}: no answer within ${deadline.timeoutMs} ms`);
     client.__knex__disposed = error;
     client.connection.stream.destroy();

@@ -49,7 +49,7 @@ export class TransactionGate {
   #finishing = false;
   #own = 0;
   #over: TransactionOverError | undefined;
-  /** What failed the transaction: the server takes nothing but a rollback, of the whole or to a savepoint. */
+  /** The failure after which the server takes nothing but a rollback, of the whole or to a savepoint. */
   #failure: Error | undefined;
   /** Why it can't be committed, whatever the body says. */
   #lost: StoreUnavailableError | undefined;
@@ -88,7 +88,7 @@ export class TransactionGate {
     return this.#committed;
   }
 
-  /** What a statement is refused with; `undefined` while the transaction is open. */
+  /** The error that statements are refused with; `undefined` while the transaction is open. */
   get #refusal(): TransactionOverError | undefined {
     if (this.#over !== undefined || this.#failure === undefined) return this.#over;
     const message = 'a statement of the transaction failed, so it can only be rolled back';
@@ -147,7 +147,7 @@ export class TransactionGate {
     }
   }
 
-  /** What the last of the owner's own statements answers. */
+  /** Sends the owner's own statements; resolves with the answer of the last. */
   async ask(calls: readonly Call[]): Promise<Row[]> {
     const { promise, resolve, reject } = Promise.withResolvers<Row[]>();
     const settle = (error: unknown, results?: Row[][]): void =>

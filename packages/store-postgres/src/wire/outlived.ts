@@ -25,7 +25,7 @@ const turns = new WeakMap<Lender, number>();
 const turnOf = new WeakMap<PooledClient, number>();
 
 /**
- * Whether the connection is older than the last sign of a failover: it leads to where the primary was. knex drops
+ * True when the connection is older than the last sign of a failover: it leads to where the primary was. knex drops
  * it instead of lending it again.
  */
 export function isOutlived(lender: Lender, client: PooledClient): boolean {

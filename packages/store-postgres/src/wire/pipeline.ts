@@ -86,7 +86,7 @@ export interface WireClient {
 const MAX_PREPARED = 200;
 
 /**
- * What each connection has prepared, and the fields that it answers with once they are known: a
+ * The statements that each connection has prepared, and the fields that they answer with once they are known: a
  * statement is described once, since the server refuses one whose result has changed its type.
  */
 const preparedOf = new WeakMap<WireConnection, Map<string, readonly FieldDescription[] | undefined>>();
@@ -104,7 +104,7 @@ export class Pipeline {
   readonly #calls: readonly Call[];
   readonly #results: Row[][] = [];
   #rows: Row[] = [];
-  /** Of the rows that arrive; `undefined` until the first row of a statement that was described before. */
+  /** The fields of the rows that arrive; `undefined` until the first row of a statement that was described before. */
   #fields: Field[] | undefined;
   readonly #fresh: string[] = [];
   #done: PipelineCallback | undefined;

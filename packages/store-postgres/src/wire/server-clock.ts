@@ -12,7 +12,7 @@ export class ServerClock {
   readonly #clock: Clock;
   readonly #ask: (timeoutMs: number) => Promise<void>;
   #sampledAtMs = Number.NEGATIVE_INFINITY;
-  /** What the server's clock is ahead of the process's monotonic one, at the least. */
+  /** The least time by which the server's clock is ahead of the process's monotonic one. */
   #leadMs = 0;
   #asking: Promise<void> | undefined;
 
@@ -32,7 +32,7 @@ export class ServerClock {
     return this.#asking.then(() => this.#clock.monotonic() + this.#leadMs);
   }
 
-  /** What the server's clock showed, in µs, between `sentAtMs` (monotonic) and now. */
+  /** Notes a time that the server's clock showed, in µs, between `sentAtMs` (monotonic) and now. */
   sample(sentAtMs: number, serverUs: number): void {
     const serverMs = serverUs / 1_000;
     const receivedAtMs = this.#clock.monotonic();

@@ -140,7 +140,7 @@ export class Session {
   }
 
   async #askClock(timeoutMs: number): Promise<void> {
-    // What a write sets tells the clock.
+    // The answer to a write's settings tells the server's clock.
     await this.send([], {
       deadline: this.deadline(timeoutMs),
       what: "the server's clock",

@@ -34,7 +34,7 @@ export function readAgain({ items }: Group, statements: Statements, codec: KeyCo
   return now === undefined ? [read] : [{ statement: now, values: [] }, read];
 }
 
-/** What became of a command, given the row that is there once the triggers are through. */
+/** The outcome of a command, given the row that is there once the triggers are through. */
 export function asCommitted<Value>(
   item: Item,
   kind: Group['kind'],

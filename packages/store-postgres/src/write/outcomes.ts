@@ -7,7 +7,7 @@ import type { Group, Item } from './plan.js';
 import { OUT } from './statements/table-sql.js';
 import { versionOf } from './versions.js';
 
-/** What became of a table's commands, by what their statements answered. */
+/** The outcomes of a table's commands, by the answers of their statements. */
 export class Outcomes<Value> {
   readonly #name: string;
 
@@ -36,7 +36,7 @@ export class Outcomes<Value> {
     for (const item of items) outcomes[item.index] = this.#outcome(kind, item, byNumber.get(item.index));
   }
 
-  /** What triggers have made of the rows since the statement wrote them. */
+  /** Takes over the rows as triggers have left them since the statement wrote them. */
   settleAgain(
     { kind, items }: Group,
     rows: readonly Row[],
@@ -123,7 +123,7 @@ export class Outcomes<Value> {
     const version = versionOf(row.meta[OUT.version]);
     const key = row.meta[OUT.key];
     if (key === item.key) return new Written(rowValue<Value>(row), version);
-    // What is buffered under the command's key is no row's.
+    // The write that is buffered under the command's key belongs to no row.
     if (item.exact > 0) return { kind: 'superseded', version: item.exact + 1 };
     return { kind: 'written', value: rowValue<Value>(row), version, key: String(key) };
   }
@@ -132,6 +132,6 @@ export class Outcomes<Value> {
 function superseded<Value>(item: Item, locked: Version, row: Row): StoreOutcome<Value> {
   // A tombstone that is not believed is told as less than nothing.
   const seen = Math.max(locked, versionOf(row.meta[OUT.tombstone]));
-  // What the snapshot did not show yet is newer by at least one.
+  // A version that the snapshot did not show yet is newer by at least one.
   return { kind: 'superseded', version: seen >= item.exact ? seen : item.exact + 1 };
 }

@@ -6,7 +6,7 @@ export interface Shape {
   readonly id: string;
   /** Written columns that are not part of the key. */
   readonly columns: readonly TableColumn[];
-  /** Whether each column's value is one text: none is an array or composite. */
+  /** True when each column's value is one text: none is an array or composite. */
   readonly scalar: boolean;
   /** Columns that a patch gives their defaults. */
   readonly unset?: readonly TableColumn[];
@@ -18,7 +18,7 @@ function isScalar(column: TableColumn): boolean {
   return !column.array && column.kind !== 'composite';
 }
 
-/** Whether the value has exactly these properties, in this order, and all are defined. */
+/** True when the value has exactly these properties, in this order, and all are defined. */
 function isLike(value: Readonly<Record<string, unknown>>, properties: readonly string[]): boolean {
   let at = 0;
   for (const property in value) {

@@ -74,7 +74,7 @@ function dateText(date: Date, column: TableColumn): string {
   return dated(year, month, day, ` ${date.toISOString().slice(-13, -1)}+00`);
 }
 
-/** What the caller's clock on the wall shows, for columns of types without a time zone: `undefined` for all others. */
+/** The caller's local time, for columns of types without a time zone; `undefined` for all others. */
 export function wallTimeText(date: Date, { typeId }: TableColumn): string | undefined {
   const isDate = typeId === 'pg_catalog.date' || typeId === 'pg_catalog._date';
   if (!isDate && typeId !== 'pg_catalog.timestamp' && typeId !== 'pg_catalog._timestamp') return undefined;

@@ -181,7 +181,7 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, what, true) };
   }
 
-  /** What the group's statement answers, and its rows as they are after it where triggers may write them again. */
+  /** The answer of the group's statement, and its rows as they are after it where triggers may write them again. */
   async #run(
     group: Group,
     send: WriteSend,
@@ -298,7 +298,7 @@ export class Writer<Value> {
   }
 }
 
-/** Whether the statement stamps and records its rows without the trigger, which is the one to check deadlines. */
+/** True when the statement stamps and records its rows by itself: only the trigger checks deadlines. */
 function isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
   return kind === 'put' && tx === undefined && notAfterMs === undefined;
 }

@@ -3,7 +3,7 @@ import type { TableInfo } from '../../sql/catalog.js';
 import { identifier, literal } from '../../sql/quote.js';
 import type { TriggerSql } from './pieces.js';
 
-/** What users make has higher ids than what comes with the server. */
+/** The first id of objects that users make: those that come with the server have lower ones. */
 const FIRST_OF_USERS = 16_384;
 
 /** The types of `type`, an id, down to what a domain is based on: one of them comes with the server. */

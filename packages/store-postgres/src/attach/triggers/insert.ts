@@ -29,7 +29,7 @@ const touchTombstone = (source: string, key: string): string => `
       ON CONFLICT (source, key) DO UPDATE SET version = t.version;
     DELETE FROM lockstep.tombstone t WHERE ${equal('t.source', source)} AND ${equal('t.key', key)} AND ${equal('t.version', '0')};`;
 
-/** What waited for a concurrent delete of its key was stamped before it; only now is the delete visible. */
+/** Stamps an insert again that waited for a concurrent delete of its key: only now is the delete visible. */
 function raiseAboveTombstone(info: TableInfo, raise: string): string {
   const { newVersion } = namesOf(info);
   return `

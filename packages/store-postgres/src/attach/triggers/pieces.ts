@@ -119,7 +119,7 @@ export const notifyWhere = (condition: string): string => `
   IF ${condition} AND ${mayNotify} AND pg_catalog.pg_notify('${CHANNEL}', '') IS NULL THEN NULL; END IF;`;
 
 /**
- * Where the row is locked, so that nobody else commits a write of it between this and the transaction's end. A
+ * For use where the row is locked, so that nobody else commits a write of it between this and the transaction's end. A
  * new row is locked once it has been inserted.
  */
 export const refuseIfLate = (info: TableInfo): string => `

@@ -5,7 +5,10 @@ import { checkMoveBody, recordInsertBody, restampBody } from './insert.js';
 import { namesOf, setting, type TriggerSql } from './pieces.js';
 import { stampBody } from './stamp.js';
 
-/** Where the marks go (as an array of texts) of statements that stamp and record their rows, one for each pair of roles. */
+/**
+ * The placeholder for the marks of statements that stamp and record their rows: an array of texts, one for each pair of
+ * roles.
+ */
 export const MARKS = "'{lockstep marks}'";
 
 /** Separates the parts of a mark. A role or table whose name has it gets no mark: no two sessions may share one. */
@@ -41,7 +44,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       when: needsTrigger,
       body: stampBody(info),
     },
-    // What reaches it with the version of a statement that stamps has passed by the one above, which checks who may.
+    // A row that comes with the version of a stamping statement has passed the trigger above, which checks who may.
     {
       name: 'lockstep_record_insert',
       event: 'AFTER INSERT',

@@ -12,7 +12,7 @@ import {
 import type { Shape } from '../shape.js';
 import { OUT, type TableSql } from './table-sql.js';
 
-/** Of a locked row. What is not believed is left as it is, and told. */
+/** True, in SQL, of a locked row whose version is believed. A row whose version is not is left as it is, and told. */
 export const BELIEVED = operator('l."#l"', '<>', `(${UNBELIEVED})`);
 
 /** A change of rows that are there. */
@@ -20,17 +20,17 @@ interface Change {
   readonly columns: readonly TableColumn[];
   /** The statement up to its records, which are named. */
   readonly write: (records: string) => string;
-  /** What it asks of a row whose version is believed. */
+  /** The condition on a row whose version is believed. */
   readonly guard: (records: string, version: string) => string;
-  /** What it returns of a row. */
+  /** The columns that it returns of a row. */
   readonly returned: readonly string[];
   readonly first?: string;
 }
 
 /**
  * The rows of a batch are locked in its order, then changed. One row is changed at once, and locked only where it was
- * not: its version tells why. (A trigger that writes the row instead would hide it from that lock: where there are some,
- * it is locked first.) Answers for each row that is there, with its own version where it was not changed.
+ * not: its version tells why. (A trigger that writes the row instead would hide it from that lock: where there are
+ * some, it is locked first.) Answers for each row that is there, with its own version where it was not changed.
  */
 function changeSql(
   sql: TableSql,

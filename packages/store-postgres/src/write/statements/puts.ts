@@ -57,7 +57,7 @@ function stamped(sql: TableSql, { columns }: Shape, rows: (stamp: string) => str
   const inserted = nextStampedSql(
     `greatest(CASE WHEN ${notAheadSql(above)} THEN ${above} END, ${microsSql()})`,
   );
-  // What was proposed is above `$1` already.
+  // The proposed version is above `$1` already.
   const updated = nextStampedSql(`greatest(t.${sql.version}, EXCLUDED.${sql.version}, ${microsSql()})`);
   return `WITH w AS (${sql.insertInto(columns)} ${rows(inserted)}
 ${sql.onConflict(updated)} WHERE ${sql.believed} RETURNING ${sql.returned.join(', ')}),

@@ -30,23 +30,23 @@ export class Statements {
     this.#sql = new TableSql(info);
   }
 
-  /** Whether only the database may give the column, one of the key's, a value. */
+  /** True when only the database may give the column, one of the key's, a value. */
   isGeneratedKey(column: string | undefined): boolean {
     return column !== undefined && this.#sql.generatedKeys.includes(column);
   }
 
-  /** Whether a write runs no trigger of the user's. */
+  /** True when a write runs no trigger of the user's. */
   get firesNothing(): boolean {
     const { after, before } = this.#info.userTriggers;
     return !after && !before;
   }
 
-  /** Whether triggers may write a row again once a statement has. */
+  /** True when triggers may write a row again once a statement has. */
   get followed(): boolean {
     return this.#info.userTriggers.after;
   }
 
-  /** What triggers have put off until the commit happens now. `undefined`: they put off nothing. */
+  /** The statement that runs now what triggers have put off until the commit; `undefined`: they put off nothing. */
   now(): Statement | undefined {
     if (!this.#info.userTriggers.deferred) return undefined;
     return this.#get('now', () => 'SET CONSTRAINTS ALL IMMEDIATE');

@@ -29,7 +29,7 @@ export class TableSql {
   readonly table: string;
   readonly version: string;
   readonly source: string;
-  /** What a write returns of a row. */
+  /** The columns that a write returns of a row. */
   readonly returned: readonly string[];
 
   constructor(info: TableInfo) {
@@ -48,7 +48,7 @@ export class TableSql {
     ];
   }
 
-  /** What a read answers: as `returned`, with a version that is not believed told as such. */
+  /** The columns that a read answers with: as `returned`, with a version that is not believed told as such. */
   get read(): string {
     return this.#columnsWith(this.told).join(', ');
   }
