@@ -3,7 +3,7 @@ import type { UnflushedKey } from '../contracts/cache.js';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { FlushJob, RefusedWrite } from '../contracts/queue.js';
 import type { StoreFlush, StoreOutcome } from '../contracts/store.js';
-import { isVersion, type Version } from '../contracts/version.js';
+import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import {
   InvalidIdError,
   InvalidOptionError,
@@ -166,7 +166,29 @@ export class Flusher<Value> {
     const { member } = this.#collection;
     member?.touch();
     await member?.dealtWith(undefined, key, version);
-    if (await this.#clear(key, version, 'stored')) this.#emit(key, version, 'stored');
+    const clearing = this.#clear(key, version, 'stored');
+    // Behind it, in the same batch.
+    const showing = outcome.kind === 'written' ? this.#show(key, buffered.payload, outcome) : undefined;
+    const [cleared] = await Promise.all([clearing, showing]);
+    // Someone else has stored it, who may have ended before he could show the row.
+    if (cleared && outcome.kind === 'superseded') await this.#invalidate(key, NO_VERSION);
+    if (cleared) this.#emit(key, version, 'stored');
+  }
+
+  /** Readers get the row that the store made of what was buffered. */
+  async #show(key: string, sent: Payload | null, { value, version }: Written<Value>): Promise<void> {
+    if (value === null) return;
+    const { cache, codec, events, keyPrefix, lifetime, settings } = this.#collection;
+    let payload: Payload | undefined;
+    try {
+      payload = codec.encode(value, key, version);
+    } catch (error) {
+      events.error.emit({ where: 'serialize', error });
+    }
+    if (payload === undefined || !codec.fits(payload)) return await this.#invalidate(key, NO_VERSION);
+    if (sent !== null && isSame(payload, sent)) return;
+    const entry = { key: keyPrefix + key, version, payload, ...lifetime(settings.ttlMs) };
+    await cache.run({ kind: 'refresh', ...entry });
   }
 
   #behindOthers(key: string, cause: Error): StoreBusyError {
@@ -245,6 +267,12 @@ export class Flusher<Value> {
 type BufferedEntry = Pick<CacheHit, 'payload' | 'version'>;
 
 type Stored<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
+type Written<Value> = Extract<StoreOutcome<Value>, { kind: 'written' }>;
+
+function isSame(one: Payload, other: Payload): boolean {
+  if (typeof one === 'string' || typeof other === 'string') return one === other;
+  return Buffer.compare(one, other) === 0;
+}
 
 /** Trying again would end the same way. */
 function isRefusal(error: unknown): error is Error {

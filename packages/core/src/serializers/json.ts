@@ -3,11 +3,11 @@ import type { Serializer } from '../contracts/store.js';
 /**
  * JSON, made safe: what comes out of the cache is what came from the store.
  *
- * - plain objects, arrays, strings, finite numbers, booleans and `null` are plain JSON
+ * - plain objects, arrays, strings, numbers that JSON has, booleans and `null` are plain JSON
  * - `undefined` properties are dropped, as JSON does
- * - `Date`, `bigint` and bytes (`Uint8Array`, `Buffer`) survive, by a tagged form that only payloads
- *   with such values pay for; bytes come back as `Buffer`
- * - anything else (functions, symbols, `NaN`, `Map`, class instances, cycles) throws a `TypeError` that
+ * - `Date`, `bigint`, bytes (`Uint8Array`, `Buffer`), `NaN`, infinities and minus zero survive, by a tagged form that
+ *   only payloads with such values pay for; bytes come back as `Buffer`
+ * - anything else (functions, symbols, `Map`, class instances, cycles) throws a `TypeError` that
  *   names its path, rather than coming back as something else
  */
 export function jsonSerializer(): Serializer {
@@ -21,6 +21,7 @@ const SHORT = 5;
 const DATE = 33;
 const BIGINT = 25;
 const EMPTY_BYTES = 9;
+const ODD_NUMBER = 8;
 
 const JSON_SERIALIZER: Serializer = {
   name: 'json',
@@ -85,8 +86,11 @@ function visit(value: unknown, walk: Walk, depth: number): void {
       walk.length += value.length + 2;
       return;
     case 'number':
-      if (!Number.isFinite(value)) throw new Uncarried(String(value));
       walk.length += SHORT;
+      if (isOddNumber(value)) {
+        walk.plain = false;
+        walk.length += ODD_NUMBER;
+      }
       return;
     case 'boolean':
       walk.length += SHORT;
@@ -104,6 +108,11 @@ function visit(value: unknown, walk: Walk, depth: number): void {
     default:
       throw new Uncarried(typeof value);
   }
+}
+
+/** JSON has no such number, or loses its sign. */
+function isOddNumber(value: number): boolean {
+  return !Number.isFinite(value) || Object.is(value, -0);
 }
 
 function visitObject(value: object, walk: Walk, depth: number): void {
@@ -157,6 +166,9 @@ function visitMembers(value: object, walk: Walk, depth: number): void {
 
 function tag(value: unknown): unknown {
   if (typeof value === 'bigint') return { '~n': value.toString() };
+  if (typeof value === 'number' && isOddNumber(value)) {
+    return { '~f': Object.is(value, -0) ? '-0' : String(value) };
+  }
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Date) return { '~d': value.toISOString() };
   if (value instanceof Uint8Array) return { '~b': Buffer.from(value).toString('base64') };
@@ -175,6 +187,7 @@ function untag(value: unknown): unknown {
   for (const [name, member] of Object.entries(value)) {
     if (name === '~d') return new Date(String(member));
     if (name === '~n') return BigInt(String(member));
+    if (name === '~f') return Number(member);
     if (name === '~b') return Buffer.from(String(member), 'base64');
     define(plain, name.startsWith(TAGGED) ? name.slice(1) : name, untag(member));
   }

@@ -427,6 +427,35 @@ describe('flushing', () => {
     await relay.stop();
   });
 
+  test('the entry becomes the row that the store made of it', async () => {
+    const shop = await openBehind();
+    const rounding = {
+      ...shop.rows,
+      write: (async (commands, call) =>
+        await shop.rows.write(
+          commands.map((command) =>
+            command.kind === 'flush' && command.value !== null
+              ? { ...command, value: { ...command.value, stock: Math.round(command.value.stock) } }
+              : command,
+          ),
+          call,
+        )) as typeof shop.rows.write,
+    };
+    const lockstep = createLockstep({ cache: shop.memory, clock: shop.clock, random: () => 0.5 });
+    const products = lockstep.collection({ name: 'products', store: rounding, strategy: 'write-behind' });
+    const { version } = await products.put('a', stock(7.4));
+    expect(await products.get('a')).toEqual(stock(7.4));
+    await products.flush();
+    expect(await products.getVersioned('a')).toEqual({ value: stock(7), version, from: 'cache' });
+    expect(await shop.entry('a')).not.toHaveProperty('unflushed');
+    // Another has stored it, and ended before he could tell.
+    const second = await products.put('a', stock(8.4));
+    const flush = { kind: 'flush', key: 'a', value: stock(8), version: second.version } as const;
+    await shop.rows.write([flush], { timeoutMs: 1_000 });
+    await products.flush();
+    expect(await products.get('a')).toEqual(stock(8));
+  });
+
   test('what the store refuses for good goes to the dead letters with its value', async () => {
     const shop = await openBehind({
       validate: (row: Product) => {
