@@ -471,3 +471,36 @@ describe('time and connections', () => {
     expect(replica.client.pool.numUsed() + replica.client.pool.numFree()).toBe(1);
   });
 });
+
+describe('check: what the table can not hold is told without asking', () => {
+  const row: Thing = { name: 'checked', data: { a: 1 }, tags: ['a'], big: '5', nums: [1] };
+  test.each<[string, unknown]>([
+    ['a misspelt property', { ...row, nmae: 'x' }],
+    ["another row's id", { ...row, id: 1 }],
+    ['half a pair in text', { ...row, name: 'new \ud83d' }],
+    ['half a pair in a list', { ...row, tags: ['\udc00'] }],
+    ['half a pair in jsonb', { ...row, data: { deep: ['\\\ud83d'] } }],
+    ['U+0000 in text', { ...row, name: 'a\0b' }],
+    ['U+0000 in jsonb', { ...row, data: 'a\0b' }],
+    ['a fraction for an integer', { ...row, id: undefined, big: 0.5 }],
+    ['a number that is too large', { ...row, big: 2n ** 63n }],
+    ['no object', 'new'],
+    ['a list', [row]],
+    ['an invalid date', { ...row, at: new Date(Number.NaN) }],
+  ])('%s', async (_what, value) => {
+    const key = newKey();
+    expect(() => things.check(key, value as Thing)).toThrow(StoreRefusedError);
+    const [outcome] = await things.write([{ kind: 'put', key, value: value as Thing, above: 0 }], CALL);
+    expect(outcome).toMatchObject({ kind: 'failed', error: expect.any(StoreRefusedError) });
+  });
+
+  test.each<[string, Thing]>([
+    ['as it is', { ...FULL }],
+    ['escapes that only look like it', { ...row, data: ['\\ud83d', '\\\\u0000', '😀'], name: '\\u0000 😀' }],
+    ['integers in any form', { ...row, big: 2n ** 63n - 1n, nums: [1, 2] }],
+  ])('passes %s', async (_what, value) => {
+    const key = newKey();
+    things.check(key, value);
+    await put(key, value);
+  });
+});

@@ -17,6 +17,7 @@ export function countingStore<Value, Id, Tx>(
       await store.open?.();
     },
     keyOf: (id) => store.keyOf(id),
+    ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
     read(keys, options) {
       hooks.storeRead(keys.length);
       return store.read(keys, options);

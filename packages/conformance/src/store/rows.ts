@@ -113,6 +113,13 @@ export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): voi
     await old.expectRow(4);
   });
 
+  test('check: passes what a put takes, and changes nothing', async (c) => {
+    const row = c.newRow();
+    c.store.check?.(row.key, row.value(1) as never);
+    await row.expectRow(undefined);
+    c.expectWritten(await row.put(1), 'the put of what was checked');
+  });
+
   if (gives('refusedValue')) {
     test('batch: a row that the store refuses fails alone, and changes nothing (G1)', async (c) => {
       const refusedValue = hookOf(c, 'refusedValue');

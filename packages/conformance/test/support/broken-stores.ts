@@ -650,6 +650,11 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
   store('two ids share a key', ['keyOf: an id has one key'], (inner) => ({
     keyOf: (id) => inner.keyOf(id).slice(0, -1),
   })),
+  store('nothing can be held', ['check: passes what a put takes'], () => ({
+    check() {
+      throw new StoreRefusedError('never');
+    },
+  })),
   store('anything is an id', ['keyOf: throws InvalidIdError'], () => ({ keyOf: (id) => String(id) })),
   store('close does nothing', ['close: may be called twice'], () => ({ close: async () => {} })),
   store('deadlines are not looked at', ['fence: a write after its deadline is refused'], (inner) => ({

@@ -101,7 +101,10 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     const { command, key } = write;
     if (!isBlind(command)) return await this.holding(key, toStore);
     const value = command.kind === 'put' ? command.value : null;
-    const payload = this.#takes(key) ? this.#options.payloadOf(key, value, undefined) : undefined;
+    const takes = this.#takes(key);
+    // What the table can't hold must not be acknowledged.
+    if (takes && value !== null) this.#collection.store.check?.(key, value);
+    const payload = takes ? this.#options.payloadOf(key, value, undefined) : undefined;
     const bytes = payload?.length ?? 0;
     const journaled =
       payload === undefined ? undefined : await this.#journal.submit({ key, value, payload, bytes });

@@ -310,6 +310,12 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   open?(options?: StoreOpenOptions): Promise<void>;
   /** The canonical key of an id. Synchronous, after `open`. Throws `InvalidIdError`. */
   keyOf(id: Id): string;
+  /**
+   * Throws `StoreRefusedError` for a row that a put of it would be refused for, as far as that can be told without
+   * asking the store. Synchronous, after `open`. Asked before a write is acknowledged that the store does not have
+   * yet. Absent: nothing can be told.
+   */
+  check?(key: string, value: Value): void;
   /** Rows by key; `undefined` where there is none. Rejects as a whole, with a `StoreError`. */
   read(keys: readonly string[], options: StoreReadOptions): Promise<readonly (StoreRow<Value> | undefined)[]>;
   /**

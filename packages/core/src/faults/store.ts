@@ -140,6 +140,7 @@ export function faultyStore<Value, Id, Tx>(
     carrier: store.carrier,
     open: async () => store.open?.(),
     keyOf: (id) => store.keyOf(id),
+    ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
     async read(keys, options) {
       const input = { keys, options };
       const rows = await plan.run('read', {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { CacheAdapter, UnflushedIndex } from '../../src/contracts/cache.js';
 import type { BurstOptions, CollectionOptions } from '../../src/contracts/options.js';
-import { CacheUnavailableError } from '../../src/errors.js';
+import { CacheUnavailableError, StoreRefusedError } from '../../src/errors.js';
 import { applyLate, delay, hang, pause, refuse } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
@@ -53,6 +53,26 @@ describe('write-behind', () => {
       version: written.version,
     });
     expect((await stored(shop, 'a'))?.value).toEqual(LAMP);
+  });
+
+  test('what the store can tell that it would refuse is refused before it is acknowledged', async () => {
+    const shop = openShop();
+    const rows: typeof shop.rows = {
+      ...shop.rows,
+      check(key, { stock }) {
+        if (stock < 0) throw new StoreRefusedError('never below nothing', { key });
+      },
+    };
+    const lockstep = createLockstep({ cache: shop.memory, clock: shop.clock });
+    const products = lockstep.collection({ name: 'products', store: rows, strategy: 'write-behind' });
+    await products.put('a', LAMP);
+    await products.get('a');
+    await expect(products.put('a', stock(-1))).rejects.toMatchObject({
+      code: 'LOCKSTEP_STORE_REFUSED',
+      key: 'a',
+    });
+    expect(await products.get('a')).toEqual(LAMP);
+    expect(await products.put('a', CHAIR)).toMatchObject({ store: 'buffered' });
   });
 
   test('the flush brings it into the store with the version that the buffer gave it', async () => {

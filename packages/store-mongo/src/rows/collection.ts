@@ -2,6 +2,7 @@ import {
   type ChangeFeed,
   ClosedError,
   foldAhead,
+  NO_VERSION,
   type StoreAdapter,
   type StoreReadOptions,
   type StoreWriteOptions,
@@ -14,7 +15,7 @@ import { mongoTransaction } from '../transactions/transactions.js';
 import { CallBound } from '../wire/bound.js';
 import type { Call } from '../wire/call.js';
 import { readAgain } from '../wire/read-again.js';
-import { runCommands, runInTransaction } from '../write/writes.js';
+import { checkValue, runCommands, runInTransaction } from '../write/writes.js';
 import type { Binding } from './binding.js';
 import { encodeKey } from './key.js';
 import { readRows } from './reads.js';
@@ -83,6 +84,10 @@ export function boundCollection<Value extends Document, Id>(
     serializer: bsonSerializer(binding.primary.bsonOptions),
     open: () => shared.open(binding),
     keyOf: (id) => encodeKey(id, binding.source),
+    check(key, value) {
+      const refused = checkValue(binding, { kind: 'put', key, value, above: NO_VERSION });
+      if (refused?.kind === 'failed') throw refused.error;
+    },
     async read(keys: readonly string[], options: StoreReadOptions) {
       const call = callOf('read', options);
       if (keys.length === 0) return [];

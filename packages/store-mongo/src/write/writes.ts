@@ -115,7 +115,10 @@ async function runOne<Value>(
  * A value that can't be stored fails its own command, before it could spoil a bulk; so does a buffered write whose
  * key or version, which a cache's server gave, is none.
  */
-function checkValue<Value>(binding: Binding, command: StoreCommand<Value>): StoreOutcome<Value> | undefined {
+export function checkValue<Value>(
+  binding: Binding,
+  command: StoreCommand<Value>,
+): StoreOutcome<Value> | undefined {
   if (command.kind !== 'put' && command.kind !== 'flush') return undefined;
   try {
     if (command.kind === 'flush') {

@@ -34,6 +34,7 @@ import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
+import { checkPut } from '../write/plan.js';
 import { Shapes } from '../write/shape.js';
 import { Statements } from '../write/statements/statements.js';
 import { OUT } from '../write/statements/table-sql.js';
@@ -58,6 +59,7 @@ interface Opened<Value> {
   readonly rows: PostgresRows<Value>;
   readonly codec: KeyCodec;
   readonly statements: Statements;
+  readonly shapes: Shapes;
   readonly writer: Writer<Value>;
 }
 
@@ -136,6 +138,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   keyOf(id: Id): string {
     return this.#ready().codec.keyOf(id);
+  }
+
+  check(key: string, value: Value): void {
+    const { codec, shapes } = this.#ready();
+    checkPut(key, value, codec, shapes);
   }
 
   async read(
@@ -306,6 +313,6 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
     });
     const rows = new PostgresRows<Value>(this.name, info.columns, (oid) => session.parserOf(oid));
-    return { info, rows, codec, statements, writer };
+    return { info, rows, codec, shapes, statements, writer };
   }
 }

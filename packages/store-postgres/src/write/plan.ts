@@ -2,7 +2,7 @@ import { InvalidIdError, type StoreCommand, type StoreOutcome, StoreRefusedError
 import type { KeyCodec } from '../keys/codec.js';
 import type { TableColumn } from '../sql/catalog.js';
 import { NO_COLUMNS, type Shape, type Shapes } from './shape.js';
-import { stringify, toJson, toText } from './values.js';
+import { checkCell, stringify, toJson, toText } from './values.js';
 
 /** One command, made ready to travel in a batch. A class: `docs/performance.md` says why. */
 export class Item {
@@ -181,6 +181,17 @@ function rowOf(command: StoreCommand<unknown>, codec: KeyCodec): RowValue {
     );
   }
   return row;
+}
+
+/** Throws `StoreRefusedError` for a row that the table can't hold, whatever else it holds. */
+export function checkPut(key: string, value: unknown, codec: KeyCodec, shapes: Shapes): void {
+  try {
+    const row = rowOf({ kind: 'put', key, value, above: 0 }, codec) as NonNullable<RowValue>;
+    codec.inputs(key);
+    for (const column of shapes.of(row).columns) checkCell(row[column.property], column);
+  } catch (error) {
+    throw refusal(error, key);
+  }
 }
 
 function refusal(error: unknown, key: string): StoreRefusedError {

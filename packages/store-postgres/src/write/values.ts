@@ -40,6 +40,34 @@ export function toText(value: unknown, column: TableColumn): string | null {
   return stringify(json, `column "${column.name}"`) ?? null;
 }
 
+/** Throws for what the column's type can't hold, which the server would say. */
+export function checkCell(value: unknown, column: TableColumn): void {
+  const cell = toJson(value, column);
+  const text =
+    typeof cell === 'string' ? cell : cell === null ? '' : (stringify(cell, `column "${column.name}"`) ?? '');
+  if (
+    typeof cell === 'string' ? text.includes('\0') : column.typeId !== JSON_AS_TEXT && UNHOLDABLE.test(text)
+  ) {
+    throw refused(column, 'text must be well-formed Unicode, without U+0000');
+  }
+  const bits = INTEGER_BITS.get(column.typeId);
+  if (bits === undefined || (typeof value !== 'number' && typeof value !== 'bigint')) return;
+  const whole = typeof value === 'bigint' || Number.isInteger(value);
+  if (!whole || BigInt.asIntN(bits, BigInt(value)) !== BigInt(value)) {
+    throw refused(column, `${value} is no integer of ${bits} bits`);
+  }
+}
+
+/** The only type that keeps what it can't decode. */
+const JSON_AS_TEXT = 'pg_catalog.json';
+/** Half of a pair, or U+0000, as `JSON.stringify` writes it. */
+const UNHOLDABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][\da-f]{2})/;
+const INTEGER_BITS = new Map([
+  ['pg_catalog.int2', 16],
+  ['pg_catalog.int4', 32],
+  ['pg_catalog.int8', 64],
+]);
+
 function jsonValue(value: unknown, column: TableColumn): unknown {
   if (typeof value === 'function' || typeof value === 'symbol')
     throw refused(column, `a ${typeof value} is not JSON`);

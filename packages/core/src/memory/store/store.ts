@@ -13,6 +13,7 @@ import {
   ClosedError,
   InvalidOptionError,
   LockstepError,
+  messageOf,
   StoreRefusedError,
   StoreTimeoutError,
 } from '../../errors.js';
@@ -171,6 +172,13 @@ export function memoryStore<Value, Id = string>(
       const key: unknown = keyOf === undefined ? id : keyOf(id);
       checkKey(key, table);
       return key;
+    },
+    check(key, value) {
+      try {
+        structuredClone(value);
+      } catch (cause) {
+        throw new StoreRefusedError(`the row "${key}" was refused: ${messageOf(cause)}`, { key, cause });
+      }
     },
     async read(keys: readonly string[], call: StoreReadOptions) {
       checkOpen();
