@@ -50,6 +50,7 @@ export class Health {
     const relay = this.#relay.status();
     const problems = feeds.flatMap((feed) => this.#feedProblem(feed));
     if (queue instanceof Error) problems.push(queue.message);
+    problems.push(...(relay.refused ?? []));
     if (!relay.running) problems.push('the relay is not running');
     if (this.#stopping) problems.push('the worker is shutting down');
     return {

@@ -34,6 +34,8 @@ function variables(prefix: string, more: Record<string, string> = {}): Record<st
     LOCKSTEP_REDIS_URL: redis.url,
     LOCKSTEP_COLLECTIONS: 'products=public.products:id',
     LOCKSTEP_PREFIX: prefix,
+    // The tests of this file share one table.
+    LOCKSTEP_ADDITIONAL: 'true',
     LOCKSTEP_PORT: '0',
     ...more,
   };
@@ -61,7 +63,12 @@ describe('a configuration file', () => {
     const store = postgresStore({ knex: shop.knex }).table<{ id: number; name: string }, number>('products', {
       key: 'id',
     });
-    const products = lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+    const products = lockstep.collection({
+      name: 'products',
+      store,
+      additional: true,
+      strategy: 'write-behind',
+    });
     expect(await products.get(30)).toMatchObject({ name: 'first' });
     const { store: where } = await products.put(30, { id: 30, name: 'a secret name' });
     expect(where).toBe('buffered');
@@ -146,7 +153,12 @@ test('G9: a worker that is told to end under load ends what it does, and another
   const store = postgresStore({ knex: shop.knex }).table<{ id: number; name: string }, number>('products', {
     key: 'id',
   });
-  const products = lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+  const products = lockstep.collection({
+    name: 'products',
+    store,
+    additional: true,
+    strategy: 'write-behind',
+  });
   const buffered = Array.from({ length: 15 }, (_, i) => i + 1);
   const foreign = buffered.map((id) => id + 15);
   const ids = [...buffered, ...foreign];
@@ -191,7 +203,12 @@ test('G9: a worker that starts finds a buffered write of which neither the queue
   const store = postgresStore({ knex: shop.knex }).table<{ id: number; name: string }, number>('products', {
     key: 'id',
   });
-  const products = lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+  const products = lockstep.collection({
+    name: 'products',
+    store,
+    additional: true,
+    strategy: 'write-behind',
+  });
   await products.get(35);
   expect(await products.put(35, { id: 35, name: 'forgotten' })).toMatchObject({ store: 'buffered' });
   const client = new Redis(redis.url);

@@ -57,12 +57,34 @@ describe('the command line', () => {
     ['LOCKSTEP_INTEGRITY_KEYS', 'one:a secret that is short'],
     ['LOCKSTEP_INTEGRITY_KEYS_FILE', '/no/such/file'],
     ['LOCKSTEP_INTEGRITY_ACCEPT_UNSIGNED', 'yes'],
+    ['LOCKSTEP_ADDITIONAL', 'yes'],
   ])('a wrong %s is named in one line, exit code 2', async (name, value) => {
     const { code, err } = await runCli([], { ...variables, [name]: value });
     expect(err).toMatch(new RegExp(`^lockstep-worker: ${name}: .*\n$`));
     expect(err).not.toContain('secret');
     expect(code).toBe(2);
   });
+});
+
+test('with another prefix than the application’s: not ready, and says why, unless it is meant', async () => {
+  const { lockstep, products } = openShop({ knex: shop.knex, redis: redis.url, prefix: 'env' });
+  await using _ = lockstep;
+  await products.get(2);
+  const ready = async (more: Record<string, string>): Promise<[number, string]> => {
+    await using cli = startCli([], { ...variables, ...more });
+    const probes = await cli.metricsUrl();
+    let answer: [number, string] = [0, ''];
+    await until('it says what it is', async () => {
+      const response = await fetch(`${probes}/health/ready`);
+      answer = [response.status, await response.text()];
+      return answer[1].includes('prefix') || more['LOCKSTEP_ADDITIONAL'] !== undefined;
+    });
+    return answer;
+  };
+  const [refused, why] = await ready({ LOCKSTEP_PREFIX: 'typo' });
+  expect(refused).toBe(503);
+  expect(why).toMatch(/prefix \\"env\\".*this is the cache of prefix \\"typo\\"/);
+  expect((await ready({ LOCKSTEP_PREFIX: 'typo', LOCKSTEP_ADDITIONAL: 'true' }))[0]).toBe(200);
 });
 
 test('from the environment: answers, relays a foreign write within a second (G6), drains on SIGTERM', async () => {

@@ -108,6 +108,7 @@ export type {
   ConsumerState,
   Epochs,
   RecordedCollection,
+  RecordedConsumer,
 } from './contracts/registry.js';
 export type {
   Isolation,

@@ -228,7 +228,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         const binding = bindingOf(collection);
         await uninstall(installed, binding);
         await positions.forget(binding.source);
-        await registry.forget(binding.source);
+        await registry.forgetAll(binding.source);
       }
     },
     async repair(collections) {

@@ -21,6 +21,7 @@ export const VARIABLES = {
   LOCKSTEP_INTEGRITY_KEYS_FILE: 'a file with such keys, one a line',
   LOCKSTEP_INTEGRITY_ACCEPT_UNSIGNED: 'true: believe what carries no signature, too',
   LOCKSTEP_PREFIX: "the start of every cache key, as the applications' (default wtc)",
+  LOCKSTEP_ADDITIONAL: 'true: the tables have a cache of another prefix, too, which is meant (default false)',
   LOCKSTEP_HOST: 'the address that the dashboard listens on (default 127.0.0.1)',
   LOCKSTEP_PORT: "the dashboard's port (default 4610)",
   LOCKSTEP_METRICS_HOST: 'the address that probes and metrics listen on (default 127.0.0.1)',
@@ -54,6 +55,7 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
   const bindings = required(environment, 'LOCKSTEP_COLLECTIONS').split(',').map(parseBinding);
   const buffered = bufferedNames(environment, bindings);
   const prefix = environment['LOCKSTEP_PREFIX'];
+  const additional = flag(environment, 'LOCKSTEP_ADDITIONAL');
   const settings = numbers(environment);
   const integrity = integrityFrom(environment);
   const maxPayloadBytes = whole(environment, 'LOCKSTEP_MAX_PAYLOAD_BYTES', MAX_PAYLOAD);
@@ -71,6 +73,7 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
       for (const { name, schema, table, key } of bindings) {
         const options: CollectionOptions<never, never, never> = {
           name,
+          additional,
           ...(buffered.has(name) ? { burst: {} } : {}),
           ...(maxPayloadBytes === undefined ? {} : { maxPayloadBytes }),
           store: store.table(table, { schema, key }) as unknown as CollectionOptions<
@@ -127,6 +130,12 @@ function whole(
   if (!/^\d{1,16}$/.test(text)) throw new InvalidOptionError(name, `must be a whole number, got "${text}"`);
   optionValue(Number(text), range, name);
   return Number(text);
+}
+
+function flag(environment: Environment, name: keyof typeof VARIABLES): boolean {
+  const text = environment[name] || 'false';
+  if (text !== 'true' && text !== 'false') throw new InvalidOptionError(name, 'must be true or false');
+  return text === 'true';
 }
 
 function hostNames(environment: Environment): readonly string[] | undefined {

@@ -19,7 +19,7 @@ export default defineWorker({
     const store = postgresStore({ knex }).table<{ id: number; name: string }, number>('products', {
       key: 'id',
     });
-    lockstep.collection({ name: 'products', store, strategy: 'write-behind' });
+    lockstep.collection({ name: 'products', store, additional: true, strategy: 'write-behind' });
     return lockstep;
   },
   close: () => knex.destroy(),

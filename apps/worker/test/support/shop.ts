@@ -53,5 +53,5 @@ export function openShop({ knex, prefix, queue, redis }: ShopAddresses): {
     ...(url === undefined ? {} : { queue: bullmqQueue({ connection: { url }, quickTries: 1, ...options }) }),
   });
   const store = postgresStore({ knex }).table<Product, number>('products', { schema: 'public', key: 'id' });
-  return { lockstep, products: lockstep.collection({ name: 'products', store }) };
+  return { lockstep, products: lockstep.collection({ name: 'products', store, additional: true }) };
 }

@@ -57,6 +57,35 @@ export function registryCases(test: StoreCase, { requires }: StoreClaims): void 
     expectEqual(unknown.length, 0, 'the records of another consumer');
   });
 
+  test('registry: everyone who is recorded for a source is told, until it is forgotten', async (c) => {
+    const [one, two] = [consumerOf(c), consumerOf(c)];
+    const { registry } = feedOf(c);
+    const told = async (): Promise<unknown> => {
+      const all = await registry.consumers([c.store.source]);
+      const ours = all.filter(({ consumer }) => consumer === one.name || consumer === two.name);
+      return ours
+        .map(({ collections, consumer, source }) => [consumer, source, [...collections].sort()])
+        .sort();
+    };
+    const records = [
+      [one.name, c.store.source, ['a', 'b']],
+      [two.name, c.store.source, ['c']],
+    ].sort();
+    await one.register('a', 'b');
+    await two.register('c');
+    expectEqual(await told(), records, 'the recorded consumers');
+    expectEqual(await registry.consumers([`${c.store.source}-other`]), [], 'those of another source');
+    await registry.forget(one.name, [c.store.source]);
+    expectEqual(
+      await told(),
+      [[two.name, c.store.source, ['c']]],
+      'the consumers, without the forgotten one',
+    );
+    expectEqual(await registry.read(one.name, [c.store.source]), [], 'the record of the forgotten one');
+    const again = await one.register('a');
+    expectEqual([again.revision, again.epoch, names(again)], [1, 0, ['a']], 'its record, made anew');
+  });
+
   test('registry: registered at once, all are recorded', async (c) => {
     const consumer = consumerOf(c);
     await Promise.all(['a', 'b', 'c', 'd'].map((id) => consumer.register(id)));

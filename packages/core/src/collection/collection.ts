@@ -46,13 +46,14 @@ export function collectionEngine<Value, Id, Tx>(
       ? new Codec(name, serializer, schema, maxPayloadBytes, shapes)
       : new SignedCodec(integrity, prefix, name, serializer, schema, maxPayloadBytes, shapes);
   const consumer = store.feed && context.consumerOf(store.feed);
-  const member = consumer?.join({
+  const recorded = {
     name,
     source: store.source,
     keyPrefix: prefix,
     holeTtlMs: settings.holeTtlMs,
     holeOnEmpty: store.capabilities.replicaReads,
-  });
+  };
+  const member = consumer?.join(recorded, settings.additional);
   const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, settings, context);
   const shared: CollectionContext<Value> = {
     ...context,

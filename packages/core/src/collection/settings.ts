@@ -50,6 +50,7 @@ export const BATCH = {
 export const COLLECTION = {
   name: option.required(NAME),
   store: option.required(STORE),
+  additional: option.flag(false),
   schema: option.is<StandardSchemaV1<unknown, never>>(
     'a Standard Schema',
     (schema) => typeof (schema as StandardSchemaV1 | null)?.['~standard']?.validate === 'function',

@@ -143,6 +143,8 @@ export interface ThroughRecord<Value> {
 /** A relay's work so far. */
 export interface RelayStatus {
   readonly running: boolean;
+  /** Why it does nothing for some tables, e.g. since they belong to a cache of another prefix. Absent: there are none. */
+  readonly refused?: readonly string[];
   /** Changes handled since the start. */
   readonly handled: number;
   /** Entries among them that were older and are holes now. */

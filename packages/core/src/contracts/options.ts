@@ -78,6 +78,11 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
   readonly name: string;
   /** A store adapter's binding, e.g. `pg.table(…)`. */
   readonly store: StoreAdapter<Value, Id, Tx>;
+  /**
+   * The table has another cache, too (another prefix), which is meant. Without it a second one is refused when it opens,
+   * and so is a collection whose keys in the cache hold rows of another store. @defaultValue false
+   */
+  readonly additional?: boolean;
   /** Validates on write (rejects) and what comes out of the cache (a mismatch is a counted miss). */
   readonly schema?: StandardSchemaV1<unknown, Value>;
   /** How long an entry lives, in ms; 0 is refused. @defaultValue 3_600_000 (an hour) */

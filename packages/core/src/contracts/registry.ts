@@ -41,6 +41,14 @@ export interface ConsumerRecord extends ConsumerState {
   readonly position: string | undefined;
 }
 
+/** One of the caches that a store records for a source. */
+export interface RecordedConsumer {
+  readonly consumer: string;
+  readonly source: string;
+  /** Names of collections. */
+  readonly collections: readonly string[];
+}
+
 /** The epochs of sources, by source. */
 export type Epochs = ReadonlyMap<string, number>;
 
@@ -58,6 +66,13 @@ export interface ConsumerRegistry {
    * each of their sources. When it resolves everyone who reads from now on sees them.
    */
   register(consumer: string, collections: readonly RecordedCollection[]): Promise<readonly ConsumerRecord[]>;
+  /** Everyone who is recorded for one of the sources. */
+  consumers(sources: readonly string[]): Promise<readonly RecordedConsumer[]>;
+  /**
+   * Removes a consumer's records of these sources: the cache is used no more. What was kept for it alone goes. A process
+   * that does use it caches nothing until it has recorded itself again, which it does by itself.
+   */
+  forget(consumer: string, sources: readonly string[]): Promise<void>;
   /** The records of those sources that have one. */
   read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]>;
   /**

@@ -81,7 +81,7 @@ function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): Transac
 
 function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>): ConsumerRegistry {
   type Call = (consumer: string, ...rest: unknown[]) => Promise<unknown>;
-  const calls = ['register', 'read', 'observe', 'lease', 'replayed', 'release'] as const;
+  const calls = ['register', 'read', 'forget', 'observe', 'lease', 'replayed', 'release'] as const;
   const faulty = calls.map((call): [string, Call] => [
     call,
     (consumer, ...rest) => {
@@ -89,7 +89,8 @@ function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>)
       return plan.run('registry', { input: { call, consumer }, effect, refusal, loss });
     },
   ]);
-  return Object.fromEntries(faulty) as unknown as ConsumerRegistry;
+  const consumers: Call = async (sources) => registry.consumers(sources as unknown as readonly string[]);
+  return Object.fromEntries([...faulty, ['consumers', consumers]]) as unknown as ConsumerRegistry;
 }
 
 function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {

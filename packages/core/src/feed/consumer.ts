@@ -9,6 +9,7 @@ import { keyPrefix } from '../protocol/key.js';
 import type { EventHub } from '../runtime/events.js';
 import { CacheIdentity } from './identity.js';
 import { type KnownRegistry, Membership } from './membership.js';
+import { OnlyCache } from './only-cache.js';
 import { RecordJudge } from './recorded.js';
 import { SEARCH_MS, startEpoch } from './start-epoch.js';
 
@@ -66,9 +67,10 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
   }
 
-  join(collection: RecordedCollection): Membership {
+  /** @param additional what {@link CollectionOptions.additional} says */
+  join(collection: RecordedCollection, additional: boolean): Membership {
     const { cache, clock } = this.#options;
-    const member = new Membership({ cache, clock, collection, registry: this });
+    const member = new Membership({ cache, clock, collection, additional, registry: this });
     this.#members.push(member);
     this.#apply([]);
     return member;
@@ -102,8 +104,11 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   async #register(members: readonly Membership[]): Promise<void> {
     const { clock, feed } = this.#options;
     const collections = members.map(({ collection }) => collection);
+    const claim = this.#claim(members);
+    await claim.check();
     const registering = feed.registry.register(this.consumer, collections);
     const records = await this.#believed(registering, CHANGE_TIMEOUT_MS);
+    await claim.confirm();
     const nowMs = clock.monotonic();
     this.#apply(records);
     const elsewhere = await this.#startEpochs(records);
@@ -115,6 +120,17 @@ export class Consumer implements FeedClaimant, KnownRegistry {
       for (const member of members) if (member.collection.source === source) member.registered(fillsAtMs);
     }
     this.#apply([]);
+  }
+
+  /** The sources whose only cache this one claims to be. A cache of one process never does: each has its own. */
+  #claim(members: readonly Membership[]): OnlyCache {
+    const { adapter, name, feed } = this.#options;
+    const claiming = adapter.shared
+      ? members.filter(({ additional, missing }) => !additional && !missing)
+      : [];
+    const collections = claiming.map(({ collection }) => collection);
+    const bounded = <T>(answer: Promise<T>): Promise<T> => this.#bounded(answer, CHANGE_TIMEOUT_MS);
+    return new OnlyCache({ consumer: name, registry: feed.registry, collections, bounded });
   }
 
   /** Answers the sources that somebody else searches for or replays. Does not reject: a relay makes up for what fails. */

@@ -17,6 +17,8 @@ export interface KnownRegistry {
 
 export interface MembershipOptions {
   readonly collection: RecordedCollection;
+  /** Its cache is not the only one of the table, and need not be. */
+  readonly additional: boolean;
   readonly registry: KnownRegistry;
   readonly cache: CacheClient;
   readonly clock: Clock;
@@ -29,6 +31,7 @@ const MAX_READS = 3;
 /** One collection among all that are kept in step with its table, as this process knows them. */
 export class Membership {
   readonly collection: RecordedCollection;
+  readonly additional: boolean;
   readonly #options: MembershipOptions;
   /** The others; replaced when they change. */
   #siblings = NONE;
@@ -40,6 +43,7 @@ export class Membership {
 
   constructor(options: MembershipOptions) {
     this.collection = options.collection;
+    this.additional = options.additional;
     this.#options = options;
   }
 

@@ -181,15 +181,22 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     }
   }
 
+  /** Why tables are not read, by consumer: somebody has to change an option. */
+  const refused = new Map<Consumer, string>();
+
   /** Nothing may be claimed for collections that the store does not know. */
   async function recordAll(consumer: Consumer, sources: readonly string[], until: AbortSignal) {
     const backoff = new Backoff({ clock, firstMs: 50, lastMs: 1_000, jitter: 0 });
     while (!until.aborted) {
       try {
         for (const source of sources) await consumer.open(source);
+        refused.delete(consumer);
         return;
       } catch (error) {
-        onError(error);
+        // A refusal stands until somebody changes an option: it is told once.
+        const refusal = error instanceof InvalidOptionError ? error.message : undefined;
+        if (refusal === undefined || refused.get(consumer) !== refusal) onError(error);
+        if (refusal !== undefined) refused.set(consumer, refusal);
         await backoff.wait(until);
       }
     }
@@ -215,7 +222,8 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
 
   return {
     status(): RelayStatus {
-      return { running: !signal.aborted, ...counts, lagMs: lags.summary() };
+      const problems = refused.size === 0 ? {} : { refused: [...refused.values()] };
+      return { running: !signal.aborted, ...problems, ...counts, lagMs: lags.summary() };
     },
     async stop(): Promise<void> {
       stopListening();

@@ -4,6 +4,7 @@ import type {
   ConsumerState,
   Epochs,
   RecordedCollection,
+  RecordedConsumer,
 } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, MaxKey, MinKey, MongoServerError } from 'mongodb';
 import { fromStored, toStored } from '../rows/stamp.js';
@@ -137,6 +138,18 @@ export class Registry implements ConsumerRegistry {
     );
   }
 
+  async consumers(sources: readonly string[]): Promise<readonly RecordedConsumer[]> {
+    const ofThese = { '_id.source': { $in: [...sources] } } as Filter<ConsumerDocument>;
+    const documents = await this.#collection.find(ofThese, OPTIONS).toArray();
+    return documents.map(({ _id: { consumer, source }, collections }) => {
+      return { consumer, source, collections: collections.map(({ name }) => name) };
+    });
+  }
+
+  async forget(consumer: string, sources: readonly string[]): Promise<void> {
+    await this.#collection.deleteMany(ofThese(consumer, sources), OPTIONS);
+  }
+
   async observe(
     consumer: string,
     sources: readonly string[],
@@ -224,7 +237,7 @@ export class Registry implements ConsumerRegistry {
   }
 
   /** Nobody's rows are kept in step any more. */
-  async forget(source: string): Promise<void> {
+  async forgetAll(source: string): Promise<void> {
     await this.#collection.deleteMany({ '_id.source': source } as Filter<ConsumerDocument>, OPTIONS);
   }
 }

@@ -151,7 +151,7 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
     ...options.grantTo.flatMap((role) => [
       `GRANT USAGE ON SCHEMA ${SCHEMA} TO ${identifier(role)}`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${SCHEMA}.outbox, ${SCHEMA}.tombstone TO ${identifier(role)}`,
-      `GRANT SELECT, INSERT, UPDATE ON ${SCHEMA}.consumer TO ${identifier(role)}`,
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ${SCHEMA}.consumer TO ${identifier(role)}`,
       `GRANT SELECT ON ${SCHEMA}.attached TO ${identifier(role)}`,
       `GRANT EXECUTE ON FUNCTION ${writerFunction(info)}() TO ${identifier(role)}`,
     ]),

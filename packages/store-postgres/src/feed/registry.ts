@@ -1,4 +1,10 @@
-import type { ConsumerRecord, ConsumerRegistry, Epochs, RecordedCollection } from '@lockstep/core';
+import type {
+  ConsumerRecord,
+  ConsumerRegistry,
+  Epochs,
+  RecordedCollection,
+  RecordedConsumer,
+} from '@lockstep/core';
 import { storeError } from '../errors.js';
 import { arrayText } from '../wire/arrays.js';
 import type { History } from './history.js';
@@ -70,6 +76,11 @@ WHERE c.consumer = $1 AND c.source = s.source AND c.epoch = s.epoch AND c.replay
 
 const RELEASE = `UPDATE lockstep.consumer SET holder = NULL, held_until = NULL WHERE consumer = $1 AND holder = $2`;
 
+const CONSUMERS = `SELECT c.consumer, c.source, c.collections::text AS collections FROM lockstep.consumer c
+WHERE c.source = ANY ($1::text[]) ORDER BY c.source, c.since`;
+
+const FORGET = 'DELETE FROM lockstep.consumer WHERE consumer = $1 AND source = ANY ($2::text[])';
+
 type Row = Readonly<Record<string, unknown>>;
 
 /** The registry in `lockstep.consumer`: a row for each consumer and source. */
@@ -103,6 +114,19 @@ export class PostgresRegistry implements ConsumerRegistry {
   async read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]> {
     const rows = await this.#rows(READ, [consumer, arrayText(sources)], 'registry');
     return recordsOf(consumer, rows);
+  }
+
+  async consumers(sources: readonly string[]): Promise<readonly RecordedConsumer[]> {
+    const rows = await this.#rows(CONSUMERS, [arrayText(sources)], 'registry');
+    return rows.map((row) => {
+      const source = String(row['source']);
+      const names = collectionsOf(source, String(row['collections'])).map(({ name }) => name);
+      return { consumer: String(row['consumer']), source, collections: names };
+    });
+  }
+
+  async forget(consumer: string, sources: readonly string[]): Promise<void> {
+    await this.#rows(FORGET, [consumer, arrayText(sources)], 'forget');
   }
 
   async observe(

@@ -80,6 +80,15 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
     async read(consumer, sources) {
       return known(consumer, sources).map(recordOf);
     },
+    async consumers(sources) {
+      const ofThese = entries.filter(({ source }) => sources.includes(source));
+      return ofThese.map(({ collections, consumer, source }) => {
+        return { consumer, source, collections: [...collections.keys()] };
+      });
+    },
+    async forget(consumer, sources) {
+      for (const entry of known(consumer, sources)) entries.splice(entries.indexOf(entry), 1);
+    },
     async observe(consumer, sources, identity) {
       const now = clock.monotonic();
       for (const entry of known(consumer, sources)) {
