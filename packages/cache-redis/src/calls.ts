@@ -8,7 +8,7 @@ import {
 } from '@lockstep/core';
 import { hitOf, type Stored, staleText, valueText, versionText } from './format.js';
 
-/** One call of the script, on one key. A class: `docs/performance.md` says why. */
+/** One call of the script, on one key. */
 export class ScriptCall {
   readonly kind: CacheCommand['kind'] | 'unflushed' | 'probe' | 'kept';
   readonly key: string;

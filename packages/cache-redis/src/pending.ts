@@ -48,7 +48,7 @@ export class Pending {
       const waiting: Waiting = { untilMs: systemClock.monotonic() + this.#limits.commandTimeoutMs, reject };
       this.#waiting.push(waiting);
       if (this.#timer === undefined) this.#wait(this.#limits.commandTimeoutMs);
-      const settle = (): void => {
+      const released = (): void => {
         waiting.reject = undefined;
         this.#dropAnswered();
         this.#commands -= commands;
@@ -57,11 +57,11 @@ export class Pending {
       sent.then(
         (value) => {
           resolve(value);
-          settle();
+          released();
         },
         (error: unknown) => {
           reject(refusalOf(asError(error)));
-          settle();
+          released();
         },
       );
     });

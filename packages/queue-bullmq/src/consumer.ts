@@ -73,9 +73,9 @@ export function startConsumer(parts: ConsumerParts, options: QueueConsumeOptions
     const identity = jobIdentity(data);
     const noted = await versions.read(redis, identity);
     if (noted === undefined) return data;
-    // A job that waits for its next try has settled a version that may be the higher one.
+    // A job that waits for its next try may hold the higher version already.
     if (isHigher(noted.version, data.version)) await job.updateData(raised(data, noted));
-    await versions.settle(redis, identity, noted);
+    await versions.forget(redis, identity, noted);
     return job.data;
   }
 

@@ -43,8 +43,8 @@ export class Versions {
   }
 
   /** Forgets what a job has taken over, unless it was raised since. */
-  async settle(redis: Redis, identity: string, { text }: Asked): Promise<void> {
-    await runScript(redis, SETTLE, [this.#key], [identity, text]);
+  async forget(redis: Redis, identity: string, { text }: Asked): Promise<void> {
+    await runScript(redis, FORGET, [this.#key], [identity, text]);
   }
 }
 
@@ -67,7 +67,7 @@ for i = 1, #ARGV, 2 do
 end
 return 1`);
 
-const SETTLE = script(`
+const FORGET = script(`
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
   return redis.call('HDEL', KEYS[1], ARGV[1])
 end

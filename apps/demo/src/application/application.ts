@@ -60,7 +60,7 @@ export class Application {
   /** `tellNow` has the facts so far reported at once. */
   static async start(config: ApplicationConfig, tellNow: () => void): Promise<Application> {
     const meter = new Meter();
-    const state: State = { warming: false, warmedRows: 0, doomed: false, breaker: 'closed' };
+    const state: State = { warming: false, warmedRows: 0, diesInWrite: false, breaker: 'closed' };
     const store = openStore(config.store);
     const engine = await openEngine(config, store, hooksFor(meter, state));
     const source = await openSource(config);
@@ -128,7 +128,7 @@ export class Application {
 
   /** The next write of this process is its last: committed, and the cache not told. */
   dieMidWrite(): void {
-    this.#state.doomed = true;
+    this.#state.diesInWrite = true;
   }
 
   report(): ApplicationReport {
@@ -174,7 +174,7 @@ interface State {
   warming: boolean;
   /** Rows that the look under way had from the store. */
   warmedRows: number;
-  doomed: boolean;
+  diesInWrite: boolean;
   breaker: ApplicationReport['breaker'];
 }
 
@@ -186,7 +186,7 @@ function hooksFor(meter: Meter, state: State): EngineHooks {
       else meter.count('storeRows', rows);
     },
     committed() {
-      if (state.doomed) process.kill(process.pid, 'SIGKILL');
+      if (state.diesInWrite) process.kill(process.pid, 'SIGKILL');
     },
     writeTimes(storeMs, cacheMs) {
       meter.time('writeStoreMs', storeMs);

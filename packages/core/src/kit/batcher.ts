@@ -179,12 +179,12 @@ export class Batcher<Request, Answer> {
       this.#waiting -= requests.length;
       if (batch === this.#open) this.#open = undefined;
       if (merges && batch.answered === undefined) {
-        // Mostly these are all. A table whose keys come and go costs more than a new one (`docs/performance.md`).
+        // Mostly these are all that wait. A table whose keys come and go costs more than a new one (`docs/performance.md`).
         if (this.#callers.size === requests.length) this.#callers = new Map();
         else for (const request of requests) this.#callers.delete(request);
       }
       if (breaker !== undefined && breaker.state !== 'closed' && !breaker.admits()) {
-        this.#settle(batch, undefined, breaker.lastError, clock.monotonic());
+        this.#answer(batch, undefined, breaker.lastError, clock.monotonic());
         continue;
       }
       let answers: Promise<readonly (Answer | Error)[]>;
@@ -211,7 +211,7 @@ export class Batcher<Request, Answer> {
       if (answers !== undefined && failure === undefined) breaker?.succeeded();
       else breaker?.failed(failure);
       this.#count(batch, -1);
-      this.#settle(batch, answers, error, startedAtMs);
+      this.#answer(batch, answers, error, startedAtMs);
       if (this.#queue.length === 0 || this.#scheduled || this.#isFull) return;
       this.#scheduled = true;
       setImmediate(this.#start);
@@ -241,7 +241,7 @@ export class Batcher<Request, Answer> {
   }
 
   /** @param answers `undefined`: there are none, for the reason that `error` gives */
-  #settle(
+  #answer(
     batch: Batch<Request, Answer>,
     answers: readonly (Answer | Error)[] | undefined,
     error: unknown,

@@ -69,7 +69,7 @@ export class Deadline {
 
   /** The work's outcome, or a rejection at the end. What was under way goes on; its late outcome is dropped. */
   bound<T>(work: PromiseLike<T>): Promise<T> {
-    return new Promise((resolve, reject) => this.#settle(work, resolve, reject, reject));
+    return new Promise((resolve, reject) => this.#follow(work, resolve, reject, reject));
   }
 
   /**
@@ -80,14 +80,14 @@ export class Deadline {
     const ending = new AbortController();
     return new Promise((resolve, reject) => {
       const working = (async () => await work(ending.signal))();
-      this.#settle(working, resolve, reject, (reason) => {
+      this.#follow(working, resolve, reject, (reason) => {
         ending.abort(reason);
         reject(reason);
       });
     });
   }
 
-  #settle<T>(
+  #follow<T>(
     work: PromiseLike<T>,
     resolve: (value: T) => void,
     reject: (error: unknown) => void,

@@ -4,7 +4,12 @@ import { arrayText } from '../wire/arrays.js';
 import { type Statement, statement } from '../wire/pipeline.js';
 import type { Session } from '../wire/session.js';
 import type { ResolvedFeedOptions } from './options.js';
-import { type Acknowledgement, type OutboxRow, type RecordedChange, Together } from './together.js';
+import {
+  type Acknowledgement,
+  type OutboxRow,
+  type RecordedChange,
+  SharedOutboxRows,
+} from './shared-rows.js';
 
 const BATCH = 1000;
 
@@ -21,11 +26,11 @@ const ACKNOWLEDGE = `WITH s AS MATERIALIZED (
   WHERE s.consumer = '' OR c.consumer IS NOT NULL
 ), c AS MATERIALIZED (
   SELECT o.ctid AS place, s.consumer, s.consumer = '' OR s.others <@ coalesce(o.done, '{}') AS last
-  FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.bool[], $4::pg_catalog.int8[]) AS a(version, key, together, state)
+  FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.bool[], $4::pg_catalog.int8[]) AS a(version, key, shared, state)
   JOIN s ON s.n = a.state
   CROSS JOIN LATERAL (
     SELECT o.ctid, o.done FROM lockstep.outbox o
-    WHERE o.version = a.version AND o.source = s.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.together
+    WHERE o.version = a.version AND o.source = s.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.shared
     FOR UPDATE SKIP LOCKED
   ) o
 ), noted AS (
@@ -40,7 +45,7 @@ DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(SELECT place FROM c WHERE la
  */
 const SETTINGS = `SELECT ${SET_SAFE_PATH}, pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true)`;
 
-/** A class: `docs/performance.md` says why. */
+/** An acknowledged row that waits to be removed, and the state under which it was dealt with. */
 class Waiting {
   readonly row: OutboxRow;
   readonly under: ConsumerState | undefined;
@@ -84,7 +89,7 @@ export class Acknowledger {
   readonly #statement: Statement;
   readonly #settings: Statement;
   readonly #prepared: boolean;
-  readonly #together: Together;
+  readonly #sharedRows: SharedOutboxRows;
   #waiting: Waiting[] = [];
   #scheduled = false;
   #running: Promise<void> | undefined;
@@ -94,19 +99,19 @@ export class Acknowledger {
     this.#clock = clock;
     this.#options = options;
     this.#prepared = prepared;
-    this.#together = new Together(options.maxAcknowledgements);
+    this.#sharedRows = new SharedOutboxRows(options.maxAcknowledgements);
     this.#statement = statement(ACKNOWLEDGE, prepared);
     this.#settings = statement(SETTINGS, prepared);
   }
 
   /** Notes changes that one row records. */
   recordedTogether(source: string, changes: readonly RecordedChange[]): void {
-    this.#together.add(source, changes);
+    this.#sharedRows.add(source, changes);
   }
 
   add(changes: readonly Acknowledgement[], under: ConsumerState | undefined): void {
     for (const change of changes) {
-      const row = this.#together.take(change);
+      const row = this.#sharedRows.take(change);
       if (row !== undefined) this.#waiting.push(new Waiting(row, under));
     }
     if (this.#waiting.length === 0) return;
@@ -142,7 +147,7 @@ export class Acknowledger {
               values: [
                 arrayText(batch.map(({ row }) => row.version)),
                 arrayText(batch.map(({ row }) => row.key)),
-                arrayText(batch.map(({ row }) => String(row.together))),
+                arrayText(batch.map(({ row }) => String(row.shared))),
                 arrayText(numbers),
                 ...states.values(),
               ],

@@ -23,7 +23,7 @@ import type { ResolvedFeedOptions } from './options.js';
 import type { FeedParts } from './parts.js';
 import { PostgresRegistry } from './registry.js';
 import { replay } from './replay.js';
-import type { RecordedChange } from './together.js';
+import type { RecordedChange } from './shared-rows.js';
 
 const BATCH_SIZE = option.integer(500, 1, 100_000);
 

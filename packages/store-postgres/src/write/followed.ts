@@ -8,7 +8,7 @@ import type { Statements } from './statements/statements.js';
 import { OUT } from './statements/table-sql.js';
 import { versionOf } from './versions.js';
 
-/** A class: `docs/performance.md` says why. */
+/** The outcome of a command that wrote a row. */
 export class Written<Value> {
   readonly kind = 'written';
   readonly value: Value | null;

@@ -16,7 +16,11 @@ export class Outcomes<Value> {
     this.#name = name;
   }
 
-  settle({ kind, items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
+  noteRows(
+    { kind, items }: Group,
+    rows: readonly Row[],
+    outcomes: (StoreOutcome<Value> | undefined)[],
+  ): void {
     if (kind === 'put') {
       const inOrder =
         rows.length === items.length &&
@@ -37,7 +41,7 @@ export class Outcomes<Value> {
   }
 
   /** Takes over the rows as triggers have left them since the statement wrote them. */
-  settleAgain(
+  noteCommitted(
     { kind, items }: Group,
     rows: readonly Row[],
     outcomes: (StoreOutcome<Value> | undefined)[],

@@ -4,7 +4,7 @@ import type { TableColumn } from '../sql/catalog.js';
 import { NO_COLUMNS, type Shape, type Shapes } from './shape.js';
 import { checkCell, stringify, toJson, toText } from './values.js';
 
-/** One command, made ready to travel in a batch. A class: `docs/performance.md` says why. */
+/** One command, made ready to travel in a batch. */
 export class Item {
   /** Its position in the caller's list. */
   readonly index: number;

@@ -16,7 +16,7 @@ import {
   stateOf,
   storeError,
 } from '../errors.js';
-import type { RecordedChange } from '../feed/together.js';
+import type { RecordedChange } from '../feed/shared-rows.js';
 import type { KeyCodec } from '../keys/codec.js';
 import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
@@ -138,8 +138,8 @@ export class Writer<Value> {
     const { items } = group;
     try {
       const { rows, again } = await this.#run(group, send, options, restamp.above, lockMs);
-      this.#outcomes.settle(group, rows, outcomes);
-      if (again !== undefined) this.#outcomes.settleAgain(group, again, outcomes);
+      this.#outcomes.noteRows(group, rows, outcomes);
+      if (again !== undefined) this.#outcomes.noteCommitted(group, again, outcomes);
       if (isStamping(group, options) && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }

@@ -6,7 +6,7 @@ export type RecordedChange = Pick<Change, 'key' | 'version'>;
 /** A row of the outbox, found by its own change. */
 export interface OutboxRow extends Acknowledgement {
   /** True when it records others besides. */
-  readonly together: boolean;
+  readonly shared: boolean;
 }
 
 interface SharedRow {
@@ -14,7 +14,7 @@ interface SharedRow {
   unacknowledged: number;
 }
 
-/** A class: `docs/performance.md` says why. */
+/** One change of a row of the outbox that records several. */
 class Member {
   readonly key: string;
   readonly shared: SharedRow;
@@ -35,7 +35,7 @@ const MIN_RENEWAL = 1_024;
  * Which changes share a row of the outbox, until each of them is acknowledged. Bounded: of more than `limit`, or
  * twice as many for a while, the oldest are forgotten, and their rows are left to consumers.
  */
-export class Together {
+export class SharedOutboxRows {
   readonly #limit: number;
   /** A change that was acknowledged leaves its version behind until the next renewal: `docs/performance.md` says why. */
   #byVersion = new Map<Version, Member | undefined>();
@@ -51,7 +51,7 @@ export class Together {
     const [first] = changes;
     if (first === undefined) return;
     const { key, version } = first;
-    const shared = { row: { source, key, version, together: true }, unacknowledged: changes.length };
+    const shared = { row: { source, key, version, shared: true }, unacknowledged: changes.length };
     for (const { key, version } of changes) {
       this.#byVersion.set(version, new Member(key, shared, this.#byVersion.get(version)));
     }
@@ -68,7 +68,7 @@ export class Together {
   take({ source, key, version }: Acknowledgement): OutboxRow | undefined {
     const first = this.#byVersion.get(version);
     const found = memberOf(first, source, key);
-    if (found === undefined) return { source, key, version, together: false };
+    if (found === undefined) return { source, key, version, shared: false };
     this.#byVersion.set(version, without(first, found));
     found.shared.unacknowledged -= 1;
     return found.shared.unacknowledged === 0 ? found.shared.row : undefined;
