@@ -192,6 +192,42 @@ describe('values', () => {
     expect(await patch({}, { unset })).toMatchObject({ name: 'unnamed', price: null, id: Number(key) });
   });
 
+  const PATHS: [string, unknown, Thing, unknown][] = [
+    ['within a document', { b: 1, c: 2 }, { 'data.b': 'new' }, { b: 'new', c: 2 }],
+    [
+      'deep, and big numbers',
+      { b: { c: { d: 1, e: 2 } } },
+      { 'data.b.c.d': [1] },
+      { b: { c: { d: [1], e: 2 } } },
+    ],
+    ['where nothing is', {}, { 'data.b.c': null }, { b: { c: null } }],
+    ['where NULL is', null, { 'data.b.c': 1 }, { b: { c: 1 } }],
+    ['an element', [1, 2, 3], { 'data.1': { x: 1 } }, [1, { x: 1 }, 3]],
+    ['within an element', [{ b: 1, c: 2 }, 3], { 'data.0.b': 'new' }, [{ b: 'new', c: 2 }, 3]],
+    ['a number that is a name', { 0: 1 }, { 'data.0': 2 }, { 0: 2 }],
+    ['an odd name', {}, { 'data.o\'"\\ü': 1 }, { 'o\'"\\ü': 1 }],
+    [
+      'several, and the column itself',
+      { z: 1 },
+      { 'data.b.d': 2, data: { a: 0 }, 'data.b.c': 1 },
+      { a: 0, b: { c: 1, d: 2 } },
+    ],
+  ];
+  test.each(PATHS)('a patch sets a path: %s', async (what, before, set, after) => {
+    const key = newKey();
+    await put(key, { name: `path ${what}`, data: before, ok: false });
+    const [outcome] = await things.write([{ kind: 'patch', key, set: { ...set, ok: true }, above: 0 }], CALL);
+    expect(outcome).toMatchObject({ kind: 'written', value: { ok: true } });
+    expect(outcome?.kind === 'written' && outcome.value?.['data']).toEqual(after);
+    const [first, second] = [newKey(), newKey()];
+    await put(first, { name: `first ${what}`, data: before });
+    await put(second, { name: `second ${what}`, data: before });
+    const both = [first, second].map((each) => ({ kind: 'patch', key: each, set, above: 0 }) as const);
+    for (const each of await things.write(both, CALL)) {
+      expect(each.kind === 'written' && each.value?.['data']).toEqual(after);
+    }
+  });
+
   test.each([
     ['an unknown property', { nam: 1 }, /"nam".*known are id, name/],
     ['the version column', { lockstep_version: 5 }, /Lockstep's own/],
@@ -201,9 +237,16 @@ describe('values', () => {
     ['a function', { name: () => 1 }, /function/],
     ['what its column refuses', { price: 'x' }, /invalid input syntax/],
     ['what a constraint refuses', { price: 5000 }, /cheap/],
+    ['a path into json', { 'raw.a': 3 }, /"raw.a".*jsonb/],
+    ['a path into text', { 'name.a': 3 }, /"name.a".*jsonb/],
+    ['a path of no column', { 'nam.a': 3 }, /"nam.a".*known are id, name/],
+    ['a path into the key', { 'id.a': 3 }, /"id.a"/],
+    ['a path through a number', { 'data.n.b': 3 }, /"n.b" leads nowhere.*"b".*number/],
+    ['a path through an array, by name', { 'data.list.b': 3 }, /"list.b" leads nowhere.*array/],
+    ['an element that is not there', { 'data.list.1': 3 }, /"list.1" leads nowhere.*array/],
   ])('a patch of %s is refused, and changes nothing', async (what, set, message) => {
     const key = newKey();
-    await put(key, { name: `patch of ${what}` });
+    await put(key, { name: `patch of ${what}`, data: { n: 5, list: [1] } });
     const [row] = await things.read([key], READ);
     const [outcome] = await things.write([{ kind: 'patch', key, set, above: 0 }], CALL);
     const error = outcome?.kind === 'failed' ? outcome.error : undefined;

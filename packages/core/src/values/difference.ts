@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RowPatch } from '../contracts/store.js';
+import { StoreRefusedError } from '../errors.js';
 import { isCopied, isPlain } from './copy.js';
 
 /** The changes that turn one row into another. */
@@ -38,19 +39,33 @@ function isOpaque(value: unknown): boolean {
   return !(known || Array.isArray(value) || isCopied(value) || isPlain(value));
 }
 
-/** The row with a patch applied; what a path leads through is made where it is not there. */
+/**
+ * The row with a patch applied. A path leads through documents, which are made where there is nothing or null, and to
+ * elements that an array has; a property whose own name is the path comes first. Throws `StoreRefusedError`.
+ */
 export function patched<Value>(row: Value, set: RowPatch<Value>): Value {
   const next: Properties = { ...(row as Properties) };
   for (const [path, value] of Object.entries(set)) {
     const parts = Object.hasOwn(next, path) ? [path] : path.split('.');
     let at = next;
-    for (const part of parts.slice(0, -1)) {
-      const inner = at[part];
-      const copy: Properties = isProperties(inner) ? { ...inner } : {};
-      at[part] = copy;
-      at = copy;
+    for (const [depth, part] of parts.entries()) {
+      if (Array.isArray(at) && !(/^\d+$/.test(part) && Number(part) < at.length))
+        throw leadsNowhere(path, part, 'array');
+      if (depth === parts.length - 1) at[part] = value;
+      else at = at[part] = innerOf(at[part], path, parts[depth + 1] as string);
     }
-    at[parts.at(-1) as string] = value;
   }
   return next as Value;
+}
+
+/** A copy of what a path leads through. */
+function innerOf(value: unknown, path: string, part: string): Properties {
+  if (value === undefined || value === null) return {};
+  if (Array.isArray(value)) return [...(value as unknown[])] as unknown as Properties;
+  if (isProperties(value) && isPlain(value)) return { ...value };
+  throw leadsNowhere(path, part, typeof value);
+}
+
+function leadsNowhere(path: string, part: string, type: string): StoreRefusedError {
+  return new StoreRefusedError(`"${path}" leads nowhere: there is no "${part}" in a value of type ${type}`);
 }

@@ -76,3 +76,20 @@ test('patched: paths lead into documents and leave the row that was given', () =
   expect(patched(row, { 'a.b': 3, 'd.e': 4 })).toEqual({ a: { b: 3, c: 2 }, d: { e: 4 } });
   expect(row).toEqual({ a: { b: 1, c: 2 } });
 });
+
+test.each<[string, object, string]>([
+  ['text', { a: 'x' }, 'a.b'],
+  ['a date', { a: new Date(0) }, 'a.b'],
+  ['an array, by name', { a: [{ b: 1 }] }, 'a.b'],
+  ['an element that is not there', { a: [1] }, 'a.1'],
+])('patched: a path through %s leads nowhere', (_, row, path) => {
+  expect(() => patched(row, { [path]: 1 })).toThrow(`"${path}" leads nowhere`);
+});
+
+test('patched: a path leads to elements, and through null', () => {
+  expect(patched({ a: [{ b: 1 }, 2], c: null }, { 'a.0.b': 3, 'c.d': 4 })).toEqual({
+    a: [{ b: 3 }, 2],
+    c: { d: 4 },
+  });
+  expect(patched({ 'a.b': 1 }, { 'a.b': 2 })).toEqual({ 'a.b': 2 });
+});

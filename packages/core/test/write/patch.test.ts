@@ -118,10 +118,11 @@ describe('patch', () => {
     const shop = openWatched();
     await shop.products.put('a', LAMP);
     shop.sent.length = 0;
-    await Promise.all([
+    const [, within] = await Promise.allSettled([
       shop.products.patch('a', { name: 'desk' }),
       shop.products.patch('a', { 'name.first': 'd' }),
     ]);
+    expect(within).toMatchObject({ reason: { message: expect.stringContaining('leads nowhere') } });
     expect(shop.sent.map((command) => command.kind === 'patch' && command.set)).toEqual([
       { name: 'desk' },
       { 'name.first': 'd' },

@@ -1,7 +1,7 @@
-import type { StoreCommand, StoreOutcome, StorePatch } from '../../contracts/store.js';
+import type { RowPatch, StoreCommand, StoreOutcome, StorePatch } from '../../contracts/store.js';
 import { isBelievable, NO_VERSION, type Version } from '../../contracts/version.js';
 import { messageOf, StoreRefusedError } from '../../errors.js';
-import { isProperties } from '../../values/difference.js';
+import { isProperties, patched } from '../../values/difference.js';
 import type { RowState } from './table.js';
 
 /** A key after a command; `next` is absent when the command wrote nothing. */
@@ -97,7 +97,7 @@ function patchedRow(
   refused: (why: string) => Error,
 ): unknown {
   if (!isProperties(row)) throw refused(`the row "${key}" has no properties that could be set`);
-  const next: Record<string, unknown> = { ...row, ...set };
+  const next: Record<string, unknown> = patched(row, set as RowPatch<typeof row>);
   for (const property of unset) delete next[property];
   return next;
 }

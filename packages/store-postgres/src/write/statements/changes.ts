@@ -9,7 +9,8 @@ import {
   SETTING_DELETE_BASE,
   UNBELIEVED,
 } from '../../sql/stamp.js';
-import type { Shape } from '../shape.js';
+import { isPath, type Shape } from '../shape.js';
+import { withPath } from './paths.js';
 import { OUT, type TableSql } from './table-sql.js';
 
 /** True, in SQL, of a locked row whose version is believed. A row whose version is not is left as it is, and told. */
@@ -90,10 +91,25 @@ export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): s
 /** Some columns of rows, that still are at a version where one is named. $1: rows with `#i` or without, $2: stamp. */
 export function patchSql(sql: TableSql, { columns, unset = [] }: Shape, alone: boolean): string {
   const sets = (records: string): string[] => [
-    ...columns.map((column, index) => `${identifier(column.name)} = ${records}."c${index}"`),
+    ...assignments(columns, records),
     ...unset.map((column) => `${identifier(column.name)} = DEFAULT`),
   ];
   return updateSql(sql, columns, sets, isAtVersionIfAny, alone);
+}
+
+/** A column once, with all that is set in it: the column itself comes before what paths lead to. */
+function assignments(columns: Shape['columns'], records: string): string[] {
+  const values = new Map<string, string>();
+  columns.forEach((column, index) => {
+    const [name, value] = [identifier(column.name), `${records}."c${index}"`];
+    if (!isPath(column)) values.set(name, value);
+    else {
+      const [, ...within] = column.property.split('.');
+      const document = `(${values.get(name) ?? `t.${name}`})::pg_catalog.jsonb`;
+      values.set(name, withPath(document, within.join('.'), `(${value})::pg_catalog.jsonb`));
+    }
+  });
+  return [...values].map(([name, value]) => `${name} = ${value}`);
 }
 
 /** New versions for rows that still are at one. $1: rows with `#i`, $2: stamp. */
