@@ -1,7 +1,15 @@
 import type { CallOptions } from '../contracts/options.js';
-import { InvalidIdError, messageOf, StoreTimeoutError, UnsupportedError } from '../errors.js';
+import type { RowPatch } from '../contracts/store.js';
+import {
+  InvalidIdError,
+  InvalidOptionError,
+  messageOf,
+  StoreTimeoutError,
+  UnsupportedError,
+} from '../errors.js';
 import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
+import { isProperties } from '../values/difference.js';
 import type { CollectionContext } from './context.js';
 
 /** Checks what callers pass: a wrong call touches nothing. */
@@ -65,4 +73,17 @@ export class Checks<Id> {
       collection: name,
     });
   }
+}
+
+/** The properties that a patch sets. Throws `InvalidOptionError`. */
+export function patchSet<Value>(
+  partial: RowPatch<Value>,
+  concerns: { readonly collection: string; readonly key: string },
+): RowPatch<Value> {
+  if (!isProperties(partial)) {
+    throw new InvalidOptionError('partial', 'must be an object of the properties to set', concerns);
+  }
+  const set = Object.entries(partial).filter(([, value]) => value !== undefined);
+  if (set.length > 0) return Object.fromEntries(set) as RowPatch<Value>;
+  throw new InvalidOptionError('partial', 'must set at least one property', concerns);
 }

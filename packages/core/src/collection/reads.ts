@@ -5,6 +5,7 @@ import { CacheUnavailableError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
 import type { CallContext } from './call-context.js';
 import { READ } from './call-options.js';
+import { seen } from './results.js';
 
 /** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
 const READ_TOGETHER = 1_024;
@@ -32,12 +33,14 @@ export class CollectionReads<Value, Id> {
 
   /** Hot path: adds no promise of its own where the collection is open. May throw. */
   #read(id: Id, options: ReadOptions | undefined): Promise<Versioned<Value>> {
-    const { checks, lifecycle, opening, reader, settings } = this.#context;
+    const { checks, codec, lifecycle, opening, reader, settings } = this.#context;
     if (!opening.opened || lifecycle.closed) {
       return opening.open().then(() => this.#read(id, options));
     }
     const key = checks.key(id);
-    return options === undefined ? reader.read(key, settings.ttlMs) : this.readWith(key, options);
+    if (options !== undefined) return this.readWith(key, options);
+    const reading = reader.read(key, settings.ttlMs);
+    return codec.hasSchema ? this.#shown(reading) : reading;
   }
 
   /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
@@ -68,7 +71,7 @@ export class CollectionReads<Value, Id> {
     const keys = ids.map((id) => checks.key(id));
     const found =
       options.tx === undefined && !options.fresh
-        ? await reader.readMany(keys, checks.ttl(options))
+        ? await this.#shownMany(reader.readMany(keys, checks.ttl(options)))
         : await Promise.all(keys.map((key) => this.#readAs(key, options)));
     return found.map(({ value }) => value ?? undefined);
   }
@@ -84,13 +87,26 @@ export class CollectionReads<Value, Id> {
     options.signal?.throwIfAborted();
   }
 
+  /** As the schema shows it: a hit has been through it. */
+  #shown(reading: Promise<Versioned<Value>>): Promise<Versioned<Value>> {
+    const { codec } = this.#context;
+    if (!codec.hasSchema) return reading;
+    return reading.then((found) => (found.from === 'cache' ? found : seen(codec, found)));
+  }
+
+  async #shownMany(reading: Promise<Versioned<Value>[]>): Promise<Versioned<Value>[]> {
+    const found = await reading;
+    if (!this.#context.codec.hasSchema) return found;
+    return await Promise.all(found.map((each) => this.#shown(Promise.resolve(each))));
+  }
+
   /** Reads as the options ask. */
   #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     const { checks, reader } = this.#context;
     const { fresh, tx } = options;
-    if (tx !== undefined) return this.#readInside(key, tx);
+    if (tx !== undefined) return this.#shown(this.#readInside(key, tx));
     const ttlMs = checks.ttl(options);
-    return fresh ? this.#refresh(key, ttlMs) : reader.read(key, ttlMs);
+    return this.#shown(fresh ? this.#refresh(key, ttlMs) : reader.read(key, ttlMs));
   }
 
   async #refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {

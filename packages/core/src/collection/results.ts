@@ -9,6 +9,7 @@ import {
   StoreRefusedError,
 } from '../errors.js';
 import { mayHaveCommitted } from '../read/loader.js';
+import type { Codec } from '../values/codec.js';
 import type { Answer } from '../write/store-commit.js';
 
 /**
@@ -30,6 +31,15 @@ export function commandResult<Value>(
   if (outcome.kind !== 'conflict') return { value: null, version: NO_VERSION, cache, store, coalesced };
   const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
   throw conflictOf(collection, key, ifVersion, outcome.version);
+}
+
+/** What holds a row of the store's, with the row as the collection's schema shows it. */
+export async function seen<Value, Found extends { readonly value: Value | null }>(
+  codec: Codec<Value>,
+  found: Found,
+): Promise<Found> {
+  if (!codec.hasSchema || found.value === null) return found;
+  return { ...found, value: await codec.seen(found.value) };
 }
 
 /** There is no row to do that to. */

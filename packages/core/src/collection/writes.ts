@@ -18,8 +18,9 @@ import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, INVALIDATE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
+import { patchSet } from './checks.js';
 import { CollectionReads } from './reads.js';
-import { commandResult, conflictOf, manyResults, noRow, worstOf } from './results.js';
+import { commandResult, conflictOf, manyResults, noRow, seen, worstOf } from './results.js';
 import { type RowChange, type RowStep, type UpdatedRow, updateRow } from './update.js';
 
 /** The options of a call without any: there is nothing to check. */
@@ -80,7 +81,7 @@ export class CollectionCalls<Value, Id, Tx>
     return store.capabilities.patch === true && !codec.hasSchema
       ? this.#command(
           ...([id, options, PATCH] as const),
-          (key, own) => this.#patchOf(key, { set: this.#checkPatch(key, own) }, options),
+          (key, own) => this.#patchOf(key, { set: patchSet(own, { collection: this.name, key }) }, options),
           partial,
         )
       : this.#patchWhole(id, copyOf(partial), options);
@@ -98,21 +99,10 @@ export class CollectionCalls<Value, Id, Tx>
     return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
   }
 
-  /** The properties that the patch sets. Throws `InvalidOptionError`. */
-  #checkPatch(key: string, partial: RowPatch<Value>): RowPatch<Value> {
-    const concerns = { collection: this.name, key };
-    if (!isProperties(partial)) {
-      throw new InvalidOptionError('partial', 'must be an object of the properties to set', concerns);
-    }
-    const set = Object.entries(partial).filter(([, value]) => value !== undefined);
-    if (set.length > 0) return Object.fromEntries(set) as RowPatch<Value>;
-    throw new InvalidOptionError('partial', 'must set at least one property', concerns);
-  }
-
   /** For a store that can't patch, or a schema that has to see the whole row: reads the row and writes it as a whole. */
   #patchWhole(id: Id, partial: RowPatch<Value>, options: PatchOptions): Promise<WriteResult<Value>> {
     return this.#writing(id, options, PATCH, async (key) => {
-      const set = this.#checkPatch(key, partial);
+      const set = patchSet(partial, { collection: this.name, key });
       const { ifVersion } = options;
       const change = (row: Value | undefined, version: Version): Value => {
         if (ifVersion !== undefined && version !== ifVersion) throw this.#conflict(key, ifVersion, version);
@@ -200,9 +190,7 @@ export class CollectionCalls<Value, Id, Tx>
     const { activity } = this.#context;
     // A write goes on when the caller has given up.
     const submit = (write: StoreWrite<Value>): Promise<WriteResult<Value>> =>
-      activity.track(
-        this.#submit(write, inside).then((answer) => commandResult(this.name, write.command, answer)),
-      );
+      activity.track(this.#submit(write, inside).then((answer) => this.#result(write, answer)));
     const put = async (value: Value, ifVersion: Version | null): Promise<WriteResult<Value>> =>
       await submit(await this.#putOf(key, value, { ...writing, ifVersion }));
     return {
@@ -250,9 +238,9 @@ export class CollectionCalls<Value, Id, Tx>
       }
       const { signal, timeoutMs = this.#context.settings.storeTimeoutMs } = options;
       const bounds = { ...modeOf(options), timeoutMs, signal };
-      const { checks, writes } = this.#context;
+      const { checks, codec, writes } = this.#context;
       const run = (client: unknown): Promise<T> => body(client as Tx);
-      return await writes.inside.transact(key, run, checks.ttl(options), bounds);
+      return await seen(codec, await writes.inside.transact(key, run, checks.ttl(options), bounds));
     });
   }
 
@@ -330,10 +318,19 @@ export class CollectionCalls<Value, Id, Tx>
       if (!opening.opened) await opening.open();
       const made = writeOf(this.#begin(id, options, known), own);
       const write = made instanceof Promise ? await made : made;
-      return commandResult(this.name, write.command, await this.#submit(write, options));
+      return this.#result(write, await this.#submit(write, options));
     } finally {
       activity.leave();
     }
+  }
+
+  #result(
+    { command }: StoreWrite<Value>,
+    answer: Answer<Value>,
+  ): WriteResult<Value> | Promise<WriteResult<Value>> {
+    const { codec } = this.#context;
+    const result = commandResult(this.name, command, answer);
+    return codec.hasSchema ? seen(codec, result) : result;
   }
 
   #begin(id: Id, options: WriteOptions, known: OptionTable): string {

@@ -83,7 +83,12 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
    * and so is a collection whose keys in the cache hold rows of another store. @defaultValue false
    */
   readonly additional?: boolean;
-  /** Validates on write (rejects) and what comes out of the cache (a mismatch is a counted miss). */
+  /**
+   * Validates what is written (rejects), and what comes out of the cache (a mismatch is a counted miss). Whoever reads
+   * gets the row as the schema gives it back, wherever it came from; a row of the store's that it does not take is
+   * given as it is. It must leave its own output as it is: one that, for instance, doubles a price is refused with
+   * `InvalidOptionError` at the first write.
+   */
   readonly schema?: StandardSchemaV1<unknown, Value>;
   /** How long an entry lives, in ms; 0 is refused. @defaultValue 3_600_000 (an hour) */
   readonly ttlMs?: number;

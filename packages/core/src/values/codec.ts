@@ -1,8 +1,16 @@
+import { inspect, isDeepStrictEqual } from 'node:util';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Serializer } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import { messageOf, SerializationError, UnsupportedError, ValidationError } from '../errors.js';
+import {
+  InvalidOptionError,
+  messageOf,
+  SerializationError,
+  UnsupportedError,
+  ValidationError,
+} from '../errors.js';
+import { copyOf } from './copy.js';
 import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
 
@@ -21,6 +29,11 @@ const SHAPE = { ok: false, reason: 'shape' } as const;
 const LATER_SHAPE = { ok: false, reason: 'later-shape' } as const;
 const MISMATCH = { ok: false, reason: 'schema' } as const;
 
+/** The first values that a schema takes are shown to it twice, and some of the later ones. */
+const ALWAYS_TWICE = 100;
+const TWICE_OF = 64;
+const SHORT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 5, maxStringLength: 100 };
+
 /** Values to payloads and back, through the collection's serializer and schema. */
 export class Codec<Value> {
   readonly serializer: Serializer;
@@ -29,6 +42,8 @@ export class Codec<Value> {
   readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
   readonly #collection: string;
   readonly #maxBytes: number;
+  /** Values that the schema took. */
+  #validated = 0;
   readonly #shapes: Shapes | undefined;
 
   constructor(
@@ -175,13 +190,39 @@ export class Codec<Value> {
     return new SerializationError(message, { cause, collection: this.#collection, key });
   }
 
-  /** The value as the schema gives it back. Throws `ValidationError`. */
+  /** The store's row as a hit would show it. One that the schema does not take is shown as it is. Never throws. */
+  seen(row: Value): Value | Promise<Value> {
+    if (this.#schema === undefined) return row;
+    const checked = this.#checked(this.#schema, row);
+    const shown = (decoded: Decoded<Value>): Value => (decoded.ok ? (decoded.value as Value) : row);
+    return checked instanceof Promise ? checked.then(shown) : shown(checked);
+  }
+
+  /** The value as the schema gives it back. Throws `ValidationError`, `InvalidOptionError` for a schema that can't be. */
   validate(value: Value, key: string): Value | Promise<Value> {
     if (this.#schema === undefined) return value;
     const result = this.#schema['~standard'].validate(value);
     return result instanceof Promise
-      ? result.then((late) => this.#accept(late, key))
-      : this.#accept(result, key);
+      ? result.then((late) => this.#stable(this.#accept(late, key), key))
+      : this.#stable(this.#accept(result, key), key);
+  }
+
+  /** What is written is read through the schema, and may be written again: its output must be its output once more. */
+  #stable(valid: Value, key: string): Value | Promise<Value> {
+    const count = this.#validated++;
+    if (count >= ALWAYS_TWICE && count % TWICE_OF !== 0) return valid;
+    const schema = this.#schema as StandardSchemaV1<unknown, Value>;
+    const again = schema['~standard'].validate(copyOf(valid));
+    const same = (late: StandardSchemaV1.Result<Value>): Value => {
+      if (!late.issues && isDeepStrictEqual(late.value, valid)) return valid;
+      this.#validated = 0;
+      const what = late.issues
+        ? `refuses it (${late.issues[0]?.message})`
+        : `makes ${inspect(late.value, SHORT)} of ${inspect(valid, SHORT)}`;
+      const problem = `must leave its own output as it is, since rows are read and written again: it ${what}`;
+      throw new InvalidOptionError('schema', problem, { collection: this.#collection, key });
+    };
+    return again instanceof Promise ? again.then(same) : same(again);
   }
 
   #accept(result: StandardSchemaV1.Result<Value>, key: string): Value {
