@@ -1,5 +1,6 @@
 import {
   type CacheCommand,
+  type CacheHit,
   type CacheReply,
   type LeaseReply,
   NO_VERSION,
@@ -49,6 +50,7 @@ function argsOf(command: CacheCommand): readonly Stored[] {
         versionText(command.version),
         millis(command.ttlMs),
         valueText(command.version, command.payload, command.staleAtMs),
+        command.unchanged === undefined ? '' : textOf(command.unchanged),
       ];
     case 'invalidate':
       return [versionText(command.version), millis(command.holeTtlMs), command.holeOnEmpty ? '1' : '0'];
@@ -75,6 +77,10 @@ function argsOf(command: CacheCommand): readonly Stored[] {
         millis(command.holeTtlMs),
       ];
   }
+}
+
+function textOf({ payload, staleAtMs, version }: CacheHit): Stored {
+  return valueText(version, payload, staleAtMs);
 }
 
 function bytes(payload: Payload): Stored {

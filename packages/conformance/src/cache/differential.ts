@@ -41,6 +41,7 @@ function commands(encoding: PayloadEncoding, times: readonly number[]): fc.Arbit
   const payload =
     encoding === 'utf8' ? fc.string({ unit: 'grapheme', maxLength: 12 }) : fc.uint8Array({ maxLength: 12 });
   const row = fc.oneof({ weight: 4, arbitrary: payload }, { weight: 1, arbitrary: fc.constant(null) });
+  const unchanged = fc.record({ version: anyVersion, payload: row, staleAtMs: ttl.staleAtMs });
   const put = fc.record({
     kind: fc.constant('put'),
     key,
@@ -54,6 +55,7 @@ function commands(encoding: PayloadEncoding, times: readonly number[]): fc.Arbit
     fc.record({ kind: fc.constant('intend'), key, token, deadlineMs: time, holeTtlMs }),
     fc.tuple(put, fc.option(token, { nil: undefined })).map(([command, own]) => ({ ...command, token: own })),
     fc.record({ kind: fc.constant('refresh'), key, version, payload, ...ttl }),
+    fc.record({ kind: fc.constant('refresh'), key, version, payload, ...ttl, unchanged }),
     fc.record({
       kind: fc.constant('invalidate'),
       key,

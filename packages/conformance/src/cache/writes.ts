@@ -1,5 +1,6 @@
+import type { CacheHit, Payload } from '@lockstep/core';
 import { expectEqual } from '../kit/expect.js';
-import type { CacheCase } from './context.js';
+import { type CacheCase, LONG_MS, run } from './context.js';
 
 /** Rules 1 to 4: reservations, puts, invalidations, floors. */
 export function writeCases(test: CacheCase): void {
@@ -264,5 +265,27 @@ export function writeCases(test: CacheCase): void {
     expectEqual(await c.refresh(empty, 20), 'refused', 'a refresh of an empty key');
     await c.expectMiss(hole);
     await c.expectMiss(empty);
+  });
+
+  test('refresh: with `unchanged` it replaces exactly that value (G3)', async (c) => {
+    const key = c.key();
+    const refresh = { kind: 'refresh', key, version: 0, ttlMs: LONG_MS, staleAtMs: 7 } as const;
+    const outcomeOf = async (payload: Payload, unchanged: CacheHit) =>
+      (await run(c.cache, { ...refresh, payload, unchanged })).outcome;
+    for (const payload of ['first', Uint8Array.of(0, 0xff, 0x80)]) {
+      const encoding = typeof payload === 'string' ? 'utf8' : 'binary';
+      const token = c.token();
+      await c.intend(key, token);
+      expectEqual(await c.put(key, 0, token, payload), 'stored', 'a put without a version');
+      const before = { version: 0, payload, staleAtMs: 0 };
+      expectEqual(await outcomeOf('x', { ...before, payload: 'second' }), 'refused', 'another payload');
+      expectEqual(await outcomeOf('x', { ...before, payload: null }), 'refused', 'an absence');
+      expectEqual(await outcomeOf('x', { ...before, staleAtMs: 1 }), 'refused', 'another time to be stale');
+      expectEqual(await outcomeOf(payload, before), 'stored', 'what is there');
+      expectEqual((await c.hit(key, encoding))?.staleAtMs, 7, 'the time of what replaced it');
+      expectEqual(await outcomeOf('x', before), 'refused', 'what was there before');
+      expectEqual(await outcomeOf('new', { ...before, staleAtMs: 7 }), 'stored', 'what is there since');
+      await c.expectHit(key, 0, 'new');
+    }
   });
 }

@@ -346,6 +346,15 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
     ),
   ),
   flawed(
+    'a refresh replaces another value than it was to',
+    ['refresh: with `unchanged`'],
+    (entry, command, nowMs) => {
+      if (command.kind !== 'refresh') return applyCommand(entry, command, nowMs);
+      const { unchanged: _, ...blind } = command;
+      return applyCommand(entry, blind, nowMs);
+    },
+  ),
+  flawed(
     'an intent is a mere reservation',
     ['rule 7: an intent turns a value into a hole', 'rule 7: readers pass by'],
     (entry, command, nowMs) =>

@@ -15,7 +15,7 @@ import type { CallContext } from './call-context.js';
 import { Checks } from './checks.js';
 import type { CollectionContext } from './context.js';
 import { Opening } from './open.js';
-import { type CollectionSettings, collectionSettings } from './settings.js';
+import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
 import { CollectionCalls } from './writes.js';
 
 /** One collection: its parts, and the calls that its users have. */
@@ -54,7 +54,8 @@ export function collectionEngine<Value, Id, Tx>(
     holeOnEmpty: store.capabilities.replicaReads,
   };
   const member = consumer?.join(recorded, settings.additional);
-  const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, settings, context);
+  const { versioned } = store.capabilities;
+  const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, versioned, settings, context);
   const shared: CollectionContext<Value> = {
     ...context,
     settings,
@@ -83,13 +84,20 @@ export function collectionEngine<Value, Id, Tx>(
   return { ...parts, calls: new CollectionCalls<Value, Id, Tx>(parts) };
 }
 
-/** Jittered, so that what was cached together does not expire together. */
+/**
+ * Jittered, so that what was cached together does not expire together. An entry without a version that never gets
+ * stale is given a time to do so that no other has, long after its end: a reader's refresh knows it again by that.
+ */
 function lifetimeOf(
   ttlMs: number,
+  versioned: boolean,
   { staleWhileRevalidateMs, ttlJitter }: CollectionSettings,
   { clock, random }: EngineContext,
 ): { readonly ttlMs: number; readonly staleAtMs: number } {
   const jittered = Math.max(1, Math.round(ttlMs * (1 + ttlJitter * (2 * random() - 1))));
-  if (staleWhileRevalidateMs === 0) return { ttlMs: jittered, staleAtMs: 0 };
-  return { ttlMs: jittered + staleWhileRevalidateMs, staleAtMs: clock.now() + jittered };
+  if (staleWhileRevalidateMs > 0) {
+    return { ttlMs: jittered + staleWhileRevalidateMs, staleAtMs: clock.now() + jittered };
+  }
+  if (versioned) return { ttlMs: jittered, staleAtMs: 0 };
+  return { ttlMs: jittered, staleAtMs: Math.ceil(clock.now() + MAX_TTL_MS * (2 + 8 * random())) };
 }

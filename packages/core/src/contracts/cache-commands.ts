@@ -59,7 +59,9 @@ export interface PutCommand {
   readonly holeTtlMs: number;
 }
 
-/** A reader's newer load of a key that holds a value: replaces a value of the same or a lower version, never a hole. */
+/**
+ * A reader's newer load of a key that holds a value: replaces a value of the same or a lower version, never a hole.
+ */
 export interface RefreshCommand {
   readonly kind: 'refresh';
   readonly key: string;
@@ -67,6 +69,11 @@ export interface RefreshCommand {
   readonly payload: Payload;
   readonly ttlMs: number;
   readonly staleAtMs: number;
+  /**
+   * What the key held before the load. Given, only exactly that is replaced (payload and `staleAtMs`), and no
+   * unflushed write: without versions nothing else tells that no write came between.
+   */
+  readonly unchanged?: CacheHit;
 }
 
 /** Makes everything below a version unreadable. Harmless when late or repeated. */

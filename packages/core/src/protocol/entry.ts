@@ -112,6 +112,21 @@ export function isUnflushed(entry: Held): entry is ValueEntry {
   return entry?.kind === 'value' && entry.unflushed;
 }
 
+/** True of the very value that a reader was given. */
+export function isUnchanged(entry: ValueEntry, hit: CacheHit): boolean {
+  const same = entry.version === hit.version && entry.staleAtMs === hit.staleAtMs && !entry.unflushed;
+  return same && isSamePayload(entry.payload, hit.payload);
+}
+
+function isSamePayload(one: Payload | null, other: Payload | null): boolean {
+  if (one === null || other === null) return one === other;
+  return one === other || bytesOf(one).equals(bytesOf(other));
+}
+
+function bytesOf(payload: Payload): Buffer {
+  return typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload);
+}
+
 export function isClosed(entry: Held): boolean {
   return entry?.kind === 'hole' && entry.floor === CLOSED;
 }

@@ -33,6 +33,7 @@ import {
   holdsAgainst,
   isClosed,
   isRanOut,
+  isUnchanged,
   isUnflushed,
   knownVersion,
   overlapping,
@@ -147,9 +148,11 @@ function mayPlace(hole: HoleEntry, command: PutCommand): boolean {
   return own !== undefined || hole.reservation === command.token;
 }
 
-/** Replaces a value that is not newer. */
+/** Replaces a value that is not newer; where `unchanged` is given, exactly that. */
 function refresh(entry: Held, command: RefreshCommand, nowMs: number): Transition<RefreshReply> {
-  if (entry?.kind !== 'value' || command.version < entry.version) {
+  const { unchanged, version } = command;
+  const older = entry?.kind === 'value' && version >= entry.version;
+  if (!older || (unchanged !== undefined && !isUnchanged(entry, unchanged))) {
     return { entry, reply: { kind: 'refresh', outcome: 'refused' } };
   }
   return { entry: valueFrom(command, nowMs), reply: { kind: 'refresh', outcome: 'stored' } };

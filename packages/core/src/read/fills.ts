@@ -1,4 +1,4 @@
-import type { LeaseReply, Payload } from '../contracts/cache-commands.js';
+import type { CacheHit, LeaseReply, Payload } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
@@ -103,14 +103,20 @@ export class Fills<Value> {
     return { value: outcome.value, version: outcome.version };
   }
 
-  /** Puts a newer load in the place of a value. Never rejects. */
-  async replace({ cacheKey, key, ttlMs }: Lookup, row: StoreRow<Value> | undefined): Promise<void> {
+  /** Puts a newer load in the place of the value that was there before it began. Never rejects. */
+  async replace(
+    { cacheKey, key, ttlMs }: Lookup,
+    row: StoreRow<Value> | undefined,
+    before: CacheHit,
+  ): Promise<void> {
     const { cache, events, lifetime } = this.#context;
     try {
       const payload = row === undefined ? undefined : this.#payload(key, row.value, row.version);
       if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
       const { version } = row;
-      await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) });
+      const refresh = { kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) } as const;
+      // A write that came between is in the way of the load: without versions only a changed entry tells of it.
+      await cache.run(version === NO_VERSION ? { ...refresh, unchanged: before } : refresh);
     } catch (error) {
       events.error.emit({ where: 'refresh', error });
     }

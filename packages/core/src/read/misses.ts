@@ -97,23 +97,23 @@ export class Misses<Value> {
     if (isShape && unflushed === true) await flushKey?.(lookup.key);
     // Whoever made it would replace what this process knows less of, and so on for ever.
     if (reason === 'later-shape') return await loader.loadOnly(lookup.key);
-    return await this.reload(lookup, reason === 'integrity');
+    return await this.reload(lookup, reason);
   }
 
   /**
    * Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill.
+   * What is cached can be read until then, and stays where the load fails.
    *
-   * @param forged the version of what is cached is worth nothing
+   * @param unreadable nobody can use what is cached; `integrity`: not even its version
    */
-  async reload(lookup: Lookup, forged = false): Promise<Versioned<Value>> {
+  async reload(lookup: Lookup, unreadable?: Undecoded['reason']): Promise<Versioned<Value>> {
     const { activity, loader, member, nextToken } = this.#context;
     const { cacheKey, key } = lookup;
     if (member?.mayFill() === false) return await loader.loadOnly(key);
-    if (forged) await this.#fills.makeWay(cacheKey);
+    if (unreadable === 'integrity') await this.#fills.makeWay(cacheKey);
     const token = nextToken();
     let reply = await this.#fills.lease(cacheKey, token);
-    if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION) {
-      // Without a version the two can't be compared: what is cached makes way.
+    if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION && mayGo(reply.hit, unreadable)) {
       await this.#fills.makeWay(cacheKey);
       reply = await this.#fills.lease(cacheKey, token);
     }
@@ -122,7 +122,7 @@ export class Misses<Value> {
     }
     const row = await loader.load(key, true);
     // A value that can't be replaced is left to the next reader; nobody waits for this.
-    if (reply?.outcome === 'hit') activity.track(this.#fills.replace(lookup, row));
+    if (reply?.outcome === 'hit') activity.track(this.#fills.replace(lookup, row, reply.hit));
     return versioned(row);
   }
 
@@ -185,4 +185,9 @@ async function join<Value>(flight: Flight<Value>): Promise<Versioned<Value> | un
 
 function ownOf<Value>(found: Versioned<Value>): Versioned<Value> {
   return { ...found, value: copyOf(found.value) };
+}
+
+/** True of what has no version to compare a load with, and no value that anyone could still want. */
+function mayGo({ payload }: CacheHit, unreadable: Undecoded['reason'] | undefined): boolean {
+  return payload === null || unreadable !== undefined;
 }
