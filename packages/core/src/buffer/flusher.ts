@@ -8,15 +8,17 @@ import {
   InvalidIdError,
   InvalidOptionError,
   JobRefusedError,
+  messageOf,
   QueueUnavailableError,
   SerializationError,
   StoreBusyError,
   StoreContractError,
   StoreRefusedError,
+  StoreUnavailableError,
   ValidationError,
 } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
-import { Deadline } from '../kit/wait.js';
+import { Deadline, withTimeout } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
 import { StoreCommit } from '../write/store-commit.js';
 import { Deferrals } from './deferrals.js';
@@ -55,6 +57,7 @@ export class Flusher<Value> {
   readonly #commit: StoreCommit<Value>;
   readonly #deferrals: Deferrals;
   #pageSize = FIRST_PAGE;
+  #opening: Promise<void> | undefined;
 
   constructor(collection: CollectionContext<Value>, { committed, othersWait }: FlusherOptions) {
     this.#collection = collection;
@@ -218,7 +221,27 @@ export class Flusher<Value> {
       const message = `collection "${settings.name}", key "${key}": a buffered write of no version`;
       throw new SerializationError(message, { collection: settings.name, key });
     }
+    await this.#openStore();
     return { kind: 'flush', key, value: await codec.decodeBuffered(payload, key, version), version };
+  }
+
+  /** A worker may have called its store for nothing yet, and what is buffered is read as the open table has it. */
+  #openStore(): Promise<void> {
+    const { clock, settings, store } = this.#collection;
+    const { name, storeTimeoutMs } = settings;
+    const late = (): Error => {
+      const message = `collection "${name}": the store was not open after ${storeTimeoutMs} ms`;
+      return new StoreUnavailableError(message, 'not-committed', { collection: name });
+    };
+    this.#opening ??= withTimeout(clock, Promise.resolve(store.open?.()), storeTimeoutMs, late).catch(
+      (error: unknown) => {
+        this.#opening = undefined;
+        // Whatever it is, it is none of what was buffered, which waits.
+        const message = `collection "${name}": the store does not open: ${messageOf(error)}`;
+        throw new StoreUnavailableError(message, 'not-committed', { cause: error, collection: name });
+      },
+    );
+    return this.#opening;
   }
 
   /** The queue keeps the value, on its way to the dead letters, before the cache lets go of it. */
