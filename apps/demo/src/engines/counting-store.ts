@@ -13,6 +13,8 @@ export function countingStore<Value, Id, Tx>(
     transactions: store.transactions,
     feed: store.feed,
     serializer: store.serializer,
+    shape: store.shape,
+    carrier: store.carrier,
     async open() {
       await store.open?.();
     },

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { InvalidIdError, LockstepError, StoreRefusedError } from '@lockstep/core';
+import { InvalidIdError, jsonSerializer, LockstepError, StoreRefusedError } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
 import { fieldOf, hookOf, type StoreCase, type StoreClaims } from './context.js';
 import { patchCases } from './patches.js';
@@ -68,6 +68,16 @@ export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): voi
     await row.expectRow(1, inserted);
     const replaced = await row.putVersion(2);
     await row.expectRow(2, replaced);
+  });
+
+  test('carrier: what it packs comes back as the row that was read', async (c) => {
+    const { carrier, serializer = jsonSerializer() } = c.store;
+    const row = c.newRow();
+    await row.putVersion(1);
+    const { value } = (await row.read()) ?? {};
+    const packed = serializer.serialize(carrier === undefined ? value : carrier.pack(value));
+    const back = serializer.deserialize(packed);
+    expectEqual(carrier === undefined ? back : carrier.unpack(back), value, 'the row that came back');
   });
 
   test('delete: removes the row; of a missing row it says so', async (c) => {

@@ -46,9 +46,11 @@ export class PostgresRows<Value> implements RowCarrier<Value> {
 
   pack(value: Value): unknown {
     if (typeof value !== 'object' || value === null) return value;
+    if (this.#isExactRow(value as Properties)) return value;
     const texts = textsOf(value);
-    if (texts !== undefined) return this.#packRow(value as Properties, texts);
-    return this.#isExactRow(value as Properties) ? value : packValue(value as Properties, this.#byProperty);
+    return texts === undefined
+      ? packValue(value as Properties, this.#byProperty)
+      : this.#packRow(value as Properties, texts);
   }
 
   #isExactRow(value: Properties): boolean {

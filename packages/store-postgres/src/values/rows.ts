@@ -1,7 +1,7 @@
 import type { Row } from '../wire/pipeline.js';
 
-/** The texts of rows whose values don't all travel as they are. */
-const texts = new WeakMap<object, ReadonlyMap<string, string | null>>();
+/** Rows whose values don't all travel as they are, with their texts. */
+const rows = new WeakMap<object, Row>();
 
 /** True when the process has parsers of its own: their values can't be told from others, so all texts are kept. */
 let keepsAll = false;
@@ -13,11 +13,11 @@ export function keepAllTexts(): void {
 
 /** A row as pg's parsers made it. Its texts are kept as long as it is. */
 export function rowValue<Value>(row: Row): Value {
-  if (row.odd || keepsAll) texts.set(row.value, row.texts());
+  if (row.odd || keepsAll) rows.set(row.value, row);
   return row.value as Value;
 }
 
 /** The texts that the server sent for a row that {@link rowValue} gave. */
 export function textsOf(value: object): ReadonlyMap<string, string | null> | undefined {
-  return texts.get(value);
+  return rows.get(value)?.texts();
 }
