@@ -1,6 +1,7 @@
 import { NO_VERSION, type Version } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, type ResumeToken } from 'mongodb';
 import { fromStored, toStored } from '../rows/stamp.js';
+import { answered } from '../wire/answered.js';
 
 /** The position of a group of readers, and the one of them that reads. One per set of sources. */
 export interface PositionDocument extends Document {
@@ -85,42 +86,50 @@ export class Positions {
     this.#leaseMs = leaseMs;
   }
 
+  #answer<T>(statement: PromiseLike<T>): Promise<T> {
+    return answered(`mongodb:${this.#collection.namespace}`, statement, OPTIONS);
+  }
+
   /** Creates the index that the positions of a source are found by. Idempotent. */
   async prepare(): Promise<void> {
-    await this.#collection.createIndex({ sources: 1 });
+    await this.#answer(this.#collection.createIndex({ sources: 1 }, OPTIONS));
   }
 
   /** Makes this process the group's reader, unless another one's lease stands. */
   async acquire(readers: Group, owner: string): Promise<Lease | undefined> {
     const group = idOf(readers);
-    const document = await this.#collection.findOneAndUpdate(
-      { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
-      [
-        {
-          $set: {
-            owner,
-            epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
-            expiresAt: { $add: ['$$NOW', this.#leaseMs] },
-            // The last reader's count does not hold any more.
-            pending: null,
+    const document = await this.#answer(
+      this.#collection.findOneAndUpdate(
+        { _id: group, $expr: { $lt: [{ $ifNull: ['$expiresAt', new Date(0)] }, '$$NOW'] } },
+        [
+          {
+            $set: {
+              owner,
+              epoch: { $add: [{ $ifNull: ['$epoch', Long.ZERO] }, 1] },
+              expiresAt: { $add: ['$$NOW', this.#leaseMs] },
+              // The last reader's count does not hold any more.
+              pending: null,
+            },
           },
-        },
-      ],
-      { ...OPTIONS, returnDocument: 'after' },
+        ],
+        { ...OPTIONS, returnDocument: 'after' },
+      ),
     );
     if (document !== null) return { group, owner, epoch: fromStored(document.epoch) };
     // An upsert must not depend on the time, which the lease does.
-    if ((await this.#collection.findOne({ _id: group }, OPTIONS)) === null)
+    if ((await this.#answer(this.#collection.findOne({ _id: group }, OPTIONS))) === null)
       await this.#create(group, readers);
     return undefined;
   }
 
   async #create(group: string, { sources, consumer }: Group): Promise<void> {
     const names = { sources: [...sources].sort(), ...(consumer === undefined ? {} : { consumer }) };
-    await this.#collection.updateOne(
-      { _id: group },
-      { $setOnInsert: { ...names, epoch: Long.ZERO } },
-      { ...OPTIONS, upsert: true },
+    await this.#answer(
+      this.#collection.updateOne(
+        { _id: group },
+        { $setOnInsert: { ...names, epoch: Long.ZERO } },
+        { ...OPTIONS, upsert: true },
+      ),
     );
   }
 
@@ -131,24 +140,26 @@ export class Positions {
   async beat(lease: Lease, progress: Progress, release = false): Promise<number | undefined> {
     const { token, warm, highest, waiting, aside } = progress;
     const oldestAt = waiting?.oldestAtMs === undefined ? null : new Date(waiting.oldestAtMs);
-    const document = await this.#collection.findOneAndUpdate(
-      { _id: lease.group, owner: lease.owner, epoch: toStored(lease.epoch) },
-      [
-        {
-          $set: {
-            expiresAt: release ? new Date(0) : { $add: ['$$NOW', this.#leaseMs] },
-            pending: waiting?.count ?? null,
-            oldestAt,
-            ...(aside === 0 ? {} : { aside: { $add: [{ $ifNull: ['$aside', Long.ZERO] }, aside] } }),
-            ...(waiting === undefined ? {} : { at: oldestAt ?? '$$NOW' }),
-            ...(token === undefined ? {} : { token: { $literal: token } }),
-            ...(warm === undefined ? {} : { warm: { $literal: warm.token }, warmAt: new Date(warm.atMs) }),
-            highest: { $literal: [...highest].map(([s, v]) => ({ s, v: toStored(v) })) },
-            beatAt: '$$NOW',
+    const document = await this.#answer(
+      this.#collection.findOneAndUpdate(
+        { _id: lease.group, owner: lease.owner, epoch: toStored(lease.epoch) },
+        [
+          {
+            $set: {
+              expiresAt: release ? new Date(0) : { $add: ['$$NOW', this.#leaseMs] },
+              pending: waiting?.count ?? null,
+              oldestAt,
+              ...(aside === 0 ? {} : { aside: { $add: [{ $ifNull: ['$aside', Long.ZERO] }, aside] } }),
+              ...(waiting === undefined ? {} : { at: oldestAt ?? '$$NOW' }),
+              ...(token === undefined ? {} : { token: { $literal: token } }),
+              ...(warm === undefined ? {} : { warm: { $literal: warm.token }, warmAt: new Date(warm.atMs) }),
+              highest: { $literal: [...highest].map(([s, v]) => ({ s, v: toStored(v) })) },
+              beatAt: '$$NOW',
+            },
           },
-        },
-      ],
-      { ...OPTIONS, returnDocument: 'after', projection: { beatAt: 1 } },
+        ],
+        { ...OPTIONS, returnDocument: 'after', projection: { beatAt: 1 } },
+      ),
     );
     const beatAt: unknown = document?.['beatAt'];
     return beatAt instanceof Date ? beatAt.getTime() : undefined;
@@ -156,7 +167,7 @@ export class Positions {
 
   /** All documents that cover one of the sources. */
   async covering(sources: readonly string[]): Promise<PositionDocument[]> {
-    return await this.#collection.find({ sources: { $in: [...sources] } }, OPTIONS).toArray();
+    return await this.#answer(this.#collection.find({ sources: { $in: [...sources] } }, OPTIONS).toArray());
   }
 
   /**
@@ -198,10 +209,12 @@ export class Positions {
   /** Makes the first position of a source that has none, so that nothing from now on is missed. */
   async seed(source: string, token: ResumeToken): Promise<void> {
     if ((await this.covering([source])).length > 0) return;
-    await this.#collection.updateOne(
-      { _id: `attached:${source}` },
-      [{ $set: { sources: { $literal: [source] }, token: { $literal: token }, at: '$$NOW' } }],
-      { ...OPTIONS, upsert: true },
+    await this.#answer(
+      this.#collection.updateOne(
+        { _id: `attached:${source}` },
+        [{ $set: { sources: { $literal: [source] }, token: { $literal: token }, at: '$$NOW' } }],
+        { ...OPTIONS, upsert: true },
+      ),
     );
   }
 
@@ -213,17 +226,19 @@ export class Positions {
     const readers = (await this.covering([source])).filter(({ _id }) => _id.startsWith('feed:'));
     if (readers.some((document) => document.token !== undefined)) return;
     const first = { sources: [source], consumer, token };
-    await this.#collection.updateOne(
-      { _id: `begun:${JSON.stringify([consumer, source])}` },
-      [
-        {
-          $set: {
-            ...Object.fromEntries(Object.entries(first).map(([k, v]) => [k, { $literal: v }])),
-            at: '$$NOW',
+    await this.#answer(
+      this.#collection.updateOne(
+        { _id: `begun:${JSON.stringify([consumer, source])}` },
+        [
+          {
+            $set: {
+              ...Object.fromEntries(Object.entries(first).map(([k, v]) => [k, { $literal: v }])),
+              at: '$$NOW',
+            },
           },
-        },
-      ],
-      { ...OPTIONS, upsert: true },
+        ],
+        { ...OPTIONS, upsert: true },
+      ),
     );
   }
 
@@ -244,7 +259,7 @@ export class Positions {
 
   async forget(source: string): Promise<void> {
     const begun: Filter<PositionDocument> = { _id: { $regex: /^begun:/ }, sources: source };
-    await this.#collection.deleteMany({ $or: [{ _id: `attached:${source}` }, begun] }, OPTIONS);
+    await this.#answer(this.#collection.deleteMany({ $or: [{ _id: `attached:${source}` }, begun] }, OPTIONS));
   }
 }
 

@@ -8,6 +8,7 @@ import type {
 } from '@lockstep/core';
 import { type Collection, type Document, type Filter, Long, MaxKey, MinKey, MongoServerError } from 'mongodb';
 import { fromStored, toStored } from '../rows/stamp.js';
+import { answered } from '../wire/answered.js';
 import { CODE } from '../wire/errors.js';
 
 /** The record of one consumer and one source. */
@@ -50,9 +51,13 @@ export class Registry implements ConsumerRegistry {
     this.#positions = positions;
   }
 
+  #answer<T>(statement: PromiseLike<T>): Promise<T> {
+    return answered(`mongodb:${this.#collection.namespace}`, statement, OPTIONS);
+  }
+
   /** Creates the index that a source's records are found by. Idempotent. */
   async prepare(): Promise<void> {
-    await this.#collection.createIndex({ '_id.source': 1 });
+    await this.#answer(this.#collection.createIndex({ '_id.source': 1 }, OPTIONS));
   }
 
   async register(
@@ -61,7 +66,7 @@ export class Registry implements ConsumerRegistry {
   ): Promise<readonly ConsumerRecord[]> {
     const bySource = Map.groupBy(collections, ({ source }) => source);
     for (const [source, own] of bySource) {
-      const known = await this.#collection.findOne({ _id: idOf(consumer, source) }, OPTIONS);
+      const known = await this.#answer(this.#collection.findOne({ _id: idOf(consumer, source) }, OPTIONS));
       if (known === null) await this.#positions.begin(consumer, source);
       await this.#record(consumer, source, own);
     }
@@ -98,10 +103,12 @@ export class Registry implements ConsumerRegistry {
     ];
     for (let tries = 1; ; tries += 1) {
       try {
-        await this.#collection.updateOne({ _id: idOf(consumer, source) }, update, {
-          ...OPTIONS,
-          upsert: true,
-        });
+        await this.#answer(
+          this.#collection.updateOne({ _id: idOf(consumer, source) }, update, {
+            ...OPTIONS,
+            upsert: true,
+          }),
+        );
         return;
       } catch (error) {
         // Somebody else has made the document in between: now there is one to update.
@@ -114,12 +121,14 @@ export class Registry implements ConsumerRegistry {
   async read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]> {
     const ids = sources.map((source) => idOf(consumer, source));
     const [documents, positions] = await Promise.all([
-      this.#collection
-        .aggregate<ConsumerDocument & { now: Date }>(
-          [{ $match: { _id: { $in: ids } } }, { $set: { now: '$$NOW' } }],
-          OPTIONS,
-        )
-        .toArray(),
+      this.#answer(
+        this.#collection
+          .aggregate<ConsumerDocument & { now: Date }>(
+            [{ $match: { _id: { $in: ids } } }, { $set: { now: '$$NOW' } }],
+            OPTIONS,
+          )
+          .toArray(),
+      ),
       this.#positions.of(consumer, sources),
     ]);
     return documents.map(
@@ -140,14 +149,14 @@ export class Registry implements ConsumerRegistry {
 
   async consumers(sources: readonly string[]): Promise<readonly RecordedConsumer[]> {
     const ofThese = { '_id.source': { $in: [...sources] } } as Filter<ConsumerDocument>;
-    const documents = await this.#collection.find(ofThese, OPTIONS).toArray();
+    const documents = await this.#answer(this.#collection.find(ofThese, OPTIONS).toArray());
     return documents.map(({ _id: { consumer, source }, collections }) => {
       return { consumer, source, collections: collections.map(({ name }) => name) };
     });
   }
 
   async forget(consumer: string, sources: readonly string[]): Promise<void> {
-    await this.#collection.deleteMany(ofThese(consumer, sources), OPTIONS);
+    await this.#answer(this.#collection.deleteMany(ofThese(consumer, sources), OPTIONS));
   }
 
   async observe(
@@ -160,25 +169,27 @@ export class Registry implements ConsumerRegistry {
     const young = { $lt: [{ $subtract: ['$$NOW', '$observedAt'] }, RETURN_MS] };
     const barred = { $and: [other, { $in: [now, '$left'] }, young] };
     const replaced = { $cond: [{ $gt: ['$identity', null] }, ['$identity'], []] };
-    await this.#collection.updateMany(
-      ofThese(consumer, sources),
-      [
-        { $set: { barred, changes: other } },
-        { $set: { changes: { $and: ['$changes', { $not: '$barred' }] } } },
-        {
-          $set: {
-            left: {
-              $cond: ['$changes', { $slice: [{ $concatArrays: ['$left', replaced] }, -MAX_LEFT] }, '$left'],
+    await this.#answer(
+      this.#collection.updateMany(
+        ofThese(consumer, sources),
+        [
+          { $set: { barred, changes: other } },
+          { $set: { changes: { $and: ['$changes', { $not: '$barred' }] } } },
+          {
+            $set: {
+              left: {
+                $cond: ['$changes', { $slice: [{ $concatArrays: ['$left', replaced] }, -MAX_LEFT] }, '$left'],
+              },
+              identity: { $cond: ['$changes', now, '$identity'] },
+              epoch: { $cond: ['$changes', { $add: ['$epoch', 1] }, '$epoch'] },
+              holder: { $cond: ['$changes', null, '$holder'] },
+              observedAt: { $cond: ['$barred', '$observedAt', '$$NOW'] },
             },
-            identity: { $cond: ['$changes', now, '$identity'] },
-            epoch: { $cond: ['$changes', { $add: ['$epoch', 1] }, '$epoch'] },
-            holder: { $cond: ['$changes', null, '$holder'] },
-            observedAt: { $cond: ['$barred', '$observedAt', '$$NOW'] },
           },
-        },
-        { $unset: ['barred', 'changes'] },
-      ],
-      OPTIONS,
+          { $unset: ['barred', 'changes'] },
+        ],
+        OPTIONS,
+      ),
     );
     return await this.read(consumer, sources);
   }
@@ -194,14 +205,16 @@ export class Registry implements ConsumerRegistry {
       ],
     };
     for (const [source, epoch] of epochs) {
-      const { matchedCount } = await this.#collection.updateOne(
-        {
-          _id: idOf(consumer, source),
-          epoch: toStored(epoch),
-          $expr: { $and: [{ $ne: ['$replayed', '$epoch'] }, free] },
-        } as Filter<ConsumerDocument>,
-        [{ $set: { holder: mine, heldUntil: { $add: ['$$NOW', leaseMs] } } }],
-        OPTIONS,
+      const { matchedCount } = await this.#answer(
+        this.#collection.updateOne(
+          {
+            _id: idOf(consumer, source),
+            epoch: toStored(epoch),
+            $expr: { $and: [{ $ne: ['$replayed', '$epoch'] }, free] },
+          } as Filter<ConsumerDocument>,
+          [{ $set: { holder: mine, heldUntil: { $add: ['$$NOW', leaseMs] } } }],
+          OPTIONS,
+        ),
       );
       if (matchedCount > 0) held.push(source);
     }
@@ -212,14 +225,16 @@ export class Registry implements ConsumerRegistry {
     for (const [source, epoch] of epochs) {
       const of = { _id: idOf(consumer, source), epoch: toStored(epoch), holder };
       const filter = of as Filter<ConsumerDocument>;
-      await this.#collection.updateOne(filter, { $set: { replayed: toStored(epoch) } }, OPTIONS);
+      await this.#answer(
+        this.#collection.updateOne(filter, { $set: { replayed: toStored(epoch) } }, OPTIONS),
+      );
     }
   }
 
   async release(consumer: string, holder: string): Promise<void> {
     const ids = { $gt: { consumer, source: new MinKey() }, $lt: { consumer, source: new MaxKey() } };
     const filter = { _id: ids as Document, holder } as Filter<ConsumerDocument>;
-    await this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS);
+    await this.#answer(this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS));
   }
 
   /** True while the registry is in all of these states. */
@@ -227,9 +242,11 @@ export class Registry implements ConsumerRegistry {
     const [first] = states;
     if (first === undefined) return true;
     const ids = states.map(({ consumer, source }) => idOf(consumer, source));
-    const found = await this.#collection
-      .find({ _id: { $in: ids } }, { ...OPTIONS, projection: { revision: 1, epoch: 1 } })
-      .toArray();
+    const found = await this.#answer(
+      this.#collection
+        .find({ _id: { $in: ids } }, { ...OPTIONS, projection: { revision: 1, epoch: 1 } })
+        .toArray(),
+    );
     return states.every(({ source, revision, epoch }) => {
       const document = found.find(({ _id }) => _id.source === source);
       return fromStored(document?.revision) === revision && fromStored(document?.epoch) === epoch;
@@ -238,7 +255,9 @@ export class Registry implements ConsumerRegistry {
 
   /** Nobody's rows are kept in step any more. */
   async forgetAll(source: string): Promise<void> {
-    await this.#collection.deleteMany({ '_id.source': source } as Filter<ConsumerDocument>, OPTIONS);
+    await this.#answer(
+      this.#collection.deleteMany({ '_id.source': source } as Filter<ConsumerDocument>, OPTIONS),
+    );
   }
 }
 

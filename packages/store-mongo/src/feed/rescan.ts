@@ -1,30 +1,47 @@
 import { type Change, NO_VERSION, StoreContractError, type Version } from '@lockstep/core';
-import type { Db, Document } from 'mongodb';
+import type { AbstractCursor, Collection, Db, Document } from 'mongodb';
 import { serverNowMs } from '../install/server.js';
 import { type Binding, keyIfAny } from '../rows/binding.js';
 import { fromStored, nextEven, toStored } from '../rows/stamp.js';
 import type { TombstoneId } from '../rows/tombstones.js';
+import { answered, type StatementBound } from '../wire/answered.js';
+import { toStoreError } from '../wire/errors.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 
-/** The bound of one batch of a scan, in ms. */
-const SCAN_TIMEOUT_MS = 60_000;
+/** The bound of one batch of a scan. */
+const SCAN = { maxTimeMS: 60_000 } as const;
+
+/** The bound of what an index answers. */
+const INDEXED = { maxTimeMS: 5_000 } as const;
 
 /** The highest version of the rows and tombstones that a source has. */
-export async function highestOf(binding: Binding): Promise<Version> {
-  const { primary, versionField, source, tombstones } = binding;
-  const options = { maxTimeMS: SCAN_TIMEOUT_MS };
-  const believable = toStored(binding.clock.highestBelievable);
-  const row = await primary.findOne(
-    { [versionField]: { $type: 'number', $lte: believable } },
-    { ...options, sort: { [versionField]: -1 }, projection: { [versionField]: 1 } },
-  );
-  const ofSource = { '_id.s': source, v: { $lte: believable } } as Document;
-  const tombstone = await tombstones.collection.findOne(ofSource, {
-    ...options,
-    sort: { v: -1 },
-    projection: { v: 1 },
-  });
-  return Math.max(fromStored(row?.[versionField]), fromStored(tombstone?.v));
+export async function highestOf({
+  clock,
+  name,
+  primary,
+  source,
+  tombstones,
+  versionField,
+}: Binding): Promise<Version> {
+  const believable = toStored(clock.highestBelievable);
+  const highest = (collection: Collection, field: string, filter: Document): Promise<Document | null> =>
+    patiently(name, (bound) =>
+      collection.findOne(filter, { ...bound, sort: { [field]: -1 }, projection: { [field]: 1 } }),
+    );
+  const row = await highest(primary, versionField, { [versionField]: { $type: 'number', $lte: believable } });
+  const ofSource = { '_id.s': source, v: { $lte: believable } };
+  const tombstone = await highest(tombstones.collection as unknown as Collection, 'v', ofSource);
+  return Math.max(fromStored(row?.[versionField]), fromStored(tombstone?.['v']));
+}
+
+/** Asks once more, of a collection that has lost its index. An answer that was lost is not waited for so long. */
+async function patiently<T>(what: string, ask: (bound: StatementBound) => Promise<T>): Promise<T> {
+  try {
+    return await answered(what, ask(INDEXED), INDEXED);
+  } catch (error) {
+    if (toStoreError(error, what).code !== 'LOCKSTEP_STORE_TIMEOUT') throw error;
+    return await answered(what, ask(SCAN), SCAN);
+  }
 }
 
 /** A version above those that a source has had. */
@@ -66,11 +83,18 @@ export async function rescan(
 }
 
 /** A floor under flushes of rows that are gone, whatever their keys. */
-async function raiseTombstoneOfSource({ tombstones, source }: Binding, version: Version): Promise<void> {
-  await tombstones.collection.updateOne(
-    { _id: { $eq: { s: source, k: '' } } },
-    [{ $set: { v: { $max: ['$v', toStored(version)] }, at: '$$NOW' } }],
-    { upsert: true, maxTimeMS: SCAN_TIMEOUT_MS },
+async function raiseTombstoneOfSource(
+  { name, tombstones, source }: Binding,
+  version: Version,
+): Promise<void> {
+  await answered(
+    name,
+    tombstones.collection.updateOne(
+      { _id: { $eq: { s: source, k: '' } } },
+      [{ $set: { v: { $max: ['$v', toStored(version)] }, at: '$$NOW' } }],
+      { upsert: true, ...SCAN },
+    ),
+    SCAN,
   );
 }
 
@@ -83,17 +107,17 @@ async function* everyRow(
   const { primary, keyField, source, tombstones } = binding;
   const rows = primary.find(
     { [keyField]: { $exists: true } },
-    { projection: { _id: 1, [keyField]: 1 }, maxTimeMS: SCAN_TIMEOUT_MS },
+    { projection: { _id: 1, [keyField]: 1 }, ...SCAN },
   );
-  yield* batches(rows, batchSize, (document) => {
+  yield* batches(binding.name, rows, batchSize, (document) => {
     const key = keyIfAny(binding, document);
     return key === undefined ? undefined : { source, key, version, op: 'put', changedAtMs };
   });
   const gone = tombstones.collection.find({ '_id.s': source, '_id.k': { $ne: '' } } as Document, {
     projection: { _id: 1 },
-    maxTimeMS: SCAN_TIMEOUT_MS,
+    ...SCAN,
   });
-  yield* batches(gone, batchSize, (document) => {
+  yield* batches(binding.name, gone, batchSize, (document) => {
     const { k: key } = document['_id'] as TombstoneId;
     return { source, key, version, op: 'delete', changedAtMs };
   });
@@ -115,10 +139,10 @@ export async function* changedSince(
     },
     {
       projection: { _id: 1, [keyField]: 1, [versionField]: 1 },
-      maxTimeMS: SCAN_TIMEOUT_MS,
+      ...SCAN,
     },
   );
-  yield* batches(rows, batchSize, (document) => {
+  yield* batches(binding.name, rows, batchSize, (document) => {
     const version = fromStored(document[versionField]);
     const changedAtMs = Math.floor(version / 1000);
     const key = keyIfAny(binding, document);
@@ -126,9 +150,9 @@ export async function* changedSince(
   });
   const gone = tombstones.collection.find(
     { '_id.s': source, '_id.k': { $ne: '' }, at: { $gte: new Date(sinceMs) } } as Document,
-    { maxTimeMS: SCAN_TIMEOUT_MS },
+    SCAN,
   );
-  yield* batches(gone, batchSize, (document) => {
+  yield* batches(binding.name, gone, batchSize, (document) => {
     const { k: key } = document['_id'] as TombstoneId;
     const changedAtMs = (document['at'] as Date).getTime();
     return { source, key, version: fromStored(document['v']), op: 'delete', changedAtMs };
@@ -136,17 +160,25 @@ export async function* changedSince(
 }
 
 async function* batches<T extends Document>(
-  cursor: AsyncIterable<T>,
+  what: string,
+  cursor: AbstractCursor<T>,
   size: number,
   toChange: (document: T) => Change | undefined,
 ): AsyncGenerator<Change[]> {
   let batch: Change[] = [];
-  for await (const document of cursor) {
-    const change = toChange(document);
-    if (change !== undefined) batch.push(change);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
+  try {
+    // One wait for each of the server's batches.
+    while (await answered(what, cursor.hasNext(), SCAN)) {
+      for (const document of cursor.readBufferedDocuments()) {
+        const change = toChange(document);
+        if (change !== undefined) batch.push(change);
+        if (batch.length < size) continue;
+        yield batch;
+        batch = [];
+      }
+    }
+    if (batch.length > 0) yield batch;
+  } finally {
+    cursor.close().catch(() => {});
   }
-  if (batch.length > 0) yield batch;
 }

@@ -3,6 +3,7 @@ import type { Db, Document } from 'mongodb';
 import { serverNowMs } from '../install/server.js';
 import type { Binding } from '../rows/binding.js';
 import { fromStored, toStored } from '../rows/stamp.js';
+import { answered } from '../wire/answered.js';
 import type { PositionDocument, Positions } from './positions.js';
 
 /** Changes that are counted at most where no one reads. */
@@ -51,12 +52,12 @@ export async function feedStatus(
 }
 
 async function countSince(binding: Binding, atMs: number): Promise<number> {
-  const { primary, versionField, source, tombstones } = binding;
+  const { name, primary, versionField, source, tombstones } = binding;
   const limit = { ...OPTIONS, limit: MAX_COUNTED };
-  const rows = await primary.countDocuments({ [versionField]: { $gt: toStored(atMs * 1000) } }, limit);
-  const gone = await tombstones.collection.countDocuments(
-    { '_id.s': source, at: { $gt: new Date(atMs) } } as Document,
-    limit,
-  );
+  const counting = Promise.all([
+    primary.countDocuments({ [versionField]: { $gt: toStored(atMs * 1000) } }, limit),
+    tombstones.collection.countDocuments({ '_id.s': source, at: { $gt: new Date(atMs) } } as Document, limit),
+  ]);
+  const [rows, gone] = await answered(name, counting, OPTIONS);
   return rows + gone;
 }

@@ -3,6 +3,8 @@ import { type Backoff, sleep, withTimeout } from '@lockstep/core/kit';
 import type { ChangeStream, Document, ResumeToken } from 'mongodb';
 
 const MAX_PATIENCE_MS = 600_000;
+/** How long another stream waits for the server to close the one before. */
+const CLOSING_MS = 1_000;
 /** How long reading waits for room in a full queue. */
 const FULL_MS = 5;
 
@@ -110,8 +112,8 @@ export class StreamReader {
       throw error;
     } finally {
       const closed = stream.close().catch(() => {});
-      // Closing waits for a read that hangs.
-      if (!hangs) await closed;
+      // Closing waits for a read that hangs, and for an answer of its own.
+      if (!hangs) await Promise.race([closed, sleep(systemClock, CLOSING_MS)]);
     }
   }
 

@@ -7,6 +7,7 @@ import {
   type ResumeToken,
 } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
+import { answered } from '../wire/answered.js';
 import { CODE } from '../wire/errors.js';
 
 /** Server errors that mean: what follows this token is not to be had any more. */
@@ -81,13 +82,16 @@ export function openStream(
   });
 }
 
+const TOKEN = { maxTimeMS: 5_000 };
+
 /** A token for "from now on". */
 export async function tokenOfNow(db: Db): Promise<ResumeToken> {
   const stream = db.watch([], { maxAwaitTimeMS: 1 });
   try {
-    await stream.tryNext();
+    await answered(`mongodb:${db.databaseName}: a token of now`, stream.tryNext(), TOKEN);
     return stream.resumeToken;
   } finally {
-    await stream.close();
+    // Closing waits for a read that hangs; the server ends the cursor by itself.
+    stream.close().catch(() => {});
   }
 }

@@ -1,5 +1,6 @@
 import { InvalidOptionError, StoreUnavailableError } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
+import { answered } from '../wire/answered.js';
 import { toStoreError } from '../wire/errors.js';
 import type { ServerClock } from '../wire/server-clock.js';
 
@@ -33,9 +34,11 @@ export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): 
   return hello['setName'] !== undefined || hello['msg'] === 'isdbgrid';
 }
 
+const TIME = { maxTimeMS: 5_000 };
+
 /** The server's own clock, in ms since the epoch. */
 export async function serverNowMs(db: Db): Promise<number> {
-  const hello = await db.command({ hello: 1 });
+  const hello = await answered(`mongodb:${db.databaseName}: its time`, db.command({ hello: 1 }), TIME);
   const localTime: unknown = hello['localTime'];
   if (!(localTime instanceof Date)) throw new TypeError('the server did not tell its time');
   return localTime.getTime();

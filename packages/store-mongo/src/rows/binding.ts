@@ -1,7 +1,7 @@
 import { InvalidIdError, StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
 import { type Collection, type Document, Int32, Long, ObjectId } from 'mongodb';
 import type { CallBound } from '../wire/bound.js';
-import type { Call } from '../wire/call.js';
+import { type Call, writeMs } from '../wire/call.js';
 import type { ServerClock } from '../wire/server-clock.js';
 import { decodeKey, encodeKey } from './key.js';
 import { before, stampExpression } from './stamp.js';
@@ -54,9 +54,11 @@ export function inTime(binding: Binding, version: Document | Long, call: Call): 
  * The last time at which the server begins a statement of the call. A statement goes by the clock of its start and may
  * run for its `maxTimeMS`, so one with a deadline begins that much earlier.
  */
-export function lastStart({ clock }: Binding, { bound }: Call): Date | undefined {
-  if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - bound.serverMs);
-  return clock.in(bound.remainingMs);
+export function lastStart({ clock }: Binding, call: Call): Date | undefined {
+  const { bound, session } = call;
+  const runsMs = writeMs(call);
+  if (bound.notAfterMs !== undefined) return new Date(bound.notAfterMs - runsMs);
+  return clock.in(session === undefined ? bound.remainingMs - runsMs : bound.remainingMs);
 }
 
 /**

@@ -7,6 +7,34 @@ export interface Call {
   readonly session: ClientSession | undefined;
 }
 
+/** Of what is left of a call, the part that a write may take; the rest is for its way to the server. */
+const RUNNING = 3 / 4;
+
+/**
+ * How long a write may run. A server counts from when it begins: one that begins within the rest is over when the call
+ * is, however long it waited for a connection or for the row.
+ */
+export function writeMs({ bound, session }: Call): number {
+  // A transaction waits for no row, and what it has done counts from its commit.
+  if (session !== undefined) return bound.serverMs;
+  return Math.max(1, Math.floor(bound.remainingMs * RUNNING));
+}
+
+/** A statement of less would hardly get to the server. */
+const LEAST_MS = 10;
+
+/** True while a statement that changed nothing can be sent again. Throws what a call that was aborted rejects with. */
+export function canBegin({ bound, session }: Call): boolean {
+  if (session !== undefined || bound.remainingMs <= LEAST_MS) return false;
+  bound.check();
+  return true;
+}
+
+/** The options of a write that begins by `lastStart`. */
+export function writeOptions(call: Call): ReturnType<typeof statementOptions> {
+  return { ...statementOptions(call), maxTimeMS: writeMs(call) };
+}
+
 /** The options that bind a statement to its call. */
 export function statementOptions(call: Call): { session?: ClientSession; maxTimeMS: number } {
   const { serverMs: maxTimeMS } = call.bound;

@@ -78,8 +78,7 @@ export function toStoreError(
 
 function fromServer(error: MongoServerError, message: string, options: LockstepErrorOptions): LockstepError {
   const code = typeof error.code === 'number' ? error.code : 0;
-  const late = code === CODE.conversionFailure && message.includes(TOO_LATE);
-  if (late || code === CODE.maxTimeExpired) return new StoreTimeoutError(message, options);
+  if (isTooLate(error) || code === CODE.maxTimeExpired) return new StoreTimeoutError(message, options);
   if (NOT_PRIMARY.has(code)) return new StoreUnavailableError(message, 'not-committed', options);
   if (INTERRUPTED.has(code) || isTransient(error) || error.hasErrorLabel('RetryableWriteError')) {
     const aborted = isTransient(error) && !error.hasErrorLabel('UnknownTransactionCommitResult');
@@ -137,6 +136,12 @@ export function writeConflict(message: string): MongoServerError {
 /** True where the server had ended the transaction before: in a statement that failed, or on its own. */
 export function isEndedBefore(error: unknown): boolean {
   return isAny(error, (at) => at.code === CODE.noSuchTransaction);
+}
+
+/** True where the server refused to begin what came after its deadline. */
+export function isTooLate(error: unknown): boolean {
+  if (!(error instanceof MongoServerError)) return false;
+  return error.code === CODE.conversionFailure && error.message.includes(TOO_LATE);
 }
 
 /** True where its `maxTimeMS` was over, in a statement or in the wait for its write concern. */

@@ -1,11 +1,7 @@
-import {
-  type AnyBulkWriteOperation,
-  type BulkWriteOptions,
-  MongoBulkWriteError,
-  MongoServerError,
-} from 'mongodb';
+import { type AnyBulkWriteOperation, type Document, MongoBulkWriteError, MongoServerError } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
-import { type Call, statementOptions } from '../wire/call.js';
+import { type Call, canBegin, writeOptions } from '../wire/call.js';
+import { isTooLate } from '../wire/errors.js';
 
 export interface BulkResult {
   /** The errors of the refused operations, by position. */
@@ -13,21 +9,35 @@ export interface BulkResult {
   readonly matched: number;
 }
 
-/** An unordered bulk write that tells its refusals one by one, and throws only what concerns all of them. */
+export interface BulkOptions {
+  readonly maxTimeMS?: number | undefined;
+  /** The variables of the operations, made for each try: they hold the time until which the server may begin. */
+  readonly variables?: () => Document;
+}
+
+/**
+ * An unordered bulk write that tells its refusals one by one, and throws only what concerns all of them. One whose
+ * variables say that it was begun too late is sent again while the call lasts.
+ */
 export async function bulk(
   binding: Binding,
   operations: readonly AnyBulkWriteOperation[],
   call: Call,
-  options: Pick<BulkWriteOptions, 'let' | 'maxTimeMS'> = {},
+  { maxTimeMS, variables }: BulkOptions = {},
 ): Promise<BulkResult> {
+  const lets = variables === undefined ? {} : { let: variables() };
   try {
     const result = await binding.primary.bulkWrite([...operations], {
-      ...statementOptions(call),
+      ...writeOptions(call),
       ordered: false,
-      ...options,
+      ...(maxTimeMS === undefined ? {} : { maxTimeMS }),
+      ...lets,
     });
     return { errors: new Map(), matched: result.matchedCount };
   } catch (error) {
+    if (variables !== undefined && isTooLate(error) && !hasBegun(error) && canBegin(call)) {
+      return await bulk(binding, operations, call, { maxTimeMS, variables });
+    }
     if (!(error instanceof MongoBulkWriteError)) throw error;
     const refused = [error.writeErrors].flat();
     // A write concern's failure, a time-out or a step-down in the middle says nothing of the rest.
@@ -40,4 +50,9 @@ export async function bulk(
     );
     return { errors, matched: error.matchedCount };
   }
+}
+
+/** The driver sends a large bulk in several commands. */
+function hasBegun(error: unknown): boolean {
+  return error instanceof MongoBulkWriteError && error.matchedCount > 0;
 }

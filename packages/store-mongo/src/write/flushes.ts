@@ -3,7 +3,7 @@ import type { Document } from 'mongodb';
 import { type Binding, inTime, keyFilter, keysFilter, toDocument } from '../rows/binding.js';
 import { findRows, versionsOf } from '../rows/reads.js';
 import { replacePipeline, toStored } from '../rows/stamp.js';
-import { type Call, statementOptions } from '../wire/call.js';
+import { type Call, statementOptions, writeMs } from '../wire/call.js';
 import { bulk } from './bulk.js';
 import { failed } from './outcomes.js';
 
@@ -39,7 +39,7 @@ export async function flushOntoRows<Value>(
     },
   }));
   const { errors, matched } = await bulk(binding, operations, call, {
-    maxTimeMS: Math.min(STATEMENT_MS, call.bound.serverMs),
+    maxTimeMS: Math.min(STATEMENT_MS, writeMs(call)),
   });
   const rows = await findRows<Value>(
     binding,

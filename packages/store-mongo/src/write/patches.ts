@@ -3,7 +3,8 @@ import type { Document } from 'mongodb';
 import { type Binding, keyFilter, stampFor, toRow } from '../rows/binding.js';
 import { encodeKey } from '../rows/key.js';
 import { toStored } from '../rows/stamp.js';
-import { type Call, statementOptions } from '../wire/call.js';
+import type { Call } from '../wire/call.js';
+import { changeRow } from './change-row.js';
 import { conflictAt, written } from './outcomes.js';
 
 /** Deeper than this MongoDB stores nothing. */
@@ -18,14 +19,15 @@ export async function patch<Value>(
 ): Promise<StoreOutcome<Value>> {
   const { above, ifVersion, key } = command;
   const { versionField } = binding;
-  const document = await binding.primary.findOneAndUpdate(
-    {
-      ...keyFilter(binding, key),
-      ...(ifVersion === undefined ? {} : { [versionField]: toStored(ifVersion) }),
-    },
-    [...patchStages(binding, command), { $set: { [versionField]: stampFor(binding, above, call) } }],
-    { ...statementOptions(call), returnDocument: 'after' },
-  );
+  const filter = {
+    ...keyFilter(binding, key),
+    ...(ifVersion === undefined ? {} : { [versionField]: toStored(ifVersion) }),
+  };
+  const stages = patchStages(binding, command);
+  const document = await changeRow(binding, call, filter, () => [
+    ...stages,
+    { $set: { [versionField]: stampFor(binding, above, call) } },
+  ]);
   if (document !== null) return written(toRow<Value>(binding, document));
   return ifVersion === undefined ? { kind: 'missing' } : await conflictAt(binding, key, call);
 }

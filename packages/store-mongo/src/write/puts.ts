@@ -6,6 +6,7 @@ import { CLOCK_VARIABLE, clockVariable, replacePipeline, stampExpression, toStor
 import { type Call, statementOptions } from '../wire/call.js';
 import { isDuplicateOf } from '../wire/errors.js';
 import { bulk } from './bulk.js';
+import { changeRow } from './change-row.js';
 import { conflictAt, failed, Outcomes, written } from './outcomes.js';
 import { restamp } from './updates.js';
 
@@ -42,13 +43,13 @@ async function replaceRow<Value>(
   call: Call,
 ): Promise<StoreRow<Value> | undefined> {
   const { versionField } = binding;
-  const replaced = await binding.primary.findOneAndUpdate(
-    {
-      ...keyFilter(binding, key),
-      ...(ifVersion === undefined ? {} : { [versionField]: toStored(ifVersion) }),
-    },
-    replacePipeline(versionField, toDocument(binding, key, value), stampFor(binding, above, call)),
-    { ...statementOptions(call), returnDocument: 'after' },
+  const filter = {
+    ...keyFilter(binding, key),
+    ...(ifVersion === undefined ? {} : { [versionField]: toStored(ifVersion) }),
+  };
+  const document = toDocument(binding, key, value);
+  const replaced = await changeRow(binding, call, filter, () =>
+    replacePipeline(versionField, document, stampFor(binding, above, call)),
   );
   return replaced === null ? undefined : toRow(binding, replaced);
 }
@@ -118,7 +119,7 @@ export async function putMany<Value>(
   }));
   const past = binding.clock.surelyPast;
   const { errors, matched } = await bulk(binding, operations, call, {
-    let: clockVariable(lastStart(binding, call)),
+    variables: () => clockVariable(lastStart(binding, call)),
   });
   const sent = commands.filter((_, at) => !errors.has(at));
   const rows = await findRows<Value>(

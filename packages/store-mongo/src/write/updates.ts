@@ -1,9 +1,10 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
 import { type Document, Long } from 'mongodb';
-import { type Binding, floorOf, keyFilter, stampFor, toRow } from '../rows/binding.js';
+import { type Binding, floorOf, keyFilter, lastStart, stampFor, toRow } from '../rows/binding.js';
 import { versionOf } from '../rows/reads.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
-import { type Call, statementOptions } from '../wire/call.js';
+import type { Call } from '../wire/call.js';
+import { changeRow } from './change-row.js';
 import { written } from './outcomes.js';
 
 /** Adds to a field that holds a number, of whatever BSON type, which it keeps where the sum allows. */
@@ -22,14 +23,11 @@ export async function increment<Value>(
   const name: Document = { $literal: field };
   const current: Document = { $getField: { field: name, input: '$$ROOT' } };
   const amount: Document = { $literal: Number.isSafeInteger(by) && !isInt32(by) ? Long.fromNumber(by) : by };
-  const document = await binding.primary.findOneAndUpdate(
-    { ...keyFilter(binding, key), $expr: { $isNumber: current } },
-    [
-      { $replaceWith: { $setField: { field: name, input: '$$ROOT', value: { $add: [current, amount] } } } },
-      { $set: { [versionField]: stampFor(binding, above, call) } },
-    ],
-    { ...statementOptions(call), returnDocument: 'after' },
-  );
+  const filter = { ...keyFilter(binding, key), $expr: { $isNumber: current } };
+  const document = await changeRow(binding, call, filter, () => [
+    { $replaceWith: { $setField: { field: name, input: '$$ROOT', value: { $add: [current, amount] } } } },
+    { $set: { [versionField]: stampFor(binding, above, call) } },
+  ]);
   if (document !== null) return written(toRow<Value>(binding, document));
   if ((await versionOf(binding, key, call)) === undefined) return { kind: 'missing' };
   throw refused(binding, command, 'it holds no number');
@@ -50,10 +48,9 @@ export async function restamp<Value>(
   call: Call,
 ): Promise<StoreOutcome<Value>> {
   const { versionField } = binding;
-  const document = await binding.primary.findOneAndUpdate(
-    { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) },
-    restampPipeline(versionField, floorOf(binding, command.above), binding.clock.in(call.bound.remainingMs)),
-    { ...statementOptions(call), returnDocument: 'after' },
+  const filter = { ...keyFilter(binding, command.key), [versionField]: toStored(command.ifVersion) };
+  const document = await changeRow(binding, call, filter, () =>
+    restampPipeline(versionField, floorOf(binding, command.above), lastStart(binding, call)),
   );
   if (document !== null) return written(toRow<Value>(binding, document));
   const version = await versionOf(binding, command.key, call);
