@@ -132,3 +132,21 @@ export function collectionSettings(
   }
   return { key, versionField, where };
 }
+
+/** Throws `InvalidOptionError` where the driver would hand out bytes, or nothing at all, instead of values. */
+export function checkBson(db: Db, own: BSONSerializeOptions, where: string): void {
+  const { fieldsAsRaw, promoteLongs, raw, useBigInt64 } = { ...db.bsonOptions, ...own };
+  const refuse = (name: keyof BSONSerializeOptions, problem: string): never => {
+    throw new InvalidOptionError(`${where}.bson.${name}`, problem);
+  };
+  if (raw === true) refuse('raw', 'must not be set: rows are documents, not bytes');
+  if (fieldsAsRaw !== undefined && Object.keys(fieldsAsRaw).length > 0) {
+    refuse(
+      'fieldsAsRaw',
+      'must not be set: values are read from the cache, too, where they have other names',
+    );
+  }
+  if (useBigInt64 === true && promoteLongs === false) {
+    refuse('useBigInt64', 'needs promoteLongs: the driver reads no 64-bit integer otherwise');
+  }
+}

@@ -16,6 +16,7 @@ import { checkInstalled, type Installation, install, uninstall } from './install
 import { type RepairReport, repair } from './install/repair.js';
 import { askServer, STANDALONE, serverNowMs } from './install/server.js';
 import {
+  checkBson,
   collectionSettings,
   type MongoCollectionOptions,
   type MongoStoreOptions,
@@ -176,6 +177,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       optionValue((collectionName as string | undefined) ?? '', COLLECTION_NAME, 'mongoStore.collection');
       const { key, versionField, where } = collectionSettings(collectionName, collectionOptions);
       const { bson = {}, writeConcern = { w: 'majority' }, readPreference, readConcern } = collectionOptions;
+      checkBson(db, bson, where);
       const source = `${db.databaseName}.${collectionName}`;
       const known = bindings.get(source);
       if (known !== undefined && (known.keyField !== key || known.versionField !== versionField)) {

@@ -45,6 +45,7 @@ function toText(id: unknown, collection: string): string {
     return plain ? id : `${ESCAPE}${JSON.stringify(id)}`;
   }
   if (id instanceof ObjectId) return id.toHexString();
+  if (isForeign(id)) return toText(native(id, collection), collection);
   if (Array.isArray(id)) throw invalid(collection, 'an array');
   const canonical = canonicalValue(id, collection);
   // A Timestamp is a Long to JavaScript, and not to MongoDB.
@@ -85,6 +86,7 @@ function canonicalValue(value: unknown, collection: string): unknown {
     return value;
   }
   if (typeof value === 'number' || typeof value === 'bigint') return number(value, collection);
+  if (isForeign(value)) return canonicalValue(native(value, collection), collection);
   if (value instanceof Timestamp) return value;
   if (
     value instanceof Int32 ||
@@ -103,6 +105,27 @@ function canonicalValue(value: unknown, collection: string): unknown {
   if (value instanceof MinKey || value instanceof MaxKey) return value;
   if (Array.isArray(value)) return value.map((item) => canonicalValue(item, collection));
   if (typeof value === 'object' && isPlain(value)) return canonicalDocument(value, collection);
+  throw invalid(collection, describe(value));
+}
+
+/** True for a BSON value of another copy of the `bson` package: an ES module's import of it is one. */
+function isForeign(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || value instanceof BSON.BSONValue) return false;
+  return typeof (value as { readonly _bsontype?: unknown })._bsontype === 'string';
+}
+
+/** The same value in the driver's own class. Throws `InvalidIdError` for what the driver could not send either. */
+function native(value: object, collection: string): unknown {
+  try {
+    const bytes = BSON.serialize({ value });
+    const own: unknown = BSON.deserialize(bytes, { promoteValues: false })['value'];
+    if (!isForeign(own)) return own;
+  } catch (cause) {
+    throw new InvalidIdError(`collection "${collection}": an id is of another release of the bson package`, {
+      collection,
+      cause,
+    });
+  }
   throw invalid(collection, describe(value));
 }
 

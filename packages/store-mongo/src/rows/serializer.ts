@@ -1,8 +1,9 @@
 import type { Serializer } from '@lockstep/core';
-import { BSON, type BSONSerializeOptions } from 'mongodb';
+import { BSON, type BSONSerializeOptions, type Document } from 'mongodb';
+import { type Marks, marksOf, restoreMarks } from './marks.js';
 
 /**
- * Payloads in BSON: whatever the driver stores survives the cache unchanged. `options` are those that
+ * Payloads in BSON: whatever the driver reads survives the cache unchanged. `options` are those that
  * the collection is read with, so that a value from the cache has the same types as one from the store.
  */
 export function bsonSerializer(options: BSONSerializeOptions = {}): Serializer {
@@ -10,12 +11,18 @@ export function bsonSerializer(options: BSONSerializeOptions = {}): Serializer {
   return {
     name: 'bson',
     encoding: 'binary',
-    serialize: (value) => BSON.serialize({ v: value }, { ignoreUndefined, serializeFunctions }),
+    serialize(value) {
+      const marks = marksOf(value);
+      const payload = marks === undefined ? { v: value } : { v: value, marks };
+      return BSON.serialize(payload, { ignoreUndefined, serializeFunctions });
+    },
     deserialize(payload) {
       if (typeof payload === 'string') throw new TypeError('bson: the payload is text');
-      const document = BSON.deserialize(payload, options);
+      const document: Document = BSON.deserialize(payload, options);
       if (!Object.hasOwn(document, 'v')) throw new TypeError('bson: not a payload of this serializer');
-      return document['v'] as unknown;
+      const value: unknown = document['v'];
+      if (document['marks'] !== undefined) restoreMarks(value, document['marks'] as Marks);
+      return value;
     },
   };
 }

@@ -23,9 +23,16 @@ export function writeMs({ bound, session }: Call): number {
 /** A statement of less would hardly get to the server. */
 const LEAST_MS = 10;
 
-/** True while a statement that changed nothing can be sent again. Throws what a call that was aborted rejects with. */
-export function canBegin({ bound, session }: Call): boolean {
-  if (session !== undefined || bound.remainingMs <= LEAST_MS) return false;
+/** Times that a statement is sent: where the servers' clock is not known any more, all of them are late. */
+const SENDS = 4;
+
+/**
+ * True where a statement that changed nothing, and was sent so many times, can be sent again. Throws what a call that
+ * was aborted rejects with. A deadline by the server's clock stays what it was.
+ */
+export function canBegin({ bound, session }: Call, sent: number): boolean {
+  if (session !== undefined || bound.notAfterMs !== undefined) return false;
+  if (sent === SENDS || bound.remainingMs <= LEAST_MS) return false;
   bound.check();
   return true;
 }

@@ -24,6 +24,7 @@ export async function bulk(
   operations: readonly AnyBulkWriteOperation[],
   call: Call,
   { maxTimeMS, variables }: BulkOptions = {},
+  sent = 1,
 ): Promise<BulkResult> {
   const lets = variables === undefined ? {} : { let: variables() };
   try {
@@ -35,8 +36,8 @@ export async function bulk(
     });
     return { errors: new Map(), matched: result.matchedCount };
   } catch (error) {
-    if (variables !== undefined && isTooLate(error) && !hasBegun(error) && canBegin(call)) {
-      return await bulk(binding, operations, call, { maxTimeMS, variables });
+    if (variables !== undefined && isTooLate(error) && !hasBegun(error) && canBegin(call, sent)) {
+      return await bulk(binding, operations, call, { maxTimeMS, variables }, sent + 1);
     }
     if (!(error instanceof MongoBulkWriteError)) throw error;
     const refused = [error.writeErrors].flat();

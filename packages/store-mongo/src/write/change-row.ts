@@ -15,7 +15,7 @@ export async function changeRow(
   filter: Document,
   update: () => Document[],
 ): Promise<Document | null> {
-  for (;;) {
+  for (let sent = 1; ; sent += 1) {
     try {
       const stages = update();
       return await binding.primary.findOneAndUpdate(filter, stages, {
@@ -23,7 +23,7 @@ export async function changeRow(
         returnDocument: 'after',
       });
     } catch (error) {
-      if (!isUnchanged(error) || !canBegin(call)) throw error;
+      if (!isUnchanged(error) || !canBegin(call, sent)) throw error;
     }
   }
 }

@@ -2,6 +2,7 @@ import { type StoreOutcome, type StorePatch, StoreRefusedError } from '@lockstep
 import type { Document } from 'mongodb';
 import { type Binding, keyFilter, stampFor, toRow } from '../rows/binding.js';
 import { encodeKey } from '../rows/key.js';
+import { checkDates } from '../rows/marks.js';
 import { toStored } from '../rows/stamp.js';
 import type { Call } from '../wire/call.js';
 import { changeRow } from './change-row.js';
@@ -54,6 +55,7 @@ function patchStages<Value>(binding: Binding, command: StorePatch<Value>): Docum
       stages.push({ $replaceWith: setPath(path, parts, value) });
     }
   }
+  checkDates(command.set, `${name}: patch of "${key}"`, key);
   const gone = unset.filter((property) => !fixed.has(property));
   if (properties.length > 0) {
     const literal = { $literal: Object.fromEntries(properties) };

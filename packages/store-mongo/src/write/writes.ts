@@ -8,6 +8,7 @@ import {
 } from '@lockstep/core';
 import { type Binding, toDocument } from '../rows/binding.js';
 import { checkCanonical } from '../rows/key.js';
+import { checkDates } from '../rows/marks.js';
 import { stateOf } from '../transactions/log.js';
 import type { MongoTransaction } from '../transactions/transactions.js';
 import type { Call } from '../wire/call.js';
@@ -127,7 +128,9 @@ export function checkValue<Value>(
         throw new StoreRefusedError(`version ${command.version} is in the future`, { key: command.key });
       }
     }
-    if (command.value !== null) toDocument(binding, command.key, command.value);
+    if (command.value === null) return undefined;
+    toDocument(binding, command.key, command.value);
+    checkDates(command.value, `${binding.name}: ${command.kind} of "${command.key}"`, command.key);
     return undefined;
   } catch (error) {
     return failed(binding, command, error);

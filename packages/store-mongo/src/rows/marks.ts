@@ -1,0 +1,76 @@
+import { StoreRefusedError } from '@lockstep/core';
+
+/** Where a document holds what BSON, as this driver writes it, turns into something else. Each path has a part per level. */
+export interface Marks {
+  /** `undefined`: null would be written. */
+  readonly undefineds: readonly (readonly string[])[];
+  /** Times that JavaScript's dates don't reach, or that are none: 1970 would be written. */
+  readonly dates: readonly (readonly string[])[];
+}
+
+/** Deeper than this MongoDB stores nothing, and BSON itself names what leads back to itself. */
+const MAX_DEPTH = 200;
+
+class Found implements Marks {
+  readonly undefineds: string[][] = [];
+  readonly dates: string[][] = [];
+}
+
+/** `undefined` where there is nothing of the kind, as in nearly all documents. */
+export function marksOf(value: unknown): Marks | undefined {
+  const path: string[] = [];
+  let found: Found | undefined;
+  const note = (): Found => {
+    found ??= new Found();
+    return found;
+  };
+  const visit = (inner: unknown, name: string): void => {
+    if (inner === undefined) note().undefineds.push([...path, name]);
+    else if (typeof inner === 'object' && inner !== null) visitObject(inner, name);
+  };
+  const visitObject = (object: object, name: string): void => {
+    if (object instanceof Date) {
+      if (Number.isNaN(object.getTime())) note().dates.push([...path, name]);
+      return;
+    }
+    if (path.length > MAX_DEPTH || object instanceof Uint8Array || '_bsontype' in object) return;
+    path.push(name);
+    visitMembers(object);
+    path.pop();
+  };
+  const visitMembers = (object: object): void => {
+    if (Array.isArray(object)) {
+      for (let at = 0; at < object.length; at += 1) visit(object[at], String(at));
+      return;
+    }
+    for (const name of Object.keys(object)) visit((object as Record<string, unknown>)[name], name);
+  };
+  if (typeof value === 'object' && value !== null) visitMembers(value);
+  return found;
+}
+
+/** Throws `StoreRefusedError` for a time that would be stored as another one. */
+export function checkDates(value: unknown, what: string, key: string): void {
+  const path = marksOf(value)?.dates[0];
+  if (path === undefined) return;
+  const problem = 'is no time, or one that no JavaScript date reaches: the driver would store 1970';
+  throw new StoreRefusedError(`${what}: "${path.join('.')}" ${problem}`, { key });
+}
+
+/** Puts back what was marked. What is not there, as in a payload that somebody made up, is left. */
+export function restoreMarks(value: unknown, { dates, undefineds }: Marks): void {
+  for (const path of undefineds) restore(value, path, undefined);
+  for (const path of dates) restore(value, path, new Date(Number.NaN));
+}
+
+function restore(value: unknown, path: readonly string[], was: unknown): void {
+  let at = value;
+  for (const part of path.slice(0, -1)) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return;
+    at = (at as Record<string, unknown>)[part];
+  }
+  const name = path.at(-1);
+  if (typeof at !== 'object' || at === null || name === undefined) return;
+  if (Array.isArray(at) && !Object.hasOwn(at, name)) return;
+  Object.defineProperty(at, name, { value: was, enumerable: true, configurable: true, writable: true });
+}
