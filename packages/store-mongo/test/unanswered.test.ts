@@ -2,6 +2,7 @@ import { StoreTimeoutError } from '@lockstep/core';
 import { startProxy } from '@lockstep/dev-services';
 import { MongoClient } from 'mongodb';
 import { expect, test } from 'vitest';
+import type { Registry } from '../src/feed/registry.js';
 import { mongoStore } from '../src/store.js';
 import { testServer } from './support/server.js';
 
@@ -18,7 +19,7 @@ test('no statement of the feed waits for an answer without end', async () => {
   await store.attach([things]);
   await things.open();
   const { source } = things;
-  const { registry } = store.feed;
+  const registry = store.feed.registry as Registry | undefined;
   if (registry === undefined) throw new Error('a feed without a registry');
   const recorded = { name: 'things', source, keyPrefix: 'x:', holeTtlMs: 1_000, holeOnEmpty: false };
   const [record] = await registry.register('one', [recorded]);
