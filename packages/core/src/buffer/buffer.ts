@@ -102,7 +102,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     if (!isBlind(command)) return await this.holding(key, toStore);
     const value = command.kind === 'put' ? command.value : null;
     const takes = this.#takes(key);
-    // What the table can't hold must not be acknowledged.
+    // A value that the table can't hold must not be acknowledged.
     if (takes && value !== null) this.#collection.store.check?.(key, value);
     const payload = takes ? this.#options.payloadOf(key, value, undefined) : undefined;
     const bytes = payload?.length ?? 0;
