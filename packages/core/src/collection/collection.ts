@@ -91,13 +91,12 @@ export function collectionEngine<Value, Id, Tx>(
 function lifetimeOf(
   ttlMs: number,
   versioned: boolean,
-  { staleWhileRevalidateMs, ttlJitter }: CollectionSettings,
+  { staleIfErrorMs, staleWhileRevalidateMs, ttlJitter }: CollectionSettings,
   { clock, random }: EngineContext,
 ): { readonly ttlMs: number; readonly staleAtMs: number } {
   const jittered = Math.max(1, Math.round(ttlMs * (1 + ttlJitter * (2 * random() - 1))));
-  if (staleWhileRevalidateMs > 0) {
-    return { ttlMs: jittered + staleWhileRevalidateMs, staleAtMs: clock.now() + jittered };
-  }
+  const keptMs = staleWhileRevalidateMs + staleIfErrorMs;
+  if (keptMs > 0) return { ttlMs: jittered + keptMs, staleAtMs: clock.now() + jittered };
   if (versioned) return { ttlMs: jittered, staleAtMs: 0 };
   return { ttlMs: jittered, staleAtMs: Math.ceil(clock.now() + MAX_TTL_MS * (2 + 8 * random())) };
 }

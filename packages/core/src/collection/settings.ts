@@ -59,6 +59,7 @@ export const COLLECTION = {
   ttlJitter: option.decimal(0.1, 0, 0.5),
   negativeTtlMs: option.integer(30_000, 0, MAX_TTL_MS),
   staleWhileRevalidateMs: option.integer(0, 0, MAX_TTL_MS),
+  staleIfErrorMs: option.integer(0, 0, MAX_TTL_MS),
   strategy: option.choice(['write-through', 'write-behind', 'cache-aside'], 'write-through'),
   consistency: option.choice(['available', 'strict'], 'available'),
   serializer: SERIALIZER,
@@ -88,11 +89,10 @@ export interface CollectionSettings extends Omit<Settings<typeof COLLECTION>, 'b
 export function collectionSettings(options: AnyOptions, cache: CacheAdapter): CollectionSettings {
   const where = NAME.fits(options?.name) ? `collection("${options.name}")` : 'collection';
   const settings = withDefaults(options, COLLECTION, where);
-  if (settings.consistency === 'strict' && settings.staleWhileRevalidateMs > 0) {
-    throw new InvalidOptionError(
-      `${where}.staleWhileRevalidateMs`,
-      'serves old values, which consistency "strict" excludes',
-    );
+  for (const stale of ['staleWhileRevalidateMs', 'staleIfErrorMs'] as const) {
+    if (settings.consistency !== 'strict' || settings[stale] === 0) continue;
+    const problem = 'serves old values, which consistency "strict" excludes';
+    throw new InvalidOptionError(`${where}.${stale}`, problem);
   }
   const { batching } = settings.store.capabilities;
   const maxRows = batching ? settings.batch.maxRows : 1;

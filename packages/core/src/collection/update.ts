@@ -69,7 +69,7 @@ async function write<Value>(
   if (value === null) return await row.create(next);
   const written = await row.change(value, next, version);
   if (written !== undefined) return written;
-  if (from !== 'cache') return unwritten({ from, value, version });
+  if (from === 'store' || from === 'transaction') return unwritten({ from, value, version });
   // The cache may be behind: that nothing is to be changed is true of the store's row only.
   const current = await row.read(true);
   if (current.version !== version) throw row.conflict(version, current.version);

@@ -50,7 +50,8 @@ export interface WriteResult<Value> {
 export interface Versioned<Value> {
   readonly value: Value | null;
   readonly version: Version;
-  readonly from: 'cache' | 'store' | 'transaction';
+  /** `stale`: an expired entry, since the store can't be reached (`staleIfErrorMs`). */
+  readonly from: 'cache' | 'store' | 'stale' | 'transaction';
 }
 
 /**

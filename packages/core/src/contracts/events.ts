@@ -26,12 +26,20 @@ export interface LockstepEventMap {
   };
   /**
    * A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a
-   * process that knows other columns made it), or no cache.
+   * process that knows other columns made it) or is only kept for `staleIfErrorMs` (`expired`), or no cache.
    */
   miss: {
     readonly collection: string;
     readonly key: string;
-    readonly reason: 'absent' | 'undecodable' | 'schema' | 'integrity' | 'shape' | 'unavailable' | 'fresh';
+    readonly reason:
+      | 'absent'
+      | 'undecodable'
+      | 'schema'
+      | 'integrity'
+      | 'shape'
+      | 'expired'
+      | 'unavailable'
+      | 'fresh';
     /** The time from the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };

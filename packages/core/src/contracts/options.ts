@@ -101,6 +101,13 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
    * it is loaded again in the background. Never after an invalidation. 0: off. @defaultValue 0
    */
   readonly staleWhileRevalidateMs?: number;
+  /**
+   * With `consistency: 'available'`: while the store can't be reached (unavailable, overloaded, timed out), an entry
+   * that merely expired is served this much longer, in ms, after `ttlMs` and `staleWhileRevalidateMs`, and
+   * `getVersioned` says `from: 'stale'`. Never after an invalidation. Where the store was last seen away nobody waits
+   * for it: it is asked behind each such read. 0: off. @defaultValue 0
+   */
+  readonly staleIfErrorMs?: number;
   /** Which way writes take. @defaultValue 'write-through' */
   readonly strategy?: Strategy;
   /** Freshness against availability. @defaultValue 'available' */

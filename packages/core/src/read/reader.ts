@@ -2,14 +2,27 @@ import type { Versioned } from '../contracts/api.js';
 import type { CacheHit } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
-import { CacheUnavailableError } from '../errors.js';
+import {
+  CacheUnavailableError,
+  StoreOverloadedError,
+  StoreTimeoutError,
+  StoreUnavailableError,
+} from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
 import type { Decoded } from '../values/codec.js';
+import { copyOf } from '../values/copy.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
 import { UncacheableKeys } from './uncacheable.js';
 
 type Answer = CacheHit | undefined | Error;
+type Identity = Pick<CacheHit, 'version' | 'staleAtMs'>;
+
+/** A load under way in the place of an expired entry. */
+interface Renewal<Value> extends Identity {
+  readonly found: Promise<Versioned<Value>>;
+}
+
 type Found<Value> = Versioned<Value> | Promise<Versioned<Value>>;
 
 /** The read path: the cache; what it lacks is loaded and filled in; the store alone where the cache can't be reached. */
@@ -19,6 +32,9 @@ export class Reader<Value> {
   readonly #misses: Misses<Value>;
   readonly #uncacheable: UncacheableKeys;
   readonly #revalidating = new Set<string>();
+  readonly #renewals = new Map<string, Renewal<Value>>();
+  /** The last load in the place of an expired entry did not reach the store. */
+  #storeAway = false;
 
   constructor(context: ReadContext<Value>) {
     this.#context = context;
@@ -30,6 +46,7 @@ export class Reader<Value> {
   /** See {@link Misses.detach}. */
   detach(cacheKey: string): void {
     this.#misses.detach(cacheKey);
+    this.#renewals.delete(cacheKey);
   }
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
@@ -103,15 +120,76 @@ export class Reader<Value> {
     return this.#context.activity.track(this.#misses.instead(lookup, hit, reason));
   }
 
-  #hit(lookup: Lookup, { staleAtMs, version }: CacheHit, value: Value | null): Versioned<Value> {
+  #hit(lookup: Lookup, hit: CacheHit, value: Value | null): Found<Value> {
+    const { clock, settings } = this.#context;
+    const staleMs = hit.staleAtMs > 0 ? clock.now() - hit.staleAtMs : -1;
+    if (staleMs < 0) return this.#served(lookup, hit, value, 'cache');
+    if (staleMs >= settings.staleWhileRevalidateMs) return this.#expired(lookup, hit, value);
+    this.#revalidate(lookup);
+    return this.#served(lookup, hit, value, 'cache');
+  }
+
+  #served(
+    { key, startedAtMs }: Lookup,
+    { staleAtMs, version }: CacheHit,
+    value: Value | null,
+    from: 'cache' | 'stale',
+  ): Versioned<Value> {
     const { clock, events, settings } = this.#context;
-    const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
-    if (stale) this.#revalidate(lookup);
     if (events.hit.wanted) {
-      const durationMs = clock.monotonic() - lookup.startedAtMs;
-      events.hit.emit({ collection: settings.name, key: lookup.key, version, stale, durationMs });
+      const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
+      const durationMs = clock.monotonic() - startedAtMs;
+      events.hit.emit({ collection: settings.name, key, version, stale, durationMs });
     }
-    return { value, version, from: 'cache' };
+    return { value, version, from };
+  }
+
+  /**
+   * An entry that is kept for when the store can't be reached. Known to be away, the store is asked behind the reader:
+   * others need not wait for its time-out again.
+   */
+  async #expired(lookup: Lookup, hit: CacheHit, value: Value | null): Promise<Versioned<Value>> {
+    const mayServe = this.#context.settings.staleIfErrorMs > 0;
+    if (mayServe && this.#storeAway) {
+      this.#revalidate(lookup);
+      return this.#served(lookup, hit, value, 'stale');
+    }
+    this.#missed(lookup, 'expired');
+    try {
+      return await this.#renew(lookup, hit);
+    } catch (error) {
+      if (!mayServe || !isAway(error)) throw error;
+      this.#storeAway = true;
+      // It may have been invalidated while the load was under way.
+      const [again] = await this.#reads.addMany([lookup.cacheKey]);
+      if (again === undefined || again instanceof Error) throw error;
+      if (!isSame(again, hit)) return await this.#found(lookup, again, this.#context.clock.monotonic());
+      if ((await this.#context.cache.trust.prove(lookup.cacheKey)) === undefined) throw error;
+      return this.#served(lookup, hit, value, 'stale');
+    }
+  }
+
+  /** One load in the place of an expired entry per process. No write of the key was acknowledged before the entry was read. */
+  async #renew(lookup: Lookup, { staleAtMs, version }: CacheHit): Promise<Versioned<Value>> {
+    const { cacheKey } = lookup;
+    const underWay = this.#renewals.get(cacheKey);
+    if (underWay !== undefined && isSame(underWay, { staleAtMs, version })) {
+      const found = await underWay.found;
+      return { ...found, value: copyOf(found.value) };
+    }
+    const renewal = { staleAtMs, version, found: this.#reload(lookup) };
+    this.#renewals.set(cacheKey, renewal);
+    try {
+      return await renewal.found;
+    } finally {
+      if (this.#renewals.get(cacheKey) === renewal) this.#renewals.delete(cacheKey);
+    }
+  }
+
+  async #reload(lookup: Lookup): Promise<Versioned<Value>> {
+    const found = await this.#context.activity.track(this.#misses.reload(lookup));
+    this.#storeAway = false;
+    return found;
   }
 
   /** One background refresh per key and process; a failure leaves the entry to expire. */
@@ -121,8 +199,7 @@ export class Reader<Value> {
     this.#revalidating.add(cacheKey);
     const { activity, events } = this.#context;
     activity.track(
-      this.#misses
-        .reload(lookup)
+      this.#reload(lookup)
         .catch((error: unknown) => events.error.emit({ where: 'revalidate', error }))
         .finally(() => this.#revalidating.delete(cacheKey)),
     );
@@ -149,6 +226,20 @@ export class Reader<Value> {
     const durationMs = clock.monotonic() - startedAtMs;
     events.miss.emit({ collection: settings.name, key, reason, durationMs });
   }
+}
+
+/** True of the entry that was read before: nothing was put in its place since. */
+function isSame(one: Identity, other: Identity): boolean {
+  return one.version === other.version && one.staleAtMs === other.staleAtMs;
+}
+
+/** True when the store could not be asked. */
+function isAway(error: unknown): boolean {
+  return (
+    error instanceof StoreUnavailableError ||
+    error instanceof StoreTimeoutError ||
+    error instanceof StoreOverloadedError
+  );
 }
 
 function isPromise(found: unknown): boolean {
