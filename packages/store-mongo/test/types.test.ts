@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { createLockstep, jsonSerializer, type Serializer } from '@lockstep/core';
 import { memoryCache } from '@lockstep/core/memory';
+import { msgpackSerializer } from '@lockstep/core/msgpack';
 import {
   Binary,
   BSON,
@@ -146,28 +147,28 @@ describe.each(OPTIONS)('with %s', (title, bson) => {
     await lockstep.close();
   });
 
-  test.each([['JSON', jsonSerializer()]])(
-    '%s carries each type as the driver reads it, or refuses it by name',
-    async (name, serializer) => {
-      const { collection, lockstep, raw, rows } = await open(`${name} ${title}`, serializer);
-      for (const [type, value] of Object.entries(TYPES)) {
-        await raw.collection(`${name} ${title}`).insertOne({ _id: type as never, value });
-        const { _lockstep: _, ...driver } = (await rows.findOne({ _id: type as never })) as Document;
-        const read = () => collection.getVersioned(type, {}).catch((error: unknown) => error);
-        const [missed, hit] = [await read(), await read()];
-        for (const result of [missed, hit]) {
-          if (result instanceof Error) {
-            expect(result).toMatchObject({ code: 'LOCKSTEP_SERIALIZATION' });
-            expect(result.message).toContain('value');
-          } else {
-            expect(result, type).toMatchObject({ value: driver });
-            expect((result as { value: unknown }).value, type).toStrictEqual(driver);
-          }
+  test.each([
+    ['JSON', jsonSerializer()],
+    ['MessagePack', msgpackSerializer()],
+  ])('%s carries each type as the driver reads it, or refuses it by name', async (name, serializer) => {
+    const { collection, lockstep, raw, rows } = await open(`${name} ${title}`, serializer);
+    for (const [type, value] of Object.entries(TYPES)) {
+      await raw.collection(`${name} ${title}`).insertOne({ _id: type as never, value });
+      const { _lockstep: _, ...driver } = (await rows.findOne({ _id: type as never })) as Document;
+      const read = () => collection.getVersioned(type, {}).catch((error: unknown) => error);
+      const [missed, hit] = [await read(), await read()];
+      for (const result of [missed, hit]) {
+        if (result instanceof Error) {
+          expect(result).toMatchObject({ code: 'LOCKSTEP_SERIALIZATION' });
+          expect(result.message).toContain('value');
+        } else {
+          expect(result, type).toMatchObject({ value: driver });
+          expect((result as { value: unknown }).value, type).toStrictEqual(driver);
         }
       }
-      await lockstep.close();
-    },
-  );
+    }
+    await lockstep.close();
+  });
 });
 
 test('a time that no date reaches is refused by name, rather than stored as 1970', async () => {
