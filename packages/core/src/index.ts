@@ -110,11 +110,10 @@ export type {
   RecordedCollection,
   RecordedConsumer,
 } from './contracts/registry.js';
+export type { RowCarrier, RowShape, StoreShape } from './contracts/rows.js';
 export type {
   Isolation,
-  RowCarrier,
   RowPatch,
-  RowShape,
   Serializer,
   StoreAdapter,
   StoreCallOptions,
@@ -131,7 +130,6 @@ export type {
   StoreReadOptions,
   StoreRestamp,
   StoreRow,
-  StoreShape,
   StoreTransaction,
   StoreTransactionOptions,
   StoreWriteOptions,

@@ -1,5 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Collection, createLockstep, type Lockstep, type Serializer } from '@lockstep/core';
+import {
+  type Collection,
+  type CollectionOptions,
+  createLockstep,
+  type Lockstep,
+  type Serializer,
+} from '@lockstep/core';
 import { memoryCache } from '@lockstep/core/memory';
 import { msgpackSerializer } from '@lockstep/core/msgpack';
 import knexPackage, { type Knex } from 'knex';
@@ -125,11 +131,21 @@ type Kinds = Collection<Record<string, unknown>, number>;
 const open: Lockstep[] = [];
 const shared = memoryCache();
 
-function process_(serializer: Serializer | undefined, prefix: string, own: Knex = knex): Kinds {
+function process_(
+  serializer: Serializer | undefined,
+  prefix: string,
+  own: Knex = knex,
+  more: Pick<CollectionOptions<Record<string, unknown>>, 'strategy' | 'consistency'> = {},
+): Kinds {
   const lockstep = createLockstep({ cache: shared, prefix });
   open.push(lockstep);
   const store = postgresStore({ knex: own }).table<Record<string, unknown>, number>('kinds', { key: 'id' });
-  return lockstep.collection({ name: 'kinds', store, ...(serializer === undefined ? {} : { serializer }) });
+  return lockstep.collection({
+    name: 'kinds',
+    store,
+    ...more,
+    ...(serializer === undefined ? {} : { serializer }),
+  });
 }
 
 const homeZone = process.env['TZ'];
@@ -226,6 +242,92 @@ describe.each([
       [timestamp]: '2000-03-10 12:00:00',
       [timestamptz]: '2000-03-10 12:00:00+00',
     });
+  });
+
+  test('a buffered write means what its caller meant, whoever flushes it, and ends up as the row', async () => {
+    const prefix = newPrefix();
+    const behind = { strategy: 'write-behind' } as const;
+    const column = (type: string): string => `c${Object.keys(TYPES).indexOf(type)}`;
+    const [date, timestamp, numeric] = [column('date'), column('timestamp'), column('numeric(10,2)')];
+    const [float, interval, char] = [column('double precision'), column('interval'), column('char(5)')];
+    await knex.raw("INSERT INTO kinds (id, name) VALUES (800, 'old') ON CONFLICT DO NOTHING");
+    process.env['TZ'] = 'Asia/Tokyo';
+    const here = process_(serializer, prefix, knex, behind);
+    await here.get(800);
+    const value = {
+      id: 800,
+      name: prefix,
+      [date]: new Date(2000, 2, 10),
+      [timestamp]: new Date(2000, 2, 10, 12),
+      [numeric]: 2.505,
+      [float]: Number.NaN,
+      [interval]: '1 day',
+      [char]: 'ab',
+    };
+    expect(await here.put(800, value)).toMatchObject({ store: 'buffered' });
+    expect(await here.get(800)).toEqual(value);
+    process.env['TZ'] = 'America/New_York';
+    const there = process_(serializer, prefix, knex, behind);
+    expect(await there.get(800)).toMatchObject({
+      [date]: new Date(2000, 2, 10),
+      [timestamp]: new Date(2000, 2, 10, 12),
+    });
+    await there.flush();
+    expect(await serverTexts(800)).toMatchObject({
+      [date]: '2000-03-10',
+      [timestamp]: '2000-03-10 12:00:00',
+      [numeric]: '2.51',
+      [float]: 'NaN',
+    });
+    for (const zone of ['America/New_York', 'Asia/Tokyo']) {
+      process.env['TZ'] = zone;
+      const hit = await (zone === 'Asia/Tokyo' ? here : there).getVersioned(800);
+      expect(hit.from).toBe('cache');
+      expectSame(hit.value, await driverRow(800));
+    }
+  });
+
+  test('readers who share a load, of which any fills', async () => {
+    const prefix = newPrefix();
+    const collections = [process_(serializer, prefix), process_(serializer, newPrefix())];
+    const [one, two] = collections as [Kinds, Kinds];
+    const expected = await driverRow(2);
+    const read = await Promise.all([
+      one.get(2),
+      one.get(2),
+      two.get(2),
+      one.get(2, { fresh: true }),
+      one.get(2),
+    ]);
+    for (const row of read) expectSame(row, expected);
+    expectSame(await one.get(2), expected);
+    expectSame(await process_(serializer, prefix).get(2), expected);
+  });
+
+  test('rows of a transaction, and what a strict collection holds', async () => {
+    const prefix = newPrefix();
+    const strict = { consistency: 'strict' } as const;
+    const [one, other] = [
+      process_(serializer, prefix, knex, strict),
+      process_(serializer, prefix, knex, strict),
+    ];
+    const expected = await driverRow(1);
+    await open.at(-2)?.transaction(async (tx) => {
+      expectSame(await one.get(1, { tx }), expected);
+      const { value } = await one.patch(1, { name: 'inside' }, { tx });
+      expectSame(value, { ...expected, name: 'inside' });
+    });
+    const hit = await other.getVersioned(1);
+    expect(hit.from).toBe('cache');
+    expectSame(hit.value, { ...expected, name: 'inside' });
+    const [first, ...others] = await Promise.all(
+      Array.from({ length: 5 }, (_, n) => other.patch(1, { name: `patch ${n}` })),
+    );
+    expect(others).toHaveLength(4);
+    const patched = { ...expected, name: 'patch 4' };
+    expectSame(first?.value, patched);
+    for (const each of others) expectSame(each.value, patched);
+    expectSame(await one.get(1), patched);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { LockstepError } from '../errors.js';
 import type { Change, ChangeFeed } from './feed.js';
+import type { RowCarrier, StoreShape } from './rows.js';
 import type { Version } from './version.js';
 
 /** A row as the store holds it. */
@@ -258,21 +259,6 @@ export interface TransactionHost {
   transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreTransactionOptions): Promise<T>;
 }
 
-/**
- * How rows travel through a cache where the serializer would not carry them exactly, or where what a driver makes of a
- * row depends on its process. `unpack(pack(row))`, serialized in between, is what the driver of the process that
- * unpacks would have given for the row, deeply equal.
- */
-export interface RowCarrier<Value> {
-  /**
-   * The value for the serializer: for a row as `read` and `write` gave it (the same object), or for a caller's value
-   * that is measured, or to be buffered.
-   */
-  pack(value: Value): unknown;
-  /** Throws where it can't tell; the engine counts that as a miss. May take `packed` over. */
-  unpack(packed: unknown): Value;
-}
-
 export interface StoreOpenOptions {
   /** Told of what works, and should be mended all the same. */
   readonly onWarning?: (warning: LockstepError) => void;
@@ -328,30 +314,6 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   ): Promise<readonly StoreOutcome<Value>[]>;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
-}
-
-/**
- * A process's knowledge of a store's rows. It travels with what the process caches, so that processes that know
- * different columns of one table can share a cache. Compared by identity: one that changed is another object.
- */
-export interface RowShape {
-  /** The later of two shapes has the higher number. Whole, not negative. */
-  readonly order: number;
-  /** Types by property. */
-  readonly properties?: ReadonlyMap<string, string> | undefined;
-  /**
-   * Instead of `properties`, where nobody knows them: letters, digits, `_`, `.`, `-`. A later one sorts behind, numbers
-   * as numbers.
-   */
-  readonly name?: string | undefined;
-}
-
-/** How a store tells the shape of its rows. */
-export interface StoreShape {
-  /** Synchronous, after `open`. `undefined`: not known at the moment, so that nothing is taken from the cache. */
-  current(): RowShape | undefined;
-  /** Asks the store for the shape of now. Does not reject: what can't be learnt stays. */
-  renew(): Promise<void>;
 }
 
 /** Turns values into payloads and back. `serialize(deserialize(p))` must equal `p` in meaning. */

@@ -56,7 +56,7 @@ export class Loader<Value> {
     if (same !== undefined) {
       same.primary ||= primary;
       // Whoever shares a row has his own copy: each is made when the row comes, before anybody who waits goes on.
-      return same.row.then(ownRow);
+      return same.row.then((row) => this.#ownRow(row));
     }
     const { maxQueuedLoads, name: collection } = this.#context.settings;
     if (this.#unsent.size >= maxQueuedLoads) {
@@ -70,6 +70,13 @@ export class Loader<Value> {
     this.#unsent.set(key, pending);
     if (!this.#underWay.has(key)) this.#batcher.add(pending, answered);
     return row;
+  }
+
+  #ownRow(row: StoreRow<Value> | undefined): StoreRow<Value> | undefined {
+    if (row === undefined) return undefined;
+    const value = copyOf(row.value);
+    this.#context.store.carrier?.copied?.(row.value, value);
+    return { ...row, value };
   }
 
   /** The store alone: fills nothing. No floor tells whether a replica lags, so the primary is asked. */
@@ -103,10 +110,6 @@ export class Loader<Value> {
       if (parked !== undefined) this.#batcher.add(parked, parked.answered);
     }
   }
-}
-
-function ownRow<Value>(row: StoreRow<Value> | undefined): StoreRow<Value> | undefined {
-  return row && { ...row, value: copyOf(row.value) };
 }
 
 /** The store's answer as a result. */

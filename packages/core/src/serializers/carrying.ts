@@ -1,4 +1,5 @@
-import type { RowCarrier, Serializer } from '../contracts/store.js';
+import type { RowCarrier } from '../contracts/rows.js';
+import type { Serializer } from '../contracts/store.js';
 
 /** A serializer of rows as their store's carrier packs them. */
 export function carrying<Value>(serializer: Serializer, carrier: RowCarrier<Value> | undefined): Serializer {

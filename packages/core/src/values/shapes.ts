@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Payload } from '../contracts/cache-commands.js';
-import type { RowShape, StoreShape } from '../contracts/store.js';
+import type { RowShape, StoreShape } from '../contracts/rows.js';
 
 /** How what is cached compares with what this process knows of the rows. */
 export type ShapeFit =

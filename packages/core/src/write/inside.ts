@@ -71,10 +71,10 @@ export class TransactionWrites<Value> implements TransactionParticipant {
         throw asStoreError(error, settings.name, 'unknown');
       }
       if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-        const { version } = outcome;
-        // The caller may change what it gets before the commit.
-        const value = copyOf(outcome.value);
+        const { value, version } = outcome;
         inside.wrote(this, key, { reservation, value, version, ttlMs, final: false });
+        // The caller may change what it gets before the commit.
+        outcome = { ...outcome, value: copyOf(value) };
       } else {
         this.#preparation.abandon(key, reservation);
       }

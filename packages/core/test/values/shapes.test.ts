@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { CollectionOptions, LockstepOptions } from '../../src/contracts/options.js';
-import type { RowShape, StoreAdapter, StoreCommand } from '../../src/contracts/store.js';
+import type { RowShape } from '../../src/contracts/rows.js';
+import type { StoreAdapter, StoreCommand } from '../../src/contracts/store.js';
 import { memoryCache, memoryDatabase, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { jsonSerializer } from '../../src/serializers/json.js';

@@ -99,6 +99,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     };
     this.carrier = {
       pack: (value) => this.#ready().rows.pack(value),
+      copied: (row, copy) => this.#ready().rows.copied(row, copy),
       unpack: (packed) => this.#ready().rows.unpack(packed),
     };
     this.capabilities = {

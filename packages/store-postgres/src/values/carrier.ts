@@ -2,7 +2,7 @@ import { type RowCarrier, StoreContractError } from '@lockstep/core';
 import type { TableColumn } from '../sql/catalog.js';
 import { wallTimeText } from '../write/values.js';
 import { isExact, isUsual, type Parse, type ValueKind, valueKind } from './column-values.js';
-import { keepAllTexts, textsOf } from './rows.js';
+import { copied, keepAllTexts, textsOf } from './rows.js';
 
 type Properties = Record<string, unknown>;
 
@@ -51,6 +51,10 @@ export class PostgresRows<Value> implements RowCarrier<Value> {
     return texts === undefined
       ? packValue(value as Properties, this.#byProperty)
       : this.#packRow(value as Properties, texts);
+  }
+
+  copied(row: Value, copy: Value): void {
+    if (typeof row === 'object' && row !== null) copied(row, copy as object);
   }
 
   #isExactRow(value: Properties): boolean {

@@ -17,6 +17,12 @@ export function rowValue<Value>(row: Row): Value {
   return row.value as Value;
 }
 
+/** A copy's texts are those of the row. */
+export function copied(value: object, copy: object): void {
+  const row = rows.get(value);
+  if (row !== undefined) rows.set(copy, row);
+}
+
 /** The texts that the server sent for a row that {@link rowValue} gave. */
 export function textsOf(value: object): ReadonlyMap<string, string | null> | undefined {
   return rows.get(value)?.texts();
