@@ -37,7 +37,7 @@ const OPTIONS: readonly OptionsSource[] = [
   core('LockstepOptions', 'runtime/options.js', 'LOCKSTEP'),
   core('TransactionOptions', 'runtime/options.js', 'TRANSACTION'),
   core('CollectionOptions', 'collection/settings.js', 'COLLECTION'),
-  core('ReadOptions', 'collection/call-options.js', 'READ'),
+  core('ReadOneOptions', 'collection/call-options.js', 'READ_ONE'),
   core('PutOptions', 'collection/call-options.js', 'PUT'),
   core('UpdateOptions', 'collection/call-options.js', 'UPDATE'),
   core('ThroughOptions', 'collection/through.js', 'THROUGH'),

@@ -19,6 +19,7 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_QUEUE_UNAVAILABLE'
   | 'LOCKSTEP_JOB_REFUSED'
   | 'LOCKSTEP_CONFLICT'
+  | 'LOCKSTEP_VERSION_NOT_FOUND'
   | 'LOCKSTEP_PARTIAL_WRITE'
   | 'LOCKSTEP_UNSUPPORTED'
   | 'LOCKSTEP_CLOSED';
@@ -179,6 +180,15 @@ export class JobRefusedError extends LockstepError {
 /** Thrown when a compare-and-set lost against other writers as often as was allowed; nothing was written. */
 export class ConflictError extends LockstepError {
   readonly code = 'LOCKSTEP_CONFLICT';
+}
+
+/**
+ * Thrown when the store's primary has a row below the `minVersion` that a reader asks for: no write of that version is
+ * in the store. Its transaction was rolled back, the store was restored or lost it, it is another store's, or it is
+ * still buffered in a cache that can't be reached.
+ */
+export class VersionNotFoundError extends LockstepError {
+  readonly code = 'LOCKSTEP_VERSION_NOT_FOUND';
 }
 
 /**

@@ -28,6 +28,7 @@ export type {
   LockstepOptions,
   PatchOptions,
   PutOptions,
+  ReadOneOptions,
   ReadOptions,
   RelayOptions,
   Strategy,
@@ -173,6 +174,7 @@ export {
   TransactionOverError,
   UnsupportedError,
   ValidationError,
+  VersionNotFoundError,
 } from './errors.js';
 export {
   type Entry,

@@ -25,6 +25,7 @@ const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])
     'LOCKSTEP_JOB_REFUSED',
   ],
   [new errors.ConflictError('m', about), 'LOCKSTEP_CONFLICT'],
+  [new errors.VersionNotFoundError('m', about), 'LOCKSTEP_VERSION_NOT_FOUND'],
   [new errors.PartialWriteError('m', [], about), 'LOCKSTEP_PARTIAL_WRITE'],
   [new errors.UnsupportedError('m', about), 'LOCKSTEP_UNSUPPORTED'],
   [new errors.ClosedError('m', about), 'LOCKSTEP_CLOSED'],

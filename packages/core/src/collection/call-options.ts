@@ -4,13 +4,14 @@ import type {
   InvalidateOptions,
   PatchOptions,
   PutOptions,
+  ReadOneOptions,
   ReadOptions,
   Transaction,
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
 import type { TransactionMode } from '../contracts/store.js';
-import { isVersion, type Version } from '../contracts/version.js';
+import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import { type OptionsOf, option } from '../kit/options.js';
 import { MODE } from '../write/transaction-mode.js';
 import { TIMEOUT, TTL } from './settings.js';
@@ -35,6 +36,11 @@ export const READ = {
   fresh: option.flag(false),
   ttlMs: COLLECTION_TTL,
 } satisfies OptionsOf<ReadOptions>;
+
+export const READ_ONE = {
+  ...READ,
+  minVersion: option.is<Version>('a version', (version) => version === NO_VERSION || isVersion(version)),
+} satisfies OptionsOf<ReadOneOptions>;
 
 export const WRITE = { ...CALL, ttlMs: COLLECTION_TTL } satisfies OptionsOf<WriteOptions>;
 

@@ -1,10 +1,10 @@
 import type { Versioned } from '../contracts/api.js';
-import type { ReadOptions, Transaction } from '../contracts/options.js';
-import { NO_VERSION } from '../contracts/version.js';
-import { CacheUnavailableError } from '../errors.js';
-import { checkOptions } from '../kit/options.js';
+import type { ReadOneOptions, ReadOptions, Transaction } from '../contracts/options.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from '../errors.js';
+import { checkOptions, type OptionTable } from '../kit/options.js';
 import type { CallContext } from './call-context.js';
-import { READ } from './call-options.js';
+import { READ, READ_ONE } from './call-options.js';
 import { seen } from './results.js';
 
 /** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
@@ -18,21 +18,21 @@ export class CollectionReads<Value, Id> {
     this.#context = context;
   }
 
-  async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+  async get(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
     const { value } = await this.#read(id, options);
     return value ?? undefined;
   }
 
-  async getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>> {
+  async getVersioned(id: Id, options?: ReadOneOptions): Promise<Versioned<Value>> {
     return await this.#read(id, options);
   }
 
-  async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+  async refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
     return await this.get(id, { ...options, fresh: true });
   }
 
   /** Hot path: adds no promise of its own where the collection is open. May throw. */
-  #read(id: Id, options: ReadOptions | undefined): Promise<Versioned<Value>> {
+  #read(id: Id, options: ReadOneOptions | undefined): Promise<Versioned<Value>> {
     const { checks, codec, lifecycle, opening, reader, settings } = this.#context;
     if (!opening.opened || lifecycle.closed) {
       return opening.open().then(() => this.#read(id, options));
@@ -48,7 +48,7 @@ export class CollectionReads<Value, Id> {
     const { checks, opening, settings } = this.#context;
     const all = [...ids];
     await opening.open();
-    this.#checkOptions(options);
+    this.#checkOptions(options, READ);
     const together = Math.min(READ_TOGETHER, Math.ceil(settings.maxQueuedLoads / 2));
     let over = false;
     const reading = async (): Promise<(Value | undefined)[]> => {
@@ -77,21 +77,42 @@ export class CollectionReads<Value, Id> {
   }
 
   /** Reads as `getVersioned` does, by a key that was checked. */
-  protected readWith(key: string, options: ReadOptions): Promise<Versioned<Value>> {
-    this.#checkOptions(options);
-    return this.#context.checks.bounded(() => this.#readAs(key, options), options);
+  protected readWith(key: string, options: ReadOneOptions): Promise<Versioned<Value>> {
+    const { checks, store } = this.#context;
+    this.#checkOptions(options, READ_ONE);
+    const { minVersion = NO_VERSION, tx } = options;
+    if (minVersion === NO_VERSION) return checks.bounded(() => this.#readAs(key, options), options);
+    if (tx !== undefined) {
+      throw new InvalidOptionError(
+        'options.minVersion',
+        'must not come with a transaction, which reads what it sees',
+      );
+    }
+    if (!store.capabilities.versioned) throw checks.unsupported('versions (minVersion)');
+    return checks.bounded(() => this.#readAtLeast(key, minVersion, options), options);
   }
 
-  #checkOptions(options: ReadOptions): void {
-    checkOptions(options, READ, 'options');
+  #checkOptions(options: ReadOptions, known: OptionTable): void {
+    checkOptions(options, known, 'options');
     options.signal?.throwIfAborted();
+  }
+
+  /** The primary decides where the cache, or a replica, has not come as far. */
+  async #readAtLeast(key: string, minVersion: Version, options: ReadOptions): Promise<Versioned<Value>> {
+    const { name } = this.#context.settings;
+    let found = await this.#readAs(key, options);
+    if (found.version >= minVersion) return found;
+    if (options.fresh !== true) found = await this.#readAs(key, { ...options, fresh: true });
+    if (found.version >= minVersion || found.value === null) return found;
+    const message = `collection "${name}", key "${key}": the store has version ${found.version}, and ${minVersion} (minVersion) never was in it`;
+    throw new VersionNotFoundError(message, { collection: name, key });
   }
 
   /** As the schema shows it: a hit has been through it. */
   #shown(reading: Promise<Versioned<Value>>): Promise<Versioned<Value>> {
     const { codec } = this.#context;
     if (!codec.hasSchema) return reading;
-    return reading.then((found) => (found.from === 'cache' ? found : seen(codec, found)));
+    return reading.then((found) => (isHit(found) ? found : seen(codec, found)));
   }
 
   async #shownMany(reading: Promise<Versioned<Value>[]>): Promise<Versioned<Value>[]> {
@@ -122,4 +143,8 @@ export class CollectionReads<Value, Id> {
     const row = await this.#context.writes.inside.read(key, tx);
     return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
   }
+}
+
+function isHit({ from }: Versioned<unknown>): boolean {
+  return from === 'cache' || from === 'stale';
 }

@@ -6,6 +6,7 @@ import type {
   InvalidateOptions,
   PatchOptions,
   PutOptions,
+  ReadOneOptions,
   ReadOptions,
   RelayOptions,
   ThroughOptions,
@@ -67,9 +68,9 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * The entity, or `undefined` when the store has none. The value is the caller's own: to change it changes nobody
    * else's, nor what is cached.
    */
-  get(id: Id, options?: ReadOptions): Promise<Value | undefined>;
+  get(id: Id, options?: ReadOneOptions): Promise<Value | undefined>;
   /** Reads as `get` does; adds version and origin. */
-  getVersioned(id: Id, options?: ReadOptions): Promise<Versioned<Value>>;
+  getVersioned(id: Id, options?: ReadOneOptions): Promise<Versioned<Value>>;
   /**
    * Position by position. The cache is asked with one call for each 512 keys (for fewer, where values are large), and
    * the store for what the cache lacks, with one for each 512 rows. Of more than 1,024 ids (or half of
@@ -129,7 +130,7 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
-  refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>;
+  refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined>;
 }
 
 /** One-off calls on one record. */

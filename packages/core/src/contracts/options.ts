@@ -45,6 +45,16 @@ export interface ReadOptions extends CallOptions {
   readonly ttlMs?: number;
 }
 
+export interface ReadOneOptions extends ReadOptions {
+  /**
+   * The row as of this version, which a write has returned to whoever passes it on, or newer: what is cached below it
+   * is not served, but loaded from the store's primary and put in place. A row that is not there (any more) is
+   * `undefined`, as always. Rejects with `VersionNotFoundError` when the primary's row is below it. 0, which stores
+   * without versions return: none. Not inside a transaction. @defaultValue none
+   */
+  readonly minVersion?: Version;
+}
+
 export interface WriteOptions extends CallOptions {
   /** The time to live of the entry, in ms. @defaultValue the collection's `ttlMs` */
   readonly ttlMs?: number;
