@@ -92,6 +92,24 @@ test('a put of a key whose delete was stamped ahead of the clock ends above the 
   expect(await recorded(20)).toEqual([version]);
 });
 
+test.each([0, 1, 2, 3, 4, 5, 6, 7])(
+  'a delete has the version that every release gives it, %i past a multiple of 8',
+  async (past) => {
+    const version = Math.floor((Date.now() + 60_000) / 8) * 8_000 + past;
+    await put(21, 'a');
+    await knex.raw('ALTER TABLE notes DISABLE TRIGGER USER');
+    await knex.raw('UPDATE notes SET lockstep_version = ? WHERE id = 21', [version]);
+    await knex.raw('ALTER TABLE notes ENABLE TRIGGER USER');
+    await server.store({ knex }).pg.attach(notes, { grantTo: ['pg_database_owner'] });
+    const [outcome] = await notes.write([{ kind: 'delete', key: '21', above: 0 }], CALL);
+    const { rows } = await knex.raw<{ rows: { v: string }[] }>(
+      "SELECT version AS v FROM lockstep.tombstone WHERE key = '21'",
+    );
+    const next = Math.floor((version + 2) / 4) * 4 + 2;
+    expect([versionOf(outcome), Number(rows[0]?.v)]).toEqual([next, next]);
+  },
+);
+
 describe("beside users' own triggers", () => {
   test('an update that one of them drops is neither recorded nor told as written; nor is a whole batch', async () => {
     await knex.raw(
@@ -127,5 +145,16 @@ describe("beside users' own triggers", () => {
     await knex.raw("UPDATE notes SET text = 'move' WHERE id = 40");
     expect(await recorded(40)).toHaveLength(2);
     expect(await recorded(41)).toHaveLength(1);
+    const { pg } = server.store();
+    const fresh = pg.table<Note, number>('notes', { key: 'id' });
+    await fresh.open();
+    await put(50, 'a');
+    const [outcome] = await fresh.write(
+      [{ kind: 'put', key: '50', value: { id: 50, text: 'move' }, above: 0 }],
+      CALL,
+    );
+    expect(outcome).toMatchObject({ kind: 'written', key: '51' });
+    expect(await recorded(50)).toHaveLength(2);
+    expect(await recorded(51)).toEqual([versionOf(outcome)]);
   });
 });

@@ -294,6 +294,26 @@ describe('a row that has such a version already', () => {
     ]);
   });
 
+  test('repair does so as a role that attach could not note in the triggers’ conditions', async () => {
+    const at = await attached();
+    const { knex, pg, low, table } = at;
+    await poison(knex, 7, HUGE);
+    // Of a member that was made one since, attach knows nothing.
+    await knex.raw(`CREATE ROLE ${low}_group`);
+    await pg.attach(table, { grantTo: [`${low}_group`] });
+    await knex.raw(`GRANT ${low}_group TO ${low}`);
+    const url = new URL(at.url);
+    url.username = low;
+    const { pg: asMember } = server.store({ knex: server.knex(url.href) });
+    const [report] = await asMember.repair(asMember.table<Victim, number>('victim', { key: 'id' }));
+    expect(report).toMatchObject({ rows: 1, keys: ['7'] });
+    expectForeign(await versionOf(knex, 7));
+    await poison(knex, 8, HUGE);
+    await at.asLow().raw(`UPDATE victim SET name = 'a' WHERE id = 8`);
+    const rows = await rowsOf(knex, 'SELECT lockstep_version::text AS v FROM victim WHERE id = 8');
+    expect(rows).toEqual([{ v: HUGE }]);
+  });
+
   test('a tombstone that has one holds up neither puts nor flushes of its key', async () => {
     const { table, knex } = await attached();
     await knex.raw(

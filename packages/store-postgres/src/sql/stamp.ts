@@ -63,6 +63,12 @@ export const toldSql = (version: string): string =>
 export const nextOwnSql = (base: string): string => plus(bitOr(base, '7'), '7');
 
 /**
+ * The version of a delete of ours above `base`: the next that is 2 modulo 4, in every release. The statement tells its
+ * caller what the trigger records, and one of them may be of another release than the other.
+ */
+export const nextDeletedSql = (base: string): string => minus(bitOr(plus(base, '2'), '3'), '1');
+
+/**
  * As {@link nextOwnSql}, in a statement that stamps and records its own rows: 2 modulo 8, where triggers stamp our
  * writes with 6. Whoever may not run such a statement meets the trigger, which stamps anew.
  */

@@ -140,7 +140,7 @@ export class Writer<Value> {
       const { rows, again } = await this.#run(group, send, options, restamp.above, lockMs);
       this.#outcomes.noteRows(group, rows, outcomes);
       if (again !== undefined) this.#outcomes.noteCommitted(group, again, outcomes);
-      if (isStamping(group, options) && items.length > 1) {
+      if (this.#isStamping(group, options) && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
       if (group.kind === 'flushDelete' && options.tx === undefined)
@@ -161,6 +161,15 @@ export class Writer<Value> {
       }
       for (const item of items) outcomes[item.index] = this.#failure(item, error);
     }
+  }
+
+  /**
+   * True when the statement stamps and records its rows by itself. Only the trigger checks deadlines, and sees what
+   * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
+   */
+  #isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
+    const { changed } = this.#parts.statements;
+    return kind === 'put' && tx === undefined && notAfterMs === undefined && !changed;
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {
@@ -190,7 +199,7 @@ export class Writer<Value> {
     lockMs: number,
   ): Promise<Answer> {
     const { codec, session, source, statements } = this.#parts;
-    const stamps = isStamping(group, options);
+    const stamps = this.#isStamping(group, options);
     const calls = this.#calls(group, stamps, above);
     if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
     if (options.tx === undefined && isFlush(group)) {
@@ -296,11 +305,6 @@ export class Writer<Value> {
     const items = group.items.filter((item) => buried.has(item.index));
     if (items.length > 0) await this.#run({ ...group, items }, send, options, 0, FLUSH_LOCK_MS);
   }
-}
-
-/** True when the statement stamps and records its rows by itself: only the trigger checks deadlines. */
-function isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
-  return kind === 'put' && tx === undefined && notAfterMs === undefined;
 }
 
 function isFlush({ kind }: Group): boolean {

@@ -7,6 +7,7 @@ import {
   ifBelievedSql,
   isForeignSql,
   microsSql,
+  nextDeletedSql,
   nextForeignSql,
   nextOwnSql,
   SETTING_DEADLINE,
@@ -60,7 +61,7 @@ BEGIN
   IF gone IS NULL THEN
     IF base <> '' THEN
       -- The deleting statement computes the same, to tell its caller.
-      gone := ${nextOwnSql('greatest(last, base::pg_catalog.int8)')};
+      gone := ${nextDeletedSql('greatest(last, base::pg_catalog.int8)')};
     ELSE
       gone := greatest(last, ${clock});${stampByTransaction(info, 'gone', 'gone')}
     END IF;

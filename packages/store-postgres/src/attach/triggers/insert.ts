@@ -65,8 +65,9 @@ BEGIN
   END IF;
   IF ${keepsSnapshot} AND ${isNameable(newKey)} THEN${touchTombstone(source, newKey)}
   END IF;
-  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${newVersion}, ${source}, ${newKey}, 'p')
-    RETURNING (${floorSql(source, newKey, newVersion)}) INTO floor;${notifyWhere(isForeignSql(newVersion))}${raiseAboveTombstone(
+  -- Not in its RETURNING, where NEW is the outbox's row from Postgres 18 on.
+  WITH o AS (INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${newVersion}, ${source}, ${newKey}, 'p'))
+    SELECT (${floorSql(source, newKey, newVersion)}) INTO floor;${notifyWhere(isForeignSql(newVersion))}${raiseAboveTombstone(
       info,
       `PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);`,
     )}

@@ -9,6 +9,7 @@ import {
   SETTING_BELOW,
   SETTING_DEADLINE,
   SETTING_MOVED,
+  SETTING_STAMPED,
   SETTING_TX,
 } from '../../sql/stamp.js';
 import {
@@ -22,6 +23,10 @@ import {
   setting,
   stampByTransaction,
 } from './pieces.js';
+
+/** True in `repair`, of a role whose mark the trigger's condition does not have. */
+const isRepair = (info: TableInfo): string =>
+  `pg_catalog.pg_trigger_depth() = 1 AND ${setting(SETTING_STAMPED)} = ${namesOf(info).source} AND ${believesSession(info)}`;
 
 /**
  * Stamps what is inserted or updated, and records what is updated. Foreign writes outside Lockstep's transactions
@@ -74,7 +79,7 @@ BEGIN
     -- Only repair brings a version down. Until then the row can be changed, and is not cached.
     IF ${newVersion} < 0 THEN${refuseUnbelieved(oldVersion, 'the row has a version that is not to be believed: repair the table')}
     END IF;
-    ${newVersion} := ${oldVersion};
+    ${newVersion} := CASE WHEN ${isRepair(info)} THEN ${nextForeignSql(clock)} ELSE ${oldVersion} END;
     recorded := ${nextForeignSql(clock)};
   ELSIF ${newVersion} >= 0 THEN
     IF new_key <> old_key OR ${setting(SETTING_BELOW)} = 'yes' THEN

@@ -5,7 +5,7 @@ import {
   believedSql,
   ifBelievedSql,
   microsSql,
-  nextOwnSql,
+  nextDeletedSql,
   SETTING_DELETE_BASE,
   UNBELIEVED,
 } from '../../sql/stamp.js';
@@ -137,7 +137,7 @@ export function deleteSql(sql: TableSql, alone: boolean): string {
 h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greatest(${ifBelievedSql(above)}, ${microsSql()})::pg_catalog.text, true)::pg_catalog.int8 AS base)`,
       write: (records) => `DELETE FROM ${sql.table} t USING ${records} CROSS JOIN h`,
       guard: isAtVersionIfAny,
-      returned: [`${nextOwnSql(`greatest(t.${sql.version}, h.base)`)} AS "${OUT.version}"`],
+      returned: [`${nextDeletedSql(`greatest(t.${sql.version}, h.base)`)} AS "${OUT.version}"`],
     },
     alone,
   );

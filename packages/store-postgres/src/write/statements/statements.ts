@@ -41,6 +41,11 @@ export class Statements {
     return !after && !before;
   }
 
+  /** True when triggers may change a row before it is written. */
+  get changed(): boolean {
+    return this.#info.userTriggers.before;
+  }
+
   /** True when triggers may write a row again once a statement has. */
   get followed(): boolean {
     return this.#info.userTriggers.after;
