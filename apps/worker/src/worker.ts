@@ -62,7 +62,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const { allowedHosts, host, metricsHost, metricsPort, port } = settings;
     const dashboard = dashboardServer({ lockstep, health }, { host, allowedHosts, logger });
     const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });
-    // They answer until the rest has ended: whoever asks is told that the worker is shutting down.
+    // The listeners answer until the rest has ended: whoever asks is told that the worker is shutting down.
     ends.push(async () => {
       await Promise.all([dashboard.close(), probes.close()]);
       metrics.close();

@@ -69,7 +69,7 @@ export interface RepairReport {
   readonly tombstones: number;
   /** How many changes of the feed were recorded anew. */
   readonly changes: number;
-  /** Their keys, up to 10,000 of each. */
+  /** The keys of what was repaired, up to 10,000 of each kind. */
   readonly keys: readonly string[];
 }
 

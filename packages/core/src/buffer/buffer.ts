@@ -117,7 +117,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
 
   /** Is this blind write of the key to be buffered? */
   #takes(key: string): boolean {
-    // It must not overtake one that is on its way there.
+    // The write must not overtake one of its key that is on its way into the journal.
     if (this.#journal.has(key)) return true;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
     const { refusal } = this.#journal;

@@ -107,7 +107,7 @@ export class CacheClient {
           this.trust.due();
           return answers;
         },
-        // It may have been too much to ask for: the next call asks for half as many.
+        // The answer may have been too large to come in time: the next call asks for half as many keys.
         late: (keys) => {
           batcher.bytesEach = Math.max(batcher.bytesEach, (2 * MAX_BATCH_BYTES) / keys.length);
           return late();

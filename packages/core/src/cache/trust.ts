@@ -138,7 +138,7 @@ export class Trust {
       if (probe instanceof Error) this.#fail(name, probe);
       else this.#prove(name, probe, sentAtMs);
     }
-    // It holds no keys any more.
+    // A primary that no probe reached holds no keys any more.
     for (const name of this.#primaries.keys()) {
       if (!probes.has(name) && this.#only === undefined) this.#primaries.delete(name);
     }

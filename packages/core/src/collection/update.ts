@@ -6,7 +6,7 @@ import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import { copyOf } from '../values/copy.js';
 
-/** Those who lost against each other at once would meet again. */
+/** Writers that lost against each other at the same time would meet again without jitter. */
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
 
 /** The function that `update` applies to a row. */

@@ -278,7 +278,7 @@ export class CollectionCalls<Value, Id, Tx>
     const { signal, timeoutMs, tx } = options;
     if (tx !== undefined) return writes.inside.submit(write, tx);
     if (signal === undefined && timeoutMs === undefined) return writes.submit(write);
-    // It goes on when the caller has given up.
+    // The write goes on when the caller has given up.
     return checks.bounded(() => activity.track(writes.submit(write)), options);
   }
 

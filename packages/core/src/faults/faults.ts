@@ -36,7 +36,7 @@ export function loseCommand(error?: Error): AnyFault {
   };
 }
 
-/** It takes effect, and the caller gets `error`, or the adapter's own, as if it might not have. */
+/** The call takes effect, and the caller gets `error`, or the adapter's own, as if it might not have. */
 export function loseReply(error?: Error): AnyFault {
   return async (call) => {
     await call.proceed().catch(() => {});
@@ -59,7 +59,7 @@ export function pause(at: 'before' | 'after'): AnyFault & Gate {
   });
 }
 
-/** It takes effect after this time by the plan's clock, in ms, with the caller waiting. */
+/** The call takes effect after this time by the plan's clock, in ms, with the caller waiting. */
 export function delay(delayMs: number): AnyFault {
   return async (call) => {
     await new Promise<void>((resolve) => call.clock.schedule(resolve, delayMs));
@@ -75,7 +75,7 @@ export function applyLate(error?: Error): AnyFault & Gate {
   });
 }
 
-/** It takes effect twice, as when a network or a client resends; the caller gets the first reply, or the second. */
+/** The call takes effect twice, as when a network or a client resends; the caller gets the first reply, or the second. */
 export function duplicate(reply: 'first' | 'second' = 'first'): AnyFault {
   return async (call) => {
     const first = await call.proceed();

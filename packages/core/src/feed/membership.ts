@@ -17,7 +17,7 @@ export interface KnownRegistry {
 
 export interface MembershipOptions {
   readonly collection: RecordedCollection;
-  /** Its cache is not the only one of the table, and need not be. */
+  /** True: other caches of the table are meant to be there. */
   readonly additional: boolean;
   readonly registry: KnownRegistry;
   readonly cache: CacheClient;
@@ -51,12 +51,12 @@ export class Membership {
     return this.#fillsAtMs !== undefined && this.#fillsAtMs !== Number.POSITIVE_INFINITY;
   }
 
-  /** It was opened here, and its record is gone. */
+  /** True when the collection was opened here and its record is gone. */
   get missing(): boolean {
     return this.#fillsAtMs === Number.POSITIVE_INFINITY;
   }
 
-  /** It is recorded now, and everyone who writes knows it from a moment on. */
+  /** Notes that the collection is recorded, and from when on everyone who writes knows of it. */
   registered(knownAtMs: number): void {
     this.#fillsAtMs = knownAtMs;
   }
@@ -93,7 +93,7 @@ export class Membership {
     return this.#siblings === NONE ? undefined : this.#inStep(this.#siblings, key, version);
   }
 
-  /** Those that are known now, and those that turn out to be recorded meanwhile. */
+  /** Invalidates the collections that are known now, and those that turn out to be recorded meanwhile. */
   async #inStep(known: readonly RecordedCollection[], key: string, version: Version): Promise<boolean> {
     const { registry } = this.#options;
     let told = NONE;

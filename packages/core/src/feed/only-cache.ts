@@ -5,7 +5,7 @@ export interface OnlyCacheOptions {
   /** The consumer's name. */
   readonly consumer: string;
   readonly registry: ConsumerRegistry;
-  /** Those that are to be recorded, and were not declared to be of an additional cache. */
+  /** The collections to record that were not declared to be of an additional cache. */
   readonly collections: readonly RecordedCollection[];
   readonly bounded: <T>(answer: Promise<T>) => Promise<T>;
 }

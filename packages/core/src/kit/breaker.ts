@@ -1,7 +1,7 @@
 import type { Clock } from '../contracts/clock.js';
 
 export interface BreakerOptions {
-  /** It opens after so many failures in a row. */
+  /** The failures in a row after which it opens. */
   readonly threshold: number;
   /** How long it stays open before one call tries again. */
   readonly cooldownMs: number;

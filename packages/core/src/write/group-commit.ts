@@ -174,7 +174,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   #prepared(write: PendingWrite<Request, Answer, Prepared>, prepared: Prepared): void {
     if (write.state !== 'preparing') {
-      // It has run out of time meanwhile.
+      // The write ran out of time while it was being prepared.
       this.abandon(write.key, prepared, undefined);
       return;
     }
@@ -232,7 +232,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
 
   // Ends of writes that were in a batch.
 
-  /** It is committed, or never will be: the key's next write has its turn. Its callers are answered apart from that. */
+  /** The write is committed, or never will be: the key's next write has its turn. Callers are answered separately. */
   protected end(write: PendingWrite<Request, Answer, Prepared>): void {
     this.#enter(write, 'done');
   }
@@ -258,7 +258,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     for (const { reject } of callers) reject(error);
   }
 
-  /** It is prepared once more, and goes in another batch. */
+  /** Prepares the write once more, for another batch. */
   protected again(write: PendingWrite<Request, Answer, Prepared>): void {
     this.#enter(write, 'preparing');
   }

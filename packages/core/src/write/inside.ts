@@ -225,7 +225,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     const announcing = changes.map(async ({ key }) => {
       if (writes.has(key)) return;
       const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
-      // Its value is not known here: the key gets a floor.
+      // The row's value is not known here: the key gets a floor.
       tx.wrote(this, key, { reservation, value: undefined, version: NO_VERSION, ttlMs: 0, final: false });
     });
     await Promise.all(announcing);

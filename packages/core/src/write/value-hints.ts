@@ -26,7 +26,7 @@ const GENERATION_CHARACTERS = 2_000_000;
 export class ValueHints {
   #young = new Map<string, ValueHint>();
   #old = new Map<string, ValueHint>();
-  /** Those of the young keys. */
+  /** The characters of the young keys. */
   #characters = 0;
 
   get(key: string): Reservation | undefined {

@@ -94,7 +94,7 @@ async function isPinned(spec: WheelSpec, path: string): Promise<boolean> {
   const digest = digests.get(path) ?? sha256Of(path);
   digests.set(path, digest);
   const found = await digest;
-  // It may be put there later.
+  // A missing file may be put there later.
   if (found === undefined) digests.delete(path);
   return found !== undefined && found === pinned(spec);
 }

@@ -36,7 +36,7 @@ async function freeSharedMemory(folder: string): Promise<void> {
   try {
     await promisify(execFile)('ipcrm', ['-m', segment], { timeout: 5_000 });
   } catch {
-    // It is gone already, or the machine has no ipcrm: a segment of 56 bytes is no reason to fail.
+    // The segment is gone already, or the machine has no ipcrm: a segment of 56 bytes is no reason to fail.
   }
 }
 

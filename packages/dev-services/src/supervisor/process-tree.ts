@@ -50,7 +50,7 @@ function parentsFromProc(): [number, number][] {
       const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
       found.push([pid, parent]);
     } catch {
-      // It ended between the listing and the reading.
+      // The process ended between the listing and the reading.
     }
   }
   return found;

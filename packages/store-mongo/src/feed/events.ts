@@ -169,7 +169,7 @@ export class EventReader {
       return [{ kind: 'aside', source, problem: `a deletion without a pre-image, _id ${String(id)}` }];
     }
     const key = encodeKey(keyValue, source);
-    // Its tombstone came just before it, in the same transaction: a deletion of ours, told already.
+    // The row's tombstone came just before, in the same transaction: a deletion of ours, told already.
     if (this.#deletingTransaction === transactionOf(event) && this.#deletedInIt.delete(rowName(source, key)))
       return [];
     return [{ kind: 'foreign', source, id, goneKey: key, atMs }];

@@ -245,7 +245,7 @@ export class Leader {
       if (!(await deliver(this.#changes(events, adopted, states), this.#delivery))) return false;
       if (signal.aborted) return false;
       if (!(await claims.stand(states, signal))) continue;
-      // Their own events come back through the stream.
+      // The adoptions' own events come back through the stream.
       for (const change of adopted) acknowledged.add(change, states.get(change.source));
       return true;
     }

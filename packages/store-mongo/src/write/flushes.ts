@@ -53,9 +53,9 @@ export async function flushOntoRows<Value>(
     if (error !== undefined) return failed(binding, command, error);
     const row = rows[at];
     if (row === undefined) return undefined;
-    // Its own version is there: just written, or, in a batch that wrote others, by an earlier sending of it.
+    // The flush's own version is there: just written, or, in a batch that wrote others, by an earlier sending.
     if (row.version === version && matched > 0) return { kind: 'written', value: row.value, version };
-    // A lower one was inserted after the bulk had found nothing there, unless all of it found their rows.
+    // A lower version was inserted after the bulk had found nothing there, unless all of it found their rows.
     if (row.version < version && matched < commands.length - errors.size) return undefined;
     return { kind: 'superseded', version: row.version };
   });

@@ -13,7 +13,7 @@ export interface UserTriggers {
   readonly after: boolean;
   /** Do so as late as the commit. */
   readonly deferred: boolean;
-  /** Those that change a row once it is stamped. */
+  /** The triggers that change a row once it is stamped. */
   readonly late: readonly string[];
 }
 

@@ -12,9 +12,9 @@ const SETTINGS = `SELECT ${IS_READ_ONLY} AS "readOnly", pg_catalog.set_config('s
 
 export interface FeedTransactionOptions {
   readonly statementTimeoutMs?: number;
-  /** Its statements reject with the signal's reason once that aborts. */
+  /** The transaction's statements reject with the signal's reason once that aborts. */
   readonly signal?: AbortSignal;
-  /** It reads the user's tables, whose policies' functions may count on the session's `search_path`. */
+  /** True: it reads the user's tables, whose policies' functions may count on the session's `search_path`. */
   readonly readsTables?: boolean;
 }
 

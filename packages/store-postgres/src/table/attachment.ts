@@ -14,7 +14,7 @@ export async function assertWriter(run: Run, info: TableInfo): Promise<void> {
   );
 }
 
-/** Those of the session's roles that may not; none before the right was recorded. */
+/** The session's roles that may not write through Lockstep; none before the right was recorded. */
 const WRITERS = `SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.name), ', ') AS strangers
 FROM (VALUES (current_user), (session_user)) r(name), pg_catalog.to_regprocedure($1) f
 WHERE f IS NOT NULL AND NOT pg_catalog.has_function_privilege(r.name, f, 'EXECUTE')`;

@@ -30,7 +30,7 @@ export class PostgresRows<Value> implements RowCarrier<Value> {
   readonly #name: string;
   readonly #columns: readonly CarriedColumn[];
   readonly #byProperty: ReadonlyMap<string, CarriedColumn>;
-  /** Those whose values this process makes in its own way, or never carries as they are. */
+  /** The columns whose values this process makes in its own way, or never carries as they are. */
   readonly #checked: readonly CarriedColumn[];
 
   constructor(name: string, columns: readonly TableColumn[], parserOf: (oid: number) => Parse) {

@@ -54,7 +54,7 @@ export class TransactionGate {
   /** Why it can't be committed, whatever the body says. */
   #lost: StoreUnavailableError | undefined;
   #committed: StoreUnavailableError | undefined;
-  /** Those of the body's that were open when it was last looked. */
+  /** The body's nested transactions that were open at the last look. */
   readonly #nested = new Set<Nested>();
   /** One of them was open at the end: its first statements would be committed without the others. */
   #halfNested = false;

@@ -108,7 +108,7 @@ export class BoundedTransaction {
     }
   }
 
-  /** It may have been the transaction alone that was read-only. */
+  /** Asks the server first: the transaction alone may have been read-only. */
   async #outlive(reason: unknown): Promise<void> {
     if (await isReadOnly(this.#client)) outlive(this.#lender, this.#client, reason);
   }

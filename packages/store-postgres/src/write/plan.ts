@@ -6,10 +6,10 @@ import { checkCell, stringify, toJson, toText } from './values.js';
 
 /** One command, made ready to travel in a batch. */
 export class Item {
-  /** Its position in the caller's list. */
+  /** The command's position in the caller's list. */
   readonly index: number;
   readonly key: string;
-  /** Its element of the batch's JSON; empty where it travels as cells. */
+  /** The command's element of the batch's JSON; empty where it travels as cells. */
   readonly record: string;
   /** The texts of a blind put's key and columns, where each value is one text. */
   readonly cells: readonly (string | null)[] | undefined;
@@ -54,7 +54,7 @@ export interface Group {
 
 export interface Plan<Value> {
   readonly groups: readonly Group[];
-  /** Those of commands that are refused before anything is sent; the rest is to be filled in. */
+  /** The outcomes of commands that are refused before anything is sent; the others are filled in later. */
   readonly outcomes: (StoreOutcome<Value> | undefined)[];
 }
 

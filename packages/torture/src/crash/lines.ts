@@ -11,14 +11,14 @@ export interface Begin {
   readonly startUs: number;
 }
 
-/** It was acknowledged. */
+/** A write was acknowledged. */
 export interface End {
   readonly type: 'end';
   readonly number: number;
   readonly ack: Acknowledgement;
 }
 
-/** It certainly was not made. */
+/** A write was certainly not made. */
 export interface Nothing {
   readonly type: 'nothing';
   readonly number: number;

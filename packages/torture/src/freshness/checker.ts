@@ -100,7 +100,7 @@ export class FreshnessChecker {
       return;
     }
     if (kind === 'delete-ended') {
-      // Its beginning may have been told before this process could listen.
+      // The delete's beginning may have been told before this process could listen.
       this.#openDeletes[index] = Math.max(0, (this.#openDeletes[index] ?? 0) - 1);
       return;
     }

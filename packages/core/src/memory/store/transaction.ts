@@ -121,7 +121,7 @@ export class MemoryTransaction implements StoreTransaction {
     this.#over ??= 'its body has returned';
   }
 
-  /** It lost against another: its body is to be run again, whatever it made of that. */
+  /** The deadlock that it lost: its body is to be run again, whatever the body made of that. */
   get deadlock(): DeadlockError | undefined {
     return this.#failure instanceof DeadlockError ? this.#failure : undefined;
   }
