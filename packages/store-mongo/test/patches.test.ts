@@ -113,11 +113,14 @@ describe('update', () => {
     });
     expect(value).toEqual({ _id: key, long: 5, double: 5, nested: { double: 1 }, n: 2 });
     expect(await stored(key)).toStrictEqual({ _id: key, ...untouched, n: new Int32(2) });
+    await collection.update(key, (row) => ({ ...row, order: { a: 1, b: 2 } }) as Document);
+    await collection.update(key, (row) => ({ ...row, order: { b: 2, a: 1 } }) as Document);
+    expect(Object.keys((await stored(key))?.['order'] as object)).toEqual(['b', 'a']);
     // A new property is what it is called, and no path.
     await collection.update(key, (row) => ({ ...row, 'new.name': 1 }) as Document);
     await collection.update(key, (row) => ({ ...row, 'new.name': 2 }) as Document);
     expect(await stored(key)).toMatchObject({ 'new.name': new Int32(2) });
-    expect(await collection.get(key)).toEqual({ ...value, 'new.name': 2 });
+    expect(await collection.get(key)).toEqual({ ...value, order: { a: 1, b: 2 }, 'new.name': 2 });
   });
 
   test('merges patches of one row that wait, in and outside of transactions', async () => {

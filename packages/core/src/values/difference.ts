@@ -30,7 +30,18 @@ export function differenceOf<Value>(before: Value, after: Value): Difference<Val
 
 /** Instances that show nothing of what they hold can't be compared: they count as different. */
 function isSame(one: unknown, other: unknown): boolean {
-  return isDeepStrictEqual(one, other) && (Object.is(one, other) || !isOpaque(other));
+  if (!isDeepStrictEqual(one, other)) return false;
+  return Object.is(one, other) || (!isOpaque(other) && inOrder(one, other, new Set()));
+}
+
+/** Whether equal values have their properties in one order: to a document database another one is another value. */
+function inOrder(one: unknown, other: unknown, seen: Set<unknown>): boolean {
+  if (typeof one !== 'object' || one === null || isCopied(one) || seen.has(one)) return true;
+  seen.add(one);
+  const names = Object.keys(other as object);
+  return Object.entries(one).every(
+    ([name, value], at) => name === names[at] && inOrder(value, (other as Properties)[name], seen),
+  );
 }
 
 function isOpaque(value: unknown): boolean {

@@ -25,6 +25,9 @@ const nested = () => ({
   map: new Map([[1, { b: 2 }]]),
 });
 
+const loop: Record<string, unknown> = { a: 1 };
+loop['self'] = [loop];
+
 describe('differenceOf', () => {
   test.each<[string, unknown, unknown]>([
     ['numbers', 1, 2],
@@ -36,6 +39,8 @@ describe('differenceOf', () => {
     ['instances', new Money('1'), new Money('2')],
     ['an instance and a plain object of the same properties', new Money('1'), { amount: '1' }],
     ['instances that show nothing', new Sealed('1'), new Sealed('1')],
+    ['properties in another order', { a: 1, b: 2 }, { b: 2, a: 1 }],
+    ['deeper ones', [{ a: [{ b: 1, c: 2 }] }], [{ a: [{ c: 2, b: 1 }] }]],
   ])('%s differ', (_, before, after) => {
     expect(differenceOf({ x: before, y: 1 }, { x: after, y: 1 })).toEqual({ set: { x: after }, unset: [] });
   });
@@ -48,6 +53,8 @@ describe('differenceOf', () => {
     ['instances', new Money('1')],
     ['an instance that shows nothing', new Sealed('1')],
     ['an empty object', {}],
+    ['no time', new Date(Number.NaN)],
+    ['what leads back to itself', loop],
     ['bytes', Buffer.from('a')],
   ])('%s and its copy are the same', (_, value) => {
     const row = { x: value };
