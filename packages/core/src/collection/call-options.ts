@@ -1,6 +1,7 @@
 import type {
   CallOptions,
   DeleteOptions,
+  InvalidateAllOptions,
   InvalidateOptions,
   PatchOptions,
   PutOptions,
@@ -22,6 +23,12 @@ export const INVALIDATE = {
   signal: SIGNAL,
   timeoutMs: { ...TIMEOUT, fallback: undefined },
 } satisfies OptionsOf<InvalidateOptions>;
+
+export const INVALIDATE_ALL = {
+  ...INVALIDATE,
+  maxPerSecond: option.integer(10_000, 1, 10_000_000),
+  onProgress: option.callback<NonNullable<InvalidateAllOptions['onProgress']>>(),
+} satisfies OptionsOf<InvalidateAllOptions>;
 
 const CALL = {
   ...INVALIDATE,

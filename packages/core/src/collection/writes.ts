@@ -1,7 +1,6 @@
-import type { CacheOutcome, Collection, WriteResult } from '../contracts/api.js';
+import type { Collection, WriteResult } from '../contracts/api.js';
 import type {
   DeleteOptions,
-  InvalidateOptions,
   PatchOptions,
   PutOptions,
   UpdateOptions,
@@ -17,10 +16,10 @@ import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import type { CallContext } from './call-context.js';
-import { DELETE, INVALIDATE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
+import { DELETE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import { patchSet } from './checks.js';
-import { CollectionReads } from './reads.js';
-import { commandResult, conflictOf, manyResults, noRow, seen, worstOf } from './results.js';
+import { CollectionInvalidations } from './invalidations.js';
+import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
 import { type RowChange, type RowStep, type UpdatedRow, updateRow } from './update.js';
 
 /** The options of a call without any: there is nothing to check. */
@@ -28,7 +27,7 @@ const NO_OPTIONS = {};
 
 /** The public calls of a collection: those that write, beside those that read. */
 export class CollectionCalls<Value, Id, Tx>
-  extends CollectionReads<Value, Id>
+  extends CollectionInvalidations<Value, Id>
   implements Collection<Value, Id, Tx>
 {
   readonly name: string;
@@ -242,29 +241,6 @@ export class CollectionCalls<Value, Id, Tx>
       const run = (client: unknown): Promise<T> => body(client as Tx);
       return await seen(codec, await writes.inside.transact(key, run, checks.ttl(options), bounds));
     });
-  }
-
-  async invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome> {
-    const { checks } = this.#context;
-    return await this.#invalidate(
-      () => (Array.isArray(id) ? checks.keys(id) : [checks.key(id as Id)]),
-      options,
-    );
-  }
-
-  async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome> {
-    return await this.#invalidate(() => [...ids].map((id) => this.#context.checks.key(id)), options);
-  }
-
-  async #invalidate(keysOf: () => string[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
-    const { activity, checks, opening, writes } = this.#context;
-    await opening.open();
-    checkOptions(options, INVALIDATE, 'options');
-    options.signal?.throwIfAborted();
-    const keys = keysOf();
-    const all = (): Promise<CacheOutcome[]> =>
-      activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
-    return worstOf(await checks.bounded(all, options));
   }
 
   async flush(): Promise<number> {

@@ -3,6 +3,7 @@ import type { LockstepEvents } from './events.js';
 import type {
   CollectionOptions,
   DeleteOptions,
+  InvalidateAllOptions,
   InvalidateOptions,
   PatchOptions,
   PutOptions,
@@ -127,10 +128,25 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   invalidate(ids: readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome>;
   /** Invalidates many. Resolves with the outcome of the one that fared worst. */
   invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome>;
+  /**
+   * Invalidates every entry of the collection, in all processes: after a restore, or a bulk load past the triggers. In
+   * parts, so that memory is bounded; what is buffered is flushed first, and stays where it can't be. What is loaded or
+   * written meanwhile may stay. Rejects with `CacheUnavailableError` when the cache can't be walked to its end, and with
+   * the signal's reason; what was reported is invalidated then, and the call can be made again.
+   */
+  invalidateAll(options?: InvalidateAllOptions): Promise<InvalidatedAll>;
   /** Brings what is buffered into the store, whoever wrote it. Resolves with how many writes that were. */
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
   refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined>;
+}
+
+/** The result of `invalidateAll`. */
+export interface InvalidatedAll {
+  /** Entries of the collection that were found in the cache, holes included. */
+  readonly invalidated: number;
+  /** The outcome of the one that fared worst. */
+  readonly outcome: CacheOutcome;
 }
 
 /** One-off calls on one record. */

@@ -38,6 +38,13 @@ export interface CallOptions {
 /** The cache is touched at once, so it takes no transaction. */
 export type InvalidateOptions = Omit<CallOptions, 'tx'>;
 
+export interface InvalidateAllOptions extends InvalidateOptions {
+  /** The most entries that are invalidated each second, so that the store is not asked for all of them at once. @defaultValue 10_000 */
+  readonly maxPerSecond?: number;
+  /** Called with the number of entries invalidated so far, after each part of them. Must not throw. */
+  readonly onProgress?: (invalidated: number) => void;
+}
+
 export interface ReadOptions extends CallOptions {
   /** Ask the store's primary, and put what it says into the cache. @defaultValue false */
   readonly fresh?: boolean;

@@ -1,0 +1,95 @@
+import type { CacheOutcome, InvalidatedAll } from '../contracts/api.js';
+import type { InvalidateAllOptions, InvalidateOptions } from '../contracts/options.js';
+import { checkOptions } from '../kit/options.js';
+import { callerSleep } from '../kit/wait.js';
+import type { CallContext } from './call-context.js';
+import { INVALIDATE, INVALIDATE_ALL } from './call-options.js';
+import { CollectionReads } from './reads.js';
+import { worstOf } from './results.js';
+
+/** The most entries that are invalidated in one call of the cache. */
+const MAX_TOGETHER = 250;
+
+/** The calls of a collection that make what is cached unreadable, beside those that read. */
+export class CollectionInvalidations<Value, Id> extends CollectionReads<Value, Id> {
+  readonly #context: CallContext<Value, Id>;
+
+  constructor(context: CallContext<Value, Id>) {
+    super(context);
+    this.#context = context;
+  }
+
+  async invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome> {
+    const { checks } = this.#context;
+    return await this.#invalidate(
+      () => (Array.isArray(id) ? checks.keys(id) : [checks.key(id as Id)]),
+      options,
+    );
+  }
+
+  async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<CacheOutcome> {
+    return await this.#invalidate(() => [...ids].map((id) => this.#context.checks.key(id)), options);
+  }
+
+  async #invalidate(keysOf: () => string[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
+    const { activity, checks, opening, writes } = this.#context;
+    await opening.open();
+    checkOptions(options, INVALIDATE, 'options');
+    options.signal?.throwIfAborted();
+    const keys = keysOf();
+    const all = (): Promise<CacheOutcome[]> =>
+      activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
+    return worstOf(await checks.bounded(all, options));
+  }
+
+  async invalidateAll(options: InvalidateAllOptions = {}): Promise<InvalidatedAll> {
+    const { activity, checks, opening } = this.#context;
+    await opening.open();
+    checkOptions(options, INVALIDATE_ALL, 'options');
+    options.signal?.throwIfAborted();
+    let over = false;
+    try {
+      const all = () => activity.track(invalidateAll(this.#context, options, () => over));
+      return await checks.bounded(all, options);
+    } finally {
+      over = true;
+    }
+  }
+}
+
+/**
+ * Walks the collection's entries and invalidates each, until `isOver`. A key that is there all the time is met at least
+ * once, be it a hole whose reader loads right now: that reader's fill is lost then.
+ */
+async function invalidateAll<Value, Id>(
+  context: CallContext<Value, Id>,
+  { maxPerSecond = INVALIDATE_ALL.maxPerSecond.fallback, onProgress }: InvalidateAllOptions,
+  isOver: () => boolean,
+): Promise<InvalidatedAll> {
+  const { cache, clock, codec, keyPrefix, opening, writes } = context;
+  const startedAtMs = clock.monotonic();
+  const together = Math.min(MAX_TOGETHER, maxPerSecond);
+  const worst = new Set<CacheOutcome>();
+  let invalidated = 0;
+  const invalidate = async (keys: readonly string[]): Promise<void> => {
+    const waitMs = startedAtMs + (invalidated / maxPerSecond) * 1_000 - clock.monotonic();
+    if (waitMs > 0) await callerSleep(clock, waitMs);
+    if (isOver()) return;
+    opening.checkOpen();
+    for (const outcome of await Promise.all(keys.map((key) => writes.invalidate(key)))) worst.add(outcome);
+    invalidated += keys.length;
+    onProgress?.(invalidated);
+  };
+  // What can't be flushed now stays, as with each of its keys.
+  await writes.buffer?.flush().catch(() => undefined);
+  let keys: string[] = [];
+  for await (const { key } of cache.scan(keyPrefix, codec.serializer.encoding)) {
+    if (isOver()) break;
+    keys.push(key.slice(keyPrefix.length));
+    if (keys.length < together) continue;
+    await invalidate(keys);
+    keys = [];
+  }
+  if (keys.length > 0) await invalidate(keys);
+  return { invalidated, outcome: worstOf([...worst]) };
+}
