@@ -33,7 +33,7 @@ export function commandResult<Value>(
   throw conflictOf(collection, key, ifVersion, outcome.version);
 }
 
-/** What holds a row of the store's, with the row as the collection's schema shows it. */
+/** A result that holds a row of the store's, with the row as the collection's schema shows it. */
 export async function seen<Value, Found extends { readonly value: Value | null }>(
   codec: Codec<Value>,
   found: Found,

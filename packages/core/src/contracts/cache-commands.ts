@@ -70,7 +70,7 @@ export interface RefreshCommand {
   readonly ttlMs: number;
   readonly staleAtMs: number;
   /**
-   * What the key held before the load. Given, only exactly that is replaced (payload and `staleAtMs`), and no
+   * The entry that the key held before the load. Given, only exactly that is replaced (payload and `staleAtMs`), and no
    * unflushed write: without versions nothing else tells that no write came between.
    */
   readonly unchanged?: CacheHit;

@@ -102,7 +102,7 @@ export class Misses<Value> {
 
   /**
    * Loads from the primary and replaces what the cache holds: a value by a newer one, a hole by a fill.
-   * What is cached can be read until then, and stays where the load fails.
+   * The cached entry can be read until then, and stays where the load fails.
    *
    * @param unreadable nobody can use what is cached; `integrity`: not even its version
    */

@@ -33,7 +33,7 @@ type Path = (string | number)[];
 /** A byte that no MessagePack begins with: zeros that were minus zero follow, which `msgpackr` packs as an integer. */
 const MARKED = Buffer.from([0xc1]);
 
-/** What `msgpackr` gives back as an instance of the same class. */
+/** The classes whose instances `msgpackr` gives back as instances of the same class. */
 const CARRIED = [Date, Map, Set, ArrayBuffer, RegExp, Error];
 
 /** The paths of what is minus zero, below a `value`; `undefined`: none is. Throws for what can't be carried. */

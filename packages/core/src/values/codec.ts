@@ -207,7 +207,7 @@ export class Codec<Value> {
       : this.#stable(this.#accept(result, key), key);
   }
 
-  /** What is written is read through the schema, and may be written again: its output must be its output once more. */
+  /** A written value is read through the schema and may be written again: the schema must leave its own output as it is. */
   #stable(valid: Value, key: string): Value | Promise<Value> {
     const count = this.#validated++;
     if (count >= ALWAYS_TWICE && count % TWICE_OF !== 0) return valid;

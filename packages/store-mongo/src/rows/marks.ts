@@ -1,6 +1,6 @@
 import { StoreRefusedError } from '@lockstep/core';
 
-/** Where a document holds what BSON, as this driver writes it, turns into something else. Each path has a part per level. */
+/** The places of values that BSON, as this driver writes it, turns into something else. A path has a part per level. */
 export interface Marks {
   /** `undefined`: null would be written. */
   readonly undefineds: readonly (readonly string[])[];

@@ -1,7 +1,7 @@
 import { StoreTimeoutError, systemClock } from '@lockstep/core';
 import { withTimeout } from '@lockstep/core/kit';
 
-/** What a server's own answer, that its time is over, may take to arrive. */
+/** The longest time, in ms, for a server's own answer that its time is over to arrive. */
 const ON_ITS_WAY_MS = 1_000;
 
 /** The bounds of a statement that belongs to no call, at the server. */

@@ -7,7 +7,7 @@ export interface Call {
   readonly session: ClientSession | undefined;
 }
 
-/** Of what is left of a call, the part that a write may take; the rest is for its way to the server. */
+/** The part of a call's remaining time that a write may take; the rest is for its way to the server. */
 const RUNNING = 3 / 4;
 
 /**

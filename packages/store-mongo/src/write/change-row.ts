@@ -29,7 +29,7 @@ export async function changeRow(
 }
 
 function isUnchanged(error: unknown): boolean {
-  // Where the wait for the write concern was cut short the row was written.
+  // The row was written when only the wait for the write concern was cut short.
   if (!(error instanceof MongoServerError) || error instanceof MongoWriteConcernError) return false;
   return error.code === CODE.maxTimeExpired || isTooLate(error);
 }
