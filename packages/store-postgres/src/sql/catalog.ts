@@ -2,6 +2,7 @@ import { InvalidOptionError } from '@lockstep/core';
 import { type RawTrigger, STAMP, type UserTriggers, userTriggers } from '../attach/user-triggers.js';
 import { type KeyColumn, keySql } from '../keys/codec.js';
 import { keyType } from '../keys/types.js';
+import { type ColumnKind, kindOf } from './kinds.js';
 import { identifier } from './quote.js';
 
 /** Runs one statement on some connection and gives its rows. */
@@ -18,12 +19,12 @@ export interface TableSpec {
   readonly versionColumn: string;
 }
 
-export type ColumnKind = 'json' | 'bytea' | 'timestamp' | 'date' | 'number' | 'text' | 'composite' | 'other';
-
 export interface TableColumn {
   readonly name: string;
   readonly property: string;
   readonly sqlType: string;
+  /** The type, with what makes another of it: a precision, but not a length. */
+  readonly type: string;
   readonly kind: ColumnKind;
   /** The type under its domains, by schema and name, and the number that rows are described with. */
   readonly typeId: string;
@@ -47,6 +48,8 @@ export interface TableInfo {
   readonly partitioned: boolean;
   /** Quoted relations of its leaf partitions; of a plain table, itself. */
   readonly leaves: readonly string[];
+  /** The transaction that changed the columns last. */
+  readonly order: number;
   /** Every column but the version. */
   readonly columns: readonly TableColumn[];
   readonly keyColumns: readonly KeyColumn[];
@@ -83,6 +86,8 @@ WITH RECURSIVE tab AS (
 SELECT
   (SELECT relkind FROM tab)::text AS kind,
   (SELECT oid FROM tab)::text AS oid,
+  (SELECT max(x.next - ((x.next - a.xmin::text::int8) & 4294967295))::text FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0,
+   (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 AS next) x) AS "order",
   (SELECT json_agg(DISTINCT jsonb_build_object('name', g.tgname, 'type', g.tgtype, 'deferrable', g.tgdeferrable))
    FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid
    WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgname !~ '^~?lockstep_') AS others,
@@ -152,6 +157,7 @@ interface RawColumn {
 interface RawTable {
   readonly kind: string | null;
   readonly oid: string;
+  readonly order: string;
   readonly others: readonly RawTrigger[] | null;
   readonly untruncated: readonly string[] | null;
   readonly leaves: readonly string[] | null;
@@ -171,8 +177,10 @@ export function relationOf(spec: TableSpec): string {
 /**
  * Reads a table from the catalogue and resolves its key. Throws `InvalidOptionError` naming what does
  * not fit: no such table or column, a key that is not unique, a key type without one canonical text.
+ *
+ * @param again mapped columns may be gone since
  */
-export async function describeTable(run: Run, spec: TableSpec): Promise<TableInfo> {
+export async function describeTable(run: Run, spec: TableSpec, again = false): Promise<TableInfo> {
   const [answer] = await run(CATALOG, [spec.schema, spec.table]);
   const raw = answer as unknown as RawTable | undefined;
   const source = `${spec.schema}.${spec.table}`;
@@ -183,7 +191,7 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
     throw new InvalidOptionError('table', `${source} is a view or a foreign table; bind the table itself`);
   }
   const propertyOf = new Map(Object.entries(spec.columns).map(([property, column]) => [column, property]));
-  checkMapping(spec, raw.columns, source);
+  checkMapping(spec, raw.columns, source, again);
   const odd = raw.columns.find((column) => (propertyOf.get(column.name) ?? column.name).startsWith('#'));
   if (odd !== undefined) {
     throw new InvalidOptionError(
@@ -200,6 +208,7 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
         name: column.name,
         property: propertyOf.get(column.name) ?? column.name,
         sqlType: column.sqlType,
+        type: `${column.sqlType}${column.modifier < 0 || column.category === 'S' ? '' : ` ${column.modifier}`}`,
         kind:
           column.baseKind === 'c' ? 'composite' : kindOf(column.elementId ?? column.baseId, column.category),
         typeId: column.baseId,
@@ -216,6 +225,7 @@ export async function describeTable(run: Run, spec: TableSpec): Promise<TableInf
     relation: relationOf(spec),
     partitioned: raw.kind === 'p',
     leaves: raw.leaves ?? [],
+    order: Number(raw.order),
     columns,
     keyColumns: key.map(({ column, property, type }) => ({ column, property, type })),
     hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
@@ -256,11 +266,12 @@ export function assertSeen({ source, unseen, userTriggers: { late } }: TableInfo
     throw new InvalidOptionError('table', `${source} can't be kept in step: ${problem}`);
 }
 
-function checkMapping(spec: TableSpec, columns: readonly RawColumn[], source: string): void {
+function checkMapping(spec: TableSpec, columns: readonly RawColumn[], source: string, again: boolean): void {
   const names = new Set(columns.map((column) => column.name));
   const seen = new Map<string, string>();
   for (const [property, column] of Object.entries(spec.columns)) {
     if (!names.has(column)) {
+      if (again) continue;
       throw new InvalidOptionError(`columns.${property}`, `${source} has no column "${column}"`);
     }
     if (column === spec.versionColumn) {
@@ -329,22 +340,5 @@ function checkUnique(key: readonly { readonly number: number }[], raw: RawTable,
       'key',
       `${source} has no primary key or unique index on exactly these columns (not partial, not deferrable)`,
     );
-  }
-}
-
-function kindOf(typeId: string, category: string): ColumnKind {
-  switch (typeId) {
-    case 'pg_catalog.json':
-    case 'pg_catalog.jsonb':
-      return 'json';
-    case 'pg_catalog.bytea':
-      return 'bytea';
-    case 'pg_catalog.timestamp':
-    case 'pg_catalog.timestamptz':
-      return 'timestamp';
-    case 'pg_catalog.date':
-      return 'date';
-    default:
-      return category === 'N' ? 'number' : category === 'S' ? 'text' : 'other';
   }
 }

@@ -1,6 +1,5 @@
 import {
   type ChangeFeed,
-  type Clock,
   ClosedError,
   foldAhead,
   InvalidOptionError,
@@ -24,44 +23,24 @@ import {
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
 import { storeError } from '../errors.js';
-import type { PostgresFeed } from '../feed/feed.js';
-import { KeyCodec } from '../keys/codec.js';
-import { describeTable, type Run, type TableInfo, type TableSpec } from '../sql/catalog.js';
+import { describeTable, type TableInfo, type TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
-import { PostgresRows } from '../values/carrier.js';
 import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
 import { checkPut } from '../write/plan.js';
-import { Shapes } from '../write/shape.js';
-import { Statements } from '../write/statements/statements.js';
 import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
-import { Writer } from '../write/writer.js';
+import type { Writer } from '../write/writer.js';
 import { assertAttached, assertWriter } from './attachment.js';
+import { type OpenedTable, openedTable, type TableParts } from './opened.js';
+import { holds, isDoubtful, TableShape } from './shape.js';
 import { TableWatch } from './watch.js';
 
-export interface TableParts {
-  readonly database: string;
-  readonly run: Run;
-  readonly session: Session;
-  readonly replica: Session | undefined;
-  readonly clock: Clock;
-  readonly prepared: boolean;
-  readonly transactions: TransactionHost;
-  readonly feed: PostgresFeed;
-}
-
-interface Opened<Value> {
-  readonly info: TableInfo;
-  readonly rows: PostgresRows<Value>;
-  readonly codec: KeyCodec;
-  readonly statements: Statements;
-  readonly shapes: Shapes;
-  readonly writer: Writer<Value>;
-}
+/** What a look at the catalogue may take that nobody waits for. */
+const OPEN_TIMEOUT_MS = 10_000;
 
 /**
  * One table as a store of rows by key. Made by `postgresStore(…).table(…)`.
@@ -79,10 +58,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly feed: ChangeFeed;
   readonly fence: StoreFence;
   readonly carrier: RowCarrier<Value>;
+  readonly shape: TableShape;
   readonly #parts: TableParts;
-  #opened: Opened<Value> | undefined;
+  #opened: OpenedTable<Value> | undefined;
   #watch: TableWatch | undefined;
-  #opening: Promise<Opened<Value>> | undefined;
+  #opening: Promise<OpenedTable<Value>> | undefined;
   #closed = false;
 
   constructor(spec: TableSpec, parts: TableParts) {
@@ -97,6 +77,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       enter: (keys, options) => this.#enter(keys, options),
       settle: (key, options) => this.#settle(key, options),
     };
+    this.shape = new TableShape({ name: this.name, clock: parts.clock, look: () => this.#lookAgain() });
     this.carrier = {
       pack: (value) => this.#ready().rows.pack(value),
       copied: (row, copy) => this.#ready().rows.copied(row, copy),
@@ -143,7 +124,13 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   check(key: string, value: Value): void {
     const { codec, shapes } = this.#ready();
-    checkPut(key, value, codec, shapes);
+    try {
+      checkPut(key, value, codec, shapes);
+    } catch (error) {
+      // The next one is checked by what there is now.
+      void this.shape.altered(error, this.shape.known, OPEN_TIMEOUT_MS);
+      throw error;
+    }
   }
 
   async read(
@@ -151,7 +138,25 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     options: StoreReadOptions,
   ): Promise<readonly (StoreRow<Value> | undefined)[]> {
     if (keys.length === 0) return [];
-    const { codec, statements } = await this.#open();
+    const { clock } = this.#parts;
+    const startedMs = clock.monotonic();
+    const opened = await this.#open();
+    const { known } = this.shape;
+    try {
+      return await this.#read(opened, keys, options);
+    } catch (error) {
+      const leftMs = (): number => Math.ceil(options.timeoutMs - (clock.monotonic() - startedMs));
+      const again = await this.shape.altered(error, known, leftMs());
+      if (!again || options.tx !== undefined || leftMs() <= 0) throw error;
+      return await this.#read(await this.#open(), keys, { ...options, timeoutMs: leftMs() });
+    }
+  }
+
+  async #read(
+    { codec, statements }: OpenedTable<Value>,
+    keys: readonly string[],
+    options: StoreReadOptions,
+  ): Promise<readonly (StoreRow<Value> | undefined)[]> {
     const inputs = keys.map((key) => codec.inputs(key));
     const [first] = inputs;
     const call =
@@ -174,12 +179,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     options: StoreWriteOptions,
   ): Promise<readonly StoreOutcome<Value>[]> {
     if (commands.length === 0) return [];
+    const { clock } = this.#parts;
+    const startedMs = clock.monotonic();
     const opened = this.#open();
     const { writer } = opened instanceof Promise ? await opened : opened;
     const folding = foldAhead(commands, () => this.#clockUs(options));
-    if (!(folding instanceof Promise)) return await writer.write(folding, options);
-    const { clock } = this.#parts;
-    const startedMs = clock.monotonic();
+    if (!(folding instanceof Promise)) return await this.#write(writer, folding, options, startedMs);
     const folded = await folding;
     // Asking takes of the write's own time: it must not be committed later than one that asks for nothing.
     const timeoutMs = Math.ceil(options.timeoutMs - (clock.monotonic() - startedMs));
@@ -187,7 +192,35 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       const message = `${this.name}: the server's clock came after ${options.timeoutMs} ms`;
       throw new StoreUnavailableError(message, 'not-committed');
     }
-    return await writer.write(folded, { ...options, timeoutMs });
+    return await this.#write(writer, folded, { ...options, timeoutMs }, clock.monotonic());
+  }
+
+  async #write(
+    writer: Writer<Value>,
+    commands: readonly StoreCommand<Value>[],
+    options: StoreWriteOptions,
+    startedMs: number,
+  ): Promise<readonly StoreOutcome<Value>[]> {
+    const { known } = this.shape;
+    const outcomes = await writer.write(commands, options);
+    const places: number[] = [];
+    let error: unknown;
+    for (const [place, outcome] of outcomes.entries()) {
+      if (outcome.kind !== 'failed' || !isDoubtful(outcome.error)) continue;
+      places.push(place);
+      error ??= outcome.error;
+    }
+    if (places.length === 0 || options.tx !== undefined) return outcomes;
+    const leftMs = (): number => Math.ceil(options.timeoutMs - (this.#parts.clock.monotonic() - startedMs));
+    const altered = await this.shape.altered(error, known, leftMs());
+    const timeoutMs = leftMs();
+    if (!altered || timeoutMs <= 0) return outcomes;
+    const remade = await this.#open();
+    const failed = places.map((place) => commands[place] as StoreCommand<Value>);
+    const again = await remade.writer.write(failed, { ...options, timeoutMs });
+    const all = [...outcomes];
+    for (const [i, place] of places.entries()) all[place] = again[i] as StoreOutcome<Value>;
+    return all;
   }
 
   async close(): Promise<void> {
@@ -207,6 +240,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       readOnly: true,
       prepared,
       byKey: true,
+      described: this.shape.described,
     };
     try {
       const results =
@@ -252,7 +286,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return { key, value: rowValue<Value>(row), version: versionOf(row.meta[OUT.version]) };
   }
 
-  #ready(): Opened<Value> {
+  #ready(): OpenedTable<Value> {
     if (this.#closed) throw new ClosedError(`${this.name} is closed`);
     if (this.#opened === undefined) {
       throw new InvalidOptionError('store', `${this.name} must be opened before its ids are used`);
@@ -260,7 +294,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return this.#opened;
   }
 
-  #open(): Promise<Opened<Value>> | Opened<Value> {
+  #open(): Promise<OpenedTable<Value>> | OpenedTable<Value> {
     if (this.#closed) throw new ClosedError(`${this.name} is closed`);
     if (this.#opened !== undefined) {
       this.#watch?.touch();
@@ -272,10 +306,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return this.#opening;
   }
 
-  async #describe(): Promise<TableInfo> {
+  async #describe(again = false): Promise<TableInfo> {
     const { run } = this.#parts;
     try {
-      const info = await describeTable(run, this.spec);
+      const info = await describeTable(run, this.spec, again);
       await assertWriter(run, info);
       await assertAttached(run, info);
       return info;
@@ -284,36 +318,27 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     }
   }
 
-  async #check(): Promise<Opened<Value>> {
+  async #check(): Promise<OpenedTable<Value>> {
     const info = await this.#describe();
     this.#watch = new TableWatch(info, {
       clock: this.#parts.clock,
-      look: () => this.#describe(),
-      changed: (changed) => {
-        this.#opened = this.#bind(changed);
-      },
+      look: () => this.#describe(true),
+      changed: (changed) => this.#rebind(changed),
     });
-    this.#opened = this.#bind(info);
-    return this.#opened;
+    return this.#rebind(info);
   }
 
-  #bind(info: TableInfo): Opened<Value> {
-    const { session, clock, prepared, feed } = this.#parts;
-    const codec = new KeyCodec(info.keyColumns, this.name);
-    const statements = new Statements(info, prepared);
-    const shapes = new Shapes(info);
-    const writer = new Writer<Value>({
-      name: this.name,
-      source: info.source,
-      session,
-      statements,
-      codec,
-      shapes,
-      clock,
-      prepared,
-      recordedTogether: (changes) => feed.recordedTogether(this.source, changes),
-    });
-    const rows = new PostgresRows<Value>(this.name, info.columns, (oid) => session.parserOf(oid));
-    return { info, rows, codec, shapes, statements, writer };
+  /** Columns that came are known from now on, too. */
+  async #lookAgain(): Promise<void> {
+    const info = await this.#describe(true);
+    const known = this.#opened?.info;
+    if (known !== undefined && holds(info, known.columns) && holds(known, info.columns)) return;
+    this.#watch?.knows(info);
+    this.#rebind(info);
+  }
+
+  #rebind(info: TableInfo): OpenedTable<Value> {
+    this.#opened = openedTable<Value>(info, this.name, this.#parts, this.shape);
+    return this.#opened;
   }
 }

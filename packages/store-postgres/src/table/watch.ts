@@ -1,5 +1,6 @@
 import { type Clock, InvalidOptionError } from '@lockstep/core';
 import type { TableInfo } from '../sql/catalog.js';
+import { holds } from './shape.js';
 
 /** How often a table that is in use is looked at again. */
 const EVERY_MS = 10_000;
@@ -8,12 +9,12 @@ export interface TableWatchOptions {
   readonly clock: Clock;
   /** Describes the table. Throws `InvalidOptionError` where it can't be kept in step. */
   readonly look: () => Promise<TableInfo>;
-  /** Told when the user's triggers are others than before. */
+  /** Told when the user's triggers are others than before, or known columns are gone or others. */
   readonly changed: (info: TableInfo) => void;
 }
 
 /**
- * Notices what happens to an open table: triggers that the user adds or takes away, and whatever keeps changes from
+ * Notices what happens to an open table: columns that are altered, triggers that the user adds or takes away, and whatever keeps changes from
  * being seen (another table under its name, Lockstep's triggers gone or disabled), which it warns about by name.
  */
 export class TableWatch {
@@ -37,10 +38,20 @@ export class TableWatch {
     void this.#look();
   }
 
+  /** The table was described elsewhere. */
+  knows(info: TableInfo): void {
+    this.#known = info;
+  }
+
   async #look(): Promise<void> {
     try {
       const info = await this.#options.look();
       this.#warn(problemOf(info, this.#known));
+      if (!holds(info, this.#known.columns)) {
+        this.#known = info;
+        this.#options.changed(info);
+        return;
+      }
       if (JSON.stringify(info.userTriggers) === JSON.stringify(this.#known.userTriggers)) return;
       this.#known = { ...this.#known, userTriggers: info.userTriggers };
       this.#options.changed(this.#known);

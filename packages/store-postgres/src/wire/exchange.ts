@@ -3,7 +3,7 @@ import type { Deadline } from '@lockstep/core/kit';
 import { isReadOnlyServer, isStalePlan, ReadOnlyServerError, storeError } from '../errors.js';
 import type { Lender, PooledClient } from './lender.js';
 import { isOutlived, outlive } from './outlived.js';
-import { type Call, forgetPrepared, Pipeline, type Row } from './pipeline.js';
+import { type Call, type Described, forgetPrepared, Pipeline, type Row } from './pipeline.js';
 
 /** The column of a first statement that says whether the server is no primary. */
 export const READ_ONLY = '#readOnly';
@@ -14,6 +14,7 @@ export interface ExchangeOptions {
   readonly signal?: AbortSignal | undefined;
   /** For messages. */
   readonly what: string;
+  readonly described?: Described | undefined;
   /** Told the connection. */
   readonly lent?: (client: PooledClient) => void;
 }
@@ -71,7 +72,8 @@ export class Exchange {
     this.#client = client;
     this.#options.lent?.(client);
     try {
-      client.query(new Pipeline(client, this.#calls(), (error, results) => this.#answered(error, results)));
+      const answered = (error: unknown, results?: Row[][]): void => this.#answered(error, results);
+      client.query(new Pipeline(client, this.#calls(), answered, this.#options.described));
     } catch (error) {
       this.#end(error);
     }

@@ -51,7 +51,7 @@ function isOdd(value: unknown): boolean {
   return typeof value !== 'string' && typeof value !== 'boolean';
 }
 
-interface FieldDescription {
+export interface FieldDescription {
   readonly name: string;
   readonly dataTypeID: number;
 }
@@ -91,6 +91,9 @@ const MAX_PREPARED = 200;
  */
 const preparedOf = new WeakMap<WireConnection, Map<string, readonly FieldDescription[] | undefined>>();
 
+/** Told, before the rows of an answer, what their columns are. */
+export type Described = (fields: readonly FieldDescription[]) => void;
+
 /** Told the calls' answers, or what pg threw. */
 export type PipelineCallback = (error: unknown, results?: Row[][]) => void;
 
@@ -108,16 +111,18 @@ export class Pipeline {
   #fields: Field[] | undefined;
   readonly #fresh: string[] = [];
   #done: PipelineCallback | undefined;
+  readonly #described: Described | undefined;
   /** pg times queries out through this when the user set `query_timeout`. */
   callback = (error?: unknown): void => {
     if (error) this.#end(error);
   };
 
   /** `done` is called once. */
-  constructor(client: WireClient, calls: readonly Call[], done: PipelineCallback) {
+  constructor(client: WireClient, calls: readonly Call[], done: PipelineCallback, described?: Described) {
     this.#client = client;
     this.#calls = calls;
     this.#done = done;
+    this.#described = described;
   }
 
   /** The first statement's. */
@@ -182,6 +187,7 @@ export class Pipeline {
   }
 
   #fieldsOf(described: readonly FieldDescription[]): Field[] {
+    this.#described?.(described);
     return described.map(({ name, dataTypeID }) => ({
       name,
       own: name.startsWith('#'),

@@ -24,6 +24,11 @@ export interface Shape {
   readonly unset?: readonly TableColumn[];
 }
 
+/** A property that is no column, as far as this process knows. */
+export class UnknownPropertyError extends StoreRefusedError {
+  override readonly name = 'StoreRefusedError';
+}
+
 export const NO_COLUMNS: Shape = { id: '', columns: [], scalar: true };
 
 function isScalar(column: TableColumn): boolean {
@@ -170,11 +175,11 @@ export class Shapes {
     return found.column;
   }
 
-  #unknown(property: string): StoreRefusedError {
+  #unknown(property: string): UnknownPropertyError {
     const known = [...this.#byProperty.keys()].join(', ');
     const version =
       property === this.#info.spec.versionColumn ? " (the version column is Lockstep's own)" : '';
-    return new StoreRefusedError(
+    return new UnknownPropertyError(
       `${this.#info.source}: no column for property "${property}"${version}; known are ${known}`,
     );
   }

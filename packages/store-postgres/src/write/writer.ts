@@ -21,7 +21,7 @@ import type { KeyCodec } from '../keys/codec.js';
 import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
 import { arrayText, textArray } from '../wire/arrays.js';
-import { type Call, type Row, statement } from '../wire/pipeline.js';
+import { type Call, type Described, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
 import { readAgain } from './followed.js';
 import { Outcomes } from './outcomes.js';
@@ -41,6 +41,9 @@ export interface WriterParts {
   readonly shapes: Shapes;
   readonly clock: Clock;
   readonly prepared: boolean;
+  readonly described: Described;
+  /** Whether a statement failed for columns that are others by now, so that all is to be made anew. */
+  readonly altered: (error: unknown, timeoutMs: number) => Promise<boolean>;
   /** Told what a statement has recorded in one row of the outbox. */
   readonly recordedTogether: (changes: readonly RecordedChange[]) => void;
 }
@@ -51,6 +54,8 @@ interface Answer {
 }
 
 interface WriteSend extends SendOptions {
+  /** As the table tells it; asked once for a write. */
+  readonly altered: (error: unknown) => Promise<boolean>;
   readonly savepoint: boolean;
 }
 
@@ -83,17 +88,24 @@ export class Writer<Value> {
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
-    const { codec, shapes, clock, session, name, prepared } = this.#parts;
+    const { altered, codec, described, shapes, clock, session, name, prepared } = this.#parts;
     const { groups, outcomes } = planWrite(commands, codec, shapes, clock.now());
+    let asked: Promise<boolean> | undefined;
+    const deadline = session.deadline(options.timeoutMs);
     const send: WriteSend = {
+      altered: (error) => {
+        asked ??= altered(error, deadline.remainingMs);
+        return asked;
+      },
       // Alone, a refused write aborts the transaction, as it does in plain SQL.
       savepoint: options.tx !== undefined && commands.length > 1,
-      deadline: session.deadline(options.timeoutMs),
+      deadline,
       signal: options.signal,
       what: name,
       readOnly: false,
       prepared,
       notAfterMs: options.notAfterMs,
+      described,
     };
     const [first] = groups;
     if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
@@ -151,7 +163,9 @@ export class Writer<Value> {
         const again = { count: restamp.count + 1, above: Number(detailOf(error)) };
         return await this.#split(group, send, options, outcomes, again, lockMs);
       }
-      if (items.length > 1 && (isRefusal(error) || isLocked(error))) {
+      // Made anew, none of them may fail.
+      const remade = items.length > 1 && options.tx === undefined && (await send.altered(error));
+      if (!remade && items.length > 1 && (isRefusal(error) || isLocked(error))) {
         const middle = items.length >> 1;
         for (const half of [items.slice(0, middle), items.slice(middle)]) {
           const waitMs = isLocked(error) ? FLUSH_LOCK_AGAIN_MS : lockMs;

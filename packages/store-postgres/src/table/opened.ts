@@ -1,0 +1,61 @@
+import type { Clock, TransactionHost } from '@lockstep/core';
+import type { PostgresFeed } from '../feed/feed.js';
+import { KeyCodec } from '../keys/codec.js';
+import type { Run, TableInfo } from '../sql/catalog.js';
+import { PostgresRows } from '../values/carrier.js';
+import type { Session } from '../wire/session.js';
+import { Shapes } from '../write/shape.js';
+import { Statements } from '../write/statements/statements.js';
+import { Writer } from '../write/writer.js';
+import type { TableShape } from './shape.js';
+
+export interface TableParts {
+  readonly database: string;
+  readonly run: Run;
+  readonly session: Session;
+  readonly replica: Session | undefined;
+  readonly clock: Clock;
+  readonly prepared: boolean;
+  readonly transactions: TransactionHost;
+  readonly feed: PostgresFeed;
+}
+
+/** A table as the catalogue described it, and what was made for it. */
+export interface OpenedTable<Value> {
+  readonly info: TableInfo;
+  readonly rows: PostgresRows<Value>;
+  readonly codec: KeyCodec;
+  readonly statements: Statements;
+  readonly shapes: Shapes;
+  readonly writer: Writer<Value>;
+}
+
+/** `name`: the table's, for messages. */
+export function openedTable<Value>(
+  info: TableInfo,
+  name: string,
+  { session, clock, prepared, feed }: TableParts,
+  shape: TableShape,
+): OpenedTable<Value> {
+  const { source } = info;
+  const codec = new KeyCodec(info.keyColumns, name);
+  const statements = new Statements(info, prepared);
+  const shapes = new Shapes(info);
+  shape.know(info);
+  const { known } = shape;
+  const writer = new Writer<Value>({
+    name,
+    source,
+    session,
+    statements,
+    codec,
+    shapes,
+    clock,
+    prepared,
+    described: shape.described,
+    altered: (error, timeoutMs) => shape.altered(error, known, timeoutMs),
+    recordedTogether: (changes) => feed.recordedTogether(source, changes),
+  });
+  const rows = new PostgresRows<Value>(name, info.columns, (oid) => session.parserOf(oid));
+  return { info, rows, codec, statements, shapes, writer };
+}
