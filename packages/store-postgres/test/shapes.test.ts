@@ -51,7 +51,7 @@ async function world(columns = 'name text NOT NULL', row: Row = { name: 'a' }) {
   };
 }
 
-const renamed = (row: Row): Row => ({ ...row, name: `${String(row['name'])}!` });
+const renamed = (row?: Row): Row => ({ ...row, name: `${String(row?.['name'])}!` });
 
 describe.each([
   ['JSON', {}],
@@ -193,7 +193,7 @@ test('readers and writers of two releases, while columns come, change and go, lo
   const work = async (rows: (typeof releases)[number]['rows'], field: 'a' | 'b'): Promise<void> => {
     for (let turn = 0; !over; turn++) {
       try {
-        await rows.update(1, (row) => ({ ...row, [field]: Number(row[field]) + 1 }), { retries: 50 });
+        await rows.update(1, (row) => ({ ...row, [field]: Number(row?.[field]) + 1 }), { retries: 50 });
         done[field]++;
         const row = await rows.get(1);
         if (Number(row?.[field]) < done[field]) failures.push([field, row, done[field]]);

@@ -210,11 +210,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       places.push(place);
       error ??= outcome.error;
     }
-    if (places.length === 0 || options.tx !== undefined) return outcomes;
+    if (places.length === 0) return outcomes;
     const leftMs = (): number => Math.ceil(options.timeoutMs - (this.#parts.clock.monotonic() - startedMs));
     const altered = await this.shape.altered(error, known, leftMs());
     const timeoutMs = leftMs();
-    if (!altered || timeoutMs <= 0) return outcomes;
+    // Of a transaction the server takes nothing more: the next one knows.
+    if (!altered || timeoutMs <= 0 || options.tx !== undefined) return outcomes;
     const remade = await this.#open();
     const failed = places.map((place) => commands[place] as StoreCommand<Value>);
     const again = await remade.writer.write(failed, { ...options, timeoutMs });
