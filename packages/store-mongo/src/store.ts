@@ -12,7 +12,7 @@ import { mongoFeed } from './feed/feed.js';
 import { type PositionDocument, Positions } from './feed/positions.js';
 import { type ConsumerDocument, Registry } from './feed/registry.js';
 import { tokenOfNow } from './feed/stream.js';
-import { checkInstalled, type Installation, install, uninstall } from './install/install.js';
+import { checkInstalled, type Installation, identityOf, install, uninstall } from './install/install.js';
 import { type RepairReport, repair } from './install/repair.js';
 import { askServer, STANDALONE, serverNowMs } from './install/server.js';
 import {
@@ -212,6 +212,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         feed,
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         open: async () => checkInstalled(await installation(), binding),
+        identity: () => identityOf(own, tombstones, binding),
         nowMs: () => serverNowMs(own),
       });
     },

@@ -3,6 +3,7 @@ import { ClosedError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
 import { withTimeout } from '../kit/wait.js';
 import type { CollectionContext } from './context.js';
+import { StoreNote } from './store-note.js';
 
 /** Opens a collection's store and joins its registry, once, with the first call that needs them. */
 export class Opening {
@@ -11,6 +12,7 @@ export class Opening {
   readonly #context: CollectionContext<unknown>;
   readonly #consumer: Consumer | undefined;
   readonly #buffer: Pick<BufferedWrites, 'open'> | undefined;
+  readonly #note: StoreNote;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
 
@@ -20,6 +22,7 @@ export class Opening {
     buffer: Pick<BufferedWrites, 'open'> | undefined,
   ) {
     this.#context = context;
+    this.#note = new StoreNote(context);
     this.#consumer = consumer;
     this.#buffer = buffer;
   }
@@ -53,6 +56,7 @@ export class Opening {
     this.checkOpen();
     const { adapter, settings, store, warnIfEvicting } = this.#context;
     await this.#openStore();
+    await this.#note.check();
     await this.#consumer?.open(store.source);
     await this.#buffer?.open();
     if (settings.consistency === 'strict') await warnIfEvicting(settings.name, 'is strict');

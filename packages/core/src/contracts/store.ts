@@ -294,6 +294,11 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly txType?: Tx;
   /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */
   open?(options?: StoreOpenOptions): Promise<void>;
+  /**
+   * Whose rows these are, as text that every process gives alike, and no other table of any database does; of an open
+   * store. It stays the same through failovers. `undefined`: the store can't tell. Bounded.
+   */
+  identity?(options: StoreCallOptions): Promise<string | undefined>;
   /** The canonical key of an id. Synchronous, after `open`. Throws `InvalidIdError`. */
   keyOf(id: Id): string;
   /**

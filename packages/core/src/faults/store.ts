@@ -140,6 +140,7 @@ export function faultyStore<Value, Id, Tx>(
     shape: store.shape,
     carrier: store.carrier,
     open: async () => store.open?.(),
+    identity: async (options) => store.identity?.(options),
     keyOf: (id) => store.keyOf(id),
     ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
     async read(keys, options) {

@@ -91,6 +91,16 @@ async function optionsOf(db: Db, binding: Binding): Promise<Document> {
   return (info as Document | undefined) ?? {};
 }
 
+/**
+ * By the UUID of the collection of tombstones, which the members of a replica set share: the user's own may be dropped
+ * and made again.
+ */
+export async function identityOf(db: Db, tombstones: string, { name }: Binding): Promise<string | undefined> {
+  const [found] = await db.listCollections({ name: tombstones }).toArray();
+  const uuid: unknown = ((found as Document | undefined)?.['info'] as Document | undefined)?.['uuid'];
+  return uuid === undefined ? undefined : `${name} of database UUID ${String(uuid)}`;
+}
+
 /** Throws `InvalidOptionError` unless `install` has been here. */
 export async function checkInstalled(installation: Installation, binding: Binding): Promise<void> {
   const info = await optionsOf(installation.db, binding);

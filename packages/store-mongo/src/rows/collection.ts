@@ -32,6 +32,7 @@ export interface Shared {
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;
   readonly open: (binding: Binding) => Promise<void>;
+  readonly identity: (binding: Binding) => Promise<string | undefined>;
   readonly replicaReads: boolean;
   /** The primary's clock, in ms since the epoch. */
   readonly nowMs: () => Promise<number>;
@@ -83,6 +84,7 @@ export function boundCollection<Value extends Document, Id>(
     },
     serializer: bsonSerializer(binding.primary.bsonOptions),
     open: () => shared.open(binding),
+    identity: () => shared.identity(binding),
     keyOf: (id) => encodeKey(id, binding.source),
     check(key, value) {
       const refused = checkValue(binding, { kind: 'put', key, value, above: NO_VERSION });
