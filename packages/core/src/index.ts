@@ -8,6 +8,7 @@ export type {
   CollectionInfo,
   InvalidatedAll,
   Lockstep,
+  NumericField,
   Relay,
   RelayStatus,
   ThroughRecord,

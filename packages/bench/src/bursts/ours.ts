@@ -1,4 +1,4 @@
-import type { Collection } from '@lockstep/core';
+import type { Collection, NumericField } from '@lockstep/core';
 import { PRODUCTS, type Product, product } from './product.js';
 import type { Side } from './sides.js';
 
@@ -12,7 +12,7 @@ export function oursOn<Row extends { readonly stock: number }>(
 ): Side {
   return {
     put: (value) => products.put(value.id, row(value)),
-    increment: (id, by) => products.increment(id, 'stock', by),
+    increment: (id, by) => products.increment(id, 'stock' as NumericField<Row>, by),
     stock: async (id) => (await products.get(id, { fresh: true }))?.stock ?? Number.NaN,
   };
 }

@@ -217,6 +217,24 @@ export function rowCases(test: StoreCase, { requires, gives }: StoreClaims): voi
       await missing.expectRow(undefined);
     });
 
+    test('increment: a sum tells what the field held after each of its terms, or is refused', async (c) => {
+      const [row, field] = [c.newRow(), hookOf(c, 'counter')];
+      await row.putVersion(1);
+      if (c.store.capabilities.sums !== true) return;
+      const sum = { kind: 'increment', key: row.key, field, by: '6', terms: [1, '2', 3n], above: 0 } as const;
+      const outcome = await row.run(sum);
+      const refused = outcome.kind === 'failed' && outcome.error instanceof StoreRefusedError;
+      if (!refused) {
+        const { steps, value } = c.expectWritten(outcome, 'a sum');
+        expectEqual([...(steps ?? []), fieldOf(value, field)].map(Number), [2, 4, 7], 'the field on its way');
+      }
+      expectEqual(
+        Number(fieldOf((await row.read())?.value, field)),
+        refused ? 1 : 7,
+        'the field of the row read',
+      );
+    });
+
     test('increment: many at once, alone and in batches, merge exactly', async (c) => {
       const [row, field] = [c.newRow(), hookOf(c, 'counter')];
       await row.putVersion(0);

@@ -222,7 +222,7 @@ async function lostUpdate(
     const [row] = await inner.read([command.key], { ...options, primary: true });
     await new Promise(setImmediate);
     if (row === undefined) return command;
-    const value = { ...row.value, stock: row.value.stock + command.by };
+    const value = { ...row.value, stock: row.value.stock + Number(command.by) };
     return { kind: 'put', key: command.key, value, above: command.above };
   });
   return await inner.write(await Promise.all(changed), options);
@@ -333,9 +333,24 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
   store('increments are read, added and put', ['increment: many at once'], (inner) => ({
     write: (commands, options) => lostUpdate(commands, options, inner),
   })),
+  store(
+    'what a field held on the way is not told',
+    ['increment: a sum tells what the field held'],
+    (inner) => ({
+      write: async (commands, options) =>
+        (await inner.write(commands, options)).map((outcome) =>
+          outcome.kind === 'written' ? { ...outcome, steps: [] } : outcome,
+        ),
+    }),
+  ),
   sending('an increment sets', ['increment: adds to the field'], (command, inner) =>
     command.kind === 'increment' && inner.keys().includes(command.key)
-      ? { kind: 'put', key: command.key, value: { name: '', stock: command.by }, above: command.above }
+      ? {
+          kind: 'put',
+          key: command.key,
+          value: { name: '', stock: Number(command.by) },
+          above: command.above,
+        }
       : command,
   ),
   sending('a restamp does nothing', ['restamp: gives an unchanged row'], (command) =>

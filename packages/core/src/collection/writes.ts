@@ -1,4 +1,4 @@
-import type { Collection, WriteResult } from '../contracts/api.js';
+import type { Collection, NumericField, WriteResult } from '../contracts/api.js';
 import type {
   DeleteOptions,
   PatchOptions,
@@ -9,6 +9,7 @@ import type {
 import type { RowPatch, StorePatch, TransactionMode } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { type ConflictError, InvalidOptionError } from '../errors.js';
+import { type Amount, decimalOf } from '../kit/decimal.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import { copyOf } from '../values/copy.js';
 import { type Difference, differenceOf, isProperties, patched } from '../values/difference.js';
@@ -132,8 +133,8 @@ export class CollectionCalls<Value, Id, Tx>
 
   increment(
     id: Id,
-    field: keyof Value & string,
-    by: number,
+    field: NumericField<Value>,
+    by: Amount,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
     return this.#command(id, options, WRITE, (key) => this.#incrementOf(key, field, by, options));
@@ -142,7 +143,7 @@ export class CollectionCalls<Value, Id, Tx>
   #incrementOf(
     key: string,
     field: string,
-    by: number,
+    by: Amount,
     { ttlMs = this.#context.settings.ttlMs }: WriteOptions,
   ): StoreWrite<Value> {
     const { checks, settings, store } = this.#context;
@@ -151,8 +152,9 @@ export class CollectionCalls<Value, Id, Tx>
     if (typeof field !== 'string' || field === '') {
       throw new InvalidOptionError('field', 'must name a field', concerns);
     }
-    if (typeof by !== 'number' || !Number.isFinite(by)) {
-      throw new InvalidOptionError('by', `must be a finite number, got ${String(by)}`, concerns);
+    if (decimalOf(by) === undefined) {
+      const problem = `must be a finite number, a bigint or a decimal text, got ${String(by)}`;
+      throw new InvalidOptionError('by', problem, concerns);
     }
     return { key, bytes: 0, command: { kind: 'increment', key, field, by, above: NO_VERSION }, ttlMs };
   }

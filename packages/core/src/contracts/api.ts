@@ -1,3 +1,4 @@
+import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { LockstepEvents } from './events.js';
 import type {
@@ -44,9 +45,29 @@ export interface WriteResult<Value> {
    * `write-behind` allow it. `pending`: inside a transaction that is not committed yet.
    */
   readonly store: 'committed' | 'buffered' | 'pending';
-  /** True when a later write of the same batch took this one's place; `value` and `version` are that one's. */
+  /**
+   * True when a later write of the same batch took this one's place; `value` and `version` are that one's. Of an
+   * increment `value` is its own all the same, which nobody finds in the row, and `version` one that the row never has
+   * again: as `ifVersion` it does not match.
+   */
   readonly coalesced: boolean;
 }
+
+/** The form of a field that holds a number: text too where its type says so (`${number}`), and BSON's own classes. */
+type Numeric =
+  | number
+  | bigint
+  | `${number}`
+  | { readonly _bsontype: 'Decimal128' | 'Double' | 'Int32' | 'Long' };
+
+/** The fields that `increment` takes: numeric ones, and those whose type says nothing. */
+export type NumericField<Value> = {
+  [Field in keyof Value & string]-?: unknown extends Value[Field]
+    ? Field
+    : [NonNullable<Value[Field]>] extends [Numeric]
+      ? Field
+      : never;
+}[keyof Value & string];
 
 /** A value with its version and where it came from. */
 export interface Versioned<Value> {
@@ -102,11 +123,16 @@ export interface Collection<Value, Id = string, Tx = unknown> {
     change: (current: Value | undefined) => Value | null | undefined | Promise<Value | null | undefined>,
     options?: UpdateOptions,
   ): Promise<WriteResult<Value>>;
-  /** Adds to a numeric field of an existing row. Rejects with `StoreRefusedError` when there is no row. */
+  /**
+   * Adds to a numeric field of an existing row, exactly: a number counts as what its shortest text says, `0.1` as a
+   * tenth, and `bigint` and decimal text (`'0.10'`) as they are. Increments of one row that wait may travel as one sum;
+   * each caller is given, or refused, what it would have been alone, so that numbers drawn at the same time are 1, 2, 3.
+   * Rejects with `StoreRefusedError` when there is no row.
+   */
   increment(
     id: Id,
-    field: keyof Value & string,
-    by: number,
+    field: NumericField<Value>,
+    by: Amount,
     options?: WriteOptions,
   ): Promise<WriteResult<Value>>;
   /** Deleting what is not there succeeds. */

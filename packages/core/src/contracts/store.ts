@@ -1,4 +1,5 @@
 import type { LockstepError } from '../errors.js';
+import type { Amount } from '../kit/decimal.js';
 import type { Change, ChangeFeed } from './feed.js';
 import type { RowCarrier, StoreShape } from './rows.js';
 import type { Version } from './version.js';
@@ -61,7 +62,13 @@ export interface StoreIncrement {
   readonly kind: 'increment';
   readonly key: string;
   readonly field: string;
-  readonly by: number;
+  /** Numbers mean what their shortest text says. */
+  readonly by: Amount;
+  /**
+   * Several callers' amounts, of which `by` is the sum: none is of another sign than the others. Refused unless every
+   * caller gets what it would have got alone, one after the other. Only with the capability `sums`. @defaultValue one
+   */
+  readonly terms?: readonly Amount[];
   readonly above: Version;
 }
 
@@ -114,6 +121,8 @@ export type StoreOutcome<Value> =
       readonly version: Version;
       /** The row's own key, where the store has given it another than the command's. */
       readonly key?: string | undefined;
+      /** What an increment's field held after each of its `terms` but the last. */
+      readonly steps?: readonly unknown[];
     }
   | { readonly kind: 'missing' }
   | { readonly kind: 'conflict'; readonly version: Version }
@@ -172,6 +181,8 @@ export interface StoreCapabilities {
   readonly adopts?: boolean;
   /** `increment` is honoured. */
   readonly increment: boolean;
+  /** So are its `terms`. Otherwise increments of one row go one by one. @defaultValue false */
+  readonly sums?: boolean;
   /** `patch` is honoured. Otherwise the engine reads rows, and puts them whole. @defaultValue false */
   readonly patch?: boolean;
   /** `restamp` is honoured. */

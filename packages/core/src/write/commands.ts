@@ -1,4 +1,12 @@
-import type { StoreCommand, StoreDelete, StoreOutcome, StorePatch, StorePut } from '../contracts/store.js';
+import type {
+  StoreCommand,
+  StoreDelete,
+  StoreIncrement,
+  StoreOutcome,
+  StorePatch,
+  StorePut,
+} from '../contracts/store.js';
+import { decimalOf, decimalText, plus } from '../kit/decimal.js';
 import type { WriteRequest } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -36,10 +44,28 @@ export function merged<Value>(
     const command = bothPatches(first, second);
     return command && { ...later, bytes: earlier.bytes + later.bytes, command };
   }
-  if (first.kind !== 'increment' || second.kind !== 'increment' || first.field !== second.field) {
-    return undefined;
-  }
-  return { ...later, command: { ...second, by: first.by + second.by } };
+  if (first.kind !== 'increment' || second.kind !== 'increment') return undefined;
+  const command = sumOf(first, second);
+  return command && { ...later, command };
+}
+
+/** More callers than this don't share a statement. */
+const MAX_TERMS = 1_000;
+
+/**
+ * Both amounts, as terms of their sum. Of one sign only: what a constraint says of the first and the last value of a
+ * range it normally says of those between, too.
+ */
+function sumOf(first: StoreIncrement, second: StoreIncrement): StoreIncrement | undefined {
+  const [one, other] = [decimalOf(first.by), decimalOf(second.by)];
+  const { terms = [first.by] } = first;
+  if (one === undefined || other === undefined || first.field !== second.field) return undefined;
+  if (one.units * other.units < 0n || terms.length >= MAX_TERMS) return undefined;
+  const added = [...terms, ...(second.terms ?? [second.by])];
+  const sum = plus(one, other);
+  const by =
+    sum.scale === 0 && Number.isSafeInteger(Number(sum.units)) ? Number(sum.units) : decimalText(sum);
+  return { ...second, by, terms: added };
 }
 
 /** Property by property the later one stands. `undefined`: they have conditions, or their order counts. */

@@ -65,7 +65,11 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     earlier: StoreWrite<Value>,
     later: StoreWrite<Value>,
   ): StoreWrite<Value> | undefined {
-    return this.#collection.settings.batch.coalesce ? merged(earlier, later) : undefined;
+    const { settings, store } = this.#collection;
+    if (!settings.batch.coalesce) return undefined;
+    return later.command.kind === 'increment' && store.capabilities.sums !== true
+      ? undefined
+      : merged(earlier, later);
   }
 
   protected override prepare({ command, key }: StoreWrite<Value>): Reservation | Promise<Reservation> {
@@ -142,8 +146,12 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         storeMs,
         cacheMs,
       } as const;
-      const coalesced = request.command.kind !== 'increment' && request.command.kind !== 'patch';
-      this.answer(write, last, () => ({ ...last, outcome: ownOutcome(outcome), coalesced }));
+      const { command } = request;
+      this.answer(write, last, (place) =>
+        command.kind === 'increment'
+          ? { ...last, outcome: stepOutcome(outcome, command.field, place), coalesced: true }
+          : { ...last, outcome: ownOutcome(outcome), coalesced: command.kind !== 'patch' },
+      );
     };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
@@ -161,4 +169,15 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
 /** With a value that is one caller's own. */
 function ownOutcome<Value>(outcome: Applied<Value>): Applied<Value> {
   return outcome.kind === 'written' ? { ...outcome, value: copyOf(outcome.value) } : outcome;
+}
+
+/**
+ * Of an increment that is part of a sum: its own value, which no reader finds in the row; so its version is one that
+ * the row never has again.
+ */
+function stepOutcome<Value>(outcome: Applied<Value>, field: string, place: number): Applied<Value> {
+  if (outcome.kind !== 'written') return outcome;
+  const { key, steps = [], version } = outcome;
+  const value = { ...copyOf(outcome.value), ...(place < steps.length ? { [field]: steps[place] } : {}) };
+  return { kind: 'written', key, value: value as Value, version: Math.max(NO_VERSION, version - 1) };
 }

@@ -68,7 +68,11 @@ export async function types(): Promise<void> {
   products.get('a', { ttl: 5 });
   // @ts-expect-error increments know no condition
   products.increment('a', 'stock', 1, { ifVersion: 2 });
-  expectTypeOf(products.increment).parameter(1).toEqualTypeOf<'name' | 'stock'>();
+  expectTypeOf(products.increment).parameter(1).toEqualTypeOf<'stock'>();
+  products.increment('a', 'stock', 1n);
+  products.increment('a', 'stock', '0.10');
+  // @ts-expect-error text is no number
+  products.increment('a', 'name', 1);
   // @ts-expect-error no such field
   products.increment('a', 'price', 1);
   products.update('a', (current) => {

@@ -262,7 +262,7 @@ describe('lockstep.transaction', () => {
     const cause = { code: 'LOCKSTEP_STORE_REFUSED' };
     const running = lockstep.transaction(async (tx) => {
       await products.put('b', LAMP, { tx });
-      await codeOf(products.increment('a', 'name', 1, { tx }));
+      await codeOf(products.increment('a', 'name' as 'stock', 1, { tx }));
       await expect(products.put('c', LAMP, { tx })).rejects.toMatchObject({
         code: 'LOCKSTEP_TRANSACTION_OVER',
         cause,

@@ -24,6 +24,12 @@ export interface Binding {
   readonly inTransaction: InTransaction;
 }
 
+/** Whether the driver gives each integer that a double can be as a number, whatever its type. */
+export function givesNumbers({ primary }: Pick<Binding, 'primary'>): boolean {
+  const { promoteLongs = true, promoteValues = true, useBigInt64 = false } = primary.bsonOptions;
+  return promoteLongs && promoteValues && !useBigInt64;
+}
+
 /**
  * Runs statements that must commit together, in a transaction of their own, and again while it meets
  * others: for as long as the call may take, or for `patienceMs`, and then it rejects with `StoreBusyError`.

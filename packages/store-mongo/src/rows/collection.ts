@@ -16,7 +16,7 @@ import { CallBound } from '../wire/bound.js';
 import type { Call } from '../wire/call.js';
 import { readAgain } from '../wire/read-again.js';
 import { checkValue, runCommands, runInTransaction } from '../write/writes.js';
-import type { Binding } from './binding.js';
+import { type Binding, givesNumbers } from './binding.js';
 import { encodeKey } from './key.js';
 import { readRows } from './reads.js';
 import { bsonSerializer } from './serializer.js';
@@ -66,6 +66,7 @@ export function boundCollection<Value extends Document, Id>(
         consumers: whole,
         adopts: true,
         increment: true,
+        sums: givesNumbers(binding),
         patch: true,
         restamp: true,
         flush: whole,

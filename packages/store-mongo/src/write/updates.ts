@@ -1,5 +1,6 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
-import { type Document, Long } from 'mongodb';
+import { type Amount, type Decimal, decimalOf, stepsBefore } from '@lockstep/core/kit';
+import { Decimal128, type Document, Long } from 'mongodb';
 import { type Binding, floorOf, keyFilter, lastStart, stampFor, toRow } from '../rows/binding.js';
 import { versionOf } from '../rows/reads.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
@@ -13,24 +14,61 @@ export async function increment<Value>(
   command: StoreIncrement,
   call: Call,
 ): Promise<StoreOutcome<Value>> {
-  const { key, field, by, above } = command;
+  const { key, field, by, above, terms } = command;
   const { versionField, keyField } = binding;
-  if (!Number.isFinite(by)) throw refused(binding, command, `can't add ${by}`);
+  const sum = decimalOf(by);
+  if (sum === undefined) throw refused(binding, command, `can't add ${by}`);
   if (field === keyField || field === versionField || field === '_id') {
     throw refused(binding, command, 'this field is not for counting');
   }
   // The name is a literal: dots and dollar signs in it are part of the name.
   const name: Document = { $literal: field };
   const current: Document = { $getField: { field: name, input: '$$ROOT' } };
-  const amount: Document = { $literal: Number.isSafeInteger(by) && !isInt32(by) ? Long.fromNumber(by) : by };
-  const filter = { ...keyFilter(binding, key), $expr: { $isNumber: current } };
+  const decimal = { $eq: [{ $type: current }, 'decimal'] };
+  const amount = { $cond: [decimal, literal(asDecimal(binding, command)), literal(amountOf(by, sum))] };
+  const counts = terms === undefined ? { $isNumber: current } : isSummed(current, sum, terms);
+  const filter = { ...keyFilter(binding, key), $expr: counts };
   const document = await changeRow(binding, call, filter, () => [
     { $replaceWith: { $setField: { field: name, input: '$$ROOT', value: { $add: [current, amount] } } } },
     { $set: { [versionField]: stampFor(binding, above, call) } },
   ]);
-  if (document !== null) return written(toRow<Value>(binding, document));
+  if (document !== null) {
+    const row = toRow<Value>(binding, document);
+    if (terms === undefined) return written(row);
+    const steps = stepsBefore((row.value as Document)[field] as number, terms)?.map(Number) ?? [];
+    return { kind: 'written', value: row.value, version: row.version, steps };
+  }
   if ((await versionOf(binding, key, call)) === undefined) return { kind: 'missing' };
-  throw refused(binding, command, 'it holds no number');
+  throw refused(binding, command, terms === undefined ? 'it holds no number' : 'sums of it are not exact');
+}
+
+/** Several amounts may be added as one where all that the field holds on the way are integers that a double can be. */
+function isSummed(current: Document, { units }: Decimal, terms: readonly Amount[]): Document {
+  const whole = terms.every((term) => decimalOf(term)?.scale === 0);
+  const size = units < 0n ? -units : units;
+  if (!whole || size > BigInt(Number.MAX_SAFE_INTEGER)) return { $literal: false };
+  const room = Number.MAX_SAFE_INTEGER - Number(size);
+  const fits = { $and: [{ $lte: [{ $abs: current }, room] }, { $eq: [current, { $trunc: current }] }] };
+  return { $cond: [{ $in: [{ $type: current }, ['int', 'long', 'double']] }, fits, false] };
+}
+
+/** The amount for a field that holds a decimal. */
+function asDecimal(binding: Binding, command: StoreIncrement): Decimal128 {
+  try {
+    return Decimal128.fromString(String(command.by));
+  } catch {
+    throw refused(binding, command, `${command.by} is no Decimal128`);
+  }
+}
+
+const literal = (value: unknown): Document => ({ $literal: value });
+
+/** The amount for a field that holds no decimal. */
+function amountOf(by: Amount, { scale, units }: Decimal): unknown {
+  if (typeof by === 'number' && !Number.isSafeInteger(by)) return by;
+  if (scale > 0) return Number(by);
+  if (BigInt.asIntN(64, units) !== units) return Decimal128.fromString(String(units));
+  return isInt32(Number(units)) ? Number(units) : Long.fromBigInt(units);
 }
 
 function isInt32(value: number): boolean {

@@ -6,6 +6,7 @@ import { PostgresRows } from '../values/carrier.js';
 import type { Session } from '../wire/session.js';
 import { Shapes } from '../write/shape.js';
 import { Statements } from '../write/statements/statements.js';
+import { Sums } from '../write/sums.js';
 import { Writer } from '../write/writer.js';
 import type { TableShape } from './shape.js';
 
@@ -50,6 +51,7 @@ export function openedTable<Value>(
     statements,
     codec,
     shapes,
+    sums: new Sums(info, (oid) => session.parserOf(oid)),
     clock,
     prepared,
     described: shape.described,

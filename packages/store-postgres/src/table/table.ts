@@ -90,6 +90,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       changeFeed: true,
       consumers: true,
       increment: true,
+      sums: true,
       patch: true,
       restamp: true,
       flush: true,

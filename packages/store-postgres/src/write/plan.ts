@@ -2,6 +2,7 @@ import { InvalidIdError, type StoreCommand, type StoreOutcome, StoreRefusedError
 import type { KeyCodec } from '../keys/codec.js';
 import type { TableColumn } from '../sql/catalog.js';
 import { NO_COLUMNS, type Shape, type Shapes } from './shape.js';
+import type { Sums } from './sums.js';
 import { checkCell, stringify, toJson, toText } from './values.js';
 
 /** One command, made ready to travel in a batch. */
@@ -64,11 +65,17 @@ export interface Plan<Value> {
  */
 const FAR_AHEAD_US = 60_000_000;
 
+/** The table's own: how its keys, rows and sums are written. */
+export interface PlanParts {
+  readonly codec: KeyCodec;
+  readonly shapes: Shapes;
+  readonly sums: Sums;
+}
+
 /** Sorts commands into statements. Keys are ordered within each, so that two batches never deadlock. */
 export function planWrite<Value>(
   commands: readonly StoreCommand<Value>[],
-  codec: KeyCodec,
-  shapes: Shapes,
+  { codec, shapes, sums }: PlanParts,
   nowMs: number,
 ): Plan<Value> {
   const outcomes = new Array<StoreOutcome<Value> | undefined>(commands.length).fill(undefined);
@@ -76,7 +83,7 @@ export function planWrite<Value>(
   const farAhead = nowMs * 1000 + FAR_AHEAD_US;
   commands.forEach((command, index) => {
     try {
-      gather(groups, command, index, codec, shapes, farAhead);
+      gather(groups, command, index, { codec, shapes, sums }, farAhead);
     } catch (error) {
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
@@ -95,14 +102,14 @@ function gather(
   groups: Gathered[],
   command: StoreCommand<unknown>,
   index: number,
-  codec: KeyCodec,
-  shapes: Shapes,
+  { codec, shapes, sums }: PlanParts,
   farAhead: number,
 ): void {
   const inputs = codec.inputs(command.key);
   const value = rowOf(command, codec);
   const shape = shapeOf(command, value, shapes);
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
+  if (command.kind === 'increment' && field !== undefined) sums.check(command, field);
   const kind = kindOf(command);
   const cells = kind === 'put' && shape.scalar ? cellsOf(inputs, shape, value) : undefined;
   const record = cells === undefined ? recordOf(command, index, inputs, shape, value) : '';

@@ -29,6 +29,7 @@ import { type Group, type Item, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
 import type { Statements } from './statements/statements.js';
 import { OUT } from './statements/table-sql.js';
+import type { Sums } from './sums.js';
 import { versionOf } from './versions.js';
 
 export interface WriterParts {
@@ -39,6 +40,7 @@ export interface WriterParts {
   readonly statements: Statements;
   readonly codec: KeyCodec;
   readonly shapes: Shapes;
+  readonly sums: Sums;
   readonly clock: Clock;
   readonly prepared: boolean;
   readonly described: Described;
@@ -88,8 +90,8 @@ export class Writer<Value> {
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
-    const { altered, codec, described, shapes, clock, session, name, prepared } = this.#parts;
-    const { groups, outcomes } = planWrite(commands, codec, shapes, clock.now());
+    const { altered, described, clock, session, name, prepared } = this.#parts;
+    const { groups, outcomes } = planWrite(commands, this.#parts, clock.now());
     let asked: Promise<boolean> | undefined;
     const deadline = session.deadline(options.timeoutMs);
     const send: WriteSend = {
@@ -110,11 +112,21 @@ export class Writer<Value> {
     const [first] = groups;
     if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
     else await this.#all(groups, send, options, outcomes);
+    this.#step(commands, outcomes);
     if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
     return outcomes.map((outcome, index) => {
       if (outcome !== undefined) return outcome;
       const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
       return { kind: 'failed', error };
+    });
+  }
+
+  #step(commands: readonly StoreCommand<Value>[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
+    const { shapes, sums } = this.#parts;
+    commands.forEach((command, index) => {
+      const outcome = outcomes[index];
+      if (command.kind !== 'increment' || command.terms === undefined || outcome?.kind !== 'written') return;
+      outcomes[index] = sums.stepped(command, outcome, shapes.field(command.field));
     });
   }
 

@@ -1,6 +1,13 @@
-import type { RowPatch, StoreCommand, StoreOutcome, StorePatch } from '../../contracts/store.js';
+import type {
+  RowPatch,
+  StoreCommand,
+  StoreIncrement,
+  StoreOutcome,
+  StorePatch,
+} from '../../contracts/store.js';
 import { isBelievable, NO_VERSION, type Version } from '../../contracts/version.js';
 import { messageOf, StoreRefusedError } from '../../errors.js';
+import { type Amount, decimalOf, decimalText, plus } from '../../kit/decimal.js';
 import { isProperties, patched } from '../../values/difference.js';
 import type { RowState } from './table.js';
 
@@ -77,13 +84,19 @@ function apply(
     return { outcome: { kind: 'conflict', version: row?.version ?? NO_VERSION } };
   }
   const next = stamp(version, command.above, nowMs);
+  /** Each step on the way is checked as a row of its own. */
+  const summed = (held: readonly unknown[], field: string): Applied => {
+    const rows = held.map((value) => copy({ ...(row?.value as object), [field]: value }));
+    const { outcome, ...applied } = written(rows.at(-1), next);
+    return { ...applied, outcome: { ...outcome, steps: held.slice(0, -1) } as StoreOutcome<unknown> };
+  };
   switch (command.kind) {
     case 'put':
       return written(copy(command.value), next);
     case 'patch':
       return written(copy(patchedRow(row?.value, command, refused)), next);
     case 'increment':
-      return written(copy(incremented(row?.value, command.field, command.by, refused, key)), next);
+      return summed(sums(row?.value, command, refused), command.field);
     case 'delete':
       return written(undefined, next);
     case 'restamp':
@@ -102,16 +115,35 @@ function patchedRow(
   return next;
 }
 
-function incremented(
+/** What a field holds after each of the terms. */
+function sums(
   value: unknown,
-  field: string,
-  by: number,
+  { by, field, key, terms = [by] }: StoreIncrement,
   refused: (why: string) => Error,
-  key: string,
-): unknown {
+): unknown[] {
   const row = value as Readonly<Record<string, unknown>>;
-  const before = Object.hasOwn(row, field) ? row[field] : undefined;
-  if (typeof before === 'number' && Number.isFinite(before + by)) return { ...row, [field]: before + by };
-  const holds = `field "${field}" of "${key}" holds ${typeof before}`;
-  throw refused(`increment: ${holds}, and ${by} can't be added to it`);
+  let at = Object.hasOwn(row, field) ? row[field] : undefined;
+  return terms.map((term) => {
+    const next = added(at, term);
+    if (next === undefined) {
+      const holds = `field "${field}" of "${key}" holds ${typeof at}`;
+      throw refused(`increment: ${holds}, and ${term} can't be added to it`);
+    }
+    at = next;
+    return next;
+  });
+}
+
+/** Of the kind of the field: a number, a bigint, or a decimal text. `undefined`: it holds none, or the sum is none. */
+function added(before: unknown, term: Amount): unknown {
+  if (typeof before === 'number') {
+    const sum = before + Number(term);
+    return Number.isFinite(sum) ? sum : undefined;
+  }
+  if (typeof before !== 'bigint' && typeof before !== 'string') return undefined;
+  const [one, other] = [decimalOf(before), decimalOf(term)];
+  if (one === undefined || other === undefined) return undefined;
+  const sum = plus(one, other);
+  if (typeof before === 'string') return decimalText(sum);
+  return sum.scale === 0 ? sum.units : undefined;
 }

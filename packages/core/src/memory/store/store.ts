@@ -76,6 +76,7 @@ const CAPABILITIES: StoreCapabilities = {
   changeFeed: true,
   consumers: true,
   increment: true,
+  sums: true,
   patch: true,
   restamp: true,
   flush: true,
