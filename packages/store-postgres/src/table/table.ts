@@ -22,7 +22,7 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
-import { stateOf, storeError } from '../errors.js';
+import { storeError } from '../errors.js';
 import { describeTable, type TableInfo, type TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
@@ -35,6 +35,7 @@ import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import type { Writer } from '../write/writer.js';
 import { assertAttached, assertWriter } from './attachment.js';
+import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
 import { holds, isDoubtful, TableShape } from './shape.js';
 import { TableWatch } from './watch.js';
@@ -110,19 +111,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     await this.#open();
   }
 
-  /** By the server's system identifier, which replicas share. */
   async identity(): Promise<string | undefined> {
-    const { database, run } = this.#parts;
-    try {
-      const [row] = await run(
-        'SELECT system_identifier::text AS id, pg_catalog.current_database() AS db FROM pg_catalog.pg_control_system()',
-      );
-      return `postgres:${String(row?.['db'] ?? database)}:${this.source} of server ${String(row?.['id'])}`;
-    } catch (error) {
-      // Insufficient privilege, or a service that has no such function.
-      if (stateOf(error) === '42501' || stateOf(error) === '42883') return undefined;
-      throw storeError(error, `${this.name}: open`, false);
-    }
+    return await identityOf(this.#parts.run, this.source, this.name);
   }
 
   async #insecure(): Promise<StoreInsecureError | undefined> {
