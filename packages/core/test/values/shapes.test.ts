@@ -82,8 +82,8 @@ function processOf(
       shape = next;
     },
     /** Its own flushes do not get through. */
-    stick: () => {
-      stuck = true;
+    stick: (on = true) => {
+      stuck = on;
     },
     renewing: (renew: () => void) => {
       onRenew = renew;
@@ -192,10 +192,12 @@ test.each([
   await old.rows.foreignWrite('1', { name: 'a', plan: 'pro' });
   await old.users.get('1');
   await old.settled();
+  old.stick();
   expect(await old.users.put('1', { name: 'b' }, {})).toMatchObject({ store: 'buffered' });
   expect(await fresh.users.get('1')).toEqual({ name: 'b', plan: 'pro' });
   // The other way round the one who flushes asks the store what there is to be known.
   await fresh.settled();
+  old.stick(false);
   fresh.stick();
   expect(await fresh.users.put('1', { name: 'c', plan: 'max' })).toMatchObject({ store: 'buffered' });
   old.renewing(() => old.become(NEW));
