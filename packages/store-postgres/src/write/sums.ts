@@ -1,6 +1,7 @@
-import { type StoreIncrement, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
-import { type Amount, decimalOf, stepsBefore } from '@lockstep/core/kit';
+import { type StoreCommand, type StoreIncrement, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
+import { decimalOf, stepsBefore } from '@lockstep/core/kit';
 import type { TableColumn, TableInfo } from '../sql/catalog.js';
+import type { Shapes } from './shape.js';
 
 /**
  * Texts that come back from a parser as they were, if it keeps the type's values exactly. A numeric column may round
@@ -39,15 +40,20 @@ export class Sums {
     return String(this.#parserOf(oid)(probe)) === probe;
   }
 
-  /** The outcome with the values that each of the sum's callers is given. */
-  stepped<Value>(
-    { field, terms }: StoreIncrement,
-    outcome: StoreOutcome<Value>,
-    { oid }: TableColumn,
-  ): StoreOutcome<Value> {
-    if (terms === undefined || outcome.kind !== 'written' || outcome.value === null) return outcome;
-    const { key, value, version } = outcome;
-    const steps = stepsBefore(String((value as Record<string, unknown>)[field]) as Amount, terms);
-    return { kind: 'written', key, value, version, steps: steps?.map(this.#parserOf(oid)) ?? [] };
+  /** Tells in the outcomes of sums what the field held after each of their terms. */
+  step<Value>(
+    commands: readonly StoreCommand<Value>[],
+    outcomes: (StoreOutcome<Value> | undefined)[],
+    shapes: Shapes,
+  ): void {
+    commands.forEach((command, index) => {
+      const outcome = outcomes[index];
+      if (command.kind !== 'increment' || command.terms === undefined || outcome?.kind !== 'written') return;
+      const { key, value, version } = outcome;
+      const held = String((value as Record<string, unknown>)[command.field]);
+      const { oid } = shapes.field(command.field);
+      const steps = stepsBefore(held, command.terms)?.map(this.#parserOf(oid)) ?? [];
+      outcomes[index] = { kind: 'written', key, value, version, steps };
+    });
   }
 }

@@ -90,7 +90,7 @@ export class Writer<Value> {
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
-    const { altered, described, clock, session, name, prepared } = this.#parts;
+    const { altered, described, clock, session, shapes, sums, name, prepared } = this.#parts;
     const { groups, outcomes } = planWrite(commands, this.#parts, clock.now());
     let asked: Promise<boolean> | undefined;
     const deadline = session.deadline(options.timeoutMs);
@@ -112,21 +112,12 @@ export class Writer<Value> {
     const [first] = groups;
     if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
     else await this.#all(groups, send, options, outcomes);
-    this.#step(commands, outcomes);
+    sums.step(commands, outcomes, shapes);
     if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
     return outcomes.map((outcome, index) => {
       if (outcome !== undefined) return outcome;
       const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
       return { kind: 'failed', error };
-    });
-  }
-
-  #step(commands: readonly StoreCommand<Value>[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
-    const { shapes, sums } = this.#parts;
-    commands.forEach((command, index) => {
-      const outcome = outcomes[index];
-      if (command.kind !== 'increment' || command.terms === undefined || outcome?.kind !== 'written') return;
-      outcomes[index] = sums.stepped(command, outcome, shapes.field(command.field));
     });
   }
 
