@@ -86,6 +86,26 @@ export function registryCases(test: StoreCase, { requires }: StoreClaims): void 
     expectEqual([again.revision, again.epoch, names(again)], [1, 0, ['a']], 'its record, made anew');
   });
 
+  test('registry: a consumer that ended is told as one, until it registers or is observed again', async (c) => {
+    const consumer = consumerOf(c);
+    const { registry } = feedOf(c);
+    const ended = async (): Promise<unknown> => {
+      const all = await registry.consumers([c.store.source]);
+      return all.find((each) => each.consumer === consumer.name)?.ended;
+    };
+    await consumer.register('a');
+    const before = await ended();
+    await registry.end(consumer.name, [c.store.source]);
+    const after = await ended();
+    const again = await consumer.register('a');
+    expectEqual(
+      [before, after, await ended()],
+      [false, true, false],
+      'before, after its end, registered again',
+    );
+    expectEqual([again.revision, names(again)], [1, ['a']], 'its record, which stays');
+  });
+
   test('registry: registered at once, all are recorded', async (c) => {
     const consumer = consumerOf(c);
     await Promise.all(['a', 'b', 'c', 'd'].map((id) => consumer.register(id)));

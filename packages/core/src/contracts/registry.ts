@@ -47,6 +47,8 @@ export interface RecordedConsumer {
   readonly source: string;
   /** Names of collections. */
   readonly collections: readonly string[];
+  /** True since a process that used it has closed it in order, and none was seen that uses it still. */
+  readonly ended: boolean;
 }
 
 /** The epochs of sources, by source. */
@@ -73,6 +75,8 @@ export interface ConsumerRegistry {
    * that does use it caches nothing until it has recorded itself again, which it does by itself.
    */
   forget(consumer: string, sources: readonly string[]): Promise<void>;
+  /** Notes that a process that used the consumer has closed it. `register` and `observe` take that back. */
+  end(consumer: string, sources: readonly string[]): Promise<void>;
   /** The records of those sources that have one. */
   read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]>;
   /**

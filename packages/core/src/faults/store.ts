@@ -81,7 +81,7 @@ function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): Transac
 
 function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>): ConsumerRegistry {
   type Call = (consumer: string, ...rest: unknown[]) => Promise<unknown>;
-  const calls = ['register', 'read', 'forget', 'observe', 'lease', 'replayed', 'release'] as const;
+  const calls = ['register', 'read', 'forget', 'end', 'observe', 'lease', 'replayed', 'release'] as const;
   const faulty = calls.map((call): [string, Call] => [
     call,
     (consumer, ...rest) => {

@@ -101,6 +101,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.touch();
   }
 
+  /** Notes that this process uses the consumer no more, so that another cache may take its place. Does not reject. */
+  async end(): Promise<void> {
+    const recorded = this.#members.filter((member) => member.recorded);
+    const sources = [...new Set(recorded.map(({ collection }) => collection.source))];
+    if (sources.length === 0 || !this.#options.adapter.shared) return;
+    const ending = this.feed.registry.end(this.consumer, sources);
+    await this.#bounded(ending, READ_TIMEOUT_MS).catch(() => undefined);
+  }
+
   async #register(members: readonly Membership[]): Promise<void> {
     const { clock, feed } = this.#options;
     const collections = members.map(({ collection }) => collection);

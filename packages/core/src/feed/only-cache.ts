@@ -13,7 +13,8 @@ export interface OnlyCacheOptions {
 /**
  * A consumer's claim to be the only cache of its tables. A second one is nearly always a prefix that was mistyped or
  * left out: an application and a worker that differ in it would both run, and nobody would keep the application's
- * cache in step. Whoever is recorded already stays, so that no restart is refused because of others.
+ * cache in step. Whoever is recorded already stays, so that no restart is refused because of others; a cache that was
+ * closed makes room.
  */
 export class OnlyCache {
   readonly #options: OnlyCacheOptions;
@@ -54,7 +55,9 @@ export class OnlyCache {
 
   async #recorded(sources: readonly string[]): Promise<readonly RecordedConsumer[]> {
     if (sources.length === 0) return [];
-    return await this.#options.bounded(this.#options.registry.consumers(sources));
+    const { bounded, consumer, registry } = this.#options;
+    const recorded = await bounded(registry.consumers(sources));
+    return recorded.filter((each) => !each.ended || each.consumer === consumer);
   }
 
   #refusal(others: readonly RecordedConsumer[]): InvalidOptionError {

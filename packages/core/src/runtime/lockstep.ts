@@ -182,6 +182,7 @@ class LockstepEngine implements Lockstep {
     const late = (): Error =>
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(clock, activity.idle(), CLOSE_TIMEOUT_MS, late).catch(failed);
+    await Promise.all(this.#consumers.all.map((consumer) => consumer.end()));
     await this.#adapters.close(failed);
   }
 

@@ -83,3 +83,15 @@ test('memory caches, of which each process has its own, are no second cache', as
     await lockstep.collection<User>({ name: 'users', store }).get('a');
   }
 });
+
+test('a cache that was closed makes room for one of another prefix, and may come back beside it', async () => {
+  const store = stores();
+  const first = service('shop', store);
+  await first.users.get('a');
+  const { lockstep, users } = service('wtc', store);
+  await first.lockstep.close();
+  expect(await users.get('a')).toBeUndefined();
+  await service('shop', store).users.get('a');
+  expect(await consumersOf(store)).toEqual(['shop', 'wtc']);
+  await lockstep.close();
+});

@@ -364,6 +364,7 @@ function overNetwork(
     register: (consumer, collections) => call(() => registry.register(consumer, collections)),
     consumers: (sources) => call(() => registry.consumers(sources)),
     forget: (consumer, sources) => call(() => registry.forget(consumer, sources)),
+    end: (consumer, sources) => call(() => registry.end(consumer, sources)),
     read: (consumer, sources) => call(() => registry.read(consumer, sources)),
     observe: (consumer, sources, identity) => call(() => registry.observe(consumer, sources, identity)),
     lease: (consumer, epochs, holder, leaseMs) =>

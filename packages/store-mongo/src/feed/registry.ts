@@ -25,6 +25,7 @@ export interface ConsumerDocument extends Document {
   readonly observedAt: Date;
   readonly holder?: string | null;
   readonly heldUntil?: Date;
+  readonly ended?: boolean;
 }
 
 /** A consumer's position in the feed, and its first one. */
@@ -97,6 +98,7 @@ export class Registry implements ConsumerRegistry {
           replayed: { $ifNull: ['$replayed', Long.ZERO] },
           left: { $ifNull: ['$left', []] },
           observedAt: { $ifNull: ['$observedAt', new Date(0)] },
+          ended: false,
         },
       },
       { $unset: 'same' },
@@ -150,9 +152,14 @@ export class Registry implements ConsumerRegistry {
   async consumers(sources: readonly string[]): Promise<readonly RecordedConsumer[]> {
     const ofThese = { '_id.source': { $in: [...sources] } } as Filter<ConsumerDocument>;
     const documents = await this.#answer(this.#collection.find(ofThese, OPTIONS).toArray());
-    return documents.map(({ _id: { consumer, source }, collections }) => {
-      return { consumer, source, collections: collections.map(({ name }) => name) };
+    return documents.map(({ _id: { consumer, source }, collections, ended }) => {
+      return { consumer, source, collections: collections.map(({ name }) => name), ended: ended === true };
     });
+  }
+
+  async end(consumer: string, sources: readonly string[]): Promise<void> {
+    const ofAll = ofThese(consumer, sources);
+    await this.#answer(this.#collection.updateMany(ofAll, { $set: { ended: true } }, OPTIONS));
   }
 
   async forget(consumer: string, sources: readonly string[]): Promise<void> {
@@ -184,6 +191,7 @@ export class Registry implements ConsumerRegistry {
               epoch: { $cond: ['$changes', { $add: ['$epoch', 1] }, '$epoch'] },
               holder: { $cond: ['$changes', null, '$holder'] },
               observedAt: { $cond: ['$barred', '$observedAt', '$$NOW'] },
+              ended: false,
             },
           },
           { $unset: ['barred', 'changes'] },

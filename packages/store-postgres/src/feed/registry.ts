@@ -62,7 +62,7 @@ AND (c.identity IS DISTINCT FROM $3 OR c.incarnation IS DISTINCT FROM h.incarnat
 AND NOT (c.identity IS DISTINCT FROM $3 AND $3 = ANY (c."left")
   AND c.observed_at > pg_catalog.clock_timestamp() - interval '${RETURN_MS} milliseconds')`;
 
-const NOTE = `UPDATE lockstep.consumer SET observed_at = pg_catalog.clock_timestamp()
+const NOTE = `UPDATE lockstep.consumer SET observed_at = pg_catalog.clock_timestamp(), ended = false
 WHERE consumer = $1 AND source = ANY ($2::text[]) AND identity = $3 AND observed_at <= pg_catalog.clock_timestamp() - interval '${NOTE_MS} milliseconds'`;
 
 const LEASE = `UPDATE lockstep.consumer c SET holder = $4, held_until = pg_catalog.clock_timestamp() + $5::float8 * interval '1 millisecond'
@@ -76,8 +76,13 @@ WHERE c.consumer = $1 AND c.source = s.source AND c.epoch = s.epoch AND c.replay
 
 const RELEASE = `UPDATE lockstep.consumer SET holder = NULL, held_until = NULL WHERE consumer = $1 AND holder = $2`;
 
-const CONSUMERS = `SELECT c.consumer, c.source, c.collections::text AS collections FROM lockstep.consumer c
+const CONSUMERS = `SELECT c.consumer, c.source, c.collections::text AS collections, c.ended::text AS ended FROM lockstep.consumer c
 WHERE c.source = ANY ($1::text[]) ORDER BY c.source, c.since`;
+
+const END = 'UPDATE lockstep.consumer SET ended = true WHERE consumer = $1 AND source = ANY ($2::text[])';
+
+const BEGIN =
+  'UPDATE lockstep.consumer SET ended = false WHERE consumer = $1 AND source = ANY ($2::text[]) AND ended';
 
 const FORGET = 'DELETE FROM lockstep.consumer WHERE consumer = $1 AND source = ANY ($2::text[])';
 
@@ -103,6 +108,7 @@ export class PostgresRegistry implements ConsumerRegistry {
       bySource.set(source, { ...recorded, [name]: { keyPrefix, holeTtlMs, holeOnEmpty } });
     }
     const sources = [...bySource.keys()];
+    await this.#rows(BEGIN, [consumer, arrayText(sources)], 'register');
     const known = await this.read(consumer, sources);
     const missing = collections.filter((each) => !known.some((record) => has(record, each)));
     if (missing.length === 0) return known;
@@ -121,8 +127,13 @@ export class PostgresRegistry implements ConsumerRegistry {
     return rows.map((row) => {
       const source = String(row['source']);
       const names = collectionsOf(source, String(row['collections'])).map(({ name }) => name);
-      return { consumer: String(row['consumer']), source, collections: names };
+      const ended = row['ended'] === 'true';
+      return { consumer: String(row['consumer']), source, collections: names, ended };
     });
+  }
+
+  async end(consumer: string, sources: readonly string[]): Promise<void> {
+    await this.#rows(END, [consumer, arrayText(sources)], 'end');
   }
 
   async forget(consumer: string, sources: readonly string[]): Promise<void> {

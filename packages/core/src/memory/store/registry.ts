@@ -30,6 +30,7 @@ class Entry {
   observedAtMs = 0;
   holder: string | undefined;
   heldUntilMs = 0;
+  ended = false;
 
   constructor(consumer: string, source: string) {
     this.consumer = consumer;
@@ -69,6 +70,7 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
       const all = [...Map.groupBy(collections, ({ source }) => source)].map(([source, own]) => {
         const [entry = new Entry(consumer, source)] = known(consumer, [source]);
         if (!entries.includes(entry)) entries.push(entry);
+        entry.ended = false;
         if (own.every((each) => isSame(entry.collections.get(each.name), each))) return entry;
         for (const each of own) entry.collections.set(each.name, each);
         entry.revision += 1;
@@ -82,9 +84,12 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
     },
     async consumers(sources) {
       const ofThese = entries.filter(({ source }) => sources.includes(source));
-      return ofThese.map(({ collections, consumer, source }) => {
-        return { consumer, source, collections: [...collections.keys()] };
+      return ofThese.map(({ collections, consumer, ended, source }) => {
+        return { consumer, source, collections: [...collections.keys()], ended };
       });
+    },
+    async end(consumer, sources) {
+      for (const entry of known(consumer, sources)) entry.ended = true;
     },
     async forget(consumer, sources) {
       for (const entry of known(consumer, sources)) entries.splice(entries.indexOf(entry), 1);
@@ -101,6 +106,7 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
           entry.holder = undefined;
         }
         entry.observedAtMs = now;
+        entry.ended = false;
       }
       return known(consumer, sources).map(recordOf);
     },
