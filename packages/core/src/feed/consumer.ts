@@ -3,6 +3,7 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change, ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
+import { NO_VERSION } from '../contracts/version.js';
 import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
@@ -11,6 +12,7 @@ import { CacheIdentity } from './identity.js';
 import { type KnownRegistry, Membership } from './membership.js';
 import { OnlyCache } from './only-cache.js';
 import { RecordJudge } from './recorded.js';
+import { resetCollection } from './reset.js';
 import { SEARCH_MS, startEpoch } from './start-epoch.js';
 
 export interface ConsumerOptions {
@@ -38,6 +40,8 @@ const LONG_AGO_MS = 60_000;
 /** The bound of what a write may wait for. */
 const READ_TIMEOUT_MS = 1_000;
 const CHANGE_TIMEOUT_MS = 5_000;
+/** Entries that are made unreadable at once. */
+const RESET_BATCH = 500;
 
 /**
  * This process's knowledge of one feed's registry: which collections, of any process, are kept in step
@@ -115,12 +119,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     const collections = members.map(({ collection }) => collection);
     const claim = this.#claim(members);
     await claim.check();
+    const sources = [...new Set(collections.map(({ source }) => source))];
+    const before = await this.#believed(feed.registry.read(this.consumer, sources), CHANGE_TIMEOUT_MS);
     const registering = feed.registry.register(this.consumer, collections);
     const records = await this.#believed(registering, CHANGE_TIMEOUT_MS);
     await claim.confirm();
     const nowMs = clock.monotonic();
     this.#apply(records);
     const elsewhere = await this.#startEpochs(records);
+    await this.#resetAdded(collections, before);
     for (const { changedAgoMs, revision, source } of records) {
       // Nobody wrote of a consumer's source before its first record.
       const known = revision === 1 || changedAgoMs >= LONG_AGO_MS;
@@ -129,6 +136,30 @@ export class Consumer implements FeedClaimant, KnownRegistry {
       for (const member of members) if (member.collection.source === source) member.registered(fillsAtMs);
     }
     this.#apply([]);
+  }
+
+  /**
+   * Nobody has kept in step what the cache holds of a collection that was recorded beside others just now: entries of
+   * an earlier use of its name. An epoch that is not replayed yet has them searched for, or replayed, anyway. Where the
+   * cache can't be asked, or takes longer, the rest is left to their time to live. Does not reject.
+   */
+  async #resetAdded(
+    collections: readonly RecordedCollection[],
+    before: readonly ConsumerRecord[],
+  ): Promise<void> {
+    const { adapter, cache, events } = this.#options;
+    if (!adapter.shared) return;
+    const added = collections.filter(({ name, source }) => {
+      const record = before.find((each) => each.source === source);
+      if (record === undefined || record.epoch === 0 || !record.replayed) return false;
+      return !record.collections.some((each) => each.name === name);
+    });
+    const resetting = added.map((each) => resetCollection(cache, each, NO_VERSION, RESET_BATCH));
+    try {
+      await this.#bounded(Promise.all(resetting), CHANGE_TIMEOUT_MS);
+    } catch (error) {
+      events.error.emit({ where: 'registry', error });
+    }
   }
 
   /** The sources whose only cache this one claims to be. A cache of one process never does: each has its own. */

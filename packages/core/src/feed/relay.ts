@@ -5,7 +5,7 @@ import type { InvalidateCommand, InvalidateReply } from '../contracts/cache-comm
 import type { Clock } from '../contracts/clock.js';
 import type { Change } from '../contracts/feed.js';
 import type { RelayOptions } from '../contracts/options.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
@@ -16,6 +16,7 @@ import { watchGeneration } from './generation.js';
 import type { Handover } from './handover.js';
 import { invalidations } from './invalidations.js';
 import { LagWindow } from './lag-window.js';
+import { resetCollection } from './reset.js';
 
 /** The pause before a feed that has ended by itself is read again. */
 const ENDED_MS = 1_000;
@@ -132,25 +133,8 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
    */
   async function reset(consumer: Consumer, source: string, version: Version): Promise<void> {
     for (const collection of consumer.collections(source)) {
-      const { keyPrefix } = collection;
-      let gone: Pick<Change, 'key' | 'version'>[] = [];
-      for await (const { key, unflushed, version: held } of cache.scan(keyPrefix, 'utf8')) {
-        // A buffered write is not in the store yet, and is judged there.
-        if ((version !== NO_VERSION && held >= version) || unflushed === true) continue;
-        gone.push({ key: key.slice(keyPrefix.length), version });
-        if (gone.length < batchSize) continue;
-        await floor(invalidations(gone, [collection]));
-        gone = [];
-      }
-      await floor(invalidations(gone, [collection]));
+      counts.floored += await resetCollection(cache, collection, version, batchSize);
     }
-  }
-
-  async function floor(commands: readonly InvalidateCommand[]): Promise<void> {
-    const replies = await cache.runMany(commands);
-    const failed = replies.find((reply) => reply instanceof Error);
-    if (failed !== undefined) throw failed;
-    counts.floored += replies.filter(isFloored).length;
   }
 
   const { signal } = ending;

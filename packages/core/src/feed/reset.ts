@@ -1,0 +1,36 @@
+import type { CacheClient } from '../cache/client.js';
+import type { Change } from '../contracts/feed.js';
+import type { RecordedCollection } from '../contracts/registry.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
+import { invalidations } from './invalidations.js';
+
+/**
+ * Makes unreadable what the cache holds of a collection below a version, or at any where that is `0`, in batches.
+ * Resolves with how many entries became holes; rejects where the cache did not take one.
+ */
+export async function resetCollection(
+  cache: CacheClient,
+  collection: RecordedCollection,
+  version: Version,
+  batchSize: number,
+): Promise<number> {
+  const { keyPrefix } = collection;
+  let floored = 0;
+  let gone: Pick<Change, 'key' | 'version'>[] = [];
+  const send = async (): Promise<void> => {
+    const replies = await cache.runMany(invalidations(gone, [collection]));
+    gone = [];
+    for (const reply of replies) {
+      if (reply instanceof Error) throw reply;
+      if (reply.kind === 'invalidate' && reply.outcome === 'floored') floored += 1;
+    }
+  };
+  for await (const { key, unflushed, version: held } of cache.scan(keyPrefix, 'utf8')) {
+    // A buffered write is not in the store yet, and is judged there.
+    if ((version !== NO_VERSION && held >= version) || unflushed === true) continue;
+    gone.push({ key: key.slice(keyPrefix.length), version });
+    if (gone.length === batchSize) await send();
+  }
+  await send();
+  return floored;
+}
