@@ -1,5 +1,7 @@
 import type { CacheCommand, CacheReply, LeaseCommand } from '../contracts/cache-commands.js';
+import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
+import { resetCollection } from '../feed/reset.js';
 import { sleep, withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
 import type { CollectionContext } from './context.js';
@@ -12,6 +14,8 @@ const LEASE_MS = 1_000;
 /** How often, and how long apart, a note that another process is writing is read again. */
 const MAX_READS = 5;
 const READ_AGAIN_MS = 20;
+/** Entries that are made unreadable at once. */
+const RESET_BATCH = 500;
 
 /**
  * A note in the cache of whose rows a collection's keys hold. Two services that leave the prefix as it is, and call a
@@ -40,7 +44,7 @@ export class StoreNote {
     const found = await this.#noted(own).catch(() => undefined);
     if (found !== undefined && found !== own) {
       if (!settings.additional) throw this.#refusal(own, found);
-      await this.#write(own).catch(() => undefined);
+      await this.#takeOver(own);
     }
     this.#renewLater(own);
   }
@@ -68,6 +72,20 @@ export class StoreNote {
   /** Replaces what is noted. */
   async #write(own: string): Promise<void> {
     await this.#run({ kind: 'refresh', key: this.#key, payload: own, ...this.#life });
+  }
+
+  /** The rows of the other store become unreadable before the note names this one. */
+  async #takeOver(own: string): Promise<void> {
+    const { cache, events, keyPrefix: start, settings, store } = this.#context;
+    const { holeTtlMs, name } = settings;
+    const collection = { name, source: store.source, keyPrefix: start, holeTtlMs, holeOnEmpty: false };
+    try {
+      await resetCollection(cache, collection, NO_VERSION, RESET_BATCH);
+      await this.#write(own);
+    } catch (error) {
+      events.error.emit({ where: 'open', error });
+      throw error;
+    }
   }
 
   get #life() {
@@ -103,7 +121,7 @@ export class StoreNote {
       `the cache's keys "${start}…" hold rows of ${found.slice(0, 300)}, and this collection's store is ${own}: the two ` +
         `would read each other's rows. Give one of them another prefix than "${prefix}" (createLockstep({ prefix })) or ` +
         'the collection another name; or, where the store was moved or restored, remove those keys from the cache and ' +
-        `"${this.#key}" with them, or open once with additional: true`,
+        `"${this.#key}" with them, or open once with additional: true, which makes them unreadable`,
       { collection: settings.name },
     );
   }

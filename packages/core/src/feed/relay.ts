@@ -145,7 +145,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     return { batchSize, onError, onReset };
   }
 
-  /** Reads one feed; anew whenever there are other sources. */
+  /** Reads one feed; anew whenever there are other sources, or one that was refused is taken. */
   async function consume(consumer: Consumer): Promise<void> {
     while (!signal.aborted) {
       const sources = consumer.sources();
@@ -154,36 +154,66 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
         if (consumer.sources().some((source) => !sources.includes(source))) over.abort();
       });
       const reading = AbortSignal.any([signal, over.signal]);
-      await recordAll(consumer, sources, reading);
-      if (!reading.aborted) {
-        const how = { ...consumeOptions(consumer), signal: reading, sources, claimant: consumer };
+      const recorded = await recordAll(consumer, sources, reading);
+      const others = sources.filter((source) => !recorded.includes(source));
+      const retrying = retryRefused(consumer, others, reading).then((taken) => taken && over.abort());
+      if (recorded.length > 0 && !reading.aborted) {
+        const how = { ...consumeOptions(consumer), signal: reading, sources: recorded, claimant: consumer };
         await consumer.feed.consume((changes) => handle(consumer, changes, false), how).catch(onError);
-        // A feed that ends by itself was closed, or fails at once.
-        await sleep(clock, ENDED_MS, reading);
       }
+      // A feed that ends by itself was closed, or fails at once.
+      await sleep(clock, ENDED_MS, reading);
+      over.abort();
+      await retrying;
       stop();
     }
   }
 
-  /** Why tables are not read, by consumer: somebody has to change an option. */
-  const refused = new Map<Consumer, string>();
+  /** Why tables are not read, by feed and source: somebody has to change an option. */
+  const refused = new Map<string, string>();
 
-  /** Nothing may be claimed for collections that the store does not know. */
+  /**
+   * Records the collections of these sources: nothing may be claimed for those that the store does not know. Answers the
+   * sources that were not refused.
+   */
   async function recordAll(consumer: Consumer, sources: readonly string[], until: AbortSignal) {
     const backoff = new Backoff({ clock, firstMs: 50, lastMs: 1_000, jitter: 0 });
     while (!until.aborted) {
       try {
-        for (const source of sources) await consumer.open(source);
-        refused.delete(consumer);
-        return;
+        const recorded: string[] = [];
+        for (const source of sources) if (await isTaken(consumer, source)) recorded.push(source);
+        return recorded;
       } catch (error) {
-        // A refusal stands until somebody changes an option: it is told once.
-        const refusal = error instanceof InvalidOptionError ? error.message : undefined;
-        if (refusal === undefined || refused.get(consumer) !== refusal) onError(error);
-        if (refusal !== undefined) refused.set(consumer, refusal);
+        onError(error);
         await backoff.wait(until);
       }
     }
+    return [];
+  }
+
+  /** False where the source's collections are refused, which is told once: it stands until somebody changes an option. */
+  async function isTaken(consumer: Consumer, source: string): Promise<boolean> {
+    const id = `${consumer.feed.name} ${source}`;
+    try {
+      await consumer.open(source);
+      refused.delete(id);
+      return true;
+    } catch (error) {
+      if (!(error instanceof InvalidOptionError)) throw error;
+      if (refused.get(id) !== error.message) onError(error);
+      refused.set(id, error.message);
+      return false;
+    }
+  }
+
+  /** Resolves with true once one of these sources is taken. */
+  async function retryRefused(consumer: Consumer, sources: readonly string[], until: AbortSignal) {
+    if (sources.length === 0) return false;
+    while (!until.aborted) {
+      await sleep(clock, ENDED_MS, until);
+      if ((await recordAll(consumer, sources, until)).length > 0) return true;
+    }
+    return false;
   }
 
   /** Keeps what is known of the registry recent, and has replayed what the cache may lack. */

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
 import { createLockstep, InvalidOptionError } from '../../src/index.js';
-import { memoryCache, memoryStore } from '../../src/memory/index.js';
+import { memoryCache, memoryDatabase, memoryStore } from '../../src/memory/index.js';
 
 interface User {
   readonly name: string;
@@ -47,6 +47,23 @@ test('a relay of another prefix does nothing, and says why, until the other cach
   await expect.poll(() => relay.status().refused, { timeout: 5_000 }).toBeUndefined();
   expect(errors).toEqual([expect.any(InvalidOptionError)]);
   expect(await consumersOf(store)).toEqual(['typo']);
+  await relay.stop();
+});
+
+test('a table that is refused keeps none of the others from being relayed', async () => {
+  const database = memoryDatabase({ name: 'shop' });
+  const [users, orders] = ['users', 'orders'].map((name) => memoryStore<User>({ name, database }));
+  if (users === undefined || orders === undefined) throw new Error('no stores');
+  await service('shop', users).users.get('a');
+  const lockstep = createLockstep({ cache: sharedCache(), prefix: 'typo' });
+  lockstep.collection<User>({ name: 'users', store: users });
+  const cached = lockstep.collection<User>({ name: 'orders', store: orders });
+  const relay = lockstep.startRelay();
+  await expect.poll(() => relay.status().refused).toHaveLength(1);
+  await orders.foreignWrite('a', { name: 'old' });
+  await expect.poll(async () => (await cached.getVersioned('a')).from, { timeout: 10_000 }).toBe('cache');
+  await orders.foreignWrite('a', { name: 'new' });
+  await expect.poll(() => cached.get('a'), { timeout: 10_000 }).toEqual({ name: 'new' });
   await relay.stop();
 });
 
