@@ -109,7 +109,8 @@ describe('a run without a page', () => {
     // Of one lost connection's writes; the rest waits for the next primary.
     expect(figures.unknownWrites).toBeLessThan(figures.writes * 0.02);
     expect(figures.storeDownMs).toBeGreaterThan(500);
-    expect(figures.feedLagMs.p999).toBeLessThan(1_000);
+    // Without a primary there is no feed: a change of the moment before waits for the next one.
+    expect(figures.feedLagMs.p999).toBeLessThan(figures.storeDownMs + 1_000);
     expect(figures.auditedEntries).toBeGreaterThan(100);
   });
 

@@ -1,11 +1,11 @@
 import {
   type CacheAdapter,
+  type CacheHit,
   type Collection,
   type CollectionInfo,
   createLockstep,
   type Lockstep,
   LockstepError,
-  type Payload,
   type QueueAdapter,
   type WriteResult,
 } from '@lockstep/core';
@@ -114,7 +114,7 @@ export class LockstepEngine implements ShopEngine {
         id: Number(entry.key.slice(keyPrefix.length + this.#store.names.keyStart.length)),
         state: entry.state,
         version: entry.version,
-        product: this.#productOf(entry.payload),
+        product: await this.#productOf(entry, entry.key),
       };
     }
   }
@@ -125,12 +125,13 @@ export class LockstepEngine implements ShopEngine {
     const [hit] = await this.#lockstep.cache.read([key], serializer.encoding);
     if (hit instanceof Error) throw hit;
     if (hit !== undefined && hit.version > 0) {
-      return { id, state: 'value', version: hit.version, product: this.#productOf(hit.payload) };
+      return { id, state: 'value', version: hit.version, product: await this.#productOf(hit, key) };
     }
     // A read does not tell a hole from an empty key; the audit's scan does.
     for await (const entry of this.#lockstep.cache.scan(key, serializer.encoding)) {
       if (entry.key === key) {
-        return { id, state: entry.state, version: entry.version, product: this.#productOf(entry.payload) };
+        const product = await this.#productOf(entry, key);
+        return { id, state: entry.state, version: entry.version, product };
       }
     }
     return undefined;
@@ -144,8 +145,9 @@ export class LockstepEngine implements ShopEngine {
     await this.#lockstep.close();
   }
 
-  #productOf(payload: Payload | null): Product | null {
-    return payload === null ? null : this.#clean(this.#info.serializer.deserialize(payload) as Product);
+  async #productOf(entry: Pick<CacheHit, 'payload' | 'version'>, cacheKey: string): Promise<Product | null> {
+    const key = cacheKey.slice(this.#info.keyPrefix.length);
+    return this.#clean((await this.#info.decode(entry, key)) as Product | null);
   }
 
   #clean(value: Product | null): Product | null {

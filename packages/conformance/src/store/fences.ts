@@ -12,6 +12,8 @@ import type { StoreCase, StoreClaims, StoreContext, TestRow } from './context.js
 
 /** Short enough to wait for, in ms. */
 const SHORT_MS = 300;
+/** A call's bound that is far behind its deadline, so that the two can't be taken for each other. */
+const LONG_MS = 10_000;
 
 function fenceOf({ store }: StoreContext): StoreFence {
   expectThat(store.fence !== undefined, 'a fence is required, but store.fence is missing');
@@ -33,6 +35,7 @@ async function putBy(c: StoreContext, row: TestRow<unknown, unknown>, n: number,
   const { key } = row;
   const [outcome] = await c.store.write([{ kind: 'put', key, value: row.value(n), above: 0 }], {
     ...c.call,
+    timeoutMs: LONG_MS,
     notAfterMs,
   });
   return outcome;

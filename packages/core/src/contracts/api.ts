@@ -1,5 +1,6 @@
 import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
+import type { CacheHit } from './cache-commands.js';
 import type { LockstepEvents } from './events.js';
 import type {
   CollectionOptions,
@@ -250,6 +251,12 @@ export interface CollectionInfo {
   /** The start of its cache keys; a store key follows. */
   readonly keyPrefix: string;
   readonly serializer: Serializer;
+  /**
+   * The row that an entry holds, as a read of this process would give it; `null`: absent. For whoever compares the cache
+   * with the store, once the collection was used: payloads are more than what the serializer made. Rejects with
+   * `SerializationError` where this process can't read it, e.g. an entry of a later release's columns.
+   */
+  readonly decode: (entry: Pick<CacheHit, 'payload' | 'version'>, key: string) => Promise<unknown>;
   /** Keys whose newest write the store may not have yet; `undefined` where writes are never buffered. */
   readonly unflushed: (() => Promise<number>) | undefined;
 }

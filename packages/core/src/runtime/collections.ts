@@ -2,7 +2,12 @@ import type { CollectionEngine } from '../collection/collection.js';
 import type { CollectionInfo } from '../contracts/api.js';
 import type { ChangeFeed } from '../contracts/feed.js';
 import type { TransactionHost } from '../contracts/store.js';
-import { DuplicateCollectionError, InvalidOptionError, UnsupportedError } from '../errors.js';
+import {
+  DuplicateCollectionError,
+  InvalidOptionError,
+  SerializationError,
+  UnsupportedError,
+} from '../errors.js';
 import type { JobTarget } from '../feed/job-runner.js';
 import type { TransactionParticipant } from '../write/transaction.js';
 
@@ -27,12 +32,16 @@ export class Collections {
   }
 
   infos(): CollectionInfo[] {
-    return [...this].map(
-      ({ codec: { serializer }, keyPrefix, settings: { name }, store, writes: { buffer } }) => {
-        const unflushed = buffer && (() => buffer.size());
-        return { name, store, keyPrefix, serializer, unflushed };
-      },
-    );
+    return [...this].map(({ codec, keyPrefix, settings: { name }, store, writes: { buffer } }) => {
+      const decode: CollectionInfo['decode'] = async ({ payload, version }, key) => {
+        const decoded = await codec.decode({ payload, version, staleAtMs: 0 }, key);
+        if (decoded.ok) return decoded.value;
+        const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;
+        throw new SerializationError(message, { collection: name, key });
+      };
+      const unflushed = buffer && (() => buffer.size());
+      return { name, store, keyPrefix, serializer: codec.serializer, decode, unflushed };
+    });
   }
 
   jobTargets(): JobTarget[] {

@@ -78,6 +78,11 @@ function processOf(
     loads,
     misses,
     users: lockstep.collection({ name: 'users', store, ...collection }),
+    get info() {
+      const [info] = lockstep.collections;
+      if (info === undefined) throw new Error('no collection');
+      return info;
+    },
     become: (next: RowShape | undefined) => {
       shape = next;
     },
@@ -222,5 +227,23 @@ test('a column that is gone is gone for what was buffered, too', async () => {
   expect((await later.rows.read(['1'], { timeoutMs: 100, primary: true }))[0]?.value).toEqual({
     name: 'b',
     plan: 'pro',
+  });
+});
+
+test('tools decode an entry as a read would, and are told which one can’t be read', async () => {
+  const at = world();
+  const fresh = processOf(at, NEW);
+  const old = processOf(at, OLD);
+  await fresh.rows.foreignWrite('1', { name: 'a', plan: 'free' });
+  await fresh.users.get('1');
+  await fresh.settled();
+  const [hit] = await at.cache.read(['wtc:users:1'], 'utf8');
+  if (hit === undefined || hit instanceof Error) throw new Error('nothing is cached');
+  expect(await fresh.info.decode(hit, '1')).toEqual({ name: 'a', plan: 'free' });
+  expect(await old.info.decode(hit, '1')).toEqual({ name: 'a' });
+  expect(await old.info.decode({ ...hit, payload: null }, '1')).toBeNull();
+  await expect(fresh.info.decode({ ...hit, payload: 'neither' }, '1')).rejects.toMatchObject({
+    code: 'LOCKSTEP_SERIALIZATION',
+    key: '1',
   });
 });

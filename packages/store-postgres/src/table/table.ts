@@ -222,9 +222,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const timeoutMs = leftMs();
     // Of a transaction the server takes nothing more: the next one knows.
     if (!altered || timeoutMs <= 0 || options.tx !== undefined) return outcomes;
-    const remade = await this.#open();
     const failed = places.map((place) => commands[place] as StoreCommand<Value>);
-    const again = await remade.writer.write(failed, { ...options, timeoutMs });
+    const again = await (await this.#open()).writer.write(failed, { ...options, timeoutMs });
     const all = [...outcomes];
     for (const [i, place] of places.entries()) all[place] = again[i] as StoreOutcome<Value>;
     return all;

@@ -37,7 +37,7 @@ export async function settle({ lockstep, rows, store }: Party): Promise<Settled>
   const { cache } = lockstep;
   const [collection] = lockstep.collections;
   if (collection === undefined) throw new Error('there is no collection');
-  const { keyPrefix, serializer } = collection;
+  const { decode, keyPrefix, serializer } = collection;
   const found = await store.rows();
   const hits = await cache.read(
     KEYS.map((key) => keyPrefix + key),
@@ -45,20 +45,20 @@ export async function settle({ lockstep, rows, store }: Party): Promise<Settled>
   );
   const differing: string[] = [];
   let unflushed = (await cache.unflushed?.size(indexOf(lockstep))) ?? 0;
-  KEYS.forEach((key, i) => {
+  for (const [i, key] of KEYS.entries()) {
     const hit = hits[i];
-    if (hit === undefined) return;
+    if (hit === undefined) continue;
     if (hit instanceof Error) throw hit;
     if (hit.unflushed === true) unflushed++;
     const row = found.get(key);
-    const held = hit.payload === null ? undefined : (serializer.deserialize(hit.payload) as CrashRow);
+    const held = (await decode(hit, key)) as CrashRow | null;
     const same = held?.token === row?.token && held?.counter === row?.counter;
     const versioned = row === undefined || hit.version === row.version;
-    if (same && versioned) return;
+    if (same && versioned) continue;
     differing.push(
       `${key}: the cache has ${held?.token}+${held?.counter}@${hit.version}, the store ${row?.token}+${row?.counter}@${row?.version}`,
     );
-  });
+  }
   const all = new Map(KEYS.map((key) => [key, found.get(key)]));
   return { rows: all, unflushed, pending: await store.pending(), differing };
 }
