@@ -70,6 +70,8 @@ describe('a configuration file', () => {
       strategy: 'write-behind',
     });
     expect(await products.get(30)).toMatchObject({ name: 'first' });
+    // A process that starts while another searches the cache puts nothing into it for a second.
+    await until('the row is cached', async () => (await products.getVersioned(30)).from === 'cache');
     const { store: where } = await products.put(30, { id: 30, name: 'a secret name' });
     expect(where).toBe('buffered');
     await until('the worker has flushed it', async () => {
@@ -209,7 +211,7 @@ test('G9: a worker that starts finds a buffered write of which neither the queue
     additional: true,
     strategy: 'write-behind',
   });
-  await products.get(35);
+  await until('the row is cached', async () => (await products.getVersioned(35)).from === 'cache');
   expect(await products.put(35, { id: 35, name: 'forgotten' })).toMatchObject({ store: 'buffered' });
   const client = new Redis(redis.url);
   expect(await client.del('unflushed:forgotten:products:')).toBe(1);
