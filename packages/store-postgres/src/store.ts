@@ -9,6 +9,7 @@ import { stateOf, storeError } from './errors.js';
 import { PostgresFeed } from './feed/feed.js';
 import { FEED, type FeedOptions } from './feed/options.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
+import { runOn } from './sql/run-on.js';
 import { PostgresTable } from './table/table.js';
 import { PostgresTransactions } from './transactions/transactions.js';
 import { Session } from './wire/session.js';
@@ -291,21 +292,6 @@ async function isCurrent(run: Run, info: TableInfo): Promise<boolean> {
   const attached = await readAttached(run, info);
   const complete = triggersOf(info).every((trigger) => info.triggers.includes(trigger.name));
   return info.hasVersion && complete && attached?.fingerprint === fingerprintOf(info);
-}
-
-/** Statements with `$1` parameters, past knex's own reading of question marks. */
-function runOn(knex: Knex): Run {
-  return async (sql, values) => {
-    const bound: unknown[] = [];
-    const escaped = sql
-      .replaceAll('?', '\\?')
-      .replace(values === undefined ? /$^/ : /\$(\d+)/g, (_, number: string) => {
-        bound.push(values?.[Number(number) - 1]);
-        return '?';
-      });
-    const answer = await knex.raw<{ rows: Record<string, unknown>[] }>(escaped, bound as Knex.RawBinding[]);
-    return answer.rows;
-  };
 }
 
 function asList(tables: Attachable | readonly Attachable[]): readonly Attachable[] {

@@ -224,6 +224,7 @@ describe('a table that is attached with another key', () => {
     const attaching = pg.attach(byNr);
     await expect(attaching).rejects.toThrow(InvalidOptionError);
     await expect(attaching).rejects.toThrow(both);
+    await expect(attaching).rejects.toThrow(/^key: public\.u is attached/);
     await expect(pg.attach(byNr, { grantTo: ['postgres'] })).rejects.toThrow(both);
     await expect(knex.transaction(pg.migration(byNr).up)).rejects.toThrow(both);
     await expect(knex.raw((await pg.attachSql(byNr)).replaceAll('?', '\\?'))).rejects.toThrow(both);

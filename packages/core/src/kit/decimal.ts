@@ -13,6 +13,8 @@ const DECIMAL = /^([+-]?)(\d{1,1000})(?:\.(\d{1,1000}))?(?:e([+-]\d{1,3}))?$/;
 export function decimalOf(amount: Amount): Decimal | undefined {
   if (typeof amount === 'bigint') return { units: amount, scale: 0 };
   if (typeof amount !== 'number' && typeof amount !== 'string') return undefined;
+  // Most amounts are: their text need not be taken apart.
+  if (Number.isSafeInteger(amount)) return { units: BigInt(amount), scale: 0 };
   const [, sign, whole = '', fraction = '', exponent] = DECIMAL.exec(String(amount)) ?? [];
   if (whole === '' || (exponent !== undefined && typeof amount !== 'number')) return undefined;
   const units = BigInt(`${sign === '-' ? '-' : ''}${whole}${fraction}`);
@@ -48,11 +50,11 @@ export function decimalText({ scale, units }: Decimal): string {
 export function stepsBefore(final: Amount, terms: readonly Amount[]): string[] | undefined {
   let at = decimalOf(final);
   const steps: string[] = [];
-  for (const term of terms.slice(1).reverse()) {
-    const amount = decimalOf(term);
+  for (let place = terms.length - 1; place > 0; place--) {
+    const amount = decimalOf(terms[place] as Amount);
     if (at === undefined || amount === undefined) return undefined;
     at = minus(at, amount);
-    steps.unshift(decimalText(at));
+    steps.push(decimalText(at));
   }
-  return steps;
+  return steps.reverse();
 }

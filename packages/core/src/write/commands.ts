@@ -6,7 +6,7 @@ import type {
   StorePatch,
   StorePut,
 } from '../contracts/store.js';
-import { decimalOf, decimalText, plus } from '../kit/decimal.js';
+import { type Amount, decimalOf, decimalText, plus } from '../kit/decimal.js';
 import type { WriteRequest } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
@@ -54,18 +54,19 @@ const MAX_TERMS = 1_000;
 
 /**
  * Both amounts, as terms of their sum. Of one sign only: what a constraint says of the first and the last value of a
- * range it normally says of those between, too.
+ * range it normally says of those between, too. The terms of a sum are its own: the list grows in place, since a copy for
+ * each of many callers would cost their square.
  */
 function sumOf(first: StoreIncrement, second: StoreIncrement): StoreIncrement | undefined {
   const [one, other] = [decimalOf(first.by), decimalOf(second.by)];
-  const { terms = [first.by] } = first;
+  const terms = (first.terms ?? [first.by]) as Amount[];
   if (one === undefined || other === undefined || first.field !== second.field) return undefined;
   if (one.units * other.units < 0n || terms.length >= MAX_TERMS) return undefined;
-  const added = [...terms, ...(second.terms ?? [second.by])];
+  for (const term of second.terms ?? [second.by]) terms.push(term);
   const sum = plus(one, other);
   const by =
     sum.scale === 0 && Number.isSafeInteger(Number(sum.units)) ? Number(sum.units) : decimalText(sum);
-  return { ...second, by, terms: added };
+  return { ...second, by, terms };
 }
 
 /** Property by property the later one stands. `undefined`: they have conditions, or their order counts. */
