@@ -65,7 +65,7 @@ function isBeyondBelief(entry: Entry): boolean {
  */
 function overwritesBeyondBelief(held: string | null, command: CacheCommand): boolean {
   const isPut = command.kind === 'put' && command.version === Number.MAX_SAFE_INTEGER;
-  return isPut && held !== null && held.startsWith(`V-${Number.MAX_SAFE_INTEGER}`);
+  return isPut && (held ?? '').startsWith(`V-${Number.MAX_SAFE_INTEGER}`);
 }
 
 /** The reference's entry as the format has it, times left out: two clocks made them. */
