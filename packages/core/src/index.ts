@@ -22,6 +22,7 @@ export type {
   CallbackContext,
   CallOptions,
   CollectionOptions,
+  CompressionOptions,
   Consistency,
   DeleteOptions,
   IntegrityKey,

@@ -1,5 +1,4 @@
 import type { CollectionContext } from '../collection/context.js';
-import type { Payload } from '../contracts/cache-commands.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { FlushJob } from '../contracts/queue.js';
 import type { StoreFlush } from '../contracts/store.js';
@@ -7,7 +6,7 @@ import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { isBlind, type StoreWrite } from '../write/commands.js';
-import type { Detach } from '../write/publish.js';
+import type { Detach, MadePayload } from '../write/publish.js';
 import type { Answer } from '../write/store-commit.js';
 import type { BufferedWrites } from './buffers.js';
 import { Flusher } from './flusher.js';
@@ -27,7 +26,7 @@ export interface BufferOptions<Value> {
     key: string,
     value: Value | null,
     version: Version | undefined,
-  ) => Payload | null | undefined;
+  ) => MadePayload | Promise<MadePayload>;
   readonly detach: Detach;
   /** Brings a row into the cache. */
   readonly load: (key: string) => Promise<unknown>;
@@ -105,7 +104,8 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     // A value that the table can't hold must not be acknowledged.
     if (takes && value !== null) this.#collection.store.check?.(key, value);
     const payload = takes ? this.#options.payloadOf(key, value, undefined) : undefined;
-    const bytes = payload?.length ?? 0;
+    // One that is still being compressed counts as what it was.
+    const bytes = payload instanceof Promise ? write.bytes : (payload?.length ?? 0);
     const journaled =
       payload === undefined ? undefined : await this.#journal.submit({ key, value, payload, bytes });
     if (journaled === undefined) return await (value === null ? this.holding(key, toStore) : toStore());

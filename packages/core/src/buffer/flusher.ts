@@ -184,7 +184,8 @@ export class Flusher<Value> {
     const { cache, codec, events, keyPrefix, lifetime, settings } = this.#collection;
     let payload: Payload | undefined;
     try {
-      payload = codec.encode(value, key, version);
+      const encoding = codec.encode(value, key, version);
+      payload = encoding instanceof Promise ? await encoding : encoding;
     } catch (error) {
       events.error.emit({ where: 'serialize', error });
     }

@@ -8,6 +8,7 @@ import { callerSleep, withTimeout } from '../kit/wait.js';
 import { copyOf } from '../values/copy.js';
 import { GroupCommit } from '../write/group-commit.js';
 import type { PendingWrite, WriteRequest } from '../write/pending-write.js';
+import type { MadePayload } from '../write/publish.js';
 import type { OpenedCache } from './opened.js';
 import type { BurstSettings } from './settings.js';
 
@@ -15,7 +16,8 @@ import type { BurstSettings } from './settings.js';
 export interface JournalWrite<Value> extends WriteRequest {
   /** `null`: a deletion. */
   readonly value: Value | null;
-  readonly payload: Payload | null;
+  /** A promise, which does not reject, while it is being compressed; `undefined` then: it can't be cached. */
+  readonly payload: MadePayload | Promise<MadePayload>;
 }
 
 /** A journaled write. Of several that were merged all callers get the last one's. */
@@ -101,9 +103,11 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     const { clock } = this.#collection;
     const { burst, fit, isBusy } = this.#options;
     const startedAtMs = clock.monotonic();
+    if (batch.some(({ request }) => request.payload instanceof Promise)) await settled(batch);
     const free = batch.filter((write) => {
+      if (write.request.payload === undefined) this.#refuse(write, 'unfit');
       // A later write must not be numbered before an earlier one that is on its way to the store.
-      if (isBusy(write.key)) this.#answer(write, undefined);
+      else if (isBusy(write.key)) this.#answer(write, undefined);
       else if (!fit()) this.#refuse(write, 'evicts');
       else if (!this.#reachable) this.#refuse(write, 'away');
       else return true;
@@ -163,7 +167,8 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     const { burst, cache } = this.#options;
     const { durable } = burst;
     const commands = writes.map(({ key, request }): BufferCommand => {
-      return { kind: 'buffer', key: keyPrefix + key, payload: request.payload, notAfterMs, durable };
+      const payload = request.payload as Payload | null;
+      return { kind: 'buffer', key: keyPrefix + key, payload, notAfterMs, durable };
     });
     return await this.#bounded(cache.execute(commands)).catch(() => []);
   }
@@ -204,4 +209,12 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
       });
     }
   }
+}
+
+/** Waits for payloads that are still being compressed: in the batch, so that writes of a key keep their order. */
+async function settled<Value>(batch: readonly Write<Value>[]): Promise<void> {
+  const settling = batch.map(async (write) => {
+    write.request = { ...write.request, payload: await write.request.payload };
+  });
+  await Promise.all(settling);
 }

@@ -8,6 +8,7 @@ import type { EngineContext } from '../runtime/context.js';
 import { carrying } from '../serializers/carrying.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Codec } from '../values/codec.js';
+import { Compression } from '../values/compression.js';
 import { Shapes } from '../values/shapes.js';
 import { SignedCodec } from '../values/signed-codec.js';
 import { WritePath } from '../write/write-path.js';
@@ -41,10 +42,12 @@ export function collectionEngine<Value, Id, Tx>(
   const prefix = keyPrefix(context.prefix, name);
   const serializer = carrying(options.serializer ?? store.serializer ?? jsonSerializer(), store.carrier);
   const shapes = store.shape && new Shapes(store.shape);
+  const compression = new Compression(settings.compression ?? context.compression, maxPayloadBytes);
+  const values = { collection: name, serializer, schema, maxBytes: maxPayloadBytes, shapes, compression };
   const codec =
     integrity === undefined
-      ? new Codec(name, serializer, schema, maxPayloadBytes, shapes)
-      : new SignedCodec(integrity, prefix, name, serializer, schema, maxPayloadBytes, shapes);
+      ? new Codec(values)
+      : new SignedCodec({ ...values, integrity, keyPrefix: prefix });
   const consumer = store.feed && context.consumerOf(store.feed);
   const recorded = {
     name,

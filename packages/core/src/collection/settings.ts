@@ -6,6 +6,7 @@ import type { BatchOptions, CollectionOptions } from '../contracts/options.js';
 import type { Serializer, StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
+import { COMPRESSION, checkCompression } from '../values/compression.js';
 
 type AnyStore = StoreAdapter<never, never, never>;
 type AnyOptions = CollectionOptions<never, never, never>;
@@ -64,6 +65,7 @@ export const COLLECTION = {
   consistency: option.choice(['available', 'strict'], 'available'),
   serializer: SERIALIZER,
   maxPayloadBytes: option.integer(2 ** 20, 1, 512 * 2 ** 20),
+  compression: option.optionalGroup(COMPRESSION),
   storeTimeoutMs: TIMEOUT,
   leaseMs: option.integer(3_000, 1, DAY_MS),
   leaseWaitMs: option.integer(2_000, 0, DAY_MS),
@@ -94,6 +96,7 @@ export function collectionSettings(options: AnyOptions, cache: CacheAdapter): Co
     const problem = 'serves old values, which consistency "strict" excludes';
     throw new InvalidOptionError(`${where}.${stale}`, problem);
   }
+  checkCompression(settings.compression, where);
   const { batching } = settings.store.capabilities;
   const maxRows = batching ? settings.batch.maxRows : 1;
   const maxInFlight = settings.batch.maxInFlight ?? (batching ? IN_FLIGHT : UNBATCHED_IN_FLIGHT);

@@ -135,8 +135,14 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
    * @defaultValue the store's, or JSON
    */
   readonly serializer?: Serializer;
-  /** A larger payload, in bytes, is not cached: its key gets a floor. @defaultValue 1_048_576 */
+  /**
+   * A larger payload, in bytes, is not cached: its key gets a floor. Counted before it is compressed.
+   *
+   * @defaultValue 1_048_576
+   */
   readonly maxPayloadBytes?: number;
+  /** Compresses larger payloads. @defaultValue what `createLockstep` says; off */
+  readonly compression?: CompressionOptions;
   /** The bound of a store call, and of the first call's wait for the store to open, in ms. @defaultValue 10_000 */
   readonly storeTimeoutMs?: number;
   /** How long a reader's lease on a missing key stands, in ms. @defaultValue 3_000 */
@@ -210,6 +216,18 @@ export interface BreakerOptions {
   readonly cooldownMs?: number;
 }
 
+/**
+ * Compresses what is cached. A process that reads needs no option of its own: the payload says how it is compressed. The
+ * bound of a value, `maxPayloadBytes`, is that of its length before. Of text (JSON) the compressed bytes travel in base64;
+ * MessagePack stores them as they are.
+ */
+export interface CompressionOptions {
+  /** `zstd` needs Node.js 22.15 or later (of 23: 23.8) in every process. `none`: where the default is another. */
+  readonly algorithm: 'zstd' | 'brotli' | 'none';
+  /** Payloads of fewer bytes stay as they are. @defaultValue 4_096 */
+  readonly thresholdBytes?: number;
+}
+
 /** A secret that several processes share. */
 export interface IntegrityKey {
   /** Travels with what it signed: 1 to 32 letters, digits, `_` and `-`. */
@@ -242,6 +260,8 @@ export interface LockstepOptions {
   readonly queueTimeoutMs?: number;
   /** When to leave a cache alone that does not answer. */
   readonly breaker?: BreakerOptions;
+  /** Compresses larger payloads of collections that don't say otherwise. @defaultValue off */
+  readonly compression?: CompressionOptions;
   /** Believe only entries and jobs that were made with one of these keys. @defaultValue off: all are believed */
   readonly integrity?: IntegrityOptions;
   /** Injected by tests. @defaultValue the system's */

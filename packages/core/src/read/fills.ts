@@ -66,7 +66,8 @@ export class Fills<Value> {
       if (reply.outcome !== 'filled') this.refused(key, reply.outcome);
       return reply.outcome === 'filled';
     }
-    const payload = this.#payload(key, row.value, row.version);
+    const encoding = this.#payload(key, row.value, row.version);
+    const payload = encoding instanceof Promise ? await encoding : encoding;
     if (payload === undefined) {
       this.#uncacheable.add(key);
       const { held } = await cache.run({ kind: 'release', key: cacheKey, token });
@@ -78,7 +79,7 @@ export class Fills<Value> {
     this.refused(key, reply.outcome);
     if (reply.outcome === 'lost') return false;
     const restamped = await this.#restamp(key, row.version, reply.floor);
-    const again = restamped && this.#payload(key, restamped.value, restamped.version);
+    const again = restamped && (await this.#payload(key, restamped.value, restamped.version));
     if (restamped === undefined || again === undefined) this.release(cacheKey, token);
     else await cache.run({ ...fill, payload: again, version: restamped.version });
     return false;
@@ -111,7 +112,7 @@ export class Fills<Value> {
   ): Promise<void> {
     const { cache, events, lifetime } = this.#context;
     try {
-      const payload = row === undefined ? undefined : this.#payload(key, row.value, row.version);
+      const payload = row && (await this.#payload(key, row.value, row.version));
       if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
       const { version } = row;
       const refresh = { kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) } as const;
@@ -130,16 +131,23 @@ export class Fills<Value> {
     await cache.run({ ...command, holeOnEmpty: false }).catch(() => undefined);
   }
 
-  /** The payload, or `undefined` (and an event) where it can't be cached. */
-  #payload(key: string, value: Value, version: Version): Payload | undefined {
+  /** The payload, or `undefined` (and an event) where it can't be cached; a promise only where `encode` gives one. */
+  #payload(key: string, value: Value, version: Version): Payload | undefined | Promise<Payload | undefined> {
     const { codec, events } = this.#context;
     try {
       const payload = codec.encode(value, key, version);
-      if (codec.fits(payload)) return payload;
-      this.refused(key, 'payload-limit');
+      return payload instanceof Promise
+        ? payload.then((late) => this.#fitting(key, late))
+        : this.#fitting(key, payload);
     } catch (error) {
       events.error.emit({ where: 'fill', error });
     }
+    return undefined;
+  }
+
+  #fitting(key: string, payload: Payload): Payload | undefined {
+    if (this.#context.codec.fits(payload)) return payload;
+    this.refused(key, 'payload-limit');
     return undefined;
   }
 

@@ -9,6 +9,7 @@ import type { QueueAdapter } from '../contracts/queue.js';
 import type { StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
+import type { CompressionSettings } from '../values/compression.js';
 import type { Integrity } from '../values/integrity.js';
 import type { LockstepTransaction, TransactionOutcome } from '../write/transaction.js';
 import type { Activity } from './activity.js';
@@ -22,6 +23,8 @@ export interface EngineContext {
   readonly kept: KeptByCache;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
+  /** Of collections that don't say otherwise. */
+  readonly compression: CompressionSettings | undefined;
   /** `undefined`: entries and jobs carry no signatures. */
   readonly integrity: Integrity | undefined;
   readonly events: EventHub;

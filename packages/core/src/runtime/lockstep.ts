@@ -21,6 +21,7 @@ import { startRelay } from '../feed/relay.js';
 import { withDefaults } from '../kit/options.js';
 import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
+import { checkCompression } from '../values/compression.js';
 import { Integrity } from '../values/integrity.js';
 import { Activity } from './activity.js';
 import { Collections } from './collections.js';
@@ -59,6 +60,7 @@ class LockstepEngine implements Lockstep {
   constructor(options: LockstepOptions) {
     const settings = withDefaults(options, LOCKSTEP, 'createLockstep');
     const { breaker, cache: adapter, cacheTimeoutMs: timeoutMs, clock, prefix, queue, random } = settings;
+    checkCompression(settings.compression, 'createLockstep');
     const integrity = settings.integrity && new Integrity(settings.integrity, prefix);
     const activity = new Activity();
     const events = new EventHub();
@@ -79,6 +81,7 @@ class LockstepEngine implements Lockstep {
       handover: new Handover(queue, { ...bounds, timeoutMs: settings.queueTimeoutMs, integrity }),
       kept: new KeptByCache(adapter, ownPrefix, timeoutMs, clock),
       queue,
+      compression: settings.compression,
       integrity,
       events,
       activity,

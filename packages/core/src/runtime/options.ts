@@ -5,6 +5,7 @@ import type { BreakerOptions, LockstepOptions, TransactionOptions } from '../con
 import type { QueueAdapter } from '../contracts/queue.js';
 import { type OptionsOf, option } from '../kit/options.js';
 import { DEFAULT_PREFIX } from '../protocol/key.js';
+import { COMPRESSION } from '../values/compression.js';
 import { INTEGRITY } from '../values/integrity.js';
 import { MODE } from '../write/transaction-mode.js';
 
@@ -22,6 +23,7 @@ export const LOCKSTEP = {
   cacheTimeoutMs: option.integer(250, 1, DAY_MS),
   queueTimeoutMs: option.integer(500, 1, DAY_MS),
   breaker: option.group(BREAKER),
+  compression: option.optionalGroup(COMPRESSION),
   integrity: option.optionalGroup(INTEGRITY),
   clock: option.clock(),
   random: option.random(),

@@ -10,6 +10,7 @@ import {
   UnsupportedError,
   ValidationError,
 } from '../errors.js';
+import { type Compression, isCompressed } from './compression.js';
 import { copyOf } from './copy.js';
 import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
@@ -34,6 +35,15 @@ const ALWAYS_TWICE = 100;
 const TWICE_OF = 64;
 const SHORT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 5, maxStringLength: 100 };
 
+export interface CodecParts<Value> {
+  readonly collection: string;
+  readonly serializer: Serializer;
+  readonly schema: StandardSchemaV1<unknown, Value> | undefined;
+  readonly maxBytes: number;
+  readonly shapes: Shapes | undefined;
+  readonly compression: Compression;
+}
+
 /** Values to payloads and back, through the collection's serializer and schema. */
 export class Codec<Value> {
   readonly serializer: Serializer;
@@ -45,28 +55,24 @@ export class Codec<Value> {
   /** Values that the schema took. */
   #validated = 0;
   readonly #shapes: Shapes | undefined;
+  readonly #compression: Compression;
 
-  constructor(
-    collection: string,
-    serializer: Serializer,
-    schema: StandardSchemaV1<unknown, Value> | undefined,
-    maxBytes: number,
-    shapes: Shapes | undefined,
-  ) {
+  constructor({ collection, compression, maxBytes, schema, serializer, shapes }: CodecParts<Value>) {
     this.#collection = collection;
     this.serializer = serializer;
     this.hasSchema = schema !== undefined;
     this.#schema = schema;
     this.#maxBytes = maxBytes;
     this.#shapes = shapes;
+    this.#compression = compression;
   }
 
   /**
-   * The payload. Throws `SerializationError`.
+   * The payload; a promise only of a long one that is compressed, which does not reject. Throws `SerializationError`.
    *
    * @param _version `undefined`: the cache will give it one
    */
-  encode(value: Value, key: string, _version: Version | undefined): Payload {
+  encode(value: Value, key: string, _version: Version | undefined): Payload | Promise<Payload> {
     return this.serialize(value, key);
   }
 
@@ -75,21 +81,28 @@ export class Codec<Value> {
     return null;
   }
 
-  protected serialize(value: Value, key: string): Payload {
+  protected serialize(value: Value, key: string): Payload | Promise<Payload> {
+    const stored = this.#compression.stored(this.#bodyOf(value, key));
+    return stored instanceof Promise ? stored.then((late) => this.#wrapped(late)) : this.#wrapped(stored);
+  }
+
+  #wrapped(body: Payload): Payload {
+    return this.#shapes === undefined ? body : this.#shapes.wrap(body);
+  }
+
+  #bodyOf(value: Value, key: string): Payload {
     try {
-      const payload = this.serializer.serialize(value);
-      if (typeof payload === 'string' || payload instanceof Uint8Array) {
-        return this.#shapes === undefined ? payload : this.#shapes.wrap(payload);
-      }
-      throw new TypeError(`serializer "${this.serializer.name}" returned ${typeof payload}`);
+      const body = this.serializer.serialize(value);
+      if (typeof body === 'string' || body instanceof Uint8Array) return body;
+      throw new TypeError(`serializer "${this.serializer.name}" returned ${typeof body}`);
     } catch (error) {
       throw this.#unserializable(error, key);
     }
   }
 
-  /** About how long the payload would be. Throws `SerializationError`, as `encode` would. */
+  /** About how long the payload would be, uncompressed. Throws `SerializationError`, as `encode` would. */
   measure(value: Value, key: string): number {
-    if (this.serializer.measure === undefined) return this.serialize(value, key).length;
+    if (this.serializer.measure === undefined) return this.#bodyOf(value, key).length;
     try {
       return this.serializer.measure(value);
     } catch (error) {
@@ -113,7 +126,10 @@ export class Codec<Value> {
     return payload.length * 3 <= this.#maxBytes || Buffer.byteLength(payload) <= this.#maxBytes;
   }
 
-  /** Decodes a hit; a promise only where the schema validates asynchronously. Never throws. */
+  /**
+   * Decodes a hit; a promise only of a long payload that is compressed, and where the schema validates asynchronously.
+   * Never throws, nor rejects.
+   */
   decode(hit: CacheHit, _key: string): Decoded<Value> | Promise<Decoded<Value>> {
     if (hit.payload === null) return ABSENT;
     let body: Payload | undefined = hit.payload;
@@ -127,6 +143,24 @@ export class Codec<Value> {
         wider = true;
       }
     }
+    return isCompressed(body) ? this.#decompressed(body, wider) : this.#deserialized(body, wider);
+  }
+
+  #decompressed(body: Payload, wider: boolean): Decoded<Value> | Promise<Decoded<Value>> {
+    try {
+      const plain = this.#compression.plain(body);
+      if (!(plain instanceof Promise)) return this.#deserialized(plain, wider);
+      return plain.then(
+        (late) => this.#deserialized(late, wider),
+        () => UNDECODABLE,
+      );
+    } catch {
+      return UNDECODABLE;
+    }
+  }
+
+  /** @param wider it holds what this process does not know */
+  #deserialized(body: Payload, wider: boolean): Decoded<Value> | Promise<Decoded<Value>> {
     let value: Value;
     try {
       value = this.serializer.deserialize(body) as Value;
@@ -165,8 +199,10 @@ export class Codec<Value> {
     const { body, other } = (await this.#shapes?.buffered(payload)) ?? { body: payload, other: false };
     let value: Value | null | undefined;
     try {
-      value = this.serializer.deserialize(body) as Value | null | undefined;
+      const plain = isCompressed(body) ? await this.#compression.plain(body) : body;
+      value = this.serializer.deserialize(plain) as Value | null | undefined;
     } catch (error) {
+      if (error instanceof UnsupportedError) throw error;
       if (parseSigned(payload) !== undefined) {
         const problem = 'what is buffered is signed: this process needs the same `integrity`';
         throw new UnsupportedError(`collection "${this.#collection}": ${problem}`, { key, cause: error });

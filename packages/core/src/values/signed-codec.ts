@@ -1,36 +1,34 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
-import type { Serializer } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import { Codec, type Decoded } from './codec.js';
+import { Codec, type CodecParts, type Decoded } from './codec.js';
 import type { Integrity } from './integrity.js';
-import type { Shapes } from './shapes.js';
 import { joinSigned, parseSigned, type SignedKind, type SignedPayload } from './signed-payload.js';
 
 const FORGED = { ok: false, reason: 'integrity' } as const;
 const ABSENT = { ok: true, value: null } as const;
+
+export interface SignedCodecParts<Value> extends CodecParts<Value> {
+  readonly integrity: Integrity;
+  readonly keyPrefix: string;
+}
 
 /** A codec whose payloads prove that they were made with one of the keys, for this key of the cache and this version. */
 export class SignedCodec<Value> extends Codec<Value> {
   readonly #integrity: Integrity;
   readonly #keyPrefix: string;
 
-  constructor(
-    integrity: Integrity,
-    keyPrefix: string,
-    collection: string,
-    serializer: Serializer,
-    schema: StandardSchemaV1<unknown, Value> | undefined,
-    maxBytes: number,
-    shapes: Shapes | undefined,
-  ) {
-    super(collection, serializer, schema, maxBytes, shapes);
-    this.#integrity = integrity;
-    this.#keyPrefix = keyPrefix;
+  constructor(parts: SignedCodecParts<Value>) {
+    super(parts);
+    this.#integrity = parts.integrity;
+    this.#keyPrefix = parts.keyPrefix;
   }
 
-  override encode(value: Value, key: string, version: Version | undefined): Payload {
-    return this.#sign(version === undefined ? 'b' : 'v', key, version, this.serialize(value, key));
+  override encode(value: Value, key: string, version: Version | undefined): Payload | Promise<Payload> {
+    const kind = version === undefined ? 'b' : 'v';
+    const body = this.serialize(value, key);
+    return body instanceof Promise
+      ? body.then((late) => this.#sign(kind, key, version, late))
+      : this.#sign(kind, key, version, body);
   }
 
   /** Bytes without a value: a deletion has to prove itself as well. */

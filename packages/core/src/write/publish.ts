@@ -25,6 +25,9 @@ export interface CommittedRow<Value> {
   readonly ttlMs: number;
 }
 
+/** `null`: of a deletion; `undefined`: there is none. */
+export type MadePayload = Payload | null | undefined;
+
 /** Told once, never at once, what became of the cache. */
 type Published = (cache: CacheOutcome) => void;
 
@@ -80,8 +83,17 @@ export class Publication<Value> {
   }
 
   publishRow(row: CommittedRow<Value>, published: Published): void {
-    const { key, reservation, value, version } = row;
+    const { key, value, version } = row;
     const payload = this.payloadOf(key, value, version);
+    if (payload instanceof Promise) {
+      payload
+        .then((late) => this.#publishPayload(row, late, published))
+        .catch(() => void this.invalidate(key, version).then(published));
+    } else this.#publishPayload(row, payload, published);
+  }
+
+  #publishPayload(row: CommittedRow<Value>, payload: MadePayload, published: Published): void {
+    const { reservation, version } = row;
     if (payload === undefined || this.#aside || this.#collection.member?.mayFill() === false) {
       this.#floor(row, version, payload === undefined, published);
     } else if (version !== NO_VERSION && reservation.above - version > DISBELIEVED_US) {
@@ -97,13 +109,18 @@ export class Publication<Value> {
     }
   }
 
-  /** `undefined`: the row can't be cached, and its key gets a floor. */
-  payloadOf(key: string, value: Value | null, version: Version | undefined): Payload | null | undefined {
+  /** `undefined`: the row can't be cached, and its key gets a floor. A promise only where `encode` gives one. */
+  payloadOf(
+    key: string,
+    value: Value | null,
+    version: Version | undefined,
+  ): MadePayload | Promise<MadePayload> {
     const { codec, events } = this.#collection;
     if (value === null) return codec.encodeAbsent(key, version);
     try {
+      const fitting = (payload: Payload): MadePayload => (codec.fits(payload) ? payload : undefined);
       const payload = codec.encode(value, key, version);
-      return codec.fits(payload) ? payload : undefined;
+      return payload instanceof Promise ? payload.then(fitting) : fitting(payload);
     } catch (error) {
       // The row is committed and not what was checked before (a default, a trigger).
       if (!(error instanceof SerializationError)) throw error;
