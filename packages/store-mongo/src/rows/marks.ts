@@ -1,5 +1,3 @@
-import { StoreRefusedError } from '@lockstep/core';
-
 /** The places of values that BSON, as this driver writes it, turns into something else. A path has a part per level. */
 export interface Marks {
   /** `undefined`: null would be written. */
@@ -47,14 +45,6 @@ export function marksOf(value: unknown): Marks | undefined {
   };
   if (typeof value === 'object' && value !== null) visitMembers(value);
   return found;
-}
-
-/** Throws `StoreRefusedError` for a time that would be stored as another one. */
-export function checkDates(value: unknown, what: string, key: string): void {
-  const path = marksOf(value)?.dates[0];
-  if (path === undefined) return;
-  const problem = 'is no time, or one that no JavaScript date reaches: the driver would store 1970';
-  throw new StoreRefusedError(`${what}: "${path.join('.')}" ${problem}`, { key });
 }
 
 /** Puts back what was marked. What is not there, as in a payload that somebody made up, is left. */

@@ -1,6 +1,7 @@
 import type { Serializer } from '@lockstep/core';
 import { BSON, type BSONSerializeOptions, type Document } from 'mongodb';
 import { type Marks, marksOf, restoreMarks } from './marks.js';
+import { unstorable } from './storable.js';
 
 /**
  * Payloads in BSON: whatever the driver reads survives the cache unchanged. `options` are those that
@@ -14,7 +15,11 @@ export function bsonSerializer(options: BSONSerializeOptions = {}): Serializer {
     serialize(value) {
       const marks = marksOf(value);
       const payload = marks === undefined ? { v: value } : { v: value, marks };
-      return BSON.serialize(payload, { ignoreUndefined, serializeFunctions });
+      try {
+        return BSON.serialize(payload, { ignoreUndefined, serializeFunctions });
+      } catch (error) {
+        throw unstorable(error, value, options);
+      }
     },
     deserialize(payload) {
       if (typeof payload === 'string') throw new TypeError('bson: the payload is text');

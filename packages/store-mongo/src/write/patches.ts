@@ -2,8 +2,8 @@ import { type StoreOutcome, type StorePatch, StoreRefusedError } from '@lockstep
 import type { Document } from 'mongodb';
 import { type Binding, keyFilter, stampFor, toRow } from '../rows/binding.js';
 import { encodeKey } from '../rows/key.js';
-import { checkDates } from '../rows/marks.js';
 import { toStored } from '../rows/stamp.js';
+import { checkName, checkStorable } from '../rows/storable.js';
 import type { Call } from '../wire/call.js';
 import { changeRow } from './change-row.js';
 import { conflictAt, written } from './outcomes.js';
@@ -42,12 +42,16 @@ function patchStages<Value>(binding: Binding, command: StorePatch<Value>): Docum
     new StoreRefusedError(`${name}: patch of "${key}": ${problem}`, { key });
   const properties: [string, unknown][] = [];
   const stages: Document[] = [];
+  let levels = 0;
   for (const [path, value] of Object.entries(command.set)) {
     // As with a put, the version is the store's affair.
     if (path === versionField) continue;
     if (path === keyField && encodeKey(value, source) === key) continue;
     if (path === keyField || path === '_id') throw refused(`"${path}" can't be set`);
     const parts = path.split('.');
+    if (path === '$ref' || path === '$id')
+      throw refused(`"${path}" would make the driver read the row as a DBRef`);
+    levels = Math.max(levels, parts.length - 1);
     if (parts.length === 1) properties.push([path, value]);
     else {
       if (fixed.has(parts[0] ?? '')) throw refused(`"${path}" can't be set`);
@@ -55,7 +59,8 @@ function patchStages<Value>(binding: Binding, command: StorePatch<Value>): Docum
       stages.push({ $replaceWith: setPath(path, parts, value) });
     }
   }
-  checkDates(command.set, `${name}: patch of "${key}"`, key);
+  checkStorable(binding, command, command.set, levels);
+  for (const property of unset) checkName(binding, command, property);
   const gone = unset.filter((property) => !fixed.has(property));
   if (properties.length > 0) {
     const literal = { $literal: Object.fromEntries(properties) };

@@ -4,6 +4,7 @@ import { Decimal128, type Document, Long } from 'mongodb';
 import { type Binding, floorOf, keyFilter, lastStart, stampFor, toRow } from '../rows/binding.js';
 import { versionOf } from '../rows/reads.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
+import { checkName } from '../rows/storable.js';
 import type { Call } from '../wire/call.js';
 import { changeRow } from './change-row.js';
 import { written } from './outcomes.js';
@@ -21,6 +22,7 @@ export async function increment<Value>(
   if (field === keyField || field === versionField || field === '_id') {
     throw refused(binding, command, 'this field is not for counting');
   }
+  checkName(binding, command, field);
   // The name is a literal: dots and dollar signs in it are part of the name.
   const name: Document = { $literal: field };
   const current: Document = { $getField: { field: name, input: '$$ROOT' } };

@@ -8,7 +8,7 @@ import {
 } from '@lockstep/core';
 import { type Binding, toDocument } from '../rows/binding.js';
 import { checkCanonical } from '../rows/key.js';
-import { checkDates } from '../rows/marks.js';
+import { checkStorable } from '../rows/storable.js';
 import { stateOf } from '../transactions/log.js';
 import type { MongoTransaction } from '../transactions/transactions.js';
 import type { Call } from '../wire/call.js';
@@ -130,7 +130,7 @@ export function checkValue<Value>(
     }
     if (command.value === null) return undefined;
     toDocument(binding, command.key, command.value);
-    checkDates(command.value, `${binding.name}: ${command.kind} of "${command.key}"`, command.key);
+    checkStorable(binding, command, command.value as object);
     return undefined;
   } catch (error) {
     return failed(binding, command, error);
