@@ -84,6 +84,12 @@ export {
 } from './contracts/cache-commands.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {
+  ChangedTexts,
+  ColumnTexts,
+  DeclaredSets,
+  StoreDeclarations,
+} from './contracts/declared.js';
+export type {
   BufferRefusal,
   BufferState,
   LockstepEventMap,

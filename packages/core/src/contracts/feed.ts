@@ -1,8 +1,9 @@
+import type { ChangedTexts } from './declared.js';
 import type { ConsumerRegistry, ConsumerState } from './registry.js';
 import type { Version } from './version.js';
 
 /** Rows that one transaction changed, or that the feed reports. */
-export interface Change {
+export interface Change extends ChangedTexts {
   /** The store's name for what was changed, as in {@link StoreAdapter.source}. */
   readonly source: string;
   readonly key: string;

@@ -12,6 +12,11 @@ export interface RecordedCollection {
   readonly holeTtlMs: number;
   /** True: an invalidation leaves a hole on an empty key, too. */
   readonly holeOnEmpty: boolean;
+  /**
+   * Columns of a unique index: the keys are made of their texts, not of rows' keys. A change makes what is cached there
+   * unreadable whatever its version, since versions order one row, not the two that may have had a value. Absent: rows.
+   */
+  readonly lookup?: readonly string[];
 }
 
 /** Under which state of the registry something was done. */

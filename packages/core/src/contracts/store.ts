@@ -1,5 +1,6 @@
 import type { LockstepError } from '../errors.js';
 import type { Amount } from '../kit/decimal.js';
+import type { ChangedTexts, StoreDeclarations } from './declared.js';
 import type { Change, ChangeFeed } from './feed.js';
 import type { RowCarrier, StoreShape } from './rows.js';
 import type { Version } from './version.js';
@@ -107,7 +108,7 @@ export type StoreCommand<Value> =
  * The outcome of one command.
  *
  * - `written`: committed (or, inside a transaction, done); `value` is the row as stored, `null` after a delete; with a
- *   `key` of its own (a trigger of the store changed it) nothing is cached: both keys get floors
+ *   `key` of its own (a trigger of the store changed it) nothing is cached: both keys get floors; without `tx` it has `texts`
  * - `missing`: delete, increment, restamp or blind patch found no row; nothing was written
  * - `conflict`: `ifVersion` did not match; `version` is the row's, `0` when there is none or it is not known
  * - `superseded`: a flush found a newer row or tombstone at `version`, or its own version, there already; in a
@@ -115,7 +116,7 @@ export type StoreCommand<Value> =
  * - `failed`: this command alone failed; the error's class says whether it may have been committed
  */
 export type StoreOutcome<Value> =
-  | {
+  | (ChangedTexts & {
       readonly kind: 'written';
       readonly value: Value | null;
       readonly version: Version;
@@ -123,7 +124,7 @@ export type StoreOutcome<Value> =
       readonly key?: string | undefined;
       /** What an increment's field held after each of its `terms` but the last. */
       readonly steps?: readonly unknown[];
-    }
+    })
   | { readonly kind: 'missing' }
   | { readonly kind: 'conflict'; readonly version: Version }
   | { readonly kind: 'superseded'; readonly version: Version }
@@ -301,6 +302,8 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly shape?: StoreShape | undefined;
   /** Absent: the serializer gets rows as they are. Used after `open`. */
   readonly carrier?: RowCarrier<Value> | undefined;
+  /** Absent: rows can be found by their keys only. */
+  readonly declared?: StoreDeclarations<StoreCallOptions> | undefined;
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
   /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */

@@ -1,17 +1,36 @@
 import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Change } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { lookupKeyOf } from '../protocol/lookup.js';
+
+/** A change, as far as it says what is to be made unreadable. */
+export type RowChange = Pick<Change, 'key' | 'version' | 'texts'>;
 
 /** The commands that bring each of these collections in step with each of these changes of their table. */
 export function invalidations(
-  changes: readonly Pick<Change, 'key' | 'version'>[],
+  changes: readonly RowChange[],
   collections: readonly RecordedCollection[],
 ): InvalidateCommand[] {
   const commands: InvalidateCommand[] = [];
-  for (const { key, version } of changes) {
-    for (const { holeOnEmpty, holeTtlMs, keyPrefix } of collections) {
-      commands.push({ kind: 'invalidate', key: keyPrefix + key, version, holeTtlMs, holeOnEmpty });
+  for (const change of changes) {
+    const { key, version } = change;
+    for (const collection of collections) {
+      const { holeOnEmpty, holeTtlMs, keyPrefix, lookup } = collection;
+      if (lookup === undefined) {
+        commands.push({ kind: 'invalidate', key: keyPrefix + key, version, holeTtlMs, holeOnEmpty });
+        continue;
+      }
+      for (const found of lookupKeys(change, lookup)) {
+        const pointer = { key: keyPrefix + found, version: NO_VERSION, holeTtlMs, holeOnEmpty };
+        commands.push({ kind: 'invalidate', ...pointer });
+      }
     }
   }
   return commands;
+}
+
+/** The keys in a lookup of what the row had, has or gets. */
+function lookupKeys({ texts = [] }: RowChange, columns: readonly string[]): Set<string> {
+  return new Set(texts.flatMap((state) => lookupKeyOf(columns, state) ?? []));
 }

@@ -1,9 +1,10 @@
 import type { CacheClient } from '../cache/client.js';
 import type { Clock } from '../contracts/clock.js';
+import type { ChangedTexts } from '../contracts/declared.js';
 import type { Change } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import type { Version } from '../contracts/version.js';
-import { invalidations } from './invalidations.js';
+import { invalidations, type RowChange } from './invalidations.js';
 
 /** This process's knowledge of the registry, as a collection needs it. */
 export interface KnownRegistry {
@@ -87,20 +88,23 @@ export class Membership {
 
   /**
    * Makes what the other collections of the table hold of a row unreadable, in the batch that the caller's own
-   * command travels in. `undefined`: there are none.
+   * command travels in, and whatever lookups find it by what it had or gets. `undefined`: there are none.
+   *
+   * @param written tells the texts of what was written
    */
-  invalidateOthers(key: string, version: Version): Promise<boolean> | undefined {
-    return this.#siblings === NONE ? undefined : this.#inStep(this.#siblings, key, version);
+  invalidateOthers(key: string, version: Version, written?: ChangedTexts): Promise<boolean> | undefined {
+    if (this.#siblings === NONE) return undefined;
+    return this.#inStep(this.#siblings, { key, version, texts: written?.texts });
   }
 
   /** Invalidates the collections that are known now, and those that turn out to be recorded meanwhile. */
-  async #inStep(known: readonly RecordedCollection[], key: string, version: Version): Promise<boolean> {
+  async #inStep(known: readonly RecordedCollection[], change: RowChange): Promise<boolean> {
     const { registry } = this.#options;
     let told = NONE;
     let now = known;
     for (let reads = 0; ; reads++) {
       const missing = now.filter((each) => !told.includes(each));
-      if (!(await this.#invalidate(missing, key, version))) return false;
+      if (!(await this.#invalidate(missing, change))) return false;
       told = now;
       if (registry.isBelieved() && this.#siblings === told) return true;
       if (reads === MAX_READS) return false;
@@ -109,10 +113,11 @@ export class Membership {
     }
   }
 
-  /** False where the cache did not take it, or an entry is another release's, which is left to the feed. */
-  async #invalidate(collections: readonly RecordedCollection[], key: string, version: Version) {
+  /** False where the cache did not take it, an entry is another release's, or texts are not known: left to the feed. */
+  async #invalidate(collections: readonly RecordedCollection[], change: RowChange): Promise<boolean> {
+    if (change.texts === undefined && collections.some(({ lookup }) => lookup !== undefined)) return false;
     // One by one, so that they join the batch of the caller's own command.
-    const commands = invalidations([{ key, version }], collections);
+    const commands = invalidations([change], collections);
     const running = commands.map((command) => this.#options.cache.run(command));
     const replies = await Promise.allSettled(running);
     return replies.every((reply) => reply.status === 'fulfilled' && reply.value.outcome !== 'foreign');
@@ -124,11 +129,17 @@ export class Membership {
    * reached. A promise only where somebody has to be waited for; it does not reject.
    *
    * @param begun what {@link invalidateOthers} gave
+   * @param written as it was given
    */
-  dealtWith(begun: Promise<boolean> | undefined, key: string, version: Version): boolean | Promise<boolean> {
+  dealtWith(
+    begun: Promise<boolean> | undefined,
+    key: string,
+    version: Version,
+    written?: ChangedTexts,
+  ): boolean | Promise<boolean> {
     const alone = this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved();
     if (alone) return this.#acknowledged(key, version);
-    return (begun ?? this.#inStep(NONE, key, version)).then(
+    return (begun ?? this.#inStep(NONE, { key, version, texts: written?.texts })).then(
       (inStep) => inStep && !this.#left && this.#acknowledged(key, version),
     );
   }
@@ -149,6 +160,6 @@ function succeeds(work: Promise<unknown>): Promise<boolean> {
 
 function areSame(a: readonly RecordedCollection[], b: readonly RecordedCollection[]): boolean {
   const text = (each: RecordedCollection): string =>
-    JSON.stringify([each.keyPrefix, each.holeTtlMs, each.holeOnEmpty]);
+    JSON.stringify([each.keyPrefix, each.holeTtlMs, each.holeOnEmpty, each.lookup]);
   return a.length === b.length && a.every((each, i) => text(each) === text(b[i] as RecordedCollection));
 }

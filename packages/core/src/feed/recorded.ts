@@ -3,6 +3,7 @@ import { MAX_NAME_LENGTH } from '../contracts/job-problem.js';
 import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.js';
 import { StoreContractError } from '../errors.js';
 import { keyPrefix } from '../protocol/key.js';
+import { lookupPrefix, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import type { EventHub } from '../runtime/events.js';
 
 /** How many collections of one table are kept in step: each write of a row tells all of them. */
@@ -55,12 +56,22 @@ export class RecordJudge {
   }
 }
 
+function isColumns(lookup: unknown): boolean {
+  return (
+    Array.isArray(lookup) &&
+    lookup.length > 0 &&
+    lookup.every((each) => typeof each === 'string' && each !== '')
+  );
+}
+
 /** Says why a record can't have been made by this consumer; `undefined`: it can. */
 function problemOf(each: RecordedCollection, consumer: string, source: string): string | undefined {
-  const { name, holeOnEmpty, holeTtlMs } = each;
-  if (typeof name !== 'string' || name.length === 0 || name.length > MAX_NAME_LENGTH)
-    return 'its name is none';
-  if (each.keyPrefix !== keyPrefix(consumer, name)) return 'its keyPrefix is not what its name gives';
+  const { name, holeOnEmpty, holeTtlMs, lookup } = each;
+  if (lookup !== undefined && !isColumns(lookup)) return 'its lookup is no list of columns';
+  const most = lookup === undefined ? MAX_NAME_LENGTH : MAX_LOOKUP_NAME_LENGTH;
+  if (typeof name !== 'string' || name.length === 0 || name.length > most) return 'its name is none';
+  const start = lookup === undefined ? keyPrefix(consumer, name) : lookupPrefix(consumer, name, lookup);
+  if (each.keyPrefix !== start) return 'its keyPrefix is not what its name gives';
   if (each.source !== source) return 'it is of another source';
   if (!Number.isSafeInteger(holeTtlMs) || holeTtlMs < 1) return 'its holeTtlMs is no time';
   if (typeof holeOnEmpty !== 'boolean') return 'its holeOnEmpty is no boolean';

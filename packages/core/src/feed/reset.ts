@@ -1,8 +1,7 @@
 import type { CacheClient } from '../cache/client.js';
-import type { Change } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { invalidations } from './invalidations.js';
+import { invalidations, type RowChange } from './invalidations.js';
 
 /**
  * Makes unreadable what the cache holds of a collection below a version, or at any where that is `0`, in batches.
@@ -14,11 +13,14 @@ export async function resetCollection(
   version: Version,
   batchSize: number,
 ): Promise<number> {
-  const { keyPrefix } = collection;
+  const { keyPrefix, lookup, ...rest } = collection;
+  // By the keys that are found.
+  const plain = { ...rest, keyPrefix };
+  const below = lookup === undefined ? version : NO_VERSION;
   let floored = 0;
-  let gone: Pick<Change, 'key' | 'version'>[] = [];
+  let gone: RowChange[] = [];
   const send = async (): Promise<void> => {
-    const replies = await cache.runMany(invalidations(gone, [collection]));
+    const replies = await cache.runMany(invalidations(gone, [plain]));
     gone = [];
     for (const reply of replies) {
       if (reply instanceof Error) throw reply;
@@ -27,8 +29,8 @@ export async function resetCollection(
   };
   for await (const { key, unflushed, version: held } of cache.scan(keyPrefix, 'utf8')) {
     // A buffered write is not in the store yet, and is judged there.
-    if ((version !== NO_VERSION && held >= version) || unflushed === true) continue;
-    gone.push({ key: key.slice(keyPrefix.length), version });
+    if ((below !== NO_VERSION && held >= below) || unflushed === true) continue;
+    gone.push({ key: key.slice(keyPrefix.length), version: below });
     if (gone.length === batchSize) await send();
   }
   await send();

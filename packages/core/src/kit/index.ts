@@ -2,6 +2,7 @@
 
 export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
 export { type Amount, type Decimal, decimalOf, decimalText, stepsBefore } from './decimal.js';
+export { canonicalOf, declaredText, MAX_DECLARED_BYTES } from './declared-text.js';
 export {
   checkOptions,
   type Option,

@@ -20,7 +20,7 @@ export function prefixStart(prefix: string): string {
   return `${encodePart(prefix)}:`;
 }
 
-function encodePart(part: string): string {
+export function encodePart(part: string): string {
   return part.replace(/[%:]/g, (character) => (character === '%' ? '%25' : '%3A'));
 }
 

@@ -1,6 +1,7 @@
 import type { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { ChangedTexts } from '../contracts/declared.js';
 import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
@@ -175,29 +176,32 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     { writes }: TransactionPart,
     storeMs: number,
   ): Promise<ReadonlyMap<string, KeyOutcome>> {
-    const keys = new Map<string, { readonly version: Version; readonly absent?: boolean }>();
-    for (const { key, op, version } of changes) keys.set(key, { version, absent: op === 'delete' });
+    const keys = new Map<string, ChangedTexts & { readonly version: Version; readonly absent?: boolean }>();
+    for (const { key, op, texts, version } of changes) {
+      keys.set(key, { version, absent: op === 'delete', texts });
+    }
     for (const [key, { final, version }] of writes) {
       // A write that is no change was taken back, with a savepoint: its value is nobody's.
       if (!keys.has(key)) keys.set(key, { version: final ? version : NO_VERSION });
     }
-    const publishing = [...keys].map(async ([key, { absent, version }]) => {
-      const cache = await this.#publish(key, writes.get(key), version, absent, storeMs);
+    const publishing = [...keys].map(async ([key, change]) => {
+      const { version } = change;
+      const cache = await this.#publish(key, writes.get(key), change, storeMs);
       return [key, { version, cache }] as const;
     });
     return new Map(await Promise.all(publishing));
   }
 
-  /** @param absent true: the transaction left no row; `undefined`: the change list does not say */
+  /** `change.absent`: true: the transaction left no row; `undefined`: the change list does not say. */
   async #publish(
     key: string,
     write: TransactionWrite | undefined,
-    version: Version,
-    absent: boolean | undefined,
+    change: ChangedTexts & { readonly version: Version; readonly absent?: boolean },
     storeMs: number,
   ): Promise<CacheOutcome> {
     const { clock, events, settings, store } = this.#collection;
     const startedAt = clock.monotonic();
+    const { absent, version } = change;
     // Without a version there is no change.
     const changed = version !== NO_VERSION || !store.capabilities.versioned;
     // A deletion's own version may be known only from the change list; another statement may have put the row back.
@@ -205,11 +209,11 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && changed) {
-      const row = { ...write, key, version, value: write.value as Value | null };
+      const row = { ...write, key, version, value: write.value as Value | null, written: change };
       cache = await new Promise((published) => this.#publication.publishRow(row, published));
     } else {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
-      cache = await this.#publication.invalidate(key, version);
+      cache = await this.#publication.invalidate(key, version, false, change);
     }
     if (events.write.wanted && changed) {
       const cacheMs = clock.monotonic() - startedAt;

@@ -2,6 +2,7 @@ import { foreignEntry } from '../cache/client.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { Payload } from '../contracts/cache-commands.js';
+import type { ChangedTexts } from '../contracts/declared.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
 import { callerSleep } from '../kit/wait.js';
@@ -23,6 +24,8 @@ export interface CommittedRow<Value> {
   readonly value: Value | null;
   readonly version: Version;
   readonly ttlMs: number;
+  /** Tells the texts of the write. */
+  readonly written: ChangedTexts | undefined;
 }
 
 /** `null`: of a deletion; `undefined`: there is none. */
@@ -65,13 +68,15 @@ export class Publication<Value> {
   ): void {
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
       const { value, version } = outcome;
-      this.publishRow({ key, reservation, value, version, ttlMs }, published);
+      this.publishRow({ key, reservation, value, version, ttlMs, written: outcome }, published);
       return;
     }
     this.#preparation.abandon(key, reservation);
     if (outcome.kind === 'written') {
       // A row that the store keeps under another key than it was written with: readers fill what is there.
-      const both = [key, outcome.key ?? key].map((each) => this.invalidate(each, outcome.version));
+      const both = [key, outcome.key ?? key].map((each) =>
+        this.invalidate(each, outcome.version, false, outcome),
+      );
       void Promise.all(both).then((all) =>
         published(all.find((each) => each !== 'invalidated') ?? 'invalidated'),
       );
@@ -130,13 +135,13 @@ export class Publication<Value> {
   }
 
   #floor(
-    { key, reservation }: CommittedRow<Value>,
+    { key, reservation, written }: CommittedRow<Value>,
     version: Version,
     holeOnEmpty: boolean,
     published: Published,
   ): void {
     this.#preparation.abandon(key, reservation);
-    void this.invalidate(key, version, holeOnEmpty).then((outcome) => {
+    void this.invalidate(key, version, holeOnEmpty, written).then((outcome) => {
       if (outcome === 'invalidated' && this.#aside) this.#hints?.set(key, version, reservation);
       published(outcome);
     });
@@ -144,7 +149,7 @@ export class Publication<Value> {
 
   /** Hot path: the answer comes without a promise of its own. */
   #put(
-    { key, reservation, ttlMs, version }: CommittedRow<Value>,
+    { key, reservation, ttlMs, version, written }: CommittedRow<Value>,
     payload: Payload | null,
     published: Published,
   ): void {
@@ -163,7 +168,7 @@ export class Publication<Value> {
     } as const;
     cache.send(put, (reply) => {
       if (reply instanceof Error || reply.outcome === 'foreign') {
-        void this.invalidate(key, version).then(published);
+        void this.invalidate(key, version, false, written).then(published);
         return;
       }
       const { outcome } = reply;
@@ -173,15 +178,15 @@ export class Publication<Value> {
       if (outcome !== 'stored') this.#refused(key, version, outcome);
       const done = outcome === 'floored' ? 'invalidated' : 'updated';
       if (outcome === 'superseded' && store.capabilities.adopts === true) {
-        void this.#superseded(others, key, version).then(published);
+        void this.#superseded(others, key, version, written).then(published);
         return;
       }
-      const dealt = member?.dealtWith(others, key, version) ?? true;
+      const dealt = member?.dealtWith(others, key, version, written) ?? true;
       if (dealt instanceof Promise) void dealt.then((all) => published(all ? done : 'deferred'));
       else published(dealt ? done : 'deferred');
     });
     // Behind the put, in the same batch.
-    const others = member?.invalidateOthers(key, version);
+    const others = member?.invalidateOthers(key, version, written);
   }
 
   /**
@@ -192,6 +197,7 @@ export class Publication<Value> {
     begun: Promise<boolean> | undefined,
     key: string,
     version: Version,
+    written: ChangedTexts | undefined,
   ): Promise<CacheOutcome> {
     const { member, settings, store } = this.#collection;
     try {
@@ -200,16 +206,21 @@ export class Publication<Value> {
     } catch {
       return 'deferred';
     }
-    return (await member?.dealtWith(begun, key, version)) === false ? 'deferred' : 'updated';
+    return (await member?.dealtWith(begun, key, version, written)) === false ? 'deferred' : 'updated';
   }
 
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
-  async invalidate(key: string, version: Version, holeOnEmpty = false): Promise<CacheOutcome> {
+  async invalidate(
+    key: string,
+    version: Version,
+    holeOnEmpty = false,
+    written?: ChangedTexts,
+  ): Promise<CacheOutcome> {
     const { clock, handover, keyPrefix, settings } = this.#collection;
     const cacheKey = keyPrefix + key;
     if (!this.#aside) this.#hints?.delete(key);
     try {
-      return await this.#invalidated(key, cacheKey, version, holeOnEmpty);
+      return await this.#invalidated(key, cacheKey, version, holeOnEmpty, written);
     } catch {
       const taken = await handover.offer({ kind: 'invalidate', key: cacheKey, version });
       // Nothing but the clocks orders this write before one that is buffered from now on.
@@ -226,6 +237,7 @@ export class Publication<Value> {
     cacheKey: string,
     version: Version,
     holeOnEmpty: boolean,
+    written: ChangedTexts | undefined,
   ): Promise<CacheOutcome> {
     const { cache, member, settings, store } = this.#collection;
     const invalidating = cache.run({
@@ -235,11 +247,11 @@ export class Publication<Value> {
       holeTtlMs: settings.holeTtlMs,
       holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
     });
-    const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version);
+    const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version, written);
     const { outcome } = await invalidating;
     if (outcome === 'foreign') throw foreignEntry(cacheKey);
     if (version === NO_VERSION) return 'invalidated';
-    return (await member?.dealtWith(others, key, version)) === false ? 'deferred' : 'invalidated';
+    return (await member?.dealtWith(others, key, version, written)) === false ? 'deferred' : 'invalidated';
   }
 
   #refused(key: string, version: Version, reason: 'superseded' | 'floored'): void {

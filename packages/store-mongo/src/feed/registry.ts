@@ -75,8 +75,9 @@ export class Registry implements ConsumerRegistry {
   }
 
   async #record(consumer: string, source: string, own: readonly RecordedCollection[]): Promise<void> {
-    const recorded = own.map(({ name, source: of, keyPrefix, holeTtlMs, holeOnEmpty }) => {
-      return { name, source: of, keyPrefix, holeTtlMs, holeOnEmpty };
+    const recorded = own.map(({ name, source: of, keyPrefix, holeTtlMs, holeOnEmpty, lookup }) => {
+      const each = { name, source: of, keyPrefix, holeTtlMs, holeOnEmpty };
+      return lookup === undefined ? each : { ...each, lookup };
     });
     const mine = { $literal: recorded };
     const before = { $ifNull: ['$collections', []] };

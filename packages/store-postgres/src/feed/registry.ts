@@ -103,9 +103,9 @@ export class PostgresRegistry implements ConsumerRegistry {
     collections: readonly RecordedCollection[],
   ): Promise<readonly ConsumerRecord[]> {
     const bySource = new Map<string, Record<string, unknown>>();
-    for (const { name, source, keyPrefix, holeTtlMs, holeOnEmpty } of collections) {
+    for (const { name, source, keyPrefix, holeTtlMs, holeOnEmpty, lookup } of collections) {
       const recorded = bySource.get(source) ?? {};
-      bySource.set(source, { ...recorded, [name]: { keyPrefix, holeTtlMs, holeOnEmpty } });
+      bySource.set(source, { ...recorded, [name]: { keyPrefix, holeTtlMs, holeOnEmpty, lookup } });
     }
     const sources = [...bySource.keys()];
     await this.#rows(BEGIN, [consumer, arrayText(sources)], 'register');
@@ -240,6 +240,7 @@ function has(record: ConsumerRecord, collection: RecordedCollection): boolean {
       each.name === collection.name &&
       each.keyPrefix === collection.keyPrefix &&
       each.holeTtlMs === collection.holeTtlMs &&
-      each.holeOnEmpty === collection.holeOnEmpty,
+      each.holeOnEmpty === collection.holeOnEmpty &&
+      String(each.lookup) === String(collection.lookup),
   );
 }

@@ -153,8 +153,11 @@ export class Database implements MemoryDatabase {
         throw new StoreTimeoutError(`${this.name}: the write of "${key}" came after its deadline`, { key });
       }
       const outcome = tx.apply(table, command);
-      if (outcome.kind === 'written') this.#commit(tx, own);
-      return outcome;
+      if (outcome.kind !== 'written') return outcome;
+      const rows = this.tableOf(table);
+      const texts = rows.texts(rows.get(key), tx.read(table, key));
+      this.#commit(tx, own);
+      return texts === undefined ? outcome : { ...outcome, texts };
     } catch (error) {
       if (error instanceof StoreRefusedError) return { kind: 'failed', error };
       throw error;
@@ -212,7 +215,7 @@ export class Database implements MemoryDatabase {
       deadline,
       locks: this.#locks,
       now: () => this.clock.now(),
-      committed: (table, key) => this.tableOf(table).get(key),
+      tableOf: (name) => this.tableOf(name),
       validatorOf: (table) => this.#validators.get(table) ?? (() => {}),
     });
     this.#begun.add(tx);
@@ -225,8 +228,10 @@ export class Database implements MemoryDatabase {
     this.#checkRoom(rows);
     for (const { table, key, state } of rows) {
       const commit = ++this.#commits;
-      this.tableOf(table).set(key, { ...state, commit });
-      this.feed.append(changeOf(table, key, state), own, commit);
+      const of = this.tableOf(table);
+      const change = changeOf(table, key, state, of.texts(of.get(key), state));
+      of.set(key, { ...state, commit });
+      this.feed.append(change, own, commit);
     }
   }
 
@@ -251,7 +256,7 @@ export class Database implements MemoryDatabase {
     const table = this.tableOf(source);
     if (table.forgotten >= commit) return undefined;
     const since = [...table.entries()].filter(([, state]) => (state.commit ?? 0) >= commit);
-    return since.map(([key, state]) => changeOf(source, key, state));
+    return since.map(([key, state]) => changeOf(source, key, state, table.texts(state)));
   }
 }
 

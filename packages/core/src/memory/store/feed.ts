@@ -130,7 +130,8 @@ export function memoryFeed({ name, clock, graceMs, changedSince, commits }: Memo
     },
     append(change, own, commit) {
       const visibleAtMs = own && graceMs > 0 ? clock.now() + graceMs : 0;
-      pendingOf(change.source).add({ change, sinceMs: change.changedAtMs, commit, done: [], visibleAtMs });
+      const { changedAtMs: sinceMs, version: oldest } = change;
+      pendingOf(change.source).add({ change, sinceMs, oldest, commit, done: [], visibleAtMs });
       wakeAll();
     },
     async consume(handler, options) {

@@ -1,3 +1,4 @@
+import type { ChangedTexts, ColumnTexts } from '../../contracts/declared.js';
 import type { Change } from '../../contracts/feed.js';
 import type { Version } from '../../contracts/version.js';
 
@@ -6,6 +7,8 @@ export interface PendingChange {
   readonly change: Change;
   /** When the oldest change of the row was made that this one stands for, in ms since the epoch. */
   readonly sinceMs: number;
+  /** The version of that oldest change. */
+  readonly oldest: Version;
   /** The place of that oldest change among all commits of the database. */
   readonly commit: number;
   /** The consumers that have dealt with it. */
@@ -60,6 +63,8 @@ export class Pending {
     for (const items of [this.#ready, this.#delayed]) {
       const item = items.get(key);
       if (item === undefined || item.change.version > version) continue;
+      // What the row had before is named by texts that this writer did not know.
+      if (item.change.texts !== undefined && item.oldest !== version) continue;
       const rest = left(item);
       if (rest === undefined) items.delete(key);
       else items.set(key, rest);
@@ -73,13 +78,22 @@ export class Pending {
 }
 
 function merge(a: PendingChange, b: PendingChange): PendingChange {
-  // Who has dealt with the newer one needs no older one.
-  const { change, done } = a.change.version > b.change.version ? a : b;
+  // Who has dealt with the newer one needs no older one, unless something is named by what the row had between.
+  const [older, newer] = a.change.version > b.change.version ? [b, a] : [a, b];
+  const texts = bothTexts(older.change, newer.change);
   return {
-    change,
-    done,
+    change: texts === undefined ? newer.change : { ...newer.change, texts },
+    done: texts === undefined ? newer.done : newer.done.filter((each) => older.done.includes(each)),
+    oldest: Math.min(a.oldest, b.oldest),
     sinceMs: Math.min(a.sinceMs, b.sinceMs),
     commit: Math.min(a.commit, b.commit),
     visibleAtMs: Math.min(a.visibleAtMs, b.visibleAtMs),
   };
+}
+
+/** Each once. `undefined`: none are told. */
+export function bothTexts(older: ChangedTexts, newer: ChangedTexts): readonly ColumnTexts[] | undefined {
+  if (older.texts === undefined) return newer.texts;
+  const all = [...older.texts, ...(newer.texts ?? [])];
+  return [...new Map(all.map((each) => [JSON.stringify(each), each])).values()];
 }

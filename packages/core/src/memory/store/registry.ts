@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../contracts/clock.js';
 import type {
   ConsumerRecord,
@@ -143,5 +144,5 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
 }
 
 function isSame(a: RecordedCollection | undefined, b: RecordedCollection): boolean {
-  return a?.keyPrefix === b.keyPrefix && a.holeTtlMs === b.holeTtlMs && a.holeOnEmpty === b.holeOnEmpty;
+  return isDeepStrictEqual(a, b);
 }

@@ -29,8 +29,11 @@ import {
   type MemoryDatabaseOptions,
   memoryDatabase,
 } from './database.js';
+import { declarations } from './declarations.js';
 import type { RowState } from './table.js';
 import type { MemoryTx } from './transaction.js';
+
+type Field<Value> = keyof Value & string;
 
 export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
   /** The table's name, which is the source in the change feed. */
@@ -41,8 +44,11 @@ export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
   readonly keyOf?: (id: Id) => string;
   /** Throws to refuse a row, as a database's constraint would. */
   readonly validate?: (value: Value, key: string) => void;
-  /** Fields that no two rows share; a write that would is refused. Each write looks at all rows. @defaultValue none */
-  readonly unique?: readonly (keyof Value & string)[];
+  /**
+   * Fields, or lists of fields, that no two rows share; a write that would is refused. Each write, and each lookup that the
+   * cache does not answer, looks at all rows. @defaultValue none
+   */
+  readonly unique?: readonly (Field<Value> | readonly Field<Value>[])[];
 }
 
 export const MEMORY_STORE = {
@@ -105,18 +111,19 @@ export function memoryStore<Value, Id = string>(
   if (validate !== undefined || unique.length > 0) {
     database.constrain(table, (value, key) => {
       validate?.(value as Value, key);
-      for (const field of unique) checkUnique(value as Value, key, field);
+      for (const set of unique) checkUnique(value as Value, key, typeof set === 'string' ? [set] : set);
     });
   }
   const name = `${database.name}:${table}`;
   let closed = false;
 
-  function checkUnique(value: Value, key: string, field: keyof Value & string): void {
-    if (value[field] === undefined || value[field] === null) return;
+  function checkUnique(value: Value, key: string, set: readonly Field<Value>[]): void {
+    if (set.some((field) => value[field] === undefined || value[field] === null)) return;
     for (const [other, state] of rows.entries()) {
       const row = state.value as Value | undefined;
-      if (other === key || row === undefined || row === null || row[field] !== value[field]) continue;
-      const message = `${name}: "${other}" has the same "${field}" as "${key}"`;
+      if (other === key || row === undefined || row === null) continue;
+      if (set.some((field) => row[field] !== value[field])) continue;
+      const message = `${name}: "${other}" has the same "${set.join('", "')}" as "${key}"`;
       throw new StoreRefusedError(message, { key, mayDependOnOthers: true });
     }
   }
@@ -155,6 +162,17 @@ export function memoryStore<Value, Id = string>(
     capabilities: CAPABILITIES,
     transactions: database.transactions,
     feed: database.feed,
+    declared: declarations({
+      name,
+      unique: unique.map((set) => (typeof set === 'string' ? [set] : set)),
+      rows,
+      keys: (tx) => [
+        ...rows.keys(),
+        ...(tx === undefined ? [] : database.transactionOf(tx).changedKeys(table)),
+      ],
+      rowAt: (key, tx) =>
+        (tx === undefined ? rows.get(key) : database.transactionOf(tx).read(table, key))?.value,
+    }),
     fence: {
       nowMs: () => clock.now(),
       enter: (keys, { tx }) => database.transactionOf(tx).hold(table, keys),

@@ -1,5 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import type { ColumnTexts } from '../../contracts/declared.js';
 import { NO_VERSION, type Version } from '../../contracts/version.js';
+import { textsOf } from './texts.js';
 
 /** The state of one key: a row, or, with `value: undefined`, the version of its deletion. */
 export interface RowState {
@@ -20,6 +22,8 @@ export class MemoryTable {
   readonly #rows = new Map<string, RowState>();
   readonly #tombstones: LRUCache<string, RowState>;
   #floor: Version = NO_VERSION;
+  /** Properties whose values are told with each change. */
+  readonly declared = new Set<string>();
   /** The last commit whose tombstone was forgotten; `0`: none was. */
   forgotten = 0;
 
@@ -51,6 +55,14 @@ export class MemoryTable {
       state.value === undefined ? [this.#rows, this.#tombstones] : [this.#tombstones, this.#rows];
     from.delete(key);
     to.set(key, state);
+  }
+
+  /** The texts of the states of a row that a change begins and ends at; `undefined`: no properties are declared. */
+  texts(...states: readonly (RowState | undefined)[]): readonly ColumnTexts[] | undefined {
+    if (this.declared.size === 0) return undefined;
+    return states.flatMap((state) =>
+      state?.value === undefined ? [] : [textsOf(state.value, this.declared)],
+    );
   }
 
   /** Every row and every tombstone. */

@@ -4,7 +4,7 @@ import { StoreUnavailableError, TransactionOverError } from '../../errors.js';
 import type { Deadline } from '../../kit/wait.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
 import { DeadlockError, type LockOwner, type RowLocks } from './locks.js';
-import type { RowState } from './table.js';
+import type { MemoryTable, RowState } from './table.js';
 
 /** A transaction's handle for statements of the caller's own, on any table of the database. */
 export interface MemoryTx {
@@ -21,7 +21,7 @@ export interface TransactionContext {
   readonly locks: RowLocks;
   readonly deadline: Deadline;
   now(): number;
-  committed(table: string, key: string): RowState | undefined;
+  tableOf(name: string): MemoryTable;
   validatorOf(table: string): ValidateRow;
 }
 
@@ -66,7 +66,7 @@ export class MemoryTransaction implements StoreTransaction {
   /** The row, tombstone or nothing that this transaction sees. */
   read(table: string, key: string): RowState | undefined {
     this.#check();
-    return this.#changed.get(rowName(table, key))?.state ?? this.#context.committed(table, key);
+    return this.#changed.get(rowName(table, key))?.state ?? this.#context.tableOf(table).get(key);
   }
 
   async execute(table: string, command: StoreCommand<unknown>): Promise<StoreOutcome<unknown>> {
@@ -76,10 +76,10 @@ export class MemoryTransaction implements StoreTransaction {
 
   /** On a row that it holds. */
   apply(table: string, command: StoreCommand<unknown>): StoreOutcome<unknown> {
-    const { committed, now, validatorOf } = this.#context;
+    const { now, tableOf, validatorOf } = this.#context;
     const { key } = command;
     const row = rowName(table, key);
-    const state = this.#changed.get(row)?.state ?? committed(table, key);
+    const state = this.#changed.get(row)?.state ?? tableOf(table).get(key);
     const { outcome, next } = applyStoreCommand(state, command, now(), validatorOf(table));
     if (outcome.kind === 'failed') this.#failure ??= outcome.error;
     if (next !== undefined) this.#changed.set(row, { table, key, state: next });
@@ -113,7 +113,10 @@ export class MemoryTransaction implements StoreTransaction {
 
   async changes(): Promise<readonly Change[]> {
     this.checkCommit();
-    return [...this.#changed.values()].map(({ table, key, state }) => changeOf(table, key, state));
+    return [...this.#changed.values()].map(({ table, key, state }) => {
+      const rows = this.#context.tableOf(table);
+      return changeOf(table, key, state, rows.texts(rows.get(key), state));
+    });
   }
 
   /** The body has returned. */
@@ -124,6 +127,11 @@ export class MemoryTransaction implements StoreTransaction {
   /** The deadlock that it lost: its body is to be run again, whatever the body made of that. */
   get deadlock(): DeadlockError | undefined {
     return this.#failure instanceof DeadlockError ? this.#failure : undefined;
+  }
+
+  /** The keys of a table's rows that it has changed. */
+  changedKeys(table: string): string[] {
+    return [...this.#changed.values()].flatMap((row) => (row.table === table ? row.key : []));
   }
 
   changedRows(): Iterable<ChangedRow> {
@@ -168,7 +176,12 @@ function rowName(table: string, key: string): string {
 }
 
 /** A row's state as the feed reports it. */
-export function changeOf(source: string, key: string, state: RowState): Change {
-  const { version, changedAtMs } = state;
-  return { source, key, version, op: state.value === undefined ? 'delete' : 'put', changedAtMs };
+export function changeOf(
+  source: string,
+  key: string,
+  { changedAtMs, value, version }: RowState,
+  texts: Change['texts'],
+): Change {
+  const change = { source, key, version, op: value === undefined ? 'delete' : 'put', changedAtMs } as const;
+  return texts === undefined ? change : { ...change, texts };
 }
