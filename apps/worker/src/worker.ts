@@ -118,6 +118,9 @@ function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
     lockstep.events.on('cacheGeneration', ({ generation }) =>
       logger.warn({ generation }, 'the cache may have lost writes: replaying the feed'),
     ),
+    lockstep.events.on('alteration', (event) =>
+      logger.warn(event, 'a table was altered or detached: all that was cached of it is unreadable'),
+    ),
     lockstep.events.on('flushRefused', ({ collection, error, key, version }) =>
       logger.error({ collection, key, version, err: error }, 'the store refused a buffered write for good'),
     ),

@@ -97,7 +97,15 @@ export type {
   LockstepEvents,
   LockstepListener,
 } from './contracts/events.js';
-export type { Change, ChangeFeed, FeedClaimant, FeedConsumeOptions, FeedStatus } from './contracts/feed.js';
+export type {
+  Alteration,
+  Alterations,
+  Change,
+  ChangeFeed,
+  FeedClaimant,
+  FeedConsumeOptions,
+  FeedStatus,
+} from './contracts/feed.js';
 export { jobProblem } from './contracts/job-problem.js';
 export {
   type DeadLetter,

@@ -93,6 +93,15 @@ export interface LockstepEventMap {
   };
   /** The cache may have lost acknowledged writes; the feed is replayed. */
   cacheGeneration: { readonly generation: string };
+  /**
+   * The relay has made all that is cached of a table unreadable: its definition was altered in a way that may give its
+   * rows other values, or it was detached. Told of each alteration once by each relay.
+   */
+  alteration: {
+    readonly source: string;
+    readonly kind: 'altered' | 'detached';
+    readonly invalidated: number;
+  };
   /** A collection's writes go another way from now on. */
   buffer: { readonly collection: string; readonly state: BufferState };
   /** A write that was to be buffered and went to the store. */

@@ -59,6 +59,29 @@ export interface FeedConsumeOptions {
   readonly onReset?: ((source: string, version: Version) => Promise<void>) | undefined;
 }
 
+/** A change of a table's definition, which no change of the feed tells of. */
+export interface Alteration {
+  readonly source: string;
+  /**
+   * `altered`: the rows may have other values than before. `detached`: the store does not record changes of the
+   * source's rows any more.
+   */
+  readonly kind: 'altered' | 'detached';
+  /** Opaque: what the definition is now. */
+  readonly state: string;
+}
+
+/** Notices what happens to the definitions of tables. */
+export interface Alterations {
+  /**
+   * Answers the sources whose definition is another than the one that the consumer has dealt with last, whether
+   * somebody looked meanwhile or not. Called every second.
+   */
+  check(consumer: string, sources: readonly string[]): Promise<readonly Alteration[]>;
+  /** Notes that what was cached of before is unreadable. Does nothing where the source was altered again. */
+  dealtWith(consumer: string, alteration: Alteration): Promise<void>;
+}
+
 /**
  * The durable list of changes, at least once, kept until handled; shared by all bindings of one
  * database, and compared by identity.
@@ -91,6 +114,8 @@ export interface ChangeFeed {
     options: FeedConsumeOptions,
   ): Promise<void>;
   readonly registry: ConsumerRegistry;
+  /** Absent: the store's rows have no definition that changes their values. */
+  readonly alterations?: Alterations;
   /** Sends what `acknowledge` still holds and ends what the feed opened. */
   close(): Promise<void>;
 }

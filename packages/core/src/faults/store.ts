@@ -116,6 +116,7 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
     status: (sources, consumer) => feed.status(sources, consumer),
     replay: (since, handler, options) => feed.replay(since, faulty(handler), options),
     registry: faultyRegistry(feed.registry, plan),
+    ...(feed.alterations === undefined ? {} : { alterations: feed.alterations }),
     close: () => feed.close(),
   };
 }

@@ -5,12 +5,14 @@ import type { InvalidateCommand, InvalidateReply } from '../contracts/cache-comm
 import type { Clock } from '../contracts/clock.js';
 import type { Change } from '../contracts/feed.js';
 import type { RelayOptions } from '../contracts/options.js';
-import type { Version } from '../contracts/version.js';
+import type { RecordedCollection } from '../contracts/registry.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { sleep } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
+import { watchAlterations } from './alterations.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
 import type { Handover } from './handover.js';
@@ -131,17 +133,22 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
    * The feed can't name what is gone: everything of the source that the cache holds below the version goes.
    * Without a version it keeps its own as a floor, so that a row that did not change can be cached again as it is.
    */
-  async function reset(consumer: Consumer, source: string, version: Version): Promise<void> {
-    for (const collection of consumer.collections(source)) {
-      counts.floored += await resetCollection(cache, collection, version, batchSize);
+  async function reset(collections: readonly RecordedCollection[], version: Version): Promise<number> {
+    let floored = 0;
+    for (const collection of collections) {
+      floored += await resetCollection(cache, collection, version, batchSize);
     }
+    counts.floored += floored;
+    return floored;
   }
 
   const { signal } = ending;
   const onError = (error: unknown): void => events.error.emit({ where: 'relay', error });
 
   function consumeOptions(consumer: Consumer) {
-    const onReset = (source: string, version: Version): Promise<void> => reset(consumer, source, version);
+    const onReset = async (source: string, version: Version): Promise<void> => {
+      await reset(consumer.collections(source), version);
+    };
     return { batchSize, onError, onReset };
   }
 
@@ -228,7 +235,9 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
 
   const running = new Set<Promise<unknown>>();
   const begin = (consumer: Consumer): void => {
-    running.add(Promise.all([consume(consumer), watch(consumer).catch(onError)]));
+    const resetAll = (of: readonly RecordedCollection[]): Promise<number> => reset(of, NO_VERSION);
+    const altered = watchAlterations({ clock, consumer, events, reset: resetAll }, signal);
+    running.add(Promise.all([consume(consumer), watch(consumer).catch(onError), altered]));
   };
   for (const consumer of consumers.all) begin(consumer);
   const stopListening = consumers.onNext(begin);

@@ -64,6 +64,7 @@ export class EventHub implements LockstepEvents {
   readonly handover = new Topic('handover', this.#threw);
   readonly relay = new Topic('relay', this.#threw);
   readonly cacheGeneration = new Topic('cacheGeneration', this.#threw);
+  readonly alteration = new Topic('alteration', this.#threw);
   readonly buffer = new Topic('buffer', this.#threw);
   readonly bufferRefused = new Topic('bufferRefused', this.#threw);
   readonly flush = new Topic('flush', this.#threw);

@@ -65,6 +65,7 @@ $lockstep$`,
   held_until pg_catalog.timestamptz,
   pruned pg_catalog.int8,
   ended pg_catalog.bool NOT NULL DEFAULT false,
+  catalogue pg_catalog.jsonb,
   PRIMARY KEY (source, consumer)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`,
   // Changes a table of an earlier release. Looks first: ALTER TABLE would wait for whoever reads the feed.
@@ -87,6 +88,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'ended') THEN
     ALTER TABLE ${SCHEMA}.consumer ADD COLUMN ended pg_catalog.bool NOT NULL DEFAULT false;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'catalogue') THEN
+    ALTER TABLE ${SCHEMA}.consumer ADD COLUMN catalogue pg_catalog.jsonb;
   END IF;
 END
 $lockstep$`,

@@ -1,4 +1,5 @@
 import {
+  type Alterations,
   type Change,
   type ChangeFeed,
   type Clock,
@@ -16,6 +17,7 @@ import type { Run } from '../sql/catalog.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
 import { Acknowledger } from './acknowledge.js';
+import { CatalogueWatch } from './catalogue.js';
 import { consume, type Handler } from './consume.js';
 import { History } from './history.js';
 import { Listener } from './listener.js';
@@ -51,6 +53,7 @@ export interface PostgresFeedParts {
 export class PostgresFeed implements ChangeFeed {
   readonly name: string;
   readonly registry: ConsumerRegistry;
+  readonly alterations: Alterations;
   readonly #parts: FeedParts;
   readonly #history: History;
   readonly #acknowledger: Acknowledger;
@@ -63,6 +66,7 @@ export class PostgresFeed implements ChangeFeed {
     this.#parts = { knex, session, clock, options, listener };
     this.#history = new History(session, options.statementTimeoutMs);
     this.registry = new PostgresRegistry(this.#parts, this.#history);
+    this.alterations = new CatalogueWatch(this.#parts);
     this.#acknowledger = new Acknowledger(session, clock, options, prepared);
   }
 

@@ -7,6 +7,7 @@ import type {
 } from '@lockstep/core';
 import { storeError } from '../errors.js';
 import { arrayText } from '../wire/arrays.js';
+import { catalogueOf } from './catalogue.js';
 import type { History } from './history.js';
 import type { FeedParts } from './parts.js';
 
@@ -27,8 +28,8 @@ pg_catalog.array_to_json(c."left")::text AS "left", (c.replayed = c.epoch)::text
 const READ = `SELECT ${FIELDS} FROM lockstep.consumer c WHERE c.consumer = $1 AND c.source = ANY ($2::text[])`;
 
 /** One of the same name is replaced. The rows of several sources are locked in one order. */
-const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections)
-SELECT $1, s.source, 1, s.collections::jsonb FROM unnest($2::text[], $3::text[]) AS s(source, collections) ORDER BY s.source
+const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections, catalogue)
+SELECT $1, s.source, 1, s.collections::jsonb, (SELECT ${catalogueOf('a.relation')} FROM lockstep.attached a WHERE a.source = s.source) FROM unnest($2::text[], $3::text[]) AS s(source, collections) ORDER BY s.source
 ON CONFLICT (source, consumer) DO UPDATE
 SET collections = CASE pg_catalog.jsonb_typeof(c.collections) WHEN 'object' THEN c.collections ELSE '{}' END || EXCLUDED.collections, revision = c.revision + 1, changed_at = pg_catalog.clock_timestamp()
 WHERE NOT c.collections @> EXCLUDED.collections`;
