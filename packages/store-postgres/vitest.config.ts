@@ -1,3 +1,23 @@
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({ test: { testTimeout: 30_000, hookTimeout: 120_000 } });
+const test = { testTimeout: 30_000, hookTimeout: 120_000 };
+
+/** What depends on the server's release: triggers, the catalogue, the texts of types. */
+const OF_RELEASES = ['attach', 'catalogue', 'exact-values', 'feed', 'stamped', 'writes'];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { ...test, name: 'postgres' } },
+      {
+        test: {
+          ...test,
+          name: 'postgres-18',
+          include: OF_RELEASES.map((file) => `test/${file}.test.ts`),
+          // The one that the lockfile pins, whatever is installed.
+          env: { LOCKSTEP_SERVICES_ORIGINS: 'package' },
+        },
+      },
+    ],
+  },
+});
