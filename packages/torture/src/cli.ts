@@ -3,6 +3,9 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { CONTROLS, isControl } from './crash/controls/names.js';
 import { runCrash } from './crash/run.js';
 import type { AppendFsync, Durability, StoreName } from './crash/settings.js';
+import { CHANGES, type ChangeName } from './rollout/changes.js';
+import { runRollout } from './rollout/run.js';
+import { ROLLOUT_CONTROLS, type RolloutSettings } from './rollout/settings.js';
 
 interface Flags {
   readonly kills: number;
@@ -64,6 +67,32 @@ program
   .addHelpText('after', () => `\nControls:\n${controls()}`)
   .action(async (flags: Flags) => {
     process.exitCode = await bursts(flags);
+  });
+
+program
+  .command('rollout')
+  .description(
+    'Changes a table of Postgres under two releases of an application that run side by side, forwards and back. ' +
+      'Exit code 1 when a write is lost, a call fails, a read is stale, or a release sees a row that it does not know.',
+  )
+  .addOption(
+    new Option('--change <name>', 'one kind of change; all unless given').choices(Object.keys(CHANGES)),
+  )
+  .addOption(new Option('--serializer <name>', 'of the cache').choices(['json', 'msgpack']).default('json'))
+  .addOption(
+    new Option('--control <name>', 'take one rule out; the exit code is 0 then').choices(
+      Object.keys(ROLLOUT_CONTROLS),
+    ),
+  )
+  .option('--calls <n>', 'of each process in each step', wholeNumber(1, 1_000_000), 400)
+  .option('--seed <n>', 'of all random choices', wholeNumber(0, 2 ** 31), Date.now() % 1_000_000)
+  .action(async ({ change, ...flags }: Omit<RolloutSettings, 'change'> & { change?: ChangeName }) => {
+    const names = change === undefined ? (Object.keys(CHANGES) as ChangeName[]) : [change];
+    for (const name of names) {
+      const result = await runRollout({ ...flags, change: name });
+      console.log(JSON.stringify(result, null, 2));
+      if (result.problems.length > 0 && flags.control === undefined) process.exitCode = 1;
+    }
   });
 
 function controls(): string {
