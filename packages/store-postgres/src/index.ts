@@ -1,7 +1,7 @@
+export type { AttachOptions } from './attach/options.js';
 export type { FeedOptions } from './feed/options.js';
 export {
   type Attachable,
-  type AttachOptions,
   type PostgresMigration,
   PostgresStore,
   type PostgresStoreOptions,

@@ -3,6 +3,7 @@ import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/cor
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
 import { KEY_STATE } from './attach/guard.js';
+import { ATTACH, type AttachOptions, describeDeclared, NAME } from './attach/options.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
 import { triggersOf } from './attach/triggers/triggers.js';
 import { stateOf, storeError } from './errors.js';
@@ -46,16 +47,6 @@ export interface PostgresTableOptions {
   readonly versionColumn?: string;
 }
 
-export interface AttachOptions {
-  /**
-   * How long a statement may wait for the table's lock, in ms; writers queue behind it meanwhile.
-   * @defaultValue 5000
-   */
-  readonly lockTimeoutMs?: number;
-  /** Roles that run Lockstep without owning its schema. @defaultValue none */
-  readonly grantTo?: readonly string[];
-}
-
 /** A table of this store, for `attach`. */
 export interface Attachable {
   readonly spec: TableSpec;
@@ -90,11 +81,6 @@ export const POSTGRES_STORE = {
   clock: option.clock(),
 } satisfies OptionsOf<PostgresStoreOptions>;
 
-const NAME = option.is<string>(
-  'a name of 1 to 63 bytes',
-  (name) => typeof name === 'string' && name !== '' && !name.includes('\0') && Buffer.byteLength(name) <= 63,
-);
-
 const KEY = option.is<PostgresTableOptions['key']>('a property, or a list of properties', (key) => {
   const parts: unknown = typeof key === 'string' ? [key] : key;
   return (
@@ -111,11 +97,6 @@ export const POSTGRES_TABLE = {
   ),
   versionColumn: { ...NAME, fallback: 'lockstep_version' },
 } satisfies OptionsOf<PostgresTableOptions>;
-
-export const ATTACH = {
-  lockTimeoutMs: option.integer(5_000, 1, 3_600_000),
-  grantTo: option.is<readonly string[], readonly string[]>('a list of roles', Array.isArray, []),
-} satisfies OptionsOf<AttachOptions>;
 
 /** Tables of one Postgres database as stores. Throws `InvalidOptionError` naming the option. */
 export function postgresStore(options: PostgresStoreOptions): PostgresStore {
@@ -182,7 +163,7 @@ export class PostgresStore {
   async attach(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<void> {
     const resolved = withDefaults(options, ATTACH, 'attach');
     for (const { spec } of asList(tables)) {
-      const info = await describeTable(this.#ask, spec);
+      const info = await describeDeclared(this.#ask, spec, resolved);
       if (resolved.grantTo.length === 0 && (await isCurrent(this.#ask, info))) continue;
       await this.#inTransaction(attachStatements(info, resolved), info);
     }
@@ -231,26 +212,34 @@ export class PostgresStore {
   /** The statements of `attach`, as a script with a transaction for each table. */
   attachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
     const resolved = withDefaults(options, ATTACH, 'attach');
-    return this.#script(tables, (info) => attachStatements(info, resolved));
+    const describe = (spec: TableSpec) => describeDeclared(this.#ask, spec, resolved);
+    return this.#script(tables, async (spec) => attachStatements(await describe(spec), resolved));
   }
 
   /** The statements of `detach`, as a script with a transaction for each table. */
   detachSql(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): Promise<string> {
     const resolved = withDefaults(options, ATTACH, 'attach');
-    return this.#script(tables, (info) => detachStatements(info, resolved));
+    const describe = (spec: TableSpec) => describeTable(this.#ask, spec);
+    return this.#script(tables, async (spec) => detachStatements(await describe(spec), resolved));
   }
 
   /** The same as a migration of knex: `export const { up, down } = pg.migration([products])`. */
   migration(tables: Attachable | readonly Attachable[], options: AttachOptions = {}): PostgresMigration {
     const resolved = withDefaults(options, ATTACH, 'attach');
-    const apply = async (knex: Knex, build: (info: TableInfo) => string[]): Promise<void> => {
-      for (const { spec } of asList(tables)) {
-        for (const sql of build(await describeTable(runOn(knex), spec))) await runOn(knex)(sql);
-      }
+    const run = async (knex: Knex, statements: readonly string[]): Promise<void> => {
+      for (const sql of statements) await runOn(knex)(sql);
     };
     return {
-      up: (knex) => apply(knex, (info) => attachStatements(info, resolved)),
-      down: (knex) => apply(knex, (info) => detachStatements(info, resolved)),
+      up: async (knex) => {
+        for (const { spec } of asList(tables)) {
+          await run(knex, attachStatements(await describeDeclared(runOn(knex), spec, resolved), resolved));
+        }
+      },
+      down: async (knex) => {
+        for (const { spec } of asList(tables)) {
+          await run(knex, detachStatements(await describeTable(runOn(knex), spec), resolved));
+        }
+      },
     };
   }
 
@@ -277,11 +266,11 @@ export class PostgresStore {
 
   async #script(
     tables: Attachable | readonly Attachable[],
-    build: (info: TableInfo) => string[],
+    build: (spec: TableSpec) => Promise<string[]>,
   ): Promise<string> {
     const scripts: string[] = [];
     for (const { spec } of asList(tables)) {
-      const statements = build(await describeTable(this.#ask, spec));
+      const statements = await build(spec);
       scripts.push(['BEGIN', ...statements, 'COMMIT'].map((sql) => `${sql};`).join('\n'));
     }
     return `${scripts.join('\n\n')}\n`;

@@ -26,6 +26,17 @@ const TABLES = [
     prepared: true,
   },
   {
+    title: 'declared columns, whose values each change tells',
+    table: 'declared',
+    key: ['id'],
+    ddl: 'CREATE TABLE declared (id int PRIMARY KEY, name text NOT NULL, stock int NOT NULL CHECK (stock >= 0))',
+    tags: ['name', ['name', 'stock']],
+    id: (n: number): unknown => n,
+    badIds: [''],
+    sameRow: [[7, '007']],
+    prepared: true,
+  },
+  {
     title: 'a composite key, partitioned, mapped and mixed-case names, no prepared statements',
     table: 'Stock Items',
     key: ['tenant', 'sku'],
@@ -59,7 +70,8 @@ for (const each of TABLES) {
       const knex = server.knex();
       await knex.raw(each.ddl);
       const { pg } = server.store({ knex });
-      await pg.attach(pg.table<Product, unknown>(each.table, { key: each.key, schema, columns }));
+      const table = pg.table<Product, unknown>(each.table, { key: each.key, schema, columns });
+      await pg.attach(table, 'tags' in each ? { tags: each.tags } : {});
       return knex;
     })();
     return ready;

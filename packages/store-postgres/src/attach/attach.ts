@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { InvalidOptionError } from '@lockstep/core';
+import { type DeclaredSets, InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from '../sql/catalog.js';
+import { textsSql } from '../sql/declared.js';
 import { objectName } from '../sql/names.js';
 import { identifier, literal } from '../sql/quote.js';
 import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
@@ -145,8 +146,8 @@ $lockstep$`;
     ...POLICIES,
     keyGuard(info),
     createWriter(info),
-    `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint, writer) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))}, ${literal(`${writerFunction(info)}()`)})
-ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint, writer = EXCLUDED.writer`,
+    `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint, writer, declared, declared_sql) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))}, ${literal(`${writerFunction(info)}()`)}, ${declaredOf(info)})
+ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint, writer = EXCLUDED.writer, declared = EXCLUDED.declared, declared_sql = EXCLUDED.declared_sql`,
     // Before the triggers, which name the roles.
     ...options.grantTo.flatMap((role) => [
       `GRANT USAGE ON SCHEMA ${SCHEMA} TO ${identifier(role)}`,
@@ -162,6 +163,13 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
   ];
 }
 
+/** The declared sets as they are recorded, and the SQL of a row's texts. */
+function declaredOf({ declared }: TableInfo): string {
+  const { columns, tags, unique } = declared;
+  if (columns.length === 0) return 'NULL, NULL';
+  return `${literal(JSON.stringify({ unique, tags }))}, ${literal(textsSql(declared, 't'))}`;
+}
+
 /** Tells whether what is installed is what this release would install. */
 export function fingerprintOf(info: TableInfo): string {
   const parts = [...triggersOf(info), truncateTriggerOf(info)].flatMap((each) => [
@@ -170,7 +178,7 @@ export function fingerprintOf(info: TableInfo): string {
     enableTrigger(each, info.relation),
   ]);
   return createHash('sha256')
-    .update([...BASE, ...POLICIES, createWriter(info), ...parts, ...info.leaves].join('\n'))
+    .update([...BASE, ...POLICIES, createWriter(info), ...parts, ...info.leaves, declaredOf(info)].join('\n'))
     .digest('hex');
 }
 
@@ -215,6 +223,8 @@ export interface Attached {
   readonly keySql: string;
   readonly versionColumn: string;
   readonly fingerprint: string;
+  /** Sets of columns whose values each change tells. */
+  readonly declared: DeclaredSets;
   /** False where an earlier release attached it, which recorded no caches. */
   readonly hasRegistry: boolean;
 }
@@ -236,7 +246,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
   );
   if (there?.['yes'] !== true) return undefined;
   const [row] = await run(
-    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint FROM ${SCHEMA}.attached WHERE source = $1`,
+    `SELECT relation, version_column, pg_catalog.array_to_json(key_columns)::pg_catalog.text AS key_columns, key_sql, fingerprint, pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'declared' AS declared FROM ${SCHEMA}.attached a WHERE source = $1`,
     [source],
   );
   if (row === undefined) return undefined;
@@ -247,6 +257,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     keySql: String(row['key_sql']),
     versionColumn: String(row['version_column']),
     fingerprint: String(row['fingerprint']),
+    declared: typeof row['declared'] === 'string' ? (JSON.parse(row['declared']) as DeclaredSets) : {},
     hasRegistry: there['registry'] === true,
   };
 }

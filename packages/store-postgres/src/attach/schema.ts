@@ -46,7 +46,9 @@ $lockstep$`,
   fingerprint pg_catalog.text NOT NULL,
   attached_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
   incarnation pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-  writer pg_catalog.text
+  writer pg_catalog.text,
+  declared pg_catalog.jsonb,
+  declared_sql pg_catalog.text
 )`,
   `CREATE TABLE IF NOT EXISTS ${SCHEMA}.consumer (
   consumer pg_catalog.text NOT NULL,
@@ -85,6 +87,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'writer') THEN
     ALTER TABLE ${SCHEMA}.attached ADD COLUMN writer pg_catalog.text;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.attached'::pg_catalog.regclass AND attname = 'declared') THEN
+    ALTER TABLE ${SCHEMA}.attached ADD COLUMN declared pg_catalog.jsonb, ADD COLUMN declared_sql pg_catalog.text;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'ended') THEN
     ALTER TABLE ${SCHEMA}.consumer ADD COLUMN ended pg_catalog.bool NOT NULL DEFAULT false;

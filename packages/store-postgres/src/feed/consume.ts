@@ -19,7 +19,8 @@ import { FeedTransaction } from './transaction.js';
  * it is there. Our own writers' changes only after their grace.
  */
 const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
-pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions, ${limitSql()}::text AS highest
+pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions,
+CASE WHEN before IS NOT NULL OR after IS NOT NULL THEN pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(before, after))::text END AS texts, ${limitSql()}::text AS highest
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (done IS NULL OR ?::text <> ALL (done)) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
 ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;

@@ -21,7 +21,7 @@ const FETCH_TIMEOUT_MS = 600_000;
 const MAX_TRANSACTIONS = 2 ** 31 - 10_000_000;
 
 const ATTACHED = (history: string): string => `WITH h AS (${history})
-SELECT a.source, a.relation, a.version_column, a.key_sql, h.incarnation,
+SELECT a.source, a.relation, a.version_column, a.key_sql, pg_catalog.to_jsonb(a) ->> 'declared_sql' AS declared_sql, h.incarnation,
 pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS next,
 (SELECT max(c.pruned)::text FROM lockstep.consumer c WHERE c.source = a.source) AS pruned
 FROM lockstep.attached a JOIN h ON h.source = a.source WHERE a.source = ANY ($1::text[])`;
@@ -56,6 +56,10 @@ export async function replay(
   );
   for (const row of attached) {
     const { source = '', relation = '', version_column = '', key_sql = '' } = row as Record<string, string>;
+    const { declared_sql: declared } = row as Record<string, string | null>;
+    const texts = declared
+      ? `, ${questionMarks(`pg_catalog.jsonb_build_array(${declared})`)}::pg_catalog.text AS texts`
+      : '';
     const oldest = oldestOf(row, since.get(source) ?? []);
     if (oldest === undefined) {
       await options.onReset?.(source, NO_VERSION);
@@ -73,7 +77,7 @@ export async function replay(
     await scan(
       parts,
       `SELECT ?::pg_catalog.text AS source, ${questionMarks(key_sql)} AS key, ${plausible(questionMarks(version))}::pg_catalog.text AS version, 'p' AS op,
-       ${over(questionMarks(version), '1000.0')} AS at FROM ${questionMarks(relation)} t WHERE ${changedSince('t')}`,
+       ${over(questionMarks(version), '1000.0')} AS at${texts} FROM ${questionMarks(relation)} t WHERE ${changedSince('t')}`,
       [source, oldest],
       handler,
       options,

@@ -1,7 +1,8 @@
 import { InvalidOptionError } from '@lockstep/core';
-import { type RawTrigger, STAMP, type UserTriggers, userTriggers } from '../attach/user-triggers.js';
+import { STAMP, type UserTriggers, userTriggers } from '../attach/user-triggers.js';
 import { type KeyColumn, keySql } from '../keys/codec.js';
-import { keyType } from '../keys/types.js';
+import { type KeyType, keyType } from '../keys/types.js';
+import { CATALOG, type RawColumn, type RawTable } from './catalog-query.js';
 import { type ColumnKind, kindOf } from './kinds.js';
 import { identifier } from './quote.js';
 
@@ -36,7 +37,19 @@ export interface TableColumn {
   readonly writable: boolean;
   /** `GENERATED ALWAYS AS IDENTITY`. */
   readonly identityAlways: boolean;
+  /** How its values become canonical text, or why they have none. */
+  readonly textType: KeyType | string;
 }
+
+/** Sets of columns whose values each change tells: as they were attached. */
+export interface DeclaredColumns {
+  readonly unique: readonly (readonly string[])[];
+  readonly tags: readonly (readonly string[])[];
+  /** The columns of all sets. */
+  readonly columns: readonly KeyColumn[];
+}
+
+export const NOTHING_DECLARED: DeclaredColumns = { unique: [], tags: [], columns: [] };
 
 /** A table as the catalogue describes it, with its key resolved. */
 export interface TableInfo {
@@ -53,6 +66,10 @@ export interface TableInfo {
   /** Every column but the version. */
   readonly columns: readonly TableColumn[];
   readonly keyColumns: readonly KeyColumn[];
+  /** Nothing unless the attachment says so. */
+  readonly declared: DeclaredColumns;
+  /** The columns of each unique index that is neither partial, nor deferrable, nor of an expression. */
+  readonly uniques: readonly (readonly string[])[];
   readonly hasVersion: boolean;
   /** Names of Lockstep's triggers that are there and enabled. */
   readonly triggers: readonly string[];
@@ -63,111 +80,6 @@ export interface TableInfo {
   readonly userTriggers: UserTriggers;
   /** Leaf partitions whose TRUNCATE is not recorded. */
   readonly untruncated: readonly string[];
-}
-
-const CATALOG = `
-WITH RECURSIVE tab AS (
-  SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-), tree AS (
-  SELECT oid, relkind FROM tab
-  UNION ALL
-  SELECT c.oid, c.relkind FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
-  JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-  WHERE t.relkind = 'p'
-), base AS (
-  SELECT a.attnum, t.oid AS type, a.atttypmod AS modifier, a.attcollation AS collation
-  FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0 AND NOT a.attisdropped
-  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-  UNION ALL
-  SELECT b.attnum, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE b.modifier END, b.collation
-  FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
-)
-SELECT
-  (SELECT relkind FROM tab)::text AS kind,
-  (SELECT oid FROM tab)::text AS oid,
-  (SELECT max(x.next - ((x.next - a.xmin::text::int8) & 4294967295))::text FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0,
-   (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 AS next) x) AS "order",
-  (SELECT json_agg(DISTINCT jsonb_build_object('name', g.tgname, 'type', g.tgtype, 'deferrable', g.tgdeferrable))
-   FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid
-   WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgname !~ '^~?lockstep_') AS others,
-  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
-   JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   WHERE tree.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
-     WHERE g.tgrelid = tree.oid AND g.tgname = 'lockstep_record_truncate' AND g.tgenabled IN ('O', 'A'))) AS "untruncated",
-  (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
-   JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relkind <> 'p' AND c.relpersistence <> 'p'
-   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS unlogged,
-  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tab
-   JOIN pg_catalog.pg_inherits i ON i.inhparent = tab.oid AND tab.relkind = 'r'
-   JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS children,
-  (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
-   JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relforcerowsecurity
-   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE (r.rolsuper OR r.rolbypassrls) AND r.oid = coalesce(
-     (SELECT p.proowner FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
-      WHERE g.tgrelid = (SELECT oid FROM tab) AND g.tgname = 'lockstep_record_delete'),
-     (SELECT u.oid FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)))) AS forced,
-  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname) ORDER BY c.oid)
-   FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
-   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'r') AS leaves,
-  (SELECT json_agg(json_build_object(
-      'number', a.attnum, 'name', a.attname, 'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
-      'identity', a.attidentity, 'sqlType', quote_ident(tn.nspname) || '.' || quote_ident(t.typname),
-      'baseOid', bt.oid::int8, 'baseId', bn.nspname || '.' || bt.typname,
-      'baseSql', quote_ident(bn.nspname) || '.' || quote_ident(bt.typname),
-      'baseSchema', quote_ident(bn.nspname), 'baseKind', bt.typtype, 'modifier', b.modifier, 'category', bt.typcategory,
-      'shown', pg_catalog.format_type(a.atttypid, a.atttypmod),
-      'elementId', (SELECT en.nspname || '.' || et.typname FROM pg_catalog.pg_type et
-        JOIN pg_catalog.pg_namespace en ON en.oid = et.typnamespace
-        WHERE et.oid = bt.typelem AND bt.typcategory = 'A'),
-      'deterministic', coalesce((SELECT co.collisdeterministic FROM pg_catalog.pg_collation co WHERE co.oid = b.collation), true),
-      'labels', (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = bt.oid)
-    ) ORDER BY a.attnum)
-   FROM tab JOIN pg_catalog.pg_attribute a ON a.attrelid = tab.oid AND a.attnum > 0 AND NOT a.attisdropped
-   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
-   JOIN base b ON b.attnum = a.attnum JOIN pg_catalog.pg_type bt ON bt.oid = b.type AND bt.typtype <> 'd'
-   JOIN pg_catalog.pg_namespace bn ON bn.oid = bt.typnamespace) AS columns,
-  (SELECT json_agg(i.indkey::text) FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
-   WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS uniques,
-  (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
-   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers`;
-
-interface RawColumn {
-  readonly number: number;
-  readonly name: string;
-  readonly notNull: boolean;
-  readonly generated: boolean;
-  readonly identity: string;
-  readonly sqlType: string;
-  readonly baseOid: number;
-  readonly baseId: string;
-  readonly baseSql: string;
-  readonly baseSchema: string;
-  readonly baseKind: string;
-  readonly modifier: number;
-  readonly category: string;
-  readonly shown: string;
-  readonly elementId: string | null;
-  readonly deterministic: boolean;
-  readonly labels: readonly string[] | null;
-}
-
-interface RawTable {
-  readonly kind: string | null;
-  readonly oid: string;
-  readonly order: string;
-  readonly others: readonly RawTrigger[] | null;
-  readonly untruncated: readonly string[] | null;
-  readonly leaves: readonly string[] | null;
-  readonly unlogged: readonly string[] | null;
-  /** Tables that hide rows even from the owner of what attach installs. */
-  readonly forced: readonly string[] | null;
-  readonly children: readonly string[] | null;
-  readonly columns: readonly RawColumn[] | null;
-  readonly uniques: readonly string[] | null;
-  readonly triggers: readonly string[] | null;
 }
 
 export function relationOf(spec: TableSpec): string {
@@ -217,6 +129,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
         operators: column.baseSchema,
         writable: !column.generated,
         identityAlways: column.identity === 'a',
+        textType: textTypeOf(column),
       }),
     );
   return {
@@ -227,6 +140,8 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     leaves: raw.leaves ?? [],
     order: Number(raw.order),
     columns,
+    declared: NOTHING_DECLARED,
+    uniques: (raw.uniques ?? []).map((index) => namesOfIndex(index, raw.columns ?? [])),
     keyColumns: key.map(({ column, property, type }) => ({ column, property, type })),
     hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
     triggers: raw.triggers ?? [],
@@ -308,7 +223,21 @@ function keyColumn(
     throw new InvalidOptionError('key', `column "${name}" of ${source} ${generated}`);
   }
   if (!column.notNull) throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL`);
-  const type = keyType({
+  const type = textTypeOf(column);
+  if (typeof type === 'string') {
+    throw new InvalidOptionError(
+      'key',
+      `column "${name}" of ${source} is ${column.shown}, which can't be a key: ${type}`,
+    );
+  }
+  return { column: name, property, type, number: column.number };
+}
+
+function textTypeOf(column: RawColumn): KeyType | string {
+  if (column.baseKind === 'e' && column.sqlType !== column.baseSql) {
+    return "it is a domain over an enum, of which the server's own functions take none";
+  }
+  return keyType({
     typeId: column.baseId,
     sqlType: column.baseSql,
     typeKind: column.baseKind,
@@ -316,17 +245,12 @@ function keyColumn(
     deterministic: column.deterministic,
     labels: column.labels ?? [],
   });
-  const problem =
-    column.baseKind === 'e' && column.sqlType !== column.baseSql
-      ? "it is a domain over an enum, of which the server's own functions take none"
-      : type;
-  if (typeof type === 'string' || problem !== type) {
-    throw new InvalidOptionError(
-      'key',
-      `column "${name}" of ${source} is ${column.shown}, which can't be a key: ${problem}`,
-    );
-  }
-  return { column: name, property, type, number: column.number };
+}
+
+function namesOfIndex(numbers: string, columns: readonly RawColumn[]): string[] {
+  return numbers
+    .split(' ')
+    .map((number) => columns.find((each) => each.number === Number(number))?.name ?? '');
 }
 
 function checkUnique(key: readonly { readonly number: number }[], raw: RawTable, source: string): void {

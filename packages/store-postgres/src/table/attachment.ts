@@ -60,6 +60,14 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
       `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
     );
   }
+  const { tags = [], unique = [] } = attached.declared;
+  const gone = [...unique, ...tags].flat().find((name) => !info.columns.some((each) => each.name === name));
+  if (gone !== undefined) {
+    throw new InvalidOptionError(
+      'table',
+      `${info.source} has no column "${gone}" any more, whose values each change tells, so that every write of it fails: ${advice}`,
+    );
+  }
   return attached;
 }
 

@@ -8,14 +8,13 @@ import {
   type StoreCallOptions,
   type StoreCapabilities,
   type StoreCommand,
+  type StoreDeclarations,
   type StoreFence,
   StoreInsecureError,
   type StoreOpenOptions,
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
-  StoreTimeoutError,
-  type StoreTransaction,
   StoreUnavailableError,
   type StoreWriteOptions,
   type TransactionHost,
@@ -24,21 +23,24 @@ import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
 import { storeError } from '../errors.js';
 import { describeTable, type TableInfo, type TableSpec } from '../sql/catalog.js';
+import { withDeclared } from '../sql/declared.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
 import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
-import type { SendOptions, Session } from '../wire/session.js';
+import type { SendOptions } from '../wire/session.js';
 import { checkPut } from '../write/plan.js';
 import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import type { Writer } from '../write/writer.js';
 import { assertAttached, assertWriter } from './attachment.js';
+import { TableDeclarations } from './declarations.js';
+import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
-import { holds, isDoubtful, TableShape } from './shape.js';
-import { TableWatch } from './watch.js';
+import { isDoubtful, TableShape } from './shape.js';
+import { isLike, TableWatch } from './watch.js';
 
 /** What a look at the catalogue may take that nobody waits for. */
 const OPEN_TIMEOUT_MS = 10_000;
@@ -60,6 +62,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly fence: StoreFence;
   readonly carrier: RowCarrier<Value>;
   readonly shape: TableShape;
+  readonly declared: StoreDeclarations<StoreCallOptions>;
   readonly #parts: TableParts;
   #opened: OpenedTable<Value> | undefined;
   #watch: TableWatch | undefined;
@@ -73,17 +76,22 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     this.transactions = parts.transactions;
     this.feed = parts.feed;
     this.#parts = parts;
-    this.fence = {
-      nowMs: () => parts.session.serverClock.nowMs(),
-      enter: (keys, options) => this.#enter(keys, options),
-      settle: (key, options) => this.#settle(key, options),
-    };
+    const send = (call: TableCall, options: StoreCallOptions): Promise<readonly Row[]> =>
+      this.#send(call, { ...options, primary: true });
+    const statements = async () => (await this.#open()).statements;
+    this.fence = tableFence({ nowMs: () => parts.session.serverClock.nowMs(), statements, send });
     this.shape = new TableShape({ name: this.name, clock: parts.clock, look: () => this.#lookAgain() });
     this.carrier = {
       pack: (value) => this.#ready().rows.pack(value),
       copied: (row, copy) => this.#ready().rows.copied(row, copy),
       unpack: (packed) => this.#ready().rows.unpack(packed),
     };
+    this.declared = new TableDeclarations(spec, {
+      name: this.name,
+      opened: () => this.#ready(),
+      renewed: () => this.#lookAgain(),
+      send,
+    });
     this.capabilities = {
       versioned: true,
       compareAndSet: true,
@@ -233,10 +241,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     this.#closed = true;
   }
 
-  async #send(
-    call: { statement: Parameters<Session['send']>[0][number]['statement']; values: string[] },
-    options: StoreReadOptions,
-  ): Promise<readonly Row[]> {
+  async #send(call: TableCall, options: StoreReadOptions): Promise<readonly Row[]> {
     const { session, replica, prepared } = this.#parts;
     const from = options.primary || replica === undefined ? session : replica;
     const send: SendOptions = {
@@ -257,27 +262,6 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     } catch (error) {
       if (options.signal?.aborted && error === options.signal.reason) throw error;
       throw storeError(error, this.name, false);
-    }
-  }
-
-  async #enter(
-    keys: readonly string[],
-    options: StoreCallOptions & { readonly tx: StoreTransaction },
-  ): Promise<void> {
-    const { statements } = await this.#open();
-    const call = { statement: statements.lockShared(), values: [arrayText(keys)] };
-    await this.#send(call, { ...options, primary: true });
-  }
-
-  async #settle(key: string, options: StoreCallOptions): Promise<boolean> {
-    const { statements } = await this.#open();
-    try {
-      // In a transaction of its own: a snapshot of a read's might be older than what it waits for.
-      await this.#send({ statement: statements.lockAlone(), values: [key] }, { ...options, primary: true });
-      return true;
-    } catch (error) {
-      if (error instanceof StoreTimeoutError) return false;
-      throw error;
     }
   }
 
@@ -317,8 +301,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     try {
       const info = await describeTable(run, this.spec, again);
       await assertWriter(run, info);
-      await assertAttached(run, info);
-      return info;
+      const { declared } = await assertAttached(run, info);
+      return withDeclared(info, declared);
     } catch (error) {
       throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
     }
@@ -338,7 +322,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   async #lookAgain(): Promise<void> {
     const info = await this.#describe(true);
     const known = this.#opened?.info;
-    if (known !== undefined && holds(info, known.columns) && holds(known, info.columns)) return;
+    if (known !== undefined && isLike(info, known)) return;
     this.#watch?.knows(info);
     this.#rebind(info);
   }

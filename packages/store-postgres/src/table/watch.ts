@@ -9,7 +9,7 @@ export interface TableWatchOptions {
   readonly clock: Clock;
   /** Describes the table. Throws `InvalidOptionError` where it can't be kept in step. */
   readonly look: () => Promise<TableInfo>;
-  /** Told when the user's triggers are others than before, or known columns are gone or others. */
+  /** Told when the user's triggers or what is declared are others than before, or known columns are gone or others. */
   readonly changed: (info: TableInfo) => void;
 }
 
@@ -47,7 +47,7 @@ export class TableWatch {
     try {
       const info = await this.#options.look();
       this.#warn(problemOf(info, this.#known));
-      if (!holds(info, this.#known.columns)) {
+      if (!holds(info, this.#known.columns) || !isDeclaredLike(info, this.#known)) {
         this.#known = info;
         this.#options.changed(info);
         return;
@@ -67,6 +67,17 @@ export class TableWatch {
     if (problem === '') return;
     process.emitWarning(problem, { type: 'LockstepWarning', code: 'LOCKSTEP_CHANGES_UNSEEN' });
   }
+}
+
+/** True of the same columns, the same ones declared. */
+export function isLike(info: TableInfo, known: TableInfo): boolean {
+  return holds(info, known.columns) && holds(known, info.columns) && isDeclaredLike(info, known);
+}
+
+/** True where the same columns are declared, in the same sets. */
+function isDeclaredLike({ declared }: TableInfo, known: TableInfo): boolean {
+  const { tags, unique } = known.declared;
+  return JSON.stringify([declared.unique, declared.tags]) === JSON.stringify([unique, tags]);
 }
 
 /** Empty: there is none. */

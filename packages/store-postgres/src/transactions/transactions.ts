@@ -12,6 +12,7 @@ import type { Knex } from 'knex';
 import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from '../errors.js';
 import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
 import { microsSql, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
+import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
 import { statement } from '../wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
@@ -32,7 +33,9 @@ pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
  * the search in the outbox's primary key; a second of slack covers a clock that steps back.
  */
 const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::pg_catalog.text AS version, op::pg_catalog.text AS op,
-${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at
+${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at,
+(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(before, after)) FILTER (WHERE before IS NOT NULL OR after IS NOT NULL)
+  OVER (PARTITION BY source, key))::pg_catalog.text AS texts
 FROM lockstep.outbox
 WHERE ${atLeast('version', minus(microsSql('pg_catalog.now()'), '1000000'))}
 AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
@@ -45,17 +48,21 @@ export interface ChangeRecord {
   readonly version: string;
   readonly op: string;
   readonly at: number;
+  /** As JSON: for each change of the key the texts of the row before and after it, `null` where there was none. */
+  readonly texts?: string | null;
 }
 
 /** A change as the contract has it. */
 export function toChange(row: ChangeRecord): Change {
-  return {
+  const texts = textsIn(row.texts);
+  const change: Change = {
     source: row.source,
     key: row.key,
     version: Number(row.version),
     op: row.op === 'd' ? 'delete' : 'put',
     changedAtMs: Number(row.at),
   };
+  return texts === undefined ? change : { ...change, texts };
 }
 
 /**

@@ -2,7 +2,7 @@ import { type StoreOutcome, StoreRefusedError, type Version } from '@lockstep/co
 import type { KeyCodec } from '../keys/codec.js';
 import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
-import type { Call, Row } from '../wire/pipeline.js';
+import { type Call, type Row, statement } from '../wire/pipeline.js';
 import type { Group, Item } from './plan.js';
 import type { Statements } from './statements/statements.js';
 import { OUT } from './statements/table-sql.js';
@@ -32,6 +32,17 @@ export function readAgain({ items }: Group, statements: Statements, codec: KeyCo
   const now = own ? statements.now() : undefined;
   const read = { statement: statements.readMany(), values };
   return now === undefined ? [read] : [{ statement: now, values: [] }, read];
+}
+
+/** A plan that was made while the outbox was empty must not become a scan of a full one. */
+const BY_INDEX = statement("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)", false);
+
+/** Asks for the texts that triggers have recorded of a group's rows. On its own: a transaction tells them at its end. */
+export function readRecorded({ items }: Group, statements: Statements, own: boolean): Call[] {
+  if (!own || !statements.declares) return [];
+  const least = Math.min(...items.map(({ exact }) => (exact > 0 ? exact : Number.MAX_SAFE_INTEGER)));
+  const recorded = { statement: statements.recorded(), values: [String(least)] };
+  return statements.firesNothing ? [recorded] : [{ statement: BY_INDEX, values: [] }, recorded];
 }
 
 /** The outcome of a command, given the row that is there once the triggers are through. */

@@ -1,6 +1,7 @@
 import { type StoreOutcome, StoreRefusedError, StoreUnavailableError, type Version } from '@lockstep/core';
 import { UNBELIEVED } from '../sql/stamp.js';
 import { rowValue } from '../values/rows.js';
+import { textsIn } from '../values/texts.js';
 import type { Row } from '../wire/pipeline.js';
 import { asCommitted, Written } from './followed.js';
 import type { Group, Item } from './plan.js';
@@ -50,6 +51,17 @@ export class Outcomes<Value> {
     for (const item of items) {
       const outcome = outcomes[item.index];
       if (outcome !== undefined) outcomes[item.index] = asCommitted(item, kind, outcome, byKey.get(item.key));
+    }
+  }
+
+  /** Adds the texts of declared columns, by the rows' own keys. */
+  noteTexts({ items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
+    const byKey = new Map(rows.map(({ meta }) => [meta[OUT.key], String(meta[OUT.texts])]));
+    for (const { index, key } of items) {
+      const outcome = outcomes[index];
+      const texts = outcome?.kind === 'written' ? textsIn(byKey.get(outcome.key ?? key)) : undefined;
+      if (outcome !== undefined && texts !== undefined)
+        outcomes[index] = { ...outcome, texts } as typeof outcome;
     }
   }
 

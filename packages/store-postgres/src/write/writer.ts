@@ -23,7 +23,7 @@ import { transactionOf } from '../transactions/handle.js';
 import { arrayText, textArray } from '../wire/arrays.js';
 import { type Call, type Described, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
-import { readAgain } from './followed.js';
+import { readAgain, readRecorded } from './followed.js';
 import { Outcomes } from './outcomes.js';
 import { type Group, type Item, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
@@ -53,6 +53,8 @@ export interface WriterParts {
 interface Answer {
   readonly rows: readonly Row[];
   readonly again: readonly Row[] | undefined;
+  /** The texts of the rows' declared columns. */
+  readonly recorded: readonly Row[] | undefined;
 }
 
 interface WriteSend extends SendOptions {
@@ -152,9 +154,10 @@ export class Writer<Value> {
   ): Promise<void> {
     const { items } = group;
     try {
-      const { rows, again } = await this.#run(group, send, options, restamp.above, lockMs);
+      const { rows, again, recorded } = await this.#run(group, send, options, restamp.above, lockMs);
       this.#outcomes.noteRows(group, rows, outcomes);
       if (again !== undefined) this.#outcomes.noteCommitted(group, again, outcomes);
+      if (recorded !== undefined) this.#outcomes.noteTexts(group, recorded, outcomes);
       if (this.#isStamping(group, options) && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
@@ -181,12 +184,13 @@ export class Writer<Value> {
   }
 
   /**
-   * True when the statement stamps and records its rows by itself. Only the trigger checks deadlines, and sees what
+   * True when the statement stamps and records its rows by itself. Only the trigger checks deadlines, and sees what declared
+   * columns held, and what
    * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
    */
   #isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
-    const { changed } = this.#parts.statements;
-    return kind === 'put' && tx === undefined && notAfterMs === undefined && !changed;
+    const { changed, declares } = this.#parts.statements;
+    return kind === 'put' && tx === undefined && notAfterMs === undefined && !changed && !declares;
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {
@@ -207,7 +211,7 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, what, true) };
   }
 
-  /** The answer of the group's statement, and its rows as they are after it where triggers may write them again. */
+  /** The answer of the group's statement, and what is asked behind it. */
   async #run(
     group: Group,
     send: WriteSend,
@@ -224,10 +228,12 @@ export class Writer<Value> {
     }
     const at = answerOf(group, calls);
     const again = readAgain(group, statements, codec, options.tx === undefined);
-    calls.push(...again);
-    const answer = (results: readonly Row[][], at: number, last = results.length - 1): Answer => ({
+    const recorded = readRecorded(group, statements, options.tx === undefined);
+    calls.push(...again, ...recorded);
+    const answer = (results: readonly Row[][], at: number, last = calls.length - 1): Answer => ({
       rows: results[at] ?? [],
-      again: again.length === 0 ? undefined : results[last],
+      again: again.length === 0 ? undefined : results[last - recorded.length],
+      recorded: recorded.length === 0 ? undefined : results[last],
     });
     if (options.tx === undefined) {
       const settings = stamps ? { stamps: source } : { byKey: statements.firesNothing };

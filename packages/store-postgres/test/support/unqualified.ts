@@ -2,7 +2,9 @@
 const SYNTAX = new Set(
   `values and or not on as when then else exists any array coalesce greatest least from key select where set by unique
    operator returning conflict materialized lateral update with check default case if elsif nullif return
-   autovacuum_vacuum_scale_factor cache identity include union all only into foreach row`.split(/\s+/),
+   autovacuum_vacuum_scale_factor cache identity include union all only into foreach row filter over`.split(
+    /\s+/,
+  ),
 );
 
 const TOKEN =

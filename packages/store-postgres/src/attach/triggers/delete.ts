@@ -1,5 +1,6 @@
 import type { TableInfo } from '../../sql/catalog.js';
 import { tableKeySql } from '../../sql/catalog.js';
+import { textsSql } from '../../sql/declared.js';
 import { identifier, literal } from '../../sql/quote.js';
 import {
   believedSql,
@@ -33,7 +34,7 @@ import {
 
 /** Records what was deleted, and leaves a tombstone. Foreign deletes outside Lockstep's transactions take the short way. */
 export function recordDeleteBody(info: TableInfo): string {
-  const { oldKey, oldVersion, source } = namesOf(info);
+  const { oldKey, oldVersion } = namesOf(info);
   const clock = microsSql();
   return `
 DECLARE
@@ -44,7 +45,7 @@ DECLARE
   gone pg_catalog.int8;
 BEGIN
   IF ${noneSet(SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT)} AND ${isNameable('old_key')} THEN
-    gone := ${nextForeignSql(`greatest(${ifBelievedSql(oldVersion)}, ${clock})`)};${recordNameableDelete(source, 'old_key', 'gone')}${notifyWhere('true')}
+    gone := ${nextForeignSql(`greatest(${ifBelievedSql(oldVersion)}, ${clock})`)};${recordNameableDelete(info, 'old_key', 'gone')}${notifyWhere('true')}
     RETURN NULL;
   END IF;${refuseIfLate(info)}
   last := ${ifBelievedSql(oldVersion)};
@@ -65,7 +66,7 @@ BEGIN
     ELSE
       gone := greatest(last, ${clock});${stampByTransaction(info, 'gone', 'gone')}
     END IF;
-  END IF;${recordDelete(source, 'old_key', 'gone')}${notifyWhere(isForeignSql('gone'))}
+  END IF;${recordDelete(info, 'old_key', 'gone')}${notifyWhere(isForeignSql('gone'))}
   RETURN NULL;
 END`;
 }
@@ -77,6 +78,8 @@ export function recordTruncateBody(info: TableInfo): string {
   const bare = `t.${identifier(info.spec.versionColumn)}`;
   const source = formatted(literal(info.source));
   const key = formatted(tableKeySql(info, 't'));
+  const declares = info.declared.columns.length > 0;
+  const texts = declares ? `, ${formatted(textsSql(info.declared, 't'))} AS texts` : '';
   return `
 DECLARE
   own pg_catalog.bool := ${inOwnTransaction(info)};
@@ -89,15 +92,15 @@ BEGIN
   EXECUTE pg_catalog.format($lockstep_truncate$
     WITH gone AS (
       SELECT ${key} AS key,
-        CASE WHEN %L::pg_catalog.bool THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version
+        CASE WHEN %L::pg_catalog.bool THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version${texts}
       FROM ONLY %I.%I t, LATERAL (SELECT greatest(${formatted(ifBelievedSql(bare))}, ${microsSql()}) AS base OFFSET 0) w
     ), buried AS (
       INSERT INTO lockstep.tombstone AS b (source, key, version) SELECT ${source}, key, version FROM gone
       WHERE ${isNameable('key')}
       ON CONFLICT (source, key) DO UPDATE SET version = greatest(${ifBelievedSql('b.version')}, EXCLUDED.version)
     )
-    INSERT INTO lockstep.outbox (version, source, key, op)
-    SELECT version, ${source}, key, 'd' FROM gone$lockstep_truncate$, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    INSERT INTO lockstep.outbox (version, source, key, op${declares ? ', before' : ''})
+    SELECT version, ${source}, key, 'd'${declares ? ', texts' : ''} FROM gone$lockstep_truncate$, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
   IF NOT own AND ${mayNotify} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;
   RETURN NULL;
 END`;

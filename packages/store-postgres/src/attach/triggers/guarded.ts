@@ -24,7 +24,7 @@ export function guarded(info: TableInfo, { body, event }: TriggerSql): string {
   return `
 BEGIN
   IF ${unsafe} THEN
-    RAISE EXCEPTION 'the types of the key or of the version column of % are others than when Lockstep was attached', ${literal(info.source)}
+    RAISE EXCEPTION 'the types of the key, of declared columns or of the version column of % are others than when Lockstep was attached', ${literal(info.source)}
       USING ERRCODE = 'datatype_mismatch', HINT = 'Attach the table again.';
   END IF;${body};
 END`;
@@ -36,7 +36,7 @@ const isCast = ({ type }: KeyColumn): boolean => !type.toTextSql('').startsWith(
 function unsafeRow(info: TableInfo, row: string): string {
   const typeOf = (column: string): string =>
     `pg_catalog.pg_typeof(${row}.${identifier(column)})::pg_catalog.oid`;
-  const keys = info.keyColumns.filter(isCast).map(({ column, type }) => {
+  const keys = [...info.keyColumns, ...info.declared.columns].filter(isCast).map(({ column, type }) => {
     const isDomain = info.columns.find(({ name }) => name === column)?.sqlType !== type.sqlType;
     return isDomain ? `NOT ${isOfServer(typeOf(column))}` : `${typeOf(column)} >= ${FIRST_OF_USERS}`;
   });
@@ -46,7 +46,9 @@ function unsafeRow(info: TableInfo, row: string): string {
 }
 
 function unsafeRelation(info: TableInfo): string {
-  const keys = info.keyColumns.filter(isCast).map(({ column }) => literal(column));
+  const keys = [...info.keyColumns, ...info.declared.columns]
+    .filter(isCast)
+    .map(({ column }) => literal(column));
   const inKey = keys.length === 0 ? 'false' : `a.attname IN (${keys.join(', ')})`;
   return `EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (
     (a.attname = ${literal(info.spec.versionColumn)} AND a.atttypid <> 'pg_catalog.int8'::pg_catalog.regtype)

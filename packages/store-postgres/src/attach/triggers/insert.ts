@@ -17,6 +17,7 @@ import {
   namesOf,
   noneSet,
   notifyWhere,
+  recordOf,
   refuseIfLate,
   setting,
 } from './pieces.js';
@@ -66,7 +67,7 @@ BEGIN
   IF ${keepsSnapshot} AND ${isNameable(newKey)} THEN${touchTombstone(source, newKey)}
   END IF;
   -- Not in its RETURNING, where NEW is the outbox's row from Postgres 18 on.
-  WITH o AS (INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${newVersion}, ${source}, ${newKey}, 'p'))
+  WITH o AS (INSERT INTO lockstep.outbox ${recordOf(info, { version: newVersion, key: newKey, op: 'p' }, { after: 'NEW' })})
     SELECT (${floorSql(source, newKey, newVersion)}) INTO floor;${notifyWhere(isForeignSql(newVersion))}${raiseAboveTombstone(
       info,
       `PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);`,

@@ -1,5 +1,6 @@
 import { MAX_KEY_BYTES } from '../../keys/codec.js';
 import { type TableInfo, tableKeySql } from '../../sql/catalog.js';
+import { textsSql } from '../../sql/declared.js';
 import { objectName } from '../../sql/names.js';
 import { atMost } from '../../sql/operators.js';
 import { identifier, literal } from '../../sql/quote.js';
@@ -96,20 +97,33 @@ export const isNameable = (key: string): string =>
 
 const raiseTombstone = `ON CONFLICT (source, key) DO UPDATE SET version = greatest(${ifBelievedSql('t.version')}, EXCLUDED.version)`;
 
-export const recordDelete = (source: string, key: string, version: string): string => `
+/** The end of a record of the outbox: the texts of declared columns, where there are some, before and after the change. */
+export function recordOf(
+  info: TableInfo,
+  { version, key, op }: { readonly version: string; readonly key: string; readonly op: 'p' | 'd' },
+  { before, after }: { readonly before?: string; readonly after?: string },
+): string {
+  const { declared } = info;
+  const plain = [version, literal(info.source), key, `'${op}'`];
+  if (declared.columns.length === 0) return `(version, source, key, op) VALUES (${plain.join(', ')})`;
+  const texts = [before, after].map((row) => (row === undefined ? 'NULL' : textsSql(declared, row)));
+  return `(version, source, key, op, before, after) VALUES (${[...plain, ...texts].join(', ')})`;
+}
+
+export const recordDelete = (info: TableInfo, key: string, version: string): string => `
   IF ${isNameable(key)} THEN
-    INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, ${key}, ${version})
+    INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${literal(info.source)}, ${key}, ${version})
       ${raiseTombstone};
   END IF;
-  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, ${key}, 'd');`;
+  INSERT INTO lockstep.outbox ${recordOf(info, { version, key, op: 'd' }, { before: 'OLD' })};`;
 
 /** As {@link recordDelete} of a key that can be named, as one statement. */
-export const recordNameableDelete = (source: string, key: string, version: string): string => `
+export const recordNameableDelete = (info: TableInfo, key: string, version: string): string => `
     WITH buried AS (
-      INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${source}, ${key}, ${version})
+      INSERT INTO lockstep.tombstone AS t (source, key, version) VALUES (${literal(info.source)}, ${key}, ${version})
       ${raiseTombstone}
     )
-    INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${version}, ${source}, ${key}, 'd');`;
+    INSERT INTO lockstep.outbox ${recordOf(info, { version, key, op: 'd' }, { before: 'OLD' })};`;
 
 /** A transaction that has notified can't be prepared for a two-phase commit: where there may be some, consumers poll. */
 export const mayNotify = "pg_catalog.current_setting('max_prepared_transactions') = '0'";

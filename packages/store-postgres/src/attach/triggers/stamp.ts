@@ -18,6 +18,7 @@ import {
   noneSet,
   notifyWhere,
   recordDelete,
+  recordOf,
   refuseIfLate,
   refuseUnbelieved,
   setting,
@@ -50,7 +51,7 @@ BEGIN
       RETURN NEW;
     ELSIF ${believedSql(oldVersion)} AND ${newKey} = ${oldKey} THEN
       ${newVersion} := ${nextForeignSql(`greatest(${oldVersion}, ${clock})`)};
-      INSERT INTO lockstep.outbox (version, source, key, op) VALUES (${newVersion}, ${source}, ${newKey}, 'p');${notifyWhere('true')}
+      INSERT INTO lockstep.outbox ${recordOf(info, { version: newVersion, key: newKey, op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere('true')}
       RETURN NEW;
     END IF;
   END IF;
@@ -94,10 +95,10 @@ BEGIN
     IF ${newVersion} <= base THEN RETURN NULL; END IF;
   END IF;
   recorded := coalesce(recorded, ${newVersion});
-  INSERT INTO lockstep.outbox (version, source, key, op) VALUES (recorded, ${source}, new_key, 'p');${notifyWhere(isForeignSql('recorded'))}
+  INSERT INTO lockstep.outbox ${recordOf(info, { version: 'recorded', key: 'new_key', op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere(isForeignSql('recorded'))}
   -- A change of the key is a delete of the old one.
   IF new_key <> old_key THEN
-    gone := greatest(base, ${clock});${stampByTransaction(info, 'gone', 'gone')}${recordDelete(source, 'old_key', 'gone')}
+    gone := greatest(base, ${clock});${stampByTransaction(info, 'gone', 'gone')}${recordDelete(info, 'old_key', 'gone')}
     PERFORM pg_catalog.set_config('${SETTING_MOVED}', 'yes', true);
   END IF;
   RETURN NEW;

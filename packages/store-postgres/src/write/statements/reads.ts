@@ -1,6 +1,9 @@
-import { equal } from '../../sql/operators.js';
+import type { KeyColumn } from '../../keys/codec.js';
+import { tableKeySql } from '../../sql/catalog.js';
+import { atLeast, equal } from '../../sql/operators.js';
 import { identifier } from '../../sql/quote.js';
-import { type TableSql, together } from './table-sql.js';
+import { microsSql } from '../../sql/stamp.js';
+import { OUT, type TableSql, together } from './table-sql.js';
 
 /** $1…: the key's parts. */
 export function readOneSql({ info, read, table }: TableSql): string {
@@ -18,4 +21,26 @@ export function readManySql(sql: TableSql): string {
   const row = [sql.version, ...columns.map(({ name }) => identifier(name))].join(', ');
   return `SELECT ${sql.read} FROM ${together(arrays)} AS r(${names})
 CROSS JOIN LATERAL (SELECT ${row} FROM ${sql.table} t WHERE ${sql.sameKey()} OFFSET 0) t`;
+}
+
+/**
+ * What triggers have recorded of the table in this transaction, which has just begun: no version is below the clock then,
+ * but those that flushes bring. ($1: the lowest of these.) What a clock that stepped back hides is not known.
+ */
+export function recordedSql({ source }: TableSql): string {
+  const least = `least($1::pg_catalog.int8, ${microsSql('pg_catalog.now()')})`;
+  const texts = 'pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(o.before, o.after))';
+  return `SELECT o.key AS "${OUT.key}", ${texts}::pg_catalog.text AS "${OUT.texts}" FROM lockstep.outbox o
+WHERE ${atLeast('o.version', least)} AND ${equal('o.txid', 'pg_catalog.pg_current_xact_id_if_assigned()')} AND ${equal('o.source', source)}
+AND (o.before IS NOT NULL OR o.after IS NOT NULL) GROUP BY o.key`;
+}
+
+/** $1…: an array for each column of a unique index. Answers with the places, from 1, and the keys of the rows. */
+export function findSql({ info, table }: TableSql, columns: readonly KeyColumn[]): string {
+  const arrays = columns.map(({ type }, index) => `$${index + 1}::${type.sqlType}[]`);
+  const names = columns.map((_, index) => `"k${index}"`).join(', ');
+  const same = columns.map(({ column }, index) => equal(`t.${identifier(column)}`, `r."k${index}"`));
+  const key = tableKeySql(info, 't');
+  return `SELECT r.n::pg_catalog.text AS "${OUT.number}", t.key AS "${OUT.key}" FROM ${together(arrays)} WITH ORDINALITY AS r(${names}, n)
+CROSS JOIN LATERAL (SELECT ${key} AS key FROM ${table} t WHERE ${same.join(' AND ')} OFFSET 0) t`;
 }

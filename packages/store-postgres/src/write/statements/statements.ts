@@ -1,10 +1,11 @@
+import type { KeyColumn } from '../../keys/codec.js';
 import type { TableColumn, TableInfo } from '../../sql/catalog.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { Shape } from '../shape.js';
 import { deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
-import { readManySql, readOneSql } from './reads.js';
+import { findSql, readManySql, readOneSql, recordedSql } from './reads.js';
 import { TableSql } from './table-sql.js';
 
 /**
@@ -136,6 +137,21 @@ export class Statements {
   lockAlone(): Statement {
     const lock = this.#advisoryLock('pg_advisory_xact_lock');
     return this.#get('lockAlone', () => `SELECT ${lock} FROM (SELECT $1::pg_catalog.text AS k) AS u`);
+  }
+
+  /** True when each change tells the texts of declared columns. */
+  get declares(): boolean {
+    return this.#info.declared.columns.length > 0;
+  }
+
+  /** The texts that triggers have recorded in this transaction, by key. $1: the lowest version that it may have written. */
+  recorded(): Statement {
+    return this.#get('recorded', () => recordedSql(this.#sql));
+  }
+
+  /** Keys of the rows that hold texts. $1…: an array for each column. */
+  find(columns: readonly KeyColumn[]): Statement {
+    return this.#get(`find ${columns.map(({ column }) => column).join()}`, () => findSql(this.#sql, columns));
   }
 
   #advisoryLock(name: string): string {

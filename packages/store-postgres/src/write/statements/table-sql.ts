@@ -11,6 +11,7 @@ export const OUT = {
   locked: '#l',
   tombstone: '#t',
   done: '#d',
+  texts: '#s',
 } as const;
 
 /** Arrays side by side. `unnest` of several is syntax, which looks the name up; of one each it is a function. */
