@@ -26,7 +26,7 @@ export interface RowShape {
   readonly properties?: ReadonlyMap<string, string> | undefined;
   /**
    * Instead of `properties`, where nobody knows them: letters, digits, `_`, `.`, `-`. A later one sorts behind, numbers
-   * as numbers.
+   * as numbers. Empty, with the order 0: nobody gave it one; it is earlier than any, and payloads stay as they are.
    */
   readonly name?: string | undefined;
 }

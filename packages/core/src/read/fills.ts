@@ -110,14 +110,16 @@ export class Fills<Value> {
     row: StoreRow<Value> | undefined,
     before: CacheHit,
   ): Promise<void> {
-    const { cache, events, lifetime } = this.#context;
+    const { cache, events, lifetime, store } = this.#context;
     try {
       const payload = row && (await this.#payload(key, row.value, row.version));
       if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
       const { version } = row;
       const refresh = { kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) } as const;
-      // A write that came between is in the way of the load: without versions only a changed entry tells of it.
-      await cache.run(version === NO_VERSION ? { ...refresh, unchanged: before } : refresh);
+      // What came between is in the way of the load: without versions only a changed entry tells of a write, and with
+      // them of another process's row of a later shape.
+      const guarded = version === NO_VERSION || store.shape !== undefined;
+      await cache.run(guarded ? { ...refresh, unchanged: before } : refresh);
     } catch (error) {
       events.error.emit({ where: 'refresh', error });
     }

@@ -122,8 +122,18 @@ export class Misses<Value> {
     }
     const row = await loader.load(key, true);
     // A value that can't be replaced is left to the next reader; nobody waits for this.
-    if (reply?.outcome === 'hit') activity.track(this.#fills.replace(lookup, row, reply.hit));
+    if (reply?.outcome === 'hit' && (await this.#mayReplace(key, row, reply.hit))) {
+      activity.track(this.#fills.replace(lookup, row, reply.hit));
+    }
     return versioned(row);
+  }
+
+  /** False of an entry of a later shape that is as new as the row. */
+  async #mayReplace(key: string, row: StoreRow<Value> | undefined, hit: CacheHit): Promise<boolean> {
+    const { codec, store } = this.#context;
+    if (store.shape === undefined || row === undefined || row.version > hit.version) return true;
+    const decoded = await codec.decode(hit, key);
+    return decoded.ok || decoded.reason !== 'later-shape';
   }
 
   /** Loads under the lease. The reader gets the row at once; the fill goes on behind it. */

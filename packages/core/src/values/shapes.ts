@@ -44,9 +44,10 @@ export class Shapes {
     this.#source = source;
   }
 
-  /** The payload with this process's shape in front. */
+  /** The payload with this process's shape in front; as it is where that has no name. */
   wrap(body: Payload): Payload {
     const { bytes, text } = this.#now();
+    if (text === '') return body;
     return typeof body === 'string' ? text + body : Buffer.concat([bytes, body]);
   }
 
@@ -54,6 +55,7 @@ export class Shapes {
   own(payload: Payload): Payload | undefined {
     const { bytes, shape, text } = this.#now();
     if (shape === undefined) return undefined;
+    if (text === '') return headerOf(payload) === '' ? payload : undefined;
     if (typeof payload === 'string') {
       return payload.startsWith(text) ? payload.slice(text.length) : undefined;
     }
@@ -106,8 +108,9 @@ function knownOf(shape: RowShape | undefined): Known {
   const kind = name === undefined ? ':' : '=';
   const tokens = name ?? [...(properties ?? [])].map(tokenOf).sort().join('');
   const rest = `${order}${kind}${tokens}${END}`;
-  const bytes = Buffer.from(BINARY_START + rest, 'latin1');
-  return { shape, text: TEXT_START + rest, bytes, kind, order, tokens, fits: new Map() };
+  const text = name === '' ? '' : TEXT_START + rest;
+  const bytes = Buffer.from(name === '' ? '' : BINARY_START + rest, 'latin1');
+  return { shape, text, bytes, kind, order, tokens, fits: new Map() };
 }
 
 function tokenOf([property, type]: readonly [string, string]): string {
@@ -146,8 +149,9 @@ function headerOf(payload: Payload): string {
     const end = payload.startsWith(TEXT_START) ? payload.indexOf(END, TEXT_START.length) : -1;
     return end < 0 || end > MAX_HEADER ? '' : payload.slice(0, end + 1);
   }
+  if (payload[0] !== 0xc1) return '';
   const start = Buffer.from(payload.buffer, payload.byteOffset, Math.min(payload.byteLength, MAX_HEADER));
-  if (start[0] !== 0xc1 || start.toString('latin1', 1, 3) !== 'S1') return '';
+  if (start.toString('latin1', 1, 3) !== 'S1') return '';
   return start.toString('latin1', 0, start.indexOf(END) + 1);
 }
 

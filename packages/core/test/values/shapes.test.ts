@@ -187,6 +187,84 @@ test('names order shapes by hand, numbers in them as numbers', async () => {
 });
 
 test.each([
+  ['JSON', jsonSerializer()],
+  ['MessagePack', msgpackSerializer()],
+])(
+  '%s: without a name payloads stay as they are, and are earlier than any that has one',
+  async (_, serializer) => {
+    const at = world();
+    const plain = createLockstep({ cache: at.cache });
+    const none = plain.collection({
+      name: 'users',
+      store: memoryStore<Row>({ name: 'users', database: at.database }),
+      serializer,
+    });
+    const unnamed = processOf(at, { order: 0, name: '' }, { serializer });
+    const named = processOf(at, { order: 1, name: 'v1' }, { serializer });
+    await unnamed.rows.foreignWrite('1', { name: 'a' });
+    await unnamed.users.get('1');
+    await unnamed.settled();
+    // Readable to a store that tells nothing of shapes.
+    expect((await none.getVersioned('1')).from).toBe('cache');
+    for (let round = 0; round < 3; round++) {
+      expect(await named.users.get('1')).toEqual({ name: 'a' });
+      await named.settled();
+      expect(await unnamed.users.get('1')).toEqual({ name: 'a' });
+      await unnamed.settled();
+    }
+    expect([unnamed.loads.length, named.loads.length]).toEqual([4, 1]);
+  },
+);
+
+test('a refresh by a process of an earlier shape leaves a later one’s entry, unless the row is newer', async () => {
+  const at = world();
+  const first = processOf(at, { order: 1, name: 'a' });
+  const second = processOf(at, { order: 2, name: 'b' });
+  await first.rows.foreignWrite('1', { n: 1 });
+  await second.users.get('1');
+  await second.settled();
+  expect(await first.users.refresh('1')).toEqual({ n: 1 });
+  await first.settled();
+  await second.users.get('1');
+  expect(second.loads).toEqual(['1']);
+  // Its own is refreshed by the later one, too.
+  await first.rows.foreignWrite('1', { n: 2 });
+  expect(await first.users.refresh('1')).toEqual({ n: 2 });
+  await first.settled();
+  expect(await first.users.get('1')).toEqual({ n: 2 });
+  expect(first.loads).toEqual(['1', '1']);
+});
+
+test('a load of an earlier shape does not replace what a later one has put in place meanwhile', async () => {
+  const at = world();
+  const zero = processOf(at, { order: 0, name: '' });
+  const second = processOf(at, { order: 2, name: 'b' });
+  let meanwhile = async (): Promise<void> => {};
+  const rows = memoryStore<Row>({ name: 'users', database: at.database });
+  const store: StoreAdapter<Row> = {
+    ...rows,
+    shape: { current: () => ({ order: 1, name: 'a' }), renew: async () => {} },
+    async read(keys, call) {
+      const found = await rows.read(keys, call);
+      await meanwhile();
+      return found;
+    },
+  };
+  const first = createLockstep({ cache: at.cache }).collection({ name: 'users', store });
+  await zero.rows.foreignWrite('1', { n: 1 });
+  await zero.users.get('1');
+  await zero.settled();
+  meanwhile = async () => {
+    await second.users.get('1');
+    await second.settled();
+  };
+  expect(await first.get('1')).toEqual({ n: 1 });
+  await second.settled();
+  await second.users.get('1');
+  expect(second.loads).toEqual(['1']);
+});
+
+test.each([
   ['JSON', {}],
   ['JSON, signed', { integrity: { keys: [KEY] } }],
 ])('%s: a buffered write of another shape is flushed first, by whoever reads it', async (_, options) => {
