@@ -52,6 +52,13 @@ export interface MongoCollectionOptions {
   readonly key?: string;
   /** The field that holds the version; it is stripped from values. @defaultValue '_lockstep' */
   readonly versionField?: string;
+  /**
+   * The shape of the documents as this release knows them, by a name of yours: another name for each change of what they
+   * hold. Entries of another shape are loaded anew, unless a later one made them (docs/deployments.md).
+   *
+   * @defaultValue documents have no shape, and one is as good as another
+   */
+  readonly shape?: string;
   /** For reads that may be behind. @defaultValue the database's */
   readonly readPreference?: ReadPreferenceLike;
   /** For all reads. @defaultValue majority, or local where `writeConcern` is less than majority */
@@ -93,6 +100,10 @@ const isObject = (value: unknown): boolean => typeof value === 'object' && value
 export const MONGO_COLLECTION = {
   key: { ...FIELD_NAME, fallback: '_id' },
   versionField: { ...FIELD_NAME, fallback: DEFAULT_VERSION_FIELD },
+  shape: option.is<string>(
+    'a name of 1 to 64 letters, digits, "_", "." and "-"',
+    (value) => typeof value === 'string' && /^[A-Za-z0-9_.-]{1,64}$/.test(value),
+  ),
   readPreference: option.is<ReadPreferenceLike>(
     'a read preference',
     (value) => typeof value === 'string' || isObject(value),
@@ -124,13 +135,18 @@ export function storeSettings(options: MongoStoreOptions) {
 export function collectionSettings(
   name: string,
   options: MongoCollectionOptions,
-): { readonly key: string; readonly versionField: string; readonly where: string } {
+): {
+  readonly key: string;
+  readonly shape: string | undefined;
+  readonly versionField: string;
+  readonly where: string;
+} {
   const where = `collection("${name}")`;
-  const { key, versionField } = withDefaults(options, MONGO_COLLECTION, where);
+  const { key, shape, versionField } = withDefaults(options, MONGO_COLLECTION, where);
   if (versionField === key || versionField === '_id') {
     throw new InvalidOptionError(`${where}.versionField`, 'must be a field of its own');
   }
-  return { key, versionField, where };
+  return { key, shape, versionField, where };
 }
 
 /** Throws `InvalidOptionError` where the driver would hand out bytes, or nothing at all, instead of values. */

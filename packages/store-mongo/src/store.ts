@@ -12,9 +12,12 @@ import { mongoFeed } from './feed/feed.js';
 import { type PositionDocument, Positions } from './feed/positions.js';
 import { type ConsumerDocument, Registry } from './feed/registry.js';
 import { tokenOfNow } from './feed/stream.js';
-import { checkInstalled, type Installation, identityOf, install, uninstall } from './install/install.js';
+import { identityOf, install, uninstall } from './install/install.js';
+import type { Installation } from './install/installation.js';
+import { type SourceDocument, SourceRecords } from './install/records.js';
 import { type RepairReport, repair } from './install/repair.js';
-import { askServer, STANDALONE, serverNowMs } from './install/server.js';
+import { askServer, type Server, STANDALONE, serverNowMs } from './install/server.js';
+import { checkInstalled } from './install/state.js';
 import {
   checkBson,
   collectionSettings,
@@ -25,6 +28,7 @@ import {
 import type { Binding, InTransaction } from './rows/binding.js';
 import { boundCollection, type MongoCollection } from './rows/collection.js';
 import { COLLECTION_NAME } from './rows/names.js';
+import { NamedShape } from './rows/shape.js';
 import { type TombstoneDocument, Tombstones } from './rows/tombstones.js';
 import { runTransaction, transactionHost, transactionOfSession } from './transactions/transactions.js';
 import { ServerClock } from './wire/server-clock.js';
@@ -70,8 +74,10 @@ export interface MongoStore {
   ): MongoCollection<Doc, Id>;
   /**
    * Installs what the collections need, once, when you deploy: an index on the version, versions, a
-   * first position of the feed, the collection of tombstones; pre-images where the key is not `_id`.
-   * Idempotent. Rejects with the driver's error, or `InvalidOptionError` when the key has no unique index.
+   * first position of the feed, the collection of tombstones, a record of the key; pre-images where that is not `_id`.
+   * Idempotent. Checks first, and changes nothing then: rejects with `InvalidOptionError`, with what mends it, when the
+   * key has no unique index, when another key or version field is recorded, or when rights are missing; with the driver's
+   * error otherwise.
    */
   attach(collections: AnyCollection | readonly AnyCollection[], options?: AttachOptions): Promise<void>;
   /** Takes it away again, the version field of every row included. Pre-images stay on. */
@@ -105,7 +111,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   const bindings = new Map<string, Binding>();
   // Assumed until the server has been asked, and refused then unless `allowStandalone`.
   let replicated = true;
-  let asked: Promise<boolean> | undefined;
+  let asked: Promise<Server> | undefined;
   // Concerns, preferences and types of the address or the client are for the user's rows alone.
   const own = client.db(db.databaseName, OWN_DATA);
   const clock = new ServerClock(client);
@@ -115,7 +121,13 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
   );
   const tombstoneStore = new Tombstones(own.collection<TombstoneDocument>(tombstones), clock);
   const transactions = transactionHost(client, name);
-  const registry = new Registry(own.collection<ConsumerDocument>(`${feedSettings.collection}_consumers`), {
+  const names = {
+    feed: feedSettings.collection,
+    consumers: `${feedSettings.collection}_consumers`,
+    sources: `${feedSettings.collection}_sources`,
+  };
+  const records = new SourceRecords(own.collection<SourceDocument>(names.sources));
+  const registry = new Registry(own.collection<ConsumerDocument>(names.consumers), {
     begin: async (consumer, source) => positions.begin(consumer, source, await tokenOfNow(own)),
     async of(consumer, sources) {
       const times = await positions.dealtWith(consumer, sources);
@@ -138,17 +150,19 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     return await runTransaction(client, bound, (tx) => body({ bound, session: tx.session }), patienceMs);
   };
 
-  async function ask(): Promise<boolean> {
-    const whole = await askServer(own, clock, OPEN_TIMEOUT_MS);
-    if (!whole && !allowStandalone) throw new InvalidOptionError('mongoStore.client', STANDALONE);
-    replicated = whole;
-    return whole;
+  async function ask(): Promise<Server> {
+    const server = await askServer(own, clock, OPEN_TIMEOUT_MS);
+    if (!server.replicated && !allowStandalone) {
+      throw new InvalidOptionError('mongoStore.client', STANDALONE);
+    }
+    replicated = server.replicated;
+    return server;
   }
 
   async function installation(): Promise<Installation> {
     asked ??= ask();
     try {
-      return { db: own, replicated: await asked, tombstones, tombstoneTtlMs };
+      return { db: own, ...(await asked), ...names, records, tombstones, tombstoneTtlMs };
     } catch (error) {
       asked = undefined;
       throw error;
@@ -175,7 +189,12 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
       collectionOptions: MongoCollectionOptions = {},
     ): MongoCollection<Doc, Id> {
       optionValue((collectionName as string | undefined) ?? '', COLLECTION_NAME, 'mongoStore.collection');
-      const { key, versionField, where } = collectionSettings(collectionName, collectionOptions);
+      const {
+        key,
+        shape: named,
+        versionField,
+        where,
+      } = collectionSettings(collectionName, collectionOptions);
       const { bson = {}, writeConcern = { w: 'majority' }, readPreference, readConcern } = collectionOptions;
       checkBson(db, bson, where);
       const source = `${db.databaseName}.${collectionName}`;
@@ -206,13 +225,18 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         inTransaction,
       };
       if (known === undefined) bindings.set(source, binding);
+      const shape = new NamedShape(named, (name) => records.numberOf(source, name));
       return boundCollection<Doc, Id>(binding, {
         replicated: () => replicated,
         transactions,
         feed,
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
-        open: async () => checkInstalled(await installation(), binding),
-        identity: () => identityOf(own, tombstones, binding),
+        shape,
+        open: async (opening) => {
+          await checkInstalled(await installation(), binding, opening);
+          await shape.number();
+        },
+        identity: () => identityOf({ db: own }, tombstones, binding),
         nowMs: () => serverNowMs(own),
       });
     },

@@ -1,3 +1,6 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
 import type { Binary } from '../binaries/find.js';
 import { DevServicesError } from '../errors.js';
@@ -27,7 +30,16 @@ export interface ReplicaSetOptions {
    * @defaultValue false
    */
   readonly standalone?: boolean | undefined;
+  /**
+   * The servers check rights; `url` is a root user's. Without `stepDown`.
+   *
+   * @defaultValue false
+   */
+  readonly auth?: boolean | undefined;
 }
+
+/** Of servers that check rights, which nobody but this machine reaches. */
+const ROOT = { user: 'root', password: 'root' } as const;
 
 const SET = 'lockstep';
 const SETTLE_MS = 60_000;
@@ -46,21 +58,31 @@ export async function startReplicaSet(
       'members: a standalone server has none beside itself',
     );
   }
+  const keys = options.auth === true ? await temporaryFolder('mongo-key') : undefined;
+  const keyFile = keys && join(keys.path, 'key');
+  if (keyFile !== undefined) await writeFile(keyFile, randomBytes(96).toString('base64'), { mode: 0o400 });
   const servers: ServerProcess[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop()));
+    await keys?.remove();
   };
   try {
     const results = await Promise.allSettled(
       Array.from({ length: count }, async () => {
-        servers.push(await startMember(binary, standalone, startTimeoutMs));
+        servers.push(await startMember(binary, { standalone, keyFile }, startTimeoutMs));
       }),
     );
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     if (!standalone) await initiate(servers, options.electionTimeoutMillis ?? 1_000);
-    const hosts = servers.map(address).join(',');
+    const query = standalone ? [] : [`replicaSet=${SET}`];
+    let hosts = servers.map(address).join(',');
+    if (keys !== undefined) {
+      await createRoot(await findPrimary(servers));
+      hosts = `${ROOT.user}:${ROOT.password}@${hosts}`;
+      query.push('authSource=admin');
+    }
     return {
-      url: `mongodb://${hosts}/${standalone ? '' : `?replicaSet=${SET}`}`,
+      url: `mongodb://${hosts}/${query.length === 0 ? '' : `?${query.join('&')}`}`,
       replicaSet: standalone ? undefined : SET,
       members: servers,
       primary: () => findPrimary(servers),
@@ -77,9 +99,16 @@ function address(server: ServerProcess): string {
   return `${server.host}:${server.port}`;
 }
 
+/** Until there is a user, the server lets this machine make one. */
+async function createRoot(server: OwnedProcess): Promise<void> {
+  const { user, password } = ROOT;
+  const command = { createUser: user, pwd: password, roles: ['root'] };
+  await withMember(server, (client) => client.db('admin').command(command));
+}
+
 async function startMember(
   binary: Binary,
-  standalone: boolean,
+  { standalone, keyFile }: { readonly standalone: boolean; readonly keyFile: string | undefined },
   startTimeoutMs: number,
 ): Promise<ServerProcess> {
   return ServerProcess.start({
@@ -94,9 +123,12 @@ async function startMember(
       // By default each server would take half the machine's memory.
       ...['--wiredTigerCacheSizeGB', '0.25', '--setParameter', 'diagnosticDataCollectionEnabled=false'],
       ...(standalone ? [] : ['--replSet', SET, '--oplogSize', '128']),
+      ...(keyFile === undefined ? [] : ['--keyFile', keyFile]),
     ],
     ready: ({ port, pid }) =>
       withMember({ host: LOOPBACK, port }, async (client) => {
+        // Nobody has a right to more.
+        if (keyFile !== undefined) return void (await client.db('admin').command({ hello: 1 }));
         const status = await client.db('admin').command({ serverStatus: 1, repl: 0, metrics: 0 });
         if (Number(status['pid']) !== pid) throw new Error('another process has the port');
       }),

@@ -64,8 +64,10 @@ export async function startMongo(options: MongoOptions = {}): Promise<MongoServi
   return serve(server, began);
 }
 
-function needsOwn({ members, electionTimeoutMillis, standalone, owned }: MongoOptions): boolean {
-  return owned === true || standalone === true || (members ?? electionTimeoutMillis) !== undefined;
+function needsOwn({ auth, members, electionTimeoutMillis, standalone, owned }: MongoOptions): boolean {
+  return (
+    auth === true || owned === true || standalone === true || (members ?? electionTimeoutMillis) !== undefined
+  );
 }
 
 async function launch(binary: Binary | undefined, options: MongoOptions): Promise<MongoServer | undefined> {

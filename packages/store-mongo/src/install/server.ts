@@ -7,11 +7,17 @@ import type { ServerClock } from '../wire/server-clock.js';
 /** The oldest server whose change events carry what the feed needs (the wall clock, pre-images). */
 const OLDEST_MAJOR = 6;
 
+export interface Server {
+  /** A replica set or a sharded cluster: it has change streams and transactions. */
+  readonly replicated: boolean;
+  readonly sharded: boolean;
+}
+
 /**
- * Asks whether the server is a replica set or a sharded cluster: it has change streams and transactions. Throws
- * `StoreUnavailableError`, `InvalidOptionError` when it is too old.
+ * Asks what the server is. Throws `StoreUnavailableError`, `InvalidOptionError` when it is too old, or a member of a
+ * replica set that takes no writes.
  */
-export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<boolean> {
+export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): Promise<Server> {
   let hello: Document;
   let build: Document;
   try {
@@ -31,7 +37,26 @@ export async function askServer(db: Db, clock: ServerClock, timeoutMs: number): 
       `needs MongoDB ${OLDEST_MAJOR}.0 or newer, the server is ${version}`,
     );
   }
-  return hello['setName'] !== undefined || hello['msg'] === 'isdbgrid';
+  checkMember(hello, db);
+  const sharded = hello['msg'] === 'isdbgrid';
+  return { replicated: sharded || hello['setName'] !== undefined, sharded };
+}
+
+/** Refuses a member of a replica set that takes no writes, where the client is bound to it. */
+function checkMember(
+  { arbiterOnly, isreplicaset, me, secondary, setName }: Document,
+  { client, databaseName }: Db,
+) {
+  if (isreplicaset === true) {
+    const problem = 'the server is of a replica set that was not initiated: rs.initiate()';
+    throw new InvalidOptionError('mongoStore.client', problem);
+  }
+  if (client.options.directConnection !== true || (secondary !== true && arbiterOnly !== true)) return;
+  // It may become the primary.
+  throw new StoreUnavailableError(
+    `mongodb:${databaseName}: the client is connected to ${me} alone, which is no primary: leave directConnection out of its address, and name the set (replicaSet=${setName})`,
+    'not-committed',
+  );
 }
 
 const TIME = { maxTimeMS: 5_000 };

@@ -4,7 +4,9 @@ import {
   foldAhead,
   NO_VERSION,
   type StoreAdapter,
+  type StoreOpenOptions,
   type StoreReadOptions,
+  type StoreShape,
   type StoreWriteOptions,
   type TransactionHost,
 } from '@lockstep/core';
@@ -23,7 +25,7 @@ import { bsonSerializer } from './serializer.js';
 
 /** A collection bound to Lockstep. Its transactions and feed are those of all collections of its store. */
 export interface MongoCollection<Value extends Document, Id> extends StoreAdapter<Value, Id, ClientSession> {
-  open(): Promise<void>;
+  open(options?: StoreOpenOptions): Promise<void>;
 }
 
 export interface Shared {
@@ -31,7 +33,8 @@ export interface Shared {
   readonly replicated: () => boolean;
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;
-  readonly open: (binding: Binding) => Promise<void>;
+  readonly shape: StoreShape;
+  readonly open: (options: StoreOpenOptions) => Promise<void>;
   readonly identity: (binding: Binding) => Promise<string | undefined>;
   readonly replicaReads: boolean;
   /** The primary's clock, in ms since the epoch. */
@@ -84,7 +87,8 @@ export function boundCollection<Value extends Document, Id>(
       return shared.replicated() ? fence : undefined;
     },
     serializer: bsonSerializer(binding.primary.bsonOptions),
-    open: () => shared.open(binding),
+    shape: shared.shape,
+    open: (options = {}) => shared.open(options),
     identity: () => shared.identity(binding),
     keyOf: (id) => encodeKey(id, binding.source),
     check(key, value) {

@@ -38,6 +38,8 @@ export const CODE = {
   namespaceNotFound: 26,
   namespaceExists: 48,
   noSuchTransaction: 251,
+  unauthorized: 13,
+  indexNotFound: 27,
 } as const;
 
 /** The server was not, or ceased to be, the primary before it ran the command; or has no majority to read from yet. */

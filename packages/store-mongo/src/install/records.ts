@@ -1,0 +1,142 @@
+import { InvalidOptionError, StoreContractError } from '@lockstep/core';
+import { type Collection, type Document, MongoServerError } from 'mongodb';
+import type { Binding } from '../rows/binding.js';
+import { fromStored } from '../rows/stamp.js';
+import { answered } from '../wire/answered.js';
+import { CODE } from '../wire/errors.js';
+
+/** What is recorded of an attached collection. */
+export interface SourceDocument extends Document {
+  /** The source. */
+  readonly _id: string;
+  readonly key: string;
+  readonly versionField: string;
+  readonly attachedAt: Date;
+  /** The names of shapes in the order in which they came; the last {@link MAX_SHAPES} of them. */
+  readonly shapes?: readonly string[];
+  /** How many were forgotten. */
+  readonly forgotten?: number;
+}
+
+/** The key of a collection's rows, and the field of their versions. */
+export type KeyMapping = Pick<Binding, 'source' | 'keyField' | 'versionField'>;
+
+/** Releases that run side by side, and those that entries may still be of, many times over. */
+const MAX_SHAPES = 256;
+const CLAIM_TRIES = 5;
+const REKEYING =
+  'running applications know its rows by those. Detach it first (mongo.detach(collection)), then attach it again';
+const OPTIONS = { maxTimeMS: 5_000 } as const;
+
+/** What `attach` records of each collection, so that nobody takes its rows for others. */
+export class SourceRecords {
+  readonly #collection: Collection<SourceDocument>;
+
+  constructor(collection: Collection<SourceDocument>) {
+    this.#collection = collection;
+  }
+
+  #answer<T>(statement: PromiseLike<T>): Promise<T> {
+    return answered(`mongodb:${this.#collection.namespace}`, statement, OPTIONS);
+  }
+
+  async of(source: string): Promise<SourceDocument | undefined> {
+    return (await this.#answer(this.#collection.findOne({ _id: source }, OPTIONS))) ?? undefined;
+  }
+
+  /**
+   * Records the key of a collection's rows. Throws `InvalidOptionError` where another is recorded, unless it is of nobody
+   * any more.
+   */
+  async claim(mapping: KeyMapping, isNobodys: (record: SourceDocument) => Promise<boolean>): Promise<void> {
+    const { keyField: key, source, versionField } = mapping;
+    for (let tries = 1; ; tries += 1) {
+      const known = await this.of(source);
+      if (known?.key === key && known.versionField === versionField) return;
+      if (known !== undefined && (tries === CLAIM_TRIES || !(await isNobodys(known)))) {
+        checkMapping(known, mapping, REKEYING);
+      }
+      const filter =
+        known === undefined
+          ? { _id: source }
+          : { _id: source, key: known.key, versionField: known.versionField };
+      const set = { key: { $literal: key }, versionField: { $literal: versionField }, attachedAt: '$$NOW' };
+      try {
+        const { matchedCount, upsertedCount } = await this.#answer(
+          this.#collection.updateOne(
+            known === undefined ? { ...filter, key: { $exists: false } } : filter,
+            [{ $set: set }],
+            {
+              ...OPTIONS,
+              upsert: known === undefined,
+            },
+          ),
+        );
+        if (matchedCount + upsertedCount > 0) return;
+      } catch (error) {
+        // Somebody else has recorded it meanwhile.
+        if (!(error instanceof MongoServerError) || error.code !== CODE.duplicateKey) throw error;
+        if (tries === CLAIM_TRIES) throw error;
+      }
+    }
+  }
+
+  async forget(source: string): Promise<void> {
+    await this.#answer(this.#collection.deleteOne({ _id: source }, OPTIONS));
+  }
+
+  /** The number of a shape: a shape that nobody has named before gets the highest. */
+  async numberOf(source: string, shape: string): Promise<number> {
+    const record = (await this.#numbered(source, shape)) ?? (await this.#add(source, shape));
+    if (record === undefined) throw new StoreContractError(`${source} is not attached any more`);
+    return record;
+  }
+
+  async #numbered(source: string, shape: string): Promise<number | undefined> {
+    return numberIn(await this.of(source), shape);
+  }
+
+  async #add(source: string, shape: string): Promise<number | undefined> {
+    const shapes = { $ifNull: ['$shapes', []] };
+    const all = { $concatArrays: ['$shapes', { $cond: [{ $in: [shape, '$shapes'] }, [], [shape]] }] };
+    const over = { $max: [0, { $subtract: [{ $size: '$shapes' }, MAX_SHAPES] }] };
+    const record = await this.#answer(
+      this.#collection.findOneAndUpdate(
+        { _id: source },
+        [
+          { $set: { shapes, forgotten: { $ifNull: ['$forgotten', 0] } } },
+          { $set: { shapes: all } },
+          {
+            $set: {
+              forgotten: { $add: ['$forgotten', over] },
+              shapes: { $slice: ['$shapes', -MAX_SHAPES] },
+            },
+          },
+        ],
+        { ...OPTIONS, returnDocument: 'after' },
+      ),
+    );
+    return numberIn(record ?? undefined, shape);
+  }
+}
+
+function numberIn(record: SourceDocument | undefined, shape: string): number | undefined {
+  const at = record?.shapes?.indexOf(shape) ?? -1;
+  return at < 0 ? undefined : fromStored(record?.forgotten) + at + 1;
+}
+
+/** Throws `InvalidOptionError` where the collection is attached by another key, or with another field for versions. */
+export function checkMapping(record: SourceDocument, mapping: KeyMapping, advice: string): void {
+  const { keyField, source, versionField } = mapping;
+  if (record.key === keyField && record.versionField === versionField) return;
+  const option = record.key === keyField ? 'versionField' : 'key';
+  throw new InvalidOptionError(
+    `collection("${nameIn(source)}").${option}`,
+    `${source} is attached with key "${record.key}" and version field "${record.versionField}", not "${keyField}" and "${versionField}": ${advice}`,
+  );
+}
+
+/** The collection's name without its database's. */
+function nameIn(source: string): string {
+  return source.slice(source.indexOf('.') + 1);
+}
