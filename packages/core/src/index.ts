@@ -130,6 +130,7 @@ export type {
   RecordedConsumer,
 } from './contracts/registry.js';
 export type { RowCarrier, RowShape, StoreShape } from './contracts/rows.js';
+export type { LockstepStatus, SwitchedOff } from './contracts/status.js';
 export type {
   Isolation,
   RowPatch,

@@ -119,6 +119,8 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   #takes(key: string): boolean {
     // The write must not overtake one of its key that is on its way into the journal.
     if (this.#journal.has(key)) return true;
+    // Nobody would read it.
+    if (this.#collection.cacheSwitch.off) return false;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
     const { refusal } = this.#journal;
     if (refusal !== undefined) this.#refused(key, refusal);

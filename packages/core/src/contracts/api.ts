@@ -19,6 +19,7 @@ import type {
   WriteOptions,
 } from './options.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
+import type { LockstepStatus } from './status.js';
 import type { RowPatch, Serializer, StoreAdapter, TransactionMode } from './store.js';
 import type { Version } from './version.js';
 
@@ -210,6 +211,16 @@ export interface Relay {
 /** A write-through cache over one cache and any number of collections. */
 export interface Lockstep extends AsyncDisposable {
   readonly events: LockstepEvents;
+  /**
+   * This process's own switch. `false`: every read goes to the store, what is unflushed gets there first, and nothing more
+   * is buffered; writes leave no values in the cache, and invalidate. `true`: the cache is used again, at once, unless it is
+   * switched off for all processes. Begins as `false` where the environment's `LOCKSTEP_DISABLED` is `1` or `true`. Throws
+   * `InvalidOptionError` for what is no boolean.
+   *
+   * @defaultValue true
+   */
+  enabled: boolean;
+  status(): LockstepStatus;
   /** Throws `InvalidOptionError`, `DuplicateCollectionError`. */
   collection<Value, Id = string, Tx = unknown>(
     options: CollectionOptions<Value, Id, Tx>,

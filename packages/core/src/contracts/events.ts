@@ -1,4 +1,5 @@
 import type { RefusedWrite } from './queue.js';
+import type { LockstepStatus } from './status.js';
 import type { Version } from './version.js';
 
 /**
@@ -26,7 +27,8 @@ export interface LockstepEventMap {
   };
   /**
    * A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a
-   * process that knows other columns made it) or is only kept for `staleIfErrorMs` (`expired`), or no cache.
+   * process that knows other columns made it) or is only kept for `staleIfErrorMs` (`expired`), or no cache (`off`: it
+   * is switched off).
    */
   miss: {
     readonly collection: string;
@@ -39,7 +41,8 @@ export interface LockstepEventMap {
       | 'shape'
       | 'expired'
       | 'unavailable'
-      | 'fresh';
+      | 'fresh'
+      | 'off';
     /** The time from the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };
@@ -91,6 +94,8 @@ export interface LockstepEventMap {
     readonly queued: number;
     readonly lagMs: number;
   };
+  /** Somebody has switched the cache off, or on again. */
+  switch: LockstepStatus;
   /** The cache may have lost acknowledged writes; the feed is replayed. */
   cacheGeneration: { readonly generation: string };
   /**

@@ -14,6 +14,7 @@ import type { Integrity } from '../values/integrity.js';
 import type { LockstepTransaction, TransactionOutcome } from '../write/transaction.js';
 import type { Activity } from './activity.js';
 import type { EventHub } from './events.js';
+import type { CacheSwitch } from './switch.js';
 
 /** The context that the collections of one Lockstep share. */
 export interface EngineContext {
@@ -37,6 +38,7 @@ export interface EngineContext {
   readonly consumerOf: (feed: ChangeFeed) => Consumer;
   /** True when a cache call costs no round trip. */
   readonly local: boolean;
+  readonly cacheSwitch: CacheSwitch;
   /** `closed`: calls reject with `ClosedError`. A field: every call looks at it. */
   readonly lifecycle: { readonly closed: boolean };
   /** Runs a transaction and brings the cache in step with its commit. */

@@ -63,6 +63,7 @@ export class EventHub implements LockstepEvents {
   readonly breaker = new Topic('breaker', this.#threw);
   readonly handover = new Topic('handover', this.#threw);
   readonly relay = new Topic('relay', this.#threw);
+  readonly switch = new Topic('switch', this.#threw);
   readonly cacheGeneration = new Topic('cacheGeneration', this.#threw);
   readonly alteration = new Topic('alteration', this.#threw);
   readonly buffer = new Topic('buffer', this.#threw);

@@ -14,6 +14,7 @@ import type {
   TransactionOptions,
 } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
+import type { LockstepStatus } from '../contracts/status.js';
 import { ClosedError, StoreTimeoutError } from '../errors.js';
 import { Handover } from '../feed/handover.js';
 import { JobRunner } from '../feed/job-runner.js';
@@ -30,6 +31,7 @@ import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
 import { EvictionWarning } from './eviction-warning.js';
 import { LOCKSTEP } from './options.js';
+import { CacheSwitch, DISABLED } from './switch.js';
 import { tokenSource } from './tokens.js';
 import { Transactions } from './transactions.js';
 import { UsedAdapters } from './used-adapters.js';
@@ -67,6 +69,13 @@ class LockstepEngine implements Lockstep {
     // Collections have names, so an empty one can't collide.
     const ownPrefix = keyPrefix(prefix, '');
     const evictions = new EvictionWarning(() => this.#context, timeoutMs * 4);
+    const buffers = new Buffers();
+    const flushOwn = (): void => {
+      const failed = (error: unknown): void => events.error.emit({ where: 'flush', error });
+      for (const buffer of buffers.all) activity.track(buffer.flushOwn().catch(failed));
+    };
+    const disabled = process.env[DISABLED];
+    const cacheSwitch = new CacheSwitch({ prefix, events, disabled, onOff: flushOwn });
     const bounds = { breaker, clock, events };
     const cache = new CacheClient(adapter, {
       ...bounds,
@@ -85,7 +94,8 @@ class LockstepEngine implements Lockstep {
       integrity,
       events,
       activity,
-      buffers: new Buffers(),
+      buffers,
+      cacheSwitch,
       clock,
       random,
       nextToken: tokenSource(),
@@ -121,6 +131,18 @@ class LockstepEngine implements Lockstep {
 
   get collections(): readonly CollectionInfo[] {
     return this.#collections.infos();
+  }
+
+  get enabled(): boolean {
+    return !this.status().switchedOff.includes('process');
+  }
+
+  set enabled(enabled: boolean) {
+    this.#context.cacheSwitch.set('process', enabled);
+  }
+
+  status(): LockstepStatus {
+    return this.#context.cacheSwitch.status;
   }
 
   collection<Value, Id = string, Tx = unknown>(

@@ -89,6 +89,10 @@ export class Publication<Value> {
 
   publishRow(row: CommittedRow<Value>, published: Published): void {
     const { key, value, version } = row;
+    if (this.#collection.cacheSwitch.off) {
+      this.#floor(row, version, false, published);
+      return;
+    }
     const payload = this.payloadOf(key, value, version);
     if (payload instanceof Promise) {
       payload

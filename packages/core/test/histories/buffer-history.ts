@@ -24,6 +24,8 @@ export interface BufferHistory {
     readonly version: number;
     readonly n: number;
     readonly from: string;
+    /** The process had its cache switched off all the time, and could reach it. */
+    readonly past: boolean;
   }[];
   readonly commits: {
     readonly key: string;
@@ -122,7 +124,7 @@ function returned({ commits, writes }: BufferHistory): string[] {
   });
 }
 
-/** G2, of reads from the cache, and of reads from the store as far as it had been told. */
+/** G2, of reads from the cache, and of reads from the store as far as it had been told, or was told before the read. */
 function stale({ commits, reads, writes }: BufferHistory): string[] {
   return reads.flatMap((read) => {
     const owed = writes.filter(
@@ -130,7 +132,7 @@ function stale({ commits, reads, writes }: BufferHistory): string[] {
         key === read.key &&
         end < read.begin &&
         (cache === 'updated' || cache === 'invalidated') &&
-        (read.from === 'cache' || store === 'committed'),
+        (read.from === 'cache' || read.past || store === 'committed'),
     );
     const newest = Math.max(0, ...owed.map(({ version }) => version));
     const proven =

@@ -1,4 +1,4 @@
-import type { Collection, Lockstep } from '../../src/contracts/api.js';
+import type { Collection, Lockstep, Versioned } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
@@ -26,6 +26,10 @@ export interface BufferWorldOptions {
   readonly maxClockSkewMs?: number;
   /** @defaultValue 100 */
   readonly cacheTimeoutMs?: number;
+  /** Processes switch their cache off and on. @defaultValue false */
+  readonly switches?: boolean;
+  /** A control: switched off, they read the store without what is unflushed. @defaultValue false */
+  readonly readUnflushed?: boolean;
   readonly wrapCache?: (cache: CacheAdapter) => CacheAdapter;
   readonly wrapStore?: (store: StoreAdapter<Row>) => StoreAdapter<Row>;
 }
@@ -34,6 +38,8 @@ interface Process {
   readonly collection: Collection<Row>;
   readonly lockstep: Lockstep;
   readonly mortal: Mortal;
+  /** The step at which it was last switched off or on. */
+  switchedAt: number;
 }
 
 const CLIENTS = 5;
@@ -41,6 +47,7 @@ const CALLS = 4;
 const KEYS = ['a', 'b'];
 const EVICTION = 0.03;
 const CRASH = 0.004;
+const SWITCH = 0.05;
 /** The cache's clock and the store's are up to this far from true time, each in its own direction. */
 const SKEW_MS = 30;
 
@@ -124,7 +131,7 @@ class BufferWorld {
       storeTimeoutMs: 500,
       batch: { queueTimeoutMs: 1_000 },
     });
-    return { collection, lockstep, mortal };
+    return { collection, lockstep, mortal, switchedAt: 0 };
   }
 
   async live(): Promise<void> {
@@ -139,12 +146,19 @@ class BufferWorld {
     const between = (): void => {
       if (this.#scheduler.chance(EVICTION)) this.#cache.evict();
       if (this.#scheduler.chance(CRASH)) this.#crash();
+      if (this.#options.switches && this.#scheduler.chance(SWITCH)) this.#switch();
       this.#checkIndex();
     };
     await this.#scheduler.run(() => running === 0, between);
     await Promise.all(clients);
     this.#cache.calm = true;
     await this.#until(relay.stop());
+  }
+
+  #switch(): void {
+    const process = this.#scheduler.pick(this.#processes);
+    process.lockstep.enabled = !process.lockstep.enabled;
+    process.switchedAt = this.#scheduler.step;
   }
 
   /** A process ends in the middle of whatever it does, and another starts. */
@@ -172,12 +186,31 @@ class BufferWorld {
     }
   }
 
-  async #read({ collection, mortal }: Process, key: string): Promise<void> {
+  async #read(process: Process, key: string): Promise<void> {
+    const { collection, lockstep, mortal } = process;
     const begin = this.#scheduler.step;
-    const read = await mortal.race(collection.getVersioned(key)).catch(() => undefined);
+    const off = !lockstep.enabled;
+    const unflushed = off && this.#options.readUnflushed;
+    const reading = unflushed ? this.#readStore(key) : collection.getVersioned(key);
+    const read = await mortal.race(reading).catch(() => undefined);
     if (read === undefined) return;
     const { from, value, version } = read;
-    this.#history.reads.push({ key, begin, end: this.#scheduler.step, version, n: value?.n ?? 0, from });
+    // On a bad network the cache may not be reached, which may hold what is unflushed.
+    const past = off && process.switchedAt < begin && this.#options.faults === 0;
+    this.#history.reads.push({
+      key,
+      begin,
+      end: this.#scheduler.step,
+      version,
+      n: value?.n ?? 0,
+      from,
+      past,
+    });
+  }
+
+  async #readStore(key: string): Promise<Versioned<Row>> {
+    const [row] = await this.#store.read([key], { timeoutMs: 1_000, primary: true });
+    return { value: row?.value ?? null, version: row?.version ?? 0, from: 'store' };
   }
 
   async #write({ collection, mortal }: Process, key: string): Promise<void> {

@@ -17,6 +17,8 @@ export interface ReadRecord {
   readonly end: number;
   readonly version: number;
   readonly from: string;
+  /** The process had its cache switched off all the time. */
+  readonly past?: boolean;
 }
 
 /** A row state that the store committed. */
@@ -59,6 +61,21 @@ export function staleReads(history: History): string[] {
       ? []
       : [
           `G2: read of "${read.key}" at ${read.begin}..${read.end} (${read.from}) returned ${proven} after ${newest} was acknowledged`,
+        ];
+  });
+}
+
+/** A read of a process whose cache is switched off sees every commit before it, whoever made it. */
+export function behindTheStore(history: History): string[] {
+  return history.reads.flatMap((read) => {
+    if (read.past !== true) return [];
+    const earlier = history.commits.filter(({ key, step }) => key === read.key && step < read.begin);
+    const newest = Math.max(0, ...earlier.map(({ version }) => version));
+    const proven = provenVersion(read, history);
+    return proven >= newest
+      ? []
+      : [
+          `off: read of "${read.key}" at ${read.begin}..${read.end} (${read.from}) returned ${proven}, and the store had ${newest}`,
         ];
   });
 }

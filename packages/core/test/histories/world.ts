@@ -2,7 +2,7 @@ import type { Collection, Lockstep, Versioned, WriteResult } from '../../src/con
 import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
-import { backwardReads, type History, staleReads } from './history.js';
+import { backwardReads, behindTheStore, type History, staleReads } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { type Apply, SimCache } from './sim-cache.js';
 import { snapshots } from './sim-snapshots.js';
@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly restarts?: boolean;
   /** Whether it says so to those who ask. @defaultValue false */
   readonly hidesLosses?: boolean;
+  /** Processes switch their cache off and on. @defaultValue false */
+  readonly switches?: boolean;
   /** Changes what the engine sees of the store; a mutant takes a rule out. */
   readonly storeOf?: (store: StoreAdapter<Row>) => StoreAdapter<Row>;
   /** Makes an application process; a negative control puts something naive in the engine's place. */
@@ -56,6 +58,8 @@ export interface ApplicationParts {
 export interface Application {
   readonly collection: Pick<Collection<Row>, 'getVersioned' | 'put' | 'delete' | 'update'>;
   readonly lockstep?: Lockstep;
+  /** A control: what a process does that is told to switch its cache off, or on. @defaultValue that */
+  readonly toggle?: (enabled: boolean) => void;
 }
 
 const PROCESSES = 2;
@@ -63,6 +67,7 @@ const USUAL = { clients: 5, calls: 4, keys: ['a', 'b'] } as const;
 const CROWDED = { clients: 8, calls: 6, keys: ['a'] } as const;
 const EVICTION = 0.04;
 const RESTART = 0.004;
+const SWITCH = 0.05;
 /** The chance that a statement, or its commit, is held up, and for how long at most: longer than an intent stands. */
 const HELD = 0.3;
 const MAX_HELD_MS = 2_500;
@@ -92,6 +97,9 @@ class World {
   readonly #versioned: boolean;
   readonly #shape: typeof USUAL | typeof CROWDED;
   #count = 0;
+  /** Processes that were told to switch their cache off, and the step at which each was told something last. */
+  readonly #off = new Set<Application>();
+  readonly #switchedAt = new Map<Application, number>();
   /** Whether a write may have been committed that neither cache nor queue heard of. */
   #untold = false;
 
@@ -145,12 +153,22 @@ class World {
     for (const client of clients) client.then(ends, ends);
     const evict = (): void => {
       if (this.#scheduler.chance(EVICTION)) this.#cache.evict();
+      if (this.#options.switches && this.#scheduler.chance(SWITCH)) this.#switch();
       if (this.#options.restarts && this.#scheduler.chance(RESTART)) this.#cache.restart();
     };
     await this.#scheduler.run(() => running === 0, evict);
     await Promise.all(clients);
-    this.problems.push(...staleReads(this.#history));
+    this.problems.push(...staleReads(this.#history), ...behindTheStore(this.#history));
     if (this.#options.consistency === 'strict') this.problems.push(...backwardReads(this.#history));
+  }
+
+  #switch(): void {
+    const application = this.#scheduler.pick(this.#applications);
+    const enabled = this.#off.delete(application);
+    if (!enabled) this.#off.add(application);
+    this.#switchedAt.set(application, this.#scheduler.step);
+    if (application.toggle !== undefined) application.toggle(enabled);
+    else if (application.lockstep !== undefined) application.lockstep.enabled = enabled;
   }
 
   async #client(): Promise<void> {
@@ -158,10 +176,10 @@ class World {
     // Longer than it takes until what is held up arrives.
     for (let call = 0; call < this.#shape.calls * (late ? 4 : 1); call++) {
       if (late) await this.#pause();
-      const { collection } = this.#scheduler.pick(this.#applications);
+      const application = this.#scheduler.pick(this.#applications);
       const key = this.#scheduler.pick<string>(this.#shape.keys);
-      if (this.#scheduler.chance(late ? 0.95 : 0.5)) await this.#read(collection, key);
-      else await this.#write(collection, key);
+      if (this.#scheduler.chance(late ? 0.95 : 0.5)) await this.#read(application, key);
+      else await this.#write(application.collection, key);
     }
   }
 
@@ -172,7 +190,9 @@ class World {
     });
   }
 
-  async #read(collection: Application['collection'], key: string): Promise<void> {
+  async #read(application: Application, key: string): Promise<void> {
+    const { collection } = application;
+    const past = this.#off.has(application);
     const begin = this.#scheduler.step;
     const direct = this.#options.late && this.#scheduler.chance(DIRECT);
     const read = await (direct ? this.#readStore(key) : collection.getVersioned(key)).catch(() => undefined);
@@ -182,7 +202,9 @@ class World {
     if (this.#versioned && read.value !== null && version !== read.version) {
       this.problems.push(`read of "${key}" returned the row of ${version} as ${read.version}`);
     }
-    this.#history.reads.push({ key, begin, end, version: version || read.version, from: read.from });
+    const stood = (this.#switchedAt.get(application) ?? 0) < begin;
+    const seen = { key, begin, end, version: version || read.version, from: read.from };
+    this.#history.reads.push({ ...seen, past: past && stood && !direct });
   }
 
   async #write(collection: Application['collection'], key: string): Promise<void> {
@@ -304,7 +326,7 @@ class World {
   }
 }
 
-function engine({ cache, options, scheduler, store }: ApplicationParts): Application {
+export function engine({ cache, options, scheduler, store }: ApplicationParts): Application {
   const lockstep = createLockstep({
     cache: cache.adapter,
     clock: scheduler.clock,
