@@ -1,4 +1,13 @@
-import type { ChangeFeed, FeedStatus, Lockstep, QueueStatus, Relay, RelayStatus } from '@lockstep/core';
+import {
+  type ChangeFeed,
+  type FeedStatus,
+  type Lockstep,
+  messageOf,
+  NotReadyError,
+  type QueueStatus,
+  type Relay,
+  type RelayStatus,
+} from '@lockstep/core';
 import { bounded } from './bounded.js';
 import { Sampler } from './sampler.js';
 
@@ -21,6 +30,8 @@ const PROBE_TIMEOUT_MS = 2_000;
 
 /** The part of the state that servers have to be asked for. */
 interface Seen {
+  /** Collections that can't be opened, and a cache that does not take invalidations, a line each. */
+  readonly unready: readonly string[];
   readonly feeds: readonly FeedHealth[];
   readonly queue: QueueStatus | Error | null;
   readonly unflushed: Readonly<Record<string, number>>;
@@ -46,9 +57,9 @@ export class Health {
   }
 
   async status(): Promise<WorkerStatus> {
-    const { feeds, queue, unflushed } = await this.#seen.sample();
+    const { feeds, queue, unflushed, unready } = await this.#seen.sample();
     const relay = this.#relay.status();
-    const problems = feeds.flatMap((feed) => this.#feedProblem(feed));
+    const problems = [...unready, ...feeds.flatMap((feed) => this.#feedProblem(feed))];
     if (queue instanceof Error) problems.push(queue.message);
     problems.push(...(relay.refused ?? []));
     if (!relay.running) problems.push('the relay is not running');
@@ -64,12 +75,26 @@ export class Health {
   }
 
   async #look(): Promise<Seen> {
-    const [feeds, queue, unflushed] = await Promise.all([
+    const [unready, feeds, queue, unflushed] = await Promise.all([
+      this.#unready(),
       Promise.all(this.#feeds()),
       this.#queue(),
       this.#unflushed(),
     ]);
-    return { feeds, queue, unflushed };
+    return { feeds, queue, unflushed, unready };
+  }
+
+  async #unready(): Promise<string[]> {
+    try {
+      await this.#lockstep.open({ timeoutMs: PROBE_TIMEOUT_MS });
+      return [];
+    } catch (error) {
+      if (!(error instanceof NotReadyError)) return [messageOf(error)];
+      // The queue is asked for more, below.
+      return error.problems.flatMap(({ error: cause, name, part }) =>
+        part === 'queue' ? [] : `${part} ${name}: ${messageOf(cause)}`,
+      );
+    }
   }
 
   #feeds(): Promise<FeedHealth>[] {

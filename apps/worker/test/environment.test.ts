@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { configFromEnvironment } from '../src/config/environment.js';
 import { integrityFrom } from '../src/config/integrity.js';
 
 const SECRET = 'a secret, with : and 32 bytes or more of it';
@@ -29,4 +30,28 @@ test('keys come from a variable or a file, the first one first', () => {
 
 test('none of it: no signatures', () => {
   expect(integrityFrom({})).toBeUndefined();
+});
+
+const ENOUGH = {
+  LOCKSTEP_POSTGRES_URL: 'postgres://localhost/shop',
+  LOCKSTEP_REDIS_URL: 'redis://localhost',
+  LOCKSTEP_COLLECTIONS: 'products=products:id',
+};
+
+test('a misspelt variable is refused, by the name that it may have been meant to have', async () => {
+  const misspelt = { ...ENOUGH, LOCKSTEP_PREFX: 'shop' };
+  expect(() => configFromEnvironment(misspelt)).toThrow(
+    'LOCKSTEP_PREFX: is no variable of the worker; did you mean LOCKSTEP_PREFIX?',
+  );
+});
+
+test('what Kubernetes says of a service whose name begins with lockstep is no such variable', async () => {
+  const { close } = configFromEnvironment({
+    ...ENOUGH,
+    LOCKSTEP_WORKER_SERVICE_HOST: '10.0.0.1',
+    LOCKSTEP_WORKER_SERVICE_PORT_METRICS: '4611',
+    LOCKSTEP_WORKER_PORT: 'tcp://10.0.0.1:4610',
+    LOCKSTEP_WORKER_PORT_4610_TCP_ADDR: '10.0.0.1',
+  });
+  await close?.();
 });

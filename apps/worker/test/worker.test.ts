@@ -66,6 +66,53 @@ describe('the command line', () => {
   });
 });
 
+describe('--check says what is missing, exit code 1:', () => {
+  beforeAll(async () => {
+    await shop.knex.raw('CREATE TABLE unattached (id int PRIMARY KEY, n int)');
+  });
+
+  test.each([
+    [
+      'a table that is not there',
+      { LOCKSTEP_COLLECTIONS: 'p=nowhere:id' },
+      /collection p: .*public\.nowhere/,
+    ],
+    [
+      'a table that is not attached',
+      { LOCKSTEP_COLLECTIONS: 'p=unattached:id' },
+      /collection p: .*not attached/,
+    ],
+    [
+      'a column that is not there',
+      { LOCKSTEP_COLLECTIONS: 'p=products:no' },
+      /collection p: .*no column "no"/,
+    ],
+    ['another key', { LOCKSTEP_COLLECTIONS: 'p=products:name' }, /collection p: .*key/],
+    ['a cache that is away', { LOCKSTEP_REDIS_URL: 'redis://127.0.0.1:1' }, /cache redis: .*ECONNREFUSED/],
+    ['a queue that is away', { LOCKSTEP_QUEUE_REDIS_URL: 'redis://127.0.0.1:1' }, /queue bullmq/],
+    ['a database that is away', { LOCKSTEP_POSTGRES_URL: 'postgres://127.0.0.1:1/x' }, /ECONNREFUSED/],
+  ])('%s', async (_, wrong, problem) => {
+    const { code, out } = await runCli(['--check'], { ...variables, ...wrong });
+    const { problems, ready } = JSON.parse(out) as { problems: string[]; ready: boolean };
+    expect(problems.join('\n')).toMatch(problem);
+    expect(ready).toBe(false);
+    expect(code).toBe(1);
+  });
+
+  test('a password that is wrong', async () => {
+    const url = redis.url.replace('//', '//somebody:wrong@');
+    const { code, out } = await runCli(['--check'], { ...variables, LOCKSTEP_REDIS_URL: url });
+    expect(out).toContain('WRONGPASS');
+    expect(code).toBe(1);
+  });
+
+  test('nothing: ready, exit code 0', async () => {
+    const { code, out } = await runCli(['--check'], variables);
+    expect(JSON.parse(out)).toMatchObject({ ready: true, problems: [] });
+    expect(code).toBe(0);
+  });
+});
+
 test('with another prefix than the application’s: not ready, and says why, unless it is meant', async () => {
   const { lockstep, products } = openShop({ knex: shop.knex, redis: redis.url, prefix: 'env' });
   await using _ = lockstep;

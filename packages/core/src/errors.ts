@@ -22,6 +22,7 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_VERSION_NOT_FOUND'
   | 'LOCKSTEP_PARTIAL_WRITE'
   | 'LOCKSTEP_UNSUPPORTED'
+  | 'LOCKSTEP_NOT_READY'
   | 'LOCKSTEP_CLOSED';
 
 export interface LockstepErrorOptions {
@@ -211,6 +212,27 @@ export class PartialWriteError<Result = unknown> extends LockstepError {
 /** Thrown when a store, cache or queue lacks what a call needs; the message names it. */
 export class UnsupportedError extends LockstepError {
   readonly code = 'LOCKSTEP_UNSUPPORTED';
+}
+
+/** One thing that keeps a Lockstep from doing its work. */
+export interface NotReadyProblem {
+  readonly part: 'collection' | 'cache' | 'queue';
+  /** The collection's name, or the adapter's. */
+  readonly name: string;
+  readonly error: unknown;
+}
+
+/** Thrown by `open()` when a collection can't be used, or cache or queue don't answer. The message names each. */
+export class NotReadyError extends LockstepError {
+  readonly code = 'LOCKSTEP_NOT_READY';
+  readonly problems: readonly NotReadyProblem[];
+  constructor(problems: readonly NotReadyProblem[]) {
+    const lines = problems.map(({ error, name, part }) => {
+      return `${part} ${name}: ${error instanceof Error ? error.message : String(error)}`;
+    });
+    super(`not ready: ${lines.join('; ')}`, { cause: problems[0]?.error });
+    this.problems = problems;
+  }
 }
 
 /** Thrown when something is used after `close()`. */

@@ -3,6 +3,7 @@ import { type CollectionOptions, createLockstep, InvalidOptionError } from '@loc
 import { type Option, option, optionValue } from '@lockstep/core/kit';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
+import { closest } from 'fastest-levenshtein';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
 import { isHostName, WORKER } from '../settings.js';
@@ -46,6 +47,7 @@ interface Binding {
 
 /** A configuration from environment variables alone. Throws `InvalidOptionError` naming the variable. */
 export function configFromEnvironment(environment: Environment): WorkerConfig {
+  checkNames(environment);
   const databaseUrl = required(environment, 'LOCKSTEP_POSTGRES_URL');
   checkUrl('LOCKSTEP_POSTGRES_URL', databaseUrl, ['postgres:', 'postgresql:']);
   const cacheUrl = required(environment, 'LOCKSTEP_REDIS_URL');
@@ -59,7 +61,10 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
   const settings = numbers(environment);
   const integrity = integrityFrom(environment);
   const maxPayloadBytes = whole(environment, 'LOCKSTEP_MAX_PAYLOAD_BYTES', MAX_PAYLOAD);
-  const database = knex({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 10 } });
+  // Its warnings would go to standard output, between the worker's JSON; the errors themselves are told by the worker.
+  const silent = { debug: nothing, deprecate: nothing, error: nothing, warn: nothing };
+  const pool = { min: 0, max: 10 };
+  const database = knex({ client: 'pg', connection: databaseUrl, pool, log: silent });
   return {
     ...settings,
     lockstep: () => {
@@ -88,6 +93,21 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
     },
     close: () => database.destroy(),
   };
+}
+
+/** Kubernetes gives every container such variables of a service whose name begins with `lockstep`. */
+const OF_A_SERVICE = /_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP))(?:_|$)/;
+
+function nothing(): void {}
+
+/** A misspelt variable would be a default that nobody meant. */
+function checkNames(environment: Environment): void {
+  for (const [name, value = ''] of Object.entries(environment)) {
+    if (!name.startsWith('LOCKSTEP_') || name in VARIABLES) continue;
+    if (OF_A_SERVICE.test(name) || /^(?:tcp|udp):\/\//.test(value)) continue;
+    const near = closest(name, Object.keys(VARIABLES));
+    throw new InvalidOptionError(name, `is no variable of the worker; did you mean ${near}?`);
+  }
 }
 
 function required(environment: Environment, name: keyof typeof VARIABLES): string {

@@ -7,6 +7,7 @@ import type {
   DeleteOptions,
   InvalidateAllOptions,
   InvalidateOptions,
+  OpenOptions,
   PatchOptions,
   PutOptions,
   ReadOneOptions,
@@ -236,6 +237,12 @@ export interface Lockstep extends AsyncDisposable {
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** One-off calls for code that declares no collection. Throws `InvalidOptionError`. */
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value>;
+  /**
+   * Opens all collections declared so far, now instead of with their first call, and asks cache and queue whether they
+   * answer: for the start of an application, which would rather not start. Rejects with `NotReadyError`, which names
+   * everything that is wrong: a table that is missing or not attached, another key, a password. May be called again.
+   */
+  open(options?: OpenOptions): Promise<void>;
   /** Starts a relay for the feeds of all collections declared so far. */
   startRelay(options?: RelayOptions): Relay;
   /** Handles one job of the queue: what a worker's consumer calls. */

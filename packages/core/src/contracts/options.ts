@@ -301,6 +301,13 @@ export interface CallbackContext {
   readonly signal: AbortSignal;
 }
 
+/** What `open` takes. */
+export interface OpenOptions {
+  /** How long each collection, the cache and the queue may take, in ms. @defaultValue 10_000 */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
 export interface RelayOptions {
   /** The most changes per cache call. @defaultValue 500 */
   readonly batchSize?: number;

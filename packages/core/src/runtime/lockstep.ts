@@ -8,6 +8,7 @@ import type { LockstepEvents } from '../contracts/events.js';
 import type {
   CollectionOptions,
   LockstepOptions,
+  OpenOptions,
   RelayOptions,
   ThroughOptions,
   Transaction,
@@ -31,6 +32,7 @@ import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
 import { EvictionWarning } from './eviction-warning.js';
 import { LOCKSTEP } from './options.js';
+import { openAll } from './ready.js';
 import { CacheSwitch, DISABLED } from './switch.js';
 import { tokenSource } from './tokens.js';
 import { Transactions } from './transactions.js';
@@ -49,6 +51,8 @@ export function createLockstep(options: LockstepOptions): Lockstep {
 
 class LockstepEngine implements Lockstep {
   readonly #context: EngineContext;
+  /** Of the keys that belong to no collection. */
+  readonly #ownPrefix: string;
   readonly #lifecycle = { closed: false };
   readonly #adapters = new UsedAdapters();
   readonly #collections = new Collections();
@@ -68,6 +72,7 @@ class LockstepEngine implements Lockstep {
     const events = new EventHub();
     // Collections have names, so an empty one can't collide.
     const ownPrefix = keyPrefix(prefix, '');
+    this.#ownPrefix = ownPrefix;
     const evictions = new EvictionWarning(() => this.#context, timeoutMs * 4);
     const buffers = new Buffers();
     const flushOwn = (): void => {
@@ -165,6 +170,11 @@ class LockstepEngine implements Lockstep {
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.#checkOpen();
     return await this.#transactions.transaction(body, options);
+  }
+
+  async open(options: OpenOptions = {}): Promise<void> {
+    this.#checkOpen();
+    await openAll({ ...this.#context, prefix: this.#ownPrefix, collections: this.#collections }, options);
   }
 
   startRelay(options: RelayOptions = {}): Relay {
