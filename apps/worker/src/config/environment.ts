@@ -31,6 +31,7 @@ export const VARIABLES = {
   LOCKSTEP_MAX_FEED_LAG_MS: 'not ready while the oldest change is older (default 5000)',
   LOCKSTEP_CONCURRENCY: 'jobs of the queue handled at once (default 16)',
   LOCKSTEP_SHUTDOWN_TIMEOUT_MS: 'how long a shutdown may take (default 20000)',
+  LOCKSTEP_DISABLED: '1: nothing is read from the cache, for an emergency (default 0)',
   LOCKSTEP_LOG_LEVEL: 'trace, debug, info, warn, error (default info)',
 } as const;
 
