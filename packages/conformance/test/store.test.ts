@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type MemoryTx, memoryDatabase, memoryStore } from '@lockstep/core/memory';
 import { describe, test } from 'vitest';
 import { storeConformance } from '../src/index.js';
@@ -15,16 +16,18 @@ storeConformance<Product, string>({
   describe,
   test,
   name: 'the memory store conforms',
-  hooks: ['second', 'refusedValue', 'badIds', 'foreignWrite', 'writeInTransaction'],
+  hooks: ['second', 'refusedValue', 'newValue', 'badIds', 'foreignWrite', 'writeInTransaction'],
   create() {
     const database = memoryDatabase();
-    const store = memoryStore<Product>({ name: 'products', database, validate: refuseNegative });
+    const newRow = (value: Product): { id: string; value: Product } => ({ id: randomUUID(), value });
+    const store = memoryStore<Product>({ name: 'products', database, newRow, validate: refuseNegative });
     return {
       store,
       second: memoryStore<Product>({ name: 'products', database, validate: refuseNegative }),
       id: (n) => `p${n}`,
       value: (id, n) => ({ name: `product ${id}`, stock: n }),
       counter: 'stock',
+      newValue: (n) => ({ name: `new product ${n}`, stock: n }),
       refusedValue: (id) => ({ name: id, stock: -1 }),
       badIds: ['', 5, null, undefined, {}, 'x'.repeat(1025), '\ud800'],
       foreignWrite: (id, value) => store.foreignWrite(id, value),

@@ -24,6 +24,7 @@ export type {
   CollectionOptions,
   CompressionOptions,
   Consistency,
+  CreateOptions,
   DeleteOptions,
   IntegrityKey,
   IntegrityOptions,
@@ -43,7 +44,7 @@ export type {
   UpdateOptions,
   WriteOptions,
 } from './contracts/options.js';
-export { type CallbackStoreOptions, callbackStore } from './stores/callback-store.js';
+export { type CallbackStoreOptions, type CreatedRecord, callbackStore } from './stores/callback-store.js';
 
 // For adapters.
 
@@ -130,12 +131,11 @@ export type {
   RecordedCollection,
   RecordedConsumer,
 } from './contracts/registry.js';
-export type { RowCarrier, RowShape, StoreShape } from './contracts/rows.js';
+export type { NewRow, NewRows, RowCarrier, RowShape, StoreShape } from './contracts/rows.js';
+export type { Serializer } from './contracts/serializer.js';
 export type { LockstepStatus, SwitchedOff } from './contracts/status.js';
 export type {
-  Isolation,
   RowPatch,
-  Serializer,
   StoreAdapter,
   StoreCallOptions,
   StoreCapabilities,
@@ -155,8 +155,8 @@ export type {
   StoreTransactionOptions,
   StoreWriteOptions,
   TransactionHost,
-  TransactionMode,
 } from './contracts/store.js';
+export type { Isolation, TransactionMode } from './contracts/transaction-mode.js';
 export {
   believedUpTo,
   isBelievable,

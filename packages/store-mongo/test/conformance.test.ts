@@ -55,7 +55,10 @@ for (const each of COLLECTIONS) {
     describe,
     test,
     name: `store conformance: ${each.title}`,
-    hooks: ['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'],
+    hooks: [
+      ...(['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'] as const),
+      ...(each.key === '_id' ? (['newValue'] as const) : []),
+    ],
     async create() {
       ready ??= setUp();
       await ready;
@@ -88,6 +91,9 @@ for (const each of COLLECTIONS) {
         value,
         counter: 'stock',
         refusedValue: (id) => value(id, -1),
+        ...(each.key === '_id' && {
+          newValue: (n: number): Document => ({ name: `$new ${n}`, 'a.b': { $x: n }, stock: n }),
+        }),
         badIds: each.badIds,
         sameRow: each.sameRow,
         foreignWrite: (id, row) => write(id, row),

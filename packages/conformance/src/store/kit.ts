@@ -1,6 +1,7 @@
 import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { type StoreCase, type StoreClaims, storeContext } from './context.js';
+import { creationCases } from './creations.js';
 import { feedCases } from './feeds.js';
 import { fenceCases } from './fences.js';
 import { flushCases } from './flushes.js';
@@ -26,6 +27,7 @@ const CAPABILITIES: readonly Exclude<TestedCapability, 'fence'>[] = [
 const HOOKS: readonly StoreHook[] = [
   'second',
   'refusedValue',
+  'newValue',
   'badIds',
   'sameRow',
   'foreignWrite',
@@ -74,6 +76,21 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
         store.capabilities.changeFeed === (store.feed !== undefined),
         'capabilities.changeFeed must say whether store.feed is there',
       );
+      const creates = store.newRows !== undefined || store.insert !== undefined;
+      expectThat(
+        (store.capabilities.create ?? false) === creates,
+        'capabilities.create must say whether store.newRows or store.insert is there',
+      );
+      expectThat(
+        creates === claims.gives('newValue'),
+        creates
+          ? 'the adapter claims capabilities.create: give newValue, so that its cases run'
+          : 'the factory gives newValue, but the adapter makes no keys',
+      );
+      expectThat(
+        store.capabilities.readOnly !== true,
+        'the kit writes: capabilities.readOnly must not be set',
+      );
       const fenced = store.fence !== undefined;
       expectThat(
         fenced === claims.requires('fence'),
@@ -96,6 +113,7 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     rowCases(test, claims);
     versionCases(test, claims);
     flushCases(test, claims);
+    creationCases(test, claims);
     transactionCases(test, claims);
     feedCases(test, claims);
     registryCases(test, claims);

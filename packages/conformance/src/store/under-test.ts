@@ -17,6 +17,10 @@ export interface StoreUnderTest<Value, Id> {
   readonly second?: StoreAdapter<Value, Id>;
   /** A value that the store refuses (a constraint), for this id. */
   refusedValue?(id: Id): Value;
+  /**
+   * A value without its key, different for every `n`, for a store that makes keys; as stored it `matches` what was sent.
+   */
+  newValue?(n: number): Value;
   /** Ids that `keyOf` must throw `InvalidIdError` for. */
   readonly badIds?: readonly unknown[];
   /** Pairs of ids that name one row. */
@@ -35,13 +39,16 @@ export interface StoreUnderTest<Value, Id> {
 export type StoreHook =
   | 'second'
   | 'refusedValue'
+  | 'newValue'
   | 'badIds'
   | 'sameRow'
   | 'foreignWrite'
   | 'writeInTransaction';
 
 /** Capabilities that cases depend on. */
-export type TestedCapability = Exclude<keyof StoreCapabilities, 'replicaReads'> | 'fence';
+export type TestedCapability =
+  | Exclude<keyof StoreCapabilities, 'replicaReads' | 'readOnly' | 'create'>
+  | 'fence';
 
 export interface StoreConformanceOptions<Value, Id> extends KitOptions {
   /** Makes an adapter, once per case. */

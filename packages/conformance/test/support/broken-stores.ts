@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type {
   Change,
   ChangeFeed,
@@ -42,6 +43,7 @@ export function underTest(
     name: 'products',
     database: memoryDatabase({ feedGraceMs: 0 }),
     validate,
+    newRow: (value) => ({ id: randomUUID(), value }),
   });
   return {
     store: { ...inner, ...change(inner) },
@@ -49,13 +51,14 @@ export function underTest(
     value: (id, n) => ({ name: `product ${id}`, stock: n }),
     counter: 'stock',
     refusedValue: (id) => ({ name: id, stock: -1 }),
+    newValue: (n) => ({ name: `new product ${n}`, stock: n }),
     badIds: ['', 5],
     foreignWrite: (id, value) => inner.foreignWrite(id, value),
     ...hooks(inner),
   };
 }
 
-export const HOOKS = ['refusedValue', 'badIds', 'foreignWrite'] as const;
+export const HOOKS = ['refusedValue', 'newValue', 'badIds', 'foreignWrite'] as const;
 
 function store(
   flaw: string,
@@ -229,6 +232,24 @@ async function lostUpdate(
 }
 
 export const BROKEN_STORES: readonly BrokenStore[] = [
+  store('new rows of one call share a key', ['create: each row has a key'], (inner) => ({
+    newRows: (values) => values.map((value) => ({ key: `k${values.length}`, value })),
+    write: (commands, options) => inner.write(commands, options),
+  })),
+  store('a drawn key is drawn again', ['create: a key that is drawn'], () => ({
+    newRows: (values) => values.map((value, n) => ({ key: `k${n}`, value })),
+  })),
+  sending('a drawn row takes the place of another', ['create: where the key has a row'], (command) =>
+    command.kind === 'put' && command.drawn === true ? without(command, 'ifVersion') : command,
+  ),
+  store('new rows are written when their keys are drawn', ['create: a key that is drawn'], (inner) => ({
+    async newRows(values, options) {
+      const rows = values.map((value) => ({ key: randomUUID(), value }));
+      const puts = rows.map(({ key, value }) => ({ kind: 'put', key, value, above: 0 }) as const);
+      await inner.write(puts, options);
+      return rows;
+    },
+  })),
   ...(['put', 'delete'] as const).map((kind) =>
     sending(
       `a ${kind} is not stamped ahead of the clock`,

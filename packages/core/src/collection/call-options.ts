@@ -1,5 +1,6 @@
 import type {
   CallOptions,
+  CreateOptions,
   DeleteOptions,
   InvalidateAllOptions,
   InvalidateOptions,
@@ -11,7 +12,7 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
-import type { TransactionMode } from '../contracts/store.js';
+import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import { type OptionsOf, option } from '../kit/options.js';
 import { MODE } from '../write/transaction-mode.js';
@@ -50,6 +51,8 @@ export const READ_ONE = {
 } satisfies OptionsOf<ReadOneOptions>;
 
 export const WRITE = { ...CALL, ttlMs: COLLECTION_TTL } satisfies OptionsOf<WriteOptions>;
+
+export const CREATE = WRITE satisfies OptionsOf<CreateOptions>;
 
 export const PUT = {
   ...WRITE,

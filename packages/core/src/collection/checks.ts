@@ -14,10 +14,13 @@ import type { CollectionContext } from './context.js';
 
 /** Checks what callers pass: a wrong call touches nothing. */
 export class Checks<Id> {
+  /** Nothing can be written. */
+  readonly readOnly: boolean;
   readonly #context: CollectionContext<unknown>;
 
   constructor(context: CollectionContext<unknown>) {
     this.#context = context;
+    this.readOnly = context.store.capabilities.readOnly === true;
   }
 
   /** The canonical key of an id. Throws `InvalidIdError`. */
@@ -65,6 +68,11 @@ export class Checks<Id> {
       new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, { collection: name });
     const { clock } = this.#context;
     return new Deadline({ clock, timeoutMs: timeoutMs ?? Infinity, signal, late }).bound(start());
+  }
+
+  /** The refusal of a write where nothing can be written. */
+  get notWritable(): UnsupportedError {
+    return this.unsupported('functions that write: it is read-only');
   }
 
   unsupported(what: string): UnsupportedError {

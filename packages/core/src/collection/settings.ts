@@ -3,7 +3,8 @@ import { BURST, type BurstSettings, burstSettings } from '../buffer/settings.js'
 import type { CacheAdapter } from '../contracts/cache.js';
 import { MAX_NAME_LENGTH } from '../contracts/job-problem.js';
 import type { BatchOptions, CollectionOptions } from '../contracts/options.js';
-import type { Serializer, StoreAdapter } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
+import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';

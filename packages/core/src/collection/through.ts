@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Collection, Lockstep, ThroughRecord } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
 import type { CallbackContext, ThroughOptions } from '../contracts/options.js';
-import type { Serializer } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
 import { InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { asStoreError } from '../read/loader.js';

@@ -1,12 +1,14 @@
 import type { Collection, NumericField, WriteResult } from '../contracts/api.js';
 import type {
+  CreateOptions,
   DeleteOptions,
   PatchOptions,
   PutOptions,
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
-import type { RowPatch, StorePatch, TransactionMode } from '../contracts/store.js';
+import type { RowPatch, StorePatch } from '../contracts/store.js';
+import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { type ConflictError, InvalidOptionError } from '../errors.js';
 import { type Amount, decimalOf } from '../kit/decimal.js';
@@ -19,6 +21,7 @@ import { modeOf } from '../write/transaction-mode.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import { patchSet } from './checks.js';
+import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
 import { type RowChange, type RowStep, type UpdatedRow, updateRow } from './update.js';
@@ -33,11 +36,21 @@ export class CollectionCalls<Value, Id, Tx>
 {
   readonly name: string;
   readonly #context: CallContext<Value, Id>;
+  readonly #creation: Creation<Value>;
 
   constructor(context: CallContext<Value, Id>) {
     super(context);
     this.name = context.settings.name;
     this.#context = context;
+    this.#creation = new Creation<Value>(context as unknown as CallContext<Value, never>, {
+      putOf: (key, value, options) => this.#putOf(key, value, { ...options, ifVersion: null }),
+      submit: (write, options) => this.#submit(write, options),
+      result: (write, answer) => this.#result(write, answer),
+    });
+  }
+
+  create(value: Partial<Value>, options: CreateOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
+    return this.#creation.create(value, options);
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -314,6 +327,7 @@ export class CollectionCalls<Value, Id, Tx>
   #begin(id: Id, options: WriteOptions, known: OptionTable): string {
     const { checks, lifecycle, opening } = this.#context;
     if (lifecycle.closed) opening.checkOpen();
+    if (checks.readOnly) throw checks.notWritable;
     if (options !== NO_OPTIONS) {
       checkOptions(options, known, 'options');
       options.signal?.throwIfAborted();

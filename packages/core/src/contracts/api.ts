@@ -4,6 +4,7 @@ import type { CacheHit } from './cache-commands.js';
 import type { LockstepEvents } from './events.js';
 import type {
   CollectionOptions,
+  CreateOptions,
   DeleteOptions,
   InvalidateAllOptions,
   InvalidateOptions,
@@ -20,8 +21,10 @@ import type {
   WriteOptions,
 } from './options.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
+import type { Serializer } from './serializer.js';
 import type { LockstepStatus } from './status.js';
-import type { RowPatch, Serializer, StoreAdapter, TransactionMode } from './store.js';
+import type { RowPatch, StoreAdapter } from './store.js';
+import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
 /**
@@ -102,6 +105,13 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * `maxQueuedLoads`) one such part is read after the other, so that others' reads come in between.
    */
   getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]>;
+  /**
+   * Inserts an entity whose key the store makes (a sequence, a default, an `ObjectId`), as far as `value` does not give
+   * it, and resolves with the row as stored. What else it leaves out gets its default; a schema is shown the value with
+   * its key. Rejects with `ConflictError` when there is a row of that key, and with `UnsupportedError` where the store
+   * makes no keys. A key that was drawn for what was refused is not used again.
+   */
+  create(value: Partial<Value>, options?: CreateOptions): Promise<WriteResult<Value>>;
   /** Stores the entity, whole, as it is when `put` is called. */
   put(id: Id, value: Value, options?: PutOptions): Promise<WriteResult<Value>>;
   /**

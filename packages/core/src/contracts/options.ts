@@ -2,7 +2,9 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
 import type { QueueAdapter } from './queue.js';
-import type { Serializer, StoreAdapter, TransactionHost, TransactionMode } from './store.js';
+import type { Serializer } from './serializer.js';
+import type { StoreAdapter, TransactionHost } from './store.js';
+import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
 /** How a collection weighs freshness against availability. */
@@ -66,6 +68,9 @@ export interface WriteOptions extends CallOptions {
   /** The time to live of the entry, in ms. @defaultValue the collection's `ttlMs` */
   readonly ttlMs?: number;
 }
+
+/** There is no row yet whose version could be a condition. */
+export type CreateOptions = WriteOptions;
 
 export interface PutOptions extends WriteOptions {
   /** Only if the row is at this version; `null`: only if there is none. Rejects with `ConflictError` otherwise. */

@@ -1,3 +1,5 @@
+import type { LockstepError } from '../errors.js';
+
 /**
  * How rows travel through a cache where the serializer would not carry them exactly, or where what a driver makes of a
  * row depends on its process. `unpack(pack(row))`, serialized in between, is what the driver of the process that
@@ -38,3 +40,13 @@ export interface StoreShape {
   /** Asks the store for the shape of now. Does not reject: what can't be learnt stays. */
   renew(): Promise<void>;
 }
+
+/** A row that is to be created, and the key that it gets. */
+export interface NewRow<Value> {
+  readonly key: string;
+  /** With its key's properties, where rows have them. */
+  readonly value: Value;
+}
+
+/** For each value the row that it becomes, or why it becomes none. */
+export type NewRows<Value> = readonly (NewRow<Value> | LockstepError)[];

@@ -2,7 +2,9 @@ import type { LockstepError } from '../errors.js';
 import type { Amount } from '../kit/decimal.js';
 import type { ChangedTexts, StoreDeclarations } from './declared.js';
 import type { Change, ChangeFeed } from './feed.js';
-import type { RowCarrier, StoreShape } from './rows.js';
+import type { NewRows, RowCarrier, StoreShape } from './rows.js';
+import type { Serializer } from './serializer.js';
+import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
 /** A row as the store holds it. */
@@ -31,6 +33,11 @@ export interface StorePut<Value> {
   readonly aheadMs?: number;
   /** Only if the row is at this version; `null`: only if there is no row. */
   readonly ifVersion?: Version | null;
+  /**
+   * The key is one that `newRows` gave, and `ifVersion` is `null`: it is written where only the store makes such keys,
+   * too, whatever the value holds of it. @defaultValue false
+   */
+  readonly drawn?: boolean;
 }
 
 /** Removes a row. Blind without `ifVersion`. */
@@ -186,6 +193,10 @@ export interface StoreCapabilities {
   readonly sums?: boolean;
   /** `patch` is honoured. Otherwise the engine reads rows, and puts them whole. @defaultValue false */
   readonly patch?: boolean;
+  /** Nothing can be written: the engine refuses writes before anything is touched. @defaultValue false */
+  readonly readOnly?: boolean;
+  /** The store makes keys of new rows: `newRows` or `insert` is there. @defaultValue false */
+  readonly create?: boolean;
   /** `restamp` is honoured. */
   readonly restamp: boolean;
   /** `flush` is honoured, with tombstones. Required by the buffer. */
@@ -222,18 +233,6 @@ export interface StoreFence {
    * on sees what they committed. False: that was not to be had within `timeoutMs`.
    */
   settle(key: string, options: StoreCallOptions): Promise<boolean>;
-}
-
-export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
-
-/** How a transaction sees others, where the store lets its callers choose. Absent: as the store is set. */
-export interface TransactionMode {
-  /** Which of others' commits it sees. @defaultValue the store's */
-  readonly isolation?: Isolation | undefined;
-  /** The transaction writes nothing. @defaultValue false */
-  readonly readOnly?: boolean | undefined;
-  /** With `serializable` and `readOnly`: it waits for a snapshot under which it can't be refused. @defaultValue false */
-  readonly deferrable?: boolean | undefined;
 }
 
 /** The options of a transaction. */
@@ -331,22 +330,17 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
   ): Promise<readonly StoreOutcome<Value>[]>;
+  /**
+   * Keys for rows that are to be created: what of its key a value does not have, the store makes as for an insert
+   * without it (a sequence, a default). Position by position; an error where a value gets none. Nothing is written, and
+   * what is not used is left out for good. Synchronous where nobody has to be asked.
+   */
+  newRows?(values: readonly Value[], options: StoreCallOptions): NewRows<Value> | Promise<NewRows<Value>>;
+  /**
+   * Instead of `newRows`, where only the insert tells the key: inserts the value and gives the row as stored. Rejects as
+   * `write` does, with `StoreRefusedError` where nothing was inserted.
+   */
+  insert?(value: Value, options: StoreCallOptions): Promise<StoreRow<Value>>;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
-}
-
-/** Turns values into payloads and back. `serialize(deserialize(p))` must equal `p` in meaning. */
-export interface Serializer {
-  /** For messages, e.g. `json`. */
-  readonly name: string;
-  readonly encoding: 'utf8' | 'binary';
-  /** Throws when the value can't be carried. */
-  serialize(value: unknown): string | Uint8Array;
-  /**
-   * About how many bytes `serialize` would return, without doing it. Throws what it would throw. Writes ask
-   * for it before they start; without it they serialize to find out.
-   */
-  measure?(value: unknown): number;
-  /** Throws when the payload is not its own; the engine counts that as a miss. */
-  deserialize(payload: string | Uint8Array): unknown;
 }

@@ -1,5 +1,6 @@
 import type { Change, ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRegistry } from '../contracts/registry.js';
+import type { NewRows } from '../contracts/rows.js';
 import type {
   StoreAdapter,
   StoreCallOptions,
@@ -27,6 +28,14 @@ export type StoreCalls = {
       readonly options: StoreWriteOptions;
     };
     readonly output: readonly StoreOutcome<unknown>[];
+  };
+  readonly newRows: {
+    readonly input: { readonly values: readonly unknown[]; readonly options: StoreCallOptions };
+    readonly output: NewRows<unknown>;
+  };
+  readonly insert: {
+    readonly input: { readonly value: unknown; readonly options: StoreCallOptions };
+    readonly output: StoreRow<unknown>;
   };
   /** A whole transaction: its effect is its commit. */
   readonly transaction: { readonly input: StoreTransactionOptions; readonly output: unknown };
@@ -166,6 +175,35 @@ export function faultyStore<Value, Id, Tx>(
       });
       return outcomes as readonly StoreOutcome<Value>[];
     },
+    ...creating(store, plan),
     close: () => store.close(),
+  };
+}
+
+/** The calls that make keys, where the store has them. */
+function creating<Value, Id, Tx>(
+  store: StoreAdapter<Value, Id, Tx>,
+  plan: FaultPlan<StoreCalls>,
+): Pick<StoreAdapter<Value, Id, Tx>, 'newRows' | 'insert'> {
+  const { insert, newRows } = store;
+  const faulty = <Op extends 'newRows' | 'insert'>(
+    op: Op,
+    input: StoreCalls[Op]['input'],
+    effect: () => Promise<StoreCalls[Op]['output']>,
+  ): Promise<StoreCalls[Op]['output']> =>
+    plan.run(op, { bounded: inTime(store.name, input.options), input, effect, refusal, loss });
+  return {
+    ...(newRows && {
+      newRows: async (values, options) =>
+        (await faulty('newRows', { values, options }, async () =>
+          newRows.call(store, values, options),
+        )) as NewRows<Value>,
+    }),
+    ...(insert && {
+      insert: async (value, options) =>
+        (await faulty('insert', { value, options }, () =>
+          insert.call(store, value, options),
+        )) as StoreRow<Value>,
+    }),
   };
 }

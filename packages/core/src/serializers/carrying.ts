@@ -1,5 +1,5 @@
 import type { RowCarrier } from '../contracts/rows.js';
-import type { Serializer } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
 
 /** A serializer of rows as their store's carrier packs them. */
 export function carrying<Value>(serializer: Serializer, carrier: RowCarrier<Value> | undefined): Serializer {

@@ -1,4 +1,4 @@
-import type { Serializer } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
 
 /**
  * JSON, made safe: what comes out of the cache is what came from the store.

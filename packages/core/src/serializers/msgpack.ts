@@ -1,5 +1,5 @@
 import { Packr } from 'msgpackr';
-import type { Serializer } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
 
 /**
  * MessagePack, through `msgpackr` (a peer dependency): plain values, dates, bigints, bytes, maps, sets, errors and regular

@@ -24,13 +24,18 @@ export interface CallbackStoreOptions<Value> {
   ) => Promise<readonly (Value | null | undefined)[]>;
   /**
    * Stores the record. What it returns, if anything, is the record as stored. Throw `StoreRefusedError`
-   * to say that nothing was written; after any other error that is not known.
+   * to say that nothing was written; after any other error that is not known. @defaultValue puts are refused
    */
-  readonly write: (
+  readonly write?: (
     id: string,
     value: Value,
     context: CallbackContext,
   ) => Promise<Value | null | undefined> | Promise<void>;
+  /**
+   * Stores a record whose id is made elsewhere, and returns that id and, if it is another one, the record as stored.
+   * Throw as `write` does. @defaultValue `create` is refused
+   */
+  readonly create?: (value: Value, context: CallbackContext) => Promise<CreatedRecord<Value>>;
   /** Removes the record; with `version`, returns the version of the removal. @defaultValue deletes are refused */
   readonly delete?: (id: string, context: CallbackContext) => Promise<number> | Promise<void>;
   /**
@@ -40,13 +45,21 @@ export interface CallbackStoreOptions<Value> {
   readonly version?: (value: Value) => number;
 }
 
+/** What `create` of a callback store made. */
+export interface CreatedRecord<Value> {
+  readonly id: string;
+  /** @defaultValue what was to be stored */
+  readonly value?: Value;
+}
+
 type AnyCallbacks = CallbackStoreOptions<unknown>;
 
 export const CALLBACK_STORE = {
   name: option.is<string, string>('a string', (name) => typeof name === 'string', 'callback'),
   read: option.required(option.callback<AnyCallbacks['read']>()),
   readMany: option.callback<NonNullable<AnyCallbacks['readMany']>>(),
-  write: option.required(option.callback<AnyCallbacks['write']>()),
+  write: option.callback<NonNullable<AnyCallbacks['write']>>(),
+  create: option.callback<NonNullable<AnyCallbacks['create']>>(),
   delete: option.callback<NonNullable<AnyCallbacks['delete']>>(),
   version: option.callback<NonNullable<AnyCallbacks['version']>>(),
 } satisfies OptionsOf<AnyCallbacks>;
@@ -54,7 +67,7 @@ export const CALLBACK_STORE = {
 /**
  * A store of the caller's own functions: an HTTP API, files on a disk, another ORM. Without `version` the
  * cache protects each write by an intent, so that what is cached is never older than the last write;
- * where writes overlap, the next reader loads. It has no change feed: what other programs change is seen
+ * where writes overlap, the next reader loads. Without functions that write it is read-only. It has no change feed: what other programs change is seen
  * when entries expire or `invalidate` is called. Throws `InvalidOptionError`.
  */
 export function callbackStore<Value>(
@@ -69,7 +82,7 @@ export function callbacks<Value>(
   options: CallbackStoreOptions<Value>,
   clock: Clock,
 ): StoreAdapter<Value, string, never> {
-  const { name = CALLBACK_STORE.name.fallback, read, readMany, version, write } = options;
+  const { create, name = CALLBACK_STORE.name.fallback, read, readMany, version, write } = options;
 
   /** Each call has the time of the engine's, and is told when it is over. */
   function bounded<T>(
@@ -95,6 +108,7 @@ export function callbacks<Value>(
   async function apply(command: StoreCommand<Value>, context: CallbackContext): Promise<StoreOutcome<Value>> {
     const { key } = command;
     if (command.kind === 'put') {
+      if (write === undefined) throw new UnsupportedError('callbackStore.write: not given', { key });
       const stored = (await write(key, command.value, context)) ?? command.value;
       return { kind: 'written', value: stored, version: versionOf(stored, key) };
     }
@@ -104,6 +118,19 @@ export function callbacks<Value>(
     if (version === undefined) return { kind: 'written', value: null, version: NO_VERSION };
     // A removal without a version can't be compared with what is cached: whatever that is, it goes.
     return isVersion(removal) ? { kind: 'written', value: null, version: removal } : { kind: 'missing' };
+  }
+
+  async function insert(
+    value: Value,
+    make: NonNullable<typeof create>,
+    context: CallbackContext,
+  ): Promise<StoreRow<Value>> {
+    const created = await make(value, context);
+    if (typeof created?.id !== 'string' || created.id === '') {
+      throw new StoreContractError(`${name}: create() gave no id, a non-empty string`);
+    }
+    const { id: key, value: stored = value } = created;
+    return { key, value: stored, version: versionOf(stored, key) };
   }
 
   async function readAll(
@@ -128,6 +155,8 @@ export function callbacks<Value>(
       transactions: false,
       changeFeed: false,
       increment: false,
+      readOnly: write === undefined && create === undefined && options.delete === undefined,
+      create: create !== undefined,
       restamp: false,
       flush: false,
       replicaReads: false,
@@ -138,6 +167,9 @@ export function callbacks<Value>(
     read: (keys, call) => bounded(call, (context) => readAll(keys, context)),
     write: (commands, call) =>
       bounded(call, (context) => Promise.all(commands.map((command) => apply(command, context)))),
+    ...(create && {
+      insert: (value, call) => bounded(call, (context) => insert(value, create, context)),
+    }),
     close: async () => undefined,
   };
 }

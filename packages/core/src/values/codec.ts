@@ -1,7 +1,7 @@
 import { inspect, isDeepStrictEqual } from 'node:util';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
-import type { Serializer } from '../contracts/store.js';
+import type { Serializer } from '../contracts/serializer.js';
 import type { Version } from '../contracts/version.js';
 import {
   InvalidOptionError,

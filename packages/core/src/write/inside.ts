@@ -53,6 +53,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     this.#buffer = buffer;
   }
 
+  /** A call of the store's in the transaction, which changes nothing that is cached. */
+  call<T>(tx: Transaction, call: (storeTx: StoreTransaction) => Promise<T>): Promise<T> {
+    const { settings, store } = this.#collection;
+    return asLockstepTransaction(tx).call(store.transactions, settings.name, call);
+  }
+
   /** Writes at once, alone. */
   submit({ command, key, ttlMs }: StoreWrite<Value>, tx: Transaction): Promise<Answer<Value>> {
     const { clock, settings, store } = this.#collection;

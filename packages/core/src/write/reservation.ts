@@ -1,4 +1,4 @@
-import type { Version } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 
 /** A writer's place in the cache between its preparation and its put. */
 export interface Reservation {
@@ -15,3 +15,6 @@ export interface Reservation {
   /** False: the cache may have lost the intents of others, so that this write's value must not be placed. Never rejects. */
   readonly placeable?: Promise<boolean> | undefined;
 }
+
+/** Of a write that the cache was not asked for. */
+export const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };

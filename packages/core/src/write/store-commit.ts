@@ -11,7 +11,7 @@ import { GroupCommit } from './group-commit.js';
 import type { PendingWrite } from './pending-write.js';
 import type { Preparation } from './prepare.js';
 import type { Publication } from './publish.js';
-import type { Reservation } from './reservation.js';
+import { NOTHING, type Reservation } from './reservation.js';
 
 /** A write's answer to its callers: the outcome in the store and in the cache. */
 export interface Answer<Value> {
@@ -38,8 +38,6 @@ export interface StoreCommitOptions<Value> {
 }
 
 type Write<Value> = PendingWrite<StoreWrite<Value>, Answer<Value>, Reservation>;
-
-const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };
 
 /** Batches become statements of the store; the cache is brought in step behind each write's commit. */
 export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Value>, Reservation> {

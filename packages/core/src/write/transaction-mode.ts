@@ -1,4 +1,4 @@
-import type { TransactionMode } from '../contracts/store.js';
+import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { UnsupportedError } from '../errors.js';
 import { type OptionsOf, option } from '../kit/options.js';
 

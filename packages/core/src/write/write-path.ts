@@ -1,12 +1,14 @@
 import { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
+import type { StorePut, StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { StoreRefusedError } from '../errors.js';
 import type { StoreWrite } from './commands.js';
 import { TransactionWrites } from './inside.js';
 import { Preparation, usesIntents } from './prepare.js';
 import { type Detach, Publication } from './publish.js';
+import { NOTHING } from './reservation.js';
 import { type Answer, StoreCommit } from './store-commit.js';
 import { ValueHints } from './value-hints.js';
 
@@ -94,6 +96,30 @@ export class WritePath<Value> {
   /** Before something reads what the store has: what is buffered of the key gets there first. */
   async flushKey(key: string, patienceMs?: number): Promise<void> {
     await this.buffer?.flushKey(key, patienceMs);
+  }
+
+  /**
+   * Behind an insert that told the key only then: nothing was noted in the cache, so that its entry becomes a hole, and
+   * what says that there is no row ends.
+   */
+  async inserted(
+    { key, value, version }: StoreRow<Value>,
+    ttlMs: number,
+    storeMs: number,
+  ): Promise<Answer<Value> & { readonly command: StorePut<Value> }> {
+    const { clock } = this.#collection;
+    const publication = this.#publication;
+    const startedAt = clock.monotonic();
+    const row = { key, reservation: NOTHING, value, version, ttlMs, written: undefined };
+    const cache =
+      version === NO_VERSION
+        ? await publication.invalidate(key, NO_VERSION)
+        : await new Promise<CacheOutcome>((published) => publication.publishRow(row, published));
+    const command = { kind: 'put', key, value, above: NO_VERSION } as const;
+    const cacheMs = clock.monotonic() - startedAt;
+    const outcome = { kind: 'written', value, version } as const;
+    const answer = { outcome, cache, store: 'committed', coalesced: false, storeMs, cacheMs } as const;
+    return { ...this.#told({ key, bytes: 0, command, ttlMs }, answer), command };
   }
 
   /** Whatever the cache holds of the key becomes unreadable. */

@@ -303,7 +303,7 @@ const nothing = async (): Promise<undefined> => undefined;
 
 test.each([
   [{}, 'callbackStore.read'],
-  [{ read: nothing }, 'callbackStore.write'],
+  [{ read: nothing, write: 5 }, 'callbackStore.write'],
   [{ read: nothing, write: nothing, delete: true }, 'callbackStore.delete'],
   [{ read: nothing, write: nothing, remove: nothing }, 'callbackStore.remove'],
 ])('callbackStore(%o) names %s', (options, option) => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { CacheAdapter, ScannedEntry } from '../../src/contracts/cache.js';
 import type { Payload } from '../../src/contracts/cache-commands.js';
 import type { QueueJob } from '../../src/contracts/queue.js';
-import type { Serializer } from '../../src/contracts/store.js';
+import type { Serializer } from '../../src/contracts/serializer.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { jsonSerializer } from '../../src/serializers/json.js';

@@ -109,14 +109,17 @@ export function toRow<Value>(binding: Binding, document: Document): StoreRow<Val
   return { key, value: document as Value, version };
 }
 
+/** Throws `StoreRefusedError` for a value that is no document. */
+export function asDocument({ name }: Pick<Binding, 'name'>, value: unknown, key?: string): Document {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Document;
+  const what = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
+  throw new StoreRefusedError(`${name}: a value must be a document, got ${what}`, { key });
+}
+
 /** The document that stores a value: with its key, without a version. Throws `StoreRefusedError`. */
 export function toDocument(binding: Binding, key: string, value: unknown): Document {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    const what = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
-    throw new StoreRefusedError(`${binding.name}: a value must be a document, got ${what}`, { key });
-  }
   const { keyField, versionField } = binding;
-  const document = value as Document;
+  const document = asDocument(binding, value, key);
   const own: unknown = document[keyField];
   if (own === undefined) {
     const { [versionField]: _version, ...rest } = document;

@@ -20,6 +20,7 @@ import { readAgain } from '../wire/read-again.js';
 import { checkValue, runCommands, runInTransaction } from '../write/writes.js';
 import { type Binding, givesNumbers } from './binding.js';
 import { encodeKey } from './key.js';
+import { newRow } from './new-row.js';
 import { readRows } from './reads.js';
 import { bsonSerializer } from './serializer.js';
 
@@ -71,6 +72,7 @@ export function boundCollection<Value extends Document, Id>(
         increment: true,
         sums: givesNumbers(binding),
         patch: true,
+        create: binding.keyField === '_id',
         restamp: true,
         flush: whole,
         replicaReads: shared.replicaReads,
@@ -95,6 +97,9 @@ export function boundCollection<Value extends Document, Id>(
       const refused = checkValue(binding, { kind: 'put', key, value, above: NO_VERSION });
       if (refused?.kind === 'failed') throw refused.error;
     },
+    ...(binding.keyField === '_id' && {
+      newRows: (values: readonly Value[]) => values.map((value) => newRow(binding, value)),
+    }),
     async read(keys: readonly string[], options: StoreReadOptions) {
       const call = callOf('read', options);
       if (keys.length === 0) return [];

@@ -60,6 +60,14 @@ export class KeyCodec {
     return parts.map(escapePart).join(':');
   }
 
+  /** The key of a row whose other parts were drawn: `texts` has them in canonical form, by the column's number. */
+  keyOfDrawn(row: Readonly<Record<string, unknown>>, texts: ReadonlyMap<number, string>): string {
+    const parts = this.#columns.map(
+      ({ property }, index) => texts.get(index) ?? this.#part(index, row[property]),
+    );
+    return this.#check(parts.length === 1 ? (parts[0] ?? '') : parts.map(escapePart).join(':'));
+  }
+
   /** The key columns' values in their input syntax. */
   inputs(key: string): string[] {
     const [first] = this.#columns;

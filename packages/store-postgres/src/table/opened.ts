@@ -8,6 +8,7 @@ import { Shapes } from '../write/shape.js';
 import { Statements } from '../write/statements/statements.js';
 import { Sums } from '../write/sums.js';
 import { Writer } from '../write/writer.js';
+import { NewRowKeys } from './new-rows.js';
 import type { TableShape } from './shape.js';
 
 export interface TableParts {
@@ -29,6 +30,7 @@ export interface OpenedTable<Value> {
   readonly statements: Statements;
   readonly shapes: Shapes;
   readonly writer: Writer<Value>;
+  readonly newRows: NewRowKeys;
 }
 
 /** `name`: the table's, for messages. */
@@ -59,5 +61,6 @@ export function openedTable<Value>(
     recordedTogether: (changes) => feed.recordedTogether(source, changes),
   });
   const rows = new PostgresRows<Value>(name, info.columns, (oid) => session.parserOf(oid));
-  return { info, rows, codec, statements, shapes, writer };
+  const newRows = new NewRowKeys({ name, info, codec, session, prepared });
+  return { info, rows, codec, statements, shapes, writer, newRows };
 }

@@ -3,6 +3,7 @@ import {
   ClosedError,
   foldAhead,
   InvalidOptionError,
+  type NewRows,
   type RowCarrier,
   type StoreAdapter,
   type StoreCallOptions,
@@ -35,6 +36,7 @@ import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import type { Writer } from '../write/writer.js';
 import { assertAttached, assertWriter } from './attachment.js';
+import { CAPABILITIES } from './capabilities.js';
 import { TableDeclarations } from './declarations.js';
 import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
@@ -92,20 +94,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       renewed: () => this.#lookAgain(),
       send,
     });
-    this.capabilities = {
-      versioned: true,
-      compareAndSet: true,
-      transactions: true,
-      changeFeed: true,
-      consumers: true,
-      increment: true,
-      sums: true,
-      patch: true,
-      restamp: true,
-      flush: true,
-      replicaReads: parts.replica !== undefined,
-      batching: true,
-    };
+    this.capabilities = { ...CAPABILITIES, replicaReads: parts.replica !== undefined };
   }
 
   /**
@@ -145,6 +134,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       void this.shape.altered(error, this.shape.known, OPEN_TIMEOUT_MS);
       throw error;
     }
+  }
+
+  async newRows(values: readonly Value[], options: StoreCallOptions): Promise<NewRows<Value>> {
+    const { newRows } = await this.#open();
+    return await newRows.draw(values, options);
   }
 
   async read(

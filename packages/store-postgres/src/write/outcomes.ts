@@ -90,10 +90,11 @@ export class Outcomes<Value> {
       return this.#unbelieved(item, 'this write has');
     switch (kind) {
       case 'insert':
+      case 'create':
       case 'flushPut':
         if (row === undefined) return undefined;
         if (versionOf(row.meta[OUT.version]) > 0) return this.#written(item, row);
-        return kind === 'insert' ? { kind: 'conflict', version: locked } : superseded(item, locked, row);
+        return kind === 'flushPut' ? superseded(item, locked, row) : { kind: 'conflict', version: locked };
       case 'flushDelete':
         if (row === undefined) return undefined;
         if (row.meta[OUT.done] === true || row.meta[OUT.key] === true)

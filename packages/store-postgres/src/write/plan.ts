@@ -37,6 +37,7 @@ export class Item {
 export type GroupKind =
   | 'put'
   | 'insert'
+  | 'create'
   | 'replace'
   | 'patch'
   | 'delete'
@@ -163,6 +164,7 @@ function recordOf(
 function kindOf(command: StoreCommand<unknown>): GroupKind {
   switch (command.kind) {
     case 'put':
+      if (command.drawn === true) return 'create';
       return command.ifVersion === undefined ? 'put' : command.ifVersion === null ? 'insert' : 'replace';
     case 'flush':
       return command.value === null ? 'flushDelete' : 'flushPut';
@@ -180,6 +182,8 @@ function rowOf(command: StoreCommand<unknown>, codec: KeyCodec): RowValue {
     throw new StoreRefusedError('a row must be an object of properties', { key: command.key });
   }
   const row = value as Readonly<Record<string, unknown>>;
+  // The key came with the row, in canonical form; what the row holds of it may be less exact.
+  if (command.kind === 'put' && command.drawn === true) return row;
   const own = codec.keyOfRow(row);
   if (own !== undefined && own !== command.key) {
     throw new StoreRefusedError(

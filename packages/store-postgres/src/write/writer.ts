@@ -283,7 +283,10 @@ export class Writer<Value> {
           : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
       }
       case 'insert':
-        return [{ statement: statements.insert(shape, alone), values: [rows(), stamp, keys()] }];
+      case 'create': {
+        const insert = statements.insert(shape, alone, kind === 'create');
+        return [{ statement: insert, values: [rows(), stamp, keys()] }];
+      }
       case 'replace':
         return [{ statement: statements.replace(shape, alone), values: [rows(), stamp] }];
       case 'patch':

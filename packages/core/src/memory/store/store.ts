@@ -1,4 +1,5 @@
 import type { ChangeFeed } from '../../contracts/feed.js';
+import type { NewRow } from '../../contracts/rows.js';
 import type {
   StoreAdapter,
   StoreCapabilities,
@@ -42,6 +43,10 @@ export interface MemoryStoreOptions<Value, Id> extends MemoryDatabaseOptions {
   readonly database?: MemoryDatabase;
   /** The canonical key of an id; throws `InvalidIdError`. @defaultValue ids are strings and their own keys */
   readonly keyOf?: (id: Id) => string;
+  /**
+   * The id and the row of a value that is to be created; throws to refuse it. @defaultValue the store makes no keys
+   */
+  readonly newRow?: (value: Value) => { readonly id: Id; readonly value: Value };
   /** Throws to refuse a row, as a database's constraint would. */
   readonly validate?: (value: Value, key: string) => void;
   /**
@@ -58,6 +63,7 @@ export const MEMORY_STORE = {
   ),
   database: option.is<MemoryDatabase>('a database of memoryDatabase()', (value) => typeof value === 'object'),
   keyOf: option.callback<(id: never) => string>(),
+  newRow: option.callback<(value: never) => { readonly id: never; readonly value: never }>(),
   validate: option.callback<(value: never, key: string) => void>(),
   unique: option.is<readonly never[]>('a list of fields', Array.isArray),
 } satisfies OptionsOf<MemoryStoreOptions<never, never>>;
@@ -101,7 +107,7 @@ export function memoryStore<Value, Id = string>(
   options: MemoryStoreOptions<Value, Id>,
 ): MemoryStore<Value, Id> {
   const { name: table } = withDefaults(options, MEMORY_STORE, 'memoryStore');
-  const { name: _, database: shared, keyOf, validate, unique = [], ...databaseOptions } = options;
+  const { name: _, database: shared, keyOf, newRow, validate, unique = [], ...databaseOptions } = options;
   for (const name of shared === undefined ? [] : Object.keys(databaseOptions)) {
     throw new InvalidOptionError(`memoryStore.${name}`, 'belongs to memoryDatabase when database is given');
   }
@@ -156,10 +162,26 @@ export function memoryStore<Value, Id = string>(
     }
   }
 
+  function keyOfId(id: Id): string {
+    const key: unknown = keyOf === undefined ? id : keyOf(id);
+    checkKey(key, table);
+    return key;
+  }
+
+  function created(value: Value, make: NonNullable<typeof newRow>): NewRow<Value> | LockstepError {
+    try {
+      const { id, value: row } = make(value);
+      return { key: keyOfId(id), value: row };
+    } catch (cause) {
+      const message = `${name}: no key for a new row: ${messageOf(cause)}`;
+      return cause instanceof LockstepError ? cause : new StoreRefusedError(message, { cause });
+    }
+  }
+
   return {
     name,
     source: table,
-    capabilities: CAPABILITIES,
+    capabilities: { ...CAPABILITIES, create: newRow !== undefined },
     transactions: database.transactions,
     feed: database.feed,
     declared: declarations({
@@ -187,11 +209,13 @@ export function memoryStore<Value, Id = string>(
         }
       },
     },
-    keyOf(id) {
-      const key: unknown = keyOf === undefined ? id : keyOf(id);
-      checkKey(key, table);
-      return key;
-    },
+    keyOf: keyOfId,
+    ...(newRow && {
+      newRows(values) {
+        checkOpen();
+        return values.map((value) => created(value, newRow));
+      },
+    }),
     check(key, value) {
       try {
         structuredClone(value);

@@ -76,11 +76,11 @@ function rowsOf(sql: TableSql, { columns, scalar }: Shape, first: number, stamp:
 }
 
 /** Puts where there is no row. $1: the rows, $2: stamp, $3: their keys. */
-export function insertSql(sql: TableSql, { columns }: Shape, alone: boolean): string {
+export function insertSql(sql: TableSql, { columns }: Shape, alone: boolean, drawn: boolean): string {
   const stamp = sql.aboveTombstone('$2::pg_catalog.int8', isIn('t.key', '$3::pg_catalog.text[]'));
   return `${sql.withRecords(columns, alone)},
 w AS (${sql.insertInto(columns)}
-SELECT ${sql.inputs(columns)}, ${stamp} FROM r ON CONFLICT DO NOTHING RETURNING ${sql.returned.join(', ')})
+SELECT ${sql.inputs(columns, drawn)}, ${stamp} FROM r ON CONFLICT (${sql.key}) DO NOTHING RETURNING ${sql.returned.join(', ')})
 SELECT r."#n" AS "${OUT.number}", ${sql.toldUnlessWritten} AS "${OUT.locked}", w.*${sql.noneMoved(alone)} FROM r
 LEFT JOIN w ON ${sql.isWritten(alone)}`;
 }

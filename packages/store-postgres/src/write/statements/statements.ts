@@ -82,8 +82,9 @@ export class Statements {
     return this.#get(`putManyStamped ${shape.id}`, () => putManyStampedSql(this.#sql, shape));
   }
 
-  insert(shape: Shape, alone: boolean): Statement {
-    return this.#get(`insert ${alone} ${shape.id}`, () => insertSql(this.#sql, shape, alone));
+  /** `drawn`: the keys were made for the rows, and are written where only the database makes them, too. */
+  insert(shape: Shape, alone: boolean, drawn: boolean): Statement {
+    return this.#get(`insert ${alone} ${drawn} ${shape.id}`, () => insertSql(this.#sql, shape, alone, drawn));
   }
 
   replace(shape: Shape, alone: boolean): Statement {

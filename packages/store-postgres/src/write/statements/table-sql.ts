@@ -147,11 +147,11 @@ export class TableSql {
     );
   }
 
-  inputs(columns: readonly TableColumn[]): string {
-    return [
-      ...this.keyOfInsert(this.info.keyColumns.map((_, index) => `r."k${index}"`)),
-      ...columns.map((_, index) => `r."c${index}"`),
-    ].join(', ');
+  inputs(columns: readonly TableColumn[], drawn = false): string {
+    const key = this.info.keyColumns.map((_, index) => `r."k${index}"`);
+    return [...(drawn ? key : this.keyOfInsert(key)), ...columns.map((_, index) => `r."c${index}"`)].join(
+      ', ',
+    );
   }
 
   /** `INSERT INTO … (…)` of the key, the columns and the version. */
@@ -169,13 +169,17 @@ export class TableSql {
     return column.writable && !column.identityAlways && !isKey;
   }
 
+  /** The key's columns. */
+  get key(): string {
+    return this.info.keyColumns.map((each) => identifier(each.column)).join(', ');
+  }
+
   /** Columns that the value leaves out are proposed with their defaults, and so replaced by these. */
   onConflict(stamp: string): string {
-    const key = this.info.keyColumns.map((each) => identifier(each.column)).join(', ');
     const sets = this.info.columns
       .filter((column) => this.settable(column))
       .map((column) => `${identifier(column.name)} = EXCLUDED.${identifier(column.name)}`);
-    return `ON CONFLICT (${key}) DO UPDATE SET ${[...sets, `${this.version} = ${stamp}`].join(', ')}`;
+    return `ON CONFLICT (${this.key}) DO UPDATE SET ${[...sets, `${this.version} = ${stamp}`].join(', ')}`;
   }
 
   /**
