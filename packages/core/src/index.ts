@@ -144,7 +144,6 @@ export type {
   StoreFence,
   StoreFlush,
   StoreIncrement,
-  StoreOpenOptions,
   StoreOutcome,
   StorePatch,
   StorePut,
@@ -156,6 +155,7 @@ export type {
   StoreWriteOptions,
   TransactionHost,
 } from './contracts/store.js';
+export type { StoreOpenOptions } from './contracts/store-open.js';
 export type { Isolation, TransactionMode } from './contracts/transaction-mode.js';
 export {
   believedUpTo,

@@ -57,6 +57,12 @@ export function isLate(error: unknown): boolean {
   return stateOf(error) === LATE_STATE;
 }
 
+/** A table of Lockstep's own that is not there: the last table that is detached takes them along. */
+export function isMissingTable(error: unknown): boolean {
+  const state = stateOf(error);
+  return state === '42P01' || state === '3F000';
+}
+
 /** A statement prepared before the table's columns changed. */
 export function isStalePlan(error: unknown): boolean {
   const state = stateOf(error);

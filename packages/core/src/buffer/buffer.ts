@@ -120,7 +120,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     // The write must not overtake one of its key that is on its way into the journal.
     if (this.#journal.has(key)) return true;
     // Nobody would read it.
-    if (this.#collection.cacheSwitch.off) return false;
+    if (this.#collection.cacheSwitch.off || this.#collection.member?.suspended === true) return false;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
     const { refusal } = this.#journal;
     if (refusal !== undefined) this.#refused(key, refusal);

@@ -66,12 +66,21 @@ export class Opening {
     }
   }
 
+  #onKept(kept: boolean, reason: string): void {
+    const { source } = this.#context.store;
+    if (kept) this.#consumer?.suspensions.resume(source);
+    else this.#consumer?.suspensions.suspend(source, reason);
+  }
+
   /** Waits no longer than for any answer of the store. The opening itself goes on; the next call joins it. */
   #openStore(): Promise<void> {
     const { clock, events, settings, store } = this.#context;
     const { name, storeTimeoutMs } = settings;
     this.#storeOpening ??= Promise.resolve(
-      store.open?.({ onWarning: (error) => events.error.emit({ where: 'open', error }) }),
+      store.open?.({
+        onWarning: (error) => events.error.emit({ where: 'open', error }),
+        onKept: (kept, reason) => this.#onKept(kept, reason),
+      }),
     ).finally(() => {
       this.#storeOpening = undefined;
     });

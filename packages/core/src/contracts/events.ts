@@ -107,6 +107,13 @@ export interface LockstepEventMap {
     readonly kind: 'altered' | 'detached';
     readonly invalidated: number;
   };
+  /**
+   * The store does not keep a table in step any more (it was detached, its triggers were disabled): calls of its
+   * collections go to the store, and nothing is cached; or it does so again.
+   */
+  suspension:
+    | { readonly source: string; readonly state: 'suspended'; readonly reason: string }
+    | { readonly source: string; readonly state: 'resumed' };
   /** A collection's writes go another way from now on. */
   buffer: { readonly collection: string; readonly state: BufferState };
   /** A write that was to be buffered and went to the store. */

@@ -4,6 +4,7 @@ import type { ChangedTexts, StoreDeclarations } from './declared.js';
 import type { Change, ChangeFeed } from './feed.js';
 import type { NewRows, RowCarrier, StoreShape } from './rows.js';
 import type { Serializer } from './serializer.js';
+import type { StoreOpenOptions } from './store-open.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
@@ -268,11 +269,6 @@ export interface TransactionHost {
    * clock, since `body` was called.
    */
   transaction<T>(body: (tx: StoreTransaction) => Promise<T>, options: StoreTransactionOptions): Promise<T>;
-}
-
-export interface StoreOpenOptions {
-  /** Told of what works, and should be mended all the same. */
-  readonly onWarning?: (warning: LockstepError) => void;
 }
 
 /**

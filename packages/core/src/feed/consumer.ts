@@ -14,6 +14,7 @@ import { OnlyCache } from './only-cache.js';
 import { RecordJudge } from './recorded.js';
 import { resetCollection } from './reset.js';
 import { SEARCH_MS, startEpoch } from './start-epoch.js';
+import { Suspensions } from './suspensions.js';
 
 export interface ConsumerOptions {
   readonly feed: ChangeFeed;
@@ -24,6 +25,7 @@ export interface ConsumerOptions {
   readonly clock: Clock;
   readonly events: EventHub;
   readonly nextToken: () => string;
+  readonly lifecycle: { readonly closed: boolean };
 }
 
 /** While there are writes, what is known of the registry is read again after so long. */
@@ -52,6 +54,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   readonly feed: ChangeFeed;
   readonly consumer: string;
   readonly identity: CacheIdentity;
+  readonly suspensions: Suspensions;
   readonly #options: ConsumerOptions;
   readonly #members: Membership[] = [];
   /** Only what {@link RecordJudge} believes. By source. */
@@ -69,12 +72,19 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.#judge = new RecordJudge(options.name, options.events);
     // Collections have names, so an empty one can't collide.
     this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
+    this.suspensions = new Suspensions({
+      ...options,
+      members: (source) => this.#members.filter(({ collection }) => collection.source === source),
+      collections: (source) => this.collections(source),
+      renew: () => this.renew(),
+    });
   }
 
   /** @param additional what {@link CollectionOptions.additional} says */
   join(collection: RecordedCollection, additional: boolean): Membership {
     const { cache, clock } = this.#options;
     const member = new Membership({ cache, clock, collection, additional, registry: this });
+    member.suspended = this.suspensions.has(collection.source);
     this.#members.push(member);
     this.#apply([]);
     return member;

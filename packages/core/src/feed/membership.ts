@@ -33,6 +33,8 @@ const MAX_READS = 3;
 export class Membership {
   readonly collection: RecordedCollection;
   readonly additional: boolean;
+  /** True while the store does not keep the rows in step: nothing of them is read from the cache, or put there. */
+  suspended = false;
   readonly #options: MembershipOptions;
   /** The others; replaced when they change. */
   #siblings = NONE;
@@ -78,7 +80,8 @@ export class Membership {
 
   /** True when a value may be put into the cache: every writer knows of this collection. */
   mayFill(): boolean {
-    return this.#fillsAtMs !== undefined && this.#options.clock.monotonic() >= this.#fillsAtMs;
+    if (this.suspended || this.#fillsAtMs === undefined) return false;
+    return this.#options.clock.monotonic() >= this.#fillsAtMs;
   }
 
   /** Called by each write at its begin. */

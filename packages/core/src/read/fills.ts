@@ -56,7 +56,12 @@ export class Fills<Value> {
     floor: Version,
     row: StoreRow<Value> | undefined,
   ): Promise<boolean> {
-    const { cache, lifetime, settings } = this.#context;
+    const { cache, lifetime, member, settings } = this.#context;
+    if (member?.suspended === true) {
+      // Noticed by this very load.
+      this.release(cacheKey, token);
+      return false;
+    }
     if (row === undefined && settings.negativeTtlMs === 0) {
       return (await cache.run({ kind: 'release', key: cacheKey, token })).held;
     }
@@ -110,8 +115,9 @@ export class Fills<Value> {
     row: StoreRow<Value> | undefined,
     before: CacheHit,
   ): Promise<void> {
-    const { cache, events, lifetime, store } = this.#context;
+    const { cache, events, lifetime, member, store } = this.#context;
     try {
+      if (member?.suspended === true) return;
       const payload = row && (await this.#payload(key, row.value, row.version));
       if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
       const { version } = row;

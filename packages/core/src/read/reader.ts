@@ -51,10 +51,10 @@ export class Reader<Value> {
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
   read(key: string, ttlMs: number): Promise<Versioned<Value>> {
-    const { cache, cacheSwitch, clock, flushKey, keyPrefix } = this.#context;
+    const { cache, cacheSwitch, clock, flushKey, keyPrefix, member } = this.#context;
     const cacheKey = keyPrefix + key;
     const lookup = { key, cacheKey, ttlMs, startedAtMs: clock.monotonic() };
-    if (cacheSwitch.off) return this.#readPast(lookup);
+    if (cacheSwitch.off || member?.suspended === true) return this.#readPast(lookup);
     // A buffered write is in the cache alone: a collection with a buffer asks even a cache that refuses writes.
     if (cache.trust.anyLost && flushKey === undefined && cache.trust.isLost(cacheKey)) {
       return this.#readStore(lookup);
@@ -66,8 +66,8 @@ export class Reader<Value> {
 
   /** As `read`, position by position; the cache is asked for all at once. */
   async readMany(keys: readonly string[], ttlMs: number): Promise<Versioned<Value>[]> {
-    const { cache, cacheSwitch, clock, keyPrefix } = this.#context;
-    if (cache.trust.anyLost || cacheSwitch.off)
+    const { cache, cacheSwitch, clock, keyPrefix, member } = this.#context;
+    if (cache.trust.anyLost || cacheSwitch.off || member?.suspended === true)
       return await Promise.all(keys.map((key) => this.read(key, ttlMs)));
     const startedAtMs = clock.monotonic();
     const cacheKeys = keys.map((key) => keyPrefix + key);
@@ -81,9 +81,9 @@ export class Reader<Value> {
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
   async refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
-    const { activity, cacheSwitch, clock, keyPrefix } = this.#context;
+    const { activity, cacheSwitch, clock, keyPrefix, member } = this.#context;
     const lookup = { key, cacheKey: keyPrefix + key, ttlMs, startedAtMs: clock.monotonic() };
-    if (cacheSwitch.off) return await this.#readPast(lookup);
+    if (cacheSwitch.off || member?.suspended === true) return await this.#readPast(lookup);
     this.#missed(lookup, 'fresh');
     return await activity.track(this.#misses.reload(lookup));
   }
@@ -215,14 +215,14 @@ export class Reader<Value> {
     return activity.track(alone ? loader.loadOnly(lookup.key) : this.#misses.read(lookup));
   }
 
-  /** The cache is switched off. Losses of it are looked for all the same: it may be switched on at any time. */
+  /** The cache is switched off, or the table is not kept in step. Losses of it are looked for all the same: it may be switched on at any time. */
   async #readPast(lookup: Lookup): Promise<Versioned<Value>> {
     // What is unflushed is not in the store.
     await this.#context.flushKey?.(lookup.key).catch(unlessUnavailable);
     return await this.#readStore(lookup, 'off');
   }
 
-  /** The cache can't be reached, can't be believed, or is switched off. */
+  /** The cache can't be reached, can't be believed, or is not used. */
   #readStore(lookup: Lookup, reason: 'unavailable' | 'off' = 'unavailable'): Promise<Versioned<Value>> {
     const { activity, cache, loader } = this.#context;
     this.#missed(lookup, reason);

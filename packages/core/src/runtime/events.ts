@@ -66,6 +66,7 @@ export class EventHub implements LockstepEvents {
   readonly switch = new Topic('switch', this.#threw);
   readonly cacheGeneration = new Topic('cacheGeneration', this.#threw);
   readonly alteration = new Topic('alteration', this.#threw);
+  readonly suspension = new Topic('suspension', this.#threw);
   readonly buffer = new Topic('buffer', this.#threw);
   readonly bufferRefused = new Topic('bufferRefused', this.#threw);
   readonly flush = new Topic('flush', this.#threw);

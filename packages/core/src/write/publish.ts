@@ -89,7 +89,7 @@ export class Publication<Value> {
 
   publishRow(row: CommittedRow<Value>, published: Published): void {
     const { key, value, version } = row;
-    if (this.#collection.cacheSwitch.off) {
+    if (this.#collection.cacheSwitch.off || this.#collection.member?.suspended === true) {
       this.#floor(row, version, false, published);
       return;
     }
@@ -216,11 +216,13 @@ export class Publication<Value> {
   /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
   async invalidate(
     key: string,
-    version: Version,
+    given: Version,
     holeOnEmpty = false,
     written?: ChangedTexts,
   ): Promise<CacheOutcome> {
-    const { clock, handover, keyPrefix, settings } = this.#collection;
+    const { clock, handover, keyPrefix, member, settings } = this.#collection;
+    // Versions of rows that are not kept in step order nothing.
+    const version = member?.suspended === true ? NO_VERSION : given;
     const cacheKey = keyPrefix + key;
     if (!this.#aside) this.#hints?.delete(key);
     try {

@@ -6,6 +6,7 @@ import {
   MAX_KEY_LENGTH,
 } from '@lockstep/core';
 import { Backoff, sleep } from '@lockstep/core/kit';
+import { isMissingTable } from '../errors.js';
 import { limitSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
@@ -88,7 +89,8 @@ export async function consume(
         }
         if (taken < batchSize) await alarm.wait(parts.options.pollMs);
       } catch (error) {
-        reportError(options, error);
+        // Without an outbox there is nothing to take.
+        if (!isMissingTable(error)) reportError(options, error);
         await backoff.wait(options.signal);
       } finally {
         alarm.end();

@@ -12,7 +12,7 @@ import {
 import { option, optionValue } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
-import { storeError } from '../errors.js';
+import { isMissingTable, storeError } from '../errors.js';
 import type { Run } from '../sql/catalog.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Session } from '../wire/session.js';
@@ -97,6 +97,7 @@ export class PostgresFeed implements ChangeFeed {
         ...(warnings.length > 0 && { warnings }),
       };
     } catch (error) {
+      if (isMissingTable(error)) return { pending: 0, oldestMs: 0 };
       throw storeError(error, this.name, false);
     }
   }

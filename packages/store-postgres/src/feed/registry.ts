@@ -5,7 +5,7 @@ import type {
   RecordedCollection,
   RecordedConsumer,
 } from '@lockstep/core';
-import { storeError } from '../errors.js';
+import { isMissingTable, storeError } from '../errors.js';
 import { arrayText } from '../wire/arrays.js';
 import { catalogueOf } from './catalogue.js';
 import type { History } from './history.js';
@@ -27,9 +27,10 @@ pg_catalog.array_to_json(c."left")::text AS "left", (c.replayed = c.epoch)::text
 
 const READ = `SELECT ${FIELDS} FROM lockstep.consumer c WHERE c.consumer = $1 AND c.source = ANY ($2::text[])`;
 
-/** One of the same name is replaced. The rows of several sources are locked in one order. */
+/** One of the same name is replaced; of a source that is not attached there is no record. The rows of several sources are locked in one order. */
 const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections, catalogue)
-SELECT $1, s.source, 1, s.collections::jsonb, (SELECT ${catalogueOf('a.relation')} FROM lockstep.attached a WHERE a.source = s.source) FROM unnest($2::text[], $3::text[]) AS s(source, collections) ORDER BY s.source
+SELECT $1, s.source, 1, s.collections::jsonb, (SELECT ${catalogueOf('a.relation')} FROM lockstep.attached a WHERE a.source = s.source) FROM unnest($2::text[], $3::text[]) AS s(source, collections)
+WHERE EXISTS (SELECT FROM lockstep.attached a WHERE a.source = s.source) ORDER BY s.source
 ON CONFLICT (source, consumer) DO UPDATE
 SET collections = CASE pg_catalog.jsonb_typeof(c.collections) WHEN 'object' THEN c.collections ELSE '{}' END || EXCLUDED.collections, revision = c.revision + 1, changed_at = pg_catalog.clock_timestamp()
 WHERE NOT c.collections @> EXCLUDED.collections`;
@@ -179,6 +180,8 @@ export class PostgresRegistry implements ConsumerRegistry {
     try {
       return await session.rows(sql, values, options.statementTimeoutMs, `feed: ${what}`);
     } catch (error) {
+      // Nothing is attached, so that nobody is recorded.
+      if (isMissingTable(error)) return [];
       throw storeError(error, `feed: ${what}`, false);
     }
   }

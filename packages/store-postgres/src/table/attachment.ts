@@ -2,7 +2,16 @@ import { InvalidOptionError } from '@lockstep/core';
 import { type Attached, readAttached } from '../attach/attach.js';
 import { writerFunction } from '../attach/triggers/pieces.js';
 import { triggersOf } from '../attach/triggers/triggers.js';
-import { assertSeen, type Run, type TableInfo, tableKeySql } from '../sql/catalog.js';
+import { storeError } from '../errors.js';
+import {
+  assertSeen,
+  describeTable,
+  type Run,
+  type TableInfo,
+  type TableSpec,
+  tableKeySql,
+} from '../sql/catalog.js';
+import { withDeclared } from '../sql/declared.js';
 
 /** Settings of a role that attach does not know change nothing: what it writes would be taken for a foreign write. */
 export async function assertWriter(run: Run, info: TableInfo): Promise<void> {
@@ -73,4 +82,36 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
 
 function notAttached({ source }: TableInfo, advice: string): InvalidOptionError {
   return new InvalidOptionError('table', `${source} is not attached to Lockstep: ${advice}`);
+}
+
+/** A table as it is now. */
+export interface DescribedTable {
+  readonly info: TableInfo;
+  /** Why it is not kept in step any more; empty: it is. */
+  readonly problem: string;
+}
+
+/**
+ * Reads a table from the catalogue. Throws `InvalidOptionError` where it is not attached as it is bound, or can't be kept in
+ * step; of a table that is open already that is only told (`again`).
+ */
+export async function describeAttached(
+  run: Run,
+  spec: TableSpec,
+  name: string,
+  again: boolean,
+): Promise<DescribedTable> {
+  try {
+    const info = await describeTable(run, spec, again);
+    try {
+      await assertWriter(run, info);
+      const { declared } = await assertAttached(run, info);
+      return { info: withDeclared(info, declared), problem: '' };
+    } catch (error) {
+      if (again && error instanceof InvalidOptionError) return { info, problem: error.message };
+      throw error;
+    }
+  } catch (error) {
+    throw error instanceof InvalidOptionError ? error : storeError(error, `${name}: open`, false);
+  }
 }

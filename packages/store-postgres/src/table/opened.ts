@@ -4,6 +4,7 @@ import { KeyCodec } from '../keys/codec.js';
 import type { Run, TableInfo } from '../sql/catalog.js';
 import { PostgresRows } from '../values/carrier.js';
 import type { Session } from '../wire/session.js';
+import { PlainWriter } from '../write/plain.js';
 import { Shapes } from '../write/shape.js';
 import { Statements } from '../write/statements/statements.js';
 import { Sums } from '../write/sums.js';
@@ -29,16 +30,22 @@ export interface OpenedTable<Value> {
   readonly codec: KeyCodec;
   readonly statements: Statements;
   readonly shapes: Shapes;
-  readonly writer: Writer<Value>;
   readonly newRows: NewRowKeys;
+  readonly writer: Pick<Writer<Value>, 'write'>;
+  /** Absent while the table is kept in step. */
+  readonly plain?: PlainWriter<Value>;
 }
 
-/** `name`: the table's, for messages. */
+/**
+ * @param name the table's, for messages
+ * @param kept false: the table is not kept in step any more
+ */
 export function openedTable<Value>(
   info: TableInfo,
   name: string,
   { session, clock, prepared, feed }: TableParts,
   shape: TableShape,
+  kept: boolean,
 ): OpenedTable<Value> {
   const { source } = info;
   const codec = new KeyCodec(info.keyColumns, name);
@@ -46,21 +53,23 @@ export function openedTable<Value>(
   const shapes = new Shapes(info);
   shape.know(info);
   const { known } = shape;
+  const sums = new Sums(info, (oid) => session.parserOf(oid));
+  const rows = new PostgresRows<Value>(name, info.columns, (oid) => session.parserOf(oid));
+  const { described } = shape;
+  const parts = { name, session, codec, shapes, sums, clock, described };
+  const newRows = new NewRowKeys({ name, info, codec, session, prepared });
+  const opened = { info, rows, codec, statements, shapes, newRows };
+  if (!kept) {
+    const plain = new PlainWriter<Value>({ ...parts, info });
+    return { ...opened, writer: plain, plain };
+  }
   const writer = new Writer<Value>({
-    name,
+    ...parts,
     source,
-    session,
     statements,
-    codec,
-    shapes,
-    sums: new Sums(info, (oid) => session.parserOf(oid)),
-    clock,
     prepared,
-    described: shape.described,
     altered: (error, timeoutMs) => shape.altered(error, known, timeoutMs),
     recordedTogether: (changes) => feed.recordedTogether(source, changes),
   });
-  const rows = new PostgresRows<Value>(name, info.columns, (oid) => session.parserOf(oid));
-  const newRows = new NewRowKeys({ name, info, codec, session, prepared });
-  return { info, rows, codec, statements, shapes, writer, newRows };
+  return { ...opened, writer };
 }

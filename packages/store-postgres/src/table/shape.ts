@@ -3,11 +3,12 @@ import { isStalePlan, stateOf } from '../errors.js';
 import type { TableColumn, TableInfo } from '../sql/catalog.js';
 import { storeDeadline } from '../wire/deadline.js';
 import type { FieldDescription } from '../wire/pipeline.js';
+import { isAttachedAgain } from '../write/plain.js';
 import { UnknownPropertyError } from '../write/shape.js';
 import { OUT } from '../write/statements/table-sql.js';
 
-/** A column that is gone, or generated now; a type that is another. */
-const ALTERED = new Set(['42703', '428C9', '42804', '42846', '42883']);
+/** A column, or a table of Lockstep's, that is gone; a column that is generated now; a type that is another. */
+const ALTERED = new Set(['42703', '42P01', '3F000', '428C9', '42804', '42846', '42883']);
 /** A value that does not fit its type: the caller's fault, unless the type is another by now. */
 const ILL_FITTING = new Set(['22P02', '22003', '22007', '22008']);
 /** How long after a look at the catalogue that was in vain nobody looks again without a certain cause. */
@@ -135,7 +136,7 @@ export class TableShape implements StoreShape {
 function isCertain(error: unknown): boolean | undefined {
   const { cause } = error instanceof StoreRefusedError ? error : { cause: error };
   const state = stateOf(cause) ?? '';
-  if (ALTERED.has(state) || isStalePlan(cause)) return true;
+  if (ALTERED.has(state) || isStalePlan(cause) || isAttachedAgain(cause)) return true;
   return ILL_FITTING.has(state) || error instanceof UnknownPropertyError ? false : undefined;
 }
 

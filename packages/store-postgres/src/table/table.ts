@@ -23,8 +23,7 @@ import {
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
 import { storeError } from '../errors.js';
-import { describeTable, type TableInfo, type TableSpec } from '../sql/catalog.js';
-import { withDeclared } from '../sql/declared.js';
+import type { TableInfo, TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
 import { rowValue } from '../values/rows.js';
@@ -35,7 +34,7 @@ import { checkPut } from '../write/plan.js';
 import { OUT } from '../write/statements/table-sql.js';
 import { versionOf } from '../write/versions.js';
 import type { Writer } from '../write/writer.js';
-import { assertAttached, assertWriter } from './attachment.js';
+import { type DescribedTable, describeAttached } from './attachment.js';
 import { CAPABILITIES } from './capabilities.js';
 import { TableDeclarations } from './declarations.js';
 import { type TableCall, tableFence } from './fence.js';
@@ -70,6 +69,9 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   #watch: TableWatch | undefined;
   #opening: Promise<OpenedTable<Value>> | undefined;
   #closed = false;
+  /** Why the table is not kept in step any more; empty: it is. */
+  #problem = '';
+  readonly #onKept = new Set<NonNullable<StoreOpenOptions['onKept']>>();
 
   constructor(spec: TableSpec, parts: TableParts) {
     this.spec = spec;
@@ -105,7 +107,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     this.#closed = false;
     const insecure = await this.#insecure();
     if (insecure !== undefined) options.onWarning?.(insecure);
+    const { onKept } = options;
+    if (onKept !== undefined) this.#onKept.add(onKept);
     await this.#open();
+    if (this.#problem !== '') onKept?.(false, this.#problem);
   }
 
   async identity(): Promise<string | undefined> {
@@ -161,17 +166,17 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   async #read(
-    { codec, statements }: OpenedTable<Value>,
+    { codec, plain, statements }: OpenedTable<Value>,
     keys: readonly string[],
     options: StoreReadOptions,
   ): Promise<readonly (StoreRow<Value> | undefined)[]> {
     const inputs = keys.map((key) => codec.inputs(key));
     const [first] = inputs;
     const call =
-      inputs.length === 1 && first !== undefined
+      inputs.length === 1 && first !== undefined && plain === undefined
         ? { statement: statements.readOne(), values: first }
         : {
-            statement: statements.readMany(),
+            statement: (plain ?? statements).readMany(),
             values: (first ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? ''))),
           };
     const rows = await this.#send(call, options);
@@ -204,7 +209,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   async #write(
-    writer: Writer<Value>,
+    writer: Pick<Writer<Value>, 'write'>,
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
     startedMs: number,
@@ -233,6 +238,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#onKept.clear();
   }
 
   async #send(call: TableCall, options: StoreReadOptions): Promise<readonly Row[]> {
@@ -290,23 +296,20 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return this.#opening;
   }
 
-  async #describe(again = false): Promise<TableInfo> {
-    const { run } = this.#parts;
-    try {
-      const info = await describeTable(run, this.spec, again);
-      await assertWriter(run, info);
-      const { declared } = await assertAttached(run, info);
-      return withDeclared(info, declared);
-    } catch (error) {
-      throw error instanceof InvalidOptionError ? error : storeError(error, `${this.name}: open`, false);
-    }
+  /** `again`: of an open table, which may not be kept in step any more. Throws `InvalidOptionError` otherwise. */
+  #describe(again = false): Promise<DescribedTable> {
+    return describeAttached(this.#parts.run, this.spec, this.name, again);
   }
 
   async #check(): Promise<OpenedTable<Value>> {
-    const info = await this.#describe();
+    const { info } = await this.#describe();
     this.#watch = new TableWatch(info, {
       clock: this.#parts.clock,
-      look: () => this.#describe(true),
+      look: async () => {
+        const { info: seen, problem } = await this.#describe(true);
+        this.#keep(seen, problem);
+        return { info: seen, problem };
+      },
       changed: (changed) => this.#rebind(changed),
     });
     return this.#rebind(info);
@@ -314,15 +317,29 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
 
   /** Columns that came are known from now on, too. */
   async #lookAgain(): Promise<void> {
-    const info = await this.#describe(true);
+    const { info, problem } = await this.#describe(true);
+    if (this.#keep(info, problem)) return;
     const known = this.#opened?.info;
     if (known !== undefined && isLike(info, known)) return;
     this.#watch?.knows(info);
     this.#rebind(info);
   }
 
+  /** Turns to plain statements where the table is not kept in step any more, and back. Answers whether it did. */
+  #keep(seen: TableInfo, problem: string): boolean {
+    const changed = (problem === '') !== (this.#problem === '');
+    this.#problem = problem;
+    if (!changed) return false;
+    const declared = problem === '' ? seen.declared : (this.#opened?.info.declared ?? seen.declared);
+    const info = { ...seen, declared };
+    this.#watch?.keeps(info, problem);
+    this.#rebind(info);
+    for (const listener of this.#onKept) listener(problem === '', problem);
+    return true;
+  }
+
   #rebind(info: TableInfo): OpenedTable<Value> {
-    this.#opened = openedTable<Value>(info, this.name, this.#parts, this.shape);
+    this.#opened = openedTable<Value>(info, this.name, this.#parts, this.shape, this.#problem === '');
     return this.#opened;
   }
 }

@@ -2,13 +2,14 @@ import { type Clock, InvalidOptionError } from '@lockstep/core';
 import type { TableInfo } from '../sql/catalog.js';
 import { holds } from './shape.js';
 
-/** How often a table that is in use is looked at again. */
+/** How often a table that is in use is looked at again, and how often one that is not kept in step. */
 const EVERY_MS = 10_000;
+const AGAIN_MS = 1_000;
 
 export interface TableWatchOptions {
   readonly clock: Clock;
-  /** Describes the table. Throws `InvalidOptionError` where it can't be kept in step. */
-  readonly look: () => Promise<TableInfo>;
+  /** Describes the table, and why it is not kept in step, if it is not. */
+  readonly look: () => Promise<{ readonly info: TableInfo; readonly problem: string }>;
   /** Told when the user's triggers or what is declared are others than before, or known columns are gone or others. */
   readonly changed: (info: TableInfo) => void;
 }
@@ -43,9 +44,25 @@ export class TableWatch {
     this.#known = info;
   }
 
+  /** The table is not kept in step any more, because of a problem, or is again. */
+  keeps(info: TableInfo, problem: string): void {
+    this.#known = info;
+    const everyMs = problem === '' ? EVERY_MS : AGAIN_MS;
+    this.#nextMs = this.#options.clock.monotonic() + everyMs;
+    this.#warn(
+      problem === ''
+        ? ''
+        : `${info.source} is not kept in step any more, and nothing of it is cached: ${problem}`,
+    );
+  }
+
   async #look(): Promise<void> {
     try {
-      const info = await this.#options.look();
+      const { info, problem } = await this.#options.look();
+      if (problem !== '') {
+        this.#nextMs = Math.min(this.#nextMs, this.#options.clock.monotonic() + AGAIN_MS);
+        return;
+      }
       this.#warn(problemOf(info, this.#known));
       if (!holds(info, this.#known.columns) || !isDeclaredLike(info, this.#known)) {
         this.#known = info;

@@ -9,9 +9,17 @@ import {
 } from '@lockstep/core';
 import { Backoff, type Deadline } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
-import { isFatal, isLate, isReadOnlyServer, isTransient, stateOf, storeError } from '../errors.js';
+import {
+  isFatal,
+  isLate,
+  isMissingTable,
+  isReadOnlyServer,
+  isTransient,
+  stateOf,
+  storeError,
+} from '../errors.js';
 import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
-import { microsSql, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
+import { microsSql, SCHEMA, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
 import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
 import { statement } from '../wire/pipeline.js';
@@ -40,6 +48,8 @@ FROM lockstep.outbox
 WHERE ${atLeast('version', minus(microsSql('pg_catalog.now()'), '1000000'))}
 AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
 ORDER BY source, key, version DESC, id DESC`;
+
+const OUTBOX = `SELECT pg_catalog.to_regclass('${SCHEMA}.outbox') IS NOT NULL AS there`;
 
 /** A change as a query of the outbox gives it. */
 export interface ChangeRecord {
@@ -73,6 +83,7 @@ export class PostgresTransactions implements TransactionHost {
   readonly #knex: Knex;
   readonly #clock: Clock;
   readonly #name: string;
+  readonly #outbox = { missing: false };
 
   constructor(knex: Knex, clock: Clock, name: string) {
     this.#knex = knex;
@@ -93,7 +104,7 @@ export class PostgresTransactions implements TransactionHost {
       try {
         return await this.#once(body, options, deadline, message);
       } catch (error) {
-        const cause = causeOf(error, isTransient);
+        const cause = causeOf(error, (each) => isTransient(each) || isMissingOutbox(each));
         if (cause === undefined) throw error;
         if (attempt === MAX_TRIES || !(await backoff.waitWithin(deadline))) {
           throw storeError(cause, `${this.#name}: transaction`, true);
@@ -112,7 +123,7 @@ export class PostgresTransactions implements TransactionHost {
     const { gate } = transaction;
     let result: T;
     try {
-      result = await deadline.bound(body(handleOf(transaction)));
+      result = await deadline.bound(body(handleOf(transaction, this.#outbox)));
       gate.end('its body has returned');
       if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
@@ -174,7 +185,13 @@ function causeOf(error: unknown, isOfKind: (cause: unknown) => boolean): unknown
   return undefined;
 }
 
-function handleOf({ gate, trx }: BoundedTransaction): StoreTransaction {
+/** The last table was detached while the transaction ran. Run again, it knows that there is nothing to read. */
+function isMissingOutbox(error: unknown): boolean {
+  return isMissingTable(error) && error instanceof Error && error.message.includes(SCHEMA);
+}
+
+/** `outbox`: whether it was missing when a transaction looked last. */
+function handleOf({ gate, trx }: BoundedTransaction, outbox: { missing: boolean }): StoreTransaction {
   const failed = (): void => {
     if (gate.problem !== undefined) throw gate.problem;
   };
@@ -183,14 +200,22 @@ function handleOf({ gate, trx }: BoundedTransaction): StoreTransaction {
     seal: () => gate.end('its body has returned'),
     changes: async () => {
       failed();
-      try {
-        // Triggers that wait for the commit may change rows, too.
-        const rows = await gate.ask([
+      // Triggers that wait for the commit may change rows, too.
+      const ask = (sql: string) =>
+        gate.ask([
           { statement: statement('SET CONSTRAINTS ALL IMMEDIATE', false), values: [] },
-          { statement: statement(CHANGES, false), values: [] },
+          { statement: statement(sql, false), values: [] },
         ]);
+      try {
+        if (outbox.missing) {
+          const [row] = await ask(OUTBOX);
+          if (row?.value['there'] !== true) return [];
+          outbox.missing = false;
+        }
+        const rows = await ask(CHANGES);
         return rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
       } catch (error) {
+        outbox.missing ||= isMissingOutbox(error);
         throw gate.transient ?? storeError(error, 'commit', true);
       }
     },

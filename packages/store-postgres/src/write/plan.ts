@@ -73,18 +73,19 @@ export interface PlanParts {
   readonly sums: Sums;
 }
 
-/** Sorts commands into statements. Keys are ordered within each, so that two batches never deadlock. */
+/** Sorts commands into statements; `asRecords`: no value travels as cells. Keys are ordered within each, so that two batches never deadlock. */
 export function planWrite<Value>(
   commands: readonly StoreCommand<Value>[],
   { codec, shapes, sums }: PlanParts,
   nowMs: number,
+  asRecords = false,
 ): Plan<Value> {
   const outcomes = new Array<StoreOutcome<Value> | undefined>(commands.length).fill(undefined);
   const groups: Gathered[] = [];
   const farAhead = nowMs * 1000 + FAR_AHEAD_US;
   commands.forEach((command, index) => {
     try {
-      gather(groups, command, index, { codec, shapes, sums }, farAhead);
+      gather(groups, command, index, { codec, shapes, sums }, farAhead, asRecords);
     } catch (error) {
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
@@ -105,6 +106,7 @@ function gather(
   index: number,
   { codec, shapes, sums }: PlanParts,
   farAhead: number,
+  asRecords: boolean,
 ): void {
   const inputs = codec.inputs(command.key);
   const value = rowOf(command, codec);
@@ -112,7 +114,7 @@ function gather(
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
   if (command.kind === 'increment' && field !== undefined) sums.check(command, field);
   const kind = kindOf(command);
-  const cells = kind === 'put' && shape.scalar ? cellsOf(inputs, shape, value) : undefined;
+  const cells = kind === 'put' && shape.scalar && !asRecords ? cellsOf(inputs, shape, value) : undefined;
   const record = cells === undefined ? recordOf(command, index, inputs, shape, value) : '';
   const item = new Item(command, index, record, cells);
   const alone = item.above > farAhead;

@@ -98,7 +98,7 @@ export function patchSql(sql: TableSql, { columns, unset = [] }: Shape, alone: b
 }
 
 /** A column once, with all that is set in it: the column itself comes before what paths lead to. */
-function assignments(columns: Shape['columns'], records: string): string[] {
+export function assignments(columns: Shape['columns'], records: string): string[] {
   const values = new Map<string, string>();
   columns.forEach((column, index) => {
     const [name, value] = [identifier(column.name), `${records}."c${index}"`];

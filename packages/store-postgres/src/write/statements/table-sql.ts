@@ -43,10 +43,15 @@ export class TableSql {
 
   #columnsWith(version: string): string[] {
     return [
-      `${tableKeySql(this.info, 't')} AS "${OUT.key}"`,
+      `${this.keyOfRow} AS "${OUT.key}"`,
       `${version} AS "${OUT.version}"`,
       ...this.info.columns.map((column) => `t.${identifier(column.name)} AS ${identifier(column.property)}`),
     ];
+  }
+
+  /** The key of a row of the table. */
+  get keyOfRow(): string {
+    return tableKeySql(this.info, 't');
   }
 
   /** The columns that a read answers with: as `returned`, with a version that is not believed told as such. */
@@ -156,12 +161,21 @@ export class TableSql {
 
   /** `INSERT INTO … (…)` of the key, the columns and the version. */
   insertInto(columns: readonly TableColumn[]): string {
+    return this.#insertInto(columns, [this.version]);
+  }
+
+  /** As {@link insertInto}, without the version. */
+  insertPlainInto(columns: readonly TableColumn[]): string {
+    return this.#insertInto(columns, []);
+  }
+
+  #insertInto(columns: readonly TableColumn[], more: readonly string[]): string {
     const key = this.info.keyColumns.map((each) => each.column);
     const always = this.info.columns.some(
       (each) => each.identityAlways && (columns.includes(each) || key.includes(each.name)),
     );
-    const names = [...key, ...columns.map((column) => column.name)].map(identifier).join(', ');
-    return `INSERT INTO ${this.table} AS t (${names}, ${this.version})${always ? ' OVERRIDING SYSTEM VALUE' : ''}`;
+    const names = [...[...key, ...columns.map((column) => column.name)].map(identifier), ...more].join(', ');
+    return `INSERT INTO ${this.table} AS t (${names})${always ? ' OVERRIDING SYSTEM VALUE' : ''}`;
   }
 
   settable(column: TableColumn): boolean {
