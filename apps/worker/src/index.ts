@@ -1,3 +1,4 @@
+export { loadConfig } from './config/load.js';
 export { defineWorker, type WorkerConfig } from './define.js';
 export type { FeedHealth, WorkerStatus } from './health.js';
 export { type StartWorkerOptions, startWorker, type Worker } from './worker.js';

@@ -144,6 +144,8 @@ export type {
   StoreFence,
   StoreFlush,
   StoreIncrement,
+  StoreInstallation,
+  StoreOpenOptions,
   StoreOutcome,
   StorePatch,
   StorePut,

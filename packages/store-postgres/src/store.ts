@@ -151,6 +151,11 @@ export class PostgresStore {
       prepared: this.#prepared,
       transactions: this.transactions,
       feed: this.#feed,
+      installation: (bound) => ({
+        install: (given) => this.attach(bound, given),
+        uninstall: () => this.detach(bound),
+        script: (direction) => (direction === 'install' ? this.attachSql(bound) : this.detachSql(bound)),
+      }),
     });
   }
 

@@ -5,6 +5,9 @@ import { InvalidOptionError } from '@lockstep/core';
 import { createJiti } from 'jiti';
 import type { WorkerConfig } from '../define.js';
 
+/** Where a configuration is looked for, in this order. */
+export const DEFAULT_FILES = ['ts', 'mts', 'js', 'mjs'].map((ending) => `lockstep.config.${ending}`);
+
 /** Loads a configuration's default export, TypeScript or JavaScript. Throws `InvalidOptionError`. */
 export async function configFromFile(path: string): Promise<WorkerConfig> {
   const file = resolve(path);

@@ -275,6 +275,10 @@ export interface Lockstep extends AsyncDisposable {
 /** A declared collection, as tools see it. */
 export interface CollectionInfo {
   readonly name: string;
+  /** The collection itself. Ids are what its store takes. */
+  readonly calls: Collection<unknown, unknown>;
+  /** As `Lockstep.open` does, this collection alone. Rejects as a call of it would. */
+  readonly open: () => Promise<void>;
   readonly store: StoreAdapter<unknown, never>;
   /** The start of its cache keys; a store key follows. */
   readonly keyPrefix: string;

@@ -171,6 +171,16 @@ export interface StoreReadOptions extends StoreCallOptions {
   readonly flushed?: boolean;
 }
 
+/** What a store needs in its database (a version column, triggers, a change feed), for tools that put it there. */
+export interface StoreInstallation {
+  /** Puts it there; does nothing where all is in place. Throws as the store's own `attach`, whose options it takes. */
+  install(options?: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Takes it out. */
+  uninstall(): Promise<void>;
+  /** The statements of either, as a script. Absent: the store has no language for that. */
+  script?(direction: 'install' | 'uninstall'): Promise<string>;
+}
+
 /** The features of a store beyond reading and writing one key. Absent ones are `false`. */
 export interface StoreCapabilities {
   /** Rows carry versions. `false`: the engine uses intents. */
@@ -289,6 +299,8 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly capabilities: StoreCapabilities;
   readonly transactions?: TransactionHost | undefined;
   readonly feed?: ChangeFeed | undefined;
+  /** Absent: the store needs nothing in its database. */
+  readonly installation?: StoreInstallation | undefined;
   /** Absent: strict consistency rests on writes that end before their intents do. */
   readonly fence?: StoreFence | undefined;
   /** The payload serializer that suits the store's types; JSON when absent. */

@@ -32,16 +32,28 @@ export class Collections {
   }
 
   infos(): CollectionInfo[] {
-    return [...this].map(({ codec, keyPrefix, settings: { name }, store, writes: { buffer } }) => {
-      const decode: CollectionInfo['decode'] = async ({ payload, version }, key) => {
-        const decoded = await codec.decode({ payload, version, staleAtMs: 0 }, key);
-        if (decoded.ok) return decoded.value;
-        const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;
-        throw new SerializationError(message, { collection: name, key });
-      };
-      const unflushed = buffer && (() => buffer.size());
-      return { name, store, keyPrefix, serializer: codec.serializer, decode, unflushed };
-    });
+    return [...this].map(
+      ({ calls, codec, keyPrefix, opening, settings: { name }, store, writes: { buffer } }) => {
+        const decode: CollectionInfo['decode'] = async ({ payload, version }, key) => {
+          const decoded = await codec.decode({ payload, version, staleAtMs: 0 }, key);
+          if (decoded.ok) return decoded.value;
+          const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;
+          throw new SerializationError(message, { collection: name, key });
+        };
+        const unflushed = buffer && (() => buffer.size());
+        const open = (): Promise<void> => opening.open();
+        return {
+          name,
+          calls: calls as unknown as CollectionInfo['calls'],
+          open,
+          store,
+          keyPrefix,
+          serializer: codec.serializer,
+          decode,
+          unflushed,
+        };
+      },
+    );
   }
 
   jobTargets(): JobTarget[] {

@@ -1,7 +1,7 @@
-import type { Clock, TransactionHost } from '@lockstep/core';
+import type { Clock, StoreInstallation, TransactionHost } from '@lockstep/core';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';
-import type { Run, TableInfo } from '../sql/catalog.js';
+import type { Run, TableInfo, TableSpec } from '../sql/catalog.js';
 import { PostgresRows } from '../values/carrier.js';
 import type { Session } from '../wire/session.js';
 import { PlainWriter } from '../write/plain.js';
@@ -21,6 +21,7 @@ export interface TableParts {
   readonly prepared: boolean;
   readonly transactions: TransactionHost;
   readonly feed: PostgresFeed;
+  readonly installation: (table: { readonly spec: TableSpec }) => StoreInstallation;
 }
 
 /** A table as the catalogue described it, and what was made for it. */

@@ -12,6 +12,7 @@ import {
   type StoreDeclarations,
   type StoreFence,
   StoreInsecureError,
+  type StoreInstallation,
   type StoreOpenOptions,
   type StoreOutcome,
   type StoreReadOptions,
@@ -64,6 +65,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly carrier: RowCarrier<Value>;
   readonly shape: TableShape;
   readonly declared: StoreDeclarations<StoreCallOptions>;
+  readonly installation: StoreInstallation;
   readonly #parts: TableParts;
   #opened: OpenedTable<Value> | undefined;
   #watch: TableWatch | undefined;
@@ -80,6 +82,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     this.transactions = parts.transactions;
     this.feed = parts.feed;
     this.#parts = parts;
+    this.installation = parts.installation(this);
     const send = (call: TableCall, options: StoreCallOptions): Promise<readonly Row[]> =>
       this.#send(call, { ...options, primary: true });
     const statements = async () => (await this.#open()).statements;

@@ -1,0 +1,100 @@
+import { type CollectionInfo, InvalidOptionError, messageOf, type StoreInstallation } from '@lockstep/core';
+import { Command } from 'commander';
+import { confirmed } from '../confirm.js';
+import { collectionsOf, FOUND, OK, withSession } from '../session.js';
+
+interface AttachFlags {
+  readonly check?: boolean;
+  readonly grantTo?: string[];
+}
+
+interface Change {
+  readonly collection: string;
+  readonly source: string;
+  readonly says: string;
+}
+
+function attachCommand(): Command {
+  return new Command('attach')
+    .description(
+      'puts into the database what the cache needs there: version columns, triggers, the change feed',
+    )
+    .argument('[collections...]', 'all unless some are named')
+    .option('--check', 'change nothing; exit code 1 where something is missing, for CI')
+    .option(
+      '--grant-to <roles...>',
+      'roles that run the application and the worker without owning the schema',
+    )
+    .action(async (names: string[], { check, grantTo }: AttachFlags, command: Command) => {
+      await withSession(command, async ({ lockstep, result }) => {
+        const changes: Change[] = [];
+        let missing = 0;
+        for (const collection of installable(collectionsOf(lockstep, names))) {
+          const { source } = collection.store;
+          const problem = await collection.open().then(() => undefined, messageOf);
+          if (check && problem !== undefined) missing += 1;
+          if (!check) await collection.installation.install(grantTo && { grantTo });
+          const says = check ? (problem ?? 'attached') : problem === undefined ? 'was attached' : 'attached';
+          changes.push({ collection: collection.name, source, says });
+        }
+        result(
+          changes,
+          changes.map(({ collection, says, source }) => `${collection} (${source}): ${says}`),
+        );
+        return missing === 0 ? OK : FOUND;
+      });
+    });
+}
+
+function detachCommand(): Command {
+  return new Command('detach')
+    .description('takes out of the database what attach has put there; applications go on without a cache')
+    .argument('<collections...>')
+    .option('--yes', 'do not ask')
+    .action(async (names: string[], { yes }: { readonly yes?: boolean }, command: Command) => {
+      await withSession(command, async ({ lockstep, result }) => {
+        const collections = installable(collectionsOf(lockstep, names));
+        const sources = collections.map(({ store }) => store.source).join(', ');
+        if (!(await confirmed(`Detach ${sources}?`, yes))) return FOUND;
+        for (const { installation } of collections) await installation.uninstall();
+        result({ detached: sources }, [`detached: ${sources}`]);
+        return OK;
+      });
+    });
+}
+
+function migrateCommand(): Command {
+  return new Command('migrate')
+    .description('prints what attach would do, as a script for a migration')
+    .argument('[collections...]', 'all unless some are named')
+    .option('--down', 'what detach would do', false)
+    .action(async (names: string[], { down }: { readonly down: boolean }, command: Command) => {
+      await withSession(command, async ({ lockstep, result }) => {
+        const scripts: { readonly collection: string; readonly script: string }[] = [];
+        for (const { installation, name } of installable(collectionsOf(lockstep, names))) {
+          if (installation.script === undefined)
+            throw new InvalidOptionError(name, 'has a store without scripts: attach');
+          const script = await installation.script(down ? 'uninstall' : 'install');
+          scripts.push({ collection: name, script });
+        }
+        result(
+          scripts,
+          scripts.map(({ script }) => script),
+        );
+        return OK;
+      });
+    });
+}
+
+/** Throws `InvalidOptionError` where a named one needs nothing in its database. */
+function installable(
+  collections: readonly CollectionInfo[],
+): readonly (CollectionInfo & { readonly installation: StoreInstallation })[] {
+  return collections.map((collection) => {
+    const { installation } = collection.store;
+    if (installation !== undefined) return { ...collection, installation };
+    throw new InvalidOptionError('collections', `"${collection.name}" has a store that needs no attach`);
+  });
+}
+
+export const attachCommands = [attachCommand, detachCommand, migrateCommand];

@@ -1,0 +1,108 @@
+import { messageOf } from '@lockstep/core';
+import { Command } from 'commander';
+import { FOUND, OK, type Session, withSession } from '../session.js';
+
+interface Finding {
+  readonly what: string;
+  readonly isWell: boolean;
+  readonly says: string;
+}
+
+const PROBES = 20;
+const SLOW_MS = 5;
+const SKEW_MS = 1_000;
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('before the first deployment: what servers, rights, clocks and the network are like')
+    .action(async (_, command: Command) => {
+      await withSession(command, async (session) => {
+        // What is wrong with a part its own question tells.
+        await session.lockstep.open().catch(() => undefined);
+        const findings: Finding[] = [];
+        const ask = async (what: string, question: () => Promise<Answer>): Promise<void> => {
+          findings.push(await finding(what, question));
+        };
+        // One after the other: the network is measured alone.
+        for (const each of session.lockstep.collections)
+          await ask(`collection ${each.name}`, () => opened(each));
+        await ask('cache', () => cacheServer(session));
+        await ask('cache network', () => latency(session));
+        await ask('cache clock', () => clocks(session));
+        await ask('queue', () => queueServer(session));
+        session.result(
+          findings,
+          findings.map(({ isWell, says, what }) => `${isWell ? '✓' : '✗'} ${what}: ${says}`),
+        );
+        return findings.every(({ isWell }) => isWell) ? OK : FOUND;
+      });
+    });
+}
+
+type Answer = Pick<Finding, 'isWell' | 'says'>;
+
+async function finding(what: string, ask: () => Promise<Answer>): Promise<Finding> {
+  try {
+    return { what, ...(await ask()) };
+  } catch (error) {
+    return { what, isWell: false, says: messageOf(error) };
+  }
+}
+
+async function opened({ open, store }: Session['lockstep']['collections'][number]): Promise<Answer> {
+  await open();
+  const { feed, source } = store;
+  if (feed !== undefined) return { isWell: true, says: `${source}, with a change feed` };
+  return { isWell: true, says: `${source}, without a change feed: nobody tells the cache of others' writes` };
+}
+
+async function cacheServer({ lockstep }: Session): Promise<Answer> {
+  const { description, evicts, evictsPersistent } = await lockstep.cache.info();
+  const buffered = lockstep.collections.filter(({ unflushed }) => unflushed !== undefined);
+  if (evictsPersistent === true && buffered.length > 0) {
+    const names = buffered.map(({ name }) => name).join(', ');
+    return {
+      isWell: false,
+      says: `${description}: may evict what is buffered of ${names}: noeviction or volatile-*`,
+    };
+  }
+  return {
+    isWell: true,
+    says: `${description}${evicts === true ? ', may evict entries: misses, no old rows' : ''}`,
+  };
+}
+
+async function latency({ lockstep }: Session): Promise<Answer> {
+  const times: number[] = [];
+  for (let i = 0; i < PROBES; i += 1) {
+    const started = performance.now();
+    await lockstep.cache.read([`${lockstep.prefix}::doctor`], 'utf8');
+    times.push(performance.now() - started);
+  }
+  const median = times.sort((a, b) => a - b)[PROBES / 2] ?? 0;
+  return { isWell: median < SLOW_MS, says: `a read takes ${median.toFixed(2)} ms (median of ${PROBES})` };
+}
+
+async function clocks({ lockstep }: Session): Promise<Answer> {
+  const started = Date.now();
+  const proofs = await lockstep.cache.probe(`${lockstep.prefix}::`);
+  const nowMs = (started + Date.now()) / 2;
+  const answers = [...proofs].map(([primary, proof]): Answer => {
+    if (proof instanceof Error) throw proof;
+    const aheadMs = Math.round(proof.nowMs - nowMs);
+    const says = `${primary === '' ? '' : `${primary} `}${aheadMs} ms ahead of this machine`;
+    return { isWell: Math.abs(aheadMs) < SKEW_MS, says };
+  });
+  return { isWell: answers.every(({ isWell }) => isWell), says: answers.map(({ says }) => says).join(', ') };
+}
+
+async function queueServer({ lockstep }: Session): Promise<Answer> {
+  const { queue } = lockstep;
+  if (queue === undefined)
+    return { isWell: true, says: 'none: what the cache refuses waits in the change feed' };
+  const { dead, waiting } = await queue.status();
+  const evicts = await (queue as { evicts?: () => Promise<boolean | undefined> }).evicts?.();
+  if (evicts === true)
+    return { isWell: false, says: `${queue.name}: its Redis may evict jobs: maxmemory-policy noeviction` };
+  return { isWell: true, says: `${queue.name}, ${waiting} waiting, ${dead} dead letters` };
+}

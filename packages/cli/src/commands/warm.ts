@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InvalidOptionError } from '@lockstep/core';
+import { Command } from 'commander';
+import { collectionOf, FOUND, OK, withSession } from '../session.js';
+import { positive } from './verify.js';
+
+const BATCH = 200;
+
+export function warmCommand(): Command {
+  return new Command('warm')
+    .description('reads rows through the cache, so that the next readers find them there')
+    .argument('<collection>')
+    .argument('<file>', 'one id a line; -: standard input')
+    .option('--per-second <n>', 'the most ids in a second', positive, 2_000)
+    .action(async (name: string, file: string, flags: { readonly perSecond: number }, command: Command) => {
+      await withSession(command, async ({ lockstep, progress, result }) => {
+        const { calls } = collectionOf(lockstep, name);
+        const ids = idsOf(file);
+        let found = 0;
+        let failed = 0;
+        const startedAt = performance.now();
+        for (let i = 0; i < ids.length; i += BATCH) {
+          const batch = ids.slice(i, i + BATCH);
+          // Each for itself: an id that is none must not keep the others out.
+          const reads = await Promise.allSettled(batch.map((id) => calls.get(id)));
+          failed += reads.filter(({ status }) => status === 'rejected').length;
+          found += reads.filter((each) => each.status === 'fulfilled' && each.value !== undefined).length;
+          progress(`${name}: ${i + batch.length} of ${ids.length}`);
+          await sleep(
+            Math.max(0, startedAt + ((i + batch.length) / flags.perSecond) * 1_000 - performance.now()),
+          );
+        }
+        await lockstep.drain();
+        const asked = ids.length;
+        result({ asked, found, failed }, [
+          `${found} of ${asked} rows were found, ${failed} could not be read`,
+        ]);
+        return failed === 0 ? OK : FOUND;
+      });
+    });
+}
+
+function idsOf(file: string): unknown[] {
+  let text: string;
+  try {
+    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new InvalidOptionError('file', `can't be read: ${String(error)}`);
+  }
+  return text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [idOf(line.trim())]));
+}
+
+function idOf(text: string): unknown {
+  return /^[[{"]/.test(text) ? JSON.parse(text) : text;
+}

@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import { messageOf } from '@lockstep/core';
+import { Command, CommanderError } from 'commander';
+import { attachCommands } from './commands/attach.js';
+import { deadLetterCommands } from './commands/dead-letters.js';
+import { doctorCommand } from './commands/doctor.js';
+import { inspectCommand } from './commands/inspect.js';
+import { invalidateCommand } from './commands/invalidate.js';
+import { statusCommand } from './commands/status.js';
+import { verifyCommand } from './commands/verify.js';
+import { warmCommand } from './commands/warm.js';
+import { FAILED } from './session.js';
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const root = new Command('lockstep')
+    .description('Looks after a cache that Lockstep keeps in step with its database.')
+    .version(version)
+    .option(
+      '--config <file>',
+      "the worker's configuration (default: lockstep.config.ts, else the environment)",
+    )
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 all is well, 1 something was found, 2 the command could not be carried out.',
+    )
+    .showHelpAfterError('(lockstep --help tells the commands)')
+    .exitOverride();
+  const makers = [
+    statusCommand,
+    doctorCommand,
+    inspectCommand,
+    verifyCommand,
+    warmCommand,
+    invalidateCommand,
+    ...deadLetterCommands,
+    ...attachCommands,
+  ];
+  for (const make of makers) root.addCommand(make().exitOverride().allowExcessArguments(false));
+  return root;
+}
+
+/** Runs the command line. */
+export async function main(): Promise<void> {
+  try {
+    await program().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : FAILED;
+      return;
+    }
+    console.error(`lockstep: ${messageOf(error)}`);
+    process.exitCode = FAILED;
+  }
+}

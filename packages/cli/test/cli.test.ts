@@ -1,0 +1,212 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { redisCache } from '@lockstep/cache-redis';
+import { type Collection, createLockstep, type Lockstep } from '@lockstep/core';
+import { startPostgres, startRedis } from '@lockstep/dev-services';
+import { postgresStore } from '@lockstep/store-postgres';
+import knexPackage, { type Knex } from 'knex';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+// In this package's folder, so that a configuration finds what it imports.
+const folder = mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.cli-'));
+
+interface Product {
+  readonly id: number;
+  readonly name: string;
+}
+
+let postgres: Awaited<ReturnType<typeof startPostgres>>;
+let redis: Awaited<ReturnType<typeof startRedis>>;
+let knex: Knex;
+let lockstep: Lockstep;
+let products: Collection<Product, number>;
+let environment: Record<string, string>;
+
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis({ owned: true })]);
+  knex = knexPackage({ client: 'pg', connection: postgres.url, pool: { min: 0, max: 4 } });
+  await knex.raw('CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL)');
+  environment = {
+    LOCKSTEP_POSTGRES_URL: postgres.url,
+    LOCKSTEP_REDIS_URL: redis.url,
+    LOCKSTEP_QUEUE_REDIS_URL: redis.url,
+    LOCKSTEP_COLLECTIONS: 'products=products:id',
+    LOCKSTEP_PREFIX: 'cli',
+  };
+});
+
+afterAll(async () => {
+  rmSync(folder, { recursive: true });
+  await lockstep?.close();
+  await knex?.destroy();
+  await Promise.all([postgres?.stop(), redis?.stop()]);
+});
+
+/** Runs the built command line as a user would. */
+function run(
+  args: readonly string[],
+  more: Record<string, string> = {},
+): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+  const env = { PATH: process.env['PATH'] ?? '', ...environment, ...more };
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [CLI, ...args], { env, cwd: tmpdir() }, (error, out, err) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
+    });
+    child.stdin?.end();
+  });
+}
+
+async function json(...args: readonly string[]): Promise<{ readonly code: number; readonly found: unknown }> {
+  const { code, err, out } = await run(['--json', ...args]);
+  expect(err).toBe('');
+  return { code, found: JSON.parse(out) };
+}
+
+describe('from the first deployment to an audit', () => {
+  test('what is not attached is named, with the command that mends it', async () => {
+    const { code, out } = await run(['status']);
+    expect(out).toMatch(/✗ collection products: .*not attached.* → lockstep attach/);
+    expect(code).toBe(1);
+    expect(await run(['attach', '--check'])).toMatchObject({ code: 1 });
+  });
+
+  test('migrate prints the script, and changes nothing', async () => {
+    const { code, out } = await run(['migrate']);
+    expect(out).toContain('lockstep_version');
+    expect(code).toBe(0);
+    expect(await run(['attach', '--check'])).toMatchObject({ code: 1 });
+    expect((await run(['migrate', '--down'])).out).toContain('DROP');
+  });
+
+  test('attach attaches, once', async () => {
+    expect(await run(['attach'])).toMatchObject({ code: 0, out: 'products (public.products): attached\n' });
+    expect((await run(['attach'])).out).toContain('was attached');
+    expect(await run(['attach', '--check'])).toMatchObject({ code: 0 });
+    const store = postgresStore({ knex }).table<Product, number>('products', { key: 'id' });
+    lockstep = createLockstep({ cache: redisCache({ url: redis.url }), prefix: 'cli' });
+    products = lockstep.collection({ name: 'products', store });
+    for (const id of [1, 2, 3]) await products.put(id, { id, name: `product ${id}` });
+  });
+
+  test('status: all is well', async () => {
+    const { code, found } = await json('status');
+    expect(found).toMatchObject({
+      well: true,
+      problems: [],
+      enabled: true,
+      collections: [{ name: 'products' }],
+    });
+    expect(code).toBe(0);
+  });
+
+  test('doctor looks at servers, clocks and the network', async () => {
+    const { out } = await run(['doctor']);
+    expect(out).toMatch(/✓ collection products: public\.products, with a change feed/);
+    expect(out).toMatch(/cache network: a read takes [\d.]+ ms/);
+    expect(out).toMatch(/✓ cache clock: -?\d+ ms ahead/);
+  });
+
+  test('inspect shows entry and row', async () => {
+    await products.get(1);
+    const { code, found } = await json('inspect', 'products', '1', '--values');
+    expect(found).toMatchObject({
+      cacheKey: 'cli:products:1',
+      entry: { state: 'value' },
+      verdict: 'in step',
+      stored: { id: 1, name: 'product 1' },
+    });
+    expect(code).toBe(0);
+    const none = await run(['inspect', 'nothing', '1']);
+    expect(none).toMatchObject({ code: 2 });
+    expect(none.err).toContain('there is no "nothing"; the configuration declares products');
+  });
+
+  test('verify finds what the triggers did not tell, and --repair mends it', async () => {
+    for (const id of [1, 2, 3]) await products.get(id);
+    await knex.raw('ALTER TABLE products DISABLE TRIGGER ALL');
+    await knex.raw(
+      "UPDATE products SET name = 'other', lockstep_version = lockstep_version + 2 WHERE id = 2",
+    );
+    await knex.raw("UPDATE products SET name = 'other' WHERE id = 3");
+    await knex.raw('ALTER TABLE products ENABLE TRIGGER ALL');
+    const before = await json('verify', '--lag', '1');
+    expect(before.found).toMatchObject([{ collection: 'products', inStep: 1, stale: 1, different: 1 }]);
+    expect(before.code).toBe(1);
+    expect(await json('verify', '--lag', '1', '--repair')).toMatchObject({
+      code: 1,
+      found: [{ repaired: 2 }],
+    });
+    expect(await json('verify', '--lag', '1')).toMatchObject({
+      code: 0,
+      found: [{ stale: 0, different: 0 }],
+    });
+    expect(await products.get(2)).toMatchObject({ name: 'other' });
+  });
+
+  test('invalidate, and warm again', async () => {
+    expect(await run(['invalidate', 'products', '1', '2'])).toMatchObject({
+      code: 0,
+      out: '2 invalidated\n',
+    });
+    const asked = await run(['invalidate', 'products', '--all']);
+    expect(asked.err).toContain('--yes');
+    expect(asked.code).toBe(2);
+    expect((await run(['invalidate', 'products', '--all', '--yes'])).code).toBe(0);
+    const file = join(folder, 'ids');
+    writeFileSync(file, '1\n2\n3\n99\n');
+    expect(await json('warm', 'products', file)).toMatchObject({ code: 0, found: { asked: 4, found: 3 } });
+    expect((await products.getVersioned(1)).from).toBe('cache');
+  });
+
+  test('dead letters: none', async () => {
+    expect(await run(['dead-letters'])).toMatchObject({ code: 0, out: 'none\n' });
+    expect(await run(['replay'])).toMatchObject({ code: 2 });
+  });
+
+  test('a configuration file serves as the worker’s does', async () => {
+    const file = join(folder, 'lockstep.config.ts');
+    writeFileSync(
+      file,
+      `import { redisCache } from '@lockstep/cache-redis';
+      import { createLockstep } from '@lockstep/core';
+      import { postgresStore } from '@lockstep/store-postgres';
+      import knexPackage from 'knex';
+      const knex = knexPackage({ client: 'pg', connection: process.env.LOCKSTEP_POSTGRES_URL });
+      export default {
+        lockstep: () => {
+          const lockstep = createLockstep({ cache: redisCache({ url: process.env.LOCKSTEP_REDIS_URL }), prefix: 'cli' });
+          lockstep.collection({ name: 'products', store: postgresStore({ knex }).table('products', { key: 'id' }) });
+          return lockstep;
+        },
+        close: () => knex.destroy(),
+      };`,
+    );
+    expect(await run(['--config', file, 'status'])).toMatchObject({ code: 0 });
+    expect(await run(['--config', join(folder, 'none.ts'), 'status'])).toMatchObject({ code: 2 });
+  });
+
+  test('detach asks first', async () => {
+    expect(await run(['detach', 'products'])).toMatchObject({ code: 2 });
+    expect(await run(['detach', 'products', '--yes'])).toMatchObject({ code: 0 });
+    expect(await run(['attach', '--check'])).toMatchObject({ code: 1 });
+  });
+});
+
+test('a server that is away is one line, without a stack', async () => {
+  const { code, err, out } = await run(['status'], { LOCKSTEP_REDIS_URL: 'redis://127.0.0.1:1' });
+  expect(out).toMatch(/✗ cache redis: .*ECONNREFUSED/);
+  expect(out + err).not.toMatch(/\n\s+at /);
+  expect(code).toBe(1);
+});
+
+test('every command explains itself; a flag that is none is refused', async () => {
+  const { out } = await run(['--help']);
+  const commands = [...out.matchAll(/^ {2}([a-z-]+) /gm)].map(([, name]) => name);
+  expect(commands).toEqual(expect.arrayContaining(['status', 'verify', 'attach', 'inspect', 'doctor']));
+  expect(await run(['status', '--help'])).toMatchObject({ code: 0 });
+  expect(await run(['status', '--no-such-flag'])).toMatchObject({ code: 2 });
+});
