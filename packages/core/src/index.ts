@@ -145,7 +145,6 @@ export type {
   StoreFlush,
   StoreIncrement,
   StoreInstallation,
-  StoreOpenOptions,
   StoreOutcome,
   StorePatch,
   StorePut,
