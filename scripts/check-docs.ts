@@ -40,6 +40,7 @@ const OPTIONS: readonly OptionsSource[] = [
   core('ReadOneOptions', 'collection/call-options.js', 'READ_ONE'),
   core('PutOptions', 'collection/call-options.js', 'PUT'),
   core('UpdateOptions', 'collection/call-options.js', 'UPDATE'),
+  core('ViewOptions', 'views/settings.js', 'VIEW'),
   core('ThroughOptions', 'collection/through.js', 'THROUGH'),
   core('RelayOptions', 'feed/relay.js', 'RELAY'),
   core('CallbackStoreOptions', 'stores/callback-store.js', 'CALLBACK_STORE'),

@@ -76,6 +76,8 @@ function argsOf(command: CacheCommand): readonly Stored[] {
         staleText(command.staleAtMs),
         millis(command.holeTtlMs),
       ];
+    case 'tag':
+      return [command.token, millis(command.ttlMs)];
   }
 }
 
@@ -143,6 +145,10 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
         return { kind: 'flushed', outcome: text };
       }
       if (text === FOREIGN) return { kind: 'flushed', outcome: 'kept' };
+      break;
+    case 'tag':
+      if (text === FOREIGN) return { kind: 'tag', token: undefined };
+      if (text.startsWith('t')) return { kind: 'tag', token: text.slice(1) };
       break;
   }
   return unexpected(command, reply);

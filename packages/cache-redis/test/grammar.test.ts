@@ -389,6 +389,7 @@ test('another release’s entry is left as it is by every command', async () => 
     { kind: 'release', ...shared },
     { kind: 'buffer', key, payload: 'x', notAfterMs: 8e12, durable: false },
     { kind: 'flushed', version: 5, outcome: 'stored', ...shared },
+    { kind: 'tag', ...shared },
   ]);
   expect(replies).toEqual([
     { kind: 'reserved', known: 0, refused: 'foreign' },
@@ -401,6 +402,7 @@ test('another release’s entry is left as it is by every command', async () => 
     { kind: 'release', held: false },
     { kind: 'buffer', outcome: 'unfit' },
     { kind: 'flushed', outcome: 'kept' },
+    { kind: 'tag', token: undefined },
   ]);
   expect(await cache.read([key], 'utf8')).toEqual([undefined]);
   expect(await raw.get(key)).toBe(written);

@@ -44,6 +44,14 @@ export type {
   UpdateOptions,
   WriteOptions,
 } from './contracts/options.js';
+export type {
+  Dependency,
+  VerifyOptions,
+  View,
+  ViewComparison,
+  ViewContext,
+  ViewOptions,
+} from './contracts/views.js';
 export { type CallbackStoreOptions, type CreatedRecord, callbackStore } from './stores/callback-store.js';
 
 // For adapters.
@@ -71,6 +79,7 @@ export {
   type InvalidateReply,
   type LeaseCommand,
   type LeaseReply,
+  MAX_TAG_BYTES,
   MAX_TOKEN_BYTES,
   type Payload,
   type PayloadEncoding,
@@ -83,6 +92,8 @@ export {
   type ReplyOf,
   type ReserveCommand,
   type ReserveReply,
+  type TagCommand,
+  type TagReply,
 } from './contracts/cache-commands.js';
 export { type CancelTimer, type Clock, systemClock } from './contracts/clock.js';
 export type {

@@ -12,6 +12,7 @@ import { OVERWRITE, PUT } from './put.js';
 import { REFRESH } from './refresh.js';
 import { RELEASE } from './release.js';
 import { RESERVE } from './reserve.js';
+import { TAG } from './tag.js';
 import { UNFLUSHED_INDEX } from './unflushed-index.js';
 
 /** The mark of a failed command's message among the replies of many: no other reply begins with it. */
@@ -46,6 +47,7 @@ elseif kind == 'fill' then ${FILL}
 elseif kind == 'release' then ${RELEASE}
 elseif kind == 'buffer' then ${BUFFER}
 elseif kind == 'flushed' then ${FLUSHED}
+elseif kind == 'tag' then ${TAG}
 elseif kind == 'probe' then ${PROBE}
 elseif kind == 'kept' then ${KEPT}
 end

@@ -57,6 +57,8 @@ export interface CacheContext extends Waits {
   release(key: string, token: string): Promise<boolean>;
   /** Makes the entry a value at this version. */
   setValue(key: string, version: Version, payload?: Payload | null): Promise<void>;
+  /** The tag's token. */
+  tag(key: string, token: string): Promise<string | undefined>;
   /** Makes the entry a hole with this floor, without lease and tokens. */
   setHole(key: string, floor: Version): Promise<void>;
   /** Fails unless readers get this version (and payload). */
@@ -127,6 +129,11 @@ export async function cacheContext(options: CacheConformanceOptions): Promise<Ca
       const { held, kind } = await run(cache, { kind: 'release', key, token });
       expectEqual(kind, 'release', 'the kind of the reply to release');
       return held;
+    },
+    async tag(key, token) {
+      const reply = await run(cache, { kind: 'tag', key, token, ttlMs });
+      expectEqual(reply.kind, 'tag', 'the kind of the reply to tag');
+      return reply.token;
     },
     async setValue(key, version, payload = payloadOf(version)) {
       const own = token();

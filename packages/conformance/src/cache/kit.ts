@@ -9,6 +9,7 @@ import { intentCases } from './intents.js';
 import { payloadCases } from './payloads.js';
 import { raceCases } from './races.js';
 import { readerCases } from './readers.js';
+import { tagCases } from './tags.js';
 import type { CacheConformanceOptions, CacheHook } from './under-test.js';
 import { unflushedCases } from './unflushed.js';
 import { writeCases } from './writes.js';
@@ -50,6 +51,7 @@ export function cacheConformance(options: CacheConformanceOptions): void {
     writeCases(test);
     readerCases(test);
     intentCases(test);
+    tagCases(test);
     payloadCases(test);
     batchCases(test);
     raceCases(test);

@@ -355,6 +355,25 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
     },
   ),
   flawed(
+    'a tag is given another token each time',
+    ['rule 9: a tag keeps its token'],
+    (entry, command, nowMs) => applyCommand(command.kind === 'tag' ? undefined : entry, command, nowMs),
+  ),
+  flawed(
+    'a tag command that comes twice brings its token back',
+    ['rule 9: an invalidation ends a tag'],
+    (entry, command, nowMs) => applyCommand(entry, command, command.kind === 'tag' ? 1e12 : nowMs),
+  ),
+  flawed(
+    'a tag leaves a hole as it is',
+    ['rule 9: a hole, and what is no token'],
+    except((entry, command) =>
+      command.kind === 'tag' && entry?.kind === 'hole'
+        ? { entry, reply: { kind: 'tag', token: undefined } }
+        : undefined,
+    ),
+  ),
+  flawed(
     'an intent is a mere reservation',
     ['rule 7: an intent turns a value into a hole', 'rule 7: readers pass by'],
     (entry, command, nowMs) =>

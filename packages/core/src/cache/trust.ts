@@ -30,6 +30,8 @@ const DRAIN_MS = 30_000;
 export interface Proof {
   /** The highest version that the primary's clock allows. */
   readonly maxVersion: Version;
+  /** See {@link CacheProbe.generation}; empty where it can't be told. */
+  readonly generation: string;
 }
 
 /** One primary, as this process knows it. */
@@ -37,6 +39,7 @@ class Primary implements Proof {
   /** When the last probe that succeeded was sent. */
   provenAtMs = Number.NEGATIVE_INFINITY;
   maxVersion: Version = Number.POSITIVE_INFINITY;
+  generation = '';
   /** True from a refusal, or from a proof that ran out behind a failure, to the end of the recovery. */
   lost = false;
   /** When the first probe that succeeded after that was sent. */
@@ -145,10 +148,11 @@ export class Trust {
     this.#noteLosses();
   }
 
-  #prove(name: string, { nowMs }: CacheProbe, sentAtMs: number): void {
+  #prove(name: string, { generation = '', nowMs }: CacheProbe, sentAtMs: number): void {
     const primary = this.#primary(name);
     primary.provenAtMs = sentAtMs;
     primary.maxVersion = believedUpTo(nowMs);
+    primary.generation = generation;
     if (!primary.lost || primary.recoveredAtMs !== undefined) return;
     primary.recoveredAtMs = sentAtMs;
     void this.#recover(name, primary, sentAtMs);

@@ -31,7 +31,7 @@ export const INVALIDATE_ALL = {
   onProgress: option.callback<NonNullable<InvalidateAllOptions['onProgress']>>(),
 } satisfies OptionsOf<InvalidateAllOptions>;
 
-const CALL = {
+export const CALL = {
   ...INVALIDATE,
   // The write path checks whose transaction it is.
   tx: option.is<Transaction>('the transaction that lockstep.transaction() hands out', () => true),

@@ -11,6 +11,7 @@ import { Codec } from '../values/codec.js';
 import { Compression } from '../values/compression.js';
 import { Shapes } from '../values/shapes.js';
 import { SignedCodec } from '../values/signed-codec.js';
+import { CollectionTags } from '../views/tags.js';
 import { WritePath } from '../write/write-path.js';
 import type { CallContext } from './call-context.js';
 import { Checks } from './checks.js';
@@ -57,6 +58,8 @@ export function collectionEngine<Value, Id, Tx>(
     holeOnEmpty: store.capabilities.replicaReads,
   };
   const member = consumer?.join(recorded, settings.additional);
+  const tags =
+    settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
   const { versioned } = store.capabilities;
   const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, versioned, settings, context);
   const shared: CollectionContext<Value> = {
@@ -82,8 +85,8 @@ export function collectionEngine<Value, Id, Tx>(
   });
   const untyped = shared as unknown as CollectionContext<unknown>;
   const checks = new Checks<Id>(untyped);
-  const opening = new Opening(untyped, consumer, writes.buffer);
-  const parts = { ...shared, checks, opening, reader, writes };
+  const opening = new Opening(untyped, consumer, writes.buffer, tags);
+  const parts = { ...shared, checks, opening, reader, writes, tags };
   return { ...parts, calls: new CollectionCalls<Value, Id, Tx>(parts) };
 }
 

@@ -4,14 +4,14 @@ import { checkOptions } from '../kit/options.js';
 import { callerSleep } from '../kit/wait.js';
 import type { CallContext } from './call-context.js';
 import { INVALIDATE, INVALIDATE_ALL } from './call-options.js';
-import { CollectionReads } from './reads.js';
+import { CollectionDependencies } from './dependencies.js';
 import { worstOf } from './results.js';
 
 /** The most entries that are invalidated in one call of the cache. */
 const MAX_TOGETHER = 250;
 
-/** The calls of a collection that make what is cached unreadable, beside those that read. */
-export class CollectionInvalidations<Value, Id> extends CollectionReads<Value, Id> {
+/** The calls of a collection that make what is cached unreadable, beside those that read and that name rows. */
+export class CollectionInvalidations<Value, Id> extends CollectionDependencies<Value, Id> {
   readonly #context: CallContext<Value, Id>;
 
   constructor(context: CallContext<Value, Id>) {

@@ -2,6 +2,7 @@ import type { BufferedWrites } from '../buffer/buffers.js';
 import { ClosedError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
 import { withTimeout } from '../kit/wait.js';
+import type { CollectionTags } from '../views/tags.js';
 import type { CollectionContext } from './context.js';
 import { StoreNote } from './store-note.js';
 
@@ -12,6 +13,7 @@ export class Opening {
   readonly #context: CollectionContext<unknown>;
   readonly #consumer: Consumer | undefined;
   readonly #buffer: Pick<BufferedWrites, 'open'> | undefined;
+  readonly #tags: Pick<CollectionTags, 'check'> | undefined;
   readonly #note: StoreNote;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
@@ -20,7 +22,9 @@ export class Opening {
     context: CollectionContext<unknown>,
     consumer: Consumer | undefined,
     buffer: Pick<BufferedWrites, 'open'> | undefined,
+    tags: Pick<CollectionTags, 'check'> | undefined,
   ) {
+    this.#tags = tags;
     this.#context = context;
     this.#note = new StoreNote(context);
     this.#consumer = consumer;
@@ -57,6 +61,7 @@ export class Opening {
     const { adapter, settings, store, warnIfEvicting } = this.#context;
     await this.#openStore();
     await this.#note.check();
+    await this.#tags?.check();
     await this.#consumer?.open(store.source);
     await this.#buffer?.open();
     if (settings.consistency === 'strict') await warnIfEvicting(settings.name, 'is strict');

@@ -23,6 +23,10 @@ const IN_FLIGHT = 2;
 /** A store that takes one command a call gets more calls at once instead. */
 const UNBATCHED_IN_FLIGHT = 32;
 
+/** Each costs a write one or two more commands to the cache. */
+const MAX_TAGS = 16;
+const MAX_TAG_PROPERTIES = 8;
+
 /** A name that becomes a part of keys. */
 export const NAME = option.is<string, never>(
   `a string of 1 to ${MAX_NAME_LENGTH} characters`,
@@ -39,6 +43,17 @@ const STORE = option.is<AnyStore>(
     option.having<AnyStore>('', 'read', 'write').fits(store) &&
     typeof (store as AnyStore).capabilities === 'object',
 );
+
+function areTags(tags: unknown): boolean {
+  if (!Array.isArray(tags) || tags.length > MAX_TAGS) return false;
+  const sets = tags.map((tag) => (Array.isArray(tag) ? tag : [tag]));
+  const isSet = (set: readonly unknown[]): boolean =>
+    set.length > 0 &&
+    set.length <= MAX_TAG_PROPERTIES &&
+    set.every((each) => typeof each === 'string' && each !== '') &&
+    new Set(set).size === set.length;
+  return sets.every(isSet) && new Set(sets.map((set) => JSON.stringify(set.toSorted()))).size === sets.length;
+}
 
 export const BATCH = {
   maxRows: option.integer(128, 1, 10_000),
@@ -62,6 +77,10 @@ export const COLLECTION = {
   negativeTtlMs: option.integer(30_000, 0, MAX_TTL_MS),
   staleWhileRevalidateMs: option.integer(0, 0, MAX_TTL_MS),
   staleIfErrorMs: option.integer(0, 0, MAX_TTL_MS),
+  tags: option.is<readonly (string | readonly string[])[]>(
+    `a list of at most ${MAX_TAGS} properties, or lists of 1 to ${MAX_TAG_PROPERTIES} properties, each once`,
+    areTags,
+  ),
   strategy: option.choice(['write-through', 'write-behind', 'cache-aside'], 'write-through'),
   consistency: option.choice(['available', 'strict'], 'available'),
   serializer: SERIALIZER,

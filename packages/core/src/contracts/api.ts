@@ -20,23 +20,16 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from './options.js';
+import type { CacheOutcome } from './outcome.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
 import type { Serializer } from './serializer.js';
 import type { LockstepStatus } from './status.js';
 import type { RowPatch, StoreAdapter } from './store.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
+import type { Dependency, View, ViewOptions } from './views.js';
 
-/**
- * The cache's state after a write that the store has committed.
- *
- * - `updated`: the cache holds this write or a newer one
- * - `invalidated`: no reader gets anything older from the cache; the next one loads
- * - `queued`: the cache did not answer; the queue has the invalidation
- * - `deferred`: neither cache nor queue answered; the change feed has it (or, where the store has
- *   none, nothing does: the entry may be stale until it expires)
- */
-export type CacheOutcome = 'updated' | 'invalidated' | 'queued' | 'deferred';
+export type { CacheOutcome };
 
 /** The result of a write. */
 export interface WriteResult<Value> {
@@ -178,6 +171,15 @@ export interface Collection<Value, Id = string, Tx = unknown> {
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
   refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined>;
+  /** What a view depends on: every row. Throws `InvalidOptionError` where the collection has no `tags`. */
+  any(): Dependency;
+  /** What a view depends on: the row at an id, be it there or not. As `any`. */
+  id(id: Id): Dependency;
+  /**
+   * What a view depends on: the rows that have these values; so also each row that gets them, or has them no more.
+   * Throws `InvalidOptionError` unless exactly these properties are among the collection's `tags`.
+   */
+  where(values: Partial<Value>): Dependency;
 }
 
 /** The result of `invalidateAll`. */
@@ -245,6 +247,11 @@ export interface Lockstep extends AsyncDisposable {
    * body again.
    */
   transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /**
+   * Makes a view: the cached result of a query, never older than a write that was acknowledged before the read. Throws
+   * `InvalidOptionError`, also for rows that `dependsOn` names and no tag tells of, and `DuplicateCollectionError`.
+   */
+  view<Params, Value, Client = unknown>(options: ViewOptions<Params, Value, Client>): View<Params, Value>;
   /** One-off calls for code that declares no collection. Throws `InvalidOptionError`. */
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value>;
   /**

@@ -3,6 +3,9 @@ import type { Version } from './version.js';
 /** The longest token of a command, in bytes of UTF-8. */
 export const MAX_TOKEN_BYTES = 200;
 
+/** The longest text of a tag's token in the cache, in bytes: the command's token and the cache's clock. */
+export const MAX_TAG_BYTES = 224;
+
 /** A serialised value: text (stored as UTF-8) or bytes. */
 export type Payload = string | Uint8Array;
 
@@ -147,6 +150,19 @@ export interface FlushedCommand {
   readonly holeTtlMs: number;
 }
 
+/**
+ * A reader's question for a tag's token, before a load that depends on the tag. A tag that is there keeps its token, and
+ * lives at least `ttlMs` from now; an empty key, or a hole, becomes a tag. A tag is an entry: a value of version `0`
+ * whose payload is the token. An `invalidate` of version `0` ends it, and no later tag has its token.
+ */
+export interface TagCommand {
+  readonly kind: 'tag';
+  readonly key: string;
+  /** Unique for ever. The cache adds its clock, so that a command that arrives twice makes two tokens. */
+  readonly token: string;
+  readonly ttlMs: number;
+}
+
 /** One atomic transition of the entry at one key. `protocol/transitions.ts` says what each does. */
 export type CacheCommand =
   | ReserveCommand
@@ -158,7 +174,8 @@ export type CacheCommand =
   | FillCommand
   | ReleaseCommand
   | BufferCommand
-  | FlushedCommand;
+  | FlushedCommand
+  | TagCommand;
 
 /** The reply to `reserve` and `intend`: the highest version that the entry knew, `0` for none. */
 export interface ReserveReply {
@@ -246,6 +263,12 @@ export interface FlushedReply {
   readonly outcome: 'cleared' | 'kept' | 'nothing';
 }
 
+/** `undefined`: what is there is no tag, and stays as it is (another release's entry, a buffered write). */
+export interface TagReply {
+  readonly kind: 'tag';
+  readonly token: string | undefined;
+}
+
 interface Replies {
   readonly reserve: ReserveReply;
   readonly intend: ReserveReply;
@@ -257,6 +280,7 @@ interface Replies {
   readonly release: ReleaseReply;
   readonly buffer: BufferReply;
   readonly flushed: FlushedReply;
+  readonly tag: TagReply;
 }
 
 export type CacheReply = Replies[keyof Replies];

@@ -130,6 +130,12 @@ export interface CollectionOptions<Value, Id = string, Tx = unknown> {
    * for it: it is asked behind each such read. 0: off. @defaultValue 0
    */
   readonly staleIfErrorMs?: number;
+  /**
+   * What views of the collection may name with `where`: properties, and lists of properties. The store must tell their
+   * values with each change (`attach` with `tags`). An empty list: views may depend on single rows, and on all.
+   * @defaultValue no view may depend on the collection, and its writes cost nothing for it
+   */
+  readonly tags?: readonly (string | readonly string[])[];
   /** Which way writes take. @defaultValue 'write-through' */
   readonly strategy?: Strategy;
   /** Freshness against availability. @defaultValue 'available' */

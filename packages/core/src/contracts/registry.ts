@@ -17,6 +17,11 @@ export interface RecordedCollection {
    * unreadable whatever its version, since versions order one row, not the two that may have had a value. Absent: rows.
    */
   readonly lookup?: readonly string[];
+  /**
+   * Lists of columns, each sorted: the keys are tags of a collection's rows, and end with each change of a row that they
+   * name. Absent: rows, or a lookup.
+   */
+  readonly tags?: readonly (readonly string[])[];
 }
 
 /** Under which state of the registry something was done. */

@@ -271,6 +271,11 @@ export interface StoreTransaction {
 /** Runs transactions; shared by all bindings of one database, and compared by identity. */
 export interface TransactionHost {
   /**
+   * The driver's own handle for statements outside of transactions, where writes go: what the loads of views are given.
+   * Absent: there is none that statements in and outside of transactions share.
+   */
+  readonly client?: unknown;
+  /**
    * Runs `body` and commits. A throw rolls back and propagates. Transient failures (deadlock,
    * serialization) run the body again, on a new transaction. Rejects with `StoreUnavailableError`
    * (`outcome: 'unknown'` when the commit's reply was lost; `not-committed`, with the failure as its cause, when a

@@ -3,6 +3,7 @@ import type { Change } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { lookupKeyOf } from '../protocol/lookup.js';
+import { addTagsOf } from '../protocol/tags.js';
 
 /** A change, as far as it says what is to be made unreadable. */
 export type RowChange = Pick<Change, 'key' | 'version' | 'texts'>;
@@ -13,10 +14,15 @@ export function invalidations(
   collections: readonly RecordedCollection[],
 ): InvalidateCommand[] {
   const commands: InvalidateCommand[] = [];
+  const tags = new Set<string>();
   for (const change of changes) {
     const { key, version } = change;
     for (const collection of collections) {
       const { holeOnEmpty, holeTtlMs, keyPrefix, lookup } = collection;
+      if (collection.tags !== undefined) {
+        addTagsOf(change, collection.tags, keyPrefix, tags);
+        continue;
+      }
       if (lookup === undefined) {
         commands.push({ kind: 'invalidate', key: keyPrefix + key, version, holeTtlMs, holeOnEmpty });
         continue;
@@ -27,7 +33,14 @@ export function invalidations(
       }
     }
   }
+  // Each once, however many of the changes it names.
+  for (const key of tags) commands.push(tagInvalidation(key));
   return commands;
+}
+
+/** Ends a tag. Nothing is left of it: a tag that is missing equals nothing. */
+export function tagInvalidation(key: string): InvalidateCommand {
+  return { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs: 0, holeOnEmpty: false };
 }
 
 /** The keys in a lookup of what the row had, has or gets. */

@@ -163,6 +163,6 @@ function succeeds(work: Promise<unknown>): Promise<boolean> {
 
 function areSame(a: readonly RecordedCollection[], b: readonly RecordedCollection[]): boolean {
   const text = (each: RecordedCollection): string =>
-    JSON.stringify([each.keyPrefix, each.holeTtlMs, each.holeOnEmpty, each.lookup]);
+    JSON.stringify([each.keyPrefix, each.holeTtlMs, each.holeOnEmpty, each.lookup, each.tags]);
   return a.length === b.length && a.every((each, i) => text(each) === text(b[i] as RecordedCollection));
 }

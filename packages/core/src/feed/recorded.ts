@@ -4,6 +4,7 @@ import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.j
 import { StoreContractError } from '../errors.js';
 import { keyPrefix } from '../protocol/key.js';
 import { lookupPrefix, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
+import { tagsPrefix } from '../protocol/tags.js';
 import type { EventHub } from '../runtime/events.js';
 
 /** How many collections of one table are kept in step: each write of a row tells all of them. */
@@ -66,14 +67,21 @@ function isColumns(lookup: unknown): boolean {
 
 /** Says why a record can't have been made by this consumer; `undefined`: it can. */
 function problemOf(each: RecordedCollection, consumer: string, source: string): string | undefined {
-  const { name, holeOnEmpty, holeTtlMs, lookup } = each;
+  const { name, holeOnEmpty, holeTtlMs, lookup, tags } = each;
+  if (tags !== undefined && !(Array.isArray(tags) && tags.every(isColumns)))
+    return 'its tags are no lists of columns';
   if (lookup !== undefined && !isColumns(lookup)) return 'its lookup is no list of columns';
-  const most = lookup === undefined ? MAX_NAME_LENGTH : MAX_LOOKUP_NAME_LENGTH;
+  const most = lookup === undefined && tags === undefined ? MAX_NAME_LENGTH : MAX_LOOKUP_NAME_LENGTH;
   if (typeof name !== 'string' || name.length === 0 || name.length > most) return 'its name is none';
-  const start = lookup === undefined ? keyPrefix(consumer, name) : lookupPrefix(consumer, name, lookup);
-  if (each.keyPrefix !== start) return 'its keyPrefix is not what its name gives';
+  if (each.keyPrefix !== startOf(each, consumer)) return 'its keyPrefix is not what its name gives';
   if (each.source !== source) return 'it is of another source';
   if (!Number.isSafeInteger(holeTtlMs) || holeTtlMs < 1) return 'its holeTtlMs is no time';
   if (typeof holeOnEmpty !== 'boolean') return 'its holeOnEmpty is no boolean';
   return undefined;
+}
+
+/** The start of the keys that a record's name gives. */
+function startOf({ lookup, name, tags }: RecordedCollection, consumer: string): string | undefined {
+  if (tags !== undefined) return tagsPrefix(consumer, name);
+  return lookup === undefined ? keyPrefix(consumer, name) : lookupPrefix(consumer, name, lookup);
 }

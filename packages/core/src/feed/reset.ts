@@ -1,7 +1,8 @@
 import type { CacheClient } from '../cache/client.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { invalidations, type RowChange } from './invalidations.js';
+import { ALL_ROWS, ANY_ROW } from '../protocol/tags.js';
+import { invalidations, type RowChange, tagInvalidation } from './invalidations.js';
 
 /**
  * Makes unreadable what the cache holds of a collection below a version, or at any where that is `0`, in batches.
@@ -13,7 +14,8 @@ export async function resetCollection(
   version: Version,
   batchSize: number,
 ): Promise<number> {
-  const { keyPrefix, lookup, ...rest } = collection;
+  const { keyPrefix, lookup, tags, ...rest } = collection;
+  if (tags !== undefined) return await resetTags(cache, keyPrefix);
   // By the keys that are found.
   const plain = { ...rest, keyPrefix };
   const below = lookup === undefined ? version : NO_VERSION;
@@ -35,4 +37,12 @@ export async function resetCollection(
   }
   await send();
   return floored;
+}
+
+/** Every view of the collection depends on one of these. */
+async function resetTags(cache: CacheClient, keyPrefix: string): Promise<number> {
+  const commands = [ALL_ROWS, ANY_ROW].map((tag) => tagInvalidation(keyPrefix + tag));
+  const replies = await cache.runMany(commands);
+  for (const reply of replies) if (reply instanceof Error) throw reply;
+  return 0;
 }

@@ -19,6 +19,7 @@
  *    mark behind until the key holds a value again: their writers may still commit, and the lease says so.
  * 8. A buffered write stands on a value, or an absence of known version, is numbered above it and above
  *    the clock, oddly, and does not expire. Only its own flush, or a newer version, takes the mark away.
+ * 9. A tag is a value without a version whose payload is its token. An invalidation ends it; no later one has its token.
  *
  * Bounds on what an entry may say: a version further ahead of the cache's clock than `MAX_VERSION_AHEAD_MS` is
  * nobody's. An entry that has one counts as empty, and a floor that would be one closes the hole: nobody fills it.

@@ -1,26 +1,30 @@
 /** The protocol's transitions, in the order of the scripts that mirror them (`cache-redis/src/lua`). */
-import type {
-  BufferCommand,
-  BufferReply,
-  CacheCommand,
-  CacheReply,
-  FillCommand,
-  FillReply,
-  FlushedCommand,
-  FlushedReply,
-  IntendCommand,
-  InvalidateCommand,
-  InvalidateReply,
-  LeaseCommand,
-  LeaseReply,
-  PutCommand,
-  PutReply,
-  RefreshCommand,
-  RefreshReply,
-  ReleaseCommand,
-  ReleaseReply,
-  ReserveCommand,
-  ReserveReply,
+import {
+  type BufferCommand,
+  type BufferReply,
+  type CacheCommand,
+  type CacheReply,
+  type FillCommand,
+  type FillReply,
+  type FlushedCommand,
+  type FlushedReply,
+  type IntendCommand,
+  type InvalidateCommand,
+  type InvalidateReply,
+  type LeaseCommand,
+  type LeaseReply,
+  MAX_TAG_BYTES,
+  type Payload,
+  type PutCommand,
+  type PutReply,
+  type RefreshCommand,
+  type RefreshReply,
+  type ReleaseCommand,
+  type ReleaseReply,
+  type ReserveCommand,
+  type ReserveReply,
+  type TagCommand,
+  type TagReply,
 } from '../contracts/cache-commands.js';
 import { believedUpTo, MAX_HOLE_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import {
@@ -70,6 +74,8 @@ export function applyCommand(stored: Entry, command: CacheCommand, nowMs: number
       return buffer(entry, command, nowMs);
     case 'flushed':
       return flushed(entry, command, nowMs);
+    case 'tag':
+      return tag(entry, command, nowMs);
   }
 }
 
@@ -85,6 +91,7 @@ const PASSED_BY: Readonly<Record<CacheCommand['kind'], CacheReply>> = {
   release: { kind: 'release', held: false },
   buffer: { kind: 'buffer', outcome: 'unfit' },
   flushed: { kind: 'flushed', outcome: 'kept' },
+  tag: { kind: 'tag', token: undefined },
 };
 
 /** A hole that holds more would make every command on its key slow. */
@@ -261,4 +268,26 @@ function flushed(entry: Held, command: FlushedCommand, nowMs: number): Transitio
         : asHole(entry, nowMs, holeTtlMs),
     reply: { kind: 'flushed', outcome: 'cleared' },
   };
+}
+
+/**
+ * A tag that is there keeps its token. A new one has the cache's clock in its token: the same command, arriving again
+ * behind an invalidation, must not bring back the token that the invalidation ended.
+ */
+function tag(entry: Held, command: TagCommand, nowMs: number): Transition<TagReply> {
+  if (entry?.kind === 'value') {
+    if (entry.unflushed) return { entry, reply: { kind: 'tag', token: undefined } };
+    const token = tokenOf(entry.payload);
+    const expiresAtMs = Math.max(entry.expiresAtMs, nowMs + command.ttlMs);
+    if (token !== undefined) return { entry: { ...entry, expiresAtMs }, reply: { kind: 'tag', token } };
+  }
+  const token = `${command.token}@${Math.trunc(nowMs * 1_000)}`;
+  const made = { ...command, version: NO_VERSION, payload: token, staleAtMs: 0 };
+  return { entry: valueFrom(made, nowMs), reply: { kind: 'tag', token } };
+}
+
+function tokenOf(payload: Payload | null): string | undefined {
+  if (payload === null || payload.length === 0) return undefined;
+  const text = typeof payload === 'string' ? payload : Buffer.from(payload).toString();
+  return Buffer.byteLength(payload) <= MAX_TAG_BYTES ? text : undefined;
 }

@@ -16,11 +16,19 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 /** The collections of one Lockstep, and what follows from them. */
 export class Collections {
   readonly #byName = new Map<string, AnyCollection>();
+  readonly #views = new Set<string>();
 
   /** Throws `DuplicateCollectionError`. */
   checkFree(name: string): void {
-    if (!this.#byName.has(name)) return;
-    throw new DuplicateCollectionError(`there already is a collection "${name}"`, { collection: name });
+    const isView = this.#views.has(name);
+    if (!isView && !this.#byName.has(name)) return;
+    const what = isView ? 'view' : 'collection';
+    throw new DuplicateCollectionError(`there already is a ${what} "${name}"`, { collection: name });
+  }
+
+  /** A view's name, which no collection may have. */
+  addView(name: string): void {
+    this.#views.add(name);
   }
 
   add<Value, Id, Tx>(collection: CollectionEngine<Value, Id, Tx>): void {

@@ -16,6 +16,7 @@ import type {
 } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
 import type { LockstepStatus } from '../contracts/status.js';
+import type { View, ViewOptions } from '../contracts/views.js';
 import { ClosedError, StoreTimeoutError } from '../errors.js';
 import { Handover } from '../feed/handover.js';
 import { JobRunner } from '../feed/job-runner.js';
@@ -25,6 +26,7 @@ import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
 import { checkCompression } from '../values/compression.js';
 import { Integrity } from '../values/integrity.js';
+import { viewOf } from '../views/view.js';
 import { Activity } from './activity.js';
 import { Collections } from './collections.js';
 import { Consumers } from './consumers.js';
@@ -160,6 +162,14 @@ class LockstepEngine implements Lockstep {
     this.#adapters.use(collection.store);
     this.#adapters.use(collection.store.feed);
     return collection.calls;
+  }
+
+  view<Params, Value, Client>(options: ViewOptions<Params, Value, Client>): View<Params, Value> {
+    this.#checkOpen();
+    this.#collections.checkFree(options?.name);
+    const view = viewOf(options, this.#context);
+    this.#collections.addView(view.name);
+    return view;
   }
 
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {

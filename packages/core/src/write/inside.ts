@@ -246,7 +246,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 }
 
-function asLockstepTransaction(tx: Transaction): LockstepTransaction {
+export function asLockstepTransaction(tx: Transaction): LockstepTransaction {
   if (tx instanceof LockstepTransaction) return tx;
   throw new InvalidOptionError('options.tx', 'must be the transaction that lockstep.transaction() hands out');
 }

@@ -75,9 +75,9 @@ export class Registry implements ConsumerRegistry {
   }
 
   async #record(consumer: string, source: string, own: readonly RecordedCollection[]): Promise<void> {
-    const recorded = own.map(({ name, source: of, keyPrefix, holeTtlMs, holeOnEmpty, lookup }) => {
+    const recorded = own.map(({ name, source: of, keyPrefix, holeTtlMs, holeOnEmpty, lookup, tags }) => {
       const each = { name, source: of, keyPrefix, holeTtlMs, holeOnEmpty };
-      return lookup === undefined ? each : { ...each, lookup };
+      return { ...each, ...(lookup && { lookup }), ...(tags && { tags }) };
     });
     const mine = { $literal: recorded };
     const before = { $ifNull: ['$collections', []] };

@@ -105,9 +105,9 @@ export class PostgresRegistry implements ConsumerRegistry {
     collections: readonly RecordedCollection[],
   ): Promise<readonly ConsumerRecord[]> {
     const bySource = new Map<string, Record<string, unknown>>();
-    for (const { name, source, keyPrefix, holeTtlMs, holeOnEmpty, lookup } of collections) {
+    for (const { name, source, keyPrefix, holeTtlMs, holeOnEmpty, lookup, tags } of collections) {
       const recorded = bySource.get(source) ?? {};
-      bySource.set(source, { ...recorded, [name]: { keyPrefix, holeTtlMs, holeOnEmpty, lookup } });
+      bySource.set(source, { ...recorded, [name]: { keyPrefix, holeTtlMs, holeOnEmpty, lookup, tags } });
     }
     const sources = [...bySource.keys()];
     await this.#rows(BEGIN, [consumer, arrayText(sources)], 'register');
@@ -245,6 +245,7 @@ function has(record: ConsumerRecord, collection: RecordedCollection): boolean {
       each.keyPrefix === collection.keyPrefix &&
       each.holeTtlMs === collection.holeTtlMs &&
       each.holeOnEmpty === collection.holeOnEmpty &&
-      String(each.lookup) === String(collection.lookup),
+      String(each.lookup) === String(collection.lookup) &&
+      JSON.stringify(each.tags) === JSON.stringify(collection.tags),
   );
 }

@@ -1,0 +1,102 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CallOptions, CompressionOptions, InvalidateOptions, Transaction } from './options.js';
+import type { CacheOutcome } from './outcome.js';
+import type { Serializer } from './serializer.js';
+
+/** Rows that a view depends on: made by `any`, `id` and `where` of a collection, and by `of` of another view. */
+export interface Dependency {
+  /** For messages, e.g. `products.where(category)`. */
+  readonly description: string;
+}
+
+/** The context of a view's load. */
+export interface ViewContext<Client = unknown> {
+  /**
+   * The database's own handle, where writes go (knex; a transaction's handle inside one). `undefined` where the store
+   * has none outside of transactions (MongoDB: pass it as `session`).
+   */
+  readonly client: Client;
+  /** The transaction that the view is read in; absent outside of one. */
+  readonly tx?: Transaction;
+  /** Aborts when the engine gives up waiting. */
+  readonly signal: AbortSignal;
+}
+
+/** The options of a view: what it is, and the bounds of everything that it does. */
+export interface ViewOptions<Params, Value, Client = unknown> {
+  /** Unique among the views and collections of this Lockstep; a part of every cache key. */
+  readonly name: string;
+  /**
+   * Makes the value, by any query of the caller's own on the primary. Whatever it reads must be named by `dependsOn`. It
+   * may run again, and at the same time for others.
+   */
+  readonly load: (params: Params, context: ViewContext<Client>) => Promise<Value> | Value;
+  /**
+   * Names the rows that the value depends on. Asked again with what the load found, it may name more: it is loaded anew
+   * then, three times at the most. Must be quick, and give the same for the same arguments.
+   */
+  readonly dependsOn: (params: Params, found?: Value) => Dependency | readonly Dependency[];
+  /** Checks params, synchronously; a call with others rejects with `InvalidOptionError`. @defaultValue no check */
+  readonly params?: StandardSchemaV1<unknown, Params>;
+  /** Validates what comes out of the cache (a mismatch is a miss). Must leave its own output as it is. */
+  readonly schema?: StandardSchemaV1<unknown, Value>;
+  /** How long an entry lives, in ms. @defaultValue 3_600_000 (an hour) */
+  readonly ttlMs?: number;
+  /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`. @defaultValue 0.1 */
+  readonly ttlJitter?: number;
+  /** Turns values into payloads and back. @defaultValue JSON */
+  readonly serializer?: Serializer;
+  /** A larger payload, in bytes, is not cached. @defaultValue 1_048_576 */
+  readonly maxPayloadBytes?: number;
+  /** Compresses large payloads. @defaultValue the Lockstep's */
+  readonly compression?: CompressionOptions;
+  /** The bound of a load, in ms. @defaultValue 10_000 */
+  readonly storeTimeoutMs?: number;
+  /** How long a reader's lease on a missing entry stands, in ms. @defaultValue 3_000 */
+  readonly leaseMs?: number;
+  /** How long a reader waits for another's load before it loads without filling, in ms. @defaultValue 2_000 */
+  readonly leaseWaitMs?: number;
+  /** Loads at once from this process; more wait. @defaultValue 64 */
+  readonly maxConcurrentLoads?: number;
+  /** Loads that may wait; more reject with `StoreOverloadedError`. @defaultValue 10_000 */
+  readonly maxQueuedLoads?: number;
+}
+
+/** The result of `verify`. */
+export interface ViewComparison<Value> {
+  /**
+   * `same`: the entry is what a load gives. `different`: it is not, although nothing was changed that the view depends on:
+   * `dependsOn` lacks something. `absent`: there is no entry that a reader would take. `changing`: changes came between.
+   */
+  readonly outcome: 'same' | 'different' | 'absent' | 'changing';
+  /** What readers get. Only of `different`. */
+  readonly cached?: Value;
+  /** What a load beside the cache gave. Only of `different`. */
+  readonly loaded?: Value;
+}
+
+export interface VerifyOptions extends InvalidateOptions {
+  /** How long a change may take from its commit to the tags, in ms, before a difference counts. @defaultValue 2_000 */
+  readonly settleMs?: number;
+}
+
+/** A cached result of a query, kept right by what it depends on. */
+export interface View<Params, Value> {
+  readonly name: string;
+  /**
+   * What `load` makes of the params, never older than a write that was acknowledged before the call. The value is the
+   * caller's own. Params are strings, numbers, bigints, booleans, `null`, arrays and plain objects of these; equal ones
+   * are one entry. Inside a transaction it loads there, and fills nothing. Rejects as `load` does.
+   */
+  get(params: Params, options?: CallOptions): Promise<Value>;
+  /** Position by position. */
+  getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]>;
+  /** Loads, and puts it into the cache, whatever the cache holds. */
+  refresh(params: Params, options?: InvalidateOptions): Promise<Value>;
+  /** Makes what the cache holds unreadable: for what changed and `dependsOn` cannot name. */
+  invalidate(params: Params, options?: InvalidateOptions): Promise<CacheOutcome>;
+  /** Loads beside the cache and compares: finds a query that depends on what `dependsOn` does not name. */
+  verify(params: Params, options?: VerifyOptions): Promise<ViewComparison<Value>>;
+  /** This view's dependencies, as one of another view. */
+  of(params: Params): Dependency;
+}

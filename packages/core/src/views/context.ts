@@ -1,0 +1,29 @@
+import type { ViewOptions } from '../contracts/views.js';
+import type { EngineContext } from '../runtime/context.js';
+import type { RowsDependency } from './dependency.js';
+import type { ViewCodec } from './entry.js';
+import type { Generations } from './generations.js';
+import type { ViewSettings } from './settings.js';
+
+/** What the parts of one view share. */
+export interface ViewParts<Params, Value> extends EngineContext {
+  readonly settings: ViewSettings;
+  readonly load: ViewOptions<Params, Value>['load'];
+  readonly dependsOn: ViewOptions<Params, Value>['dependsOn'];
+  /** The start of its cache keys. */
+  readonly keyPrefix: string;
+  readonly codec: ViewCodec<Value>;
+  readonly generations: Generations;
+}
+
+/** One reading of a view, whose collections are open. */
+export interface Asked<Params> {
+  readonly params: Params;
+  readonly key: string;
+  readonly cacheKey: string;
+  readonly rows: readonly RowsDependency[];
+  /** The cache's keys of their tags, each once. */
+  readonly tags: readonly string[];
+  /** By the clock's `monotonic`. */
+  readonly startedAtMs: number;
+}

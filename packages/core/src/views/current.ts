@@ -1,0 +1,76 @@
+import type { CacheHit, TagReply } from '../contracts/cache-commands.js';
+import type { Asked, ViewParts } from './context.js';
+import { CHANGED, type FoundTags, type Tokens, type Unusable } from './entry.js';
+
+/** A tag outlives the entries that depend on it, but for those of views with a longer time to live. */
+const TAG_TTL_FACTOR = 2;
+
+/** The value of an entry that is current, or why it can't be used. */
+export type ViewDecoded<Value> = { readonly ok: true; readonly value: Value } | Unusable;
+
+/**
+ * Tells whether entries are current: whether their tags have the tokens that they had before the load. A tag that is
+ * missing (evicted, expired, replaced) equals nothing.
+ */
+export class Currency<Params, Value> {
+  readonly #context: ViewParts<Params, Value>;
+
+  constructor(context: ViewParts<Params, Value>) {
+    this.#context = context;
+  }
+
+  /**
+   * The tokens for a load that begins afterwards, made where there are none; `undefined`: they can't be told now. The
+   * generation is told first: a failover in between may bring back tokens that were replaced.
+   */
+  async ask(keys: readonly string[]): Promise<Tokens | undefined> {
+    const { generations } = this.#context;
+    const generation = generations.of(keys) ?? (await generations.prove(keys));
+    return generation === undefined ? undefined : await this.askUnder(generation, keys);
+  }
+
+  async askUnder(generation: string, keys: readonly string[]): Promise<Tokens | undefined> {
+    const { cache, nextToken, settings } = this.#context;
+    const ttlMs = settings.ttlMs * TAG_TTL_FACTOR;
+    const asking = keys.map((key) => cache.run({ kind: 'tag', key, token: nextToken(), ttlMs }));
+    const replies = await Promise.all(asking).catch((): TagReply[] => []);
+    const tokens = replies.flatMap(({ token }) => token ?? []);
+    return tokens.length === keys.length ? { generation, tokens } : undefined;
+  }
+
+  /** The value of an entry whose own tags, those that were not found by a load, have these tokens now. */
+  async decoded(asked: Asked<Params>, hit: CacheHit, now: Tokens): Promise<ViewDecoded<Value>> {
+    const { codec } = this.#context;
+    const entry = codec.open(hit, asked.key, now);
+    if (!entry.ok) return entry;
+    const { body, found } = entry;
+    if (found !== undefined && !(await this.areUnchanged(found.keys, found))) return CHANGED;
+    if (body === undefined) return { ok: true, value: undefined as Value };
+    const decoded = await codec.values.decode({ ...hit, payload: body }, asked.key);
+    return decoded.ok ? { ok: true, value: decoded.value as Value } : decoded;
+  }
+
+  /** True when the tags, asked after this call, have the tokens that they had. Does not reject. */
+  async areUnchanged(keys: readonly string[], before: Tokens): Promise<boolean> {
+    const { cache, codec, generations } = this.#context;
+    const { encoding } = codec.serializer;
+    const reading = keys.map((key) => cache.read(key, encoding));
+    const now = await Promise.all(reading).catch(() => undefined);
+    if (now === undefined) return false;
+    const generation = generations.of(keys) ?? (await generations.prove(keys));
+    return generation === before.generation && now.every((tag, i) => tokenOf(tag) === before.tokens[i]);
+  }
+
+  /** As `areUnchanged`, of the entry's own tags and those that a load has found. */
+  async isStill(asked: Asked<Params>, before: Tokens, found: FoundTags | undefined): Promise<boolean> {
+    const both = [this.areUnchanged(asked.tags, before)];
+    if (found !== undefined) both.push(this.areUnchanged(found.keys, found));
+    return (await Promise.all(both)).every(Boolean);
+  }
+}
+
+/** `undefined`: there is no tag. */
+export function tokenOf(hit: CacheHit | undefined): string | undefined {
+  if (hit === undefined || hit.payload === null) return undefined;
+  return typeof hit.payload === 'string' ? hit.payload : Buffer.from(hit.payload).toString();
+}

@@ -1,0 +1,72 @@
+import type { Opening } from '../collection/open.js';
+import type { CollectionSettings } from '../collection/settings.js';
+import type { StoreAdapter } from '../contracts/store.js';
+import type { Dependency } from '../contracts/views.js';
+import { InvalidOptionError } from '../errors.js';
+import type { CollectionTags } from './tags.js';
+
+/** A collection as a dependency needs it. */
+export interface DependedOn {
+  readonly settings: Pick<CollectionSettings, 'name'>;
+  readonly opening: Pick<Opening, 'open' | 'opened'>;
+  readonly store: Pick<StoreAdapter<unknown, never>, 'transactions'>;
+  readonly tags: CollectionTags | undefined;
+}
+
+/** Rows of one collection. */
+export class RowsDependency implements Dependency {
+  readonly description: string;
+  readonly collection: DependedOn;
+  readonly tags: CollectionTags;
+  readonly #key: (tags: CollectionTags) => string;
+
+  /**
+   * @param key the cache's key of the tag, asked of an open collection
+   * @throws `InvalidOptionError` where the collection has no tags
+   */
+  constructor(collection: DependedOn, what: string, key: (tags: CollectionTags) => string) {
+    const { name } = collection.settings;
+    if (collection.tags === undefined) {
+      const problem = `must be given, be it as an empty list, where views depend on the collection`;
+      throw new InvalidOptionError(`collection("${name}").tags`, problem);
+    }
+    this.description = `${name}.${what}`;
+    this.collection = collection;
+    this.tags = collection.tags;
+    this.#key = key;
+  }
+
+  get key(): string {
+    return this.#key(this.tags);
+  }
+}
+
+/** The dependencies of another view. */
+export class ViewDependency implements Dependency {
+  readonly description: string;
+  readonly rows: readonly RowsDependency[];
+
+  constructor(description: string, rows: readonly RowsDependency[]) {
+    this.description = description;
+    this.rows = rows;
+  }
+}
+
+/** The rows that a `dependsOn` has named. Throws `InvalidOptionError`. */
+export function rowsOf(named: unknown, view: string): RowsDependency[] {
+  const all: unknown[] = Array.isArray(named) ? named : [named];
+  return all.flatMap((each) => {
+    if (each instanceof RowsDependency) return each;
+    if (each instanceof ViewDependency) return each.rows;
+    const problem =
+      'must return what any(), id() or where() of a collection, or of() of a view give, or a list of these';
+    throw new InvalidOptionError(`view("${view}").dependsOn`, problem);
+  });
+}
+
+/** The keys of all tags, each once: of the rows, and of what can't be told of their collections. The collections are open. */
+export function tagKeys(rows: readonly RowsDependency[]): string[] {
+  const keys = new Set<string>();
+  for (const row of rows) keys.add(row.tags.all).add(row.key);
+  return [...keys];
+}

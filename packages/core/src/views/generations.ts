@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import type { Proof, Trust } from '../cache/trust.js';
+
+/** Digests of the generations that were seen; a few, unless a cache is replaced all the time. */
+const MAX_DIGESTS = 100;
+
+/** Which generation of the cache tokens belong to: a failover may bring tokens back that were replaced before. */
+export class Generations {
+  readonly #trust: Trust;
+  readonly #digests = new Map<string, string>();
+
+  constructor(trust: Trust) {
+    this.#trust = trust;
+  }
+
+  /** That of the keys' primaries; `undefined`: one of them has no recent proof. `nowMs`: the clock's `monotonic`. */
+  of(keys: readonly string[], nowMs?: number): string | undefined {
+    let last: Proof | undefined;
+    let text = '';
+    for (const key of keys) {
+      const proof = this.#trust.proofOf(key, nowMs);
+      if (proof === undefined) return undefined;
+      if (proof !== last) text += `${proof.generation},`;
+      last = proof;
+    }
+    return this.#digest(text);
+  }
+
+  /** As `of`, once the probes that are due have their answers. */
+  async prove(keys: readonly string[]): Promise<string | undefined> {
+    for (const key of keys) if ((await this.#trust.prove(key)) === undefined) return undefined;
+    return this.of(keys);
+  }
+
+  #digest(text: string): string {
+    const known = this.#digests.get(text);
+    if (known !== undefined) return known;
+    if (this.#digests.size >= MAX_DIGESTS) this.#digests.clear();
+    const digest = createHash('sha256').update(text).digest('base64url').slice(0, 16);
+    this.#digests.set(text, digest);
+    return digest;
+  }
+}

@@ -1,0 +1,32 @@
+import { INVALIDATE } from '../collection/call-options.js';
+import { COLLECTION, NAME, SERIALIZER, TIMEOUT, TTL } from '../collection/settings.js';
+import type { VerifyOptions, ViewOptions } from '../contracts/views.js';
+import { type OptionsOf, option, type Settings } from '../kit/options.js';
+
+type AnyOptions = ViewOptions<never, never, never>;
+
+export const VIEW = {
+  name: option.required(NAME),
+  load: option.required(option.callback<AnyOptions['load']>()),
+  dependsOn: option.required(option.callback<AnyOptions['dependsOn']>()),
+  params: COLLECTION.schema,
+  schema: COLLECTION.schema,
+  ttlMs: TTL,
+  ttlJitter: COLLECTION.ttlJitter,
+  serializer: SERIALIZER,
+  maxPayloadBytes: COLLECTION.maxPayloadBytes,
+  compression: COLLECTION.compression,
+  storeTimeoutMs: TIMEOUT,
+  leaseMs: COLLECTION.leaseMs,
+  leaseWaitMs: COLLECTION.leaseWaitMs,
+  maxConcurrentLoads: COLLECTION.maxConcurrentLoads,
+  maxQueuedLoads: COLLECTION.maxQueuedLoads,
+} satisfies OptionsOf<AnyOptions>;
+
+/** A view's options, checked and complete. */
+export type ViewSettings = Settings<typeof VIEW>;
+
+export const VERIFY = {
+  ...INVALIDATE,
+  settleMs: option.integer(2_000, 0, 3_600_000),
+} satisfies OptionsOf<VerifyOptions>;

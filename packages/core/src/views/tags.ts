@@ -1,0 +1,101 @@
+import type { CollectionSettings } from '../collection/settings.js';
+import type { StoreAdapter } from '../contracts/store.js';
+import { InvalidOptionError, UnsupportedError } from '../errors.js';
+import type { Consumer } from '../feed/consumer.js';
+import type { Membership } from '../feed/membership.js';
+import { ALL_ROWS, ANY_ROW, rowTag, tagsName, tagsPrefix, valueTag } from '../protocol/tags.js';
+import { type Probe, probe } from './probe.js';
+
+/** Properties whose values name groups of rows, and the store's columns of them, sorted by column. */
+interface TagSet {
+  readonly properties: readonly string[];
+  readonly columns: readonly string[];
+}
+
+export interface TagsOptions {
+  /** The Lockstep's. */
+  readonly prefix: string;
+  readonly settings: Pick<CollectionSettings, 'additional' | 'holeTtlMs' | 'name'>;
+  readonly sets: readonly (string | readonly string[])[];
+  readonly store: Pick<StoreAdapter<unknown, never>, 'declared' | 'name' | 'source'>;
+  readonly consumer: Consumer | undefined;
+}
+
+/** The tags of one collection: what its store is asked to tell, and the cache's keys of them. */
+export class CollectionTags {
+  /** Tells whether every writer knows of the tags. */
+  readonly member: Membership;
+  readonly #collection: string;
+  readonly #declared: StoreAdapter<unknown, never>['declared'];
+  readonly #prefix: string;
+  readonly #sets: readonly TagSet[];
+
+  /** Throws `UnsupportedError`. */
+  constructor({ consumer, prefix, sets, settings, store }: TagsOptions) {
+    const { additional, holeTtlMs, name: collection } = settings;
+    const { declared } = store;
+    this.#collection = collection;
+    this.#declared = declared;
+    if (consumer === undefined) {
+      throw new UnsupportedError(`collection "${collection}": tags: ${store.name} has no change feed`);
+    }
+    if (declared === undefined && sets.length > 0) {
+      const problem = `${store.name} does not tell values of columns`;
+      throw new UnsupportedError(`collection "${collection}": tags: ${problem}`);
+    }
+    const columnOf = (property: string): string => declared?.columnOf(property) ?? property;
+    this.#sets = sets.map((set) => {
+      const given = typeof set === 'string' ? [set] : set;
+      const properties = given.toSorted((a, b) => (columnOf(a) < columnOf(b) ? -1 : 1));
+      return { properties, columns: properties.map(columnOf) };
+    });
+    const name = tagsName(collection);
+    this.#prefix = tagsPrefix(prefix, name) as string;
+    const recorded = { name, source: store.source, keyPrefix: this.#prefix, holeTtlMs, holeOnEmpty: false };
+    const tags = this.#sets.map(({ columns }) => columns);
+    this.member = consumer.join({ ...recorded, tags }, additional);
+  }
+
+  /** Whether the store tells the values of every set. Rejects with `InvalidOptionError`. */
+  async check(): Promise<void> {
+    const tags = this.#sets.map(({ properties }) => properties);
+    if (tags.length > 0) await this.#declared?.check({ tags });
+  }
+
+  get all(): string {
+    return this.#prefix + ALL_ROWS;
+  }
+
+  get any(): string {
+    return this.#prefix + ANY_ROW;
+  }
+
+  row(key: string): string {
+    return this.#prefix + rowTag(key);
+  }
+
+  /** The tag of these values, of an open collection. Throws `InvalidIdError`. */
+  where(set: TagSet, values: Readonly<Record<string, unknown>>): string {
+    const texts = set.properties.map(
+      (property) => this.#declared?.textOf(property, values[property]) ?? null,
+    );
+    return this.#prefix + valueTag(set.columns, texts);
+  }
+
+  /** The set of exactly these properties. Throws `InvalidOptionError` where none is declared. */
+  setOf(values: Readonly<Record<string, unknown>> | Probe): TagSet {
+    if (values === probe) return { properties: [], columns: [] };
+    const name = this.#collection;
+    const given = Object.keys(values).sort();
+    const found = this.#sets.find(
+      ({ properties }) =>
+        properties.length === given.length && given.every((each) => properties.includes(each)),
+    );
+    if (found !== undefined) return found;
+    const declared = this.#sets.map(({ properties }) => `(${properties.join(', ')})`).join(', ') || 'none';
+    throw new InvalidOptionError(
+      `${name}.where`,
+      `(${given.join(', ')}) is not among the tags of collection "${name}": ${declared}`,
+    );
+  }
+}

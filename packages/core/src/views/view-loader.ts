@@ -1,0 +1,97 @@
+import type { Transaction } from '../contracts/options.js';
+import { StoreOverloadedError, StoreTimeoutError } from '../errors.js';
+import { Batcher } from '../kit/batcher.js';
+import { Deadline } from '../kit/wait.js';
+import { copyOf } from '../values/copy.js';
+import type { Asked, ViewParts } from './context.js';
+
+/** A load's outcome: boxed, so that a value that is an `Error` is none. */
+interface Loaded<Value> {
+  readonly value: Value;
+}
+
+interface PendingLoad<Params, Value> {
+  readonly asked: Asked<Params>;
+  readonly loaded: Promise<Value>;
+}
+
+/**
+ * Runs a view's load, so many at once, so that a dead cache does not become a dead database. Readers may share a load
+ * that was not begun yet, never one that was: it may have read before a write that they must see.
+ */
+export class ViewLoader<Params, Value> {
+  readonly #context: ViewParts<Params, Value>;
+  readonly #batcher: Batcher<PendingLoad<Params, Value>, Loaded<Value>>;
+  readonly #waiting = new Map<string, PendingLoad<Params, Value>>();
+
+  constructor(context: ViewParts<Params, Value>) {
+    const { clock, settings } = context;
+    this.#context = context;
+    this.#batcher = new Batcher({
+      waitsForTurn: 'never',
+      maxItems: 1,
+      maxInFlight: settings.maxConcurrentLoads,
+      clock,
+      errorOf: (error) => error as Error,
+      call: async (pending) => await Promise.all(pending.map(({ asked }) => this.#begin(asked))),
+    });
+  }
+
+  /** Rejects as the load does, with `StoreTimeoutError`, `StoreOverloadedError`. */
+  async load(asked: Asked<Params>): Promise<Value> {
+    const { cacheKey, key } = asked;
+    const same = this.#waiting.get(cacheKey);
+    if (same !== undefined) return copyOf(await same.loaded);
+    const { maxQueuedLoads, name } = this.#context.settings;
+    if (this.#waiting.size >= maxQueuedLoads) {
+      const message = `view "${name}": ${maxQueuedLoads} loads already wait (maxQueuedLoads)`;
+      throw new StoreOverloadedError(message, { collection: name, key });
+    }
+    const { promise: loaded, resolve, reject } = Promise.withResolvers<Value>();
+    const pending = { asked, loaded };
+    this.#waiting.set(cacheKey, pending);
+    this.#batcher.add(pending, (answer) =>
+      answer instanceof Error ? reject(causeOf(answer)) : resolve(answer.value),
+    );
+    return await loaded;
+  }
+
+  async #begin(asked: Asked<Params>): Promise<Loaded<Value>> {
+    const { clock, events, settings } = this.#context;
+    this.#waiting.delete(asked.cacheKey);
+    const startedAtMs = clock.monotonic();
+    try {
+      const [host] = asked.rows.flatMap(({ collection }) => collection.store.transactions ?? []);
+      return { value: await this.#run(asked, host?.client, undefined) };
+    } catch (error) {
+      throw new Failure('the load failed', { cause: error });
+    } finally {
+      const durationMs = clock.monotonic() - startedAtMs;
+      if (events.load.wanted) events.load.emit({ collection: settings.name, keys: 1, durationMs });
+    }
+  }
+
+  /** In an open transaction. */
+  async loadInside(asked: Asked<Params>, client: unknown, tx: Transaction): Promise<Value> {
+    return await this.#run(asked, client, tx);
+  }
+
+  #run({ key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
+    const { clock, load, settings } = this.#context;
+    const { name, storeTimeoutMs } = settings;
+    const late = (): Error =>
+      new StoreTimeoutError(`view "${name}": the load took more than ${storeTimeoutMs} ms`, {
+        collection: name,
+        key,
+      });
+    const deadline = new Deadline({ clock, timeoutMs: storeTimeoutMs, late });
+    return deadline.run((signal) => load(params, { client, signal, ...(tx && { tx }) }));
+  }
+}
+
+/** Carries what a load has thrown, be it no `Error`. */
+class Failure extends Error {}
+
+function causeOf(error: Error): unknown {
+  return error instanceof Failure ? error.cause : error;
+}

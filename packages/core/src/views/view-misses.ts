@@ -1,0 +1,275 @@
+import type { LeaseReply } from '../contracts/cache-commands.js';
+import type { LockstepEventMap } from '../contracts/events.js';
+import type { Version } from '../contracts/version.js';
+import { callerSleep } from '../kit/wait.js';
+import { copyOf } from '../values/copy.js';
+import type { Asked, ViewParts } from './context.js';
+import type { Currency } from './current.js';
+import { rowsOf, tagKeys } from './dependency.js';
+import type { FoundTags, Tokens } from './entry.js';
+import type { ViewLoader } from './view-loader.js';
+
+const FIRST_POLL_MS = 2;
+const LAST_POLL_MS = 25;
+/** How often a view is loaded again because a load has found more that it depends on. */
+const MAX_RELOADS = 3;
+/** How long a hole keeps its floor, in ms: it numbers the entries of a key, and no correctness rests on it. */
+const HOLE_TTL_MS = 60_000;
+
+/** A value, boxed: `undefined` may be one. */
+interface Boxed<Value> {
+  readonly value: Value;
+}
+
+/** A load's value, and what it may be cached under. */
+interface LoadedView<Value> extends Boxed<Value> {
+  /** `undefined`: it must not be cached. */
+  readonly before: Tokens | undefined;
+  readonly found: FoundTags | undefined;
+}
+
+/** A load of this process that other readers may join. */
+interface Flight<Value> {
+  joined: boolean;
+  /** The value, once its tags have proved to be unchanged; `undefined` when they have not. */
+  readonly proven: Promise<Boxed<Value> | undefined>;
+  end(proven: Boxed<Value> | undefined): void;
+}
+
+/**
+ * Loads what the cache lacks, once per process and once per fleet (the lease), as with entities. The tags' tokens are asked
+ * for before the load, so that a change which the load may have missed replaces one of them.
+ *
+ * A reader may join a load that began before it only if the tags prove to be unchanged after it has joined (G2).
+ */
+export class ViewMisses<Params, Value> {
+  readonly #context: ViewParts<Params, Value>;
+  readonly #loader: ViewLoader<Params, Value>;
+  readonly #currency: Currency<Params, Value>;
+  readonly #flights = new Map<string, Flight<Value>>();
+
+  constructor(
+    context: ViewParts<Params, Value>,
+    loader: ViewLoader<Params, Value>,
+    currency: Currency<Params, Value>,
+  ) {
+    this.#context = context;
+    this.#loader = loader;
+    this.#currency = currency;
+  }
+
+  /** No reader that begins from now on joins a load that began before. */
+  detach(cacheKey: string): void {
+    this.#flights.delete(cacheKey);
+  }
+
+  /**
+   * Joins a load of this process, takes the lease and loads, waits for its holder, or passes by.
+   *
+   * @param unusable the version of the entry that was found, and that nobody can use
+   */
+  async read(asked: Asked<Params>, unusable: Version | undefined): Promise<Value> {
+    const { clock, nextToken, settings } = this.#context;
+    const { cacheKey, key } = asked;
+    const joined = await join(this.#flights.get(cacheKey));
+    if (joined !== undefined) return joined.value;
+    if (!mayFill(asked)) return await this.#loader.load(asked);
+    const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
+    const token = nextToken();
+    let gone = unusable;
+    for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+      const { before, lease } = await this.#bid(asked, token, gone);
+      if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
+      if (lease === undefined || before === undefined) return await this.#loader.load(asked);
+      if (lease.outcome === 'hit') {
+        const decoded = await this.#currency.decoded(asked, lease.hit, before);
+        if (decoded.ok) return decoded.value;
+        gone = lease.hit.version;
+      } else if (lease.outcome !== 'busy') {
+        this.#refused(key, lease.outcome === 'pass' ? 'writers' : 'foreign');
+        return await this.#loader.load(asked);
+      }
+      if (clock.monotonic() >= giveUpAt) return await this.#loader.load(asked);
+      if (lease.outcome === 'hit') continue;
+      // The holder may be of this process: readers of one turn meet here.
+      const flight = this.#flights.get(cacheKey);
+      if (flight === undefined) await callerSleep(clock, Math.min(pollMs, lease.remainingMs + 1));
+      const proven = await join(flight);
+      if (proven !== undefined) return proven.value;
+    }
+  }
+
+  /** Loads, and replaces what the cache holds. */
+  async refresh(asked: Asked<Params>): Promise<Value> {
+    if (this.#context.cacheSwitch.off || !mayFill(asked)) return await this.#loader.load(asked);
+    const token = this.#context.nextToken();
+    const { before, lease } = await this.#bid(asked, token, undefined);
+    if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
+    const loaded = await this.#load(asked, before);
+    if (lease?.outcome === 'hit') await this.#replace(asked, loaded, lease.hit.version + 1);
+    return loaded.value;
+  }
+
+  /**
+   * Asks for the lease and the tokens, in one message. An entry that nobody can use makes way first: the version that it
+   * has is refused from then on, and a lease that another reader took behind it stands.
+   */
+  async #bid(
+    { cacheKey, tags }: Asked<Params>,
+    token: string,
+    unusable: Version | undefined,
+  ): Promise<{ readonly lease: LeaseReply | undefined; readonly before: Tokens | undefined }> {
+    const { cache, codec, generations, settings } = this.#context;
+    const generation = generations.of(tags) ?? (await generations.prove(tags));
+    if (generation === undefined) return { lease: undefined, before: undefined };
+    if (unusable !== undefined) {
+      const floor = { key: cacheKey, version: unusable + 1, holeTtlMs: HOLE_TTL_MS, holeOnEmpty: false };
+      cache.send({ kind: 'invalidate', ...floor }, () => undefined);
+    }
+    const { leaseMs } = settings;
+    const { encoding } = codec.serializer;
+    const bid = { kind: 'lease', key: cacheKey, token, leaseMs, holeTtlMs: HOLE_TTL_MS, encoding } as const;
+    const [lease, before] = await Promise.all([
+      cache.run(bid).catch(() => undefined),
+      this.#currency.askUnder(generation, tags),
+    ]);
+    return { lease, before };
+  }
+
+  /** Loads under the lease. The reader gets the value at once; the fill goes on behind it. */
+  async #loadAndFill(
+    asked: Asked<Params>,
+    token: string,
+    floor: Version,
+    before: Tokens | undefined,
+  ): Promise<Value> {
+    const { activity } = this.#context;
+    const { cacheKey } = asked;
+    const { promise: proven, resolve: end } = Promise.withResolvers<Boxed<Value> | undefined>();
+    const flight = { joined: false, proven, end };
+    this.#flights.set(cacheKey, flight);
+    let loaded: LoadedView<Value>;
+    try {
+      loaded = await this.#load(asked, before);
+    } catch (error) {
+      end(undefined);
+      this.#release(cacheKey, token);
+      throw error;
+    } finally {
+      // Nobody joins it from here on.
+      if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+    }
+    if (flight.joined) {
+      // This reader may change what it gets before the others have theirs.
+      const shared = { value: copyOf(loaded.value) };
+      const { found } = loaded;
+      const proving = loaded.before && this.#currency.isStill(asked, loaded.before, found);
+      activity.track(Promise.resolve(proving).then((still) => end(still ? shared : undefined)));
+    } else end(undefined);
+    activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
+    return loaded.value;
+  }
+
+  /** Loads until a load finds nothing more that the view depends on. */
+  async #load(asked: Asked<Params>, before: Tokens | undefined): Promise<LoadedView<Value>> {
+    const { dependsOn, events, settings } = this.#context;
+    let found: FoundTags | undefined;
+    for (let reloads = 0; ; reloads++) {
+      const value = await this.#loader.load(asked);
+      const rows = rowsOf(dependsOn(asked.params, value), settings.name);
+      await Promise.all(rows.map(({ collection }) => collection.opening.open()));
+      const known = new Set([...asked.tags, ...(found?.keys ?? [])]);
+      const more = tagKeys(rows).filter((key) => !known.has(key));
+      if (more.length === 0) return { value, before, found };
+      const uncached = { value, before: undefined, found: undefined };
+      if (before === undefined || !rows.every(({ tags }) => tags.member.mayFill())) return uncached;
+      if (reloads === MAX_RELOADS) {
+        const problem = `dependsOn named more after each of ${1 + MAX_RELOADS} loads: nothing is cached`;
+        events.error.emit({ where: 'view', error: new Error(`view "${settings.name}": ${problem}`) });
+        return uncached;
+      }
+      // All anew: one generation holds for all of them.
+      const keys = [...(found?.keys ?? []), ...more];
+      const tokens = await this.#currency.ask(keys);
+      if (tokens === undefined) return uncached;
+      found = { keys, ...tokens };
+    }
+  }
+
+  /** Never rejects. */
+  async #fill(
+    { cacheKey, key }: Asked<Params>,
+    token: string,
+    version: Version,
+    loaded: LoadedView<Value>,
+  ): Promise<void> {
+    const { cache, events } = this.#context;
+    try {
+      const payload = await this.#payload(key, version, loaded);
+      if (payload === undefined) return this.#release(cacheKey, token);
+      const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;
+      const { outcome } = await cache.run(fill);
+      if (outcome !== 'filled') this.#refused(key, outcome);
+    } catch (error) {
+      this.#release(cacheKey, token);
+      events.error.emit({ where: 'fill', error });
+    }
+  }
+
+  /** Puts a load in the place of the entry that was there before it began. Never rejects. */
+  async #replace(
+    { cacheKey, key }: Asked<Params>,
+    loaded: LoadedView<Value>,
+    version: Version,
+  ): Promise<void> {
+    const { cache, events } = this.#context;
+    try {
+      const payload = await this.#payload(key, version, loaded);
+      if (payload === undefined) return;
+      await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...this.#lifetime() });
+    } catch (error) {
+      events.error.emit({ where: 'refresh', error });
+    }
+  }
+
+  /** `undefined`: it must not be cached. */
+  async #payload(key: string, version: Version, { before, found, value }: LoadedView<Value>) {
+    const { codec } = this.#context;
+    if (before === undefined) return undefined;
+    const payload = await codec.encode(before, found, value, key, version);
+    if (codec.values.fits(payload)) return payload;
+    this.#refused(key, 'payload-limit');
+    return undefined;
+  }
+
+  /** Jittered, so that what was cached together does not expire together. */
+  #lifetime(): { readonly ttlMs: number; readonly staleAtMs: number } {
+    const { random, settings } = this.#context;
+    const factor = 1 + settings.ttlJitter * (2 * random() - 1);
+    return { ttlMs: Math.max(1, Math.round(settings.ttlMs * factor)), staleAtMs: 0 };
+  }
+
+  #release(cacheKey: string, token: string): void {
+    const { activity, cache } = this.#context;
+    // Unanswered, the lease runs out by itself.
+    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+  }
+
+  #refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {
+    const { events, settings } = this.#context;
+    if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
+  }
+}
+
+/** True when every writer knows of all tags. */
+function mayFill({ rows }: Asked<unknown>): boolean {
+  return rows.every(({ tags }) => tags.member.mayFill());
+}
+
+/** The value that the flight has loaded, if it was proved current, as a copy for this reader alone. */
+async function join<Value>(flight: Flight<Value> | undefined): Promise<Boxed<Value> | undefined> {
+  if (flight === undefined) return undefined;
+  flight.joined = true;
+  const proven = await flight.proven;
+  return proven && { value: copyOf(proven.value) };
+}

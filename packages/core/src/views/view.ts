@@ -1,0 +1,216 @@
+import { CALL, INVALIDATE } from '../collection/call-options.js';
+import type { CacheOutcome } from '../contracts/api.js';
+import type { CallOptions, InvalidateOptions, Transaction } from '../contracts/options.js';
+import { NO_VERSION } from '../contracts/version.js';
+import type { Dependency, VerifyOptions, View, ViewComparison, ViewOptions } from '../contracts/views.js';
+import { ClosedError, InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
+import { checkOptions, withDefaults } from '../kit/options.js';
+import { Deadline } from '../kit/wait.js';
+import { viewPrefix } from '../protocol/tags.js';
+import type { EngineContext } from '../runtime/context.js';
+import { jsonSerializer } from '../serializers/json.js';
+import { Compression, checkCompression } from '../values/compression.js';
+import { asLockstepTransaction } from '../write/inside.js';
+import type { Asked, ViewParts } from './context.js';
+import { Currency } from './current.js';
+import { type RowsDependency, rowsOf, tagKeys, ViewDependency } from './dependency.js';
+import { ViewCodec } from './entry.js';
+import { Generations } from './generations.js';
+import { paramsKey } from './params.js';
+import { probe } from './probe.js';
+import { VERIFY, VIEW } from './settings.js';
+import { compareWithStore } from './verify.js';
+import { ViewLoader } from './view-loader.js';
+import { ViewMisses } from './view-misses.js';
+import { ViewReader } from './view-reader.js';
+
+/** How long a hole that an invalidation leaves keeps its floor, in ms. */
+const HOLE_TTL_MS = 60_000;
+
+const NO_OPTIONS = {};
+
+/** Makes a view's parts and joins them. Throws `InvalidOptionError`. */
+export function viewOf<Params, Value>(
+  options: ViewOptions<Params, Value, never>,
+  context: EngineContext,
+): View<Params, Value> {
+  const name = typeof options?.name === 'string' ? `view("${options.name}")` : 'view';
+  const settings = withDefaults(options, VIEW, name);
+  const { load, dependsOn, schema } = options as ViewOptions<Params, Value>;
+  const keyPrefix = viewPrefix(context.prefix, settings.name);
+  const serializer = settings.serializer ?? jsonSerializer();
+  const { compression = context.compression, maxPayloadBytes: maxBytes } = settings;
+  checkCompression(settings.compression, name);
+  const codec = new ViewCodec({
+    collection: settings.name,
+    serializer,
+    schema,
+    maxBytes,
+    compression: new Compression(compression, maxBytes),
+    integrity: context.integrity,
+    keyPrefix,
+  });
+  const generations = new Generations(context.cache.trust);
+  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations };
+  return new ViewCalls<Params, Value>(parts);
+}
+
+/** The public calls of a view. */
+class ViewCalls<Params, Value> implements View<Params, Value> {
+  readonly name: string;
+  readonly #context: ViewParts<Params, Value>;
+  readonly #loader: ViewLoader<Params, Value>;
+  readonly #misses: ViewMisses<Params, Value>;
+  readonly #reader: ViewReader<Params, Value>;
+  readonly #currency: Currency<Params, Value>;
+  /** True while its dependencies are asked for: whoever asks for them once more goes in circles. */
+  #isAsked = false;
+
+  constructor(context: ViewParts<Params, Value>) {
+    this.name = context.settings.name;
+    this.#context = context;
+    this.#currency = new Currency(context);
+    this.#loader = new ViewLoader(context);
+    this.#misses = new ViewMisses(context, this.#loader, this.#currency);
+    this.#reader = new ViewReader(context, this.#loader, this.#misses, this.#currency);
+    this.#checkDependencies();
+  }
+
+  async get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
+    if (options !== NO_OPTIONS) this.#checkOptions(options, CALL);
+    const asked = await this.#asked(params);
+    const { tx } = options;
+    const reading = (): Promise<Value> =>
+      tx === undefined ? this.#reader.read(asked) : this.#loadInside(asked, tx);
+    return await this.#bounded(reading, options);
+  }
+
+  async getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]> {
+    return await Promise.all(params.map((each) => this.get(each, options)));
+  }
+
+  async refresh(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<Value> {
+    this.#checkOptions(options, INVALIDATE);
+    const asked = await this.#asked(params);
+    this.#reader.missed(asked, 'fresh');
+    const { activity } = this.#context;
+    return await this.#bounded(() => activity.track(this.#misses.refresh(asked)), options);
+  }
+
+  async invalidate(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<CacheOutcome> {
+    this.#checkOptions(options, INVALIDATE);
+    const { cacheKey } = await this.#asked(params);
+    const { activity } = this.#context;
+    return await this.#bounded(() => activity.track(this.#invalidate(cacheKey)), options);
+  }
+
+  async #invalidate(key: string): Promise<CacheOutcome> {
+    const { cache, handover } = this.#context;
+    const command = { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs: HOLE_TTL_MS } as const;
+    try {
+      const { outcome } = await cache.run({ ...command, holeOnEmpty: false });
+      if (outcome !== 'foreign') return 'invalidated';
+    } catch {
+      // The queue is told.
+    } finally {
+      this.#misses.detach(key);
+    }
+    return (await handover.offer({ kind: 'invalidate', key, version: NO_VERSION })) ? 'queued' : 'deferred';
+  }
+
+  async verify(params: Params, options: VerifyOptions = NO_OPTIONS): Promise<ViewComparison<Value>> {
+    this.#checkOptions(options, VERIFY);
+    const asked = await this.#asked(params);
+    const { settleMs = VERIFY.settleMs.fallback } = options;
+    const comparing = () => compareWithStore(this.#context, this.#currency, this.#loader, asked, settleMs);
+    return await this.#bounded(() => this.#context.activity.track(comparing()), options);
+  }
+
+  of(params: Params): Dependency {
+    if (this.#context.dependsOn.length > 1) {
+      const problem = 'depends on what its loads find, which another view cannot know before it reads it';
+      throw new UnsupportedError(`view "${this.name}": ${problem}`);
+    }
+    return new ViewDependency(`${this.name}.of(…)`, this.#rows(params));
+  }
+
+  #rows(params: Params): RowsDependency[] {
+    if (this.#isAsked) throw new InvalidOptionError(`view("${this.name}").dependsOn`, 'depends on itself');
+    this.#isAsked = true;
+    try {
+      return rowsOf(this.#context.dependsOn(params), this.name);
+    } finally {
+      this.#isAsked = false;
+    }
+  }
+
+  /** What `dependsOn` names is checked when the view is defined; what else it makes of such params counts for nothing. */
+  #checkDependencies(): void {
+    let named: unknown;
+    try {
+      named = this.#context.dependsOn(probe as Params);
+    } catch (error) {
+      if (error instanceof InvalidOptionError || error instanceof UnsupportedError) throw error;
+      return;
+    }
+    // For instance a list that was made of the params.
+    if (named === probe || (Array.isArray(named) && named.includes(probe))) return;
+    rowsOf(named, this.name);
+  }
+
+  /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */
+  #asked(given: Params): Asked<Params> | Promise<Asked<Params>> {
+    const { clock, keyPrefix, lifecycle, settings } = this.#context;
+    if (lifecycle.closed) throw new ClosedError(`view "${this.name}": this Lockstep is closed`);
+    const startedAtMs = clock.monotonic();
+    const params = checkedParams(given, settings);
+    const key = paramsKey(params, this.name);
+    const rows = this.#rows(params);
+    const made = (): Asked<Params> => {
+      return { params, key, cacheKey: keyPrefix + key, rows, tags: tagKeys(rows), startedAtMs };
+    };
+    if (rows.every(({ collection }) => collection.opening.opened)) return made();
+    return Promise.all(rows.map(({ collection }) => collection.opening.open())).then(made);
+  }
+
+  /** Loads in the transaction, and fills nothing. */
+  async #loadInside(asked: Asked<Params>, tx: Transaction): Promise<Value> {
+    const [store] = asked.rows.map(({ collection }) => collection.store);
+    const loading = asLockstepTransaction(tx).call(store?.transactions, this.name, ({ client }) =>
+      this.#loader.loadInside(asked, client, tx),
+    );
+    return await loading;
+  }
+
+  #checkOptions(options: CallOptions, table: Parameters<typeof checkOptions>[1]): void {
+    checkOptions(options, table, 'options');
+    options.signal?.throwIfAborted();
+  }
+
+  #bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
+    if (timeoutMs === undefined && signal === undefined) return start();
+    const late = (): Error =>
+      new StoreTimeoutError(`view "${this.name}": no answer within ${timeoutMs} ms`, {
+        collection: this.name,
+      });
+    const { clock } = this.#context;
+    return new Deadline({ clock, timeoutMs: timeoutMs ?? Infinity, signal, late }).bound(start());
+  }
+}
+
+/** The params as their schema gives them back. Throws `InvalidOptionError`. */
+function checkedParams<Params>(
+  given: Params,
+  { name, params: schema }: { name: string; params: unknown },
+): Params {
+  if (schema === undefined) return given;
+  const checked = (schema as NonNullable<ViewOptions<Params, never>['params']>)['~standard'].validate(given);
+  if (checked instanceof Promise) {
+    throw new InvalidOptionError(`view("${name}").params`, 'must validate synchronously');
+  }
+  if (checked.issues === undefined) return checked.value;
+  throw new InvalidOptionError(
+    `view("${name}").params`,
+    checked.issues.map(({ message }) => message).join('; '),
+  );
+}
