@@ -149,7 +149,6 @@ export type {
   RowPatch,
   StoreAdapter,
   StoreCallOptions,
-  StoreCapabilities,
   StoreCommand,
   StoreDelete,
   StoreFence,
@@ -167,6 +166,7 @@ export type {
   StoreWriteOptions,
   TransactionHost,
 } from './contracts/store.js';
+export type { StoreCapabilities } from './contracts/store-capabilities.js';
 export type { StoreOpenOptions } from './contracts/store-open.js';
 export type { Isolation, TransactionMode } from './contracts/transaction-mode.js';
 export {

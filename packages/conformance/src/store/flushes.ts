@@ -44,6 +44,18 @@ export function flushCases(test: StoreCase, { requires, gives }: StoreClaims): v
     await fresh.expectRow(3, version);
   });
 
+  test('flush: between its version and that of a sum is one that no row has', async (c) => {
+    if (c.store.capabilities.sums !== true) return;
+    const [row, field] = [c.newRow(), hookOf(c, 'counter')];
+    const version = (await row.putVersion(1)) + STEP + 1;
+    c.expectWritten(await flush(row, version, 2), 'a flush');
+    const sum = { kind: 'increment', key: row.key, field, by: 2, terms: [1, 1], above: 0 } as const;
+    const outcome = await row.run(sum);
+    if (outcome.kind === 'failed' && outcome.error instanceof StoreRefusedError) return;
+    const newer = c.expectWritten(outcome, 'a sum').version;
+    expectThat(newer - 1 > version, `a sum after the flush ${version} must be 2 above it, got ${newer}`);
+  });
+
   test('flush: repeated, late and lower ones refuse themselves (G3)', async (c) => {
     const row = c.newRow();
     const version = (await row.putVersion(1)) + STEP + 1;

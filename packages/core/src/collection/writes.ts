@@ -7,24 +7,27 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
-import type { RowPatch, StorePatch } from '../contracts/store.js';
+import type { RowPatch } from '../contracts/store.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
-import { NO_VERSION, type Version } from '../contracts/version.js';
+import type { Version } from '../contracts/version.js';
 import { type ConflictError, InvalidOptionError } from '../errors.js';
-import { type Amount, decimalOf } from '../kit/decimal.js';
+import type { Amount } from '../kit/decimal.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import { copyOf } from '../values/copy.js';
-import { type Difference, differenceOf, isProperties, patched } from '../values/difference.js';
+import { patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
 import { patchSet } from './checks.js';
+import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
+import { checkNotHeld } from './own-key.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
-import { type RowChange, type RowStep, type UpdatedRow, updateRow } from './update.js';
+import type { RowChange } from './update.js';
+import { Updates } from './updates.js';
 
 /** The options of a call without any: there is nothing to check. */
 const NO_OPTIONS = {};
@@ -36,14 +39,23 @@ export class CollectionCalls<Value, Id, Tx>
 {
   readonly name: string;
   readonly #context: CallContext<Value, Id>;
+  readonly #commands: Commands<Value>;
+  readonly #updates: Updates<Value>;
   readonly #creation: Creation<Value>;
 
   constructor(context: CallContext<Value, Id>) {
     super(context);
     this.name = context.settings.name;
     this.#context = context;
+    this.#commands = new Commands(context as CallContext<Value, unknown>);
+    this.#updates = new Updates({
+      context: context as CallContext<Value, unknown>,
+      commands: this.#commands,
+      read: (key, options) => this.readWith(key, options),
+      write: async (write, options) => this.#result(write, await this.#submit(write, options)),
+    });
     this.#creation = new Creation<Value>(context as unknown as CallContext<Value, never>, {
-      putOf: (key, value, options) => this.#putOf(key, value, { ...options, ifVersion: null }),
+      putOf: (key, value, options) => this.#commands.put(key, value, { ...options, ifVersion: null }),
       submit: (write, options) => this.#submit(write, options),
       result: (write, answer) => this.#result(write, answer),
     });
@@ -54,31 +66,7 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#command(id, options, PUT, (key, own) => this.#putOf(key, own, options), value);
-  }
-
-  /**
-   * The value as it will be written, if it can be encoded; a promise only where the schema validates asynchronously,
-   * so that a caller's writes of one key keep their order. Throws `ValidationError`, `InvalidOptionError`.
-   */
-  #putOf(
-    key: string,
-    value: Value,
-    { ifVersion, ttlMs }: PutOptions,
-  ): StoreWrite<Value> | Promise<StoreWrite<Value>> {
-    const { checks, codec, settings } = this.#context;
-    if (ifVersion !== undefined) checks.condition();
-    if (value === undefined || value === null) {
-      const problem = `must not be ${String(value)}; use delete()`;
-      throw new InvalidOptionError('value', problem, { collection: settings.name, key });
-    }
-    const writeOf = (valid: Value): StoreWrite<Value> => {
-      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
-      const command = ifVersion === undefined ? put : { ...put, ifVersion };
-      return { key, bytes: codec.measure(valid, key), command, ttlMs: ttlMs ?? settings.ttlMs };
-    };
-    const valid = codec.validate(value, key);
-    return valid instanceof Promise ? valid.then(writeOf) : writeOf(valid);
+    return this.#command(id, options, PUT, (key, own) => this.#commands.put(key, own, options), value);
   }
 
   async putMany(
@@ -94,22 +82,11 @@ export class CollectionCalls<Value, Id, Tx>
     return store.capabilities.patch === true && !codec.hasSchema
       ? this.#command(
           ...([id, options, PATCH] as const),
-          (key, own) => this.#patchOf(key, { set: patchSet(own, { collection: this.name, key }) }, options),
+          (key, own) =>
+            this.#commands.patch(key, { set: patchSet(own, { collection: this.name, key }) }, options),
           partial,
         )
       : this.#patchWhole(id, copyOf(partial), options);
-  }
-
-  #patchOf(
-    key: string,
-    patch: Pick<StorePatch<Value>, 'set' | 'unset'>,
-    { ifVersion, ttlMs = this.#context.settings.ttlMs }: PatchOptions,
-  ): StoreWrite<Value> {
-    const { checks, codec } = this.#context;
-    if (ifVersion !== undefined) checks.condition();
-    const command = { kind: 'patch', key, ...patch, above: NO_VERSION } as const;
-    const bytes = codec.measure(patch.set as Value, key);
-    return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
   }
 
   /** For a store that can't patch, or a schema that has to see the whole row: reads the row and writes it as a whole. */
@@ -122,21 +99,17 @@ export class CollectionCalls<Value, Id, Tx>
         if (row === undefined) throw noRow(this.name, key, 'patch');
         return patched(row, set);
       };
-      return await this.#change(key, change, { ...options, fromCache: ifVersion === undefined }, 'patch');
+      return await this.#updates.update(
+        key,
+        change,
+        { ...options, fromCache: ifVersion === undefined },
+        'patch',
+      );
     });
   }
 
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#command(id, options, DELETE, (key) => this.#deleteOf(key, options));
-  }
-
-  #deleteOf(
-    key: string,
-    { ifVersion, ttlMs = this.#context.settings.ttlMs }: DeleteOptions,
-  ): StoreWrite<Value> {
-    if (ifVersion !== undefined) this.#context.checks.condition();
-    const command = { kind: 'delete', key, above: NO_VERSION } as const;
-    return { key, bytes: 0, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+    return this.#command(id, options, DELETE, (key) => this.#commands.delete(key, options));
   }
 
   async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
@@ -150,89 +123,14 @@ export class CollectionCalls<Value, Id, Tx>
     by: Amount,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
-    return this.#command(id, options, WRITE, (key) => this.#incrementOf(key, field, by, options));
-  }
-
-  #incrementOf(
-    key: string,
-    field: string,
-    by: Amount,
-    { ttlMs = this.#context.settings.ttlMs }: WriteOptions,
-  ): StoreWrite<Value> {
-    const { checks, settings, store } = this.#context;
-    if (!store.capabilities.increment) throw checks.unsupported('increment');
-    const concerns = { collection: settings.name, key };
-    if (typeof field !== 'string' || field === '') {
-      throw new InvalidOptionError('field', 'must name a field', concerns);
-    }
-    if (decimalOf(by) === undefined) {
-      const problem = `must be a finite number, a bigint or a decimal text, got ${String(by)}`;
-      throw new InvalidOptionError('by', problem, concerns);
-    }
-    return { key, bytes: 0, command: { kind: 'increment', key, field, by, above: NO_VERSION }, ttlMs };
+    return this.#command(id, options, WRITE, (key) => this.#commands.increment(key, field, by, options));
   }
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {
     return await this.#writing(id, options, UPDATE, (key) => {
       checkFunction(change, 'change');
-      return this.#change(key, (row) => change(row), options, 'update');
+      return this.#updates.update(key, (row) => change(row), options, 'update');
     });
-  }
-
-  async #change(
-    key: string,
-    change: RowStep<Value>,
-    options: UpdateOptions,
-    call: string,
-  ): Promise<WriteResult<Value>> {
-    const { checks, clock, random, store } = this.#context;
-    if (!store.capabilities.compareAndSet) throw checks.unsupported(`${call} (compare-and-set)`);
-    const giveUp = new AbortController();
-    const { fromCache = UPDATE.fromCache.fallback, retries = UPDATE.retries.fallback } = options;
-    const tries = { retries, fromCache, givenUp: giveUp.signal, clock, random };
-    const row = this.#rowToUpdate(key, options);
-    try {
-      return await checks.bounded(() => updateRow(row, change, tries), options);
-    } finally {
-      giveUp.abort();
-    }
-  }
-
-  #rowToUpdate(key: string, { ttlMs, tx }: UpdateOptions): UpdatedRow<Value> {
-    const inside = tx === undefined ? {} : { tx };
-    const writing = ttlMs === undefined ? inside : { ...inside, ttlMs };
-    const { activity } = this.#context;
-    // A write goes on when the caller has given up.
-    const submit = (write: StoreWrite<Value>): Promise<WriteResult<Value>> =>
-      activity.track(this.#submit(write, inside).then((answer) => this.#result(write, answer)));
-    const put = async (value: Value, ifVersion: Version | null): Promise<WriteResult<Value>> =>
-      await submit(await this.#putOf(key, value, { ...writing, ifVersion }));
-    return {
-      read: (fresh) => this.readWith(key, fresh ? { ...inside, fresh } : inside),
-      create: (value) => put(value, null),
-      change: async (before, after, ifVersion) => {
-        const difference = await this.#difference(key, before, after);
-        if (difference === undefined) return await put(after, ifVersion);
-        const { set, unset } = difference;
-        if (Object.keys(set).length === 0 && unset.length === 0) return undefined;
-        const patch = unset.length === 0 ? { set } : { set, unset };
-        return await submit(this.#patchOf(key, patch, { ...writing, ifVersion }));
-      },
-      delete: async (ifVersion) => await submit(this.#deleteOf(key, { ...writing, ifVersion })),
-      conflict: (expected, found) => this.#conflict(key, expected, found),
-    };
-  }
-
-  /** `undefined`: the row is to be put whole. Rejects with `ValidationError`. */
-  async #difference(key: string, before: Value, after: Value): Promise<Difference<Value> | undefined> {
-    const { codec, store } = this.#context;
-    if (!isProperties(before) || !isProperties(after)) return undefined;
-    const difference = differenceOf<Value>(before, (await codec.validate(after, key)) as Value & object);
-    const added = Object.keys(difference.set).filter((property) => before[property] === undefined);
-    // A new property with a dot in its name would be a path.
-    if (added.some((property) => property.includes('.'))) return undefined;
-    const same = Object.keys(difference.set).length === 0 && difference.unset.length === 0;
-    return store.capabilities.patch === true || same ? difference : undefined;
   }
 
   #conflict(key: string, expected: Version, found: Version): ConflictError {
@@ -325,14 +223,16 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   #begin(id: Id, options: WriteOptions, known: OptionTable): string {
-    const { checks, lifecycle, opening } = this.#context;
+    const { checks, lifecycle, opening, settings } = this.#context;
     if (lifecycle.closed) opening.checkOpen();
     if (checks.readOnly) throw checks.notWritable;
     if (options !== NO_OPTIONS) {
       checkOptions(options, known, 'options');
       options.signal?.throwIfAborted();
     }
-    return checks.key(id);
+    const key = checks.key(id);
+    checkNotHeld(settings, this.name, key);
+    return key;
   }
 }
 

@@ -46,8 +46,8 @@ export interface WriteResult<Value> {
   readonly store: 'committed' | 'buffered' | 'pending';
   /**
    * True when a later write of the same batch took this one's place; `value` and `version` are that one's. Of an
-   * increment `value` is its own all the same, which nobody finds in the row, and `version` one that the row never has
-   * again: as `ifVersion` it does not match.
+   * increment or an update `value` is its own all the same, which nobody finds in the row, and `version` one that the row
+   * never has, or 0: as `ifVersion` it does not match.
    */
   readonly coalesced: boolean;
 }
@@ -122,7 +122,9 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * Reads, changes and stores by compare-and-set the properties that `change` has changed, and no others; when it
    * has changed none, what it saw is what the store has. `change` runs again when another writer came between,
    * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it.
-   * Rejects with `ConflictError` after `retries`.
+   * Calls of this process for one row stand in line: each function gets what the one before it made, and together they
+   * are one statement where the store gives rows back as they were sent. Rejects with `ConflictError` after `retries`, or
+   * when `change` takes too long while others wait; with `InvalidOptionError` when `change` writes its own row.
    */
   update(
     id: Id,

@@ -4,6 +4,7 @@ import type { ChangedTexts, StoreDeclarations } from './declared.js';
 import type { Change, ChangeFeed } from './feed.js';
 import type { NewRows, RowCarrier, StoreShape } from './rows.js';
 import type { Serializer } from './serializer.js';
+import type { StoreCapabilities } from './store-capabilities.js';
 import type { StoreOpenOptions } from './store-open.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
@@ -75,7 +76,8 @@ export interface StoreIncrement {
   readonly by: Amount;
   /**
    * Several callers' amounts, of which `by` is the sum: none is of another sign than the others. Refused unless every
-   * caller gets what it would have got alone, one after the other. Only with the capability `sums`. @defaultValue one
+   * caller gets what it would have got alone, one after the other. The new version is above the old one by 2 at least:
+   * callers before the last are given a number between. Only with the capability `sums`. @defaultValue one
    */
   readonly terms?: readonly Amount[];
   readonly above: Version;
@@ -179,45 +181,6 @@ export interface StoreInstallation {
   uninstall(): Promise<void>;
   /** The statements of either, as a script. Absent: the store has no language for that. */
   script?(direction: 'install' | 'uninstall'): Promise<string>;
-}
-
-/** The features of a store beyond reading and writing one key. Absent ones are `false`. */
-export interface StoreCapabilities {
-  /** Rows carry versions. `false`: the engine uses intents. */
-  readonly versioned: boolean;
-  /** `ifVersion` is honoured. Required by `update`. */
-  readonly compareAndSet: boolean;
-  /** `transactions` is there. */
-  readonly transactions: boolean;
-  /** `feed` is there. */
-  readonly changeFeed: boolean;
-  /** The feed's claims and acknowledgements are checked against its registry, which all processes share. @defaultValue false */
-  readonly consumers?: boolean;
-  /**
-   * Rows that other programs write get their versions from the feed, after the fact: until then a row may be below
-   * what it was, and so may the version of the next write of it. @defaultValue false
-   */
-  readonly adopts?: boolean;
-  /** `increment` is honoured. */
-  readonly increment: boolean;
-  /** So are its `terms`. Otherwise increments of one row go one by one. @defaultValue false */
-  readonly sums?: boolean;
-  /** `patch` is honoured. Otherwise the engine reads rows, and puts them whole. @defaultValue false */
-  readonly patch?: boolean;
-  /** Nothing can be written: the engine refuses writes before anything is touched. @defaultValue false */
-  readonly readOnly?: boolean;
-  /** The store makes keys of new rows: `newRows` or `insert` is there. @defaultValue false */
-  readonly create?: boolean;
-  /** `restamp` is honoured. */
-  readonly restamp: boolean;
-  /** `flush` is honoured, with tombstones. Required by the buffer. */
-  readonly flush: boolean;
-  /** Reads with `primary: false` may come from a lagging replica. */
-  readonly replicaReads: boolean;
-  /** Many commands of one `write` travel in one round trip; otherwise each comes in a call of its own. */
-  readonly batching: boolean;
-  /** The same of `read`. @defaultValue as `batching` */
-  readonly readBatching?: boolean;
 }
 
 /**
@@ -333,6 +296,13 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
    * yet. Absent: nothing can be told.
    */
   check?(key: string, value: Value): void;
+  /**
+   * True when a patch that sets these properties of a row leaves it deeply equal to what it was with them: no trigger,
+   * generated column, default, rounding or shortening type, or other form of the driver's makes anything else of it.
+   * Synchronous, after `open`; must not throw. Only then do functions of `update` that wait for one row run on what
+   * the one before has made, and travel as one statement. Absent: one by one.
+   */
+  returnsAsSent?(set: RowPatch<Value>): boolean;
   /** Rows by key; `undefined` where there is none. Rejects as a whole, with a `StoreError`. */
   read(keys: readonly string[], options: StoreReadOptions): Promise<readonly (StoreRow<Value> | undefined)[]>;
   /**

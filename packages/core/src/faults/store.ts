@@ -153,6 +153,9 @@ export function faultyStore<Value, Id, Tx>(
     identity: async (options) => store.identity?.(options),
     keyOf: (id) => store.keyOf(id),
     ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
+    ...(store.returnsAsSent === undefined
+      ? {}
+      : { returnsAsSent: (set) => store.returnsAsSent?.(set) === true }),
     async read(keys, options) {
       const input = { keys, options };
       const rows = await plan.run('read', {

@@ -33,6 +33,14 @@ export class LinkedList<Item extends Linked<Item>> {
     this.#size++;
   }
 
+  addFirst(item: Item): void {
+    item.next = this.#first;
+    if (this.#first === undefined) this.#last = item;
+    else this.#first.previous = item;
+    this.#first = item;
+    this.#size++;
+  }
+
   /** False when it is not in the list. */
   delete(item: Item): boolean {
     if (!this.has(item)) return false;

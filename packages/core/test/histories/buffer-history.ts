@@ -9,6 +9,8 @@ export interface BufferedWriteRecord {
   readonly n: number;
   /** False when a later write of the same batch took its place. */
   readonly own: boolean;
+  /** A later update of the same statement changed the row again: nobody finds it at that version, or at all. */
+  readonly passed: boolean;
   /** The row that an update read; 0: none. */
   readonly base: number | undefined;
   readonly cache: CacheOutcome | 'pending';
@@ -72,15 +74,23 @@ function reordered({ writes }: BufferHistory): string[] {
   );
 }
 
-/** Two writes never share a version. */
+/** Two writes never share a version, and none has that of a row that was passed. */
 function shared({ commits, writes }: BufferHistory): string[] {
   const owners = new Map<string, number>();
-  return [...writes, ...commits].flatMap(({ key, n, version }) => {
+  const found = [...writes.filter(({ passed }) => !passed), ...commits];
+  const twice = found.flatMap(({ key, n, version }) => {
     const name = `${key}@${version}`;
     const owner = owners.get(name) ?? n;
     owners.set(name, owner);
     return owner === n ? [] : [`"${key}": rows ${owner} and ${n} share the version ${version}`];
   });
+  const passed = writes.filter((write) => write.passed && owners.has(`${write.key}@${write.version}`));
+  return [
+    ...twice,
+    ...passed.map(
+      ({ key, n, version }) => `"${key}": a row has the version ${version}, which ${n} was given`,
+    ),
+  ];
 }
 
 /** An update misses no write that was acknowledged before it began and comes after what it read. */

@@ -229,10 +229,12 @@ class BufferWorld {
           : collection.put(key, { n });
     const result = await mortal.race(writing).catch(() => undefined);
     if (result === undefined || result.version === 0) return;
-    const { cache, store, value, version } = result;
+    const { cache, coalesced, store, value, version } = result;
     const end = this.#scheduler.step;
     const newest = value?.n ?? 0;
-    this.#history.writes.push({ key, begin, end, version, n: newest, own: newest === n, base, cache, store });
+    const own = newest === n;
+    const passed = coalesced && own;
+    this.#history.writes.push({ key, begin, end, version, n: newest, own, passed, base, cache, store });
   }
 
   #committed(key: string, value: Row | null, version: number): void {

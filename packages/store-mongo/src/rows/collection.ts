@@ -22,7 +22,7 @@ import { type Binding, givesNumbers } from './binding.js';
 import { encodeKey } from './key.js';
 import { newRow } from './new-row.js';
 import { readRows } from './reads.js';
-import { bsonSerializer } from './serializer.js';
+import { bsonSerializer, returnsAsSent } from './serializer.js';
 
 /** A collection bound to Lockstep. Its transactions and feed are those of all collections of its store. */
 export interface MongoCollection<Value extends Document, Id> extends StoreAdapter<Value, Id, ClientSession> {
@@ -100,6 +100,7 @@ export function boundCollection<Value extends Document, Id>(
     ...(binding.keyField === '_id' && {
       newRows: (values: readonly Value[]) => values.map((value) => newRow(binding, value)),
     }),
+    returnsAsSent: (set) => returnsAsSent(binding, set),
     async read(keys: readonly string[], options: StoreReadOptions) {
       const call = callOf('read', options);
       if (keys.length === 0) return [];

@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Serializer } from '@lockstep/core';
 import { BSON, type BSONSerializeOptions, type Document } from 'mongodb';
+import type { Binding } from './binding.js';
 import { type Marks, marksOf, restoreMarks } from './marks.js';
 import { unstorable } from './storable.js';
 
@@ -30,4 +32,17 @@ export function bsonSerializer(options: BSONSerializeOptions = {}): Serializer {
       return value;
     },
   };
+}
+
+/** True when the driver gives back these properties of a document as they are. Does not throw. */
+export function returnsAsSent({ primary, versionField }: Binding, set: object): boolean {
+  // A value for the version is nobody's affair.
+  if (Object.hasOwn(set, versionField)) return false;
+  const { ignoreUndefined = false, serializeFunctions = false } = primary.bsonOptions;
+  try {
+    const sent = BSON.serialize(set, { ignoreUndefined, serializeFunctions });
+    return isDeepStrictEqual(BSON.deserialize(sent, primary.bsonOptions), set);
+  } catch {
+    return false;
+  }
 }

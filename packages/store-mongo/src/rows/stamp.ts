@@ -4,9 +4,9 @@ import { type Document, Long } from 'mongodb';
 /** A number in the version field that is further ahead of the server's clock is somebody's mistake, and counts as none. */
 const MAX_AHEAD_US = Long.fromNumber(MAX_VERSION_AHEAD_MS * 1_000);
 
-/** The next even number: the store's versions are even, a buffered write's odd. */
+/** The store's versions are even, a buffered write's odd. Leaves a number between that no row ever has. */
 export function nextEven(version: Version): Version {
-  return version + (version % 2 === 0 ? 2 : 1);
+  return version + 2 + (version % 2);
 }
 
 /** A version as it is stored: always 64 bits, whatever its size. */
@@ -38,7 +38,7 @@ const CLOCK: Document = { $multiply: [{ $toLong: '$$NOW' }, 1000] };
  */
 export function stampExpression(field: string, above: Version, clock: Document | string = CLOCK): Document {
   const old = `$${field}`;
-  const next = { $subtract: [{ $add: [old, 2] }, { $mod: [old, 2] }] };
+  const next = { $add: [old, 2, { $mod: [old, 2] }] };
   const believable = { $and: [{ $gt: [old, 0] }, { $lte: [old, { $add: [clock, MAX_AHEAD_US] }] }] };
   const room = { $cond: [believable, next, null] };
   const lowest = above === NO_VERSION ? [clock, room] : [clock, room, toStored(nextEven(above))];

@@ -31,6 +31,7 @@ export interface TableColumn {
   readonly typeId: string;
   readonly oid: number;
   readonly array: boolean;
+  readonly enumerated: boolean;
   /** The schema of its type, which has the type's operators; quoted. */
   readonly operators: string;
   /** False for generated columns, which Postgres computes itself. */
@@ -126,6 +127,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
         typeId: column.baseId,
         oid: column.baseOid,
         array: column.elementId !== null,
+        enumerated: column.baseKind === 'e',
         operators: column.baseSchema,
         writable: !column.generated,
         identityAlways: column.identity === 'a',

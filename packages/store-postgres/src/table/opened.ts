@@ -2,6 +2,7 @@ import type { Clock, StoreInstallation, TransactionHost } from '@lockstep/core';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';
 import type { Run, TableInfo, TableSpec } from '../sql/catalog.js';
+import { AsSent } from '../values/as-sent.js';
 import { PostgresRows } from '../values/carrier.js';
 import type { Session } from '../wire/session.js';
 import { PlainWriter } from '../write/plain.js';
@@ -35,6 +36,7 @@ export interface OpenedTable<Value> {
   readonly writer: Pick<Writer<Value>, 'write'>;
   /** Absent while the table is kept in step. */
   readonly plain?: PlainWriter<Value>;
+  readonly asSent: AsSent;
 }
 
 /**
@@ -59,7 +61,8 @@ export function openedTable<Value>(
   const { described } = shape;
   const parts = { name, session, codec, shapes, sums, clock, described };
   const newRows = new NewRowKeys({ name, info, codec, session, prepared });
-  const opened = { info, rows, codec, statements, shapes, newRows };
+  const asSent = new AsSent(info, (oid) => session.parserOf(oid));
+  const opened = { info, rows, codec, statements, shapes, newRows, asSent };
   if (!kept) {
     const plain = new PlainWriter<Value>({ ...parts, info });
     return { ...opened, writer: plain, plain };

@@ -149,6 +149,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return await newRows.draw(values, options);
   }
 
+  returnsAsSent(set: object): boolean {
+    return this.#ready().asSent.holds(set);
+  }
+
   async read(
     keys: readonly string[],
     options: StoreReadOptions,

@@ -1,8 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ChangeFeed } from '../../contracts/feed.js';
 import type { NewRow } from '../../contracts/rows.js';
 import type {
   StoreAdapter,
-  StoreCapabilities,
   StoreCommand,
   StoreOutcome,
   StoreReadOptions,
@@ -10,6 +10,7 @@ import type {
   StoreWriteOptions,
   TransactionHost,
 } from '../../contracts/store.js';
+import type { StoreCapabilities } from '../../contracts/store-capabilities.js';
 import {
   ClosedError,
   InvalidOptionError,
@@ -221,6 +222,13 @@ export function memoryStore<Value, Id = string>(
         structuredClone(value);
       } catch (cause) {
         throw new StoreRefusedError(`the row "${key}" was refused: ${messageOf(cause)}`, { key, cause });
+      }
+    },
+    returnsAsSent(set) {
+      try {
+        return isDeepStrictEqual(structuredClone(set), set);
+      } catch {
+        return false;
       }
     },
     async read(keys: readonly string[], call: StoreReadOptions) {

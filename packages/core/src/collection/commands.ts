@@ -1,0 +1,90 @@
+import type { DeleteOptions, PatchOptions, PutOptions, WriteOptions } from '../contracts/options.js';
+import type { StorePatch } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { InvalidOptionError } from '../errors.js';
+import { type Amount, decimalOf } from '../kit/decimal.js';
+import { type Difference, differenceOf, isProperties } from '../values/difference.js';
+import type { StoreWrite } from '../write/commands.js';
+import type { CallContext } from './call-context.js';
+
+/** Makes of each call what it asks of the store. Throws for what no store could take: nothing was sent then. */
+export class Commands<Value> {
+  readonly #context: CallContext<Value, unknown>;
+
+  constructor(context: CallContext<Value, unknown>) {
+    this.#context = context;
+  }
+
+  /**
+   * The value as it will be written, if it can be encoded; a promise only where the schema validates asynchronously,
+   * so that a caller's writes of one key keep their order. Throws `ValidationError`, `InvalidOptionError`.
+   */
+  put(
+    key: string,
+    value: Value,
+    { ifVersion, ttlMs }: PutOptions,
+  ): StoreWrite<Value> | Promise<StoreWrite<Value>> {
+    const { checks, codec, settings } = this.#context;
+    if (ifVersion !== undefined) checks.condition();
+    if (value === undefined || value === null) {
+      const problem = `must not be ${String(value)}; use delete()`;
+      throw new InvalidOptionError('value', problem, { collection: settings.name, key });
+    }
+    const writeOf = (valid: Value): StoreWrite<Value> => {
+      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
+      const command = ifVersion === undefined ? put : { ...put, ifVersion };
+      return { key, bytes: codec.measure(valid, key), command, ttlMs: ttlMs ?? settings.ttlMs };
+    };
+    const valid = codec.validate(value, key);
+    return valid instanceof Promise ? valid.then(writeOf) : writeOf(valid);
+  }
+
+  patch(
+    key: string,
+    patch: Pick<StorePatch<Value>, 'set' | 'unset'>,
+    { ifVersion, ttlMs = this.#context.settings.ttlMs }: PatchOptions,
+  ): StoreWrite<Value> {
+    const { checks, codec } = this.#context;
+    if (ifVersion !== undefined) checks.condition();
+    const command = { kind: 'patch', key, ...patch, above: NO_VERSION } as const;
+    const bytes = codec.measure(patch.set as Value, key);
+    return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+  }
+
+  delete(key: string, { ifVersion, ttlMs = this.#context.settings.ttlMs }: DeleteOptions): StoreWrite<Value> {
+    if (ifVersion !== undefined) this.#context.checks.condition();
+    const command = { kind: 'delete', key, above: NO_VERSION } as const;
+    return { key, bytes: 0, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+  }
+
+  increment(
+    key: string,
+    field: string,
+    by: Amount,
+    { ttlMs = this.#context.settings.ttlMs }: WriteOptions,
+  ): StoreWrite<Value> {
+    const { checks, settings, store } = this.#context;
+    if (!store.capabilities.increment) throw checks.unsupported('increment');
+    const concerns = { collection: settings.name, key };
+    if (typeof field !== 'string' || field === '') {
+      throw new InvalidOptionError('field', 'must name a field', concerns);
+    }
+    if (decimalOf(by) === undefined) {
+      const problem = `must be a finite number, a bigint or a decimal text, got ${String(by)}`;
+      throw new InvalidOptionError('by', problem, concerns);
+    }
+    return { key, bytes: 0, command: { kind: 'increment', key, field, by, above: NO_VERSION }, ttlMs };
+  }
+
+  /** `undefined`: the row is to be put whole. Rejects with `ValidationError`. */
+  async difference(key: string, before: Value, after: Value): Promise<Difference<Value> | undefined> {
+    const { codec, store } = this.#context;
+    if (!isProperties(before) || !isProperties(after)) return undefined;
+    const difference = differenceOf<Value>(before, (await codec.validate(after, key)) as Value & object);
+    const added = Object.keys(difference.set).filter((property) => before[property] === undefined);
+    // A new property with a dot in its name would be a path.
+    if (added.some((property) => property.includes('.'))) return undefined;
+    const same = Object.keys(difference.set).length === 0 && difference.unset.length === 0;
+    return store.capabilities.patch === true || same ? difference : undefined;
+  }
+}

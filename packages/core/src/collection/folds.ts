@@ -1,0 +1,301 @@
+import type { Versioned, WriteResult } from '../contracts/api.js';
+import { NO_VERSION } from '../contracts/version.js';
+import {
+  ConflictError,
+  InvalidOptionError,
+  SerializationError,
+  StoreRefusedError,
+  ValidationError,
+} from '../errors.js';
+import { backoffMs } from '../kit/backoff.js';
+import { callerSleep } from '../kit/wait.js';
+import type { EngineContext } from '../runtime/context.js';
+import { copyOf } from '../values/copy.js';
+import type { Line } from './lines.js';
+import { isThenable, runHolding } from './own-key.js';
+import type { CollectionSettings } from './settings.js';
+import type { UpdateCall, UpdatedRow } from './update.js';
+
+/** Writers that lost against each other at the same time would meet again without jitter. */
+const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
+/** Functions that travel as one change, at most. */
+const MAX_FUNCTIONS = 1_000;
+/** How long functions may go on joining one change, in ms: the first of its callers waits for the last. */
+const MAX_FOLD_MS = 50;
+
+/** A function gave no result in its time, and its callers go on without it. */
+const LATE = Symbol('late');
+
+/** A row as the functions of a round find it. */
+export interface Found<Value> extends Pick<Versioned<Value>, 'value' | 'version'> {
+  /** From the store's primary. */
+  readonly fresh: boolean;
+  /** The calls that had joined lines when it was asked for: to them it is current, as it is to whoever reads. */
+  readonly joined: number;
+}
+
+/** The end of one function. */
+interface Step<Value> {
+  readonly call: UpdateCall<Value>;
+  readonly kind: 'made' | 'skipped' | 'failed';
+  /** The row after it. */
+  readonly row: Value | null;
+  readonly error?: unknown;
+}
+
+type UpdateLine<Value> = Line<UpdateCall<Value>>;
+
+export interface FoldsContext extends Pick<EngineContext, 'clock' | 'random'> {
+  readonly settings: Pick<CollectionSettings, 'name' | 'batch' | 'storeTimeoutMs'>;
+}
+
+/**
+ * Gives the calls of `update` that wait in a line their turns. Their functions run one after the other, each on what the
+ * one before it made, and what the last one made is sent as one change of the row that the first one found, at its
+ * version. Where nobody can tell what the store would make of a change, the next function waits for its commit.
+ *
+ * What a function did with a row that others have made stands only if the commit does: until then its caller is told
+ * nothing, a failure neither. If another writer came between, all run again; if the store refuses, each does by itself.
+ */
+export class Folds<Value> {
+  readonly #context: FoldsContext;
+  /** How many calls have joined lines by now. */
+  readonly #joined: () => number;
+  /** How long a function may keep others waiting, in ms: those behind it must have their turns in their time, too. */
+  readonly #functionMs: number;
+  /** Rows as the last round left them. */
+  readonly #left = new WeakMap<UpdateLine<Value>, Found<Value>>();
+
+  constructor(context: FoldsContext, joined: () => number) {
+    const { batch, storeTimeoutMs } = context.settings;
+    this.#context = context;
+    this.#joined = joined;
+    this.#functionMs = Math.min(storeTimeoutMs, batch.queueTimeoutMs / 2);
+  }
+
+  /** Until no call waits. Does not reject. */
+  async serve(line: UpdateLine<Value>): Promise<void> {
+    for (let first = line.first; first !== undefined; first = line.first) {
+      const steps: Step<Value>[] = [];
+      try {
+        await this.#round(line, first, steps);
+      } catch (error) {
+        // Without a row no function ran.
+        if (steps.length === 0) line.rejectAll(error);
+        else this.#failed(line, steps, error);
+      }
+    }
+  }
+
+  async #round(
+    line: UpdateLine<Value>,
+    { lost, row }: UpdateCall<Value>,
+    steps: Step<Value>[],
+  ): Promise<void> {
+    if (lost > 1) await this.#pause(lost - 1);
+    const joined = this.#joined();
+    const left = this.#left.get(line);
+    this.#left.delete(line);
+    const found = left ?? (await this.#read(line, row, lost > 0, joined));
+    const written = await this.#turn(line, row, found, steps);
+    if (line.first !== undefined && written !== undefined) {
+      this.#left.set(line, { value: copyOf(written.value), version: written.version, fresh: true, joined });
+    }
+    settle(steps, found, written);
+  }
+
+  /** Whoever waits shares one read. */
+  async #read(
+    line: UpdateLine<Value>,
+    row: UpdatedRow<Value>,
+    fresh: boolean,
+    joined: number,
+  ): Promise<Found<Value>> {
+    const { value, version, from } = await row.read(fresh || line.first?.fromCache === false);
+    return { value, version, fresh: from === 'store' || from === 'transaction', joined };
+  }
+
+  /** Runs the functions and sends what they made; `undefined`: nothing was to be written. */
+  async #turn(
+    line: UpdateLine<Value>,
+    row: UpdatedRow<Value>,
+    found: Found<Value>,
+    steps: Step<Value>[],
+  ): Promise<WriteResult<Value> | undefined> {
+    await this.#run(line, row, found, steps);
+    if (steps.length === 0) return undefined;
+    const last = steps.findLast(({ kind }) => kind === 'made');
+    const written = last && (await write(row, found, last));
+    if (written !== undefined || isCurrent(found, steps)) return written;
+    // That nothing is to be changed is true of the store's row only.
+    const joined = this.#joined();
+    const { value, version } = await row.read(true);
+    this.#left.set(line, { value, version, fresh: true, joined });
+    if (version !== found.version) throw row.conflict(found.version, version);
+    return undefined;
+  }
+
+  async #run(
+    line: UpdateLine<Value>,
+    row: UpdatedRow<Value>,
+    found: Found<Value>,
+    steps: Step<Value>[],
+  ): Promise<void> {
+    const { clock } = this.#context;
+    const untilMs = clock.monotonic() + MAX_FOLD_MS;
+    let at: Value | null = found.value;
+    let made = false;
+    let open = true;
+    for (let ran = 0; open && ran < MAX_FUNCTIONS; ran++) {
+      const call = line.first;
+      if (call === undefined || (ran > 0 && (call.alone || clock.monotonic() > untilMs))) return;
+      line.take(call);
+      open = !call.alone;
+      const version = made ? NO_VERSION : found.version;
+      let step = await this.#step(line, call, { value: at, version, fold: steps.length > 0 });
+      if (step === undefined) continue;
+      if (step.kind === 'made' && (made || line.first !== undefined)) {
+        let next: Value | undefined;
+        try {
+          next = await row.foreseen(at, step.row);
+        } catch (error) {
+          step = { call, kind: 'failed', row: at, error };
+        }
+        if (step.kind === 'made') {
+          if (next === undefined) open = false;
+          else step = { call, kind: 'made', row: next };
+        }
+      }
+      at = step.row;
+      made ||= step.kind === 'made';
+      const current = call.place <= found.joined && (found.fresh || call.fromCache);
+      if (made || !current) steps.push(step);
+      else if (step.kind === 'failed') call.reject(step.error);
+      else call.resolve(unwritten(found));
+    }
+  }
+
+  /** `undefined`: nobody waits for what the function does any more. */
+  async #step(
+    line: UpdateLine<Value>,
+    call: UpdateCall<Value>,
+    { fold, value, version }: Pick<Found<Value>, 'value' | 'version'> & { readonly fold: boolean },
+  ): Promise<Step<Value> | undefined> {
+    const { settings } = this.#context;
+    const { key } = line;
+    try {
+      // The function may write into what it gets, and keep what it returns.
+      const given = copyOf(value) ?? undefined;
+      const making = runHolding(settings, key, () => call.change(given, version));
+      const hurried = (): boolean => fold || line.first !== undefined;
+      const made = isThenable(making) ? await this.#inTime(call, making, hurried) : making;
+      if (call.over) return undefined;
+      if (made === LATE) {
+        const message = `collection "${settings.name}", key "${key}": the function did not end within ${this.#functionMs} ms while others waited for the row`;
+        call.reject(new ConflictError(message, { collection: settings.name, key }));
+        return undefined;
+      }
+      const next = copyOf(made);
+      return next === undefined || (next === null && value === null)
+        ? { call, kind: 'skipped', row: value }
+        : { call, kind: 'made', row: next };
+    } catch (error) {
+      return call.over ? undefined : { call, kind: 'failed', row: value, error };
+    }
+  }
+
+  /** What a function resolves with; `LATE`: it takes too long while others wait, or its caller has given up. */
+  async #inTime<T>(
+    call: UpdateCall<Value>,
+    making: Promise<T>,
+    hurried: () => boolean,
+  ): Promise<T | typeof LATE> {
+    const { clock } = this.#context;
+    const { promise, resolve } = Promise.withResolvers<typeof LATE>();
+    let cancel = (): void => undefined;
+    const wait = (): void => {
+      cancel = clock.schedule(() => (hurried() ? resolve(LATE) : wait()), this.#functionMs);
+    };
+    wait();
+    call.gaveUp = () => resolve(LATE);
+    try {
+      return await Promise.race([making, promise]);
+    } finally {
+      cancel();
+    }
+  }
+
+  /** None of the functions' changes was written, as far as is known. */
+  #failed(line: UpdateLine<Value>, steps: readonly Step<Value>[], error: unknown): void {
+    if (error instanceof ConflictError) {
+      for (const { call } of steps) if (++call.lost > call.retries) call.reject(error);
+      line.putBack(steps.map(({ call }) => call).filter(({ lost, retries }) => lost <= retries));
+      return;
+    }
+    if (!isOfContent(error)) {
+      for (const { call } of steps) call.reject(error);
+      return;
+    }
+    const makers = steps.filter(({ kind }) => kind === 'made').map(({ call }) => call);
+    if (makers.length === 1) makers[0]?.reject(error);
+    else for (const { call } of steps) call.alone = true;
+    line.putBack(steps.map(({ call }) => call).filter((call) => makers.length > 1 || call !== makers[0]));
+  }
+
+  async #pause(attempt: number): Promise<void> {
+    const { clock, random } = this.#context;
+    await callerSleep(clock, backoffMs(attempt, { ...BETWEEN_TRIES, random }));
+  }
+}
+
+/** Sends the change of a row that some functions have made together, if it still is as they found it. */
+async function write<Value>(
+  row: UpdatedRow<Value>,
+  { value, version }: Found<Value>,
+  { call: { ttlMs }, row: next }: Step<Value>,
+): Promise<WriteResult<Value> | undefined> {
+  if (next === null) return value === null ? undefined : await row.delete(version, ttlMs);
+  if (value === null) return await row.create(next, ttlMs);
+  return await row.change(value, next, version, ttlMs);
+}
+
+/** True when the row is known to have been the store's while each of the calls waited. */
+function isCurrent<Value>({ fresh, joined }: Found<Value>, steps: readonly Step<Value>[]): boolean {
+  return fresh && steps.every(({ call }) => call.place <= joined);
+}
+
+/** True of an error that some of the functions are at fault for, and others not. */
+function isOfContent(error: unknown): boolean {
+  return (
+    error instanceof StoreRefusedError ||
+    error instanceof SerializationError ||
+    error instanceof ValidationError ||
+    error instanceof InvalidOptionError
+  );
+}
+
+/**
+ * Answers each caller: with the row as it left it. Those whose row the next function changed again have a version that
+ * no row of this key ever has: a condition on it does not hold, since nobody finds their row in the store.
+ */
+function settle<Value>(
+  steps: readonly Step<Value>[],
+  found: Found<Value>,
+  written: WriteResult<Value> | undefined,
+): void {
+  const first = steps.findIndex(({ kind }) => kind === 'made');
+  const last = steps.findLastIndex(({ kind }) => kind === 'made');
+  const result = written ?? unwritten(found);
+  const between = result.version - 1;
+  const passed = { ...result, version: between > found.version ? between : NO_VERSION, coalesced: true };
+  for (const [place, { call, error, kind, row }] of steps.entries()) {
+    if (kind === 'failed') call.reject(error);
+    else if (first < 0 || place < first) call.resolve(unwritten(found));
+    else if (place < last) call.resolve({ ...passed, value: copyOf(row) });
+    else call.resolve(place === last ? result : { ...result, value: copyOf(result.value) });
+  }
+}
+
+function unwritten<Value>({ value, version }: Pick<Found<Value>, 'value' | 'version'>): WriteResult<Value> {
+  return { value: copyOf(value), version, cache: 'updated', store: 'committed', coalesced: false };
+}

@@ -1,0 +1,82 @@
+import type { Versioned, WriteResult } from '../contracts/api.js';
+import type { ReadOneOptions, Transaction, WriteOptions } from '../contracts/options.js';
+import type { Version } from '../contracts/version.js';
+import type { ConflictError } from '../errors.js';
+import { isPlain } from '../values/copy.js';
+import type { StoreWrite } from '../write/commands.js';
+import type { CallContext } from './call-context.js';
+import type { Commands } from './commands.js';
+import { conflictOf } from './results.js';
+import type { UpdatedRow } from './update.js';
+
+/** The other calls, as updates use them. */
+export interface UpdateParts<Value> {
+  readonly context: CallContext<Value, unknown>;
+  readonly commands: Commands<Value>;
+  readonly read: (key: string, options: ReadOneOptions) => Promise<Versioned<Value>>;
+  readonly write: (write: StoreWrite<Value>, options: WriteOptions) => Promise<WriteResult<Value>>;
+}
+
+/** The row of a key, in a transaction or not. */
+export class RowToUpdate<Value> implements UpdatedRow<Value> {
+  readonly key: string;
+  readonly #parts: UpdateParts<Value>;
+  readonly #inside: { readonly tx?: Transaction };
+
+  constructor(parts: UpdateParts<Value>, key: string, tx: Transaction | undefined) {
+    this.key = key;
+    this.#parts = parts;
+    this.#inside = tx === undefined ? {} : { tx };
+  }
+
+  read(fresh: boolean): Promise<Versioned<Value>> {
+    return this.#parts.read(this.key, fresh ? { ...this.#inside, fresh } : this.#inside);
+  }
+
+  create(value: Value, ttlMs: number): Promise<WriteResult<Value>> {
+    return this.#put(value, null, ttlMs);
+  }
+
+  async change(
+    before: Value,
+    after: Value,
+    ifVersion: Version,
+    ttlMs: number,
+  ): Promise<WriteResult<Value> | undefined> {
+    const { commands } = this.#parts;
+    const difference = await commands.difference(this.key, before, after);
+    if (difference === undefined) return await this.#put(after, ifVersion, ttlMs);
+    const { set, unset } = difference;
+    if (Object.keys(set).length === 0 && unset.length === 0) return undefined;
+    const patch = unset.length === 0 ? { set } : { set, unset };
+    return await this.#submit(commands.patch(this.key, patch, { ifVersion, ttlMs }));
+  }
+
+  async delete(ifVersion: Version, ttlMs: number): Promise<WriteResult<Value>> {
+    return await this.#submit(this.#parts.commands.delete(this.key, { ifVersion, ttlMs }));
+  }
+
+  conflict(expected: Version, found: Version): ConflictError {
+    return conflictOf(this.#parts.context.settings.name, this.key, expected, found);
+  }
+
+  async foreseen(before: Value | null, after: Value | null): Promise<Value | undefined> {
+    const { commands, context } = this.#parts;
+    const { codec, settings, store } = context;
+    if (before === null || after === null || !settings.batch.coalesce) return undefined;
+    const difference = await commands.difference(this.key, before, after);
+    if (difference === undefined || difference.unset.length > 0 || !isPlain(before as object))
+      return undefined;
+    codec.measure(difference.set as Value, this.key);
+    return store.returnsAsSent?.(difference.set) === true ? { ...before, ...difference.set } : undefined;
+  }
+
+  async #put(value: Value, ifVersion: Version | null, ttlMs: number): Promise<WriteResult<Value>> {
+    return await this.#submit(await this.#parts.commands.put(this.key, value, { ifVersion, ttlMs }));
+  }
+
+  /** A write goes on when its callers have given up. */
+  #submit(write: StoreWrite<Value>): Promise<WriteResult<Value>> {
+    return this.#parts.context.activity.track(this.#parts.write(write, this.#inside));
+  }
+}
