@@ -5,9 +5,20 @@ import { encodeLine, type Line } from '../lines.js';
 const STDOUT = 1;
 const EVERY_MS = 50;
 
-/** To the parent, at once: what is written here survives this process. */
+const FULL_WAIT_MS = 1;
+const waiting = new Int32Array(new SharedArrayBuffer(4));
+
+/** To the parent, at once: what is written here survives this process. Waits while the pipe is full. */
 export function tell(line: Line): void {
-  writeSync(STDOUT, encodeLine(line));
+  let left = Buffer.from(encodeLine(line));
+  while (left.length > 0) {
+    try {
+      left = left.subarray(writeSync(STDOUT, left));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(waiting, 0, 0, FULL_WAIT_MS);
+    }
+  }
 }
 
 /** Tells, now and then, what became of buffered writes; a kill loses the last figures. */
