@@ -1,4 +1,4 @@
-import { type ChangeFeed, InvalidOptionError, type TransactionHost } from '@lockstep/core';
+import { type ChangeFeed, InvalidOptionError, systemClock, type TransactionHost } from '@lockstep/core';
 import { optionValue } from '@lockstep/core/kit';
 import {
   type ClientSession,
@@ -18,6 +18,7 @@ import { type SourceDocument, SourceRecords } from './install/records.js';
 import { type RepairReport, repair } from './install/repair.js';
 import { askServer, type Server, STANDALONE, serverNowMs } from './install/server.js';
 import { checkInstalled } from './install/state.js';
+import { AttachmentWatch } from './install/watch.js';
 import {
   checkBson,
   collectionSettings,
@@ -80,7 +81,10 @@ export interface MongoStore {
    * error otherwise.
    */
   attach(collections: AnyCollection | readonly AnyCollection[], options?: AttachOptions): Promise<void>;
-  /** Takes it away again, the version field of every row included. Pre-images stay on. */
+  /**
+   * Takes it away again, the version field of every row included. Pre-images stay on. Applications that still run
+   * notice within seconds: they warn, and read from the store alone; what they write has a version field again.
+   */
   detach(collections: AnyCollection | readonly AnyCollection[]): Promise<void>;
   /**
    * Gives rows whose version nobody believes (no number, or more than a day ahead of the server's clock) one of the
@@ -141,6 +145,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     tombstones,
     settings: feedSettings,
     positions,
+    records,
     registry,
     tombstoneTtlMs,
   });
@@ -225,16 +230,26 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         inTransaction,
       };
       if (known === undefined) bindings.set(source, binding);
-      const shape = new NamedShape(named, (name) => records.numberOf(source, name));
+      const watch = new AttachmentWatch({
+        mapping: binding,
+        records,
+        clock: systemClock,
+        changed: (attached) => {
+          shape.attached = attached;
+        },
+      });
+      const shape = new NamedShape(named, (name) => records.numberOf(source, name), watch);
       return boundCollection<Doc, Id>(binding, {
         replicated: () => replicated,
         transactions,
         feed,
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         shape,
+        watch,
         open: async (opening) => {
           await checkInstalled(await installation(), binding, opening);
           await shape.number();
+          watch.start();
         },
         identity: () => identityOf({ db: own }, tombstones, binding),
         nowMs: () => serverNowMs(own),

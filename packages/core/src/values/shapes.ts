@@ -120,7 +120,8 @@ function tokenOf([property, type]: readonly [string, string]): string {
 
 function fitOf(header: string, known: Known): ShapeFit {
   const [found, order, kind, tokens = ''] = HEADER.exec(header) ?? [];
-  if (found === undefined) return 'earlier';
+  // Of a process that did not know its shape at the moment, too.
+  if (found === undefined || (kind === ':' && tokens === '')) return 'earlier';
   if (kind === ':' && known.kind === ':' && includesAll(tokens, known.tokens)) return 'wider';
   if (kind === '=' && known.kind === '=' && tokens === known.tokens) return 'wider';
   const ahead = Number(order) - known.order || inOrder(tokens, known.tokens);

@@ -168,6 +168,13 @@ test('a shape that is not known at the moment takes nothing from the cache, and 
   old.become(OLD);
   expect(await old.users.get('1')).toEqual({ name: 'odd' });
   expect(old.misses).toEqual(['absent', 'shape', 'shape']);
+  // Nor does it stand in the way of those without a name.
+  const unnamed = processOf(at, { order: 0, name: '' });
+  old.become(undefined);
+  await old.users.put('1', { name: 'odder' });
+  await unnamed.users.get('1');
+  await unnamed.settled();
+  expect((await unnamed.users.getVersioned('1')).from).toBe('cache');
 });
 
 test('names order shapes by hand, numbers in them as numbers', async () => {

@@ -21,7 +21,7 @@ export async function adopt(
   nowMs: number,
   call: Call,
 ): Promise<Change[]> {
-  const { primary, versionField, keyField, source, tombstones } = binding;
+  const { primary, versionField, tombstones } = binding;
   const ids = events.map(({ id }) => id);
   const refused = new Set<number>();
   try {
@@ -36,34 +36,79 @@ export async function adopt(
     if (failures.length === 0) throw error;
     for (const { index } of failures) refused.add(index);
   }
+  const floor = refused.size > 0 ? floorAbove(above, nowMs) : undefined;
+  const changes = await changesOf(binding, events, floor, call);
+  const gone = goneKeys(events, changes);
+  if (gone.length > 0) {
+    const deleted = gone.map((key) => ({ key, above }));
+    const stamps = await tombstones.stamp(binding.source, deleted, call);
+    gone.forEach((key, at) => {
+      changes.set(key, deletionOf(binding, events, key, stamps[at] ?? NO_VERSION));
+    });
+  }
+  return [...changes.values()];
+}
+
+/**
+ * Tells what other programs wrote to a collection that was detached, above every version that it has had: nothing of it
+ * gets a version again.
+ */
+export async function reportOnly(
+  binding: Binding,
+  events: readonly ForeignEvent[],
+  above: Version,
+  nowMs: number,
+  call: Call,
+): Promise<Change[]> {
+  const floor = floorAbove(above, nowMs);
+  const changes = await changesOf(binding, events, floor, call);
+  for (const key of goneKeys(events, changes)) changes.set(key, deletionOf(binding, events, key, floor));
+  return [...changes.values()];
+}
+
+function floorAbove(above: Version, nowMs: number): Version {
+  return nextEven(Math.max(above, Math.floor(nowMs) * 1000));
+}
+
+/** The rows that are there now, by key, at their own versions, or all at the floor. */
+async function changesOf(
+  binding: Binding,
+  events: readonly ForeignEvent[],
+  floor: Version | undefined,
+  call: Call,
+): Promise<Map<string, Change>> {
+  const { clock, keyField, primary, source, versionField } = binding;
   const documents = await primary
-    .find({ _id: { $in: ids } } as Document, {
+    .find({ _id: { $in: events.map(({ id }) => id) } } as Document, {
       ...statementOptions(call),
       projection: { _id: 1, [keyField]: 1, [versionField]: 1 },
     })
     .toArray();
-  const floor = nextEven(Math.max(above, Math.floor(nowMs) * 1000));
+  const changedAtMs = earliestMs(events);
   const changes = new Map<string, Change>();
-  const changedAtMs = Math.min(...events.map(({ atMs }) => atMs));
   for (const document of documents) {
     const key = document[keyField] === undefined ? undefined : keyIfAny(binding, document);
     if (key === undefined) continue;
-    const version = refused.size > 0 ? floor : binding.clock.versionOf(document[versionField]);
+    const version = floor ?? clock.versionOf(document[versionField]);
     changes.set(key, { source, key, version, op: 'put', changedAtMs });
   }
-  const gone = [...new Set(events.flatMap(({ goneKey }) => (goneKey === undefined ? [] : [goneKey])))].filter(
-    (key) => !changes.has(key),
-  );
-  if (gone.length > 0) {
-    const stamps = await tombstones.stamp(
-      source,
-      gone.map((key) => ({ key, above })),
-      call,
-    );
-    gone.forEach((key, at) => {
-      const version = stamps[at] ?? NO_VERSION;
-      changes.set(key, { source, key, version, op: 'delete', changedAtMs });
-    });
-  }
-  return [...changes.values()];
+  return changes;
+}
+
+function goneKeys(events: readonly ForeignEvent[], there: ReadonlyMap<string, Change>): string[] {
+  const gone = new Set(events.flatMap(({ goneKey }) => (goneKey === undefined ? [] : [goneKey])));
+  return [...gone].filter((key) => !there.has(key));
+}
+
+function deletionOf(
+  { source }: Binding,
+  events: readonly ForeignEvent[],
+  key: string,
+  version: Version,
+): Change {
+  return { source, key, version, op: 'delete', changedAtMs: earliestMs(events) };
+}
+
+function earliestMs(events: readonly ForeignEvent[]): number {
+  return Math.min(...events.map(({ atMs }) => atMs));
 }

@@ -8,6 +8,7 @@ import {
 } from '@lockstep/core';
 import { Backoff, option, optionValue, sleep } from '@lockstep/core/kit';
 import type { Db } from 'mongodb';
+import type { SourceRecords } from '../install/records.js';
 import { serverNowMs } from '../install/server.js';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
@@ -38,6 +39,7 @@ export interface FeedContext {
   readonly tombstones: string;
   readonly settings: FeedSettings;
   readonly positions: Positions;
+  readonly records: SourceRecords;
   readonly registry: Registry;
   readonly tombstoneTtlMs: number;
 }
@@ -47,7 +49,7 @@ export interface FeedContext {
  * same sources, in whatever process, one reads; the others wait to take over.
  */
 export function mongoFeed(context: FeedContext): ChangeFeed {
-  const { db, name, bindings, tombstones, settings, positions, registry, tombstoneTtlMs } = context;
+  const { db, name, bindings, tombstones, settings, positions, records, registry, tombstoneTtlMs } = context;
   const acknowledged = new Acknowledged();
   const closed = new AbortController();
 
@@ -78,6 +80,13 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
   return {
     name,
     registry,
+    alterations: {
+      async check(_, sources) {
+        const detached = await records.detached([...bound(sources).values()]);
+        return detached.map((source) => ({ source, kind: 'detached', state: '' }));
+      },
+      async dealtWith() {},
+    },
     async consume(handler, options) {
       const delivery = deliveryOf(handler, options);
       const { signal } = delivery;
@@ -106,7 +115,16 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
           const end = (): void => over.abort();
           signal.addEventListener('abort', end, { once: true });
           if (signal.aborted) end();
-          const leads = { db, bindings: ours, tombstones, settings, positions, acknowledged, claims };
+          const leads = {
+            db,
+            bindings: ours,
+            tombstones,
+            settings,
+            positions,
+            records,
+            acknowledged,
+            claims,
+          };
           try {
             await new Leader(leads, lease, delivery, over).run();
           } finally {

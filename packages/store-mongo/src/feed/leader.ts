@@ -1,12 +1,13 @@
 import { type Change, NO_VERSION, StoreContractError, systemClock, type Version } from '@lockstep/core';
 import { Backoff, sleep } from '@lockstep/core/kit';
 import type { Db, Document, ResumeToken } from 'mongodb';
+import type { SourceRecords } from '../install/records.js';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
 import { rowName } from '../rows/names.js';
 import { CallBound } from '../wire/bound.js';
 import type { Acknowledged } from './acknowledged.js';
-import { adopt } from './adoption.js';
+import { adopt, reportOnly } from './adoption.js';
 import type { ClaimStates, Claims } from './claims.js';
 import { type Delivery, deliver, untilDone } from './deliver.js';
 import { EventReader, type FeedEvent } from './events.js';
@@ -28,6 +29,7 @@ export interface LeaderContext {
   readonly tombstones: string;
   readonly settings: FeedSettings;
   readonly positions: Positions;
+  readonly records: SourceRecords;
   readonly acknowledged: Acknowledged;
   readonly claims: Claims;
 }
@@ -266,7 +268,12 @@ export class Leader {
     const bound = new CallBound(`${binding.name}: adopting`, { timeoutMs: ADOPT_TIMEOUT_MS });
     const above = this.#events.highest.get(source) ?? NO_VERSION;
     const latestMs = Math.max(...events.map(({ atMs }) => atMs));
-    return await bound.race(adopt(binding, events, above, latestMs, { bound, session: undefined }));
+    const call = { bound, session: undefined };
+    const adopting = async (): Promise<Change[]> => {
+      const [detached] = await this.#context.records.detached([binding]);
+      return await (detached === undefined ? adopt : reportOnly)(binding, events, above, latestMs, call);
+    };
+    return await bound.race(adopting());
   }
 
   /** The newest change of each row, without those that this process has dealt with. */

@@ -29,13 +29,13 @@ export async function install(installation: Installation, binding: Binding, stam
   const images = keyField !== '_id' && replicated;
   await checkRights(db, needsOfAttach(installation, name, images));
   const state = await stateOf(installation, name);
-  const indexes = state.exists ? await indexesOf(primary) : [];
+  const indexes = state.exists ? await indexesOf(db.collection(name)) : [];
   checkKind(binding, state);
   checkKeyIndex(binding, state, indexes);
   // A collection that was made anew is known by no key to anybody.
   await records.claim(
     binding,
-    async (known) => versionIndexIn(await indexesOf(primary), known.versionField) === undefined,
+    async (known) => versionIndexIn(await indexesOf(db.collection(name)), known.versionField) === undefined,
   );
   await createCollection(db, name);
   await createCollection(db, tombstones);
@@ -88,6 +88,8 @@ export async function uninstall(installation: Installation, binding: Binding): P
   const { db, records, tombstones } = installation;
   const { primary, source } = binding;
   const { versionField } = (await records.of(source)) ?? binding;
+  // First, so that no relay takes what follows for foreign writes that it is to adopt.
+  await records.forget(source);
   try {
     await primary.dropIndex(versionIndexName(versionField));
   } catch (error) {
@@ -96,7 +98,6 @@ export async function uninstall(installation: Installation, binding: Binding): P
   }
   await primary.updateMany({ [versionField]: { $exists: true } }, { $unset: { [versionField]: '' } });
   await db.collection(tombstones).deleteMany({ '_id.s': source } as Document);
-  await records.forget(source);
 }
 
 /**

@@ -44,6 +44,16 @@ export class SourceRecords {
     return (await this.#answer(this.#collection.findOne({ _id: source }, OPTIONS))) ?? undefined;
   }
 
+  /** The sources, of those that are given, that are not attached by the key that they are bound by. */
+  async detached(mappings: readonly KeyMapping[]): Promise<string[]> {
+    const ids = { _id: { $in: mappings.map(({ source }) => source) } };
+    const found = await this.#answer(this.#collection.find(ids, OPTIONS).toArray());
+    const records = new Map(found.map((record) => [record._id, record]));
+    return mappings.flatMap((mapping) =>
+      isSameMapping(records.get(mapping.source), mapping) ? [] : [mapping.source],
+    );
+  }
+
   /**
    * Records the key of a collection's rows. Throws `InvalidOptionError` where another is recorded, unless it is of nobody
    * any more.
@@ -52,7 +62,7 @@ export class SourceRecords {
     const { keyField: key, source, versionField } = mapping;
     for (let tries = 1; ; tries += 1) {
       const known = await this.of(source);
-      if (known?.key === key && known.versionField === versionField) return;
+      if (isSameMapping(known, mapping)) return;
       if (known !== undefined && (tries === CLAIM_TRIES || !(await isNobodys(known)))) {
         checkMapping(known, mapping, REKEYING);
       }
@@ -125,10 +135,18 @@ function numberIn(record: SourceDocument | undefined, shape: string): number | u
   return at < 0 ? undefined : fromStored(record?.forgotten) + at + 1;
 }
 
+/** True where the collection is attached by this key, with this field for versions. */
+export function isSameMapping(
+  record: SourceDocument | undefined,
+  { keyField, versionField }: KeyMapping,
+): boolean {
+  return record?.key === keyField && record.versionField === versionField;
+}
+
 /** Throws `InvalidOptionError` where the collection is attached by another key, or with another field for versions. */
 export function checkMapping(record: SourceDocument, mapping: KeyMapping, advice: string): void {
   const { keyField, source, versionField } = mapping;
-  if (record.key === keyField && record.versionField === versionField) return;
+  if (isSameMapping(record, mapping)) return;
   const option = record.key === keyField ? 'versionField' : 'key';
   throw new InvalidOptionError(
     `collection("${nameIn(source)}").${option}`,

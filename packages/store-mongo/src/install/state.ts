@@ -39,7 +39,7 @@ export async function stateOf({ db }: Pick<Installation, 'db'>, name: string): P
   };
 }
 
-/** None where there is no such collection. */
+/** None where there is no such collection. Of a collection with this package's own types, not the user's. */
 export async function indexesOf(
   collection: Pick<Binding['primary'], 'indexes'>,
 ): Promise<IndexDescriptionInfo[]> {
@@ -83,7 +83,7 @@ export async function checkInstalled(
   const state = await stateOf(installation, localName(binding));
   checkKind(binding, state);
   const record = await installation.records.of(binding.source);
-  const indexes = state.exists ? await indexesOf(binding.primary) : [];
+  const indexes = state.exists ? await indexesOf(installation.db.collection(localName(binding))) : [];
   if (record === undefined) {
     const earlier = versionIndexIn(indexes, binding.versionField) !== undefined;
     throw new InvalidOptionError(

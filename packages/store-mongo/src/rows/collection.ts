@@ -11,6 +11,7 @@ import {
   type TransactionHost,
 } from '@lockstep/core';
 import type { ClientSession, Document } from 'mongodb';
+import type { AttachmentWatch } from '../install/watch.js';
 import { mongoFence } from '../transactions/fence.js';
 import { readInTransaction } from '../transactions/reads.js';
 import { mongoTransaction } from '../transactions/transactions.js';
@@ -35,6 +36,7 @@ export interface Shared {
   readonly transactions: TransactionHost;
   readonly feed: ChangeFeed;
   readonly shape: StoreShape;
+  readonly watch: AttachmentWatch;
   readonly open: (options: StoreOpenOptions) => Promise<void>;
   readonly identity: (binding: Binding) => Promise<string | undefined>;
   readonly replicaReads: boolean;
@@ -52,6 +54,7 @@ export function boundCollection<Value extends Document, Id>(
     if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
     const bound = new CallBound(`${binding.name}: ${what}`, options);
     bound.check();
+    shared.watch.used = true;
     return { bound, session: mongoTransaction(options.tx)?.calls };
   }
 
@@ -128,6 +131,7 @@ export function boundCollection<Value extends Document, Id>(
     },
     async close() {
       closed = true;
+      shared.watch.stop();
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { RowShape, StoreShape } from '@lockstep/core';
+import type { AttachmentWatch } from '../install/watch.js';
 
 /** Documents whose shape nobody has named: their payloads stay as they are, and are earlier than any that has a name. */
 const UNNAMED: RowShape = { order: 0, name: '' };
@@ -11,15 +12,25 @@ export class NamedShape implements StoreShape {
   readonly name: string | undefined;
   readonly #numberOf: (name: string) => Promise<number>;
   #shape: RowShape | undefined;
+  /** False: nobody keeps the collection in step, so that nothing of it is taken from the cache. */
+  attached = true;
+  readonly #watch: Pick<AttachmentWatch, 'used'>;
 
-  constructor(name: string | undefined, numberOf: (name: string) => Promise<number>) {
+  constructor(
+    name: string | undefined,
+    numberOf: (name: string) => Promise<number>,
+    watch: Pick<AttachmentWatch, 'used'>,
+  ) {
     this.name = name;
+    this.#watch = watch;
     this.#numberOf = numberOf;
     this.#shape = name === undefined ? UNNAMED : undefined;
   }
 
+  /** Asked for each entry that is read or written. */
   current(): RowShape | undefined {
-    return this.#shape;
+    this.#watch.used = true;
+    return this.attached ? this.#shape : undefined;
   }
 
   /** Asks for the shape's number. Rejects with the driver's error. */

@@ -1,0 +1,67 @@
+import type { CancelTimer, Clock } from '@lockstep/core';
+import { isSameMapping, type KeyMapping, type SourceRecords } from './records.js';
+
+/** How often the record of a collection that is in use is looked at. */
+const EVERY_MS = 1_000;
+
+export interface AttachmentWatchOptions {
+  readonly mapping: KeyMapping;
+  readonly records: Pick<SourceRecords, 'of'>;
+  readonly clock: Clock;
+  /** Told when the collection is attached no more, by this key, and when it is again. */
+  readonly changed: (attached: boolean) => void;
+}
+
+/** Notices that an open collection was detached, or attached by another key: nobody keeps it in step then. */
+export class AttachmentWatch {
+  /** Set by each use, hits of the cache included: what nobody uses is not looked at. */
+  used = false;
+  readonly #options: AttachmentWatchOptions;
+  #attached = true;
+  #cancel: CancelTimer | undefined;
+
+  constructor(options: AttachmentWatchOptions) {
+    this.#options = options;
+  }
+
+  /** The collection was opened, and is attached. */
+  start(): void {
+    this.#set(true);
+    if (this.#cancel === undefined) this.#wait();
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  #wait(): void {
+    this.#cancel = this.#options.clock.schedule(() => void this.#look(), EVERY_MS);
+  }
+
+  async #look(): Promise<void> {
+    const looking = this.#cancel;
+    if (this.used) {
+      this.used = false;
+      const { mapping, records } = this.#options;
+      try {
+        const record = await records.of(mapping.source);
+        if (this.#cancel === looking) this.#set(isSameMapping(record, mapping));
+      } catch {
+        // Calls that need the database tell when it does not answer. It is looked at again.
+        this.used = true;
+      }
+    }
+    if (looking !== undefined && this.#cancel === looking) this.#wait();
+  }
+
+  #set(attached: boolean): void {
+    if (attached === this.#attached) return;
+    this.#attached = attached;
+    this.#options.changed(attached);
+    if (attached) return;
+    const { source } = this.#options.mapping;
+    const problem = `${source} was detached, or attached by another key: its changes are not recorded, and nothing of it is read from the cache. Attach it again, or take Lockstep out of the application.`;
+    process.emitWarning(problem, { type: 'LockstepWarning', code: 'LOCKSTEP_CHANGES_UNSEEN' });
+  }
+}
