@@ -230,14 +230,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         inTransaction,
       };
       if (known === undefined) bindings.set(source, binding);
-      const watch = new AttachmentWatch({
-        mapping: binding,
-        records,
-        clock: systemClock,
-        changed: (attached) => {
-          shape.attached = attached;
-        },
-      });
+      const watch = new AttachmentWatch({ mapping: binding, records, clock: systemClock });
       const shape = new NamedShape(named, (name) => records.numberOf(source, name), watch);
       return boundCollection<Doc, Id>(binding, {
         replicated: () => replicated,
@@ -249,7 +242,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         open: async (opening) => {
           await checkInstalled(await installation(), binding, opening);
           await shape.number();
-          watch.start();
+          watch.start(opening.onKept);
         },
         identity: () => identityOf({ db: own }, tombstones, binding),
         nowMs: () => serverNowMs(own),

@@ -32,6 +32,8 @@ async function application({ relayed = true } = {}) {
   const relay = relayed ? lockstep.startRelay() : undefined;
   const alterations: Document[] = [];
   lockstep.events.on('alteration', (event) => void alterations.push(event));
+  const suspensions: Document[] = [];
+  lockstep.events.on('suspension', (event) => void suspensions.push(event));
   const warnings: string[] = [];
   const onWarning = (warning: Error & { code?: string }): void => {
     if (warning.code === 'LOCKSTEP_CHANGES_UNSEEN' && warning.message.includes(`.${name} `)) {
@@ -48,11 +50,11 @@ async function application({ relayed = true } = {}) {
   const readFrom = (key: string, from: 'cache' | 'store') =>
     until(async () => ((await users.getVersioned(key)).from === from ? true : undefined));
   await readFrom('a', 'cache');
-  return { alterations, client, lockstep, name, raw, readFrom, store, users, warnings };
+  return { alterations, client, lockstep, name, raw, readFrom, store, suspensions, users, warnings };
 }
 
 test('detached under a running application: it warns, reads from the store, and every call goes on; until it is attached', async () => {
-  const { alterations, raw, readFrom, name, store, users, warnings } = await application();
+  const { alterations, raw, readFrom, name, store, suspensions, users, warnings } = await application();
   const deploy = await server.store();
   await deploy.detach(deploy.collection(name));
   await until(async () => {
@@ -82,6 +84,11 @@ test('detached under a running application: it warns, reads from the store, and 
   await raw.updateOne({ _id: 'a' }, { $set: { n: 9 } });
   await until(async () => ((await users.get('a'))?.n === 9 ? true : undefined));
   expect(warnings).toHaveLength(1);
+  const { source } = store;
+  expect(suspensions).toEqual([
+    { source, state: 'suspended', reason: warnings[0] },
+    { source, state: 'resumed' },
+  ]);
 });
 
 test('a relay that still runs gives no row of a detached collection a version again, and tells of its changes', async () => {

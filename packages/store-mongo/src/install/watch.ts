@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock } from '@lockstep/core';
+import type { CancelTimer, Clock, StoreOpenOptions } from '@lockstep/core';
 import { isSameMapping, type KeyMapping, type SourceRecords } from './records.js';
 
 /** How often the record of a collection that is in use is looked at. */
@@ -8,9 +8,9 @@ export interface AttachmentWatchOptions {
   readonly mapping: KeyMapping;
   readonly records: Pick<SourceRecords, 'of'>;
   readonly clock: Clock;
-  /** Told when the collection is attached no more, by this key, and when it is again. */
-  readonly changed: (attached: boolean) => void;
 }
+
+type OnKept = NonNullable<StoreOpenOptions['onKept']>;
 
 /** Notices that an open collection was detached, or attached by another key: nobody keeps it in step then. */
 export class AttachmentWatch {
@@ -19,13 +19,15 @@ export class AttachmentWatch {
   readonly #options: AttachmentWatchOptions;
   #attached = true;
   #cancel: CancelTimer | undefined;
+  readonly #onKept = new Set<OnKept>();
 
   constructor(options: AttachmentWatchOptions) {
     this.#options = options;
   }
 
-  /** The collection was opened, and is attached. */
-  start(): void {
+  /** The collection was opened, and is attached. @param onKept told when it is no more, and when it is again */
+  start(onKept: OnKept | undefined): void {
+    if (onKept !== undefined) this.#onKept.add(onKept);
     this.#set(true);
     if (this.#cancel === undefined) this.#wait();
   }
@@ -33,6 +35,7 @@ export class AttachmentWatch {
   stop(): void {
     this.#cancel?.();
     this.#cancel = undefined;
+    this.#onKept.clear();
   }
 
   #wait(): void {
@@ -58,10 +61,12 @@ export class AttachmentWatch {
   #set(attached: boolean): void {
     if (attached === this.#attached) return;
     this.#attached = attached;
-    this.#options.changed(attached);
-    if (attached) return;
     const { source } = this.#options.mapping;
-    const problem = `${source} was detached, or attached by another key: its changes are not recorded, and nothing of it is read from the cache. Attach it again, or take Lockstep out of the application.`;
+    const problem = attached
+      ? ''
+      : `${source} was detached, or attached by another key: nobody keeps it in step. Attach it again (mongo.attach(collection)), or take Lockstep out of the application.`;
+    for (const onKept of this.#onKept) onKept(attached, problem);
+    if (attached) return;
     process.emitWarning(problem, { type: 'LockstepWarning', code: 'LOCKSTEP_CHANGES_UNSEEN' });
   }
 }

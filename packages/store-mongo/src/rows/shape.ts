@@ -12,8 +12,6 @@ export class NamedShape implements StoreShape {
   readonly name: string | undefined;
   readonly #numberOf: (name: string) => Promise<number>;
   #shape: RowShape | undefined;
-  /** False: nobody keeps the collection in step, so that nothing of it is taken from the cache. */
-  attached = true;
   readonly #watch: Pick<AttachmentWatch, 'used'>;
 
   constructor(
@@ -30,7 +28,7 @@ export class NamedShape implements StoreShape {
   /** Asked for each entry that is read or written. */
   current(): RowShape | undefined {
     this.#watch.used = true;
-    return this.attached ? this.#shape : undefined;
+    return this.#shape;
   }
 
   /** Asks for the shape's number. Rejects with the driver's error. */
