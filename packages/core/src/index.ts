@@ -120,6 +120,7 @@ export type {
   FeedStatus,
 } from './contracts/feed.js';
 export { jobProblem } from './contracts/job-problem.js';
+export type { LookupValue, UniqueSet, UniqueSets } from './contracts/lookups.js';
 export {
   type DeadLetter,
   type DeadLetters,

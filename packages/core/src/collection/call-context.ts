@@ -1,3 +1,4 @@
+import type { Pointers } from '../read/pointers.js';
 import type { Reader } from '../read/reader.js';
 import type { CollectionTags } from '../views/tags.js';
 import type { WritePath } from '../write/write-path.js';
@@ -13,4 +14,6 @@ export interface CallContext<Value, Id> extends CollectionContext<Value> {
   readonly writes: WritePath<Value>;
   /** `undefined`: views do not depend on the collection. */
   readonly tags: CollectionTags | undefined;
+  /** One for each declared unique index. */
+  readonly lookups: readonly Pointers[];
 }

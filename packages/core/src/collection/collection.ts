@@ -1,8 +1,10 @@
 import type { Collection } from '../contracts/api.js';
 import type { CollectionOptions } from '../contracts/options.js';
+import type { RecordedCollection } from '../contracts/registry.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { keyPrefix } from '../protocol/key.js';
 import { Loader } from '../read/loader.js';
+import { Pointers } from '../read/pointers.js';
 import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
 import { carrying } from '../serializers/carrying.js';
@@ -60,6 +62,7 @@ export function collectionEngine<Value, Id, Tx>(
   const member = consumer?.join(recorded, settings.additional);
   const tags =
     settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
+  const { declared } = store;
   const { versioned } = store.capabilities;
   const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, versioned, settings, context);
   const shared: CollectionContext<Value> = {
@@ -71,6 +74,13 @@ export function collectionEngine<Value, Id, Tx>(
     lifetime,
     member,
   };
+  const lookups = settings.unique.flatMap((set) => {
+    if (declared === undefined) return [];
+    const join = (lookup: RecordedCollection) => consumer?.join(lookup, settings.additional);
+    const unversioned = (ttlMs: number) => lifetimeOf(ttlMs, false, settings, context);
+    const like = { ...shared, lifetime: unversioned } as unknown as CollectionContext<never>;
+    return new Pointers(like, declared, set, join);
+  });
   const loader = new Loader(shared);
   const flushKey =
     settings.burst === undefined ? undefined : (key: string): Promise<void> => writes.flushKey(key);
@@ -85,8 +95,8 @@ export function collectionEngine<Value, Id, Tx>(
   });
   const untyped = shared as unknown as CollectionContext<unknown>;
   const checks = new Checks<Id>(untyped);
-  const opening = new Opening(untyped, consumer, writes.buffer, tags);
-  const parts = { ...shared, checks, opening, reader, writes, tags };
+  const opening = new Opening(untyped, consumer, writes.buffer, tags, lookups);
+  const parts = { ...shared, checks, opening, reader, writes, tags, lookups };
   return { ...parts, calls: new CollectionCalls<Value, Id, Tx>(parts) };
 }
 

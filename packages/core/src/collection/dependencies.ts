@@ -2,10 +2,10 @@ import type { Dependency } from '../contracts/views.js';
 import { InvalidOptionError } from '../errors.js';
 import { RowsDependency } from '../views/dependency.js';
 import type { CallContext } from './call-context.js';
-import { CollectionReads } from './reads.js';
+import { CollectionLookups } from './lookups.js';
 
-/** The calls of a collection that name its rows to views, beside those that read. */
-export class CollectionDependencies<Value, Id> extends CollectionReads<Value, Id> {
+/** The calls of a collection that name its rows to views, beside those that find and read them. */
+export class CollectionDependencies<Value, Id> extends CollectionLookups<Value, Id> {
   readonly #context: CallContext<Value, Id>;
 
   constructor(context: CallContext<Value, Id>) {

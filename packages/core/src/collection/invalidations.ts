@@ -1,4 +1,5 @@
 import type { CacheOutcome, InvalidatedAll } from '../contracts/api.js';
+import type { PayloadEncoding } from '../contracts/cache-commands.js';
 import type { InvalidateAllOptions, InvalidateOptions } from '../contracts/options.js';
 import { checkOptions } from '../kit/options.js';
 import { callerSleep } from '../kit/wait.js';
@@ -66,30 +67,43 @@ async function invalidateAll<Value, Id>(
   { maxPerSecond = INVALIDATE_ALL.maxPerSecond.fallback, onProgress }: InvalidateAllOptions,
   isOver: () => boolean,
 ): Promise<InvalidatedAll> {
-  const { cache, clock, codec, keyPrefix, opening, writes } = context;
+  const { cache, clock, codec, keyPrefix, lookups, opening, writes } = context;
   const startedAtMs = clock.monotonic();
   const together = Math.min(MAX_TOGETHER, maxPerSecond);
   const worst = new Set<CacheOutcome>();
   let invalidated = 0;
-  const invalidate = async (keys: readonly string[]): Promise<void> => {
+  const invalidate = async (
+    keys: readonly string[],
+    one: (key: string) => Promise<CacheOutcome>,
+  ): Promise<void> => {
     const waitMs = startedAtMs + (invalidated / maxPerSecond) * 1_000 - clock.monotonic();
     if (waitMs > 0) await callerSleep(clock, waitMs);
     if (isOver()) return;
     opening.checkOpen();
-    for (const outcome of await Promise.all(keys.map((key) => writes.invalidate(key)))) worst.add(outcome);
+    for (const outcome of await Promise.all(keys.map(one))) worst.add(outcome);
     invalidated += keys.length;
     onProgress?.(invalidated);
   };
   // What can't be flushed now stays, as with each of its keys.
   await writes.buffer?.flush().catch(() => undefined);
-  let keys: string[] = [];
-  for await (const { key } of cache.scan(keyPrefix, codec.serializer.encoding)) {
-    if (isOver()) break;
-    keys.push(key.slice(keyPrefix.length));
-    if (keys.length < together) continue;
-    await invalidate(keys);
-    keys = [];
+  const walk = async (
+    start: string,
+    encoding: PayloadEncoding,
+    one: (key: string) => Promise<CacheOutcome>,
+  ): Promise<void> => {
+    let keys: string[] = [];
+    for await (const { key } of cache.scan(start, encoding)) {
+      if (isOver()) break;
+      keys.push(key.slice(start.length));
+      if (keys.length < together) continue;
+      await invalidate(keys, one);
+      keys = [];
+    }
+    if (keys.length > 0) await invalidate(keys, one);
+  };
+  await walk(keyPrefix, codec.serializer.encoding, (key) => writes.invalidate(key));
+  for (const pointers of lookups) {
+    await walk(pointers.recorded.keyPrefix, 'utf8', (key) => pointers.invalidate(key));
   }
-  if (keys.length > 0) await invalidate(keys);
   return { invalidated, outcome: worstOf([...worst]) };
 }

@@ -1,7 +1,8 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
-import { ClosedError, StoreUnavailableError } from '../errors.js';
+import { ClosedError, InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
 import { withTimeout } from '../kit/wait.js';
+import type { Pointers } from '../read/pointers.js';
 import type { CollectionTags } from '../views/tags.js';
 import type { CollectionContext } from './context.js';
 import { StoreNote } from './store-note.js';
@@ -23,10 +24,14 @@ export class Opening {
     consumer: Consumer | undefined,
     buffer: Pick<BufferedWrites, 'open'> | undefined,
     tags: Pick<CollectionTags, 'check'> | undefined,
+    lookups: readonly Pick<Pointers, 'recorded'>[],
   ) {
     this.#tags = tags;
     this.#context = context;
-    this.#note = new StoreNote(context);
+    this.#note = new StoreNote(
+      context,
+      lookups.map(({ recorded }) => recorded),
+    );
     this.#consumer = consumer;
     this.#buffer = buffer;
   }
@@ -60,6 +65,7 @@ export class Opening {
     this.checkOpen();
     const { adapter, settings, store, warnIfEvicting } = this.#context;
     await this.#openStore();
+    await this.#checkUnique();
     await this.#note.check();
     await this.#tags?.check();
     await this.#consumer?.open(store.source);
@@ -75,6 +81,21 @@ export class Opening {
     const { source } = this.#context.store;
     if (kept) this.#consumer?.suspensions.resume(source);
     else this.#consumer?.suspensions.suspend(source, reason);
+  }
+
+  /** Rows can be looked up by what each of their changes tells alone. */
+  async #checkUnique(): Promise<void> {
+    const { clock, settings, store } = this.#context;
+    const { name, storeTimeoutMs, unique } = settings;
+    if (unique.length === 0) return;
+    if (store.declared === undefined || !store.capabilities.changeFeed) {
+      const problem = `needs a change feed, which ${store.name} does not have`;
+      throw new InvalidOptionError(`collection("${name}").unique`, problem, { collection: name });
+    }
+    await withTimeout(clock, store.declared.check({ unique }), storeTimeoutMs, () => {
+      const message = `collection "${name}": the store did not say within ${storeTimeoutMs} ms what is unique`;
+      return new StoreUnavailableError(message, 'not-committed', { collection: name });
+    });
   }
 
   /** Waits no longer than for any answer of the store. The opening itself goes on; the next call joins it. */

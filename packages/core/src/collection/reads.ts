@@ -45,17 +45,26 @@ export class CollectionReads<Value, Id> {
 
   /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
   async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
-    const { checks, opening, settings } = this.#context;
     const all = [...ids];
-    await opening.open();
-    this.#checkOptions(options, READ);
+    await this.#context.opening.open();
+    this.checkOptions(options, READ);
+    return await this.inParts(all, options, (part) => this.#readPart(part, options));
+  }
+
+  /** Within the call's bounds. What comes after them is not begun. */
+  protected async inParts<Item>(
+    items: Item[],
+    options: ReadOptions,
+    read: (part: Item[]) => Promise<(Value | undefined)[]>,
+  ): Promise<(Value | undefined)[]> {
+    const { checks, settings } = this.#context;
     const together = Math.min(READ_TOGETHER, Math.ceil(settings.maxQueuedLoads / 2));
     let over = false;
     const reading = async (): Promise<(Value | undefined)[]> => {
-      const values = await this.#readPart(all.splice(0, together), options);
-      while (all.length > 0 && !over) {
+      const values = await read(items.splice(0, together));
+      while (items.length > 0 && !over) {
         await new Promise<void>((resolve) => setImmediate(resolve));
-        for (const value of await this.#readPart(all.splice(0, together), options)) values.push(value);
+        for (const value of await read(items.splice(0, together))) values.push(value);
       }
       return values;
     };
@@ -67,21 +76,20 @@ export class CollectionReads<Value, Id> {
   }
 
   async #readPart(ids: readonly Id[], options: ReadOptions): Promise<(Value | undefined)[]> {
-    const { checks, reader } = this.#context;
-    const keys = ids.map((id) => checks.key(id));
-    const found =
-      options.tx === undefined && !options.fresh
-        ? await this.#shownMany(reader.readMany(keys, checks.ttl(options)))
-        : await Promise.all(keys.map((key) => this.#readAs(key, options)));
+    const { checks } = this.#context;
+    const found = await this.readManyAs(
+      ids.map((id) => checks.key(id)),
+      options,
+    );
     return found.map(({ value }) => value ?? undefined);
   }
 
   /** Reads as `getVersioned` does, by a key that was checked. */
   protected readWith(key: string, options: ReadOneOptions): Promise<Versioned<Value>> {
     const { checks, store } = this.#context;
-    this.#checkOptions(options, READ_ONE);
+    this.checkOptions(options, READ_ONE);
     const { minVersion = NO_VERSION, tx } = options;
-    if (minVersion === NO_VERSION) return checks.bounded(() => this.#readAs(key, options), options);
+    if (minVersion === NO_VERSION) return checks.bounded(() => this.readAs(key, options), options);
     if (tx !== undefined) {
       throw new InvalidOptionError(
         'options.minVersion',
@@ -92,7 +100,7 @@ export class CollectionReads<Value, Id> {
     return checks.bounded(() => this.#readAtLeast(key, minVersion, options), options);
   }
 
-  #checkOptions(options: ReadOptions, known: OptionTable): void {
+  protected checkOptions(options: ReadOptions, known: OptionTable): void {
     checkOptions(options, known, 'options');
     options.signal?.throwIfAborted();
   }
@@ -100,9 +108,9 @@ export class CollectionReads<Value, Id> {
   /** The primary decides where the cache, or a replica, has not come as far. */
   async #readAtLeast(key: string, minVersion: Version, options: ReadOptions): Promise<Versioned<Value>> {
     const { name } = this.#context.settings;
-    let found = await this.#readAs(key, options);
+    let found = await this.readAs(key, options);
     if (found.version >= minVersion) return found;
-    if (options.fresh !== true) found = await this.#readAs(key, { ...options, fresh: true });
+    if (options.fresh !== true) found = await this.readAs(key, { ...options, fresh: true });
     if (found.version >= minVersion || found.value === null) return found;
     const message = `collection "${name}", key "${key}": the store has version ${found.version}, and ${minVersion} (minVersion) never was in it`;
     throw new VersionNotFoundError(message, { collection: name, key });
@@ -121,8 +129,16 @@ export class CollectionReads<Value, Id> {
     return await Promise.all(found.map((each) => this.#shown(Promise.resolve(each))));
   }
 
+  /** Reads as the options ask, position by position. */
+  protected readManyAs(keys: readonly string[], options: ReadOptions): Promise<Versioned<Value>[]> {
+    const { checks, reader } = this.#context;
+    return options.tx === undefined && !options.fresh
+      ? this.#shownMany(reader.readMany(keys, checks.ttl(options)))
+      : Promise.all(keys.map((key) => this.readAs(key, options)));
+  }
+
   /** Reads as the options ask. */
-  #readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
+  protected readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     const { checks, reader } = this.#context;
     const { fresh, tx } = options;
     if (tx !== undefined) return this.#shown(this.#readInside(key, tx));

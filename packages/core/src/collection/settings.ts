@@ -7,6 +7,7 @@ import type { Serializer } from '../contracts/serializer.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
+import { lookupName, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';
 
 type AnyStore = StoreAdapter<never, never, never>;
@@ -36,6 +37,21 @@ export const NAME = option.is<string, never>(
 export const TTL = option.integer(3_600_000, 1, MAX_TTL_MS);
 export const TIMEOUT = option.integer(DEFAULT_STORE_TIMEOUT_MS, 1, DAY_MS);
 export const SERIALIZER = option.having<Serializer>('a serializer', 'serialize', 'deserialize');
+
+/** More sets, or columns of one, are a mistake. */
+const MAX_UNIQUE = 16;
+const MAX_UNIQUE_PROPERTIES = 8;
+
+const UNIQUE = option.is<readonly (string | readonly string[])[]>(
+  `a list of at most ${MAX_UNIQUE} unique indexes, each a property or a list of up to ${MAX_UNIQUE_PROPERTIES}`,
+  (sets) => Array.isArray(sets) && sets.length <= MAX_UNIQUE && sets.every(isUniqueSet),
+);
+
+function isUniqueSet(set: unknown): boolean {
+  const parts: unknown = typeof set === 'string' ? [set] : set;
+  if (!Array.isArray(parts) || parts.length === 0 || parts.length > MAX_UNIQUE_PROPERTIES) return false;
+  return parts.every(NAME.fits) && new Set(parts).size === parts.length;
+}
 
 const STORE = option.is<AnyStore>(
   'a store adapter',
@@ -94,6 +110,7 @@ export const COLLECTION = {
   maxQueuedLoads: option.integer(10_000, 1, 10_000_000),
   batch: option.group(BATCH),
   burst: option.optionalGroup(BURST),
+  unique: UNIQUE,
 } satisfies OptionsOf<AnyOptions>;
 
 export interface BatchSettings extends Settings<typeof BATCH> {
@@ -101,10 +118,12 @@ export interface BatchSettings extends Settings<typeof BATCH> {
 }
 
 /** A collection's options, checked and complete. */
-export interface CollectionSettings extends Omit<Settings<typeof COLLECTION>, 'batch' | 'burst'> {
+export interface CollectionSettings extends Omit<Settings<typeof COLLECTION>, 'batch' | 'burst' | 'unique'> {
   readonly batch: BatchSettings;
   /** `undefined`: every write is in the store before it is acknowledged. */
   readonly burst: BurstSettings | undefined;
+  /** Unique indexes, each as a list of properties. */
+  readonly unique: readonly (readonly string[])[];
 }
 
 /** Checks every option of a collection. Throws `InvalidOptionError` naming the first that is wrong. */
@@ -121,5 +140,32 @@ export function collectionSettings(options: AnyOptions, cache: CacheAdapter): Co
   const maxRows = batching ? settings.batch.maxRows : 1;
   const maxInFlight = settings.batch.maxInFlight ?? (batching ? IN_FLIGHT : UNBATCHED_IN_FLIGHT);
   const batch = { ...settings.batch, maxRows, maxInFlight };
-  return { ...settings, batch, burst: burstSettings(settings, cache, where) };
+  const burst = burstSettings(settings, cache, where);
+  return { ...settings, batch, burst, unique: uniqueSettings(settings, burst, where) };
+}
+
+function uniqueSettings(
+  { name, store, unique: given = [] }: Pick<Settings<typeof COLLECTION>, 'name' | 'store' | 'unique'>,
+  burst: BurstSettings | undefined,
+  where: string,
+): readonly (readonly string[])[] {
+  const refuse = (problem: string): never => {
+    throw new InvalidOptionError(`${where}.unique`, problem);
+  };
+  const unique = given.map((set) => (typeof set === 'string' ? [set] : [...set]));
+  if (unique.length === 0) return unique;
+  if (burst !== undefined) return refuse('excludes a buffer, whose writes the store has not judged yet');
+  const { declared } = store;
+  if (declared === undefined)
+    return refuse(`needs a store that tells values of columns, which ${store.name} does not`);
+  const names = unique.map((set) => [...set].sort().join());
+  if (new Set(names).size < names.length) return refuse('names an index twice');
+  const tooLong = unique.find(
+    (set) =>
+      lookupName(
+        name,
+        set.map((each) => declared.columnOf(each)),
+      ).length > MAX_LOOKUP_NAME_LENGTH,
+  );
+  return tooLong === undefined ? unique : refuse(`has too long names: ${tooLong.join(', ').slice(0, 100)}`);
 }

@@ -1,4 +1,5 @@
 import type { CacheCommand, CacheReply, LeaseCommand } from '../contracts/cache-commands.js';
+import type { RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { resetCollection } from '../feed/reset.js';
@@ -24,12 +25,15 @@ const RESET_BATCH = 500;
  */
 export class StoreNote {
   readonly #context: CollectionContext<unknown>;
+  readonly #lookups: readonly RecordedCollection[];
   readonly #key: string;
   readonly #ttlMs: number;
 
-  constructor(context: CollectionContext<unknown>) {
+  /** @param lookups what leads to the collection's rows */
+  constructor(context: CollectionContext<unknown>, lookups: readonly RecordedCollection[]) {
     const { name, staleWhileRevalidateMs, ttlJitter, ttlMs } = context.settings;
     this.#context = context;
+    this.#lookups = lookups;
     // Collections have names, so an empty one can't collide.
     this.#key = `${keyPrefix(context.prefix, '')}store:${name}`;
     this.#ttlMs = Math.max(LEAST_TTL_MS, Math.ceil(ttlMs * (1 + ttlJitter)) + staleWhileRevalidateMs);
@@ -80,7 +84,9 @@ export class StoreNote {
     const { holeTtlMs, name } = settings;
     const collection = { name, source: store.source, keyPrefix: start, holeTtlMs, holeOnEmpty: false };
     try {
-      await resetCollection(cache, collection, NO_VERSION, RESET_BATCH);
+      for (const each of [collection, ...this.#lookups]) {
+        await resetCollection(cache, each, NO_VERSION, RESET_BATCH);
+      }
       await this.#write(own);
     } catch (error) {
       events.error.emit({ where: 'open', error });

@@ -2,6 +2,7 @@ import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { CacheHit } from './cache-commands.js';
 import type { LockstepEvents } from './events.js';
+import type { LookupValue, UniqueSets } from './lookups.js';
 import type {
   CollectionOptions,
   CreateOptions,
@@ -82,8 +83,14 @@ export interface Versioned<Value> {
  * @typeParam Value the entity
  * @typeParam Id what callers name an entity by
  * @typeParam Tx the driver's transaction handle
+ * @typeParam Unique the unique indexes that it was declared with
  */
-export interface Collection<Value, Id = string, Tx = unknown> {
+export interface Collection<
+  Value,
+  Id = string,
+  Tx = unknown,
+  Unique extends UniqueSets<Value> = UniqueSets<Value>,
+> {
   readonly name: string;
   /**
    * The entity, or `undefined` when the store has none. The value is the caller's own: to change it changes nobody
@@ -98,6 +105,23 @@ export interface Collection<Value, Id = string, Tx = unknown> {
    * `maxQueuedLoads`) one such part is read after the other, so that others' reads come in between.
    */
   getMany(ids: readonly Id[], options?: ReadOptions): Promise<(Value | undefined)[]>;
+  /**
+   * The entity that has a value in one of the collection's `unique` indexes; of several properties the value is an object of
+   * them. What leads from the value to the row is cached, and that there is none (not under `strict`); the row is
+   * read as `get` reads it, and has the value, or is not returned. After an acknowledged write of it a row is found by
+   * what it has since then. Rejects with `InvalidIdError` for what no row can have, `null` and absence included.
+   */
+  getBy<const Index extends Unique[number]>(
+    index: Index,
+    value: LookupValue<Value, Index>,
+    options?: ReadOptions,
+  ): Promise<Value | undefined>;
+  /** Position by position, as `getMany` reads. */
+  getManyBy<const Index extends Unique[number]>(
+    index: Index,
+    values: readonly LookupValue<Value, Index>[],
+    options?: ReadOptions,
+  ): Promise<(Value | undefined)[]>;
   /**
    * Inserts an entity whose key the store makes (a sequence, a default, an `ObjectId`), as far as `value` does not give
    * it, and resolves with the row as stored. What else it leaves out gets its default; a schema is shown the value with
@@ -237,9 +261,9 @@ export interface Lockstep extends AsyncDisposable {
   enabled: boolean;
   status(): LockstepStatus;
   /** Throws `InvalidOptionError`, `DuplicateCollectionError`. */
-  collection<Value, Id = string, Tx = unknown>(
-    options: CollectionOptions<Value, Id, Tx>,
-  ): Collection<Value, Id, Tx>;
+  collection<Value, Id = string, Tx = unknown, const Unique extends UniqueSets<Value> = UniqueSets<Value>>(
+    options: CollectionOptions<Value, Id, Tx, Unique>,
+  ): Collection<Value, Id, Tx, Unique>;
   /**
    * Runs `body` in one transaction of one database; the collections' calls take part with `{ tx }`. The
    * cache is touched only after the commit: for every tracked row that the transaction changed, by

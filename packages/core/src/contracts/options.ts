@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
+import type { UniqueSets } from './lookups.js';
 import type { QueueAdapter } from './queue.js';
 import type { Serializer } from './serializer.js';
 import type { StoreAdapter, TransactionHost } from './store.js';
@@ -95,11 +96,22 @@ export interface UpdateOptions extends WriteOptions {
 }
 
 /** The options of a collection: what it is, and the bounds of everything that it does. */
-export interface CollectionOptions<Value, Id = string, Tx = unknown> {
+export interface CollectionOptions<
+  Value,
+  Id = string,
+  Tx = unknown,
+  Unique extends UniqueSets<Value> = UniqueSets<Value>,
+> {
   /** Unique in this Lockstep; a part of every cache key. */
   readonly name: string;
   /** A store adapter's binding, e.g. `pg.table(…)`. */
   readonly store: StoreAdapter<Value, Id, Tx>;
+  /**
+   * Unique indexes of the table (a property, or a list of them) by which `getBy` finds rows. The store has to tell their
+   * values with each change (Postgres: `pg.attach(table, { unique })`). They compare byte by byte, and are neither partial
+   * nor of expressions. Excludes a buffer. @defaultValue none
+   */
+  readonly unique?: Unique;
   /**
    * The table has another cache, too (another prefix), which is meant. Without it a second one is refused when it opens,
    * and so is a collection whose keys in the cache hold rows of another store. @defaultValue false

@@ -1,3 +1,4 @@
+import type { StoreDeclarations } from '../contracts/declared.js';
 import type { Change, ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRegistry } from '../contracts/registry.js';
 import type { NewRows } from '../contracts/rows.js';
@@ -36,6 +37,11 @@ export type StoreCalls = {
   readonly insert: {
     readonly input: { readonly value: unknown; readonly options: StoreCallOptions };
     readonly output: StoreRow<unknown>;
+  };
+  /** A look for rows by a unique index. */
+  readonly find: {
+    readonly input: { readonly texts: readonly (readonly string[])[]; readonly options: StoreCallOptions };
+    readonly output: readonly (string | undefined)[];
   };
   /** A whole transaction: its effect is its commit. */
   readonly transaction: { readonly input: StoreTransactionOptions; readonly output: unknown };
@@ -130,6 +136,23 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
   };
 }
 
+function faultyDeclarations(
+  name: string,
+  declared: StoreDeclarations<StoreCallOptions>,
+  plan: FaultPlan<StoreCalls>,
+): StoreDeclarations<StoreCallOptions> {
+  return {
+    columnOf: (property) => declared.columnOf(property),
+    check: (sets) => declared.check(sets),
+    textOf: (property, value) => declared.textOf(property, value),
+    async find(unique, texts, options) {
+      const bounded = inTime(name, options);
+      const effect = () => declared.find(unique, texts, options);
+      return await plan.run('find', { bounded, input: { texts, options }, effect, refusal, loss });
+    },
+  };
+}
+
 /**
  * The store with the plan's faults at its boundary: `StoreUnavailableError`s unless told otherwise, of
  * outcome `not-committed` for a refusal and `unknown` for a loss.
@@ -149,6 +172,7 @@ export function faultyStore<Value, Id, Tx>(
     serializer: store.serializer,
     shape: store.shape,
     carrier: store.carrier,
+    declared: store.declared && faultyDeclarations(store.name, store.declared, plan),
     open: async () => store.open?.(),
     identity: async (options) => store.identity?.(options),
     keyOf: (id) => store.keyOf(id),

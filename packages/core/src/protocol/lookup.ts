@@ -10,9 +10,9 @@ import { encodePart, MAX_KEY_LENGTH, prefixStart } from './key.js';
 /** A collection's name and its columns': with a prefix of any length it starts keys that fit a job. */
 export const MAX_LOOKUP_NAME_LENGTH = 3 * MAX_NAME_LENGTH;
 
-/** `%u` is in no encoded name of a collection. */
+/** `%by-` is in no encoded name of a collection. */
 function suffix(columns: readonly string[]): string {
-  return `%u${columns.map((column) => encodePart(column).replaceAll(',', '%2C')).join(',')}`;
+  return `%by-${columns.map((column) => encodePart(column).replaceAll(',', '%2C')).join(',')}`;
 }
 
 /** The name that a lookup is recorded by. */

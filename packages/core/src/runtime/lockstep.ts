@@ -5,6 +5,7 @@ import { collectionEngine } from '../collection/collection.js';
 import { ThroughCalls } from '../collection/through.js';
 import type { Collection, CollectionInfo, Lockstep, Relay, ThroughRecord } from '../contracts/api.js';
 import type { LockstepEvents } from '../contracts/events.js';
+import type { UniqueSets } from '../contracts/lookups.js';
 import type {
   CollectionOptions,
   LockstepOptions,
@@ -152,9 +153,9 @@ class LockstepEngine implements Lockstep {
     return this.#context.cacheSwitch.status;
   }
 
-  collection<Value, Id = string, Tx = unknown>(
-    options: CollectionOptions<Value, Id, Tx>,
-  ): Collection<Value, Id, Tx> {
+  collection<Value, Id = string, Tx = unknown, const Unique extends UniqueSets<Value> = UniqueSets<Value>>(
+    options: CollectionOptions<Value, Id, Tx, Unique>,
+  ): Collection<Value, Id, Tx, Unique> {
     this.#checkOpen();
     this.#collections.checkFree(options?.name);
     const collection = collectionEngine(options, this.#context);

@@ -90,6 +90,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     });
   }
 
+  /** Another call of the store inside a transaction. */
+  within<T>(tx: Transaction, call: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    const { settings, store } = this.#collection;
+    return asLockstepTransaction(tx).call(store.transactions, settings.name, call);
+  }
+
   /** Behind an intent that runs out, readers can wait for the transaction. */
   async #enter(key: string, { intent }: Reservation, tx: StoreTransaction): Promise<void> {
     const { settings, store } = this.#collection;

@@ -75,7 +75,7 @@ describe('invalidations of a lookup', () => {
     holeTtlMs: 1_000,
     holeOnEmpty: true,
   };
-  const byEmail = { ...users, name: 'users%uemail', keyPrefix: 'wtc:users%uemail:', holeOnEmpty: false };
+  const byEmail = { ...users, name: 'users%by-email', keyPrefix: 'wtc:users%by-email:', holeOnEmpty: false };
 
   test('name what the row had and gets, whatever the version', () => {
     const texts = [{ email: '=a@b' }, { email: '=c@d' }, { email: '=a@b' }, { email: null }];
@@ -85,8 +85,8 @@ describe('invalidations of a lookup', () => {
     );
     expect(commands.map(({ key, version }) => [key, version])).toEqual([
       ['wtc:users:1', 8],
-      ['wtc:users%uemail:=a@b', 0],
-      ['wtc:users%uemail:=c@d', 0],
+      ['wtc:users%by-email:=a@b', 0],
+      ['wtc:users%by-email:=c@d', 0],
     ]);
   });
 });

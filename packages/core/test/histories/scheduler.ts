@@ -68,8 +68,10 @@ export class Scheduler {
     while (!done()) {
       if (this.step++ > maxSteps) throw new Error(`not done after ${maxSteps} events`);
       between();
+      // What has put something off to the next turn of the event loop may come behind the last look.
+      if (this.#isOver) await settle();
+      if (this.#isOver) throw new Error('nothing left to happen, and not done');
       const stuck = this.#messages.length === 0;
-      if (stuck && this.#timers.length === 0) throw new Error('nothing left to happen, and not done');
       if (stuck || (this.#timers.length > 0 && this.chance(0.03))) this.#advance();
       else {
         const [message] = this.#messages.splice(Math.floor(this.random() * this.#messages.length), 1);
@@ -77,6 +79,10 @@ export class Scheduler {
       }
       await settle();
     }
+  }
+
+  get #isOver(): boolean {
+    return this.#messages.length === 0 && this.#timers.length === 0;
   }
 
   #advance(): void {

@@ -7,8 +7,8 @@ describe('keys of lookups', () => {
   test('start like no key of a collection', () => {
     const name = lookupName('users', ['email']);
     const start = lookupPrefix('wtc', name, ['email']);
-    expect(start).toBe('wtc:users%uemail:');
-    expect(keyPrefix('wtc', name)).toBe('wtc:users%25uemail:');
+    expect(start).toBe('wtc:users%by-email:');
+    expect(keyPrefix('wtc', name)).toBe('wtc:users%25by-email:');
     expect(keyPrefix('wtc', 'users')).toBe('wtc:users:');
   });
 

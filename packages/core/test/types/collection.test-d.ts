@@ -27,6 +27,29 @@ export async function types(): Promise<void> {
   expectTypeOf(products.get('a')).resolves.toEqualTypeOf<Product | undefined>();
   expectTypeOf(products.getMany(['a'])).resolves.toEqualTypeOf<(Product | undefined)[]>();
   expectTypeOf(products.getVersioned('a')).resolves.toEqualTypeOf<Versioned<Product>>();
+  // Lookups go by the indexes that the collection was declared with.
+  const users = lockstep.collection({
+    name: 'users',
+    store: memoryStore<{ readonly email: string | null; readonly tenant: number; readonly slug: string }>({
+      name: 'users',
+    }),
+    unique: ['email', ['tenant', 'slug']],
+  });
+  expectTypeOf(users.getBy('email', 'a@b')).resolves.toEqualTypeOf<
+    { readonly email: string | null; readonly tenant: number; readonly slug: string } | undefined
+  >();
+  users.getBy(['tenant', 'slug'], { tenant: 1, slug: 'a' });
+  users.getManyBy('email', ['a@b']);
+  // @ts-expect-error not declared
+  users.getBy('slug', 'a');
+  // @ts-expect-error a value of another type
+  users.getBy('email', 1);
+  // @ts-expect-error several rows may have none
+  users.getBy('email', null);
+  // @ts-expect-error a part of the index
+  users.getBy(['tenant', 'slug'], { tenant: 1 });
+  // @ts-expect-error no property
+  lockstep.collection({ name: 'x', store: memoryStore<Product>({ name: 'x' }), unique: ['colour'] });
   const composite = memoryStore<Product, readonly [number, string]>({
     name: 'c',
     keyOf: (id) => id.join('/'),

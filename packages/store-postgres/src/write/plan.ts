@@ -213,3 +213,12 @@ function refusal(error: unknown, key: string): StoreRefusedError {
   const where = error instanceof InvalidIdError ? '' : "the row can't be written: ";
   return new StoreRefusedError(`${where}${message}`, { key, cause: error });
 }
+
+export function isFlush({ kind }: Group): boolean {
+  return kind === 'flushPut' || kind === 'flushDelete';
+}
+
+/** Which of a group's calls answers for its rows. */
+export function answerOf(group: Group, calls: readonly unknown[]): number {
+  return calls.length - (group.kind === 'flushDelete' ? 2 : 1);
+}

@@ -25,7 +25,7 @@ import { type Call, type Described, type Row, statement } from '../wire/pipeline
 import type { SendOptions, Session } from '../wire/session.js';
 import { readAgain, readRecorded } from './followed.js';
 import { Outcomes } from './outcomes.js';
-import { type Group, type Item, planWrite } from './plan.js';
+import { answerOf, type Group, type Item, isFlush, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
 import type { Statements } from './statements/statements.js';
 import { OUT } from './statements/table-sql.js';
@@ -331,15 +331,6 @@ export class Writer<Value> {
     const items = group.items.filter((item) => buried.has(item.index));
     if (items.length > 0) await this.#run({ ...group, items }, send, options, 0, FLUSH_LOCK_MS);
   }
-}
-
-function isFlush({ kind }: Group): boolean {
-  return kind === 'flushPut' || kind === 'flushDelete';
-}
-
-/** Which of a group's calls answers for its rows. */
-function answerOf(group: Group, calls: readonly Call[]): number {
-  return calls.length - (group.kind === 'flushDelete' ? 2 : 1);
 }
 
 function recordedOf(row: Row): RecordedChange {

@@ -1,0 +1,15 @@
+type Property<Value> = keyof Value & string;
+
+/** A unique index: a property, or several in a list. */
+export type UniqueSet<Value> = Property<Value> | readonly Property<Value>[];
+
+/** The unique indexes of a collection. */
+export type UniqueSets<Value> = readonly UniqueSet<Value>[];
+
+/** What is looked up by a unique index: a property's value, or an object of all of the index's properties. */
+export type LookupValue<Value, Index> =
+  Index extends Property<Value>
+    ? NonNullable<Value[Index]>
+    : Index extends readonly Property<Value>[]
+      ? { readonly [Each in Index[number]]: NonNullable<Value[Each]> }
+      : never;

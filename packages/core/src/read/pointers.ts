@@ -1,0 +1,154 @@
+import { foreignEntry } from '../cache/client.js';
+import type { CollectionContext } from '../collection/context.js';
+import type { CacheOutcome } from '../contracts/api.js';
+import type { RecordedCollection } from '../contracts/registry.js';
+import type { StoreAdapter, StoreReadOptions, StoreRow } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
+import { UnsupportedError } from '../errors.js';
+import type { Membership } from '../feed/membership.js';
+import { lookupKey, lookupName, lookupPrefix, textsOfKey } from '../protocol/lookup.js';
+import { jsonSerializer } from '../serializers/json.js';
+import { Codec } from '../values/codec.js';
+import { Compression } from '../values/compression.js';
+import { SignedCodec } from '../values/signed-codec.js';
+import { Loader } from './loader.js';
+import { Reader } from './reader.js';
+
+type Declared = NonNullable<StoreAdapter<never, never>['declared']>;
+
+/**
+ * The pointers of one unique index: what it holds, to the key of the row that holds it. They are cached like the entries of a
+ * store without versions, since versions order one row, not the two that may have had a value: a lease's fill writes one,
+ * loaded from the primary; each change of a row that had or gets the value makes it a hole, whatever was there, and
+ * ends the lease. A pointer is believed only if the row that it leads to holds the value.
+ */
+export class Pointers {
+  readonly properties: readonly string[];
+  readonly recorded: RecordedCollection;
+  readonly reader: Reader<string>;
+  readonly #declared: Declared;
+  readonly #collection: CollectionContext<never>;
+
+  /** @param join records the lookup, and tells who fills it */
+  constructor(
+    collection: CollectionContext<never>,
+    declared: Declared,
+    properties: readonly string[],
+    join: (recorded: RecordedCollection) => Membership | undefined,
+  ) {
+    const { integrity, prefix, store } = collection;
+    this.properties = properties;
+    this.#collection = collection;
+    this.#declared = declared;
+    const columns = properties.map((property) => declared.columnOf(property));
+    const name = lookupName(collection.settings.name, columns);
+    const keyPrefix = lookupPrefix(prefix, name, columns) as string;
+    const { holeTtlMs } = collection.settings;
+    this.recorded = { name, source: store.source, keyPrefix, holeTtlMs, holeOnEmpty: false, lookup: columns };
+    const settings = settingsOf(collection, name);
+    const compression = new Compression(undefined, settings.maxPayloadBytes);
+    const values = {
+      collection: name,
+      serializer: jsonSerializer(),
+      schema: undefined,
+      maxBytes: settings.maxPayloadBytes,
+      shapes: undefined,
+      compression,
+    };
+    const codec =
+      integrity === undefined
+        ? new Codec<string>(values)
+        : new SignedCodec<string>({ ...values, integrity, keyPrefix });
+    const context = {
+      ...collection,
+      settings,
+      store: pointerStore(collection.store, declared, properties),
+      keyPrefix,
+      codec,
+      member: join(this.recorded),
+    };
+    this.reader = new Reader<string>({ ...context, loader: new Loader(context), flushKey: undefined });
+  }
+
+  /** The pointer's key; `undefined`: the store has no text of some value, or a long one. Throws `InvalidIdError`. */
+  keyOf(value: Readonly<Record<string, unknown>>): string | undefined {
+    return lookupKey(this.properties.map((property) => this.#declared.textOf(property, value[property])));
+  }
+
+  /** Makes what is cached of a key unreadable, by whichever way is left. Never rejects. */
+  async invalidate(key: string): Promise<CacheOutcome> {
+    const { cache, handover } = this.#collection;
+    const { holeOnEmpty, holeTtlMs, keyPrefix } = this.recorded;
+    const pointer = { kind: 'invalidate', key: keyPrefix + key, version: NO_VERSION } as const;
+    try {
+      const { outcome } = await cache.run({ ...pointer, holeTtlMs, holeOnEmpty });
+      if (outcome === 'foreign') throw foreignEntry(pointer.key);
+      return 'invalidated';
+    } catch {
+      return (await handover.offer(pointer)) ? 'queued' : 'deferred';
+    } finally {
+      this.reader.detach(pointer.key);
+    }
+  }
+
+  /** True of a row that has the value of the key. */
+  isOf(row: unknown, key: string): boolean {
+    if (typeof row !== 'object' || row === null) return false;
+    try {
+      return this.keyOf(row as Readonly<Record<string, unknown>>) === key;
+    } catch {
+      // What a caller could not ask for is not what this one has asked for.
+      return false;
+    }
+  }
+}
+
+function settingsOf(
+  { settings }: CollectionContext<never>,
+  name: string,
+): CollectionContext<never>['settings'] {
+  const strict = settings.consistency === 'strict';
+  return {
+    ...settings,
+    name,
+    // A row is read in the collection's way: what has gone stale is not found in it.
+    consistency: 'available',
+    negativeTtlMs: strict ? 0 : settings.negativeTtlMs,
+  };
+}
+
+/** The store of an index's pointers: read on the primary, a statement for many, and never written. */
+function pointerStore(
+  { name, source }: StoreAdapter<never, never>,
+  declared: Declared,
+  properties: readonly string[],
+): StoreAdapter<string, never> {
+  return {
+    name,
+    source,
+    capabilities: {
+      versioned: false,
+      compareAndSet: false,
+      transactions: false,
+      changeFeed: false,
+      increment: false,
+      restamp: false,
+      flush: false,
+      replicaReads: false,
+      batching: true,
+    },
+    keyOf: String,
+    async read(
+      keys: readonly string[],
+      options: StoreReadOptions,
+    ): Promise<(StoreRow<string> | undefined)[]> {
+      const found = await declared.find(properties, keys.map(textsOfKey), options);
+      return keys.map((key, i) => {
+        const value = found[i];
+        return value === undefined ? undefined : { key, value, version: NO_VERSION };
+      });
+    },
+    write: () => Promise.reject(new UnsupportedError(`${name}: pointers are not written`)),
+    close: () => Promise.resolve(),
+  };
+}
