@@ -47,7 +47,8 @@ export function waitingClient(
 function client(connection: BullmqQueueOptions['connection'], options: RedisOptions): Redis {
   const made = open(connection, options);
   // Calls say what failed; an error event without a listener would end the process.
-  made.on('error', () => undefined);
+  made.on('error', (error) => lastErrors.set(made, error));
+  made.on('ready', () => lastErrors.delete(made));
   return made;
 }
 
@@ -59,6 +60,8 @@ function open(connection: BullmqQueueOptions['connection'], options: RedisOption
 }
 
 const waits = new WeakMap<Redis, Promise<void>>();
+/** Why a client is not connected: a wrong password, a refused connection. */
+const lastErrors = new WeakMap<Redis, Error>();
 
 /**
  * Resolves when commands can be sent; rejects when they can't within `ms`. Those who ask meanwhile share
@@ -75,7 +78,11 @@ async function becomesReady(redis: Redis, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   redis.once('ready', resolve);
   try {
-    await withTimeout(systemClock, promise, ms, () => new Error(`not connected within ${ms} ms`));
+    await withTimeout(systemClock, promise, ms, () => {
+      const cause = lastErrors.get(redis);
+      const why = cause === undefined ? '' : `: ${cause.message}`;
+      return new Error(`not connected within ${ms} ms${why}`, { cause });
+    });
   } finally {
     redis.off('ready', resolve);
   }
