@@ -3,7 +3,16 @@ import { defineConfig } from 'vitest/config';
 const test = { testTimeout: 30_000, hookTimeout: 120_000 };
 
 /** What depends on the server's release: triggers, the catalogue, the texts of types. */
-const OF_RELEASES = ['attach', 'catalogue', 'detached', 'exact-values', 'feed', 'stamped', 'writes'];
+const OF_RELEASES = [
+  'attach',
+  'catalogue',
+  'detached',
+  'exact-values',
+  'feed',
+  'requirements',
+  'stamped',
+  'writes',
+];
 
 export default defineConfig({
   test: {

@@ -13,6 +13,7 @@ export type LockstepErrorCode =
   | 'LOCKSTEP_STORE_TIMEOUT'
   | 'LOCKSTEP_STORE_OVERLOADED'
   | 'LOCKSTEP_STORE_INSECURE'
+  | 'LOCKSTEP_STORE_SETUP'
   | 'LOCKSTEP_STORE_BUSY'
   | 'LOCKSTEP_TRANSACTION_OVER'
   | 'LOCKSTEP_CACHE_UNAVAILABLE'
@@ -135,6 +136,11 @@ export class StoreOverloadedError extends LockstepError {
 /** Told, not thrown, when what Lockstep has installed in the store lets others act with rights that are not theirs. */
 export class StoreInsecureError extends LockstepError {
   readonly code = 'LOCKSTEP_STORE_INSECURE';
+}
+
+/** Told, not thrown, when something of the store's setup is to be mended; the message has the statement that does. */
+export class StoreSetupError extends LockstepError {
+  readonly code = 'LOCKSTEP_STORE_SETUP';
 }
 
 /** Thrown when others hold a row, or a transaction holds it, for longer than the call was to wait; nothing was written. */

@@ -204,6 +204,7 @@ export {
   StoreOverloadedError,
   StoreRefusedError,
   type StoreRefusedOptions,
+  StoreSetupError,
   StoreTimeoutError,
   StoreUnavailableError,
   TransactionOverError,

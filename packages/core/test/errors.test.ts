@@ -16,6 +16,7 @@ const MADE: readonly (readonly [errors.LockstepError, errors.LockstepErrorCode])
   [new errors.StoreTimeoutError('m', about), 'LOCKSTEP_STORE_TIMEOUT'],
   [new errors.StoreOverloadedError('m', about), 'LOCKSTEP_STORE_OVERLOADED'],
   [new errors.StoreInsecureError('m', about), 'LOCKSTEP_STORE_INSECURE'],
+  [new errors.StoreSetupError('m', about), 'LOCKSTEP_STORE_SETUP'],
   [new errors.StoreBusyError('m', about), 'LOCKSTEP_STORE_BUSY'],
   [new errors.TransactionOverError('m', about), 'LOCKSTEP_TRANSACTION_OVER'],
   [new errors.CacheUnavailableError('m', about), 'LOCKSTEP_CACHE_UNAVAILABLE'],

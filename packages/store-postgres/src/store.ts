@@ -11,6 +11,7 @@ import { PostgresFeed } from './feed/feed.js';
 import { FEED, type FeedOptions } from './feed/options.js';
 import { describeTable, type Run, type TableInfo, type TableSpec } from './sql/catalog.js';
 import { runOn } from './sql/run-on.js';
+import { assertMayAttach } from './table/requirements.js';
 import { PostgresTable } from './table/table.js';
 import { PostgresTransactions } from './transactions/transactions.js';
 import { Session } from './wire/session.js';
@@ -170,6 +171,7 @@ export class PostgresStore {
     for (const { spec } of asList(tables)) {
       const info = await describeDeclared(this.#ask, spec, resolved);
       if (resolved.grantTo.length === 0 && (await isCurrent(this.#ask, info))) continue;
+      await assertMayAttach(this.#ask, info);
       await this.#inTransaction(attachStatements(info, resolved), info);
     }
   }
@@ -285,6 +287,7 @@ export class PostgresStore {
 async function isCurrent(run: Run, info: TableInfo): Promise<boolean> {
   const attached = await readAttached(run, info);
   const complete = triggersOf(info).every((trigger) => info.triggers.includes(trigger.name));
+  if (info.weakTriggers.length > 0) return false;
   return info.hasVersion && complete && attached?.fingerprint === fingerprintOf(info);
 }
 

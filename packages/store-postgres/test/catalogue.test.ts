@@ -193,6 +193,11 @@ describe('the check of the catalogue', () => {
     ],
     ['a table that was rewritten', TABLE, 'CLUSTER T USING T_pkey'],
     [
+      'triggers that were off for a while',
+      TABLE,
+      'ALTER TABLE T DISABLE TRIGGER ALL; ALTER TABLE T ENABLE TRIGGER ALL',
+    ],
+    [
       'a type modifier',
       'CREATE TABLE T (id int PRIMARY KEY, v numeric)',
       'ALTER TABLE T ALTER v TYPE numeric(9,2)',

@@ -11,7 +11,8 @@ const FIRST_OF_USERS = 16_384;
 /**
  * What the catalogue says of an attached table that decides on the values of its rows: where they are, each column's
  * number, type and expression, the labels of enums and the attributes of composite types, however deep they are in
- * a column's type. An object by object, so that what was only added can be told. NULL: there is no such table.
+ * a column's type; and which of Lockstep's triggers were touched when, since rows may have changed while they were off. An
+ * object by object, so that what was only added can be told. NULL: there is no such table.
  */
 export const catalogueOf = (relation: string): string => `(
   WITH RECURSIVE tab AS (
@@ -35,6 +36,9 @@ export const catalogueOf = (relation: string): string => `(
   )
   SELECT pg_catalog.jsonb_build_object(
     'relations', (SELECT pg_catalog.jsonb_object_agg(oid, relfilenode) FROM tree),
+    'triggers', (SELECT pg_catalog.jsonb_object_agg(g.tgrelid, g.states) FROM (
+      SELECT g.tgrelid, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.tgname, g.tgenabled, g.xmin), ',' ORDER BY g.tgname)) AS states
+      FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^~?lockstep_' GROUP BY g.tgrelid) g),
     'columns', (SELECT pg_catalog.jsonb_object_agg(c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attcollation,
       CASE WHEN c.attgenerated <> '' THEN (SELECT c.attgenerated::text || pg_catalog.md5(d.adbin::text) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.attrelid AND d.adnum = c.attnum) END)) FROM col c),
     'labels', (SELECT pg_catalog.jsonb_object_agg(e.oid, e.enumlabel) FROM typ JOIN pg_catalog.pg_enum e ON e.enumtypid = typ.oid),

@@ -18,6 +18,13 @@ WITH RECURSIVE tab AS (
   UNION ALL
   SELECT b.attnum, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE b.modifier END, b.collation
   FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
+), ix AS (
+  SELECT (SELECT string_agg(k.number::text, ' ' ORDER BY k.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(number, place) WHERE k.place <= i.indnkeyatts) AS columns,
+    i.indisunique AS "unique", i.indimmediate AS immediate, i.indisvalid AS valid, i.indpred IS NULL AND i.indexprs IS NULL AS whole,
+    quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, i.indisprimary AS "primary",
+    (SELECT quote_ident(o.conname) FROM pg_catalog.pg_constraint o WHERE o.conindid = i.indexrelid AND o.conrelid = i.indrelid LIMIT 1) AS "constraint"
+  FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 )
 SELECT
   (SELECT relkind FROM tab)::text AS kind,
@@ -65,10 +72,17 @@ SELECT
    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
    JOIN base b ON b.attnum = a.attnum JOIN pg_catalog.pg_type bt ON bt.oid = b.type AND bt.typtype <> 'd'
    JOIN pg_catalog.pg_namespace bn ON bn.oid = bt.typnamespace) AS columns,
-  (SELECT json_agg(i.indkey::text) FROM tab JOIN pg_catalog.pg_index i ON i.indrelid = tab.oid
-   WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS uniques,
+  (SELECT json_agg(ix.columns) FROM ix WHERE ix.unique AND ix.immediate AND ix.valid AND ix.whole) AS uniques,
+  (SELECT json_agg(ix) FROM ix WHERE NOT (ix.unique AND ix.immediate AND ix.valid AND ix.whole)) AS "otherIndexes",
   (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
-   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers`;
+   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers,
+  (SELECT json_agg(json_build_object('relation', quote_ident(n.nspname) || '.' || quote_ident(c.relname), 'trigger', g.tgname, 'enabled', g.tgenabled)
+     ORDER BY c.oid, g.tgname)
+   FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled <> 'A') AS "weakTriggers",
+  (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
+   JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'f') AS "foreignParts",
+  pg_catalog.current_setting('session_replication_role') AS "replicationRole"`;
 
 export interface RawColumn {
   readonly number: number;
@@ -103,5 +117,31 @@ export interface RawTable {
   readonly children: readonly string[] | null;
   readonly columns: readonly RawColumn[] | null;
   readonly uniques: readonly string[] | null;
+  readonly otherIndexes: readonly RawIndex[] | null;
   readonly triggers: readonly string[] | null;
+  readonly weakTriggers: readonly WeakTrigger[] | null;
+  /** Partitions that are foreign tables. */
+  readonly foreignParts: readonly string[] | null;
+  readonly replicationRole: string;
+}
+
+/** An index that can't be the key's. */
+export interface RawIndex {
+  /** Numbers of the key columns. */
+  readonly columns: string;
+  readonly unique: boolean;
+  readonly immediate: boolean;
+  readonly valid: boolean;
+  /** Neither partial nor of an expression. */
+  readonly whole: boolean;
+  readonly name: string;
+  readonly primary: boolean;
+  readonly constraint: string | null;
+}
+
+/** A trigger of Lockstep's that does not fire for everybody: `D` never, `R` in replication, `O` elsewhere. */
+export interface WeakTrigger {
+  readonly relation: string;
+  readonly trigger: string;
+  readonly enabled: 'D' | 'R' | 'O';
 }

@@ -2,9 +2,11 @@ import { InvalidOptionError } from '@lockstep/core';
 import { STAMP, type UserTriggers, userTriggers } from '../attach/user-triggers.js';
 import { type KeyColumn, keySql } from '../keys/codec.js';
 import { type KeyType, keyType } from '../keys/types.js';
-import { CATALOG, type RawColumn, type RawTable } from './catalog-query.js';
+import { CATALOG, type RawColumn, type RawTable, type WeakTrigger } from './catalog-query.js';
+import { checkKeyIndex } from './key-index.js';
 import { type ColumnKind, kindOf } from './kinds.js';
 import { identifier } from './quote.js';
+import { unseenChanges } from './unseen.js';
 
 /** Runs one statement on some connection and gives its rows. */
 export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;
@@ -81,6 +83,10 @@ export interface TableInfo {
   readonly userTriggers: UserTriggers;
   /** Leaf partitions whose TRUNCATE is not recorded. */
   readonly untruncated: readonly string[];
+  /** Lockstep's triggers, of the table and its partitions, that don't fire for everybody. */
+  readonly weakTriggers: readonly WeakTrigger[];
+  /** True of a session in which triggers fire that are to fire in replication. */
+  readonly isReplica: boolean;
 }
 
 export function relationOf(spec: TableSpec): string {
@@ -113,7 +119,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     );
   }
   const key = spec.key.map((property) => keyColumn(property, spec, raw.columns ?? [], source));
-  checkUnique(key, raw, source);
+  checkKeyIndex(key, raw, { source, relation: relationOf(spec) });
   const columns = raw.columns
     .filter((column) => column.name !== spec.versionColumn)
     .map(
@@ -147,10 +153,12 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     keyColumns: key.map(({ column, property, type }) => ({ column, property, type })),
     hasVersion: raw.columns.some((column) => column.name === spec.versionColumn),
     triggers: raw.triggers ?? [],
-    unseen: unseenChanges(raw),
+    unseen: unseenChanges(raw, relationOf(spec)),
     oid: raw.oid,
     userTriggers: userTriggers(raw.others ?? []),
     untruncated: raw.untruncated ?? [],
+    weakTriggers: raw.weakTriggers ?? [],
+    isReplica: raw.replicationRole === 'replica',
   };
 }
 
@@ -159,26 +167,13 @@ export function tableKeySql(info: TableInfo, row: string): string {
   return keySql(info.keyColumns, (column) => `${row}.${identifier(column.column)}`);
 }
 
-/** Why rows of the table may change without any trigger that could tell; `undefined` where none can. */
-function unseenChanges({ unlogged, children, forced }: RawTable): string | undefined {
-  if (unlogged !== null) {
-    return `${unlogged.join(', ')} is temporary or unlogged: its rows are gone after a crash, and nothing tells the cache`;
-  }
-  if (forced !== null) {
-    return `${forced.join(', ')} forces row-level security on its owner: TRUNCATE and replays would pass over rows that a policy hides; ALTER TABLE … NO FORCE ROW LEVEL SECURITY, or attach as a role with BYPASSRLS`;
-  }
-  return children === null
-    ? undefined
-    : `${children.join(', ')} inherits from it: its rows are not seen, and a key may be in both tables`;
-}
-
 /** Throws `InvalidOptionError` for a table that triggers can't keep in step. */
-export function assertSeen({ source, unseen, userTriggers: { late } }: TableInfo): void {
+export function assertSeen({ relation, source, unseen, userTriggers: { late } }: TableInfo): void {
   const problem =
     unseen ??
     (late.length === 0
       ? undefined
-      : `its trigger ${late.join(', ')} fires after ${STAMP}, whose record of the row it may change: give it a name that sorts before that`);
+      : `its trigger ${late.join(', ')} fires after ${STAMP}, whose record of the row it may change: give it a name that sorts before that (ALTER TRIGGER ${identifier(late[0] ?? '')} ON ${relation} RENAME TO …)`);
   if (problem !== undefined)
     throw new InvalidOptionError('table', `${source} can't be kept in step: ${problem}`);
 }
@@ -224,7 +219,10 @@ function keyColumn(
       "is generated: writers can't set it, and triggers see no value of it before the row is written";
     throw new InvalidOptionError('key', `column "${name}" of ${source} ${generated}`);
   }
-  if (!column.notNull) throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL`);
+  if (!column.notNull) {
+    const mend = `ALTER TABLE ${relationOf(spec)} ALTER COLUMN ${identifier(name)} SET NOT NULL`;
+    throw new InvalidOptionError('key', `column "${name}" of ${source} must be NOT NULL: ${mend}`);
+  }
   const type = textTypeOf(column);
   if (typeof type === 'string') {
     throw new InvalidOptionError(
@@ -253,18 +251,4 @@ function namesOfIndex(numbers: string, columns: readonly RawColumn[]): string[] 
   return numbers
     .split(' ')
     .map((number) => columns.find((each) => each.number === Number(number))?.name ?? '');
-}
-
-function checkUnique(key: readonly { readonly number: number }[], raw: RawTable, source: string): void {
-  const wanted = key.map((column) => column.number).sort((a, b) => a - b);
-  const found = (raw.uniques ?? []).some((index) => {
-    const numbers = index.split(' ').map(Number);
-    return numbers.length === wanted.length && numbers.sort((a, b) => a - b).every((n, i) => n === wanted[i]);
-  });
-  if (!found) {
-    throw new InvalidOptionError(
-      'key',
-      `${source} has no primary key or unique index on exactly these columns (not partial, not deferrable)`,
-    );
-  }
 }

@@ -12,6 +12,7 @@ import {
   tableKeySql,
 } from '../sql/catalog.js';
 import { withDeclared } from '../sql/declared.js';
+import { assertRights, assertTriggersFire, grantsSql } from './requirements.js';
 
 /** Settings of a role that attach does not know change nothing: what it writes would be taken for a foreign write. */
 export async function assertWriter(run: Run, info: TableInfo): Promise<void> {
@@ -19,7 +20,7 @@ export async function assertWriter(run: Run, info: TableInfo): Promise<void> {
   if (row?.['strangers'] === null) return;
   throw new InvalidOptionError(
     'table',
-    `${info.source}: attach does not know ${String(row?.['strangers'])} as a role that runs Lockstep: name it in pg.attach(table, { grantTo: […] })`,
+    `${info.source}: attach does not know ${String(row?.['strangers'])} as a role that runs Lockstep: name it in pg.attach(table, { grantTo: […] }), or, as the role that attached the table: ${grantsSql(info, String(row?.['strangers']))}`,
   );
 }
 
@@ -50,12 +51,10 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
     );
   }
   if (!info.hasVersion) throw notAttached(info, advice);
+  assertTriggersFire(info);
   if (missing.length > 0) {
     const names = missing.map((trigger) => trigger.name).join(', ');
-    throw new InvalidOptionError(
-      'table',
-      `${info.source} lacks the triggers ${names}, or they are disabled: ${advice}`,
-    );
+    throw new InvalidOptionError('table', `${info.source} lacks the triggers ${names}: ${advice}`);
   }
   if (!attached.hasRegistry) {
     throw new InvalidOptionError(
@@ -104,6 +103,7 @@ export async function describeAttached(
   try {
     const info = await describeTable(run, spec, again);
     try {
+      await assertRights(run, info);
       await assertWriter(run, info);
       const { declared } = await assertAttached(run, info);
       return { info: withDeclared(info, declared), problem: '' };

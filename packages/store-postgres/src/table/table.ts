@@ -17,6 +17,7 @@ import {
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
+  StoreSetupError,
   StoreUnavailableError,
   type StoreWriteOptions,
   type TransactionHost,
@@ -41,6 +42,7 @@ import { TableDeclarations } from './declarations.js';
 import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
+import { warningsOf } from './requirements.js';
 import { isDoubtful, TableShape } from './shape.js';
 import { isLike, TableWatch } from './watch.js';
 
@@ -108,11 +110,10 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
    */
   async open(options: StoreOpenOptions = {}): Promise<void> {
     this.#closed = false;
-    const insecure = await this.#insecure();
-    if (insecure !== undefined) options.onWarning?.(insecure);
     const { onKept } = options;
     if (onKept !== undefined) this.#onKept.add(onKept);
-    await this.#open();
+    const { info } = await this.#open();
+    await this.#warn(info, options);
     if (this.#problem !== '') onKept?.(false, this.#problem);
   }
 
@@ -120,10 +121,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return await identityOf(this.#parts.run, this.source, this.name);
   }
 
-  async #insecure(): Promise<StoreInsecureError | undefined> {
+  async #warn(info: TableInfo, { onWarning }: StoreOpenOptions): Promise<void> {
+    const { run } = this.#parts;
     try {
-      const [message] = await insecureTables(this.#parts.run, [this.source]);
-      return message === undefined ? undefined : new StoreInsecureError(`${this.name}: ${message}`);
+      const insecure = await insecureTables(run, [this.source]);
+      for (const message of insecure) onWarning?.(new StoreInsecureError(`${this.name}: ${message}`));
+      for (const message of await warningsOf(run, info)) onWarning?.(new StoreSetupError(message));
     } catch (error) {
       throw storeError(error, `${this.name}: open`, false);
     }
