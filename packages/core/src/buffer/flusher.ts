@@ -168,7 +168,8 @@ export class Flusher<Value> {
     }
     const { member } = this.#collection;
     member?.touch();
-    await member?.dealtWith(undefined, key, version);
+    const written = outcome.kind === 'written' ? outcome : undefined;
+    await member?.dealtWith(undefined, key, version, written);
     const clearing = this.#clear(key, version, 'stored');
     // Behind it, in the same batch.
     const showing = outcome.kind === 'written' ? this.#show(key, buffered.payload, outcome) : undefined;

@@ -21,7 +21,7 @@ export class CollectionDependencies<Value, Id> extends CollectionLookups<Value, 
     return new RowsDependency(this.#context, 'id(…)', (tags) => tags.row(this.#context.checks.key(id)));
   }
 
-  where(values: Partial<Value>): Dependency {
+  where(values: Partial<Value>): RowsDependency {
     if (typeof values !== 'object' && typeof values !== 'function') {
       throw new InvalidOptionError(`${this.#context.settings.name}.where`, 'must be an object of properties');
     }

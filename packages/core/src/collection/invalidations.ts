@@ -39,8 +39,23 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
     options.signal?.throwIfAborted();
     const keys = keysOf();
     const all = (): Promise<CacheOutcome[]> =>
-      activity.track(Promise.all(keys.map((key) => writes.invalidate(key))));
+      activity.track(Promise.all([...keys.map((key) => writes.invalidate(key)), ...this.#endViews()]));
     return worstOf(await checks.bounded(all, options));
+  }
+
+  /** Which values rows had that something has changed unseen, nobody knows. */
+  #endViews(): Promise<CacheOutcome>[] {
+    const { tags } = this.#context;
+    return tags === undefined ? [] : [tags.end([tags.all])];
+  }
+
+  async invalidateTag(values: Partial<Value>, options: InvalidateOptions = {}): Promise<CacheOutcome> {
+    const { activity, checks, opening } = this.#context;
+    const named = this.where(values);
+    await opening.open();
+    checkOptions(options, INVALIDATE, 'options');
+    options.signal?.throwIfAborted();
+    return await checks.bounded(() => activity.track(named.tags.end([named.key])), options);
   }
 
   async invalidateAll(options: InvalidateAllOptions = {}): Promise<InvalidatedAll> {
@@ -51,7 +66,8 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
     let over = false;
     try {
       const all = () => activity.track(invalidateAll(this.#context, options, () => over));
-      return await checks.bounded(all, options);
+      const [rows, ...views] = await checks.bounded(() => Promise.all([all(), ...this.#endViews()]), options);
+      return { ...rows, outcome: worstOf([rows.outcome, ...views]) };
     } finally {
       over = true;
     }

@@ -206,6 +206,11 @@ export interface Collection<
    * Throws `InvalidOptionError` unless exactly these properties are among the collection's `tags`.
    */
   where(values: Partial<Value>): Dependency;
+  /**
+   * Makes every view that depends on the rows with these values unreadable, in one step, however many there are. What is
+   * cached of the rows themselves stays. As `where`.
+   */
+  invalidateTag(values: Partial<Value>, options?: InvalidateOptions): Promise<CacheOutcome>;
 }
 
 /** The result of `invalidateAll`. */

@@ -7,7 +7,7 @@ import type { CollectionTags } from './tags.js';
 
 /** A collection as a dependency needs it. */
 export interface DependedOn {
-  readonly settings: Pick<CollectionSettings, 'name'>;
+  readonly settings: Pick<CollectionSettings, 'consistency' | 'name'>;
   readonly opening: Pick<Opening, 'open' | 'opened'>;
   readonly store: Pick<StoreAdapter<unknown, never>, 'transactions'>;
   readonly tags: CollectionTags | undefined;

@@ -1,7 +1,13 @@
+import type { CacheClient } from '../cache/client.js';
+import { worstOf } from '../collection/results.js';
 import type { CollectionSettings } from '../collection/settings.js';
+import type { CacheOutcome } from '../contracts/outcome.js';
 import type { StoreAdapter } from '../contracts/store.js';
+import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError, UnsupportedError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
+import type { Handover } from '../feed/handover.js';
+import { tagInvalidation } from '../feed/invalidations.js';
 import type { Membership } from '../feed/membership.js';
 import { ALL_ROWS, ANY_ROW, rowTag, tagsName, tagsPrefix, valueTag } from '../protocol/tags.js';
 import { type Probe, probe } from './probe.js';
@@ -15,6 +21,8 @@ interface TagSet {
 export interface TagsOptions {
   /** The Lockstep's. */
   readonly prefix: string;
+  readonly cache: CacheClient;
+  readonly handover: Handover;
   readonly settings: Pick<CollectionSettings, 'additional' | 'holeTtlMs' | 'name'>;
   readonly sets: readonly (string | readonly string[])[];
   readonly store: Pick<StoreAdapter<unknown, never>, 'declared' | 'name' | 'source'>;
@@ -25,13 +33,17 @@ export interface TagsOptions {
 export class CollectionTags {
   /** Tells whether every writer knows of the tags. */
   readonly member: Membership;
+  readonly #cache: CacheClient;
+  readonly #handover: Handover;
   readonly #collection: string;
   readonly #declared: StoreAdapter<unknown, never>['declared'];
   readonly #prefix: string;
   readonly #sets: readonly TagSet[];
 
   /** Throws `UnsupportedError`. */
-  constructor({ consumer, prefix, sets, settings, store }: TagsOptions) {
+  constructor({ cache, consumer, handover, prefix, sets, settings, store }: TagsOptions) {
+    this.#cache = cache;
+    this.#handover = handover;
     const { additional, holeTtlMs, name: collection } = settings;
     const { declared } = store;
     this.#collection = collection;
@@ -62,6 +74,18 @@ export class CollectionTags {
     if (tags.length > 0) await this.#declared?.check({ tags });
   }
 
+  /** Ends tags, outside of any write, by whichever way is left. Never rejects. */
+  async end(keys: readonly string[]): Promise<CacheOutcome> {
+    const ends = keys.map(async (key): Promise<CacheOutcome> => {
+      const reply = await this.#cache.run(tagInvalidation(key)).catch(() => undefined);
+      if (reply !== undefined && reply.outcome !== 'foreign') return 'invalidated';
+      const taken = await this.#handover.offer({ kind: 'invalidate', key, version: NO_VERSION });
+      return taken ? 'queued' : 'deferred';
+    });
+    return worstOf(await Promise.all(ends));
+  }
+
+  /** Every view of the collection depends on it. */
   get all(): string {
     return this.#prefix + ALL_ROWS;
   }

@@ -198,14 +198,16 @@ export class ViewMisses<Params, Value> {
 
   /** Never rejects. */
   async #fill(
-    { cacheKey, key }: Asked<Params>,
+    asked: Asked<Params>,
     token: string,
     version: Version,
     loaded: LoadedView<Value>,
   ): Promise<void> {
     const { cache, events } = this.#context;
+    const { cacheKey, key } = asked;
     try {
-      const payload = await this.#payload(key, version, loaded);
+      // That a table is not kept in step any more may have been noticed by this very load.
+      const payload = mayFill(asked) ? await this.#payload(key, version, loaded) : undefined;
       if (payload === undefined) return this.#release(cacheKey, token);
       const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;
       const { outcome } = await cache.run(fill);

@@ -30,8 +30,9 @@ export class ViewReader<Params, Value> {
 
   async read(asked: Asked<Params>): Promise<Value> {
     const { cache, cacheSwitch, clock } = this.#context;
-    const { cacheKey, tags } = asked;
-    if (cacheSwitch.off) return await this.#readStore(asked, 'off');
+    const { cacheKey, rows, tags } = asked;
+    if (cacheSwitch.off || rows.some((row) => row.tags.member.suspended))
+      return await this.#readStore(asked, 'off');
     if (cache.trust.anyLost && [cacheKey, ...tags].some((key) => cache.trust.isLost(key))) {
       return await this.#readStore(asked);
     }

@@ -155,7 +155,15 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     }
     // For instance a list that was made of the params.
     if (named === probe || (Array.isArray(named) && named.includes(probe))) return;
-    rowsOf(named, this.name);
+    const strict = rowsOf(named, this.name).find(
+      ({ collection }) => collection.settings.consistency === 'strict',
+    );
+    if (strict === undefined) return;
+    const problem = `depends on collection "${strict.collection.settings.name}", which is strict: a view promises G2, and not G7`;
+    this.#context.events.error.emit({
+      where: 'view',
+      error: new UnsupportedError(`view "${this.name}" ${problem}`),
+    });
   }
 
   /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */

@@ -253,10 +253,12 @@ export class Publication<Value> {
       holeTtlMs: settings.holeTtlMs,
       holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
     });
-    const others = version === NO_VERSION ? undefined : member?.invalidateOthers(key, version, written);
+    // What was written is told to all, whether its version is believed or not.
+    const told = version !== NO_VERSION || written !== undefined;
+    const others = told ? member?.invalidateOthers(key, version, written) : undefined;
     const { outcome } = await invalidating;
     if (outcome === 'foreign') throw foreignEntry(cacheKey);
-    if (version === NO_VERSION) return 'invalidated';
+    if (version === NO_VERSION) return (await others) === false ? 'deferred' : 'invalidated';
     return (await member?.dealtWith(others, key, version, written)) === false ? 'deferred' : 'invalidated';
   }
 

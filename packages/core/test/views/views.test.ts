@@ -57,7 +57,7 @@ function openLists(more: Partial<Listing> = {}) {
     });
     return { lockstep, items, lists };
   }
-  return { ...join(), clock, gates, join, loads, memory, plan, rows, server };
+  return { ...join(), clock, gates, join, loads, memory, namesOf, plan, rows, server };
 }
 
 const books = { category: 'books' };
@@ -357,6 +357,62 @@ describe('a view', () => {
     await lockstep.drain();
     await lists.get(books);
     expect(loads.length).toBe(2);
+  });
+
+  test('is loaded anew once its tag is invalidated, or a row that something has changed unseen', async () => {
+    const { items, lists, loads, lockstep } = openLists();
+    await items.put('1', { category: 'books', name: 'a' });
+    const load = async () => {
+      await lists.get(books);
+      await lockstep.drain();
+      return loads.splice(0).length;
+    };
+    expect(await load()).toBe(1);
+    expect(await items.invalidateTag({ category: 'toys' })).toBe('invalidated');
+    expect(await load()).toBe(0);
+    expect(await items.invalidateTag({ category: 'books' })).toBe('invalidated');
+    expect(await load()).toBe(1);
+    await items.invalidate('1');
+    expect(await load()).toBe(1);
+    await items.invalidateAll();
+    expect(await load()).toBe(1);
+    expect(await load()).toBe(0);
+    await expect(items.invalidateTag({ name: 'a' })).rejects.toThrow(/not among the tags/);
+  });
+
+  test('sees a buffered write once it is flushed', async () => {
+    const { clock, loads, lockstep, namesOf, rows } = openLists();
+    const buffered = lockstep.collection({
+      name: 'buffered',
+      store: rows,
+      additional: true,
+      tags: ['category'],
+      strategy: 'write-behind',
+      burst: { maxClockSkewMs: 0 },
+    });
+    const view = lockstep.view<undefined, string[]>({
+      name: 'of-buffered',
+      load: () => namesOf('books'),
+      dependsOn: () => buffered.where({ category: 'books' }),
+    });
+    await elapse(clock, buffered.put('1', { category: 'toys', name: 'a' }));
+    await elapse(clock, buffered.flush());
+    expect(await view.get(undefined)).toEqual([]);
+    await lockstep.drain();
+    const written = await elapse(clock, buffered.put('1', { category: 'books', name: 'b' }));
+    expect(written.store).toBe('buffered');
+    await elapse(clock, buffered.flush());
+    expect(await view.get(undefined)).toEqual(['b']);
+    expect(loads).toEqual([]);
+  });
+
+  test('of a strict collection says at definition that it promises less', async () => {
+    const { lockstep, rows } = openLists();
+    const errors: string[] = [];
+    lockstep.events.on('error', ({ error }) => void errors.push(String(error)));
+    const strict = lockstep.collection({ name: 'strict', store: rows, tags: [], consistency: 'strict' });
+    lockstep.view({ name: 'of-strict', load: () => 1, dependsOn: () => strict.any() });
+    expect(errors).toEqual([expect.stringContaining('depends on collection "strict", which is strict')]);
   });
 });
 

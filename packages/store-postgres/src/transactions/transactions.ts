@@ -91,6 +91,11 @@ export class PostgresTransactions implements TransactionHost {
     this.#name = name;
   }
 
+  /** For statements outside of transactions. */
+  get client(): Knex {
+    return this.#knex;
+  }
+
   async transaction<T>(
     body: (tx: StoreTransaction) => Promise<T>,
     options: StoreTransactionOptions,

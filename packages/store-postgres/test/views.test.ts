@@ -1,0 +1,170 @@
+import { createLockstep, type Lockstep, type Relay } from '@lockstep/core';
+import { memoryCache } from '@lockstep/core/memory';
+import type { Knex } from 'knex';
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { PostgresStore } from '../src/index.js';
+import { testServer } from './support/database.js';
+
+interface Product {
+  readonly id: number;
+  readonly category: string | null;
+  readonly tenant: number;
+  readonly status: string;
+}
+
+const server = testServer();
+let knex: Knex;
+let pg: PostgresStore;
+let shop: ReturnType<typeof openShop>;
+let relay: Relay;
+
+/** A process with lists by category, and by tenant and status. */
+function openShop(cache: ReturnType<typeof memoryCache>) {
+  const lockstep = createLockstep({ cache });
+  const products = lockstep.collection({
+    name: 'products',
+    store: pg.table<Product, number>('products', { key: 'id' }),
+    tags: ['category', ['tenant', 'status']],
+  });
+  const loads: string[] = [];
+  const lists = lockstep.view<{ category: string | null }, number[], Knex>({
+    name: 'lists',
+    load: async ({ category }, { client }) => {
+      loads.push(`${category}`);
+      return await client<Product>('products').where({ category }).orderBy('id').pluck('id');
+    },
+    dependsOn: ({ category }) => products.where({ category }),
+  });
+  const counts = lockstep.view<{ tenant: number; status: string }, number, Knex>({
+    name: 'counts',
+    load: async (params, { client }) => {
+      loads.push('count');
+      const [row] = await client<Product>('products').where(params).count<{ count: string }[]>();
+      return Number(row?.count);
+    },
+    dependsOn: (params) => products.where(params),
+  });
+  return { lockstep, products, lists, counts, loads };
+}
+
+const books = { category: 'books' };
+const row = (id: number, category: string | null, status = 'new'): Product => {
+  return { id, category, tenant: 1, status };
+};
+
+/** The lists of a category, once the relay has dealt with all that was changed. */
+async function drained(lockstep: Lockstep): Promise<void> {
+  await lockstep.drain();
+  while ((await pg.feed.status(['public.products'])).pending > 0) await new Promise(setImmediate);
+}
+
+beforeAll(async () => {
+  ({ knex, pg } = server.store());
+  await knex.raw(
+    'CREATE TABLE products (id int PRIMARY KEY, category text, tenant int NOT NULL, status text NOT NULL)',
+  );
+  await pg.attach(pg.table<Product, number>('products', { key: 'id' }), {
+    tags: ['category', ['tenant', 'status']],
+  });
+});
+
+beforeEach(async () => {
+  await knex.raw('TRUNCATE products');
+  shop = openShop(memoryCache());
+  await shop.products.put(1, row(1, 'books'));
+  relay = shop.lockstep.startRelay();
+  await drained(shop.lockstep);
+});
+
+afterEach(async () => {
+  await relay.stop();
+  await shop.lockstep.drain();
+});
+
+/** The list, read until it is cached. */
+async function cached(): Promise<number[]> {
+  const { lists, lockstep, loads } = shop;
+  for (;;) {
+    loads.length = 0;
+    const list = await lists.get(books);
+    if (loads.length === 0) return list;
+    await lockstep.drain();
+  }
+}
+
+test('a list has the row that enters, and not the one that leaves, with the acknowledgement', async () => {
+  const { counts, lists, products } = shop;
+  expect(await cached()).toEqual([1]);
+  await products.put(2, row(2, 'books'));
+  expect(await lists.get(books)).toEqual([1, 2]);
+  expect(await counts.get({ tenant: 1, status: 'new' })).toBe(2);
+  expect(await cached()).toEqual([1, 2]);
+  // A blind put, which does not know what the row was.
+  await products.put(1, row(1, 'toys', 'old'));
+  expect(await lists.get(books)).toEqual([2]);
+  expect(await counts.get({ tenant: 1, status: 'new' })).toBe(1);
+  expect(await cached()).toEqual([2]);
+  await products.patch(2, { category: null });
+  expect(await lists.get(books)).toEqual([]);
+  expect(await lists.get({ category: null })).toEqual([2]);
+  await products.delete(2);
+  expect(await lists.get({ category: null })).toEqual([]);
+});
+
+test('a write of another category loads nothing anew', async () => {
+  const { loads, products } = shop;
+  await cached();
+  await products.put(2, row(2, 'toys'));
+  await products.put(2, row(2, null));
+  loads.length = 0;
+  expect(await shop.lists.get(books)).toEqual([1]);
+  expect(loads).toEqual([]);
+});
+
+test('another process sees it', async () => {
+  const { lists } = shop;
+  await cached();
+  const other = openShop(memoryCache());
+  await other.products.put(3, row(3, 'books'));
+  await drained(shop.lockstep);
+  expect(await lists.get(books)).toEqual([1, 3]);
+  await other.lockstep.drain();
+});
+
+test.for([
+  ['an insert', "INSERT INTO products VALUES (2, 'books', 1, 'new')", [1, 2]],
+  ['an update away', "UPDATE products SET category = 'toys' WHERE id = 1", []],
+  ['a delete', 'DELETE FROM products', []],
+  ['another key', 'UPDATE products SET id = 9 WHERE id = 1', [9]],
+  ['a TRUNCATE', 'TRUNCATE products', []],
+] as const)('%s by another program is seen once the relay has it', async ([, sql, expected]) => {
+  await cached();
+  await knex.raw(sql);
+  await drained(shop.lockstep);
+  expect(await shop.lists.get(books)).toEqual(expected);
+});
+
+test('a transaction reads its own list, fills nothing, and its commit is seen', async () => {
+  const { lists, lockstep, loads, products } = shop;
+  await cached();
+  await lockstep.transaction(async (tx) => {
+    await products.put(2, row(2, 'books'), { tx });
+    await (tx.client as Knex)('products').insert(row(3, 'books'));
+    expect(await lists.get(books, { tx })).toEqual([1, 2, 3]);
+    expect(await lists.get(books)).toEqual([1]);
+  });
+  loads.length = 0;
+  expect(await lists.get(books)).toEqual([1, 2, 3]);
+  expect(loads).toEqual(['books']);
+});
+
+test('a set that attach has not declared is refused when the collection opens', async () => {
+  const lockstep = createLockstep({ cache: memoryCache(), prefix: 'undeclared' });
+  const products = lockstep.collection({
+    name: 'products',
+    store: pg.table<Product, number>('products', { key: 'id' }),
+    tags: ['status'],
+  });
+  await expect(products.get(1)).rejects.toThrow(/status/);
+  await lockstep.drain();
+});
