@@ -11,7 +11,9 @@ export type {
   NumericField,
   Relay,
   RelayStatus,
+  RowOutcome,
   ThroughRecord,
+  TransactionResult,
   Versioned,
   WriteResult,
 } from './contracts/api.js';

@@ -66,7 +66,7 @@ export type IdOf<Doc> = Doc extends { readonly _id: infer Id } ? Id : ObjectId;
 export interface MongoStore {
   /** For messages, e.g. `mongodb:shop`. */
   readonly name: string;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<ClientSession>;
   readonly feed: ChangeFeed;
   /** Binds an existing collection. Throws `InvalidOptionError`. */
   collection<Doc extends Document, Id = IdOf<Doc>>(

@@ -105,7 +105,7 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
 }
 
 export class PostgresStore {
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<Knex.Transaction>;
   readonly feed: ChangeFeed;
   readonly #knex: Knex;
   readonly #clock: Clock;
@@ -137,12 +137,17 @@ export class PostgresStore {
    * Binds a table. Nothing is asked of the database before `open`.
    *
    * @typeParam Row the entity: its properties are the table's columns
-   * @typeParam Id a scalar, or for a composite key an object of its properties
+   * @typeParam Id a scalar, or for a composite key an object of its properties; the row's `id` where that is the key
    */
+  table<Row extends { readonly id: unknown }>(
+    name: string,
+    options: PostgresTableOptions & { readonly key: 'id' },
+  ): PostgresTable<Row, Row['id']>;
   table<Row extends object, Id = string | number>(
     name: string,
     options: PostgresTableOptions,
-  ): PostgresTable<Row, Id> {
+  ): PostgresTable<Row, Id>;
+  table<Row extends object, Id>(name: string, options: PostgresTableOptions): PostgresTable<Row, Id> {
     return new PostgresTable<Row, Id>(specOf(name, options), {
       database: this.#database,
       run: this.#ask,

@@ -30,6 +30,8 @@ const LATE = Symbol('late');
 export interface Found<Value> extends Pick<Versioned<Value>, 'value' | 'version'> {
   /** From the store's primary. */
   readonly fresh: boolean;
+  /** As a transaction sees it that is not committed. */
+  readonly pending: boolean;
   /** The calls that had joined lines when it was asked for: to them it is current, as it is to whoever reads. */
   readonly joined: number;
 }
@@ -99,7 +101,8 @@ export class Folds<Value> {
     const found = left ?? (await this.#read(line, row, lost > 0, joined));
     const written = await this.#turn(line, row, found, steps);
     if (line.first !== undefined && written !== undefined) {
-      this.#left.set(line, { value: copyOf(written.value), version: written.version, fresh: true, joined });
+      const { version } = written;
+      this.#left.set(line, { ...found, value: copyOf(written.value), version, fresh: true, joined });
     }
     settle(steps, found, written);
   }
@@ -112,7 +115,8 @@ export class Folds<Value> {
     joined: number,
   ): Promise<Found<Value>> {
     const { value, version, from } = await row.read(fresh || line.first?.fromCache === false);
-    return { value, version, fresh: from === 'store' || from === 'transaction', joined };
+    const pending = from === 'transaction';
+    return { value, version, fresh: from === 'store' || pending, pending, joined };
   }
 
   /** Runs the functions and sends what they made; `undefined`: nothing was to be written. */
@@ -130,7 +134,7 @@ export class Folds<Value> {
     // That nothing is to be changed is true of the store's row only.
     const joined = this.#joined();
     const { value, version } = await row.read(true);
-    this.#left.set(line, { value, version, fresh: true, joined });
+    this.#left.set(line, { ...found, value, version, fresh: true, joined });
     if (version !== found.version) throw row.conflict(found.version, version);
     return undefined;
   }
@@ -296,6 +300,8 @@ function settle<Value>(
   }
 }
 
-function unwritten<Value>({ value, version }: Pick<Found<Value>, 'value' | 'version'>): WriteResult<Value> {
-  return { value: copyOf(value), version, cache: 'updated', store: 'committed', coalesced: false };
+function unwritten<Value>({ pending, value, version }: Omit<Found<Value>, 'joined'>): WriteResult<Value> {
+  const cache = pending ? 'pending' : 'updated';
+  const store = value === null ? 'missing' : pending ? 'pending' : 'committed';
+  return { value: copyOf(value), version, cache, store, coalesced: false };
 }

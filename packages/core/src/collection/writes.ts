@@ -1,4 +1,4 @@
-import type { Collection, NumericField, WriteResult } from '../contracts/api.js';
+import type { Collection, NumericField, TransactionResult, WriteResult } from '../contracts/api.js';
 import type {
   CreateOptions,
   DeleteOptions,
@@ -141,7 +141,7 @@ export class CollectionCalls<Value, Id, Tx>
     id: Id,
     body: (tx: Tx) => Promise<T>,
     options: WriteOptions & TransactionMode = {},
-  ): Promise<WriteResult<Value> & { readonly returned: T }> {
+  ): Promise<WriteResult<Value> & TransactionResult<T>> {
     return await this.#writing(id, options, TRANSACT, async (key) => {
       checkFunction(body, 'body');
       if (options.tx !== undefined) {

@@ -42,9 +42,10 @@ export interface WriteResult<Value> {
   readonly cache: CacheOutcome | 'pending';
   /**
    * `buffered`: acknowledged by the cache, and on its way to the store; only where `burst` or the strategy
-   * `write-behind` allow it. `pending`: inside a transaction that is not committed yet.
+   * `write-behind` allow it. `pending`: inside a transaction that is not committed yet. `missing`: there is no row, and
+   * the function of `update` has made none.
    */
-  readonly store: 'committed' | 'buffered' | 'pending';
+  readonly store: 'committed' | 'buffered' | 'pending' | 'missing';
   /**
    * True when a later write of the same batch took this one's place; `value` and `version` are that one's. Of an
    * increment or an update `value` is its own all the same, which nobody finds in the row, and `version` one that the row
@@ -68,6 +69,21 @@ export type NumericField<Value> = {
       ? Field
       : never;
 }[keyof Value & string];
+
+/** What became of a row that a transaction has changed, by whatever statement. */
+export interface RowOutcome {
+  /** The collection whose entry it is: one for each that shows the row. */
+  readonly collection: string;
+  readonly key: string;
+  readonly version: Version;
+  readonly cache: CacheOutcome;
+}
+
+/** The result of a committed transaction that was asked for its rows' outcomes. */
+export interface TransactionResult<T> {
+  readonly returned: T;
+  readonly outcomes: readonly RowOutcome[];
+}
 
 /** A value with its version and where it came from. */
 export interface Versioned<Value> {
@@ -145,7 +161,8 @@ export interface Collection<
   /**
    * Reads, changes and stores by compare-and-set the properties that `change` has changed, and no others; when it
    * has changed none, what it saw is what the store has. `change` runs again when another writer came between,
-   * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it.
+   * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it; where there is
+   * no row, and none comes of it, the result says `store: 'missing'`.
    * Calls of this process for one row stand in line: each function gets what the one before it made, and together they
    * are one statement where the store gives rows back as they were sent. Rejects with `ConflictError` after `retries`, or
    * when `change` takes too long while others wait; with `InvalidOptionError` when `change` writes its own row.
@@ -170,12 +187,15 @@ export interface Collection<
   /** Deleting what is not there succeeds. */
   delete(id: Id, options?: DeleteOptions): Promise<WriteResult<Value>>;
   deleteMany(ids: Iterable<Id>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
-  /** Runs the caller's own statements in a transaction of the store's, then puts the row at `id` into the cache. */
+  /**
+   * Runs the caller's own statements in a transaction of the store's, then puts the row at `id` into the cache. The
+   * result is that row's; `outcomes` tells of each row that they changed.
+   */
   write<T>(
     id: Id,
     body: (tx: Tx) => Promise<T>,
     options?: WriteOptions & TransactionMode,
-  ): Promise<WriteResult<Value> & { readonly returned: T }>;
+  ): Promise<WriteResult<Value> & TransactionResult<T>>;
   /** Makes what the cache holds unreadable: for rows that something without a change feed has changed. */
   invalidate(id: Id, options?: InvalidateOptions): Promise<CacheOutcome>;
   /**
@@ -277,7 +297,14 @@ export interface Lockstep extends AsyncDisposable {
    * the same is rolled back, and rejects with that failure as the cause. Deadlocks and serialization failures run the
    * body again.
    */
-  transaction<T>(body: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  transaction<T, Tx = unknown>(
+    body: (tx: Transaction<Tx>) => Promise<T>,
+    options: TransactionOptions<Tx> & { readonly outcomes: true },
+  ): Promise<TransactionResult<T>>;
+  transaction<T, Tx = unknown>(
+    body: (tx: Transaction<Tx>) => Promise<T>,
+    options?: TransactionOptions<Tx> & { readonly outcomes?: false },
+  ): Promise<T>;
   /**
    * Makes a view: the cached result of a query, never older than a write that was acknowledged before the read. Throws
    * `InvalidOptionError`, also for rows that `dependsOn` names and no tag tells of, and `DuplicateCollectionError`.

@@ -293,9 +293,12 @@ export interface LockstepOptions {
   readonly random?: () => number;
 }
 
-export interface TransactionOptions extends TransactionMode {
+/** @typeParam Tx the driver's handle, which the body gets as `client`: that of `on` */
+export interface TransactionOptions<Tx = unknown> extends TransactionMode {
   /** Which database, where collections live in several: a store of it. @defaultValue the only one */
-  readonly on?: { readonly transactions?: TransactionHost | undefined };
+  readonly on?: { readonly transactions?: TransactionHost<Tx> | undefined };
+  /** Resolve with `{ returned, outcomes }`: what became of each row that it changed, once it was committed. @defaultValue false */
+  readonly outcomes?: boolean;
   /** The bound of the transaction, in ms. @defaultValue 10_000 */
   readonly timeoutMs?: number;
   /** Rolls it back. */

@@ -232,7 +232,9 @@ export interface StoreTransaction {
 }
 
 /** Runs transactions; shared by all bindings of one database, and compared by identity. */
-export interface TransactionHost {
+export interface TransactionHost<Tx = unknown> {
+  /** Carries the type of `client` only; never set. */
+  readonly clientType?: Tx;
   /**
    * The driver's own handle for statements outside of transactions, where writes go: what the loads of views are given.
    * Absent: there is none that statements in and outside of transactions share.
@@ -265,7 +267,7 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   /** The name that the change feed uses, e.g. `public.products`. */
   readonly source: string;
   readonly capabilities: StoreCapabilities;
-  readonly transactions?: TransactionHost | undefined;
+  readonly transactions?: TransactionHost<Tx> | undefined;
   readonly feed?: ChangeFeed | undefined;
   /** Absent: the store needs nothing in its database. */
   readonly installation?: StoreInstallation | undefined;

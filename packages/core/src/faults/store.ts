@@ -80,7 +80,7 @@ function shared<T extends object>(plan: FaultPlan<StoreCalls>, inner: T, wrap: (
   return wrapped;
 }
 
-function faultyHost(host: TransactionHost, plan: FaultPlan<StoreCalls>): TransactionHost {
+function faultyHost<Tx>(host: TransactionHost<Tx>, plan: FaultPlan<StoreCalls>): TransactionHost<Tx> {
   return {
     async transaction<T>(body: Parameters<typeof host.transaction<T>>[0], options: StoreTransactionOptions) {
       const result = await plan.run('transaction', {

@@ -3,7 +3,14 @@ import { CacheClient } from '../cache/client.js';
 import { KeptByCache } from '../cache/kept.js';
 import { collectionEngine } from '../collection/collection.js';
 import { ThroughCalls } from '../collection/through.js';
-import type { Collection, CollectionInfo, Lockstep, Relay, ThroughRecord } from '../contracts/api.js';
+import type {
+  Collection,
+  CollectionInfo,
+  Lockstep,
+  Relay,
+  ThroughRecord,
+  TransactionResult,
+} from '../contracts/api.js';
 import type { LockstepEvents } from '../contracts/events.js';
 import type { UniqueSets } from '../contracts/lookups.js';
 import type {
@@ -178,9 +185,21 @@ class LockstepEngine implements Lockstep {
     return this.#through.record(options);
   }
 
-  async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+  transaction<T, Tx = unknown>(
+    body: (tx: Transaction<Tx>) => Promise<T>,
+    options: TransactionOptions<Tx> & { readonly outcomes: true },
+  ): Promise<TransactionResult<T>>;
+  transaction<T, Tx = unknown>(
+    body: (tx: Transaction<Tx>) => Promise<T>,
+    options?: TransactionOptions<Tx> & { readonly outcomes?: false },
+  ): Promise<T>;
+  async transaction<T, Tx>(
+    body: (tx: Transaction<Tx>) => Promise<T>,
+    options: TransactionOptions<Tx> = {},
+  ): Promise<T | TransactionResult<T>> {
     this.#checkOpen();
-    return await this.#transactions.transaction(body, options);
+    const result = await this.#transactions.transaction(body as (tx: Transaction) => Promise<T>, options);
+    return options.outcomes === true ? result : result.returned;
   }
 
   async open(options: OpenOptions = {}): Promise<void> {

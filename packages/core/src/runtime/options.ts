@@ -33,5 +33,6 @@ export const TRANSACTION = {
   on: option.is<NonNullable<TransactionOptions['on']>>('a store', (on) => typeof on === 'object'),
   timeoutMs: option.integer(DEFAULT_TRANSACTION_TIMEOUT_MS, 1, DAY_MS),
   signal: SIGNAL,
+  outcomes: option.flag(false),
   ...MODE,
 } satisfies OptionsOf<TransactionOptions>;

@@ -1,10 +1,11 @@
+import type { TransactionResult } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Transaction, TransactionOptions } from '../contracts/options.js';
 import type { StoreTransaction, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import { InvalidOptionError, UnsupportedError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
 import { mayHaveCommitted } from '../read/loader.js';
-import { LockstepTransaction, type TransactionOutcome } from '../write/transaction.js';
+import { LockstepTransaction, rowOutcomes, type TransactionOutcome } from '../write/transaction.js';
 import { modeOf } from '../write/transaction-mode.js';
 import type { Activity } from './activity.js';
 import type { Collections } from './collections.js';
@@ -23,14 +24,17 @@ export class Transactions {
   }
 
   /** Checks the options of `lockstep.transaction` and runs the body. */
-  async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions): Promise<T> {
+  async transaction<T>(
+    body: (tx: Transaction) => Promise<T>,
+    options: TransactionOptions,
+  ): Promise<TransactionResult<T>> {
     checkOptions(options, TRANSACTION, 'transaction');
     if (typeof body !== 'function') throw new InvalidOptionError('transaction.body', 'must be a function');
     const { on, signal, timeoutMs = TRANSACTION.timeoutMs.fallback } = options;
     const host = on === undefined ? this.#collections.onlyHost() : on.transactions;
     if (host === undefined) throw new UnsupportedError('transaction.on: this store has no transactions');
-    const { value } = await this.run(host, body, { ...modeOf(options), timeoutMs, signal });
-    return value;
+    const { value, outcome } = await this.run(host, body, { ...modeOf(options), timeoutMs, signal });
+    return { returned: value, outcomes: options.outcomes === true ? rowOutcomes(outcome) : [] };
   }
 
   async run<T>(

@@ -1,6 +1,6 @@
 import type { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
-import type { CacheOutcome, WriteResult } from '../contracts/api.js';
+import type { CacheOutcome, TransactionResult, WriteResult } from '../contracts/api.js';
 import type { ChangedTexts } from '../contracts/declared.js';
 import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
@@ -22,6 +22,7 @@ import type { Answer } from './store-commit.js';
 import {
   type KeyOutcome,
   LockstepTransaction,
+  rowOutcomes,
   type TransactionOutcome,
   type TransactionPart,
   type TransactionParticipant,
@@ -34,6 +35,7 @@ type InsideBuffer<Value> = Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' 
 export class TransactionWrites<Value> implements TransactionParticipant {
   readonly name: string;
   readonly source: string;
+  readonly versioned: boolean;
   readonly #collection: CollectionContext<Value>;
   readonly #preparation: Preparation<Value>;
   readonly #publication: Publication<Value>;
@@ -47,6 +49,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   ) {
     this.name = collection.settings.name;
     this.source = collection.store.source;
+    this.versioned = collection.store.capabilities.versioned;
     this.#collection = collection;
     this.#preparation = preparation;
     this.#publication = publication;
@@ -146,7 +149,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     body: (client: unknown) => Promise<T>,
     ttlMs: number,
     options: StoreTransactionOptions,
-  ): Promise<WriteResult<Value> & { readonly returned: T }> {
+  ): Promise<WriteResult<Value> & TransactionResult<T>> {
     const buffer = this.#buffer;
     const { settings, store, transaction } = this.#collection;
     const { transactions: host } = store;
@@ -180,7 +183,14 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       const call = { timeoutMs: settings.storeTimeoutMs, primary: true };
       [row] = await store.read([key], call).catch(() => [row]);
     }
-    return { value: row?.value ?? null, version, cache, store: 'committed', coalesced: false, returned };
+    const result = {
+      value: row?.value ?? null,
+      version,
+      cache,
+      store: 'committed',
+      coalesced: false,
+    } as const;
+    return { ...result, returned, outcomes: rowOutcomes(outcome) };
   }
 
   async publishTransaction(

@@ -1,8 +1,8 @@
-import type { CacheOutcome } from '../contracts/api.js';
+import type { CacheOutcome, RowOutcome } from '../contracts/api.js';
 import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
 import type { StoreTransaction, TransactionHost } from '../contracts/store.js';
-import type { Version } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, type LockstepError, TransactionOverError } from '../errors.js';
 import type { Reservation } from './reservation.js';
 
@@ -11,6 +11,8 @@ export interface TransactionParticipant {
   readonly name: string;
   /** The name of its rows in the change list. */
   readonly source: string;
+  /** Its rows have versions. */
+  readonly versioned: boolean;
   /** Before the commit: makes rows unreadable that others' statements have changed, where that has to come first. */
   announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void>;
   /** After the commit: brings each key in step with what the transaction left there, its own writes or others'. */
@@ -30,6 +32,15 @@ export interface KeyOutcome {
 
 /** The ends of each participant's keys. */
 export type TransactionOutcome = ReadonlyMap<TransactionParticipant, ReadonlyMap<string, KeyOutcome>>;
+
+/** The rows that were changed, collection by collection. Without a version there is no change. */
+export function rowOutcomes(outcome: TransactionOutcome): RowOutcome[] {
+  return [...outcome].flatMap(([{ name: collection, versioned }, keys]) =>
+    [...keys].flatMap(([key, { cache, version }]) =>
+      versioned && version === NO_VERSION ? [] : { collection, key, version, cache },
+    ),
+  );
+}
 
 /** A collection's own write inside a transaction. */
 export interface TransactionWrite {

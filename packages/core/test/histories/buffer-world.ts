@@ -228,7 +228,7 @@ class BufferWorld {
           ? collection.delete(key)
           : collection.put(key, { n });
     const result = await mortal.race(writing).catch(() => undefined);
-    if (result === undefined || result.version === 0) return;
+    if (result === undefined || result.version === 0 || result.store === 'missing') return;
     const { cache, coalesced, store, value, version } = result;
     const end = this.#scheduler.step;
     const newest = value?.n ?? 0;

@@ -1,7 +1,14 @@
 import * as v from 'valibot';
 import { expectTypeOf } from 'vitest';
 import { z } from 'zod';
-import type { CacheOutcome, Collection, Versioned, WriteResult } from '../../src/contracts/api.js';
+import type {
+  CacheOutcome,
+  Collection,
+  RowOutcome,
+  TransactionResult,
+  Versioned,
+  WriteResult,
+} from '../../src/contracts/api.js';
 import type { LockstepEventMap } from '../../src/contracts/events.js';
 import type { Transaction } from '../../src/contracts/options.js';
 import type { Version } from '../../src/contracts/version.js';
@@ -123,6 +130,29 @@ export async function types(): Promise<void> {
     return 'done' as const;
   });
   expectTypeOf(result).resolves.toEqualTypeOf<'done'>();
+
+  // The store that it is of gives the handle's type; results wait for the commit.
+  const store = memoryStore<Product>({ name: 's' });
+  lockstep.transaction(
+    async ({ client }) => {
+      expectTypeOf(client).toEqualTypeOf<MemoryTx>();
+      await products.put('a', { name: 'lamp', stock: 1 }, { tx: { client } });
+    },
+    { on: store },
+  );
+  const told = lockstep.transaction(async () => 5, { outcomes: true });
+  expectTypeOf(told).resolves.toEqualTypeOf<TransactionResult<number>>();
+  expectTypeOf(own.outcomes).toEqualTypeOf<readonly RowOutcome[]>();
+  expectTypeOf(written.store).toEqualTypeOf<'committed' | 'buffered' | 'pending' | 'missing'>();
+
+  // What is created may leave out what the store makes.
+  expectTypeOf(products.create({ name: 'lamp' })).resolves.toEqualTypeOf<WriteResult<Product>>();
+  // @ts-expect-error no such property
+  products.create({ title: 'lamp' });
+  // @ts-expect-error of another type
+  products.create({ name: 5 });
+  // @ts-expect-error there is no version yet
+  products.create({ name: 'lamp' }, { ifVersion: 5 });
 
   // Events carry what their name says.
   lockstep.events.on('write', (event) => {

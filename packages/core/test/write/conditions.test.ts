@@ -50,6 +50,30 @@ describe('put and delete with ifVersion', () => {
 });
 
 describe('update', () => {
+  test('of a row that is not there says so, unless a row comes of it', async () => {
+    const { lockstep, products } = openShop();
+    const missing = { value: null, version: 0, store: 'missing', coalesced: false };
+    expect(await products.update('a', (row) => row && { ...row, stock: 9 })).toMatchObject(missing);
+    expect(await products.update('a', () => null)).toMatchObject(missing);
+    await lockstep.transaction(async (tx) => {
+      expect(await products.update('a', (row) => row, { tx })).toMatchObject(missing);
+    });
+    expect(await products.update('a', () => LAMP)).toMatchObject({ value: LAMP, store: 'committed' });
+    expect(await products.update('a', () => undefined)).toMatchObject({ value: LAMP, store: 'committed' });
+    await products.delete('a');
+    expect(await products.update('a', (row) => row)).toMatchObject({ value: null, store: 'missing' });
+  });
+
+  test('that writes nothing in a transaction is pending as the rest of it', async () => {
+    const { lockstep, products } = openShop();
+    await products.put('a', LAMP);
+    await lockstep.transaction(async (tx) => {
+      const unchanged = { value: LAMP, store: 'pending', cache: 'pending' };
+      expect(await products.update('a', (row) => row, { tx })).toMatchObject(unchanged);
+      expect(await products.update('a', () => undefined, { tx })).toMatchObject(unchanged);
+    });
+  });
+
   test('starts from the cached value', async () => {
     const shop = openShop();
     await shop.products.put('a', LAMP);

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { before } from '../../src/faults/index.js';
+import { before, type CacheCalls, faultPlan, faultyCache, refuse } from '../../src/faults/index.js';
 import { type MemoryTx, memoryCache, memoryDatabase } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { CHAIR, LAMP, openShop, type Product, storeOf } from '../support/shop.js';
 
 function openTwoTables() {
   const database = memoryDatabase({ feedGraceMs: 0 });
-  const cache = memoryCache();
-  const lockstep = createLockstep({ cache });
+  const cachePlan = faultPlan<CacheCalls>();
+  const lockstep = createLockstep({ cache: faultyCache(memoryCache(), cachePlan) });
   const products = lockstep.collection({ name: 'products', store: storeOf(database, 'products') });
   const stores = lockstep.collection({ name: 'stores', store: storeOf(database, 'stores') });
-  return { database, lockstep, products, stores };
+  return { cachePlan, database, lockstep, products, stores };
 }
 
 describe('write(id, body)', () => {
@@ -125,6 +125,51 @@ describe('lockstep.transaction', () => {
       [null, 'cache'],
       [CHAIR, 'store'],
     ]);
+  });
+
+  test('tells each row’s outcome after the commit, by events and where it is asked to, whoever changed it', async () => {
+    const { cachePlan, lockstep, products, stores } = openTwoTables();
+    await products.put('gone', LAMP);
+    const events: unknown[] = [];
+    lockstep.events.on('write', ({ cache, collection, key, op, store, version }) =>
+      events.push({ collection, key, version, cache, op, store }),
+    );
+    const { outcomes, returned } = await lockstep.transaction(
+      async (tx) => {
+        await products.put('own', CHAIR, { tx });
+        await (tx.client as MemoryTx).set('stores', 'raw', LAMP);
+        await products.delete('gone', { tx });
+        await products.get('untouched', { tx });
+        await products.delete('never there', { tx });
+        expect(events).toEqual([]);
+        return 'done';
+      },
+      { outcomes: true },
+    );
+    expect(returned).toBe('done');
+    expect(outcomes).toHaveLength(3);
+    const version = (await products.getVersioned('own')).version;
+    expect(outcomes).toContainEqual({ collection: 'products', key: 'own', version, cache: 'updated' });
+    expect(outcomes).toContainEqual({
+      collection: 'products',
+      key: 'gone',
+      version: expect.any(Number),
+      cache: 'updated',
+    });
+    expect(outcomes).toContainEqual({
+      collection: 'stores',
+      key: 'raw',
+      version: (await stores.getVersioned('raw')).version,
+      cache: 'invalidated',
+    });
+    const told = outcomes.map((outcome) => ({ ...outcome, op: 'transaction', store: 'committed' }));
+    expect(events).toHaveLength(3);
+    expect(events).toEqual(expect.arrayContaining(told));
+
+    cachePlan.always('execute', refuse(new Error('away')));
+    const away = await products.write('own', (tx) => (tx as MemoryTx).set('stores', 's2', LAMP));
+    expect(away.outcomes).toContainEqual(expect.objectContaining({ key: 's2', cache: 'deferred' }));
+    expect(away.cache).toBe('deferred');
   });
 
   test('update and conditional writes take part', async () => {

@@ -33,7 +33,7 @@ export interface MongoCollection<Value extends Document, Id> extends StoreAdapte
 export interface Shared {
   /** True when the server is a replica set: known after `open`, assumed before. */
   readonly replicated: () => boolean;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<ClientSession>;
   readonly feed: ChangeFeed;
   readonly shape: StoreShape;
   readonly watch: AttachmentWatch;

@@ -232,7 +232,7 @@ async function abort(session: ClientSession, { clock, timeoutMs, what }: CallBou
 }
 
 /** The transactions of one client; one for all collections of a database, compared by identity. */
-export function transactionHost(client: MongoClient, name: string): TransactionHost {
+export function transactionHost(client: MongoClient, name: string): TransactionHost<ClientSession> {
   return {
     async transaction<T>(
       body: (tx: StoreTransaction) => Promise<T>,

@@ -1,4 +1,5 @@
 import type { Clock, StoreInstallation, TransactionHost } from '@lockstep/core';
+import type { Knex } from 'knex';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';
 import type { Run, TableInfo, TableSpec } from '../sql/catalog.js';
@@ -20,7 +21,7 @@ export interface TableParts {
   readonly replica: Session | undefined;
   readonly clock: Clock;
   readonly prepared: boolean;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<Knex.Transaction>;
   readonly feed: PostgresFeed;
   readonly installation: (table: { readonly spec: TableSpec }) => StoreInstallation;
 }

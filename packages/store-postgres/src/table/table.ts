@@ -61,7 +61,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly source: string;
   readonly spec: TableSpec;
   readonly capabilities: StoreCapabilities;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<Knex.Transaction>;
   readonly feed: ChangeFeed;
   readonly fence: StoreFence;
   readonly carrier: RowCarrier<Value>;

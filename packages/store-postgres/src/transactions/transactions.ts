@@ -79,7 +79,8 @@ export function toChange(row: ChangeRecord): Change {
  * Transactions through knex; every statement in them is bounded and counts as Lockstep's own. Once one is over, for
  * whatever reason, its gate refuses what its body goes on to send, on the handle or through the tables.
  */
-export class PostgresTransactions implements TransactionHost {
+export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
+  declare readonly clientType?: Knex.Transaction;
   readonly #knex: Knex;
   readonly #clock: Clock;
   readonly #name: string;

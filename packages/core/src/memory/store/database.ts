@@ -22,7 +22,7 @@ import type { ValidateRow } from './commands.js';
 import { type MemoryFeed, memoryFeed } from './feed.js';
 import { DeadlockError, RowLocks } from './locks.js';
 import { MemoryTable } from './table.js';
-import { type ChangedRow, changeOf, MemoryTransaction } from './transaction.js';
+import { type ChangedRow, changeOf, MemoryTransaction, type MemoryTx } from './transaction.js';
 
 export interface MemoryDatabaseOptions {
   /** For messages and metrics. @defaultValue 'memory' */
@@ -42,7 +42,7 @@ export interface MemoryDatabaseOptions {
 /** Tables of one process, their transactions and their change feed. */
 export interface MemoryDatabase {
   readonly name: string;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<MemoryTx>;
   readonly feed: ChangeFeed;
 }
 
@@ -78,7 +78,7 @@ export class Database implements MemoryDatabase {
   readonly name: string;
   readonly clock: Clock;
   readonly feed: MemoryFeed;
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<MemoryTx>;
   readonly #settings: ReturnType<typeof settingsOf>;
   readonly #tables = new Map<string, MemoryTable>();
   readonly #validators = new Map<string, ValidateRow>();

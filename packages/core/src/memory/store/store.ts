@@ -71,7 +71,7 @@ export const MEMORY_STORE = {
 
 /** A store in this process's memory: a real adapter, and the double for tests of what stores do. */
 export interface MemoryStore<Value, Id = string> extends StoreAdapter<Value, Id, MemoryTx> {
-  readonly transactions: TransactionHost;
+  readonly transactions: TransactionHost<MemoryTx>;
   readonly feed: ChangeFeed;
   /**
    * Changes a row (`null`: deletes it) behind the adapter's back, as another program would: a trigger
