@@ -431,3 +431,15 @@ describe('modes', () => {
     expect(await stored()).toEqual(UNCHANGED);
   });
 });
+
+test('transactions that hold every connection of the pool may be the first to use a collection', async () => {
+  const single = server.store({ knex: server.knex(server.url, 2) });
+  const mine = createLockstep({ cache: memoryCache() });
+  const store = single.pg.table<Account, number>('accounts', { key: 'id' });
+  const rows = mine.collection({ name: 'accounts', store });
+  const adding = [1, 2, 3, 1].map((id) =>
+    mine.transaction(async (tx) => (await rows.increment(id, 'n', 1, { tx })).value?.n, { timeoutMs: 8_000 }),
+  );
+  expect((await Promise.all(adding)).sort()).toEqual([1_001, 1_002, 2_001, 3_001]);
+  await mine.close();
+});

@@ -95,6 +95,16 @@ export class Collections {
     return host;
   }
 
+  /**
+   * Opens those of a database that are not open yet; `undefined`: all are. Does not reject: their own calls say why they
+   * can't be used.
+   */
+  open(host: TransactionHost): Promise<unknown> | undefined {
+    const closed = [...this].filter(({ opening, store }) => store.transactions === host && !opening.opened);
+    if (closed.length === 0) return undefined;
+    return Promise.all(closed.map(({ opening }) => opening.open().catch(() => undefined)));
+  }
+
   /** Who takes part in a transaction. */
   participants(host: TransactionHost): TransactionParticipant[] {
     const ofHost = [...this].filter(({ store }) => store.transactions === host);

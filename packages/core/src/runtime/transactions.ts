@@ -2,8 +2,9 @@ import type { TransactionResult } from '../contracts/api.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Transaction, TransactionOptions } from '../contracts/options.js';
 import type { StoreTransaction, StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
-import { InvalidOptionError, UnsupportedError } from '../errors.js';
+import { InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { checkOptions } from '../kit/options.js';
+import { Deadline } from '../kit/wait.js';
 import { mayHaveCommitted } from '../read/loader.js';
 import { LockstepTransaction, rowOutcomes, type TransactionOutcome } from '../write/transaction.js';
 import { modeOf } from '../write/transaction-mode.js';
@@ -50,6 +51,13 @@ export class Transactions {
     body: (tx: LockstepTransaction) => Promise<T>,
     options: StoreTransactionOptions,
   ): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> {
+    // Inside it they would need a second connection, which transactions that hold all of them don't leave.
+    const opening = this.#collections.open(host);
+    if (opening !== undefined) {
+      const { signal, timeoutMs } = options;
+      const late = (): Error => new StoreTimeoutError('transaction: its collections were not open in time');
+      await new Deadline({ clock: this.#clock, timeoutMs, signal, late }).bound(opening);
+    }
     let current: LockstepTransaction | undefined;
     const attempt = async (storeTx: StoreTransaction) => {
       // A body that runs again is a new transaction: the earlier one was rolled back.
