@@ -2,9 +2,9 @@ import type { DeleteOptions, PatchOptions, PutOptions, WriteOptions } from '../c
 import type { StorePatch } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError } from '../errors.js';
-import { type Amount, decimalOf } from '../kit/decimal.js';
+import { type Amount, isAmount } from '../kit/decimal.js';
 import { type Difference, differenceOf, isProperties } from '../values/difference.js';
-import type { StoreWrite } from '../write/commands.js';
+import { BlindPut, Increment, StoreWrite } from '../write/commands.js';
 import type { CallContext } from './call-context.js';
 
 /** Makes of each call what it asks of the store. Throws for what no store could take: nothing was sent then. */
@@ -31,9 +31,9 @@ export class Commands<Value> {
       throw new InvalidOptionError('value', problem, { collection: settings.name, key });
     }
     const writeOf = (valid: Value): StoreWrite<Value> => {
-      const put = { kind: 'put', key, value: valid, above: NO_VERSION } as const;
+      const put = new BlindPut(key, valid, NO_VERSION);
       const command = ifVersion === undefined ? put : { ...put, ifVersion };
-      return { key, bytes: codec.measure(valid, key), command, ttlMs: ttlMs ?? settings.ttlMs };
+      return new StoreWrite(command, codec.measure(valid, key), ttlMs ?? settings.ttlMs);
     };
     const valid = codec.validate(value, key);
     return valid instanceof Promise ? valid.then(writeOf) : writeOf(valid);
@@ -48,13 +48,13 @@ export class Commands<Value> {
     if (ifVersion !== undefined) checks.condition();
     const command = { kind: 'patch', key, ...patch, above: NO_VERSION } as const;
     const bytes = codec.measure(patch.set as Value, key);
-    return { key, bytes, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+    return new StoreWrite(ifVersion === undefined ? command : { ...command, ifVersion }, bytes, ttlMs);
   }
 
   delete(key: string, { ifVersion, ttlMs = this.#context.settings.ttlMs }: DeleteOptions): StoreWrite<Value> {
     if (ifVersion !== undefined) this.#context.checks.condition();
     const command = { kind: 'delete', key, above: NO_VERSION } as const;
-    return { key, bytes: 0, command: ifVersion === undefined ? command : { ...command, ifVersion }, ttlMs };
+    return new StoreWrite(ifVersion === undefined ? command : { ...command, ifVersion }, 0, ttlMs);
   }
 
   increment(
@@ -69,11 +69,11 @@ export class Commands<Value> {
     if (typeof field !== 'string' || field === '') {
       throw new InvalidOptionError('field', 'must name a field', concerns);
     }
-    if (decimalOf(by) === undefined) {
+    if (!isAmount(by)) {
       const problem = `must be a finite number, a bigint or a decimal text, got ${String(by)}`;
       throw new InvalidOptionError('by', problem, concerns);
     }
-    return { key, bytes: 0, command: { kind: 'increment', key, field, by, above: NO_VERSION }, ttlMs };
+    return new StoreWrite<Value>(new Increment(key, field, by, NO_VERSION), 0, ttlMs);
   }
 
   /** `undefined`: the row is to be put whole. Rejects with `ValidationError`. */

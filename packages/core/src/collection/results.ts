@@ -12,6 +12,14 @@ import { mayHaveCommitted } from '../read/loader.js';
 import type { Codec } from '../values/codec.js';
 import type { Answer } from '../write/store-commit.js';
 
+const NOTHING: WriteResult<never> = {
+  value: null,
+  version: NO_VERSION,
+  cache: 'updated',
+  store: 'committed',
+  coalesced: false,
+};
+
 /**
  * The result that one command's caller gets. Throws `ConflictError` where `ifVersion` did not hold, and
  * `StoreRefusedError` where there is no row to increment or patch.
@@ -22,7 +30,8 @@ export function commandResult<Value>(
   { outcome, cache, coalesced, store }: Answer<Value>,
 ): WriteResult<Value> {
   if (outcome.kind === 'written') {
-    return { value: outcome.value, version: outcome.version, cache, store, coalesced };
+    // Callers keep results for long, and each would keep its row: see `pending-write.ts`. A copy of an object is none of a literal.
+    return { ...NOTHING, value: outcome.value, version: outcome.version, cache, store, coalesced };
   }
   const { key } = command;
   if (outcome.kind === 'missing' && (command.kind === 'increment' || command.kind === 'patch')) {

@@ -50,20 +50,33 @@ export interface BatcherOptions<Request, Answer> {
   ) => void;
 }
 
+// Classes and `Array.of`, not literals: one old object here would keep a whole batch's callers alive
+// (`docs/performance.md`).
+
 /** Whoever waits for the answer to one request. */
-interface Caller<Answer> {
+class Caller<Answer> {
   readonly answered: Answered<Answer>;
   /** Who asked the same while it waited. */
-  others: Answered<Answer>[] | undefined;
+  others: Answered<Answer>[] | undefined = undefined;
+
+  constructor(answered: Answered<Answer>) {
+    this.answered = answered;
+  }
 }
 
 /** Requests that travel in one call. */
-interface Batch<Request, Answer> {
+class Batch<Request, Answer> {
   readonly requests: Request[];
-  readonly callers: Caller<Answer>[];
+  readonly callers: Caller<Answer>[] = Array.of();
   bytes: number;
   /** Told all answers, in place of callers. */
   readonly answered: ((answers: readonly (Answer | Error)[]) => void) | undefined;
+
+  constructor(requests: Request[], bytes: number, answered?: (answers: readonly (Answer | Error)[]) => void) {
+    this.requests = requests;
+    this.bytes = bytes;
+    this.answered = answered;
+  }
 }
 
 /**
@@ -112,11 +125,11 @@ export class Batcher<Request, Answer> {
     }
     let open = this.#open;
     if (open === undefined || open.requests.length >= maxItems || open.bytes + bytes > maxBytes) {
-      open = { requests: [], callers: [], bytes: 0, answered: undefined };
+      open = new Batch<Request, Answer>(Array.of(), 0);
       this.#open = open;
       this.#queue.push(open);
     }
-    const caller: Caller<Answer> = { answered, others: undefined };
+    const caller = new Caller(answered);
     open.requests.push(request);
     open.callers.push(caller);
     open.bytes += bytes;
@@ -146,8 +159,8 @@ export class Batcher<Request, Answer> {
     let from = 0;
     let bytes = 0;
     const close = (end: number): void => {
-      const part = { requests: requests.slice(from, end), callers: [], bytes };
-      parts.push(new Promise((answered) => this.#queue.push({ ...part, answered })));
+      const [part, weight] = [requests.slice(from, end), bytes];
+      parts.push(new Promise((answered) => this.#queue.push(new Batch(part, weight, answered))));
       from = end;
       bytes = 0;
     };

@@ -22,6 +22,16 @@ export function decimalOf(amount: Amount): Decimal | undefined {
   return scale < 0 ? { units: units * 10n ** BigInt(-scale), scale: 0 } : { units, scale };
 }
 
+/** True for what names a number. */
+export function isAmount(amount: Amount): boolean {
+  return Number.isSafeInteger(amount) || decimalOf(amount) !== undefined;
+}
+
+/** True for an amount without decimals. */
+export function isWhole(amount: Amount): boolean {
+  return Number.isSafeInteger(amount) || decimalOf(amount)?.scale === 0;
+}
+
 /** Exactly, with as many decimals as the one that has more. */
 export function plus(one: Decimal, other: Decimal): Decimal {
   const scale = Math.max(one.scale, other.scale);
@@ -30,6 +40,30 @@ export function plus(one: Decimal, other: Decimal): Decimal {
 
 export function minus(one: Decimal, other: Decimal): Decimal {
   return plus(one, { ...other, units: -other.units });
+}
+
+/** False where one is above zero, and the other below. Both are amounts. */
+export function haveOneSign(one: Amount, other: Amount): boolean {
+  const [first, second] = [signOf(one), signOf(other)];
+  return first === 0 || second === 0 || first === second;
+}
+
+function signOf(amount: Amount): number {
+  if (typeof amount === 'number') return Math.sign(amount);
+  const { units } = decimalOf(amount) as Decimal;
+  return units === 0n ? 0 : units < 0n ? -1 : 1;
+}
+
+/** Of two amounts, exactly: a number where that is a safe integer. */
+export function sumOf(one: Amount, other: Amount): Amount {
+  // Most are: a sum of their own that is safe was not rounded.
+  if (Number.isSafeInteger(one) && Number.isSafeInteger(other)) {
+    const sum = (one as number) + (other as number);
+    if (Number.isSafeInteger(sum)) return sum;
+  }
+  const { scale, units } = plus(decimalOf(one) as Decimal, decimalOf(other) as Decimal);
+  const whole = Number(units);
+  return scale === 0 && Number.isSafeInteger(whole) ? whole : decimalText({ scale, units });
 }
 
 function unitsAt({ scale, units }: Decimal, wanted: number): bigint {
@@ -48,6 +82,25 @@ export function decimalText({ scale, units }: Decimal): string {
  * `undefined`: that is no number.
  */
 export function stepsBefore(final: Amount, terms: readonly Amount[]): string[] | undefined {
+  return integersBefore(final, terms) ?? decimalsBefore(final, terms);
+}
+
+/** As `stepsBefore`, where all are safe integers. */
+function integersBefore(final: Amount, terms: readonly Amount[]): string[] | undefined {
+  let at = Number(final);
+  if (!Number.isSafeInteger(at) || String(at) !== String(final)) return undefined;
+  const steps: string[] = new Array(terms.length - 1);
+  for (let place = terms.length - 1; place > 0; place--) {
+    const term = terms[place];
+    if (!Number.isSafeInteger(term)) return undefined;
+    at -= term as number;
+    if (!Number.isSafeInteger(at)) return undefined;
+    steps[place - 1] = String(at);
+  }
+  return steps;
+}
+
+function decimalsBefore(final: Amount, terms: readonly Amount[]): string[] | undefined {
   let at = decimalOf(final);
   const steps: string[] = [];
   for (let place = terms.length - 1; place > 0; place--) {

@@ -1,7 +1,7 @@
 // For adapters: how they wait, and how they check their options.
 
 export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
-export { type Amount, type Decimal, decimalOf, decimalText, stepsBefore } from './decimal.js';
+export { type Amount, type Decimal, decimalOf, decimalText, isWhole, stepsBefore } from './decimal.js';
 export { canonicalOf, declaredText, MAX_DECLARED_BYTES } from './declared-text.js';
 export {
   checkOptions,

@@ -1,52 +1,98 @@
-/** Copies of objects by the objects: what is shared within a value, or leads back to it, is so in its copy. */
-type Copies = Map<object, unknown>;
+/** More objects than this are found by a map. */
+const MAX_LISTED = 16;
+
+/** An object, and its copy, before others. */
+class Copied {
+  readonly value: object;
+  readonly copy: object;
+  readonly others: Copied | undefined;
+
+  constructor(value: object, copy: object, others: Copied | undefined) {
+    this.value = value;
+    this.copy = copy;
+    this.others = others;
+  }
+}
+
+/**
+ * Copies of objects by the objects: what is shared within a value, or leads back to it, is so in its copy. Most rows
+ * hold few objects, which a list finds for less than it takes to make a map.
+ */
+class Copies {
+  #listed: Copied | undefined;
+  #size = 0;
+  #map: Map<object, object> | undefined;
+
+  constructor(value: object, copy: object) {
+    this.set(value, copy);
+  }
+
+  get(value: object): object | undefined {
+    if (this.#map !== undefined) return this.#map.get(value);
+    let at = this.#listed;
+    while (at !== undefined && at.value !== value) at = at.others;
+    return at?.copy;
+  }
+
+  set(value: object, copy: object): void {
+    if (this.#map !== undefined) this.#map.set(value, copy);
+    else this.#listed = new Copied(value, copy, this.#listed);
+    if (++this.#size === MAX_LISTED) this.#map = this.#mapped();
+  }
+
+  #mapped(): Map<object, object> {
+    const map = new Map<object, object>();
+    for (let at = this.#listed; at !== undefined; at = at.others) map.set(at.value, at.copy);
+    return map;
+  }
+}
 
 /**
  * A value of the caller's own, which others' changes don't reach: deep-equal, of the same classes. Instances that show
  * nothing of what they hold can't be copied, and stay what they are. A row of plain columns takes a spread, a
  * twelfth of what `structuredClone` takes.
  */
-export function copyOf<Value>(value: Value, outer?: Copies): Value {
-  if (typeof value !== 'object' || value === null) return value;
+export function copyOf<Value>(value: Value): Value {
+  return typeof value === 'object' && value !== null ? (objectCopy(value, undefined) as Value) : value;
+}
+
+/** @param outer `undefined`: the object is within no other */
+function objectCopy(value: object, outer: Copies | undefined): object {
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Array.prototype) return listCopy(value as unknown as unknown[], outer) as Value;
+  if (prototype === Array.prototype) return listCopy(value as unknown[], outer);
   const plain = prototype === Object.prototype;
-  if (!plain && isWhole(value)) return wholeCopy(value);
+  if (!plain && isWhole(value)) {
+    const whole = wholeCopy(value);
+    outer?.set(value, whole);
+    return whole;
+  }
   const copy = (plain ? { ...value } : listOrInstance(value)) as Record<string, unknown>;
   let copies = outer;
+  copies?.set(value, copy);
   for (const property in copy) {
     const inner = copy[property];
     if (typeof inner !== 'object' || inner === null || !Object.hasOwn(copy, property)) continue;
-    copies ??= new Map();
-    copies.set(value, copy);
-    const own = innerCopy(inner, copies);
+    copies ??= new Copies(value, copy);
+    const own = copies.get(inner) ?? objectCopy(inner, copies);
     // To an assignment a property of this name is none.
     if (property === '__proto__') Object.defineProperty(copy, property, { value: own });
     else copy[property] = own;
   }
-  return copy as Value;
+  return copy;
 }
 
 /** A list by its places: `for in` takes each for a property, at many times the price. */
 function listCopy(list: readonly unknown[], outer: Copies | undefined): unknown[] {
   const copy = list.slice();
   let copies = outer;
+  copies?.set(list, copy);
   for (let i = 0; i < copy.length; i++) {
     const inner = copy[i];
     if (typeof inner !== 'object' || inner === null) continue;
-    copies ??= new Map();
-    copies.set(list, copy);
-    copy[i] = innerCopy(inner, copies);
+    copies ??= new Copies(list, copy);
+    copy[i] = copies.get(inner) ?? objectCopy(inner, copies);
   }
   return copy;
-}
-
-function innerCopy(inner: object, copies: Copies): unknown {
-  const known = copies.get(inner);
-  if (known !== undefined) return known;
-  const own = copyOf(inner, copies);
-  copies.set(inner, own);
-  return own;
 }
 
 /** True for an instance whose content is not, or not only, in its properties. */

@@ -6,14 +6,74 @@ import type {
   StorePatch,
   StorePut,
 } from '../contracts/store.js';
-import { type Amount, decimalOf, decimalText, plus } from '../kit/decimal.js';
+import type { Version } from '../contracts/version.js';
+import { type Amount, haveOneSign, sumOf } from '../kit/decimal.js';
 import type { WriteRequest } from './pending-write.js';
 import type { Reservation } from './reservation.js';
 
+// Classes, not literals: see `pending-write.ts`.
+
 /** A write of one key as callers ask for it; `above` comes from the reservation. */
-export interface StoreWrite<Value> extends WriteRequest {
+export class StoreWrite<Value> implements WriteRequest {
+  readonly key: string;
+  readonly bytes: number;
   readonly command: StoreCommand<Value>;
   readonly ttlMs: number;
+
+  constructor(command: StoreCommand<Value>, bytes: number, ttlMs: number) {
+    this.key = command.key;
+    this.bytes = bytes;
+    this.command = command;
+    this.ttlMs = ttlMs;
+  }
+}
+
+/** A put that asks nothing of the row that it replaces. */
+export class BlindPut<Value> implements StorePut<Value> {
+  readonly kind = 'put';
+  readonly key: string;
+  readonly value: Value;
+  readonly above: Version;
+
+  constructor(key: string, value: Value, above: Version) {
+    this.key = key;
+    this.value = value;
+    this.above = above;
+  }
+}
+
+/** One caller's increment. */
+export class Increment implements StoreIncrement {
+  readonly kind = 'increment';
+  readonly key: string;
+  readonly field: string;
+  readonly by: Amount;
+  readonly above: Version;
+
+  constructor(key: string, field: string, by: Amount, above: Version) {
+    this.key = key;
+    this.field = field;
+    this.by = by;
+    this.above = above;
+  }
+}
+
+/** Several callers' increments as one; it grows while it waits. */
+class Sum implements StoreIncrement {
+  readonly kind = 'increment';
+  readonly key: string;
+  readonly field: string;
+  by: Amount;
+  readonly terms: Amount[];
+  readonly above: Version;
+
+  constructor({ above, by, field, key }: StoreIncrement) {
+    this.key = key;
+    this.field = field;
+    this.by = by;
+    this.terms = Array.of(by);
+    this.above = above;
+  }
 }
 
 /** A write that the store has taken, or whose condition did not hold. */
@@ -30,6 +90,7 @@ export function stamped<Value>(
   { above, aheadMs }: Reservation,
 ): StoreCommand<Value> {
   if (command.kind === 'flush') return command;
+  if (command instanceof BlindPut && aheadMs === 0) return new BlindPut(command.key, command.value, above);
   return aheadMs > 0 && isBlind(command) ? { ...command, above, aheadMs } : { ...command, above };
 }
 
@@ -42,11 +103,11 @@ export function merged<Value>(
   if (isBlind(second)) return isBlind(first) ? later : undefined;
   if (first.kind === 'patch' && second.kind === 'patch') {
     const command = bothPatches(first, second);
-    return command && { ...later, bytes: earlier.bytes + later.bytes, command };
+    return command && new StoreWrite(command, earlier.bytes + later.bytes, later.ttlMs);
   }
-  if (first.kind !== 'increment' || second.kind !== 'increment') return undefined;
-  const command = sumOf(first, second);
-  return command && { ...later, command };
+  return first.kind === 'increment' && second.kind === 'increment'
+    ? summed(earlier, first, later, second)
+    : undefined;
 }
 
 /** More callers than this don't share a statement. */
@@ -54,19 +115,22 @@ const MAX_TERMS = 1_000;
 
 /**
  * Both amounts, as terms of their sum. Of one sign only: what a constraint says of the first and the last value of a
- * range it normally says of those between, too. The terms of a sum are its own: the list grows in place, since a copy for
- * each of many callers would cost their square.
+ * range it normally says of those between, too. A sum grows in place, since a copy for each of many callers would cost
+ * their square.
  */
-function sumOf(first: StoreIncrement, second: StoreIncrement): StoreIncrement | undefined {
-  const [one, other] = [decimalOf(first.by), decimalOf(second.by)];
-  const terms = (first.terms ?? [first.by]) as Amount[];
-  if (one === undefined || other === undefined || first.field !== second.field) return undefined;
-  if (one.units * other.units < 0n || terms.length >= MAX_TERMS) return undefined;
-  for (const term of second.terms ?? [second.by]) terms.push(term);
-  const sum = plus(one, other);
-  const by =
-    sum.scale === 0 && Number.isSafeInteger(Number(sum.units)) ? Number(sum.units) : decimalText(sum);
-  return { ...second, by, terms };
+function summed<Value>(
+  earlier: StoreWrite<Value>,
+  first: StoreIncrement,
+  later: StoreWrite<Value>,
+  second: StoreIncrement,
+): StoreWrite<Value> | undefined {
+  const grows = first instanceof Sum;
+  if (first.field !== second.field || !haveOneSign(first.by, second.by)) return undefined;
+  if (grows && first.terms.length >= MAX_TERMS) return undefined;
+  const sum = grows ? first : new Sum(first);
+  sum.by = sumOf(sum.by, second.by);
+  sum.terms.push(second.by);
+  return grows && earlier.ttlMs === later.ttlMs ? earlier : new StoreWrite(sum, later.bytes, later.ttlMs);
 }
 
 /** Property by property the later one stands. `undefined`: they have conditions, or their order counts. */

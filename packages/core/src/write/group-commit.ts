@@ -2,7 +2,7 @@ import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { KeyOrder } from './key-order.js';
 import { LinkedList } from './linked-list.js';
-import type { PendingWrite, WriteRequest, WriteState } from './pending-write.js';
+import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
 
 export interface BatchBounds {
   readonly maxRows: number;
@@ -22,7 +22,7 @@ export interface GroupCommitOptions {
   readonly preparesInTurn?: boolean;
 }
 
-type Callers<Request extends WriteRequest, Answer> = PendingWrite<Request, Answer, unknown>['callers'];
+type Callers<Request, Answer> = Caller<Request, Answer>[];
 
 /**
  * Group commit. Writes that arrive while others are under way travel together in one batch; a lone write starts in
@@ -77,10 +77,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
    */
   submit(request: Request): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const caller = { request, resolve, reject };
+    const caller = new Caller(request, resolve, reject);
     const last = this.#byKey.last(request.key);
     const joined = last && this.#joined(last, request);
-    if (last === undefined || joined === undefined) this.#add([caller], request, true);
+    if (last === undefined || joined === undefined) this.#add(Array.of(caller), request, true);
     else {
       last.callers.push(caller);
       last.request = joined;
@@ -106,21 +106,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     behind?: PendingWrite<Request, Answer, Prepared>,
   ): PendingWrite<Request, Answer, Prepared> {
     const { bounds, clock } = this.#options;
-    const { key } = request;
-    const createdAtMs = clock.monotonic();
-    const write: PendingWrite<Request, Answer, Prepared> = {
-      key,
-      createdAtMs,
-      joinable,
-      callers,
-      request,
-      prepared: undefined,
-      state: 'queued',
-      previous: undefined,
-      next: undefined,
-      earlier: undefined,
-      later: undefined,
-    };
+    const write = new PendingWrite<Request, Answer, Prepared>(callers, request, joinable, clock.monotonic());
     this.#byKey.add(write, behind);
     const full = this.#waiting.size >= bounds.maxWaiting && behind === undefined;
     this.#enter(write, full ? 'outside' : 'queued');
@@ -215,7 +201,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** The next batch, within its bounds; its writes can't be joined any more. */
   #take(): PendingWrite<Request, Answer, Prepared>[] {
     const { maxBytes, maxRows } = this.#options.bounds;
-    const batch: PendingWrite<Request, Answer, Prepared>[] = [];
+    const batch = Array.of<PendingWrite<Request, Answer, Prepared>>();
     let bytes = 0;
     let index = 0;
     for (; index < this.#ready.length && batch.length < maxRows; index++) {
@@ -249,9 +235,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
     last: Answer,
     earlier: (place: number) => Answer = () => last,
   ): void {
-    callers.forEach(({ resolve }, place) => {
-      resolve(place === callers.length - 1 ? last : earlier(place));
-    });
+    const end = callers.length - 1;
+    for (let place = 0; place < end; place++)
+      (callers[place] as Caller<Request, Answer>).resolve(earlier(place));
+    callers[end]?.resolve(last);
   }
 
   protected reject({ callers }: PendingWrite<Request, Answer, Prepared>, error: Error): void {

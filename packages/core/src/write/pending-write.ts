@@ -25,17 +25,28 @@ export interface WriteRequest {
   readonly bytes: number;
 }
 
+// Classes, not literals, for what every write makes. Once many objects of a literal were seen to live long, as in a
+// burst, V8 makes all later ones among the old, where even dead ones keep young ones alive until the next full
+// collection (`docs/performance.md`).
+
 /** Whoever waits for a write's answer. */
-interface Caller<Request, Answer> {
+export class Caller<Request, Answer> {
   readonly request: Request;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
+
+  constructor(request: Request, resolve: (answer: Answer) => void, reject: (error: Error) => void) {
+    this.request = request;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
 }
 
 /** One write on its way, on behalf of one caller, or of several whose requests were merged. */
-export interface PendingWrite<Request extends WriteRequest, Answer, Prepared>
-  extends Linked<PendingWrite<Request, Answer, Prepared>>,
-    Ordered<PendingWrite<Request, Answer, Prepared>> {
+export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
+  implements Linked<PendingWrite<Request, Answer, Prepared>>, Ordered<PendingWrite<Request, Answer, Prepared>>
+{
+  readonly key: string;
   readonly createdAtMs: number;
   /** False: it was merged before, and refused. */
   readonly joinable: boolean;
@@ -43,6 +54,18 @@ export interface PendingWrite<Request extends WriteRequest, Answer, Prepared>
   readonly callers: Caller<Request, Answer>[];
   /** All callers' requests as one. */
   request: Request;
-  prepared: Prepared | undefined;
-  state: WriteState;
+  prepared: Prepared | undefined = undefined;
+  state: WriteState = 'queued';
+  previous: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
+  next: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
+  earlier: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
+  later: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
+
+  constructor(callers: Caller<Request, Answer>[], request: Request, joinable: boolean, createdAtMs: number) {
+    this.key = request.key;
+    this.createdAtMs = createdAtMs;
+    this.joinable = joinable;
+    this.callers = callers;
+    this.request = request;
+  }
 }

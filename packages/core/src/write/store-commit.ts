@@ -2,7 +2,7 @@ import type { CollectionContext } from '../collection/context.js';
 import { withinStoreTime } from '../collection/store-time.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
-import { NO_VERSION } from '../contracts/version.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import { StoreContractError } from '../errors.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
@@ -21,6 +21,30 @@ export interface Answer<Value> {
   readonly coalesced: boolean;
   readonly storeMs: number;
   readonly cacheMs: number;
+}
+
+/** A class, not a literal: see `pending-write.ts`. */
+class Committed<Value> implements Answer<Value> {
+  readonly outcome: Applied<Value>;
+  readonly cache: CacheOutcome;
+  readonly store = 'committed';
+  readonly coalesced: boolean;
+  readonly storeMs: number;
+  readonly cacheMs: number;
+
+  constructor(
+    outcome: Applied<Value>,
+    cache: CacheOutcome,
+    coalesced: boolean,
+    storeMs: number,
+    cacheMs: number,
+  ) {
+    this.outcome = outcome;
+    this.cache = cache;
+    this.coalesced = coalesced;
+    this.storeMs = storeMs;
+    this.cacheMs = cacheMs;
+  }
 }
 
 /** The cache's part in a write: before the store, and after it. */
@@ -136,20 +160,14 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     const startedAt = clock.monotonic();
     const published = (cacheOutcome: CacheOutcome): void => {
       const cacheMs = clock.monotonic() - startedAt;
-      const last = {
-        outcome,
-        cache: cacheOutcome,
-        store: 'committed',
-        coalesced: false,
-        storeMs,
-        cacheMs,
-      } as const;
+      const last = new Committed(outcome, cacheOutcome, false, storeMs, cacheMs);
       const { command } = request;
-      this.answer(write, last, (place) =>
-        command.kind === 'increment'
-          ? { ...last, outcome: stepOutcome(outcome, command.field, place), coalesced: true }
-          : { ...last, outcome: ownOutcome(outcome), coalesced: command.kind !== 'patch' },
-      );
+      const coalesced = command.kind !== 'patch';
+      this.answer(write, last, (place) => {
+        const own =
+          command.kind === 'increment' ? stepOutcome(outcome, command.field, place) : ownOutcome(outcome);
+        return new Committed(own, cacheOutcome, coalesced, storeMs, cacheMs);
+      });
     };
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
@@ -164,9 +182,23 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
   }
 }
 
+/** A written row that is one caller's own. */
+class Own<Value> {
+  readonly kind = 'written';
+  readonly key: string | undefined;
+  readonly value: Value | null;
+  readonly version: Version;
+
+  constructor(key: string | undefined, value: Value | null, version: Version) {
+    this.key = key;
+    this.value = value;
+    this.version = version;
+  }
+}
+
 /** With a value that is one caller's own. */
 function ownOutcome<Value>(outcome: Applied<Value>): Applied<Value> {
-  return outcome.kind === 'written' ? { ...outcome, value: copyOf(outcome.value) } : outcome;
+  return outcome.kind === 'written' ? new Own(outcome.key, copyOf(outcome.value), outcome.version) : outcome;
 }
 
 /**
@@ -176,6 +208,8 @@ function ownOutcome<Value>(outcome: Applied<Value>): Applied<Value> {
 function stepOutcome<Value>(outcome: Applied<Value>, field: string, place: number): Applied<Value> {
   if (outcome.kind !== 'written') return outcome;
   const { key, steps = [], version } = outcome;
-  const value = { ...copyOf(outcome.value), ...(place < steps.length ? { [field]: steps[place] } : {}) };
-  return { kind: 'written', key, value: value as Value, version: Math.max(NO_VERSION, version - 1) };
+  const value = copyOf(outcome.value);
+  // A row that was incremented has the field.
+  if (place < steps.length) (value as Record<string, unknown>)[field] = steps[place];
+  return new Own(key, value, Math.max(NO_VERSION, version - 1));
 }

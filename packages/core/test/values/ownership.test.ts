@@ -143,6 +143,21 @@ test('a reader that joins a load gets the row as loaded, whatever the first has 
   expect(await second).toEqual(LAMP);
 });
 
+test('copyOf keeps what is shared among many objects', () => {
+  const at = new Date(0);
+  const value = { at, parts: Array.from({ length: 100 }, (_, n) => ({ n, at })), first: {}, last: {} };
+  value.first = value.parts[0] as object;
+  value.last = value.parts[99] as object;
+  const copy = copyOf(value);
+  expect(copy).toEqual(value);
+  expect(copy.parts[0]).not.toBe(value.parts[0]);
+  expect(copy.first).toBe(copy.parts[0]);
+  expect(copy.last).toBe(copy.parts[99]);
+  expect(copy.at).not.toBe(at);
+  expect(new Set(copy.parts.map((part) => part.at))).toEqual(new Set([copy.at]));
+  expect(copy.parts.every((part) => part.at === copy.at)).toBe(true);
+});
+
 test('copyOf keeps classes, cycles, shared parts and odd names', () => {
   class Money {
     readonly amount = { units: 1 };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConflictError, InvalidOptionError } from '../../src/errors.js';
-import { decimalOf, decimalText, plus, stepsBefore } from '../../src/kit/decimal.js';
+import { decimalOf, decimalText, haveOneSign, plus, stepsBefore, sumOf } from '../../src/kit/decimal.js';
 import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 
@@ -128,4 +128,15 @@ test('decimals', () => {
   expect(decimalText(plus({ units: 1n, scale: 1 }, { units: 25n, scale: 2 }))).toBe('0.35');
   expect(stepsBefore('1.00', [0.25, 0.5, 0.25])).toEqual(['0.25', '0.75']);
   expect(stepsBefore('none', [1, 1])).toBeUndefined();
+  expect(stepsBefore(10, [1, 2, 3])).toEqual(['5', '7']);
+  const largest = Number.MAX_SAFE_INTEGER;
+  expect(stepsBefore('-9007199254740990', [-1, -1, 3])).toEqual(['-9007199254740992', '-9007199254740993']);
+  expect(stepsBefore('9007199254740993', [1, 2])).toEqual(['9007199254740991']);
+  expect(sumOf(largest - 1, 1)).toBe(largest);
+  expect(sumOf(largest, 1)).toBe('9007199254740992');
+  expect(sumOf(largest, largest)).toBe('18014398509481982');
+  expect(sumOf('0.5', 0.5)).toBe('1.0');
+  expect([haveOneSign(1, -1), haveOneSign(0, '-1'), haveOneSign('0.1', 2n), haveOneSign(-1n, '0.1')]).toEqual(
+    [false, true, true, false],
+  );
 });

@@ -4,6 +4,7 @@ import {
   foldAhead,
   NO_VERSION,
   type StoreAdapter,
+  type StoreCapabilities,
   type StoreOpenOptions,
   type StoreReadOptions,
   type StoreShape,
@@ -49,6 +50,24 @@ export function boundCollection<Value extends Document, Id>(
   shared: Shared,
 ): MongoCollection<Value, Id> {
   let closed = false;
+  let capabilities: StoreCapabilities | undefined;
+
+  const capabilitiesOf = (whole: boolean): StoreCapabilities => ({
+    versioned: true,
+    compareAndSet: true,
+    transactions: whole,
+    changeFeed: whole,
+    consumers: whole,
+    adopts: true,
+    increment: true,
+    sums: givesNumbers(binding),
+    patch: true,
+    create: binding.keyField === '_id',
+    restamp: true,
+    flush: whole,
+    replicaReads: shared.replicaReads,
+    batching: true,
+  });
 
   function callOf(what: string, options: StoreWriteOptions): Call {
     if (closed) throw new ClosedError(`the store ${binding.name} is closed`);
@@ -65,22 +84,8 @@ export function boundCollection<Value extends Document, Id>(
     source: binding.source,
     get capabilities() {
       const whole = shared.replicated();
-      return {
-        versioned: true,
-        compareAndSet: true,
-        transactions: whole,
-        changeFeed: whole,
-        consumers: whole,
-        adopts: true,
-        increment: true,
-        sums: givesNumbers(binding),
-        patch: true,
-        create: binding.keyField === '_id',
-        restamp: true,
-        flush: whole,
-        replicaReads: shared.replicaReads,
-        batching: true,
-      };
+      if (capabilities?.changeFeed !== whole) capabilities = capabilitiesOf(whole);
+      return capabilities;
     },
     get transactions() {
       return shared.replicated() ? shared.transactions : undefined;

@@ -1,5 +1,5 @@
 import { type StoreIncrement, type StoreOutcome, StoreRefusedError, type StoreRestamp } from '@lockstep/core';
-import { type Amount, type Decimal, decimalOf, stepsBefore } from '@lockstep/core/kit';
+import { type Amount, type Decimal, decimalOf, isWhole, stepsBefore } from '@lockstep/core/kit';
 import { Decimal128, type Document, Long } from 'mongodb';
 import { type Binding, floorOf, keyFilter, lastStart, stampFor, toRow } from '../rows/binding.js';
 import { versionOf } from '../rows/reads.js';
@@ -46,7 +46,7 @@ export async function increment<Value>(
 
 /** Several amounts may be added as one where all that the field holds on the way are integers that a double can be. */
 function isSummed(current: Document, { units }: Decimal, terms: readonly Amount[]): Document {
-  const whole = terms.every((term) => decimalOf(term)?.scale === 0);
+  const whole = terms.every(isWhole);
   const size = units < 0n ? -units : units;
   if (!whole || size > BigInt(Number.MAX_SAFE_INTEGER)) return { $literal: false };
   const room = Number.MAX_SAFE_INTEGER - Number(size);

@@ -1,5 +1,5 @@
 import { type StoreCommand, type StoreIncrement, type StoreOutcome, StoreRefusedError } from '@lockstep/core';
-import { decimalOf, stepsBefore } from '@lockstep/core/kit';
+import { isWhole, stepsBefore } from '@lockstep/core/kit';
 import type { TableColumn, TableInfo } from '../sql/catalog.js';
 import type { Shapes } from './shape.js';
 
@@ -28,7 +28,7 @@ export class Sums {
     if (terms === undefined) return;
     const { columns, userTriggers } = this.#info;
     const followed = userTriggers.before || userTriggers.after || columns.some(({ writable }) => !writable);
-    if (!followed && this.#isKept(column) && terms.every((term) => decimalOf(term)?.scale === 0)) return;
+    if (!followed && this.#isKept(column) && terms.every(isWhole)) return;
     throw new StoreRefusedError(`${this.#info.source}: sums of "${field}" are not exact`, { key });
   }
 
