@@ -2,6 +2,7 @@ import {
   type ChangeFeed,
   type FeedStatus,
   type Lockstep,
+  type LockstepStatus,
   messageOf,
   NotReadyError,
   type QueueStatus,
@@ -16,6 +17,8 @@ export interface WorkerStatus {
   readonly ready: boolean;
   /** Why it is not ready, a line each. */
   readonly problems: readonly string[];
+  /** Whether applications read the cache; the relay and flushes go on in any case. */
+  readonly cache: LockstepStatus;
   readonly relay: RelayStatus;
   readonly feeds: readonly FeedHealth[];
   /** `null`: there is no queue, or it does not answer. */
@@ -67,6 +70,7 @@ export class Health {
     return {
       ready: problems.length === 0,
       problems,
+      cache: this.#lockstep.status(),
       relay,
       feeds,
       queue: queue instanceof Error ? null : queue,

@@ -96,6 +96,11 @@ export class Metrics {
       labelNames: ['state'],
       registers,
     });
+    const enabled = new Gauge({
+      name: 'lockstep_cache_enabled',
+      help: '0 while the cache is switched off for all processes, or in this one',
+      registers,
+    });
     const ready = new Gauge({ name: 'lockstep_ready', help: '1 when ready', registers });
     const pending = new Gauge({
       name: 'lockstep_feed_pending',
@@ -118,6 +123,7 @@ export class Metrics {
     return async () => {
       const status = await health.status();
       ready.set(status.ready ? 1 : 0);
+      enabled.set(status.cache.enabled ? 1 : 0);
       // A server that does not answer has no figure, rather than its last one.
       for (const gauge of [pending, oldest, aside, jobs, unflushed]) gauge.reset();
       for (const feed of status.feeds) {

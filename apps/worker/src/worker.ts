@@ -115,6 +115,7 @@ function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
   return [
     lockstep.events.on('error', ({ where, error }) => logger.warn({ where, err: error }, 'failed')),
     lockstep.events.on('breaker', ({ state }) => logger.warn({ state }, 'cache breaker')),
+    lockstep.events.on('switch', (event) => logger.warn(event, 'the cache was switched off, or on again')),
     lockstep.events.on('cacheGeneration', ({ generation }) =>
       logger.warn({ generation }, 'the cache may have lost writes: replaying the feed'),
     ),

@@ -95,6 +95,7 @@ describe('a configuration file', () => {
     expect(JSON.parse(out)).toMatchObject({
       ready: true,
       problems: [],
+      cache: { enabled: true, switchedOff: [] },
       feeds: [{ pending: expect.any(Number) }],
       queue: { dead: 0 },
       unflushed: { products: 0 },

@@ -58,6 +58,7 @@ describe('the command line', () => {
     ['LOCKSTEP_INTEGRITY_KEYS_FILE', '/no/such/file'],
     ['LOCKSTEP_INTEGRITY_ACCEPT_UNSIGNED', 'yes'],
     ['LOCKSTEP_ADDITIONAL', 'yes'],
+    ['LOCKSTEP_DISABLED', 'yes'],
   ])('a wrong %s is named in one line, exit code 2', async (name, value) => {
     const { code, err } = await runCli([], { ...variables, [name]: value });
     expect(err).toMatch(new RegExp(`^lockstep-worker: ${name}: .*\n$`));

@@ -54,3 +54,19 @@ test('where a reader without a consumer has been, what it left is not passed ove
   await reader.tookAbove('left', left - 1);
   await reader.stop();
 });
+
+test('a source that is recorded while its cache is switched off is so, too, and no other cache', async () => {
+  const [one, two] = [await setUp('one'), await setUp('two')];
+  const { registry } = one.store.feed;
+  const ofOne = { name: 'one', source: one.source, keyPrefix: 'k:', holeTtlMs: 1_000, holeOnEmpty: false };
+  const ofTwo = { ...ofOne, name: 'two', source: two.source };
+  await registry.register('on', [ofOne, ofTwo]);
+  await registry.register('off', [ofOne]);
+  expect(await registry.switch('off', true)).toEqual([one.source]);
+  expect(await registry.register('off', [ofTwo])).toMatchObject([{ switchedOff: true }]);
+  const on = await registry.read('on', [one.source, two.source]);
+  expect(on.map(({ switchedOff }) => switchedOff)).toEqual([false, false]);
+  expect((await registry.switch('off', false)).toSorted()).toEqual([one.source, two.source].toSorted());
+  const off = await registry.read('off', [one.source, two.source]);
+  expect(off.map(({ switchedOff }) => switchedOff)).toEqual([false, false]);
+});

@@ -150,6 +150,8 @@ test('no statement scans: the feed, its positions and its registry, a replay, th
     await things.put('1', { _id: '1', email: '1@x', n: 1 });
     await db.collection<Thing>('things').updateOne({ _id: '5' }, { $inc: { n: 1 } });
     await db.collection<Thing>('things').deleteOne({ _id: '6' });
+    await lockstep.switchOff();
+    await lockstep.switchOn();
     await relay.stop();
     await lockstep.close();
     const consumer = new Consumer(store.feed, sources);

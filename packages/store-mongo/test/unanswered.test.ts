@@ -42,6 +42,7 @@ test('no statement of the feed waits for an answer without end', async () => {
     () => registry.lease('one', epochs, 'holder', 1_000),
     () => registry.replayed('one', epochs, 'holder'),
     () => registry.release('one', 'holder'),
+    () => registry.switch('one', true),
     () => store.feed.status([source]),
     () =>
       Promise.resolve(

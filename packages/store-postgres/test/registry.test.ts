@@ -223,6 +223,23 @@ test('changes are kept for a consumer as long as its relay was seen within the r
   expect((await observe()).epoch).toBe(here.epoch);
 });
 
+test('a source that is recorded while its cache is switched off is so, too, and no other cache', async () => {
+  const [one, two, three] = [await open(), await open(), await open()];
+  const { registry } = pg.feed;
+  const recorded = ({ name, source }: typeof one) => [
+    { name, source, keyPrefix: `${name}:`, holeTtlMs: 1_000, holeOnEmpty: false },
+  ];
+  await registry.register('off', recorded(one));
+  expect(await registry.switch('off', true)).toEqual([one.source]);
+  expect(await registry.register('off', recorded(two))).toMatchObject([{ switchedOff: true }]);
+  expect(await registry.read('c', [one.source, two.source])).toMatchObject([
+    { switchedOff: false },
+    { switchedOff: false },
+  ]);
+  expect((await registry.switch('off', false)).toSorted()).toEqual([one.source, two.source].toSorted());
+  expect(await registry.register('off', recorded(three))).toMatchObject([{ switchedOff: false }]);
+});
+
 test('a schema of an earlier release is upgraded by the next attach, and open() says so until then', async () => {
   const { knex: own } = server.store({
     knex: server.knex((await server.service?.database())?.url),
@@ -242,6 +259,10 @@ test('a schema of an earlier release is upgraded by the next attach, and open() 
   await table.open();
   const { rows } = await own.raw('SELECT done, before, after FROM lockstep.outbox');
   expect(rows).toEqual([]);
+  await own.raw(`ALTER TABLE lockstep.consumer DROP COLUMN ended, DROP COLUMN switched_off;
+    UPDATE lockstep.attached SET fingerprint = 'of an earlier release'`);
+  await store.attach(table);
+  expect(await store.feed.registry.switch('c', true)).toEqual([]);
   const granted = await own.raw(
     `SELECT has_table_privilege('${role}', 'lockstep.consumer', 'INSERT') AS yes`,
   );

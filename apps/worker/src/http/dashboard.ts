@@ -41,6 +41,7 @@ async function show() {
   const { dead = 0, waiting = 0, active = 0, delayed = 0 } = status.queue ?? {};
   byId('problems').textContent = status.problems.join(' · ');
   byId('figures').replaceChildren(
+    figure('Cache', status.cache.enabled ? 'on' : 'off'),
     figure('Changes relayed', status.relay.handled.toLocaleString()),
     figure('Entries made holes', status.relay.floored.toLocaleString()),
     figure('Lag p99', Math.round(status.relay.lagMs.p99) + ' ms'),

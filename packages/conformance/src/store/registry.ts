@@ -106,6 +106,33 @@ export function registryCases(test: StoreCase, { requires }: StoreClaims): void 
     expectEqual([again.revision, names(again)], [1, ['a']], 'its record, which stays');
   });
 
+  test('registry: a cache is switched off for every process, and on again; another one is not', async (c) => {
+    const [one, two] = [consumerOf(c), consumerOf(c)];
+    const { registry } = feedOf(c);
+    const first = await one.register('a');
+    await two.register('a');
+    expectEqual(first.switchedOff, false, 'switched off, at first');
+    expectEqual(
+      await registry.switch(one.name, true),
+      [c.store.source],
+      'the sources that were switched off',
+    );
+    const seen = [await one.read(), await one.register('b'), await one.observe('x'), await two.read()];
+    expectEqual(
+      seen.map(({ switchedOff }) => switchedOff),
+      [true, true, true, false],
+      'what is read, registered, observed, and read of another',
+    );
+    expectEqual(await registry.switch(one.name, true), [c.store.source], 'the sources, once more');
+    expectEqual(
+      await registry.switch(one.name, false),
+      [c.store.source],
+      'the sources that were switched on',
+    );
+    expectEqual((await one.read()).switchedOff, false, 'switched off, after that');
+    expectEqual(await registry.switch(`${one.name}-other`, true), [], 'the sources of one without a record');
+  });
+
   test('registry: registered at once, all are recorded', async (c) => {
     const consumer = consumerOf(c);
     await Promise.all(['a', 'b', 'c', 'd'].map((id) => consumer.register(id)));

@@ -285,6 +285,16 @@ export interface Lockstep extends AsyncDisposable {
    */
   enabled: boolean;
   status(): LockstepStatus;
+  /**
+   * Switches the cache of this prefix off for all processes, by a note in the store's registry, which each reads once a
+   * second: see {@link enabled}. Needs no collection to be open. Resolves, once this process has read it, with the sources
+   * (tables) that it is noted for; records that this store's role may not see are left out. Rejects with
+   * `InvalidOptionError` where no store has a record of the cache, with `UnsupportedError` where no collection has a change
+   * feed, and with a store's error, having told the others.
+   */
+  switchOff(): Promise<readonly string[]>;
+  /** Takes `switchOff` back. A process that is switched off by its own `enabled` stays so. */
+  switchOn(): Promise<readonly string[]>;
   /** Throws `InvalidOptionError`, `DuplicateCollectionError`. */
   collection<Value, Id = string, Tx = unknown, const Unique extends UniqueSets<Value> = UniqueSets<Value>>(
     options: CollectionOptions<Value, Id, Tx, Unique>,

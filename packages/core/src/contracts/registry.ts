@@ -40,6 +40,8 @@ export interface ConsumerRecord extends ConsumerState {
   readonly identity: string | undefined;
   /** Identities that were replaced, the latest at the end. Bounded. */
   readonly left: readonly string[];
+  /** The cache is switched off, for every process: reads go to the store, and writes and relays go on to invalidate. */
+  readonly switchedOff: boolean;
   /** False until what the cache may lack since the epoch began was handed over. */
   readonly replayed: boolean;
   /** How long ago the revision changed, in ms by the store's clock. */
@@ -87,6 +89,11 @@ export interface ConsumerRegistry {
   forget(consumer: string, sources: readonly string[]): Promise<void>;
   /** Notes that a process that used the consumer has closed it. `register` and `observe` take that back. */
   end(consumer: string, sources: readonly string[]): Promise<void>;
+  /**
+   * Switches a consumer's cache off, or on again, for every process: all records of the consumer say so, and those that
+   * are made later while one of them does. Answers their sources; none: it has no record.
+   */
+  switch(consumer: string, off: boolean): Promise<readonly string[]>;
   /** The records of those sources that have one. */
   read(consumer: string, sources: readonly string[]): Promise<readonly ConsumerRecord[]>;
   /**

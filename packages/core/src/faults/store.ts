@@ -96,7 +96,10 @@ function faultyHost<Tx>(host: TransactionHost<Tx>, plan: FaultPlan<StoreCalls>):
 
 function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>): ConsumerRegistry {
   type Call = (consumer: string, ...rest: unknown[]) => Promise<unknown>;
-  const calls = ['register', 'read', 'forget', 'end', 'observe', 'lease', 'replayed', 'release'] as const;
+  const calls = [
+    ...(['register', 'read', 'forget', 'end', 'switch'] as const),
+    ...(['observe', 'lease', 'replayed', 'release'] as const),
+  ];
   const faulty = calls.map((call): [string, Call] => [
     call,
     (consumer, ...rest) => {

@@ -3,16 +3,17 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change, ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
-import { NO_VERSION } from '../contracts/version.js';
 import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
 import type { EventHub } from '../runtime/events.js';
+import type { CacheSwitch } from '../runtime/switch.js';
 import { CacheIdentity } from './identity.js';
 import { type KnownRegistry, Membership } from './membership.js';
 import { OnlyCache } from './only-cache.js';
 import { RecordJudge } from './recorded.js';
-import { resetCollection } from './reset.js';
+import { RegistryWatch } from './registry-watch.js';
+import { resetAdded } from './reset.js';
 import { SEARCH_MS, startEpoch } from './start-epoch.js';
 import { Suspensions } from './suspensions.js';
 
@@ -26,9 +27,10 @@ export interface ConsumerOptions {
   readonly events: EventHub;
   readonly nextToken: () => string;
   readonly lifecycle: { readonly closed: boolean };
+  readonly cacheSwitch: Pick<CacheSwitch, 'recorded'>;
 }
 
-/** While there are writes, what is known of the registry is read again after so long. */
+/** What is known of the registry is read again after so long. */
 const RENEW_MS = 1_000;
 /** Older than this it is not believed: no write is acknowledged by it. */
 const BELIEVED_MS = 3_000;
@@ -42,8 +44,6 @@ const LONG_AGO_MS = 60_000;
 /** The bound of what a write may wait for. */
 const READ_TIMEOUT_MS = 1_000;
 const CHANGE_TIMEOUT_MS = 5_000;
-/** Entries that are made unreadable at once. */
-const RESET_BATCH = 500;
 
 /**
  * This process's knowledge of one feed's registry: which collections, of any process, are kept in step
@@ -60,16 +60,21 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   /** Only what {@link RecordJudge} believes. By source. */
   readonly #records = new Map<string, ConsumerRecord>();
   readonly #judge: RecordJudge;
+  readonly #watch: RegistryWatch;
   readonly #listeners = new Set<() => void>();
   readonly #registering = new Map<string, Promise<void>>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
+  #failing = false;
 
   constructor(options: ConsumerOptions) {
     this.feed = options.feed;
     this.consumer = options.name;
     this.#options = options;
     this.#judge = new RecordJudge(options.name, options.events);
+    const { clock } = options;
+    const every = { clock, everyMs: RENEW_MS + 1, readAtMs: () => this.#readAtMs };
+    this.#watch = new RegistryWatch({ ...every, read: () => this.touch() });
     // Collections have names, so an empty one can't collide.
     this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
     this.suspensions = new Suspensions({
@@ -113,10 +118,22 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.#registering.set(source, registering);
     await registering;
     this.touch();
+    this.#watch.start();
+  }
+
+  /** Switches this cache off, or on again, for every process. Resolves with the sources that it is recorded for. */
+  async switch(off: boolean): Promise<readonly string[]> {
+    const switching = this.feed.registry.switch(this.consumer, off);
+    const sources = await this.#bounded(switching, CHANGE_TIMEOUT_MS);
+    // What was being read may be from before.
+    await this.#renewing?.catch(() => undefined);
+    await this.renew();
+    return sources;
   }
 
   /** Notes that this process uses the consumer no more, so that another cache may take its place. Does not reject. */
   async end(): Promise<void> {
+    this.#watch.stop();
     const recorded = this.#members.filter((member) => member.recorded);
     const sources = [...new Set(recorded.map(({ collection }) => collection.source))];
     if (sources.length === 0 || !this.#options.adapter.shared) return;
@@ -137,7 +154,12 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     const nowMs = clock.monotonic();
     this.#apply(records);
     const elsewhere = await this.#startEpochs(records);
-    await this.#resetAdded(collections, before);
+    if (this.#options.adapter.shared) {
+      const resetting = resetAdded(this.#options.cache, collections, before);
+      await this.#bounded(resetting, CHANGE_TIMEOUT_MS).catch((error: unknown) => {
+        this.#options.events.error.emit({ where: 'registry', error });
+      });
+    }
     for (const { changedAgoMs, revision, source } of records) {
       // Nobody wrote of a consumer's source before its first record.
       const known = revision === 1 || changedAgoMs >= LONG_AGO_MS;
@@ -146,30 +168,6 @@ export class Consumer implements FeedClaimant, KnownRegistry {
       for (const member of members) if (member.collection.source === source) member.registered(fillsAtMs);
     }
     this.#apply([]);
-  }
-
-  /**
-   * Nobody has kept in step what the cache holds of a collection that was recorded beside others just now: entries of
-   * an earlier use of its name. An epoch that is not replayed yet has them searched for, or replayed, anyway. Where the
-   * cache can't be asked, or takes longer, the rest is left to their time to live. Does not reject.
-   */
-  async #resetAdded(
-    collections: readonly RecordedCollection[],
-    before: readonly ConsumerRecord[],
-  ): Promise<void> {
-    const { adapter, cache, events } = this.#options;
-    if (!adapter.shared) return;
-    const added = collections.filter(({ name, source }) => {
-      const record = before.find((each) => each.source === source);
-      if (record === undefined || record.epoch === 0 || !record.replayed) return false;
-      return !record.collections.some((each) => each.name === name);
-    });
-    const resetting = added.map((each) => resetCollection(cache, each, NO_VERSION, RESET_BATCH));
-    try {
-      await this.#bounded(Promise.all(resetting), CHANGE_TIMEOUT_MS);
-    } catch (error) {
-      events.error.emit({ where: 'registry', error });
-    }
   }
 
   /** The sources whose only cache this one claims to be. A cache of one process never does: each has its own. */
@@ -222,11 +220,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     return this.#options.clock.monotonic() - this.#readAtMs <= BELIEVED_MS;
   }
 
-  /** Reads the registry; joins a read under way. Rejects where it can't be read. */
+  /** Reads the registry; joins a read under way. Rejects where it can't be read; the first of several failures is told. */
   renew(): Promise<void> {
     this.#renewing ??= this.#renew()
+      .then(() => {
+        this.#failing = false;
+      })
       .catch((error: unknown) => {
-        this.#options.events.error.emit({ where: 'registry', error });
+        if (!this.#failing) this.#options.events.error.emit({ where: 'registry', error });
+        this.#failing = true;
         throw error;
       })
       .finally(() => {
@@ -281,6 +283,10 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   #apply(records: readonly ConsumerRecord[]): void {
     for (const record of records) this.#records.set(record.source, record);
     const { whole } = this.identity;
+    this.#options.cacheSwitch.recorded(
+      this,
+      [...this.#records.values()].some(({ switchedOff }) => switchedOff),
+    );
     for (const member of this.#members) {
       const record = this.#records.get(member.collection.source);
       const left = whole !== undefined && record?.identity !== whole && record?.left.includes(whole);

@@ -1,8 +1,11 @@
 import type { CacheClient } from '../cache/client.js';
-import type { RecordedCollection } from '../contracts/registry.js';
+import type { ConsumerRecord, RecordedCollection } from '../contracts/registry.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { ALL_ROWS, ANY_ROW } from '../protocol/tags.js';
 import { invalidations, type RowChange, tagInvalidation } from './invalidations.js';
+
+/** Entries that are made unreadable at once, where it is not for a relay, which says itself. */
+const ADDED_BATCH = 500;
 
 /**
  * Makes unreadable what the cache holds of a collection below a version, or at any where that is `0`, in batches.
@@ -45,4 +48,24 @@ async function resetTags(cache: CacheClient, keyPrefix: string): Promise<number>
   const replies = await cache.runMany(commands);
   for (const reply of replies) if (reply instanceof Error) throw reply;
   return 0;
+}
+
+/**
+ * Nobody has kept in step what the cache holds of a collection that was recorded beside others just now: entries of
+ * an earlier use of its name. An epoch that is not replayed yet has them searched for, or replayed, anyway. Where the
+ * cache can't be asked, or takes longer, the rest is left to their time to live.
+ *
+ * @param before what was recorded before these collections were
+ */
+export async function resetAdded(
+  cache: CacheClient,
+  collections: readonly RecordedCollection[],
+  before: readonly ConsumerRecord[],
+): Promise<void> {
+  const added = collections.filter(({ name, source }) => {
+    const record = before.find((each) => each.source === source);
+    if (record === undefined || record.epoch === 0 || !record.replayed) return false;
+    return !record.collections.some((each) => each.name === name);
+  });
+  await Promise.all(added.map((each) => resetCollection(cache, each, NO_VERSION, ADDED_BATCH)));
 }

@@ -1,5 +1,5 @@
 import type { ChangeFeed } from '../contracts/feed.js';
-import { StoreTimeoutError } from '../errors.js';
+import { InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { Consumer } from '../feed/consumer.js';
 import { withTimeout } from '../kit/wait.js';
 import type { Collections } from './collections.js';
@@ -38,6 +38,28 @@ export class Consumers {
     this.#byFeed.set(feed, consumer);
     for (const listener of [...this.#listeners]) listener(consumer);
     return consumer;
+  }
+
+  /**
+   * Switches the cache off, or on again, for every process: in each store that this process has a collection of. Resolves
+   * with the sources. Rejects with `UnsupportedError`, with `InvalidOptionError` where no store knows the cache, and with
+   * the first store's error, once all were told.
+   */
+  async switch(off: boolean): Promise<readonly string[]> {
+    const feeds = [...this.#collections.feeds().keys()];
+    if (feeds.length === 0) {
+      const instead = 'set `enabled` in each process, or LOCKSTEP_DISABLED';
+      throw new UnsupportedError(
+        `no collection has a store with a registry that all processes read: ${instead}`,
+      );
+    }
+    const answers = await Promise.allSettled(feeds.map((feed) => this.of(feed).switch(off)));
+    const failed = answers.find((answer) => answer.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    const sources = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    if (sources.length > 0) return sources;
+    const { prefix } = this.#context();
+    throw new InvalidOptionError('prefix', `no store has a record of a cache of prefix "${prefix}"`);
   }
 
   /** True when nothing that was changed before the time waits in a feed. */

@@ -160,6 +160,16 @@ class LockstepEngine implements Lockstep {
     return this.#context.cacheSwitch.status;
   }
 
+  async switchOff(): Promise<readonly string[]> {
+    this.#checkOpen();
+    return await this.#consumers.switch(true);
+  }
+
+  async switchOn(): Promise<readonly string[]> {
+    this.#checkOpen();
+    return await this.#consumers.switch(false);
+  }
+
   collection<Value, Id = string, Tx = unknown, const Unique extends UniqueSets<Value> = UniqueSets<Value>>(
     options: CollectionOptions<Value, Id, Tx, Unique>,
   ): Collection<Value, Id, Tx, Unique> {

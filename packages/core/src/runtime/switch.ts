@@ -32,6 +32,8 @@ export class CacheSwitch {
   readonly #options: SwitchOptions;
   /** Who says so. */
   readonly #by = new Set<SwitchedOff>();
+  /** The registries that say so. */
+  readonly #registries = new Set<object>();
 
   /** Throws `InvalidOptionError` for a value of the environment that is none of its own. */
   constructor(options: SwitchOptions) {
@@ -66,6 +68,13 @@ export class CacheSwitch {
     if (!changed) return;
     this.#warn();
     if (this.off) onOff();
+  }
+
+  /** What one registry says of it. */
+  recorded(registry: object, off: boolean): void {
+    if (off) this.#registries.add(registry);
+    else this.#registries.delete(registry);
+    this.set('fleet', this.#registries.size === 0);
   }
 
   #warn(): void {

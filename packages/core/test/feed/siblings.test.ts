@@ -55,9 +55,10 @@ describe('two collections on one table', () => {
     const shop = openPair();
     await shop.products.put('a', LAMP);
     await shop.others.get('a');
+    // What is known of it is not believed any more.
+    shop.storePlan.always('registry', hang());
     shop.clock.advance(4_000);
     await turns();
-    shop.storePlan.always('registry', hang());
     const begunAtMs = shop.clock.monotonic();
     expect(await elapse(shop.clock, shop.products.put('a', CHAIR))).toMatchObject({ cache: 'deferred' });
     expect(shop.clock.monotonic() - begunAtMs).toBeLessThan(1_050);

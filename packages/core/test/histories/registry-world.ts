@@ -365,6 +365,7 @@ function overNetwork(
     consumers: (sources) => call(() => registry.consumers(sources)),
     forget: (consumer, sources) => call(() => registry.forget(consumer, sources)),
     end: (consumer, sources) => call(() => registry.end(consumer, sources)),
+    switch: (consumer, off) => call(() => registry.switch(consumer, off)),
     read: (consumer, sources) => call(() => registry.read(consumer, sources)),
     observe: (consumer, sources, identity) => call(() => registry.observe(consumer, sources, identity)),
     lease: (consumer, epochs, holder, leaseMs) =>

@@ -3,7 +3,7 @@ import { InvalidOptionError } from '../../src/errors.js';
 import { refuse } from '../../src/faults/index.js';
 import { memoryCache } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
-import { CHAIR, elapse, LAMP, openShop } from '../support/shop.js';
+import { CHAIR, elapse, LAMP, openShop, storeOf, turns } from '../support/shop.js';
 
 const warned = vi.spyOn(process, 'emitWarning');
 beforeEach(() => {
@@ -153,4 +153,102 @@ test('LOCKSTEP_DISABLED switches a process off from its start; other values are 
   for (const value of ['no', 0, undefined]) {
     expect(() => Object.assign(lockstep, { enabled: value })).toThrow('enabled: must be true or false');
   }
+});
+
+describe('for all processes', () => {
+  /** Lets processes read what the registry says by now. */
+  async function aSecondLater(shop: ReturnType<typeof openShop>): Promise<void> {
+    shop.clock.advance(1_010);
+    await turns();
+  }
+
+  test('each process reads the switch within a second, whether it writes or not', async () => {
+    const shop = openShop();
+    const others = [shop.join(), shop.join()];
+    const events = shop.record('switch');
+    await shop.products.put('1', LAMP);
+    for (const { products } of others) expect(await products.get('1')).toEqual(LAMP);
+    await shop.rows.foreignWrite('1', CHAIR);
+    expect(await shop.lockstep.switchOff()).toEqual(['products']);
+    // The one that has switched it off knows at once.
+    expect(await shop.products.get('1')).toEqual(CHAIR);
+    await aSecondLater(shop);
+    for (const { lockstep, products } of others) {
+      expect(lockstep.status()).toEqual({ enabled: false, switchedOff: ['fleet'] });
+      expect(await products.get('1')).toEqual(CHAIR);
+      // Their own switches are apart.
+      expect(lockstep.enabled).toBe(true);
+    }
+    const [one, two] = others;
+    if (one === undefined || two === undefined) throw new Error('no others');
+    one.lockstep.enabled = false;
+    await two.products.put('1', LAMP);
+    expect(await shop.lockstep.switchOn()).toEqual(['products']);
+    await aSecondLater(shop);
+    expect(one.lockstep.status()).toEqual({ enabled: false, switchedOff: ['process'] });
+    expect(two.lockstep.status()).toEqual({ enabled: true, switchedOff: [] });
+    expect(await two.products.get('1')).toEqual(LAMP);
+    await two.lockstep.drain();
+    expect((await shop.products.getVersioned('1')).from).toBe('cache');
+    expect(events).toEqual([
+      { enabled: false, switchedOff: ['fleet'] },
+      { enabled: true, switchedOff: [] },
+    ]);
+    expect(warnings()).toContain(
+      'the cache of prefix "wtc" is switched off for all processes: every read goes to the store',
+    );
+  });
+
+  test('who comes later, or has another table, is switched off from the first read', async () => {
+    const shop = openShop();
+    await shop.products.put('1', LAMP);
+    await shop.lockstep.switchOff();
+    const late = shop.join();
+    expect((await late.products.getVersioned('1')).from).toBe('store');
+    const table = shop.joinStore(storeOf(shop.database, 'offers'), {});
+    await table.products.put('1', CHAIR);
+    expect(table.lockstep.status().enabled).toBe(false);
+    expect(await shop.lockstep.switchOn()).toEqual(['products', 'offers']);
+    await aSecondLater(shop);
+    expect([late, table].map(({ lockstep }) => lockstep.status().enabled)).toEqual([true, true]);
+  });
+
+  test('a registry that can not be read leaves the switch as it was, and is one error', async () => {
+    const shop = openShop();
+    const other = shop.join();
+    const errors: unknown[] = [];
+    other.lockstep.events.on('error', ({ where }) => errors.push(where));
+    await other.products.get('1');
+    await shop.products.get('1');
+    await shop.lockstep.switchOff();
+    await aSecondLater(shop);
+    shop.storePlan.always('registry', refuse());
+    for (let second = 0; second < 3; second++) await aSecondLater(shop);
+    expect(other.lockstep.status().enabled).toBe(false);
+    expect(errors).toEqual(['registry']);
+    shop.storePlan.clear('registry');
+    await shop.lockstep.switchOn();
+    await aSecondLater(shop);
+    expect(other.lockstep.status().enabled).toBe(true);
+  });
+
+  test('it needs a store that records the cache', async () => {
+    const lockstep = createLockstep({ cache: memoryCache() });
+    await expect(lockstep.switchOff()).rejects.toThrow('no collection has a store with a registry');
+    const shop = openShop({ lockstep: { prefix: 'misspelt' } });
+    await expect(shop.lockstep.switchOff()).rejects.toThrow(
+      'prefix: no store has a record of a cache of prefix "misspelt"',
+    );
+    await shop.lockstep.close();
+    await expect(shop.lockstep.switchOff()).rejects.toThrow('closed');
+  });
+
+  test('a process that is closed reads no registry any more', async () => {
+    const shop = openShop();
+    await shop.products.get('1');
+    await shop.lockstep.close();
+    const calls = shop.storePlan.calls('registry');
+    for (let second = 0; second < 3; second++) await aSecondLater(shop);
+    expect(shop.storePlan.calls('registry')).toBe(calls);
+  });
 });

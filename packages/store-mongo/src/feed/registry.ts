@@ -26,6 +26,7 @@ export interface ConsumerDocument extends Document {
   readonly holder?: string | null;
   readonly heldUntil?: Date;
   readonly ended?: boolean;
+  readonly switchedOff?: boolean;
 }
 
 /** A consumer's position in the feed, and its first one. */
@@ -70,8 +71,17 @@ export class Registry implements ConsumerRegistry {
       const known = await this.#answer(this.#collection.findOne({ _id: idOf(consumer, source) }, OPTIONS));
       if (known === null) await this.#positions.begin(consumer, source);
       await this.#record(consumer, source, own);
+      if (known === null) await this.#inherit(consumer, source);
     }
     return await this.read(consumer, [...bySource.keys()]);
+  }
+
+  /** A source that is recorded while the others are switched off is so, too. */
+  async #inherit(consumer: string, source: string): Promise<void> {
+    const filter = { ...ofAll(consumer), switchedOff: true };
+    if ((await this.#answer(this.#collection.findOne(filter, OPTIONS))) === null) return;
+    const own = { _id: idOf(consumer, source) };
+    await this.#answer(this.#collection.updateOne(own, { $set: { switchedOff: true } }, OPTIONS));
   }
 
   async #record(consumer: string, source: string, own: readonly RecordedCollection[]): Promise<void> {
@@ -135,15 +145,16 @@ export class Registry implements ConsumerRegistry {
       this.#positions.of(consumer, sources),
     ]);
     return documents.map(
-      ({ _id: { source }, collections, changedAt, epoch, identity, left, now, replayed, revision }) => ({
+      ({ _id: { source }, collections, changedAt, identity, left, now, switchedOff, ...numbers }) => ({
         consumer,
         source,
-        revision: fromStored(revision),
-        epoch: fromStored(epoch),
+        revision: fromStored(numbers.revision),
+        epoch: fromStored(numbers.epoch),
         collections,
         identity: identity ?? undefined,
         left,
-        replayed: fromStored(replayed) === fromStored(epoch),
+        switchedOff: switchedOff === true,
+        replayed: fromStored(numbers.replayed) === fromStored(numbers.epoch),
         changedAgoMs: Math.max(0, now.getTime() - changedAt.getTime()),
         position: positions.get(source),
       }),
@@ -161,6 +172,13 @@ export class Registry implements ConsumerRegistry {
   async end(consumer: string, sources: readonly string[]): Promise<void> {
     const ofAll = ofThese(consumer, sources);
     await this.#answer(this.#collection.updateMany(ofAll, { $set: { ended: true } }, OPTIONS));
+  }
+
+  async switch(consumer: string, off: boolean): Promise<readonly string[]> {
+    const filter = ofAll(consumer);
+    await this.#answer(this.#collection.updateMany(filter, { $set: { switchedOff: off } }, OPTIONS));
+    const documents = await this.#answer(this.#collection.find(filter, OPTIONS).toArray());
+    return documents.map(({ _id: { source } }) => source);
   }
 
   async forget(consumer: string, sources: readonly string[]): Promise<void> {
@@ -241,8 +259,7 @@ export class Registry implements ConsumerRegistry {
   }
 
   async release(consumer: string, holder: string): Promise<void> {
-    const ids = { $gt: { consumer, source: new MinKey() }, $lt: { consumer, source: new MaxKey() } };
-    const filter = { _id: ids as Document, holder } as Filter<ConsumerDocument>;
+    const filter = { ...ofAll(consumer), holder } as Filter<ConsumerDocument>;
     await this.#answer(this.#collection.updateMany(filter, { $set: { holder: null } }, OPTIONS));
   }
 
@@ -272,6 +289,11 @@ export class Registry implements ConsumerRegistry {
 
 function idOf(consumer: string, source: string): ConsumerDocument['_id'] {
   return { consumer, source };
+}
+
+function ofAll(consumer: string): Filter<ConsumerDocument> {
+  const ids = { $gt: { consumer, source: new MinKey() }, $lt: { consumer, source: new MaxKey() } };
+  return { _id: ids as Document } as Filter<ConsumerDocument>;
 }
 
 function ofThese(consumer: string, sources: readonly string[]): Filter<ConsumerDocument> {

@@ -67,6 +67,7 @@ $lockstep$`,
   held_until pg_catalog.timestamptz,
   pruned pg_catalog.int8,
   ended pg_catalog.bool NOT NULL DEFAULT false,
+  switched_off pg_catalog.bool NOT NULL DEFAULT false,
   catalogue pg_catalog.jsonb,
   PRIMARY KEY (source, consumer)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`,
@@ -93,6 +94,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'ended') THEN
     ALTER TABLE ${SCHEMA}.consumer ADD COLUMN ended pg_catalog.bool NOT NULL DEFAULT false;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'switched_off') THEN
+    ALTER TABLE ${SCHEMA}.consumer ADD COLUMN switched_off pg_catalog.bool NOT NULL DEFAULT false;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'catalogue') THEN
     ALTER TABLE ${SCHEMA}.consumer ADD COLUMN catalogue pg_catalog.jsonb;

@@ -22,14 +22,15 @@ const MAX_LEFT = 16;
 const MAX_PENDING = 20_000;
 
 const FIELDS = `c.source, c.revision::text AS revision, c.epoch::text AS epoch, c.collections::text AS collections, c.identity,
-pg_catalog.array_to_json(c."left")::text AS "left", (c.replayed = c.epoch)::text AS replayed,
+pg_catalog.array_to_json(c."left")::text AS "left", (c.replayed = c.epoch)::text AS replayed, c.switched_off::text AS switched_off,
 (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - c.changed_at) * 1000)::text AS ago`;
 
 const READ = `SELECT ${FIELDS} FROM lockstep.consumer c WHERE c.consumer = $1 AND c.source = ANY ($2::text[])`;
 
 /** One of the same name is replaced; of a source that is not attached there is no record. The rows of several sources are locked in one order. */
-const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections, catalogue)
-SELECT $1, s.source, 1, s.collections::jsonb, (SELECT ${catalogueOf('a.relation')} FROM lockstep.attached a WHERE a.source = s.source) FROM unnest($2::text[], $3::text[]) AS s(source, collections)
+const REGISTER = `INSERT INTO lockstep.consumer AS c (consumer, source, revision, collections, catalogue, switched_off)
+SELECT $1, s.source, 1, s.collections::jsonb, (SELECT ${catalogueOf('a.relation')} FROM lockstep.attached a WHERE a.source = s.source),
+  EXISTS (SELECT FROM lockstep.consumer o WHERE o.consumer = $1 AND o.switched_off) FROM unnest($2::text[], $3::text[]) AS s(source, collections)
 WHERE EXISTS (SELECT FROM lockstep.attached a WHERE a.source = s.source) ORDER BY s.source
 ON CONFLICT (source, consumer) DO UPDATE
 SET collections = CASE pg_catalog.jsonb_typeof(c.collections) WHEN 'object' THEN c.collections ELSE '{}' END || EXCLUDED.collections, revision = c.revision + 1, changed_at = pg_catalog.clock_timestamp()
@@ -86,6 +87,8 @@ const END = 'UPDATE lockstep.consumer SET ended = true WHERE consumer = $1 AND s
 const BEGIN =
   'UPDATE lockstep.consumer SET ended = false WHERE consumer = $1 AND source = ANY ($2::text[]) AND ended';
 
+const SWITCH = 'UPDATE lockstep.consumer SET switched_off = $2::bool WHERE consumer = $1 RETURNING source';
+
 const FORGET = 'DELETE FROM lockstep.consumer WHERE consumer = $1 AND source = ANY ($2::text[])';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -136,6 +139,11 @@ export class PostgresRegistry implements ConsumerRegistry {
 
   async end(consumer: string, sources: readonly string[]): Promise<void> {
     await this.#rows(END, [consumer, arrayText(sources)], 'end');
+  }
+
+  async switch(consumer: string, off: boolean): Promise<readonly string[]> {
+    const rows = await this.#rows(SWITCH, [consumer, String(off)], 'switch');
+    return rows.map((row) => String(row['source']));
   }
 
   async forget(consumer: string, sources: readonly string[]): Promise<void> {
@@ -212,6 +220,7 @@ function recordOf(consumer: string, row: Row): ConsumerRecord | undefined {
     collections: collectionsOf(source, String(row['collections'])),
     identity: typeof identity === 'string' ? identity : undefined,
     left: JSON.parse(String(row['left'])) as string[],
+    switchedOff: row['switched_off'] === 'true',
     replayed: row['replayed'] === 'true',
     changedAgoMs: Number(row['ago']),
     position: typeof txid === 'string' ? `${String(incarnation)}:${txid}` : undefined,

@@ -32,6 +32,7 @@ class Entry {
   holder: string | undefined;
   heldUntilMs = 0;
   ended = false;
+  switchedOff = false;
 
   constructor(consumer: string, source: string) {
     this.consumer = consumer;
@@ -50,15 +51,20 @@ export interface MemoryRegistry extends ConsumerRegistry {
 export function memoryRegistry({ clock, position }: MemoryRegistryOptions): MemoryRegistry {
   const entries: Entry[] = [];
 
+  function of(consumer: string): Entry[] {
+    return entries.filter((entry) => entry.consumer === consumer);
+  }
+
   function known(consumer: string, sources: Iterable<string>): Entry[] {
     const wanted = new Set(sources);
-    return entries.filter((entry) => entry.consumer === consumer && wanted.has(entry.source));
+    return of(consumer).filter(({ source }) => wanted.has(source));
   }
 
   function recordOf(entry: Entry): ConsumerRecord {
     const { changedAtMs, collections, consumer, epoch, identity, left, replayed, revision, source } = entry;
+    const { switchedOff } = entry;
     return {
-      ...{ consumer, source, revision, epoch, identity, left },
+      ...{ consumer, source, revision, epoch, identity, left, switchedOff },
       collections: [...collections.values()],
       replayed: replayed === epoch,
       changedAgoMs: clock.monotonic() - changedAtMs,
@@ -70,7 +76,10 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
     async register(consumer, collections) {
       const all = [...Map.groupBy(collections, ({ source }) => source)].map(([source, own]) => {
         const [entry = new Entry(consumer, source)] = known(consumer, [source]);
-        if (!entries.includes(entry)) entries.push(entry);
+        if (!entries.includes(entry)) {
+          entry.switchedOff = of(consumer).some((other) => other.switchedOff);
+          entries.push(entry);
+        }
         entry.ended = false;
         if (own.every((each) => isSame(entry.collections.get(each.name), each))) return entry;
         for (const each of own) entry.collections.set(each.name, each);
@@ -79,6 +88,11 @@ export function memoryRegistry({ clock, position }: MemoryRegistryOptions): Memo
         return entry;
       });
       return all.map(recordOf);
+    },
+    async switch(consumer, off) {
+      const all = of(consumer);
+      for (const entry of all) entry.switchedOff = off;
+      return all.map(({ source }) => source);
     },
     async read(consumer, sources) {
       return known(consumer, sources).map(recordOf);
