@@ -277,10 +277,12 @@ describe('lockstep.transaction', () => {
 
   test('out of time: calls and statements of the body’s are refused from that moment', async () => {
     const shop = openShop();
+    const began = Promise.withResolvers<void>();
     const late = Promise.withResolvers<void>();
     let outcomes: Promise<unknown[]> | undefined;
     const running = shop.lockstep.transaction(
       async (tx) => {
+        began.resolve();
         await late.promise;
         outcomes = Promise.all([
           codeOf(shop.products.put('a', LAMP, { tx })),
@@ -294,6 +296,7 @@ describe('lockstep.transaction', () => {
       { timeoutMs: 100 },
     );
     const rejected = expect(running).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_TIMEOUT' });
+    await began.promise;
     await shop.clock.advance(100);
     late.resolve();
     await rejected;
