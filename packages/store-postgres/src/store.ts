@@ -3,6 +3,7 @@ import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/cor
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
 import { KEY_STATE } from './attach/guard.js';
+import { marksOf } from './attach/marks.js';
 import { ATTACH, type AttachOptions, describeDeclared, NAME } from './attach/options.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
 import { triggersOf } from './attach/triggers/triggers.js';
@@ -293,6 +294,8 @@ async function isCurrent(run: Run, info: TableInfo): Promise<boolean> {
   const attached = await readAttached(run, info);
   const complete = triggersOf(info).every((trigger) => info.triggers.includes(trigger.name));
   if (info.weakTriggers.length > 0) return false;
+  const { revoked, unmarked } = await marksOf(run, info);
+  if (revoked !== '' || unmarked) return false;
   return info.hasVersion && complete && attached?.fingerprint === fingerprintOf(info);
 }
 

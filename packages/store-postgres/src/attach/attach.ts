@@ -71,7 +71,7 @@ $lockstep$`;
 }
 
 /** The most pairs of roles that a trigger's condition names: each statement reads it anew. */
-const MAX_MARKS = 16;
+export const MAX_MARKS = 16;
 
 /**
  * A statement with the marks in it of the roles that may run Lockstep on the table now: of each by itself, and of each

@@ -1,6 +1,16 @@
 import type { RawTrigger } from '../attach/user-triggers.js';
 
 /** One look at the catalogue: a table, its columns, indexes and triggers. $1: its schema, $2: its name. */
+/**
+ * The text of a mark, an SQL expression, as a trigger's definition shows it within an array: quoted as an element, and
+ * then as a literal.
+ */
+export function markText(session: string, current: string, source: string): string {
+  const mark = `concat_ws(E'\\n', ${session}, ${current}, 0, ${source})`;
+  const element = `'"' || replace(replace(${mark}, E'\\\\', E'\\\\\\\\'), '"', E'\\\\"') || '"'`;
+  return `replace(replace(${element}, E'\\\\', E'\\\\\\\\'), '''', '''''')`;
+}
+
 export const CATALOG = `
 WITH RECURSIVE tab AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -82,7 +92,18 @@ SELECT
    JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled <> 'A') AS "weakTriggers",
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'f') AS "foreignParts",
-  pg_catalog.current_setting('session_replication_role') AS "replicationRole"`;
+  pg_catalog.current_setting('session_replication_role') AS "replicationRole",
+  (SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${markText('session_user', 'current_user', "$1 || '.' || $2")}) > 0)
+   FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname = '~lockstep_stamp') AS marked,
+  (SELECT EXISTS (
+    SELECT FROM (
+      SELECT 'pg_catalog.pg_attrdef'::regclass AS class, e.oid FROM tab JOIN pg_catalog.pg_attrdef e ON e.adrelid = tab.oid
+      UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, y.oid FROM tab JOIN pg_catalog.pg_policy y ON y.polrelid = tab.oid
+      UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, o.oid FROM tab JOIN pg_catalog.pg_constraint o ON o.conrelid = tab.oid
+      UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, o.oid FROM base JOIN pg_catalog.pg_constraint o ON o.contypid = base.type
+    ) x JOIN pg_catalog.pg_depend d ON d.classid = x.class AND d.objid = x.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.provolatile = 'v'
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c'))) AS calls`;
 
 export interface RawColumn {
   readonly number: number;
@@ -123,6 +144,10 @@ export interface RawTable {
   /** Partitions that are foreign tables. */
   readonly foreignParts: readonly string[] | null;
   readonly replicationRole: string;
+  /** The stamping trigger's condition has the mark of this session's roles. */
+  readonly marked: boolean | null;
+  /** A default, a condition or a policy calls a function that may write. */
+  readonly calls: boolean;
 }
 
 /** An index that can't be the key's. */

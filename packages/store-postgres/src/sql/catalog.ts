@@ -85,6 +85,11 @@ export interface TableInfo {
   readonly untruncated: readonly string[];
   /** Lockstep's triggers, of the table and its partitions, that don't fire for everybody. */
   readonly weakTriggers: readonly WeakTrigger[];
+  /**
+   * Whether statements of this session may stamp and record the rows that they put: its roles have a mark, and nothing
+   * that they evaluate may write rows of the table on their behalf, which no trigger would see.
+   */
+  readonly stampsItself: boolean;
   /** True of a session in which triggers fire that are to fire in replication. */
   readonly isReplica: boolean;
 }
@@ -158,6 +163,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     userTriggers: userTriggers(raw.others ?? []),
     untruncated: raw.untruncated ?? [],
     weakTriggers: raw.weakTriggers ?? [],
+    stampsItself: raw.marked === true && !raw.calls,
     isReplica: raw.replicationRole === 'replica',
   };
 }

@@ -24,6 +24,7 @@ import {
 } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { insecureTables } from '../attach/guard.js';
+import { marksOf } from '../attach/marks.js';
 import { storeError } from '../errors.js';
 import type { TableInfo, TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
@@ -126,6 +127,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     try {
       const insecure = await insecureTables(run, [this.source]);
       for (const message of insecure) onWarning?.(new StoreInsecureError(`${this.name}: ${message}`));
+      const { revoked } = await marksOf(run, info);
+      if (revoked !== '') {
+        const message = `${this.name}: ${revoked} may not run Lockstep any more, and passes its triggers all the same: attach again (pg.attach(table), or the migration that pg.migration() gives)`;
+        onWarning?.(new StoreInsecureError(message));
+      }
       for (const message of await warningsOf(run, info)) onWarning?.(new StoreSetupError(message));
     } catch (error) {
       throw storeError(error, `${this.name}: open`, false);

@@ -69,8 +69,10 @@ export class TableWatch {
         this.#options.changed(info);
         return;
       }
-      if (JSON.stringify(info.userTriggers) === JSON.stringify(this.#known.userTriggers)) return;
-      this.#known = { ...this.#known, userTriggers: info.userTriggers };
+      const { stampsItself, userTriggers } = info;
+      const known = [this.#known.stampsItself, this.#known.userTriggers];
+      if (JSON.stringify([stampsItself, userTriggers]) === JSON.stringify(known)) return;
+      this.#known = { ...this.#known, stampsItself, userTriggers };
       this.#options.changed(this.#known);
     } catch (error) {
       // Calls that need the database tell when it does not answer.

@@ -189,8 +189,9 @@ export class Writer<Value> {
    * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
    */
   #isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
-    const { changed, declares } = this.#parts.statements;
-    return kind === 'put' && tx === undefined && notAfterMs === undefined && !changed && !declares;
+    const { changed, declares, stampsItself } = this.#parts.statements;
+    const alone = tx === undefined && notAfterMs === undefined;
+    return kind === 'put' && alone && stampsItself && !changed && !declares;
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {

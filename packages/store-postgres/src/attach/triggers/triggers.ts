@@ -19,8 +19,8 @@ export const MARK_SEPARATOR = "E'\\n'";
  * one that it became) run Lockstep on the table, and has said so for this table, and not in what users' triggers write
  * on its behalf, which is deeper. One comparison of one text: the server reads a condition anew for each statement,
  * and pays for each part of it. A condition that asks for rights, or hashes a secret, would cost every row several
- * times as much. Of a role that has the right by a membership that attach has not seen it is true: its rows are
- * stamped and recorded twice until the next attach.
+ * times as much. Of a role that has the right by a membership that attach has not seen it is true: its statements leave
+ * both to the trigger until the next attach. Of one whose right was taken away it is false until then: `open` warns.
  */
 const needsTrigger = `(pg_catalog.concat_ws(${MARK_SEPARATOR}, SESSION_USER, CURRENT_USER, pg_catalog.pg_trigger_depth(), ${setting(SETTING_STAMPED)}) OPERATOR(pg_catalog.<>) ALL (${MARKS}::pg_catalog.text[]))`;
 

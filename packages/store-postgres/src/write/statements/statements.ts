@@ -42,6 +42,11 @@ export class Statements {
     return !after && !before;
   }
 
+  /** See {@link TableInfo.stampsItself}. */
+  get stampsItself(): boolean {
+    return this.#info.stampsItself;
+  }
+
   /** True when triggers may change a row before it is written. */
   get changed(): boolean {
     return this.#info.userTriggers.before;
