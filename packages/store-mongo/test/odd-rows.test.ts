@@ -105,3 +105,22 @@ test('a rescan and a replay pass by rows whose ids can’t be keys', async () =>
   await consumer.stop();
   expect(consumer.errors).toEqual([]);
 });
+
+test('a document that the driver reads as a reference is a row as it reads it, and no other reader’s trouble', async () => {
+  const document = { _id: 'ref', $ref: 'others', $id: 7, n: 1 };
+  await raw.insertOne(document as never);
+  await put('plain', 1);
+  const [driver] = await raw.find({ _id: 'ref' as never }).toArray();
+  expect(driver).toBeInstanceOf(DBRef);
+  for (const keys of [['ref'], ['plain', 'ref']]) {
+    const rows = await things.read(keys, PRIMARY);
+    expect(rows.map((row) => row?.key)).toEqual(keys);
+    const value = rows.at(-1)?.value;
+    expect(value).toEqual(new DBRef('others', 7 as never, undefined, { _id: 'ref', n: 1 }));
+    expect(rows.at(-1)?.version).toBeGreaterThan(0);
+    const { serializer } = things;
+    expect(serializer?.deserialize(serializer.serialize(value))).toEqual(value);
+  }
+  const [patched] = await things.write([{ kind: 'patch', key: 'ref', set: { n: 2 }, above: 0 }], CALL);
+  expect(patched).toMatchObject({ kind: 'written', value: { fields: { _id: 'ref', n: 2 } } });
+});

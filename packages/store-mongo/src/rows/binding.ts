@@ -1,5 +1,5 @@
 import { InvalidIdError, StoreRefusedError, type StoreRow, type Version } from '@lockstep/core';
-import { type Collection, type Document, Int32, Long, ObjectId } from 'mongodb';
+import { type Collection, DBRef, type Document, Int32, Long, ObjectId } from 'mongodb';
 import type { CallBound } from '../wire/bound.js';
 import { type Call, writeMs } from '../wire/call.js';
 import type { ServerClock } from '../wire/server-clock.js';
@@ -100,12 +100,13 @@ export function keyIfAny(binding: Binding, document: Document): string | undefin
 
 /**
  * A document without its version; `version` is `0` where nobody has stamped it yet, or somebody did who can't. Takes
- * the document over.
+ * the document over. The driver reads one with `$ref` and `$id` as a DBRef, whose fields are the others.
  */
 export function toRow<Value>(binding: Binding, document: Document): StoreRow<Value> {
-  const version = binding.clock.versionOf(document[binding.versionField]);
-  const key = keyOfDocument(binding, document);
-  delete document[binding.versionField];
+  const fields = document instanceof DBRef ? document.fields : document;
+  const version = binding.clock.versionOf(fields[binding.versionField]);
+  const key = keyOfDocument(binding, fields);
+  delete fields[binding.versionField];
   return { key, value: document as Value, version };
 }
 
