@@ -200,10 +200,13 @@ export class CacheClient {
 }
 
 /** An entry of another release's format is left to that release; the queue and the feed wait for it. */
-export function foreignEntry(key: string): CacheUnavailableError {
-  return new CacheUnavailableError(`the entry at "${key}" is of a format that this release does not know`, {
-    key,
-  });
+export function foreignEntry(cacheKey: string, key = cacheKey): CacheUnavailableError {
+  return new CacheUnavailableError(
+    `the entry at "${cacheKey}" is of a format that this release does not know`,
+    {
+      key,
+    },
+  );
 }
 
 type BreakerState = LockstepEventMap['breaker']['state'];

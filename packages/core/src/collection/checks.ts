@@ -7,6 +7,7 @@ import {
   StoreTimeoutError,
   UnsupportedError,
 } from '../errors.js';
+import { concerning } from '../kit/concerning.js';
 import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
 import { isProperties } from '../values/difference.js';
@@ -30,7 +31,7 @@ export class Checks<Id> {
     try {
       key = this.#context.store.keyOf(id as never);
     } catch (error) {
-      if (error instanceof InvalidIdError) throw error;
+      if (error instanceof InvalidIdError) throw concerning(error, { collection: name });
       const message = `collection "${name}": ${messageOf(error)}`;
       throw new InvalidIdError(message, { cause: error, collection: name });
     }
@@ -61,11 +62,14 @@ export class Checks<Id> {
   }
 
   /** Waits for the call within its bounds. */
-  bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
+  bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions, key?: string): Promise<T> {
     if (timeoutMs === undefined && signal === undefined) return start();
     const { name } = this.#context.settings;
     const late = (): Error =>
-      new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, { collection: name });
+      new StoreTimeoutError(`collection "${name}": no answer within ${timeoutMs} ms`, {
+        collection: name,
+        key,
+      });
     const { clock } = this.#context;
     return new Deadline({ clock, timeoutMs: timeoutMs ?? Infinity, signal, late }).bound(start());
   }

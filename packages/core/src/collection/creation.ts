@@ -2,6 +2,7 @@ import type { WriteResult } from '../contracts/api.js';
 import type { CreateOptions } from '../contracts/options.js';
 import type { StorePut, StoreRow } from '../contracts/store.js';
 import { InvalidOptionError, StoreContractError, UnsupportedError } from '../errors.js';
+import { concerning } from '../kit/concerning.js';
 import { checkOptions } from '../kit/options.js';
 import { checkKey } from '../protocol/key.js';
 import { asStoreError } from '../read/loader.js';
@@ -46,7 +47,7 @@ export class Creation<Value> {
 
   /** @param value taken as it is now */
   async create(value: Partial<Value>, options: CreateOptions): Promise<WriteResult<Value>> {
-    const { activity, checks, opening } = this.#context;
+    const { activity, checks, opening, settings } = this.#context;
     activity.enter();
     const giveUp = new AbortController();
     try {
@@ -55,6 +56,8 @@ export class Creation<Value> {
       this.#check(own, options);
       // What was sent goes on when the caller has given up.
       return await checks.bounded(() => activity.track(this.#create(own, options, giveUp.signal)), options);
+    } catch (error) {
+      throw concerning(error, { collection: settings.name });
     } finally {
       giveUp.abort();
       activity.leave();
@@ -82,10 +85,15 @@ export class Creation<Value> {
     const { putOf, result, submit } = this.#steps;
     if (this.#context.store.newRows === undefined) return await this.#insert(value, options);
     const row = await this.#draws.draw(value, options.tx);
-    const { command, ...put } = await putOf(row.key, row.value, options);
-    const write = { ...put, command: { ...(command as StorePut<Value>), drawn: true } };
-    givenUp.throwIfAborted();
-    return await result(write, await submit(write, options));
+    const { key } = row;
+    try {
+      const { command, ...put } = await putOf(key, row.value, options);
+      const write = { ...put, command: { ...(command as StorePut<Value>), drawn: true } };
+      givenUp.throwIfAborted();
+      return await result(write, await submit(write, options));
+    } catch (error) {
+      throw concerning(error, { collection: this.#context.settings.name, key });
+    }
   }
 
   /** Where the store tells the key once the row is there. */

@@ -1,6 +1,7 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
 import { ClosedError, InvalidOptionError, StoreUnavailableError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
+import { concerning } from '../kit/concerning.js';
 import { withTimeout } from '../kit/wait.js';
 import type { Pointers } from '../read/pointers.js';
 import type { CollectionTags } from '../views/tags.js';
@@ -49,7 +50,7 @@ export class Opening {
       },
       (error: unknown) => {
         this.#opening = undefined;
-        throw error;
+        throw concerning(error, { collection: this.#context.settings.name });
       },
     );
     return this.#opening;
@@ -58,7 +59,8 @@ export class Opening {
   /** Throws `ClosedError` once `close` was called. */
   checkOpen(): void {
     if (!this.#context.lifecycle.closed) return;
-    throw new ClosedError(`collection "${this.#context.settings.name}": this Lockstep is closed`);
+    const { name: collection } = this.#context.settings;
+    throw new ClosedError(`collection "${collection}": this Lockstep is closed`, { collection });
   }
 
   async #open(): Promise<void> {

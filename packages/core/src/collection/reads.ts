@@ -2,6 +2,7 @@ import type { Versioned } from '../contracts/api.js';
 import type { ReadOneOptions, ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from '../errors.js';
+import { concerning } from '../kit/concerning.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import type { CallContext } from './call-context.js';
 import { READ, READ_ONE } from './call-options.js';
@@ -89,19 +90,24 @@ export class CollectionReads<Value, Id> {
     const { checks, store } = this.#context;
     this.checkOptions(options, READ_ONE);
     const { minVersion = NO_VERSION, tx } = options;
-    if (minVersion === NO_VERSION) return checks.bounded(() => this.readAs(key, options), options);
+    if (minVersion === NO_VERSION) return checks.bounded(() => this.readAs(key, options), options, key);
     if (tx !== undefined) {
       throw new InvalidOptionError(
         'options.minVersion',
         'must not come with a transaction, which reads what it sees',
+        { collection: this.#context.settings.name, key },
       );
     }
     if (!store.capabilities.versioned) throw checks.unsupported('versions (minVersion)');
-    return checks.bounded(() => this.#readAtLeast(key, minVersion, options), options);
+    return checks.bounded(() => this.#readAtLeast(key, minVersion, options), options, key);
   }
 
   protected checkOptions(options: ReadOptions, known: OptionTable): void {
-    checkOptions(options, known, 'options');
+    try {
+      checkOptions(options, known, 'options');
+    } catch (error) {
+      throw concerning(error, { collection: this.#context.settings.name });
+    }
     options.signal?.throwIfAborted();
   }
 
@@ -156,8 +162,13 @@ export class CollectionReads<Value, Id> {
 
   /** Inside a transaction reads go to it and fill nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
-    const row = await this.#context.writes.inside.read(key, tx);
-    return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
+    const { settings, writes } = this.#context;
+    try {
+      const row = await writes.inside.read(key, tx);
+      return { value: row?.value ?? null, version: row?.version ?? NO_VERSION, from: 'transaction' };
+    } catch (error) {
+      throw concerning(error, { collection: settings.name, key });
+    }
   }
 }
 

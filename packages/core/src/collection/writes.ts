@@ -11,6 +11,7 @@ import type { RowPatch } from '../contracts/store.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
 import type { Version } from '../contracts/version.js';
 import { type ConflictError, InvalidOptionError } from '../errors.js';
+import { concerning } from '../kit/concerning.js';
 import type { Amount } from '../kit/decimal.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import { copyOf } from '../values/copy.js';
@@ -179,10 +180,14 @@ export class CollectionCalls<Value, Id, Tx>
     body: (key: string) => Promise<T>,
   ): Promise<T> {
     const { activity } = this.#context;
+    let key: string | undefined;
     activity.enter();
     try {
       if (!this.#context.opening.opened) await this.#context.opening.open();
-      return await body(this.#begin(id, options, known));
+      key = this.#begin(id, options, known);
+      return await body(key);
+    } catch (error) {
+      throw concerning(error, { collection: this.name, key });
     } finally {
       activity.leave();
     }
@@ -201,13 +206,17 @@ export class CollectionCalls<Value, Id, Tx>
     given?: Given,
   ): Promise<WriteResult<Value>> {
     const { activity, opening } = this.#context;
+    let key: string | undefined;
     activity.enter();
     try {
       const own = copyOf(given) as Given;
       if (!opening.opened) await opening.open();
-      const made = writeOf(this.#begin(id, options, known), own);
+      key = this.#begin(id, options, known);
+      const made = writeOf(key, own);
       const write = made instanceof Promise ? await made : made;
       return this.#result(write, await this.#submit(write, options));
+    } catch (error) {
+      throw concerning(error, { collection: this.name, key });
     } finally {
       activity.leave();
     }

@@ -12,6 +12,7 @@ import {
   StoreUnavailableError,
 } from '../errors.js';
 import { type Answered, Batcher } from '../kit/batcher.js';
+import { concerning, ofOneRow } from '../kit/concerning.js';
 import { copyOf } from '../values/copy.js';
 
 /** A load that was not sent yet, and whoever shares it. */
@@ -45,7 +46,7 @@ export class Loader<Value> {
       maxInFlight: settings.maxConcurrentLoads,
       clock,
       errorOf: (error) => asStoreError(error, settings.name, 'not-committed'),
-      call: (loads) => this.#read(loads),
+      call: (loads) => this.#called(loads),
       ended: (loads) => this.#ended(loads),
     });
   }
@@ -84,6 +85,20 @@ export class Loader<Value> {
     return versioned(await this.load(key, true));
   }
 
+  /** What fails fails all readers of a call, each with an error of its own. */
+  async #called(
+    loads: readonly PendingLoad<Value>[],
+  ): Promise<readonly (StoreRow<Value> | undefined | Error)[]> {
+    const { name: collection } = this.#context.settings;
+    try {
+      return await this.#read(loads);
+    } catch (error) {
+      const known = asStoreError(error, collection, 'not-committed');
+      const own = loads.length === 1 ? concerning : ofOneRow;
+      return loads.map(({ key }) => own(known, { collection, key }));
+    }
+  }
+
   async #read(loads: readonly PendingLoad<Value>[]): Promise<(StoreRow<Value> | undefined | Error)[]> {
     const { clock, events, settings, store } = this.#context;
     for (const { key } of loads) {
@@ -100,7 +115,11 @@ export class Loader<Value> {
       const durationMs = clock.monotonic() - startedAt;
       events.load.emit({ collection: settings.name, keys: keys.length, durationMs });
     }
-    return keys.map((key, i) => checkRow(rows[i], key, store) ?? rows[i]);
+    const { name: collection } = settings;
+    return keys.map((key, i) => {
+      const problem = checkRow(rows[i], key, store);
+      return problem === undefined ? rows[i] : concerning(problem, { collection });
+    });
   }
 
   #ended(loads: readonly PendingLoad<Value>[]): void {

@@ -10,6 +10,7 @@ import {
   StoreRefusedError,
   UnsupportedError,
 } from '../errors.js';
+import { concerning, ofOneRow } from '../kit/concerning.js';
 import type { Reservation } from './reservation.js';
 import type { ValueHints } from './value-hints.js';
 
@@ -114,14 +115,14 @@ export class Preparation<Value> {
     const token = nextToken();
     try {
       const { known, refused } = await cache.run(this.#intend(cacheKey, token, writeMs));
-      if (refused !== undefined) throw notNoted(cacheKey, refused);
+      if (refused !== undefined) throw notNoted(cacheKey, this.#keyOf(cacheKey), refused);
       if (!this.#strict) return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
       // Asked once the intent stands: a cache that loses others from now on loses this one, too.
       kept.intends(writeMs + INTENT_MARGIN_MS);
       const placeable = kept.allMs(cacheKey).then((ms) => ms > 0);
       return { above: known, token, intent: true, aheadMs: 0, notAfterMs, placeable };
     } catch (error) {
-      if (this.#strict) throw error;
+      if (this.#strict) throw this.#ofRow(error, this.#keyOf(cacheKey));
       return { above: NO_VERSION, token, intent: true, aheadMs: 0, notAfterMs };
     }
   }
@@ -138,12 +139,12 @@ export class Preparation<Value> {
       const token = nextToken();
       try {
         const reply = await cache.run(this.#intend(cacheKey, token, writeMs));
-        if (reply.refused !== undefined) throw notNoted(cacheKey, reply.refused);
+        if (reply.refused !== undefined) throw notNoted(cacheKey, key, reply.refused);
         if (reply.unflushed !== true) return { above: reply.known, token, intent: true, aheadMs: 0 };
       } catch (error) {
         // Unanswered, it may stand.
         this.#release(cacheKey, token);
-        throw error;
+        throw this.#ofRow(error, key);
       }
       await flushKey(key);
     }
@@ -152,6 +153,16 @@ export class Preparation<Value> {
       `collection "${collection}", key "${key}": its writes are buffered faster than they can be flushed`,
       { collection, key },
     );
+  }
+
+  #keyOf(cacheKey: string): string {
+    return cacheKey.slice(this.#collection.keyPrefix.length);
+  }
+
+  /** What the cache says of many at once is each writer's own. */
+  #ofRow(error: unknown, key: string): unknown {
+    const { name: collection } = this.#collection.settings;
+    return error instanceof Error ? concerning(ofOneRow(error, { collection, key }), { collection }) : error;
   }
 
   #intend(key: string, token: string, writeMs: number): IntendCommand {
@@ -180,9 +191,13 @@ export class Preparation<Value> {
   }
 }
 
-function notNoted(key: string, refused: NonNullable<ReserveReply['refused']>): CacheUnavailableError {
-  if (refused === 'foreign') return foreignEntry(key);
-  return new CacheUnavailableError(`too many writers of "${key}" are under way`, { key });
+function notNoted(
+  cacheKey: string,
+  key: string,
+  refused: NonNullable<ReserveReply['refused']>,
+): CacheUnavailableError {
+  if (refused === 'foreign') return foreignEntry(cacheKey, key);
+  return new CacheUnavailableError(`too many writers of "${cacheKey}" are under way`, { key });
 }
 
 /** True for an error that says that nothing was committed. */

@@ -4,6 +4,7 @@ import type { CacheOutcome } from '../contracts/api.js';
 import type { StoreCommand, StoreOutcome } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { StoreContractError } from '../errors.js';
+import { concerning, ofOneRow } from '../kit/concerning.js';
 import { asStoreError, checkVersion } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
 import { type Applied, merged, type StoreWrite, stamped } from './commands.js';
@@ -124,7 +125,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     } catch (error) {
       this.#ended(startedAt);
       const cause = asStoreError(error, collection, 'unknown');
-      for (const write of batch) this.fail(write, cause);
+      const own = batch.length === 1 ? concerning : ofOneRow;
+      for (const write of batch) this.fail(write, own(cause, { collection, key: write.key }));
     }
   }
 
@@ -144,7 +146,8 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         new StoreContractError(`${store.name}: a write without an outcome`, { collection: settings.name }),
       );
     } else if (outcome.kind === 'failed') {
-      this.refuse(write, outcome.error);
+      const { name: collection } = settings;
+      this.refuse(write, ofOneRow(outcome.error, { collection, key: write.key }));
     } else {
       this.#publish(write, outcome, storeMs);
       // The key's next write may start now: its cache commands travel behind this one's.
