@@ -1,7 +1,7 @@
 import { foreignEntry } from '../cache/client.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
-import type { Payload } from '../contracts/cache-commands.js';
+import type { Payload, PutCommand } from '../contracts/cache-commands.js';
 import type { ChangedTexts } from '../contracts/declared.js';
 import { MAX_VERSION_AHEAD_MS, NO_VERSION, type Version } from '../contracts/version.js';
 import { SerializationError } from '../errors.js';
@@ -30,6 +30,35 @@ export interface CommittedRow<Value> {
 
 /** `null`: of a deletion; `undefined`: there is none. */
 export type MadePayload = Payload | null | undefined;
+
+/** A class, not a literal: see `pending-write.ts`. */
+class Put implements PutCommand {
+  readonly kind = 'put';
+  readonly key: string;
+  readonly token: string | undefined;
+  readonly version: Version;
+  readonly payload: Payload | null;
+  readonly ttlMs: number;
+  readonly staleAtMs: number;
+  readonly holeTtlMs: number;
+
+  constructor(
+    key: string,
+    token: string | undefined,
+    version: Version,
+    payload: Payload | null,
+    { staleAtMs, ttlMs }: Pick<PutCommand, 'ttlMs' | 'staleAtMs'>,
+    holeTtlMs: number,
+  ) {
+    this.key = key;
+    this.token = token;
+    this.version = version;
+    this.payload = payload;
+    this.ttlMs = ttlMs;
+    this.staleAtMs = staleAtMs;
+    this.holeTtlMs = holeTtlMs;
+  }
+}
 
 /** Told once, never at once, what became of the cache. */
 type Published = (cache: CacheOutcome) => void;
@@ -161,16 +190,8 @@ export class Publication<Value> {
     const cacheKey = keyPrefix + key;
     const { token } = reservation;
     const { holeTtlMs } = settings;
-    const put = {
-      kind: 'put',
-      key: cacheKey,
-      token,
-      version,
-      payload,
-      ...lifetime(ttlMs),
-      holeTtlMs,
-    } as const;
-    cache.send(put, (reply) => {
+    const put = new Put(cacheKey, token, version, payload, lifetime(ttlMs), holeTtlMs);
+    cache.send<PutCommand>(put, (reply) => {
       if (reply instanceof Error || reply.outcome === 'foreign') {
         void this.invalidate(key, version, false, written).then(published);
         return;
