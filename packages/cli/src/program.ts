@@ -7,6 +7,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { inspectCommand } from './commands/inspect.js';
 import { invalidateCommand } from './commands/invalidate.js';
 import { statusCommand } from './commands/status.js';
+import { switchCommands } from './commands/switch.js';
 import { verifyCommand } from './commands/verify.js';
 import { warmCommand } from './commands/warm.js';
 import { FAILED } from './session.js';
@@ -36,6 +37,7 @@ function program(): Command {
     verifyCommand,
     warmCommand,
     invalidateCommand,
+    ...switchCommands,
     ...deadLetterCommands,
     ...attachCommands,
   ];

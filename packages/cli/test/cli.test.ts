@@ -103,6 +103,22 @@ describe('from the first deployment to an audit', () => {
     expect(code).toBe(0);
   });
 
+  test('off and on: every process goes to the store within a second, and status says so', async () => {
+    const from = async (): Promise<string> => (await products.getVersioned(1)).from;
+    await expect.poll(from).toBe('cache');
+    expect(await run(['off'])).toMatchObject({ code: 0, out: 'off: public.products\n' });
+    await expect.poll(from, { timeout: 5_000 }).toBe('store');
+    const off = await run(['status']);
+    expect(off.out).toContain('✗ the cache is switched off: lockstep on');
+    expect(off.code).toBe(1);
+    expect(await run(['on'])).toMatchObject({ code: 0, out: 'on: public.products\n' });
+    await expect.poll(from, { timeout: 5_000 }).toBe('cache');
+    expect(await run(['off'], { LOCKSTEP_PREFIX: 'misspelt' })).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('prefix: no store has a record of a cache of prefix "misspelt"'),
+    });
+  });
+
   test('doctor looks at servers, clocks and the network', async () => {
     const { out } = await run(['doctor']);
     expect(out).toMatch(/✓ collection products: public\.products, with a change feed/);
