@@ -96,6 +96,7 @@ export class StoreContractError extends LockstepError {
 
 export interface StoreRefusedOptions extends LockstepErrorOptions {
   readonly mayDependOnOthers?: boolean;
+  readonly noRow?: boolean;
 }
 
 /** Thrown when the store refused a write (a constraint, a type): it is not committed, and trying again is pointless. */
@@ -106,8 +107,11 @@ export class StoreRefusedError extends LockstepError {
    * value that another row still has. A buffered write is then tried again behind the other unflushed ones.
    */
   readonly mayDependOnOthers: boolean;
+  /** True when there is no row to change: of `patch` and `increment`. */
+  readonly noRow: boolean;
   constructor(message: string, options: StoreRefusedOptions = {}) {
     super(message, options);
+    this.noRow = options.noRow ?? false;
     this.mayDependOnOthers = options.mayDependOnOthers ?? false;
   }
 }

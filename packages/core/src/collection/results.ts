@@ -53,7 +53,11 @@ export async function seen<Value, Found extends { readonly value: Value | null }
 
 /** There is no row to do that to. */
 export function noRow(collection: string, key: string, what: 'increment' | 'patch'): StoreRefusedError {
-  return new StoreRefusedError(`collection "${collection}": no row "${key}" to ${what}`, { collection, key });
+  return new StoreRefusedError(`collection "${collection}": no row "${key}" to ${what}`, {
+    collection,
+    key,
+    noRow: true,
+  });
 }
 
 export function conflictOf(

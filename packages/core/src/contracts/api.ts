@@ -155,7 +155,7 @@ export interface Collection<
   /**
    * Sets some properties of an existing row and leaves the others alone, without reading it first; patches of one row
    * that wait merge. Where the collection has a schema (which knows whole rows only), or the store no patches, the
-   * row is read and written by compare-and-set. Rejects with `StoreRefusedError` when there is no row.
+   * row is read and written by compare-and-set. Rejects with `StoreRefusedError` (`noRow`) when there is no row.
    */
   patch(id: Id, partial: RowPatch<Value>, options?: PatchOptions): Promise<WriteResult<Value>>;
   /**
@@ -176,7 +176,7 @@ export interface Collection<
    * Adds to a numeric field of an existing row, exactly: a number counts as what its shortest text says, `0.1` as a
    * tenth, and `bigint` and decimal text (`'0.10'`) as they are. Increments of one row that wait may travel as one sum;
    * each caller is given, or refused, what it would have been alone, so that numbers drawn at the same time are 1, 2, 3.
-   * Rejects with `StoreRefusedError` when there is no row.
+   * Rejects with `StoreRefusedError` (`noRow`) when there is no row.
    */
   increment(
     id: Id,

@@ -17,7 +17,7 @@ import {
   refuse,
   type StoreCalls,
 } from '../../src/faults/index.js';
-import { memoryCache, memoryStore } from '../../src/memory/index.js';
+import { memoryCache, memoryDatabase, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { type CallbackStoreOptions, callbackStore } from '../../src/stores/callback-store.js';
 import { LAMP, openShop, turns } from '../support/shop.js';
@@ -145,6 +145,39 @@ describe('create', () => {
     await expect(users.create({ name: 'Ada' })).rejects.toMatchObject({ code: 'LOCKSTEP_CACHE_UNAVAILABLE' });
     expect(rows.keys()).toEqual([]);
     cachePlan.clear();
+  });
+
+  test.each<[string, Partial<CollectionOptions<User>>]>([
+    ['a buffer', { burst: {} }],
+    ['write-behind', { strategy: 'write-behind' }],
+  ])('with %s it goes to the store, and is cached all the same', async (_, options) => {
+    const { rows, users } = openUsers(options);
+    expect(await users.get('u1')).toBeUndefined();
+    expect(await users.create({ name: 'Ada' })).toMatchObject({ store: 'committed', cache: 'updated' });
+    expect(rows.keys()).toEqual(['u1']);
+    expect(await users.getVersioned('u1')).toMatchObject({ value: { name: 'Ada' }, from: 'cache' });
+  });
+
+  test('cache-aside leaves it to the next reader', async () => {
+    const { users } = openUsers({ strategy: 'cache-aside' });
+    expect(await users.create({ name: 'Ada' })).toMatchObject({ cache: 'invalidated' });
+    expect(await users.getVersioned('u1')).toMatchObject({ value: { name: 'Ada' }, from: 'store' });
+  });
+
+  test('that no row has a unique value is known no more (G2)', async () => {
+    const database = memoryDatabase();
+    const newRow = (value: User): { id: string; value: User } => ({
+      id: 'u1',
+      value: { ...value, id: 'u1' },
+    });
+    const store = memoryStore<User>({ name: 'users', database, unique: ['name'], newRow });
+    const lockstep = createLockstep({ cache: memoryCache() });
+    const users = lockstep.collection({ name: 'users', store, unique: ['name'] as const });
+    expect(await users.getBy('name', 'Ada')).toBeUndefined();
+    await lockstep.drain();
+    await users.create({ name: 'Ada' });
+    expect(await users.getBy('name', 'Ada')).toEqual({ id: 'u1', name: 'Ada' });
+    await lockstep.close();
   });
 
   test('a schema sees the value with its key', async () => {

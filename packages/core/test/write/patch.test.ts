@@ -49,6 +49,7 @@ describe('patch', () => {
     await expect(products.patch('a', { stock: 1 })).rejects.toMatchObject({
       key: 'a',
       collection: 'products',
+      noRow: true,
       message: expect.stringContaining('no row "a" to patch'),
     });
     await expect(products.patch('a', { stock: 1 }, { ifVersion: 4 })).rejects.toBeInstanceOf(ConflictError);
