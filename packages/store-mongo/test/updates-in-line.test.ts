@@ -75,5 +75,50 @@ test('functions of one row travel as one statement, and each caller has its own'
     const late = rows.put('stock', value as Document, { ifVersion: version });
     await expect(late).rejects.toMatchObject({ code: 'LOCKSTEP_CONFLICT' });
   }
-  await lockstep.close();
+  await lockstep.drain();
+});
+
+test('callers of several processes all get on, and each unit is sold once', async () => {
+  const cache = memoryCache();
+  const processes = Array.from({ length: 2 }, () => {
+    const lockstep = createLockstep({ cache });
+    return { lockstep, rows: lockstep.collection<Document>({ name: 'things', store: things }) };
+  });
+  await processes[0]?.rows.put('sale', { _id: 'sale', left: 50 });
+  const sold = (row: Document | undefined): Document => {
+    if (row?.['left'] === 0) throw new Error('sold out');
+    return { ...row, left: row?.['left'] - 1 } as Document;
+  };
+  const calls = Array.from({ length: 60 }, (_, i) => processes[i % 2]?.rows.update('sale', sold));
+  const results = await Promise.allSettled(calls);
+  const got = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value?.value?.['left']] : []));
+  expect(got.toSorted((a, b) => b - a)).toEqual(Array.from({ length: 50 }, (_, i) => 49 - i));
+  const failed = results.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
+  expect(failed).toEqual(Array(10).fill('Error: sold out'));
+  expect(await processes[1]?.rows.get('sale', { fresh: true })).toEqual({ _id: 'sale', left: 0 });
+  for (const { lockstep } of processes) await lockstep.drain();
+});
+
+test('a row that is held for a change is changed by nobody else', async () => {
+  const lockstep = createLockstep({ cache: memoryCache() });
+  const rows = lockstep.collection<Document>({ name: 'things', store: things });
+  await rows.put('held', { _id: 'held', n: 1 });
+  const { version } = await rows.getVersioned('held');
+  await things.write([{ kind: 'put', key: 'held', value: { _id: 'held', n: 5 }, above: 0 }], CALL);
+  let foreign: Promise<unknown> | undefined;
+  const seen: unknown[] = [];
+  const result = await rows.update('held', (row) => {
+    seen.push(row?.['n']);
+    foreign ??=
+      seen.length === 2
+        ? things.write([{ kind: 'put', key: 'held', value: { _id: 'held', n: 9 }, above: 0 }], CALL)
+        : undefined;
+    return { ...row, n: row?.['n'] + 1 } as Document;
+  });
+  expect(result).toMatchObject({ value: { n: 6 }, cache: 'updated', store: 'committed' });
+  expect(result.version).toBeGreaterThan(version);
+  expect(seen).toEqual([1, 5]);
+  await foreign;
+  expect(await rows.get('held', { fresh: true })).toEqual({ _id: 'held', n: 9 });
+  await lockstep.drain();
 });

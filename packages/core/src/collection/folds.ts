@@ -1,20 +1,16 @@
-import type { Versioned, WriteResult } from '../contracts/api.js';
+import type { WriteResult } from '../contracts/api.js';
 import { NO_VERSION } from '../contracts/version.js';
-import {
-  ConflictError,
-  InvalidOptionError,
-  SerializationError,
-  StoreRefusedError,
-  ValidationError,
-} from '../errors.js';
+import { ConflictError } from '../errors.js';
 import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import { copyOf } from '../values/copy.js';
+import { type Found, isCurrent, isOfContent, type Step, settle, unwritten, write } from './fold-steps.js';
+import { type LineCall, Turn, type UpdateCall } from './line-calls.js';
 import type { Line } from './lines.js';
 import { isThenable, runHolding } from './own-key.js';
 import type { CollectionSettings } from './settings.js';
-import type { UpdateCall, UpdatedRow } from './update.js';
+import type { UpdatedRow } from './update.js';
 
 /** Writers that lost against each other at the same time would meet again without jitter. */
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
@@ -26,26 +22,7 @@ const MAX_FOLD_MS = 50;
 /** A function gave no result in its time, and its callers go on without it. */
 const LATE = Symbol('late');
 
-/** A row as the functions of a round find it. */
-export interface Found<Value> extends Pick<Versioned<Value>, 'value' | 'version'> {
-  /** From the store's primary. */
-  readonly fresh: boolean;
-  /** As a transaction sees it that is not committed. */
-  readonly pending: boolean;
-  /** The calls that had joined lines when it was asked for: to them it is current, as it is to whoever reads. */
-  readonly joined: number;
-}
-
-/** The end of one function. */
-interface Step<Value> {
-  readonly call: UpdateCall<Value>;
-  readonly kind: 'made' | 'skipped' | 'failed';
-  /** The row after it. */
-  readonly row: Value | null;
-  readonly error?: unknown;
-}
-
-type UpdateLine<Value> = Line<UpdateCall<Value>>;
+type UpdateLine<Value> = Line<LineCall<Value>>;
 
 export interface FoldsContext extends Pick<EngineContext, 'clock' | 'random'> {
   readonly settings: Pick<CollectionSettings, 'name' | 'batch' | 'storeTimeoutMs'>;
@@ -78,6 +55,13 @@ export class Folds<Value> {
   /** Until no call waits. Does not reject. */
   async serve(line: UpdateLine<Value>): Promise<void> {
     for (let first = line.first; first !== undefined; first = line.first) {
+      if (first instanceof Turn) {
+        line.take(first);
+        this.#left.delete(line);
+        if (line.first instanceof Turn) line.first.comesNext();
+        await first.run();
+        continue;
+      }
       const steps: Step<Value>[] = [];
       try {
         await this.#round(line, first, steps);
@@ -91,14 +75,18 @@ export class Folds<Value> {
 
   async #round(
     line: UpdateLine<Value>,
-    { lost, row }: UpdateCall<Value>,
+    { fromCache, lost, row }: UpdateCall<Value>,
     steps: Step<Value>[],
   ): Promise<void> {
     if (lost > 1) await this.#pause(lost - 1);
     const joined = this.#joined();
     const left = this.#left.get(line);
     this.#left.delete(line);
-    const found = left ?? (await this.#read(line, row, lost > 0, joined));
+    if (left === undefined && lost > 0 && row.locks) {
+      await this.#underLock(line, row, joined, steps);
+      return;
+    }
+    const found = left ?? (await this.#read(row, lost > 0 || !fromCache, joined));
     const written = await this.#turn(line, row, found, steps);
     if (line.first !== undefined && written !== undefined) {
       const { version } = written;
@@ -107,16 +95,40 @@ export class Folds<Value> {
     settle(steps, found, written);
   }
 
-  /** Whoever waits shares one read. */
-  async #read(
+  /** Other processes write the row, too: while this one holds it, they wait for their turns. */
+  async #underLock(
     line: UpdateLine<Value>,
     row: UpdatedRow<Value>,
-    fresh: boolean,
     joined: number,
-  ): Promise<Found<Value>> {
-    const { value, version, from } = await row.read(fresh || line.first?.fromCache === false);
+    steps: Step<Value>[],
+  ): Promise<void> {
+    let found: Found<Value> | undefined;
+    let turn: Promise<WriteResult<Value> | undefined> | undefined;
+    let written: WriteResult<Value> | undefined;
+    try {
+      written = await row.locked(async (held, { value, version }) => {
+        // The transaction runs again.
+        line.putBack(steps.splice(0).map(({ call }) => call));
+        // Where there is no row to lock, somebody may insert one.
+        const locked = value !== null;
+        const current = locked ? Number.POSITIVE_INFINITY : joined;
+        found = { value, version, fresh: true, pending: false, locked, joined: current };
+        turn = this.#turn(line, held, found, steps);
+        return await turn;
+      });
+    } catch (error) {
+      // A transaction that is out of time does not wait for its body, whose function may still run.
+      await turn?.catch(() => undefined);
+      throw error;
+    }
+    if (found !== undefined) settle(steps, found, written);
+  }
+
+  /** Whoever waits shares one read. */
+  async #read(row: UpdatedRow<Value>, fresh: boolean, joined: number): Promise<Found<Value>> {
+    const { value, version, from } = await row.read(fresh);
     const pending = from === 'transaction';
-    return { value, version, fresh: from === 'store' || pending, pending, joined };
+    return { value, version, fresh: from === 'store' || pending, pending, locked: false, joined };
   }
 
   /** Runs the functions and sends what they made; `undefined`: nothing was to be written. */
@@ -152,11 +164,20 @@ export class Folds<Value> {
     let open = true;
     for (let ran = 0; open && ran < MAX_FUNCTIONS; ran++) {
       const call = line.first;
-      if (call === undefined || (ran > 0 && (call.alone || clock.monotonic() > untilMs))) return;
+      if (
+        call === undefined ||
+        call instanceof Turn ||
+        (ran > 0 && (call.alone || clock.monotonic() > untilMs))
+      )
+        return;
       line.take(call);
       open = !call.alone;
       const version = made ? NO_VERSION : found.version;
-      let step = await this.#step(line, call, { value: at, version, fold: steps.length > 0 });
+      let step = await this.#step(line, call, {
+        value: at,
+        version,
+        hurried: found.locked || steps.length > 0,
+      });
       if (step === undefined) continue;
       if (step.kind === 'made' && (made || line.first !== undefined)) {
         let next: Value | undefined;
@@ -183,7 +204,7 @@ export class Folds<Value> {
   async #step(
     line: UpdateLine<Value>,
     call: UpdateCall<Value>,
-    { fold, value, version }: Pick<Found<Value>, 'value' | 'version'> & { readonly fold: boolean },
+    { hurried, value, version }: Pick<Found<Value>, 'value' | 'version'> & { readonly hurried: boolean },
   ): Promise<Step<Value> | undefined> {
     const { settings } = this.#context;
     const { key } = line;
@@ -191,8 +212,8 @@ export class Folds<Value> {
       // The function may write into what it gets, and keep what it returns.
       const given = copyOf(value) ?? undefined;
       const making = runHolding(settings, key, () => call.change(given, version));
-      const hurried = (): boolean => fold || line.first !== undefined;
-      const made = isThenable(making) ? await this.#inTime(call, making, hurried) : making;
+      const keepsWaiting = (): boolean => hurried || line.first !== undefined;
+      const made = isThenable(making) ? await this.#inTime(call, making, keepsWaiting) : making;
       if (call.over) return undefined;
       if (made === LATE) {
         const message = `collection "${settings.name}", key "${key}": the function did not end within ${this.#functionMs} ms while others waited for the row`;
@@ -212,13 +233,13 @@ export class Folds<Value> {
   async #inTime<T>(
     call: UpdateCall<Value>,
     making: Promise<T>,
-    hurried: () => boolean,
+    keepsWaiting: () => boolean,
   ): Promise<T | typeof LATE> {
     const { clock } = this.#context;
     const { promise, resolve } = Promise.withResolvers<typeof LATE>();
     let cancel = (): void => undefined;
     const wait = (): void => {
-      cancel = clock.schedule(() => (hurried() ? resolve(LATE) : wait()), this.#functionMs);
+      cancel = clock.schedule(() => (keepsWaiting() ? resolve(LATE) : wait()), this.#functionMs);
     };
     wait();
     call.gaveUp = () => resolve(LATE);
@@ -250,58 +271,4 @@ export class Folds<Value> {
     const { clock, random } = this.#context;
     await callerSleep(clock, backoffMs(attempt, { ...BETWEEN_TRIES, random }));
   }
-}
-
-/** Sends the change of a row that some functions have made together, if it still is as they found it. */
-async function write<Value>(
-  row: UpdatedRow<Value>,
-  { value, version }: Found<Value>,
-  { call: { ttlMs }, row: next }: Step<Value>,
-): Promise<WriteResult<Value> | undefined> {
-  if (next === null) return value === null ? undefined : await row.delete(version, ttlMs);
-  if (value === null) return await row.create(next, ttlMs);
-  return await row.change(value, next, version, ttlMs);
-}
-
-/** True when the row is known to have been the store's while each of the calls waited. */
-function isCurrent<Value>({ fresh, joined }: Found<Value>, steps: readonly Step<Value>[]): boolean {
-  return fresh && steps.every(({ call }) => call.place <= joined);
-}
-
-/** True of an error that some of the functions are at fault for, and others not. */
-function isOfContent(error: unknown): boolean {
-  return (
-    error instanceof StoreRefusedError ||
-    error instanceof SerializationError ||
-    error instanceof ValidationError ||
-    error instanceof InvalidOptionError
-  );
-}
-
-/**
- * Answers each caller: with the row as it left it. Those whose row the next function changed again have a version that
- * no row of this key ever has: a condition on it does not hold, since nobody finds their row in the store.
- */
-function settle<Value>(
-  steps: readonly Step<Value>[],
-  found: Found<Value>,
-  written: WriteResult<Value> | undefined,
-): void {
-  const first = steps.findIndex(({ kind }) => kind === 'made');
-  const last = steps.findLastIndex(({ kind }) => kind === 'made');
-  const result = written ?? unwritten(found);
-  const between = result.version - 1;
-  const passed = { ...result, version: between > found.version ? between : NO_VERSION, coalesced: true };
-  for (const [place, { call, error, kind, row }] of steps.entries()) {
-    if (kind === 'failed') call.reject(error);
-    else if (first < 0 || place < first) call.resolve(unwritten(found));
-    else if (place < last) call.resolve({ ...passed, value: copyOf(row) });
-    else call.resolve(place === last ? result : { ...result, value: copyOf(result.value) });
-  }
-}
-
-function unwritten<Value>({ pending, value, version }: Omit<Found<Value>, 'joined'>): WriteResult<Value> {
-  const cache = pending ? 'pending' : 'updated';
-  const store = value === null ? 'missing' : pending ? 'pending' : 'committed';
-  return { value: copyOf(value), version, cache, store, coalesced: false };
 }

@@ -81,6 +81,11 @@ export class KeyLines<Call extends InLine<Call>> {
     return this.#joined;
   }
 
+  /** The call of a key that waits first; `undefined`: none does. */
+  firstOf(key: string): Call | undefined {
+    return this.#lines.get(key)?.first;
+  }
+
   /** Throws `StoreOverloadedError` where too many wait. A lone call has its turn at once. */
   join(key: string, call: Call): void {
     const { bounds, collection } = this.#options;

@@ -53,7 +53,7 @@ export function checkNotHeld(of: object, collection: string, key: string): void 
   if (count === 0) return;
   for (let at = innermost(); at !== undefined; at = at.outer) {
     if (at.over || at.key !== key || at.of !== of) continue;
-    const problem = `writes "${key}" while it changes that very row, and would wait for itself: return the row, or use the transaction's client`;
+    const problem = `writes "${key}" while it changes that very row, and would wait for itself: return the row ("update"), or use the transaction's client ("write")`;
     throw new InvalidOptionError('change', problem, { collection, key });
   }
 }

@@ -1,12 +1,13 @@
 import type { Versioned, WriteResult } from '../contracts/api.js';
 import type { ReadOneOptions, Transaction, WriteOptions } from '../contracts/options.js';
-import type { Version } from '../contracts/version.js';
+import type { TransactionHost } from '../contracts/store.js';
+import { NO_VERSION, type Version } from '../contracts/version.js';
 import type { ConflictError } from '../errors.js';
 import { isPlain } from '../values/copy.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { CallContext } from './call-context.js';
 import type { Commands } from './commands.js';
-import { conflictOf } from './results.js';
+import { conflictOf, seen } from './results.js';
 import type { UpdatedRow } from './update.js';
 
 /** The other calls, as updates use them. */
@@ -31,6 +32,34 @@ export class RowToUpdate<Value> implements UpdatedRow<Value> {
 
   read(fresh: boolean): Promise<Versioned<Value>> {
     return this.#parts.read(this.key, fresh ? { ...this.#inside, fresh } : this.#inside);
+  }
+
+  get locks(): boolean {
+    const { capabilities, transactions } = this.#parts.context.store;
+    return capabilities.locks === true && transactions !== undefined && this.#inside.tx === undefined;
+  }
+
+  async locked(
+    body: (row: UpdatedRow<Value>, found: Versioned<Value>) => Promise<WriteResult<Value> | undefined>,
+  ): Promise<WriteResult<Value> | undefined> {
+    const { codec, store, writes } = this.#parts.context;
+    const { inside } = writes;
+    const { value: written, outcome } = await inside.holding(
+      this.key,
+      store.transactions as TransactionHost,
+      async (tx) => {
+        const row = await inside.read(this.key, tx, true);
+        const found = { value: row?.value ?? null, version: row?.version ?? NO_VERSION };
+        const under = new RowToUpdate(this.#parts, this.key, tx);
+        return await body(under, { ...(await seen(codec, found)), from: 'transaction' });
+      },
+    );
+    if (written === undefined) return undefined;
+    const { version, cache } = outcome ?? { version: written.version, cache: 'deferred' };
+    const late = version !== written.version && written.value !== null;
+    // Statements that the transaction had put off until its commit came after the write.
+    const { value } = late ? await this.read(true) : written;
+    return { ...written, value, version, cache, store: 'committed' };
   }
 
   create(value: Value, ttlMs: number): Promise<WriteResult<Value>> {

@@ -2,14 +2,15 @@ import type { WriteResult } from '../contracts/api.js';
 import type { UpdateOptions } from '../contracts/options.js';
 import { UPDATE } from './call-options.js';
 import { Folds } from './folds.js';
+import { type LineCall, Turn, UpdateCall } from './line-calls.js';
 import { KeyLines, Line } from './lines.js';
 import { RowToUpdate, type UpdateParts } from './row-to-update.js';
-import { type RowStep, UpdateCall } from './update.js';
+import type { RowStep } from './update.js';
 
 /** The calls that read a row, change it and write it: those of one key stand in line. */
 export class Updates<Value> {
   readonly #parts: UpdateParts<Value>;
-  readonly #lines: KeyLines<UpdateCall<Value>>;
+  readonly #lines: KeyLines<LineCall<Value>>;
   readonly #folds: Folds<Value>;
 
   constructor(parts: UpdateParts<Value>) {
@@ -46,9 +47,33 @@ export class Updates<Value> {
     }
   }
 
+  /**
+   * Runs a call by itself when its turn among those of its key has come. It begins while the one before it has its turn,
+   * and waits for `begun` before it touches the row.
+   *
+   * @param call told what is left of its time
+   */
+  async inTurn<T>(
+    key: string,
+    { signal, timeoutMs }: { readonly signal: AbortSignal | undefined; readonly timeoutMs: number },
+    call: (begun: Promise<void>, timeoutMs: number) => Promise<T>,
+  ): Promise<T> {
+    const { checks, clock } = this.#parts.context;
+    const sinceMs = clock.monotonic();
+    const turn = new Turn<Value>(sinceMs);
+    this.#lines.join(key, turn);
+    try {
+      if (this.#lines.firstOf(key) === turn) turn.comesNext();
+      await checks.bounded(() => turn.near, signal === undefined ? { timeoutMs } : { signal, timeoutMs });
+      return await call(turn.begun, Math.max(1, Math.ceil(timeoutMs - (clock.monotonic() - sinceMs))));
+    } finally {
+      this.#lines.leave(key, turn);
+    }
+  }
+
   /** Inside a transaction a call is in a line of its own: others don't wait for it, nor it for them. */
   #alone(key: string, call: UpdateCall<Value>): void {
-    const line = new Line<UpdateCall<Value>>(key);
+    const line = new Line<LineCall<Value>>(key);
     line.add(call);
     this.#parts.context.activity.track(this.#folds.serve(line));
   }

@@ -25,7 +25,7 @@ import { patchSet } from './checks.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
-import { checkNotHeld } from './own-key.js';
+import { checkNotHeld, runHolding } from './own-key.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
 import type { RowChange } from './update.js';
 import { Updates } from './updates.js';
@@ -150,10 +150,16 @@ export class CollectionCalls<Value, Id, Tx>
         throw new InvalidOptionError('options.tx', problem);
       }
       const { signal, timeoutMs = this.#context.settings.storeTimeoutMs } = options;
-      const bounds = { ...modeOf(options), timeoutMs, signal };
-      const { checks, codec, writes } = this.#context;
-      const run = (client: unknown): Promise<T> => body(client as Tx);
-      return await seen(codec, await writes.inside.transact(key, run, checks.ttl(options), bounds));
+      const { checks, codec, settings, writes } = this.#context;
+      const run = (client: unknown): Promise<T> =>
+        runHolding(settings, key, async () => await body(client as Tx)) as Promise<T>;
+      const transact = (begun: Promise<void>, leftMs: number) =>
+        writes.inside.transact(key, run, checks.ttl(options), begun, {
+          ...modeOf(options),
+          timeoutMs: leftMs,
+          signal,
+        });
+      return await seen(codec, await this.#updates.inTurn(key, { signal, timeoutMs }, transact));
     });
   }
 

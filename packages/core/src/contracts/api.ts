@@ -161,8 +161,9 @@ export interface Collection<
   /**
    * Reads, changes and stores by compare-and-set the properties that `change` has changed, and no others; when it
    * has changed none, what it saw is what the store has. `change` runs again when another writer came between,
-   * so it must have no effects of its own. Returning `undefined` leaves the row alone, `null` deletes it; where there is
-   * no row, and none comes of it, the result says `store: 'missing'`.
+   * so it must have no effects of its own; the second time the row is locked where the store can. Returning
+   * `undefined` leaves the row alone, `null` deletes it; where there is no row, and none comes of it, the result says
+   * `store: 'missing'`.
    * Calls of this process for one row stand in line: each function gets what the one before it made, and together they
    * are one statement where the store gives rows back as they were sent. Rejects with `ConflictError` after `retries`, or
    * when `change` takes too long while others wait; with `InvalidOptionError` when `change` writes its own row.
@@ -188,8 +189,9 @@ export interface Collection<
   delete(id: Id, options?: DeleteOptions): Promise<WriteResult<Value>>;
   deleteMany(ids: Iterable<Id>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
   /**
-   * Runs the caller's own statements in a transaction of the store's, then puts the row at `id` into the cache. The
-   * result is that row's; `outcomes` tells of each row that they changed.
+   * so it must have no effects of its own; the second time the row is locked where the store can. Returning
+   * `undefined` leaves the row alone, `null` deletes it; where there is no row, and none comes of it, the result says
+   * `store: 'missing'`.
    */
   write<T>(
     id: Id,

@@ -6,6 +6,8 @@ export interface StoreCapabilities {
   readonly compareAndSet: boolean;
   /** `transactions` is there. */
   readonly transactions: boolean;
+  /** Reads in a transaction honour `lock`. Otherwise those who lose a row to others try again. @defaultValue false */
+  readonly locks?: boolean;
   /** `feed` is there. */
   readonly changeFeed: boolean;
   /** The feed's claims and acknowledgements are checked against its registry, which all processes share. @defaultValue false */

@@ -171,6 +171,11 @@ export interface StoreReadOptions extends StoreCallOptions {
    * @defaultValue false
    */
   readonly flushed?: boolean;
+  /**
+   * Lock the row until the transaction ends: whoever writes it waits for that, or meets it and tries again. The row is as
+   * it stands under the lock. Of one key, with `tx`, and with the capability `locks` only. @defaultValue false
+   */
+  readonly lock?: boolean;
 }
 
 /** What a store needs in its database (a version column, triggers, a change feed), for tools that put it there. */

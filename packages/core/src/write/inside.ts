@@ -9,6 +9,7 @@ import type {
   StoreRow,
   StoreTransaction,
   StoreTransactionOptions,
+  TransactionHost,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
@@ -106,12 +107,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   /** The row at a key as a transaction sees it. */
-  read(key: string, tx: Transaction): Promise<StoreRow<Value> | undefined> {
+  read(key: string, tx: Transaction, lock = false): Promise<StoreRow<Value> | undefined> {
     const { settings, store } = this.#collection;
     const inside = asLockstepTransaction(tx);
     return inside.call(store.transactions, settings.name, async (storeTx) => {
       const flushed = await this.#flush(key, inside, storeTx);
-      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx, flushed };
+      const call = { timeoutMs: settings.storeTimeoutMs, primary: true, tx: storeTx, flushed, lock };
       const [row] = await store.read([key], call);
       const problem = checkRow(row, key, store);
       if (problem !== undefined) throw problem;
@@ -143,11 +144,34 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     }
   }
 
-  /** The caller's own statements in a transaction, then the row at the key into the cache. */
+  /**
+   * A transaction of its own, in which the row can be read under its lock, and written. Returns what became of the key,
+   * too: nothing, if nothing of it was changed.
+   */
+  async holding<T>(
+    key: string,
+    host: TransactionHost,
+    body: (tx: LockstepTransaction) => Promise<T>,
+  ): Promise<{ readonly value: T; readonly outcome: KeyOutcome | undefined }> {
+    const buffer = this.#buffer;
+    const { settings, transaction } = this.#collection;
+    await buffer?.flushKey(key);
+    const options = { timeoutMs: settings.storeTimeoutMs };
+    const run = (): ReturnType<typeof transaction<T>> => transaction(host, body, options);
+    const { value, outcome } = await (buffer?.holding(key, run) ?? run());
+    return { value, outcome: outcome.get(this)?.get(key) };
+  }
+
+  /**
+   * The caller's own statements in a transaction, then the row at the key into the cache.
+   *
+   * @param begun what the transaction waits for once it is open: others of the key are before it
+   */
   async transact<T>(
     key: string,
     body: (client: unknown) => Promise<T>,
     ttlMs: number,
+    begun: Promise<void>,
     options: StoreTransactionOptions,
   ): Promise<WriteResult<Value> & TransactionResult<T>> {
     const buffer = this.#buffer;
@@ -163,6 +187,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       transaction(
         host,
         async (tx) => {
+          await begun;
           const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, key, { reservation, value, version, ttlMs, final: true });

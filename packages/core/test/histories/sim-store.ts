@@ -10,6 +10,7 @@ import { StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '../
 import { withTimeout } from '../../src/kit/wait.js';
 import type { MemoryStore } from '../../src/memory/index.js';
 import type { Scheduler } from './scheduler.js';
+import { SimTransactions } from './sim-transactions.js';
 
 export interface SimStoreOptions<Value> {
   readonly inner: MemoryStore<Value>;
@@ -34,18 +35,19 @@ const FAR_MS = 3_600_000;
 export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<Value> {
   const { inner, scheduler, faults, versioned, lagging, committed, heldMs } = options;
   const { feed, ...unfed } = inner;
+  const transactions = new SimTransactions(inner.transactions, scheduler);
   /** An adapter's side of the contract: its caller is told in time, whatever becomes of the call. */
   const inTime = <T>(timeoutMs: number, work: Promise<T>): Promise<T> =>
     withTimeout(scheduler.clock, work, timeoutMs, () => new StoreTimeoutError('no answer'));
   const visible = (version: number): number => (versioned ? version : 0);
   async function read(
     keys: readonly string[],
-    { timeoutMs, primary }: StoreReadOptions,
+    { lock, primary, timeoutMs, tx }: StoreReadOptions,
   ): Promise<(StoreRow<Value> | undefined)[]> {
     await scheduler.deliver();
     const rows =
       lagging === undefined || primary
-        ? await inner.read(keys, { timeoutMs, primary: true })
+        ? await inner.read(keys, { timeoutMs, primary: true, tx, ...(lock === undefined ? {} : { lock }) })
         : keys.map(lagging);
     await scheduler.deliver();
     return rows.map((row) => (row === undefined ? undefined : { ...row, version: visible(row.version) }));
@@ -53,7 +55,7 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
 
   async function write(
     commands: readonly StoreCommand<Value>[],
-    { notAfterMs, timeoutMs }: StoreWriteOptions,
+    { notAfterMs, timeoutMs, tx }: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
     const startedAt = scheduler.clock.monotonic();
     await scheduler.deliver();
@@ -66,12 +68,14 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
     const late = (): boolean => scheduler.clock.monotonic() - startedAt >= timeoutMs;
     if (heldMs === undefined && late()) throw new StoreTimeoutError('late');
     const outcomes =
-      heldMs === undefined
-        ? await inner.write(commands, { timeoutMs, notAfterMs })
+      heldMs === undefined || tx !== undefined
+        ? await inner.write(commands, { timeoutMs, notAfterMs, tx })
         : await heldWrite(options, heldMs, commands, notAfterMs);
     commands.forEach(({ key }, i) => {
       const outcome = outcomes[i];
-      if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
+      transactions.told(tx, outcome, () => {
+        if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
+      });
     });
     await scheduler.deliver();
     if (scheduler.chance(faults())) throw new StoreUnavailableError('the reply was lost', 'unknown');
@@ -83,6 +87,7 @@ export function simStore<Value>(options: SimStoreOptions<Value>): StoreAdapter<V
 
   return {
     ...unfed,
+    transactions,
     ...(versioned ? { feed } : {}),
     capabilities: versioned
       ? { ...inner.capabilities, replicaReads: lagging !== undefined }

@@ -7,7 +7,7 @@ import {
   StoreUnavailableError,
 } from '../../src/errors.js';
 import { before, loseReply, refuse } from '../../src/faults/index.js';
-import { CHAIR, elapse, LAMP, openShop, type Product } from '../support/shop.js';
+import { CHAIR, elapse, LAMP, openShop, type Product, turns } from '../support/shop.js';
 
 const sold = (row: Product | undefined): Product | undefined => row && { ...row, stock: row.stock - 1 };
 
@@ -121,9 +121,11 @@ describe('update', () => {
     expect(await shop.products.get('a', { fresh: true })).toMatchObject({ stock: 60 });
   });
 
-  test('rejects with ConflictError after `retries`', async () => {
+  test('rejects with ConflictError after `retries` where the row can’t be locked', async () => {
     const shop = openShop();
-    await shop.products.put('a', LAMP);
+    const capabilities = { ...shop.rows.capabilities, locks: false };
+    const { products } = shop.joinStore({ ...shop.rows, capabilities });
+    await products.put('a', LAMP);
     shop.storePlan.always(
       'write',
       before(() => shop.rows.foreignWrite('a', CHAIR)),
@@ -133,12 +135,53 @@ describe('update', () => {
       runs += 1;
       return sold(row);
     };
-    await expect(elapse(shop.clock, shop.products.update('a', change, { retries: 2 }))).rejects.toMatchObject(
-      {
-        code: 'LOCKSTEP_CONFLICT',
-      },
-    );
+    await expect(elapse(shop.clock, products.update('a', change, { retries: 2 }))).rejects.toMatchObject({
+      code: 'LOCKSTEP_CONFLICT',
+    });
     expect(runs).toBe(3);
+  });
+
+  test('holds the row on its second try: whoever writes it meanwhile waits', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    shop.storePlan.next(
+      'write',
+      before(() => shop.rows.foreignWrite('a', CHAIR)),
+    );
+    let foreign: Promise<void> | undefined;
+    let runs = 0;
+    const change = async (row: Product | undefined) => {
+      runs += 1;
+      if (runs === 2) {
+        foreign = shop.rows.foreignWrite('a', LAMP);
+        await turns();
+      }
+      return sold(row);
+    };
+    const result = await shop.products.update('a', change);
+    expect(result).toMatchObject({
+      value: { name: 'chair', stock: 4 },
+      cache: 'updated',
+      store: 'committed',
+    });
+    expect(runs).toBe(2);
+    await foreign;
+    const { version, value } = await shop.products.getVersioned('a', { fresh: true });
+    expect(value).toEqual(LAMP);
+    expect(version).toBeGreaterThan(result.version);
+  });
+
+  test('goes by what stands under the lock, and writes nothing where nothing is to be', async () => {
+    const shop = openShop();
+    await shop.products.put('a', LAMP);
+    shop.storePlan.next(
+      'write',
+      before(() => shop.rows.foreignWrite('a', { name: 'chair', stock: 0 })),
+    );
+    const change = (row: Product | undefined) => (row?.stock === 0 ? undefined : sold(row));
+    const result = await shop.products.update('a', change);
+    expect(result).toMatchObject({ value: { name: 'chair', stock: 0 }, coalesced: false });
+    await shop.products.put('a', CHAIR, { ifVersion: result.version });
   });
 
   test('does not run again after any other failure', async () => {

@@ -14,7 +14,7 @@ import {
 import type { ClientSession, Document } from 'mongodb';
 import type { AttachmentWatch } from '../install/watch.js';
 import { mongoFence } from '../transactions/fence.js';
-import { readInTransaction } from '../transactions/reads.js';
+import { lockInTransaction, readInTransaction } from '../transactions/reads.js';
 import { mongoTransaction } from '../transactions/transactions.js';
 import { CallBound } from '../wire/bound.js';
 import type { Call } from '../wire/call.js';
@@ -56,6 +56,7 @@ export function boundCollection<Value extends Document, Id>(
     versioned: true,
     compareAndSet: true,
     transactions: whole,
+    locks: whole,
     changeFeed: whole,
     consumers: whole,
     adopts: true,
@@ -117,7 +118,11 @@ export function boundCollection<Value extends Document, Id>(
       return await call.bound.race(
         tx === undefined
           ? readAgain(call.bound, () => readRows<Value>(binding, collection, keys, call))
-          : tx.inTurn(() => readInTransaction<Value>(binding, keys, tx, call, options.flushed)),
+          : tx.inTurn(() =>
+              options.lock === true
+                ? lockInTransaction<Value>(binding, keys, tx, call)
+                : readInTransaction<Value>(binding, keys, tx, call, options.flushed),
+            ),
       );
     },
     async write(commands, options) {

@@ -45,6 +45,32 @@ export async function readInTransaction<Value>(
 }
 
 /**
+ * The rows, which nobody else can change from now on: the server locks what a transaction has changed, so each gets a new
+ * version. A row that others have changed since the snapshot makes the transaction run again.
+ */
+export async function lockInTransaction<Value>(
+  binding: Binding,
+  keys: readonly string[],
+  tx: TransactionLog,
+  call: Call,
+): Promise<(StoreRow<Value> | undefined)[]> {
+  const { primary, source, versionField } = binding;
+  const rows: (StoreRow<Value> | undefined)[] = [];
+  for (const key of keys) {
+    const document = await primary.findOneAndUpdate(
+      keyFilter(binding, key),
+      restampPipeline(versionField, NO_VERSION),
+      { ...statementOptions(call), returnDocument: 'after' },
+    );
+    const row = document === null ? undefined : toRow<Value>(binding, document);
+    if (row !== undefined) tx.record(source, key, row.version, 'put');
+    tx.look(binding, key, stateOf((row?.value as object | undefined) ?? null, row?.version ?? NO_VERSION));
+    rows.push(row);
+  }
+  return rows;
+}
+
+/**
  * A buffered write that was acknowledged before the transaction may have been flushed after its first statement.
  * A caller without the session has changed nothing here, so a row whose version differs outside was changed since then:
  * the body runs again, on a snapshot that has it.

@@ -5,6 +5,7 @@ export const CAPABILITIES: StoreCapabilities = {
   versioned: true,
   compareAndSet: true,
   transactions: true,
+  locks: true,
   changeFeed: true,
   consumers: true,
   increment: true,

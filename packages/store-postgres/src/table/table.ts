@@ -69,6 +69,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   readonly shape: TableShape;
   readonly declared: StoreDeclarations<StoreCallOptions>;
   readonly installation: StoreInstallation;
+  readonly returnsAsSent = (set: object): boolean => this.#ready().asSent.holds(set);
   readonly #parts: TableParts;
   #opened: OpenedTable<Value> | undefined;
   #watch: TableWatch | undefined;
@@ -158,10 +159,6 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     return await newRows.draw(values, options);
   }
 
-  returnsAsSent(set: object): boolean {
-    return this.#ready().asSent.holds(set);
-  }
-
   async read(
     keys: readonly string[],
     options: StoreReadOptions,
@@ -190,7 +187,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const [first] = inputs;
     const call =
       inputs.length === 1 && first !== undefined && plain === undefined
-        ? { statement: statements.readOne(), values: first }
+        ? { statement: statements.readOne(options.lock), values: first }
         : {
             statement: (plain ?? statements).readMany(),
             values: (first ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? ''))),

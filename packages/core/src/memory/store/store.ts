@@ -86,6 +86,7 @@ const CAPABILITIES: StoreCapabilities = {
   versioned: true,
   compareAndSet: true,
   transactions: true,
+  locks: true,
   changeFeed: true,
   consumers: true,
   increment: true,
@@ -236,6 +237,7 @@ export function memoryStore<Value, Id = string>(
       const deadline = callDeadline(call, clock, `${name}: read`);
       deadline.throwIfOver();
       const tx = call.tx === undefined ? undefined : database.transactionOf(call.tx);
+      if (call.lock === true) await tx?.hold(table, keys);
       return keys.map((key) => rowOf(key, tx === undefined ? rows.get(key) : tx.read(table, key)));
     },
     async write(commands, call) {

@@ -6,11 +6,12 @@ import { microsSql } from '../../sql/stamp.js';
 import { OUT, type TableSql, together } from './table-sql.js';
 
 /** $1…: the key's parts. */
-export function readOneSql({ info, read, table }: TableSql): string {
+export function readOneSql({ info, read, table }: TableSql, lock: boolean): string {
   const where = info.keyColumns.map((key, index) =>
     equal(`t.${identifier(key.column)}`, `$${index + 1}::${key.type.sqlType}`),
   );
-  return `SELECT ${read} FROM ${table} t WHERE ${where.join(' AND ')}`;
+  // As an update of other columns than the key locks it: references to the row may come meanwhile.
+  return `SELECT ${read} FROM ${table} t WHERE ${where.join(' AND ')}${lock ? ' FOR NO KEY UPDATE' : ''}`;
 }
 
 /** $1…: an array for each part of the keys. Each is looked up by itself: a list might be worth a scan to the planner. */

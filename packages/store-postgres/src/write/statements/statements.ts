@@ -63,8 +63,8 @@ export class Statements {
     return this.#get('now', () => 'SET CONSTRAINTS ALL IMMEDIATE');
   }
 
-  readOne(): Statement {
-    return this.#get('readOne', () => readOneSql(this.#sql));
+  readOne(lock = false): Statement {
+    return this.#get(`readOne ${lock}`, () => readOneSql(this.#sql, lock));
   }
 
   readMany(): Statement {

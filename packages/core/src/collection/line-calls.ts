@@ -1,0 +1,109 @@
+import type { WriteResult } from '../contracts/api.js';
+import type { InLine } from './lines.js';
+import type { RowStep, UpdatedRow } from './update.js';
+
+/** Whatever stands in a line. */
+export type LineCall<Value> = UpdateCall<Value> | Turn<Value>;
+
+/** How a call of `update` goes. */
+interface HowToUpdate {
+  readonly fromCache: boolean;
+  readonly retries: number;
+  readonly ttlMs: number;
+  readonly sinceMs: number;
+}
+
+/** One call of `update`, or of `patch` where that reads the row first. */
+export class UpdateCall<Value> implements InLine<LineCall<Value>> {
+  readonly row: UpdatedRow<Value>;
+  readonly change: RowStep<Value>;
+  readonly fromCache: boolean;
+  readonly retries: number;
+  readonly ttlMs: number;
+  readonly sinceMs: number;
+  readonly answer: Promise<WriteResult<Value>>;
+  readonly resolve: (result: WriteResult<Value>) => void;
+  readonly reject: (error: unknown) => void;
+  place = 0;
+  over = false;
+  /** How often another writer came between. */
+  lost = 0;
+  /** It was refused together with others: it goes by itself. */
+  alone = false;
+  /** Told that its caller does not wait any more, while its function runs. */
+  gaveUp: (() => void) | undefined;
+  previous: LineCall<Value> | undefined;
+  next: LineCall<Value> | undefined;
+
+  constructor(
+    row: UpdatedRow<Value>,
+    change: RowStep<Value>,
+    { fromCache, retries, sinceMs, ttlMs }: HowToUpdate,
+  ) {
+    this.row = row;
+    this.change = change;
+    this.fromCache = fromCache;
+    this.retries = retries;
+    this.ttlMs = ttlMs;
+    this.sinceMs = sinceMs;
+    const { promise, resolve, reject } = Promise.withResolvers<WriteResult<Value>>();
+    this.answer = promise;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  end(): void {
+    this.over = true;
+    this.gaveUp?.();
+  }
+}
+
+/** A call that has its turn by itself: one of `write`, with the caller's own statements. */
+export class Turn<Value> implements InLine<LineCall<Value>> {
+  readonly sinceMs: number;
+  place = 0;
+  over = false;
+  previous: LineCall<Value> | undefined;
+  next: LineCall<Value> | undefined;
+  readonly #near = Promise.withResolvers<void>();
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+
+  constructor(sinceMs: number) {
+    this.sinceMs = sinceMs;
+    // Nobody may wait for them any more when they are rejected.
+    this.#near.promise.catch(() => undefined);
+    this.#begun.promise.catch(() => undefined);
+  }
+
+  /** Resolves once no other but the one that has its turn is before it: it may prepare itself. */
+  get near(): Promise<void> {
+    return this.#near.promise;
+  }
+
+  /** Resolves once it has its turn. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
+  }
+
+  comesNext(): void {
+    this.#near.resolve();
+  }
+
+  /** Resolves when it is over. */
+  async run(): Promise<void> {
+    this.#near.resolve();
+    this.#begun.resolve();
+    await this.#ended.promise;
+  }
+
+  reject(error: unknown): void {
+    this.#near.reject(error);
+    this.#begun.reject(error);
+  }
+
+  end(): void {
+    this.over = true;
+    this.#ended.resolve();
+  }
+}
