@@ -48,7 +48,11 @@ export class KeyOrder<Item extends Ordered<Item>> {
 
   #setLast(key: string, item: Item): void {
     if (this.#lasts.size >= this.#limit) {
-      this.#lasts = new Map([...this.#lasts].filter(([, last]) => last !== undefined));
+      const kept = new Map<string, Item>();
+      this.#lasts.forEach((last, each) => {
+        if (last !== undefined) kept.set(each, last);
+      });
+      this.#lasts = kept;
       this.#limit = Math.max(MIN_LIMIT, this.#lasts.size * 2);
     }
     this.#lasts.set(key, item);

@@ -59,8 +59,11 @@ export class SharedOutboxRows {
   }
 
   #renew(): void {
-    const live = [...this.#byVersion].filter(([, member]) => member !== undefined);
-    this.#byVersion = new Map(live.slice(-this.#limit));
+    const live = new Map<Version, Member>();
+    this.#byVersion.forEach((member, version) => {
+      if (member !== undefined) live.set(version, member);
+    });
+    this.#byVersion = live.size > this.#limit ? new Map([...live].slice(-this.#limit)) : live;
     this.#renewAbove = Math.max(Math.min(this.#limit, MIN_RENEWAL), 2 * this.#byVersion.size);
   }
 

@@ -231,11 +231,11 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const outcomes = await writer.write(commands, options);
     const places: number[] = [];
     let error: unknown;
-    for (const [place, outcome] of outcomes.entries()) {
-      if (outcome.kind !== 'failed' || !isDoubtful(outcome.error)) continue;
+    outcomes.forEach((outcome, place) => {
+      if (outcome.kind !== 'failed' || !isDoubtful(outcome.error)) return;
       places.push(place);
       error ??= outcome.error;
-    }
+    });
     if (places.length === 0) return outcomes;
     const leftMs = (): number => Math.ceil(options.timeoutMs - (this.#parts.clock.monotonic() - startedMs));
     const altered = await this.shape.altered(error, known, leftMs());
