@@ -39,6 +39,7 @@ const OPTIONS: readonly OptionsSource[] = [
   core('CollectionOptions', 'collection/settings.js', 'COLLECTION'),
   core('ReadOneOptions', 'collection/call-options.js', 'READ_ONE'),
   core('PutOptions', 'collection/call-options.js', 'PUT'),
+  core('IncrementOptions', 'collection/call-options.js', 'INCREMENT'),
   core('UpdateOptions', 'collection/call-options.js', 'UPDATE'),
   core('ViewOptions', 'views/settings.js', 'VIEW'),
   core('ThroughOptions', 'collection/through.js', 'THROUGH'),

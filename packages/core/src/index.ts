@@ -28,6 +28,7 @@ export type {
   Consistency,
   CreateOptions,
   DeleteOptions,
+  IncrementOptions,
   IntegrityKey,
   IntegrityOptions,
   InvalidateAllOptions,

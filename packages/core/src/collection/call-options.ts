@@ -2,6 +2,7 @@ import type {
   CallOptions,
   CreateOptions,
   DeleteOptions,
+  IncrementOptions,
   InvalidateAllOptions,
   InvalidateOptions,
   PatchOptions,
@@ -14,6 +15,7 @@ import type {
 } from '../contracts/options.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
+import { type Amount, isAmount } from '../kit/decimal.js';
 import { type OptionsOf, option } from '../kit/options.js';
 import { MODE } from '../write/transaction-mode.js';
 import { TIMEOUT, TTL } from './settings.js';
@@ -68,6 +70,12 @@ export const PATCH = {
 } satisfies OptionsOf<PatchOptions>;
 
 export const DELETE = PATCH satisfies OptionsOf<DeleteOptions>;
+
+const AMOUNT = option.is<Amount>('a finite number, a bigint or a decimal text', (amount) =>
+  isAmount(amount as Amount),
+);
+
+export const INCREMENT = { ...WRITE, min: AMOUNT, max: AMOUNT } satisfies OptionsOf<IncrementOptions>;
 
 export const UPDATE = {
   ...WRITE,

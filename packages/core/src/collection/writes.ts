@@ -2,6 +2,7 @@ import type { Collection, NumericField, TransactionResult, WriteResult } from '.
 import type {
   CreateOptions,
   DeleteOptions,
+  IncrementOptions,
   PatchOptions,
   PutOptions,
   UpdateOptions,
@@ -19,8 +20,9 @@ import { patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
+import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
-import { DELETE, PATCH, PUT, TRANSACT, UPDATE, WRITE } from './call-options.js';
+import { DELETE, INCREMENT, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
 import { patchSet } from './checks.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
@@ -122,9 +124,30 @@ export class CollectionCalls<Value, Id, Tx>
     id: Id,
     field: NumericField<Value>,
     by: Amount,
-    options: WriteOptions = NO_OPTIONS,
+    options: IncrementOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>> {
-    return this.#command(id, options, WRITE, (key) => this.#commands.increment(key, field, by, options));
+    return options?.min === undefined && options?.max === undefined
+      ? this.#command(id, options, INCREMENT, (key) => this.#commands.increment(key, field, by, options))
+      : this.#incrementWithin(id, field, by, options);
+  }
+
+  /** Whether a bound holds shows in the row: it is read first. */
+  #incrementWithin(
+    id: Id,
+    field: string,
+    by: Amount,
+    options: IncrementOptions,
+  ): Promise<WriteResult<Value>> {
+    return this.#writing(id, options, INCREMENT, (key) => {
+      checkBounds(options);
+      this.#commands.increment(key, field, by, options);
+      const sum = { collection: this.name, key, field, by };
+      const change = (row: Value | undefined): Value => {
+        if (row === undefined) throw noRow(this.name, key, 'increment');
+        return withinBounds(row, sum, options);
+      };
+      return this.#updates.update(key, change, options, 'increment within bounds');
+    });
   }
 
   async update(id: Id, change: RowChange<Value>, options: UpdateOptions = {}): Promise<WriteResult<Value>> {

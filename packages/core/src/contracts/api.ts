@@ -7,6 +7,7 @@ import type {
   CollectionOptions,
   CreateOptions,
   DeleteOptions,
+  IncrementOptions,
   InvalidateAllOptions,
   InvalidateOptions,
   OpenOptions,
@@ -178,20 +179,21 @@ export interface Collection<
    * tenth, and `bigint` and decimal text (`'0.10'`) as they are. Increments of one row that wait may travel as one sum;
    * each caller is given, or refused, what it would have been alone, so that numbers drawn at the same time are 1, 2, 3.
    * Rejects with `StoreRefusedError` (`noRow`) when there is no row.
+   * With `min` or `max` the row is read and written as `update` does, and what would pass a bound is refused alone.
    */
   increment(
     id: Id,
     field: NumericField<Value>,
     by: Amount,
-    options?: WriteOptions,
+    options?: IncrementOptions,
   ): Promise<WriteResult<Value>>;
   /** Deleting what is not there succeeds. */
   delete(id: Id, options?: DeleteOptions): Promise<WriteResult<Value>>;
   deleteMany(ids: Iterable<Id>, options?: WriteOptions): Promise<WriteResult<Value>[]>;
   /**
-   * so it must have no effects of its own; the second time the row is locked where the store can. Returning
-   * `undefined` leaves the row alone, `null` deletes it; where there is no row, and none comes of it, the result says
-   * `store: 'missing'`.
+   * Runs the caller's own statements in a transaction of the store's, then puts the row at `id` into the cache. The
+   * result is that row's; `outcomes` tells of each row that they changed. Bodies of one id run one after the other, in
+   * this process, in line with the functions of `update`.
    */
   write<T>(
     id: Id,

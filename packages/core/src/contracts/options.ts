@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
 import type { UniqueSets } from './lookups.js';
@@ -86,6 +87,13 @@ export interface PatchOptions extends WriteOptions {
 export interface DeleteOptions extends WriteOptions {
   /** Only if the row is at this version. */
   readonly ifVersion?: Version;
+}
+
+export interface IncrementOptions extends WriteOptions {
+  /** Refuse what would leave the field below this: `StoreRefusedError`. @defaultValue none */
+  readonly min?: Amount;
+  /** Refuse what would leave the field above this: `StoreRefusedError`. @defaultValue none */
+  readonly max?: Amount;
 }
 
 export interface UpdateOptions extends WriteOptions {
