@@ -45,8 +45,19 @@ function program(): Command {
   return root;
 }
 
+/** One line each, without Node's own preface. That the cache is switched off is what the commands say themselves. */
+function tellWarnings(): void {
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    const { code } = warning as NodeJS.ErrnoException;
+    if (warning.name === 'LockstepWarning' && code !== 'LOCKSTEP_SWITCH')
+      console.error(`lockstep: ${warning.message}`);
+  });
+}
+
 /** Runs the command line. */
 export async function main(): Promise<void> {
+  tellWarnings();
   try {
     await program().parseAsync();
   } catch (error) {
