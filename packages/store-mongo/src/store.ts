@@ -185,6 +185,19 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     return binding;
   }
 
+  async function attachOne(binding: Binding, { stamp = true }: AttachOptions = {}): Promise<void> {
+    const installed = await installation();
+    if (installed.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
+    await install(installed, binding, stamp);
+    if (installed.replicated) await positions.seed(binding.source, await tokenOfNow(own));
+  }
+
+  async function detachOne(binding: Binding): Promise<void> {
+    await uninstall(await installation(), binding);
+    await positions.forget(binding.source);
+    await registry.forgetAll(binding.source);
+  }
+
   return {
     name,
     transactions,
@@ -239,6 +252,7 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         shape,
         watch,
+        installation: { install: (given) => attachOne(binding, given), uninstall: () => detachOne(binding) },
         open: async (opening) => {
           await checkInstalled(await installation(), binding, opening);
           await shape.number();
@@ -248,23 +262,11 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         nowMs: () => serverNowMs(own),
       });
     },
-    async attach(collections, { stamp = true } = {}) {
-      const installed = await installation();
-      if (installed.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
-      for (const collection of [collections].flat()) {
-        const binding = bindingOf(collection);
-        await install(installed, binding, stamp);
-        if (installed.replicated) await positions.seed(binding.source, await tokenOfNow(own));
-      }
+    async attach(collections, options) {
+      for (const collection of [collections].flat()) await attachOne(bindingOf(collection), options);
     },
     async detach(collections) {
-      const installed = await installation();
-      for (const collection of [collections].flat()) {
-        const binding = bindingOf(collection);
-        await uninstall(installed, binding);
-        await positions.forget(binding.source);
-        await registry.forgetAll(binding.source);
-      }
+      for (const collection of [collections].flat()) await detachOne(bindingOf(collection));
     },
     async repair(collections) {
       await installation();

@@ -264,3 +264,13 @@ test('a collection whose shard key is another than its rows’ key is refused', 
     expect(() => sharded(key)).toThrow(/shop\.users is sharded by \{ .*region: 1.* \}, .*reshardCollection/);
   }
 });
+
+test('tools attach and detach a collection by what it tells of its installation', async () => {
+  const store = await server.store();
+  const items = store.collection('installed');
+  await expect(items.open()).rejects.toThrow('attach');
+  await items.installation?.install();
+  await items.open();
+  await items.installation?.uninstall();
+  await expect(store.collection('installed').open()).rejects.toThrow('attach');
+});

@@ -5,6 +5,7 @@ import {
   NO_VERSION,
   type StoreAdapter,
   type StoreCapabilities,
+  type StoreInstallation,
   type StoreOpenOptions,
   type StoreReadOptions,
   type StoreShape,
@@ -38,6 +39,7 @@ export interface Shared {
   readonly feed: ChangeFeed;
   readonly shape: StoreShape;
   readonly watch: AttachmentWatch;
+  readonly installation: StoreInstallation;
   readonly open: (options: StoreOpenOptions) => Promise<void>;
   readonly identity: (binding: Binding) => Promise<string | undefined>;
   readonly replicaReads: boolean;
@@ -97,6 +99,7 @@ export function boundCollection<Value extends Document, Id>(
     get fence() {
       return shared.replicated() ? fence : undefined;
     },
+    installation: shared.installation,
     serializer: bsonSerializer(binding.primary.bsonOptions),
     shape: shared.shape,
     open: (options = {}) => shared.open(options),
