@@ -176,7 +176,7 @@ export function faultyStore<Value, Id, Tx>(
     shape: store.shape,
     carrier: store.carrier,
     declared: store.declared && faultyDeclarations(store.name, store.declared, plan),
-    open: async () => store.open?.(),
+    open: async (options) => store.open?.(options),
     identity: async (options) => store.identity?.(options),
     keyOf: (id) => store.keyOf(id),
     ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
