@@ -9,6 +9,7 @@ import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
 import { runReads } from './reads.js';
 import { runStrategies } from './strategies.js';
+import { runViews } from './views.js';
 
 const STORES = { postgres: postgresBench, mongo: mongoBench };
 
@@ -91,6 +92,18 @@ program
   .option('--turns <n>', 'measured turns of each strategy, after one that warms up', countOf, 5)
   .action(async ({ json, store, turns }: Pick<Flags, 'json' | 'store' | 'turns'>) => {
     write(await runStrategies(store, turns, progress), json);
+  });
+
+program
+  .command('views')
+  .description(
+    "Views' hits against rows', writes with 0, 1 and 4 tags, and the end of a tag with many views behind it.",
+  )
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns, after one that warms up', countOf, 5)
+  .option('--views <n>', 'views behind the tag that ends', Number, 1_000_000)
+  .action(async ({ json, turns, views }: Pick<Flags, 'json' | 'turns'> & { readonly views: number }) => {
+    write(await runViews(turns, views, progress), json);
   });
 
 function pairsOf(text: string): number {

@@ -18,6 +18,8 @@ export interface ViewContext<Client = unknown> {
   readonly client: Client;
   /** The transaction that the view is read in; absent outside of one. */
   readonly tx?: Transaction;
+  /** Where the page begins that `page` asks for; absent: at the first row. */
+  readonly cursor?: unknown;
   /** Aborts when the engine gives up waiting. */
   readonly signal: AbortSignal;
 }
@@ -44,7 +46,7 @@ export interface ViewOptions<Params, Value, Client = unknown> {
   readonly ttlMs?: number;
   /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`. @defaultValue 0.1 */
   readonly ttlJitter?: number;
-  /** Turns values into payloads and back. @defaultValue JSON */
+  /** Turns values into payloads and back. @defaultValue that of the store of the rows that are named first, or JSON */
   readonly serializer?: Serializer;
   /** A larger payload, in bytes, is not cached. @defaultValue 1_048_576 */
   readonly maxPayloadBytes?: number;
@@ -91,6 +93,12 @@ export interface View<Params, Value> {
   get(params: Params, options?: CallOptions): Promise<Value>;
   /** Position by position. */
   getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]>;
+  /**
+   * As `get`, from a cursor on, which `load` is given in its context: what it makes of that is an entry of its own, with
+   * the dependencies of the whole view. A cursor is of the same kinds as params; best the sort keys of the last row
+   * before it, so that a row which comes or goes moves no page (keyset pagination). Without one: as `get`.
+   */
+  page(params: Params, cursor?: unknown, options?: CallOptions): Promise<Value>;
   /** Loads, and puts it into the cache, whatever the cache holds. */
   refresh(params: Params, options?: InvalidateOptions): Promise<Value>;
   /** Makes what the cache holds unreadable: for what changed and `dependsOn` cannot name. */

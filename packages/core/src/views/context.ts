@@ -19,6 +19,8 @@ export interface ViewParts<Params, Value> extends EngineContext {
 /** One reading of a view, whose collections are open. */
 export interface Asked<Params> {
   readonly params: Params;
+  /** `undefined`: none. */
+  readonly cursor: unknown;
   readonly key: string;
   readonly cacheKey: string;
   readonly rows: readonly RowsDependency[];

@@ -1,4 +1,4 @@
-import type { CacheHit, TagReply } from '../contracts/cache-commands.js';
+import type { CacheHit, Payload, TagReply } from '../contracts/cache-commands.js';
 import type { Asked, ViewParts } from './context.js';
 import { CHANGED, type FoundTags, type Tokens, type Unusable } from './entry.js';
 
@@ -38,16 +38,33 @@ export class Currency<Params, Value> {
     return tokens.length === keys.length ? { generation, tokens } : undefined;
   }
 
-  /** The value of an entry whose own tags, those that were not found by a load, have these tokens now. */
-  async decoded(asked: Asked<Params>, hit: CacheHit, now: Tokens): Promise<ViewDecoded<Value>> {
-    const { codec } = this.#context;
-    const entry = codec.open(hit, asked.key, now);
+  /**
+   * The value of an entry whose own tags, those that were not found by a load, have these tokens now. A promise only where
+   * there are found ones, and where the value comes late.
+   */
+  decoded(
+    asked: Asked<Params>,
+    hit: CacheHit,
+    now: Tokens,
+  ): ViewDecoded<Value> | Promise<ViewDecoded<Value>> {
+    const entry = this.#context.codec.open(hit, asked.key, now);
     if (!entry.ok) return entry;
     const { body, found } = entry;
-    if (found !== undefined && !(await this.areUnchanged(found.keys, found))) return CHANGED;
-    if (body === undefined) return { ok: true, value: undefined as Value };
-    const decoded = await codec.values.decode({ ...hit, payload: body }, asked.key);
-    return decoded.ok ? { ok: true, value: decoded.value as Value } : decoded;
+    if (found === undefined) return this.#value(asked, hit, body);
+    return this.areUnchanged(found.keys, found).then((same) =>
+      same ? this.#value(asked, hit, body) : CHANGED,
+    );
+  }
+
+  #value(
+    { key }: Asked<Params>,
+    { staleAtMs, version }: CacheHit,
+    payload: Payload | undefined,
+  ): ViewDecoded<Value> | Promise<ViewDecoded<Value>> {
+    if (payload === undefined) return { ok: true, value: undefined as Value };
+    return this.#context.codec.values.decode({ version, payload, staleAtMs }, key) as
+      | ViewDecoded<Value>
+      | Promise<ViewDecoded<Value>>;
   }
 
   /** True when the tags, asked after this call, have the tokens that they had. Does not reject. */

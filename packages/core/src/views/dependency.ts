@@ -9,7 +9,7 @@ import type { CollectionTags } from './tags.js';
 export interface DependedOn {
   readonly settings: Pick<CollectionSettings, 'consistency' | 'name'>;
   readonly opening: Pick<Opening, 'open' | 'opened'>;
-  readonly store: Pick<StoreAdapter<unknown, never>, 'transactions'>;
+  readonly store: Pick<StoreAdapter<unknown, never>, 'serializer' | 'transactions'>;
   readonly tags: CollectionTags | undefined;
 }
 

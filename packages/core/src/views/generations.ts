@@ -8,6 +8,9 @@ const MAX_DIGESTS = 100;
 export class Generations {
   readonly #trust: Trust;
   readonly #digests = new Map<string, string>();
+  /** The last one that was asked for: mostly there is no other. */
+  #text: string | undefined;
+  #digest: string | undefined;
 
   constructor(trust: Trust) {
     this.#trust = trust;
@@ -20,10 +23,11 @@ export class Generations {
     for (const key of keys) {
       const proof = this.#trust.proofOf(key, nowMs);
       if (proof === undefined) return undefined;
-      if (proof !== last) text += `${proof.generation},`;
+      if (proof === last) continue;
+      text = last === undefined ? proof.generation : `${text},${proof.generation}`;
       last = proof;
     }
-    return this.#digest(text);
+    return text === this.#text ? this.#digest : this.#digestOf(text);
   }
 
   /** As `of`, once the probes that are due have their answers. */
@@ -32,12 +36,15 @@ export class Generations {
     return this.of(keys);
   }
 
-  #digest(text: string): string {
-    const known = this.#digests.get(text);
-    if (known !== undefined) return known;
-    if (this.#digests.size >= MAX_DIGESTS) this.#digests.clear();
-    const digest = createHash('sha256').update(text).digest('base64url').slice(0, 16);
-    this.#digests.set(text, digest);
+  #digestOf(text: string): string {
+    let digest = this.#digests.get(text);
+    if (digest === undefined) {
+      if (this.#digests.size >= MAX_DIGESTS) this.#digests.clear();
+      digest = createHash('sha256').update(text).digest('base64url').slice(0, 16);
+      this.#digests.set(text, digest);
+    }
+    this.#text = text;
+    this.#digest = digest;
     return digest;
   }
 }

@@ -76,7 +76,7 @@ export class ViewLoader<Params, Value> {
     return await this.#run(asked, client, tx);
   }
 
-  #run({ key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
+  #run({ cursor, key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
     const { clock, load, settings } = this.#context;
     const { name, storeTimeoutMs } = settings;
     const late = (): Error =>
@@ -85,7 +85,9 @@ export class ViewLoader<Params, Value> {
         key,
       });
     const deadline = new Deadline({ clock, timeoutMs: storeTimeoutMs, late });
-    return deadline.run((signal) => load(params, { client, signal, ...(tx && { tx }) }));
+    return deadline.run((signal) =>
+      load(params, { client, signal, ...(tx && { tx }), ...(cursor === undefined ? {} : { cursor }) }),
+    );
   }
 }
 

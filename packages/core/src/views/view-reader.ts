@@ -2,14 +2,13 @@ import type { CacheHit } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import type { Asked, ViewParts } from './context.js';
-import { type Currency, tokenOf } from './current.js';
-import type { Tokens } from './entry.js';
+import { type Currency, tokenOf, type ViewDecoded } from './current.js';
 import type { ViewLoader } from './view-loader.js';
 import type { ViewMisses } from './view-misses.js';
 
 type Answer = CacheHit | undefined | Error;
 
-/** The reads of a view: the entry and its tags, in one round trip; what is not current is loaded. */
+/** The reads of a view: the entry and its tags, together; what is not current is loaded. */
 export class ViewReader<Params, Value> {
   readonly #context: ViewParts<Params, Value>;
   readonly #loader: ViewLoader<Params, Value>;
@@ -28,60 +27,95 @@ export class ViewReader<Params, Value> {
     this.#currency = currency;
   }
 
-  async read(asked: Asked<Params>): Promise<Value> {
-    const { cache, cacheSwitch, clock } = this.#context;
+  /** Hot path: a hit makes one promise. One round trip; who asks for the same tag in this turn shares its answer. */
+  read(asked: Asked<Params>): Promise<Value> {
+    const { cache, cacheSwitch, codec } = this.#context;
     const { cacheKey, rows, tags } = asked;
-    if (cacheSwitch.off || rows.some((row) => row.tags.member.suspended))
-      return await this.#readStore(asked, 'off');
-    if (cache.trust.anyLost && [cacheKey, ...tags].some((key) => cache.trust.isLost(key))) {
-      return await this.#readStore(asked);
+    if (cacheSwitch.off || rows.some((row) => row.tags.member.suspended)) {
+      return this.#readStore(asked, 'off');
     }
-    const [entry, ...found] = await this.#together([cacheKey, ...tags]);
-    if (entry instanceof Error || found.some(isError)) return await this.#readStore(asked);
-    if (entry === undefined) return await this.#miss(asked, 'absent', undefined);
-    const now = await this.#now(asked, found as (CacheHit | undefined)[]);
-    const proof = cache.trust.proofOf(cacheKey, clock.monotonic()) ?? (await cache.trust.prove(cacheKey));
-    if (now === undefined || proof === undefined) return await this.#readStore(asked);
-    if (entry.version > proof.maxVersion) return await this.#miss(asked, 'absent', undefined);
-    if (now === 'missing') return await this.#miss(asked, 'changed', entry.version);
-    const decoded = await this.#currency.decoded(asked, entry, now);
-    if (decoded.ok) return this.#hit(asked, entry, decoded.value);
-    const { reason } = decoded;
-    return await this.#miss(asked, reason === 'later-shape' ? 'shape' : reason, entry.version);
-  }
-
-  /** One round trip; who asks for the same tag in this turn shares its answer. */
-  #together(keys: readonly string[]): Promise<Answer[]> {
-    const { cache, codec } = this.#context;
+    const { trust } = cache;
+    if (trust.anyLost && (trust.isLost(cacheKey) || tags.some((key) => trust.isLost(key)))) {
+      return this.#readStore(asked);
+    }
     const reads = cache.reads(codec.serializer.encoding);
-    const answers = new Array<Answer>(keys.length);
-    let left = keys.length;
-    return new Promise((resolve) => {
-      for (let i = 0; i < keys.length; i++) {
-        reads.add(keys[i] as string, (answer) => {
-          answers[i] = answer;
-          left--;
-          if (left === 0) resolve(answers);
-        });
-      }
+    const { promise, resolve } = Promise.withResolvers<Value>();
+    let entry: Answer;
+    const found = new Array<Answer>(tags.length);
+    let left = tags.length + 1;
+    const arrived = (nowMs: number): void => {
+      left--;
+      if (left === 0) resolve(this.#found(asked, entry, found, nowMs));
+    };
+    reads.add(cacheKey, (answer, nowMs) => {
+      entry = answer;
+      arrived(nowMs);
     });
+    for (let i = 0; i < tags.length; i++) {
+      reads.add(tags[i] as string, (answer, nowMs) => {
+        found[i] = answer;
+        arrived(nowMs);
+      });
+    }
+    return promise;
   }
 
-  /** The tags' tokens; `missing`: there is none of one of them; `undefined`: they are not to be believed now. */
-  async #now(
-    { tags }: Asked<Params>,
-    found: readonly (CacheHit | undefined)[],
-  ): Promise<Tokens | 'missing' | undefined> {
-    const { generations } = this.#context;
-    const generation = generations.of(tags) ?? (await generations.prove(tags));
-    if (generation === undefined) return undefined;
+  /** Turns the cache's answers into a value. Never throws. */
+  #found(
+    asked: Asked<Params>,
+    entry: Answer,
+    found: readonly Answer[],
+    nowMs: number,
+  ): Value | Promise<Value> {
+    if (entry instanceof Error || found.some(isError)) return this.#readStore(asked);
+    if (entry === undefined) return this.#miss(asked, 'absent', undefined);
+    const { cache, generations } = this.#context;
+    const tags = found as readonly (CacheHit | undefined)[];
+    const proof = cache.trust.proofOf(asked.cacheKey, nowMs);
+    const generation = generations.of(asked.tags, nowMs);
+    if (proof === undefined || generation === undefined) return this.#unproven(asked, entry, tags);
+    return this.#judge(asked, entry, tags, generation, proof.maxVersion);
+  }
+
+  /** The last proof of a primary is too old: the probe that is under way decides. */
+  async #unproven(
+    asked: Asked<Params>,
+    entry: CacheHit,
+    tags: readonly (CacheHit | undefined)[],
+  ): Promise<Value> {
+    const { cache, generations } = this.#context;
+    const proof = await cache.trust.prove(asked.cacheKey);
+    const generation = await generations.prove(asked.tags);
+    if (proof === undefined || generation === undefined) return await this.#readStore(asked);
+    return await this.#judge(asked, entry, tags, generation, proof.maxVersion);
+  }
+
+  #judge(
+    asked: Asked<Params>,
+    entry: CacheHit,
+    tags: readonly (CacheHit | undefined)[],
+    generation: string,
+    maxVersion: Version,
+  ): Value | Promise<Value> {
+    // Such a version is nobody's. To the scripts there is nothing at the key.
+    if (entry.version > maxVersion) return this.#miss(asked, 'absent', undefined);
     const tokens: string[] = [];
-    for (const hit of found) {
-      const token = tokenOf(hit);
-      if (token === undefined) return 'missing';
+    for (const tag of tags) {
+      const token = tokenOf(tag);
+      // A missing tag equals nothing.
+      if (token === undefined) return this.#miss(asked, 'changed', entry.version);
       tokens.push(token);
     }
-    return { generation, tokens };
+    const decoded = this.#currency.decoded(asked, entry, { generation, tokens });
+    return decoded instanceof Promise
+      ? decoded.then((late) => this.#decoded(asked, entry, late))
+      : this.#decoded(asked, entry, decoded);
+  }
+
+  #decoded(asked: Asked<Params>, entry: CacheHit, decoded: ViewDecoded<Value>): Value | Promise<Value> {
+    if (decoded.ok) return this.#hit(asked, entry, decoded.value);
+    const { reason } = decoded;
+    return this.#miss(asked, reason === 'later-shape' ? 'shape' : reason, entry.version);
   }
 
   #hit({ key, startedAtMs }: Asked<Params>, { version }: CacheHit, value: Value): Value {

@@ -38,7 +38,17 @@ export function viewOf<Params, Value>(
   const settings = withDefaults(options, VIEW, name);
   const { load, dependsOn, schema } = options as ViewOptions<Params, Value>;
   const keyPrefix = viewPrefix(context.prefix, settings.name);
-  const serializer = settings.serializer ?? jsonSerializer();
+  const rows = rowsAtDefinition(dependsOn, settings.name);
+  const strict = rows.find(({ collection }) => collection.settings.consistency === 'strict');
+  if (strict !== undefined) {
+    const problem = `depends on ${strict.description} of a strict collection: a view promises G2, and not G7`;
+    context.events.error.emit({
+      where: 'view',
+      error: new UnsupportedError(`view "${settings.name}" ${problem}`),
+    });
+  }
+  // Values are mostly made of the rows that they depend on.
+  const serializer = settings.serializer ?? rows[0]?.collection.store.serializer ?? jsonSerializer();
   const { compression = context.compression, maxPayloadBytes: maxBytes } = settings;
   checkCompression(settings.compression, name);
   const codec = new ViewCodec({
@@ -73,16 +83,34 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     this.#loader = new ViewLoader(context);
     this.#misses = new ViewMisses(context, this.#loader, this.#currency);
     this.#reader = new ViewReader(context, this.#loader, this.#misses, this.#currency);
-    this.#checkDependencies();
   }
 
-  async get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
-    if (options !== NO_OPTIONS) this.#checkOptions(options, CALL);
-    const asked = await this.#asked(params);
+  /** Adds no promise of its own to a hit. */
+  get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
+    try {
+      const asked = this.#asked(params);
+      if (options === NO_OPTIONS && !(asked instanceof Promise)) return this.#reader.read(asked);
+      return this.#getWith(asked, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #getWith(asking: Asked<Params> | Promise<Asked<Params>>, options: CallOptions): Promise<Value> {
+    const asked = await asking;
+    this.#checkOptions(options, CALL);
     const { tx } = options;
     const reading = (): Promise<Value> =>
       tx === undefined ? this.#reader.read(asked) : this.#loadInside(asked, tx);
     return await this.#bounded(reading, options);
+  }
+
+  page(params: Params, cursor?: unknown, options: CallOptions = NO_OPTIONS): Promise<Value> {
+    try {
+      return this.#getWith(this.#asked(params, cursor), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]> {
@@ -144,38 +172,18 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     }
   }
 
-  /** What `dependsOn` names is checked when the view is defined; what else it makes of such params counts for nothing. */
-  #checkDependencies(): void {
-    let named: unknown;
-    try {
-      named = this.#context.dependsOn(probe as Params);
-    } catch (error) {
-      if (error instanceof InvalidOptionError || error instanceof UnsupportedError) throw error;
-      return;
-    }
-    // For instance a list that was made of the params.
-    if (named === probe || (Array.isArray(named) && named.includes(probe))) return;
-    const strict = rowsOf(named, this.name).find(
-      ({ collection }) => collection.settings.consistency === 'strict',
-    );
-    if (strict === undefined) return;
-    const problem = `depends on collection "${strict.collection.settings.name}", which is strict: a view promises G2, and not G7`;
-    this.#context.events.error.emit({
-      where: 'view',
-      error: new UnsupportedError(`view "${this.name}" ${problem}`),
-    });
-  }
-
   /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */
-  #asked(given: Params): Asked<Params> | Promise<Asked<Params>> {
+  #asked(given: Params, cursor?: unknown): Asked<Params> | Promise<Asked<Params>> {
     const { clock, keyPrefix, lifecycle, settings } = this.#context;
     if (lifecycle.closed) throw new ClosedError(`view "${this.name}": this Lockstep is closed`);
     const startedAtMs = clock.monotonic();
     const params = checkedParams(given, settings);
-    const key = paramsKey(params, this.name);
+    // No text of params alone begins so.
+    const key =
+      cursor === undefined ? paramsKey(params, this.name) : `>${paramsKey([params, cursor], this.name)}`;
     const rows = this.#rows(params);
     const made = (): Asked<Params> => {
-      return { params, key, cacheKey: keyPrefix + key, rows, tags: tagKeys(rows), startedAtMs };
+      return { params, cursor, key, cacheKey: keyPrefix + key, rows, tags: tagKeys(rows), startedAtMs };
     };
     if (rows.every(({ collection }) => collection.opening.opened)) return made();
     return Promise.all(rows.map(({ collection }) => collection.opening.open())).then(made);
@@ -204,6 +212,22 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     const { clock } = this.#context;
     return new Deadline({ clock, timeoutMs: timeoutMs ?? Infinity, signal, late }).bound(start());
   }
+}
+
+/**
+ * What `dependsOn` names is checked when the view is defined; what else it makes of params that nobody gave counts for
+ * nothing. Throws `InvalidOptionError`, `UnsupportedError`.
+ */
+function rowsAtDefinition(dependsOn: (params: never) => unknown, view: string): RowsDependency[] {
+  let named: unknown;
+  try {
+    named = dependsOn(probe as never);
+  } catch (error) {
+    if (error instanceof InvalidOptionError || error instanceof UnsupportedError) throw error;
+    return [];
+  }
+  // For instance a list that was made of the params.
+  return named === probe || (Array.isArray(named) && named.includes(probe)) ? [] : rowsOf(named, view);
 }
 
 /** The params as their schema gives them back. Throws `InvalidOptionError`. */
