@@ -7,6 +7,7 @@ import { runBursts, SCENARIO_NAMES } from './bursts/scenarios.js';
 import { compare } from './compare/compare.js';
 import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
+import { CONTENTION, runContention } from './contention.js';
 import { runReads } from './reads.js';
 import { runStrategies } from './strategies.js';
 import { runViews } from './views.js';
@@ -82,6 +83,18 @@ program
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
     write(await runReads(turns, progress), json);
+  });
+
+program
+  .command('contention')
+  .description(
+    'One hot row: Lockstep against SELECT … FOR UPDATE (knex) followed by SETEX, on the same servers.',
+  )
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, CONTENTION.turns)
+  .option('--pool <n>', 'connections to the database, of each side', countOf, CONTENTION.pool)
+  .action(async ({ json, pool, turns }: Pick<Flags, 'json' | 'pool' | 'turns'>) => {
+    write({ contention: await runContention({ ...CONTENTION, pool, turns }, progress) }, json);
   });
 
 program
