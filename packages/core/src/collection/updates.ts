@@ -1,5 +1,6 @@
 import type { WriteResult } from '../contracts/api.js';
 import type { UpdateOptions } from '../contracts/options.js';
+import type { TransactionTurn } from '../write/inside.js';
 import { UPDATE } from './call-options.js';
 import { Folds } from './folds.js';
 import { type LineCall, Turn, UpdateCall } from './line-calls.js';
@@ -49,14 +50,14 @@ export class Updates<Value> {
 
   /**
    * Runs a call by itself when its turn among those of its key has come. It begins while the one before it has its turn,
-   * and waits for `begun` before it touches the row.
+   * and waits for `begun` before it touches the row; the next one comes once it is committed.
    *
    * @param call told what is left of its time
    */
   async inTurn<T>(
     key: string,
     { signal, timeoutMs }: { readonly signal: AbortSignal | undefined; readonly timeoutMs: number },
-    call: (begun: Promise<void>, timeoutMs: number) => Promise<T>,
+    call: (turn: TransactionTurn, timeoutMs: number) => Promise<T>,
   ): Promise<T> {
     const { checks, clock } = this.#parts.context;
     const sinceMs = clock.monotonic();
@@ -65,7 +66,8 @@ export class Updates<Value> {
     try {
       if (this.#lines.firstOf(key) === turn) turn.comesNext();
       await checks.bounded(() => turn.near, signal === undefined ? { timeoutMs } : { signal, timeoutMs });
-      return await call(turn.begun, Math.max(1, Math.ceil(timeoutMs - (clock.monotonic() - sinceMs))));
+      const own = { begun: turn.begun, committed: () => turn.end() };
+      return await call(own, Math.max(1, Math.ceil(timeoutMs - (clock.monotonic() - sinceMs))));
     } finally {
       this.#lines.leave(key, turn);
     }

@@ -18,6 +18,7 @@ import { checkOptions, type OptionTable } from '../kit/options.js';
 import { copyOf } from '../values/copy.js';
 import { patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
+import type { TransactionTurn } from '../write/inside.js';
 import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
@@ -176,8 +177,8 @@ export class CollectionCalls<Value, Id, Tx>
       const { checks, codec, settings, writes } = this.#context;
       const run = (client: unknown): Promise<T> =>
         runHolding(settings, key, async () => await body(client as Tx)) as Promise<T>;
-      const transact = (begun: Promise<void>, leftMs: number) =>
-        writes.inside.transact(key, run, checks.ttl(options), begun, {
+      const transact = (turn: TransactionTurn, leftMs: number) =>
+        writes.inside.transact(key, run, checks.ttl(options), turn, {
           ...modeOf(options),
           timeoutMs: leftMs,
           signal,

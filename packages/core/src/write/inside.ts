@@ -16,7 +16,7 @@ import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedErro
 import { asStoreError, checkRow } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
 import { isMoved, type StoreWrite, stamped } from './commands.js';
-import { INSIDE_PATIENCE_MS, type Preparation } from './prepare.js';
+import { INSIDE_PATIENCE_MS, type Preparation, usesIntents } from './prepare.js';
 import type { Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
 import type { Answer } from './store-commit.js';
@@ -31,6 +31,14 @@ import {
 } from './transaction.js';
 
 type InsideBuffer<Value> = Pick<CollectionBuffer<Value>, 'holding' | 'flushKey' | 'commandOf'>;
+
+/** A transaction's turn among those of its key. */
+export interface TransactionTurn {
+  /** Nobody is before it: until then it does not touch the row. */
+  readonly begun: Promise<void>;
+  /** The next one may come. */
+  readonly committed: () => void;
+}
 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
 export class TransactionWrites<Value> implements TransactionParticipant {
@@ -164,14 +172,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
 
   /**
    * The caller's own statements in a transaction, then the row at the key into the cache.
-   *
-   * @param begun what the transaction waits for once it is open: others of the key are before it
    */
   async transact<T>(
     key: string,
     body: (client: unknown) => Promise<T>,
     ttlMs: number,
-    begun: Promise<void>,
+    turn: TransactionTurn,
     options: StoreTransactionOptions,
   ): Promise<WriteResult<Value> & TransactionResult<T>> {
     const buffer = this.#buffer;
@@ -187,7 +193,9 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       transaction(
         host,
         async (tx) => {
-          await begun;
+          await turn.begun;
+          // Under intents a writer's value is placed only where no other writer of the key is under way.
+          if (!usesIntents(this.#collection)) tx.partOf(this).committed = turn.committed;
           const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, key, { reservation, value, version, ttlMs, final: true });
@@ -220,9 +228,10 @@ export class TransactionWrites<Value> implements TransactionParticipant {
 
   async publishTransaction(
     changes: readonly Change[],
-    { writes }: TransactionPart,
+    { committed, writes }: TransactionPart,
     storeMs: number,
   ): Promise<ReadonlyMap<string, KeyOutcome>> {
+    committed?.();
     const keys = new Map<string, ChangedTexts & { readonly version: Version; readonly absent?: boolean }>();
     for (const { key, op, texts, version } of changes) {
       keys.set(key, { version, absent: op === 'delete', texts });

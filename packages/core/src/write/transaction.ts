@@ -59,6 +59,8 @@ export interface TransactionPart {
   readonly writes: Map<string, TransactionWrite>;
   /** Keys whose buffered write was flushed in the transaction. */
   readonly flushed: Set<string>;
+  /** Told of the commit, before the cache is brought in step with it. */
+  committed: (() => void) | undefined;
 }
 
 /** An open transaction, and what the cache must be told after its commit. */
@@ -117,7 +119,7 @@ export class LockstepTransaction implements Transaction {
   partOf(participant: TransactionParticipant): TransactionPart {
     let part = this.#parts.get(participant);
     if (part === undefined) {
-      part = { writes: new Map(), flushed: new Set() };
+      part = { writes: new Map(), flushed: new Set(), committed: undefined };
       this.#parts.set(participant, part);
     }
     return part;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Collection } from '../../src/contracts/api.js';
 import type { MemoryTx } from '../../src/memory/index.js';
-import { CHAIR, LAMP, openShop, type Product, turns } from '../support/shop.js';
+import { CHAIR, carries, LAMP, openShop, type Product, turns } from '../support/shop.js';
 
 const many = <T>(count: number, call: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => call(i));
@@ -138,4 +138,15 @@ test('a body that writes its own row past its transaction is refused by name', a
     message: expect.stringContaining('writes "a" while it changes that very row'),
   });
   expect(await products.get('a', { fresh: true })).toMatchObject({ stock: 20 });
+});
+
+test('the next one comes at the commit, before the cache has heard of it', async () => {
+  const { cachePlan, products, sell } = await openStocked(20);
+  const told = cachePlan.pauseNext('execute', carries('put'));
+  const first = products.write('a', sell);
+  await told.reached;
+  expect(await products.write('a', sell)).toMatchObject({ value: { stock: 18 } });
+  told.release();
+  expect(await first).toMatchObject({ value: { stock: 19 } });
+  expect(await products.get('a')).toMatchObject({ stock: 18 });
 });
