@@ -95,6 +95,15 @@ describe('open names what is wrong, and the statement that mends it', () => {
     expect(await opened(at.asLow())).toEqual({ warnings: [] });
   });
 
+  test('a role of an earlier release, which may not remove records of the registry, is warned', async () => {
+    const at = await world();
+    await at.knex.raw(`REVOKE DELETE ON lockstep.consumer FROM ${at.low}`);
+    const { warnings } = await opened(at.asLow());
+    expect(warnings).toEqual([expect.stringMatching(/may not DELETE lockstep\.consumer/)]);
+    await mend(at.knex, warnings[0]);
+    expect(await opened(at.asLow())).toEqual({ warnings: [] });
+  });
+
   test.each([
     ['is disabled', 'DISABLE TRIGGER'],
     ['fires in replication only', 'ENABLE REPLICA TRIGGER'],

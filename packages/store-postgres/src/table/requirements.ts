@@ -5,13 +5,14 @@ import { identifier } from '../sql/quote.js';
 import { SCHEMA } from '../sql/stamp.js';
 
 /**
- * The rights that the session lacks, on the table and on Lockstep's own. A right on each column is one on the table. Looks
+ * The rights that the session lacks, on the table and on Lockstep's own. An earlier release gave roles no right to remove
+ * records of the registry, which only \`forget\` needs. A right on each column is one on the table. Looks
  * tables up in the catalogue alone: a name in a schema that one may not use is an error.
  */
 const RIGHTS = `
 WITH needed AS (
   SELECT c.oid, c.relnamespace AS nsp, n.nspname, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name, p.privilege,
-    n.nspname = '${SCHEMA}' OR p.privilege = 'SELECT' AS required
+    CASE n.nspname WHEN '${SCHEMA}' THEN c.relname <> 'consumer' OR p.privilege <> 'DELETE' ELSE p.privilege = 'SELECT' END AS required
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) p(privilege)
   WHERE (n.nspname = $1 AND c.relname = $2)
