@@ -1,5 +1,5 @@
 import { type ChangeFeed, InvalidOptionError, systemClock, type TransactionHost } from '@lockstep/core';
-import { optionValue } from '@lockstep/core/kit';
+import { DECLARED_SETS, type OptionsOf, option, optionValue, withDefaults } from '@lockstep/core/kit';
 import {
   type ClientSession,
   type DbOptions,
@@ -17,7 +17,7 @@ import type { Installation } from './install/installation.js';
 import { type SourceDocument, SourceRecords } from './install/records.js';
 import { type RepairReport, repair } from './install/repair.js';
 import { askServer, type Server, STANDALONE, serverNowMs } from './install/server.js';
-import { checkInstalled } from './install/state.js';
+import { checkDeclared, checkInstalled, indexesOf } from './install/state.js';
 import { AttachmentWatch } from './install/watch.js';
 import {
   checkBson,
@@ -28,6 +28,7 @@ import {
 } from './options.js';
 import type { Binding, InTransaction } from './rows/binding.js';
 import { boundCollection, type MongoCollection } from './rows/collection.js';
+import { DeclaredFields } from './rows/declared.js';
 import { COLLECTION_NAME } from './rows/names.js';
 import { NamedShape } from './rows/shape.js';
 import { type TombstoneDocument, Tombstones } from './rows/tombstones.js';
@@ -55,7 +56,26 @@ export interface AttachOptions {
    * @defaultValue true
    */
   readonly stamp?: boolean;
+  /**
+   * Unique indexes (a field, or a list of them) by which collections look rows up: each change tells the values of their
+   * fields. Replaces those that are recorded; `[]`: none. @defaultValue those that are recorded
+   */
+  readonly unique?: readonly (string | readonly string[])[];
+  /**
+   * Fields, or lists of them, that tags are made of. As `unique`, of any fields. Turns pre-images on, and makes each write a
+   * transaction of its own. @defaultValue those that are recorded
+   */
+  readonly tags?: readonly (string | readonly string[])[];
 }
+
+const ATTACH = {
+  stamp: option.flag(true),
+  unique: DECLARED_SETS,
+  tags: DECLARED_SETS,
+} satisfies OptionsOf<AttachOptions>;
+
+const listsOf = (sets: AttachOptions['unique']): string[][] | undefined =>
+  sets?.map((set) => (typeof set === 'string' ? [set] : [...set]));
 
 type AnyCollection = Pick<MongoCollection<Document, never>, 'source'>;
 
@@ -185,10 +205,12 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
     return binding;
   }
 
-  async function attachOne(binding: Binding, { stamp = true }: AttachOptions = {}): Promise<void> {
+  async function attachOne(binding: Binding, options: AttachOptions = {}): Promise<void> {
+    const { stamp, tags, unique } = withDefaults(options, ATTACH, 'attach');
+    const sets = { unique: listsOf(unique), tags: listsOf(tags) };
     const installed = await installation();
     if (installed.replicated) await Promise.all([positions.prepare(), registry.prepare()]);
-    await install(installed, binding, stamp);
+    await install(installed, binding, stamp, sets);
     if (installed.replicated) await positions.seed(binding.source, await tokenOfNow(own));
   }
 
@@ -241,9 +263,12 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         tombstones: tombstoneStore,
         clock,
         inTransaction,
+        declared: known?.declared ?? new DeclaredFields(),
       };
       if (known === undefined) bindings.set(source, binding);
-      const watch = new AttachmentWatch({ mapping: binding, records, clock: systemClock });
+      const onRecord = (record: SourceDocument | undefined): void =>
+        binding.declared.set(record?.declared ?? {});
+      const watch = new AttachmentWatch({ mapping: binding, records, clock: systemClock, onRecord });
       const shape = new NamedShape(named, (name) => records.numberOf(source, name), watch);
       return boundCollection<Doc, Id>(binding, {
         replicated: () => replicated,
@@ -258,6 +283,9 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
           await shape.number();
           watch.start(opening.onKept);
         },
+        checkIndexes: async (sets) =>
+          checkDeclared(binding, sets, await indexesOf(own.collection(collectionName))),
+        renew: async () => onRecord(await records.of(source)),
         identity: () => identityOf({ db: own }, tombstones, binding),
         nowMs: () => serverNowMs(own),
       });

@@ -31,6 +31,15 @@ const COLLECTIONS = [
     sameRow: [[{ n: 1 }, { n: 1n }]],
   },
   {
+    title: 'tags, whose values each change tells',
+    name: 'tagged',
+    key: '_id',
+    tags: ['name', ['name', 'stock']],
+    id: (n: number): unknown => n,
+    badIds: [undefined],
+    sameRow: [[5, 5n]],
+  },
+  {
     title: 'another unique field',
     name: 'users',
     key: 'email',
@@ -48,7 +57,10 @@ for (const each of COLLECTIONS) {
     const db = (await server.client()).db(server.service.databaseName);
     await db.createCollection(each.name, { validator: { stock: { $gte: 0 } } });
     if (each.key !== '_id') await db.collection(each.name).createIndex({ [each.key]: 1 }, { unique: true });
-    await store.attach([store.collection(each.name, { key: each.key })]);
+    await store.attach(
+      [store.collection(each.name, { key: each.key })],
+      'tags' in each ? { tags: each.tags } : {},
+    );
   };
 
   storeConformance<Document, unknown>({

@@ -1,6 +1,7 @@
 import type { Collection, Document } from 'mongodb';
 import { expect, test } from 'vitest';
 import type { Binding } from '../src/rows/binding.js';
+import { DeclaredFields } from '../src/rows/declared.js';
 import { Tombstones } from '../src/rows/tombstones.js';
 import { runTransaction } from '../src/transactions/transactions.js';
 import { CallBound } from '../src/wire/bound.js';
@@ -44,6 +45,7 @@ test('an old copy that lands between a bulk write and its read-back lends no ver
   const binding: Binding = {
     name: 'things',
     source: things.source,
+    declared: new DeclaredFields(),
     keyField: '_id',
     versionField: '_lockstep',
     reader: primary,

@@ -6,6 +6,7 @@ import type { BatchOptions, CollectionOptions } from '../contracts/options.js';
 import type { Serializer } from '../contracts/serializer.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
+import { DECLARED_SETS } from '../kit/declared-sets.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
 import { lookupName, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';
@@ -37,21 +38,6 @@ export const NAME = option.is<string, never>(
 export const TTL = option.integer(3_600_000, 1, MAX_TTL_MS);
 export const TIMEOUT = option.integer(DEFAULT_STORE_TIMEOUT_MS, 1, DAY_MS);
 export const SERIALIZER = option.having<Serializer>('a serializer', 'serialize', 'deserialize');
-
-/** More sets, or columns of one, are a mistake. */
-const MAX_UNIQUE = 16;
-const MAX_UNIQUE_PROPERTIES = 8;
-
-const UNIQUE = option.is<readonly (string | readonly string[])[]>(
-  `a list of at most ${MAX_UNIQUE} unique indexes, each a property or a list of up to ${MAX_UNIQUE_PROPERTIES}`,
-  (sets) => Array.isArray(sets) && sets.length <= MAX_UNIQUE && sets.every(isUniqueSet),
-);
-
-function isUniqueSet(set: unknown): boolean {
-  const parts: unknown = typeof set === 'string' ? [set] : set;
-  if (!Array.isArray(parts) || parts.length === 0 || parts.length > MAX_UNIQUE_PROPERTIES) return false;
-  return parts.every(NAME.fits) && new Set(parts).size === parts.length;
-}
 
 const STORE = option.is<AnyStore>(
   'a store adapter',
@@ -110,7 +96,7 @@ export const COLLECTION = {
   maxQueuedLoads: option.integer(10_000, 1, 10_000_000),
   batch: option.group(BATCH),
   burst: option.optionalGroup(BURST),
-  unique: UNIQUE,
+  unique: DECLARED_SETS,
 } satisfies OptionsOf<AnyOptions>;
 
 export interface BatchSettings extends Settings<typeof BATCH> {

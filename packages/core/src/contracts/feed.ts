@@ -47,6 +47,11 @@ export interface FeedConsumeOptions {
    * registry, in that moment, is in the state that the claimant went by. Absent: whoever takes a change removes it.
    */
   readonly claimant?: FeedClaimant;
+  /**
+   * The columns of a source whose texts the changes are to tell, as of now. A store that records texts with each change
+   * tells those that it has recorded. @defaultValue none
+   */
+  readonly columns?: (source: string) => readonly string[];
   /** The most changes handed over at once. Default 500. */
   readonly batchSize?: number;
   /** Told of each failure, the handler's included; the feed itself goes on, with backoff. */

@@ -108,6 +108,15 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     return [...new Map(all.map((each) => [each.keyPrefix, each])).values()];
   }
 
+  /** Columns that lookups and tags of a source are named by. */
+  columns(source: string): string[] {
+    const named = this.collections(source).flatMap(({ lookup = [], tags = [] }) => [
+      ...lookup,
+      ...tags.flat(),
+    ]);
+    return [...new Set(named)];
+  }
+
   /** Records what this process keeps of a source, before anything of it is cached. Rejects where that fails. */
   async open(source: string): Promise<void> {
     const underWay = this.#registering.get(source);

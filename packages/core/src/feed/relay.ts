@@ -149,7 +149,8 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     const onReset = async (source: string, version: Version): Promise<void> => {
       await reset(consumer.collections(source), version);
     };
-    return { batchSize, onError, onReset };
+    const columns = (source: string): string[] => consumer.columns(source);
+    return { batchSize, columns, onError, onReset };
   }
 
   /** Reads one feed; anew whenever there are other sources, or one that was refused is taken. */

@@ -2,6 +2,7 @@
 
 export { Backoff, type BackoffOptions, backoffMs, type Pauses } from './backoff.js';
 export { type Amount, type Decimal, decimalOf, decimalText, isWhole, stepsBefore } from './decimal.js';
+export { DECLARED_SETS } from './declared-sets.js';
 export { canonicalOf, declaredText, MAX_DECLARED_BYTES } from './declared-text.js';
 export {
   checkOptions,

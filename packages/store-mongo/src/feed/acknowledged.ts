@@ -27,8 +27,14 @@ export class Acknowledged {
     this.#young.set(row, version);
   }
 
-  has({ source, key, version }: Dealt, under: ConsumerState | undefined): boolean {
-    return this.#version(this.#name(source, key, under)) >= version;
+  /**
+   * True when the row's version, or a later one, was dealt with.
+   *
+   * @param exactly this very version: what an earlier change replaced is named by values that no later writer knows
+   */
+  has({ source, key, version }: Dealt, under: ConsumerState | undefined, exactly = false): boolean {
+    const dealt = this.#version(this.#name(source, key, under));
+    return exactly ? dealt === version : dealt >= version;
   }
 
   /** One JSON text before the key: no two states and keys meet. */

@@ -12,6 +12,8 @@ export interface Delivery {
   readonly signal: AbortSignal;
   readonly onError: (error: unknown) => void;
   readonly onReset: FeedConsumeOptions['onReset'];
+  /** The fields of a source's documents whose values its changes are to tell. */
+  readonly columns: (source: string) => readonly string[];
 }
 
 /** Runs `work` until it succeeds; false when the signal came first. Each failure is told. */

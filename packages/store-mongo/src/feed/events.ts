@@ -8,6 +8,8 @@ import type { VersionMemory } from './memory.js';
 
 /** A change event's meaning for the cache. */
 export type FeedEvent =
+  /** What a row had before a change that is told by an event of its own. */
+  | { readonly kind: 'before'; readonly source: string; readonly key: string; readonly before: Document }
   /** A row at a version that its writer stamped, or a tombstone. */
   | {
       readonly kind: 'versioned';
@@ -38,23 +40,34 @@ const MAX_AHEAD_US = MAX_VERSION_AHEAD_MS * 1_000;
 export class EventReader {
   readonly #bindings: ReadonlyMap<string, Binding>;
   readonly #database: string;
+  readonly #tells: (source: string) => boolean;
   readonly #tombstones: string;
   readonly #memory: VersionMemory;
   /** The highest version seen of each source: above whatever a cache can hold of rows deleted meanwhile. */
   readonly highest: Map<string, Version>;
-  /** Rows whose tombstones came in the transaction that is being read. */
-  readonly #deletedInIt = new Set<string>();
+  /** The versions of rows whose tombstones came in the transaction that is being read. */
+  readonly #deletedInIt = new Map<string, Version>();
   #deletingTransaction = '';
 
   constructor(
     bindings: ReadonlyMap<string, Binding>,
-    names: { readonly database: string; readonly tombstones: string },
+    {
+      database,
+      tells,
+      tombstones,
+    }: {
+      readonly database: string;
+      readonly tombstones: string;
+      /** True where somebody names values of the source's rows. */
+      readonly tells: (source: string) => boolean;
+    },
     memory: VersionMemory,
     highest: Map<string, Version>,
   ) {
     this.#bindings = bindings;
-    this.#database = names.database;
-    this.#tombstones = names.tombstones;
+    this.#database = database;
+    this.#tells = tells;
+    this.#tombstones = tombstones;
     this.#memory = memory;
     this.highest = highest;
   }
@@ -117,7 +130,7 @@ export class EventReader {
     const transaction = transactionOf(event);
     if (transaction !== this.#deletingTransaction) this.#deletedInIt.clear();
     this.#deletingTransaction = transaction;
-    this.#deletedInIt.add(rowName(source, key));
+    this.#deletedInIt.set(rowName(source, key), version);
     this.#note(source, key, version, atMs);
     return [{ kind: 'versioned', source, key, version, op: 'delete', atMs }];
   }
@@ -134,16 +147,18 @@ export class EventReader {
         : [{ kind: 'aside', source, problem: `an update without a pre-image, _id ${String(id)}` }];
     }
     const key = encodeKey(keyValue, source);
+    const had: FeedEvent[] = before === undefined ? [] : [{ kind: 'before', source, key, before }];
     const oldKey = keyField === '_id' || before === undefined ? key : encodeKeyOf(before[keyField], source);
     const moved = oldKey !== undefined && oldKey !== key ? oldKey : undefined;
+    if (moved !== undefined) for (const each of [...had]) had.push({ ...each, key: moved } as FeedEvent);
     const version = fromStored(changed === undefined ? after?.[versionField] : changed[versionField]);
     if (moved === undefined && version !== NO_VERSION && this.#isNew(binding, event, key, version, atMs)) {
       this.#note(source, key, version, atMs);
-      return [{ kind: 'versioned', source, key, version, op: 'put', atMs }];
+      return [...had, { kind: 'versioned', source, key, version, op: 'put', atMs }];
     }
     // The field's content is not this write's: it says only how high versions have been.
     if (version !== NO_VERSION) this.#lift(source, version, atMs);
-    return [{ kind: 'foreign', source, id, goneKey: moved, atMs }];
+    return [...had, { kind: 'foreign', source, id, goneKey: moved, atMs }];
   }
 
   #isNew(binding: Binding, event: Document, key: string, version: Version, atMs: number): boolean {
@@ -169,10 +184,18 @@ export class EventReader {
       return [{ kind: 'aside', source, problem: `a deletion without a pre-image, _id ${String(id)}` }];
     }
     const key = encodeKey(keyValue, source);
+    const had: FeedEvent[] = before === undefined ? [] : [{ kind: 'before', source, key, before }];
     // The row's tombstone came just before, in the same transaction: a deletion of ours, told already.
-    if (this.#deletingTransaction === transactionOf(event) && this.#deletedInIt.delete(rowName(source, key)))
-      return [];
-    return [{ kind: 'foreign', source, id, goneKey: key, atMs }];
+    const row = rowName(source, key);
+    const version = this.#deletedInIt.get(row);
+    if (this.#deletingTransaction === transactionOf(event) && version !== undefined) {
+      this.#deletedInIt.delete(row);
+      // Only now it is known what the row had.
+      return this.#tells(source)
+        ? [...had, { kind: 'versioned', source, key, version, op: 'delete', atMs }]
+        : [];
+    }
+    return [...had, { kind: 'foreign', source, id, goneKey: key, atMs }];
   }
 
   #note(source: string, key: string, version: Version, atMs: number): void {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  type Change,
   type ChangeFeed,
   ClosedError,
   type FeedConsumeOptions,
@@ -20,6 +21,7 @@ import type { Positions } from './positions.js';
 import type { Registry } from './registry.js';
 import { aboveAll, changedSince, highestOf } from './rescan.js';
 import { feedStatus } from './status.js';
+import { withTexts } from './texts.js';
 
 const BATCH_SIZE = option.integer(500, 1, 100_000);
 
@@ -63,6 +65,7 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
       batchSize: optionValue(options.batchSize, BATCH_SIZE, 'feed.batchSize'),
       signal: AbortSignal.any([options.signal, closed.signal]),
       onReset: options.onReset,
+      columns: options.columns ?? (() => []),
       onError(error) {
         try {
           options.onError?.(error);
@@ -154,7 +157,11 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
           continue;
         }
         for await (const changes of changedSince(binding, sinceMs, delivery.batchSize)) {
-          if (!(await deliver(changes, delivery))) return;
+          let told: readonly Change[] = changes;
+          const telling = async (): Promise<void> => {
+            told = await withTexts(binding, changes, delivery.columns(source));
+          };
+          if (!(await untilDone(telling, delivery)) || !(await deliver(told, delivery))) return;
         }
       }
     },

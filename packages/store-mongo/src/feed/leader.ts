@@ -16,6 +16,7 @@ import { type Lease, type Mark, type Positions, textOf } from './positions.js';
 import { highestOf, rescan } from './rescan.js';
 import { isHistoryLost, openStream, tokenOfNow } from './stream.js';
 import { StreamReader } from './stream-reader.js';
+import { toldOf } from './texts.js';
 
 /** The bound of one batch's adoption, in ms. */
 const ADOPT_TIMEOUT_MS = 10_000;
@@ -52,6 +53,8 @@ export class Leader {
   /** Earlier positions, oldest first: the first is old enough to start from. */
   #marks: Mark[] = [];
   #events: EventReader;
+  /** Fields that the stream shows of rows, beside keys and versions. */
+  #shown: readonly string[] = [];
   /** Events set aside and not yet added to the saved count. */
   #aside = 0;
 
@@ -65,7 +68,10 @@ export class Leader {
     const { maxAwaitTimeMs, maxBuffered, readTimeoutMs } = settings;
     this.#stream = new StreamReader({
       name: `mongodb:${db.databaseName}`,
-      open: (from) => openStream(db, [...bindings.values()], tombstones, from, maxAwaitTimeMs),
+      open: (from) => {
+        this.#shown = this.#columns();
+        return openStream(db, [...bindings.values()], tombstones, this.#shown, from, maxAwaitTimeMs);
+      },
       maxBuffered,
       patienceMs: maxAwaitTimeMs + readTimeoutMs,
     });
@@ -74,7 +80,8 @@ export class Leader {
   #reader(highest: Map<string, Version>, sinceMs: number): EventReader {
     const { bindings, db, tombstones, settings } = this.#context;
     const memory = new VersionMemory(settings.maxRemembered, sinceMs);
-    return new EventReader(bindings, { database: db.databaseName, tombstones }, memory, highest);
+    const tells = (source: string): boolean => this.#tells(source);
+    return new EventReader(bindings, { database: db.databaseName, tombstones, tells }, memory, highest);
   }
 
   /** Leads until the signal aborts or the lease is lost; gives the lease back. */
@@ -171,6 +178,8 @@ export class Leader {
       try {
         await this.#handle(stop).finally(() => ended.abort());
         await reading;
+        // What is left was read without fields that are to be told: it comes again, whole.
+        if (!this.#showsAll) this.#stream.clear();
       } catch (error) {
         // One reader at a time: this one's stream is closed before another is opened.
         await reading.catch(() => {});
@@ -195,7 +204,7 @@ export class Leader {
   async #handle(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#stream.arrived(signal);
-      if (signal.aborted) return;
+      if (signal.aborted || !this.#showsAll) return;
       this.#handling = this.#stream.take(this.#delivery.batchSize);
       const taken = await this.#take(this.#handling);
       // Changes that were not taken stay, so that no position goes past them.
@@ -244,13 +253,32 @@ export class Leader {
     for (;;) {
       const states = await claims.states(sources, signal);
       if (states === undefined) return false;
-      if (!(await deliver(this.#changes(events, adopted, states), this.#delivery))) return false;
+      let changes: readonly Change[] = this.#changes(events, adopted, states);
+      const telling = async (): Promise<void> => {
+        changes = await toldOf(this.#context.bindings, events, changes, this.#delivery.columns);
+      };
+      if (!(await untilDone(telling, this.#delivery))) return false;
+      if (!(await deliver(changes, this.#delivery))) return false;
       if (signal.aborted) return false;
       if (!(await claims.stand(states, signal))) continue;
       // The adoptions' own events come back through the stream.
       for (const change of adopted) acknowledged.add(change, states.get(change.source));
       return true;
     }
+  }
+
+  /** True where somebody names values of the source's rows. */
+  #tells(source: string): boolean {
+    return this.#delivery.columns(source).length > 0;
+  }
+
+  #columns(): string[] {
+    return [...this.#context.bindings.keys()].flatMap((source) => this.#delivery.columns(source));
+  }
+
+  /** False where the stream was opened before some field was to be told. */
+  get #showsAll(): boolean {
+    return this.#columns().every((field) => this.#shown.includes(field));
   }
 
   /** Counts and tells an event that can't be handled; nothing waits for it. */
@@ -287,7 +315,7 @@ export class Leader {
     for (const event of events) {
       if (event.kind !== 'versioned') continue;
       const { source, key, version, op, atMs } = event;
-      if (!this.#context.acknowledged.has(event, states.get(source)))
+      if (!this.#context.acknowledged.has(event, states.get(source), this.#tells(source)))
         add({ source, key, version, op, changedAtMs: atMs });
     }
     for (const change of adopted) add(change);

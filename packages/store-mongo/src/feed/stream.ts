@@ -35,6 +35,7 @@ export function openStream(
   db: Db,
   bindings: readonly Binding[],
   tombstones: string,
+  declared: readonly string[],
   token: ResumeToken | undefined,
   maxAwaitTimeMS: number,
 ): ChangeStream<Document, Document> {
@@ -42,6 +43,7 @@ export function openStream(
   const fields = new Set([
     'v',
     ...bindings.flatMap(({ keyField, versionField }) => [keyField, versionField]),
+    ...declared,
   ]);
   const cut = (state: string): Document =>
     Object.fromEntries([...fields].map((field) => [`${state}.${field}`, 1]));

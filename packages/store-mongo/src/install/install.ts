@@ -1,4 +1,4 @@
-import { NO_VERSION } from '@lockstep/core';
+import { type DeclaredSets, NO_VERSION } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
@@ -6,6 +6,7 @@ import { CODE } from '../wire/errors.js';
 import type { Installation } from './installation.js';
 import { checkRights, needsOfAttach } from './rights.js';
 import {
+  checkDeclared,
   checkKeyIndex,
   checkKind,
   indexesOf,
@@ -22,21 +23,30 @@ const TOMBSTONES_OF_SOURCE = 'lockstep_tombstone_version';
  * Checks that the collection can be attached, and creates what is missing: the record of its key, the collection,
  * version index, pre-images, tombstones, versions. Idempotent.
  */
-export async function install(installation: Installation, binding: Binding, stamp: boolean): Promise<void> {
+export async function install(
+  installation: Installation,
+  binding: Binding,
+  stamp: boolean,
+  sets: DeclaredSets = {},
+): Promise<void> {
   const { db, records, replicated, tombstones } = installation;
   const { keyField, primary, versionField } = binding;
   const name = localName(binding);
-  const images = keyField !== '_id' && replicated;
+  const before = (await records.of(binding.source))?.declared ?? {};
+  const tagged = (sets.tags ?? before.tags ?? []).length > 0;
+  const images = (keyField !== '_id' || tagged) && replicated;
   await checkRights(db, needsOfAttach(installation, name, images));
   const state = await stateOf(installation, name);
   const indexes = state.exists ? await indexesOf(db.collection(name)) : [];
   checkKind(binding, state);
   checkKeyIndex(binding, state, indexes);
+  checkDeclared(binding, sets, indexes);
   // A collection that was made anew is known by no key to anybody.
   await records.claim(
     binding,
     async (known) => versionIndexIn(await indexesOf(db.collection(name)), known.versionField) === undefined,
   );
+  binding.declared.set(await records.declare(binding.source, sets));
   await createCollection(db, name);
   await createCollection(db, tombstones);
   await createTtlIndex(installation);

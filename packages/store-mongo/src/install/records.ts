@@ -1,4 +1,4 @@
-import { InvalidOptionError, StoreContractError } from '@lockstep/core';
+import { type DeclaredSets, InvalidOptionError, StoreContractError } from '@lockstep/core';
 import { type Collection, type Document, MongoServerError } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { fromStored } from '../rows/stamp.js';
@@ -12,6 +12,8 @@ export interface SourceDocument extends Document {
   readonly key: string;
   readonly versionField: string;
   readonly attachedAt: Date;
+  /** Sets of fields whose values each change tells. */
+  readonly declared?: DeclaredSets;
   /** The names of shapes in the order in which they came; the last {@link MAX_SHAPES} of them. */
   readonly shapes?: readonly string[];
   /** How many were forgotten. */
@@ -89,6 +91,18 @@ export class SourceRecords {
         if (tries === CLAIM_TRIES) throw error;
       }
     }
+  }
+
+  /** Records sets of fields in the place of those of their kind. Answers what is recorded then. */
+  async declare(source: string, { tags, unique }: DeclaredSets): Promise<DeclaredSets> {
+    const set = {
+      ...(unique === undefined ? {} : { 'declared.unique': unique }),
+      ...(tags === undefined ? {} : { 'declared.tags': tags }),
+    };
+    if (Object.keys(set).length > 0) {
+      await this.#answer(this.#collection.updateOne({ _id: source }, { $set: set }, OPTIONS));
+    }
+    return (await this.of(source))?.declared ?? {};
   }
 
   async forget(source: string): Promise<void> {

@@ -1,4 +1,9 @@
-import { InvalidOptionError, type StoreOpenOptions } from '@lockstep/core';
+import {
+  type DeclaredSets,
+  InvalidOptionError,
+  type StoreOpenOptions,
+  UnsupportedError,
+} from '@lockstep/core';
 import type { Document, IndexDescriptionInfo } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { CODE } from '../wire/errors.js';
@@ -101,6 +106,8 @@ export async function checkInstalled(
   checkVersionIndex(binding, indexes);
   checkKeyIndex(binding, state, indexes);
   checkImages(installation, binding, state);
+  warnOfImages(binding, record.declared ?? {}, state, onWarning);
+  binding.declared.set(record.declared ?? {});
   await checkTombstones(installation, binding);
   if (installation.sharded) onWarning?.(await checkSharding(installation.db, binding));
   return record;
@@ -189,6 +196,57 @@ function checkImages({ replicated }: Installation, binding: Binding, { options }
     `${optionOf(binding)}.key`,
     `"${binding.keyField}" needs changeStreamPreAndPostImages, so that a deletion can be told by it: call mongo.attach(), or db.runCommand({ collMod: "${localName(binding)}", changeStreamPreAndPostImages: { enabled: true } })`,
   );
+}
+
+/** Throws `InvalidOptionError` for a set that rows can't be looked up by, or grouped. */
+export function checkDeclared(
+  binding: Binding,
+  { tags = [], unique = [] }: DeclaredSets,
+  indexes: readonly IndexDescriptionInfo[],
+): void {
+  const { source, versionField } = binding;
+  for (const [option, sets] of [
+    ['unique', unique],
+    ['tags', tags],
+  ] as const) {
+    const odd = sets.flat().find((field) => /^\$|\.|^$/.test(field) || field === versionField);
+    if (odd !== undefined)
+      throw new InvalidOptionError(option, `"${odd}" of ${source} is no field of a document's top level`);
+  }
+  const missing = unique.find((set) => !indexes.some((index) => isUniqueOn(index, set)));
+  if (missing === undefined) return;
+  const fields = missing.map((field) => `"${field}": 1`).join(', ');
+  throw new InvalidOptionError(
+    'unique',
+    `${source} needs a unique index on exactly (${missing.join(', ')}), not partial, without a collation: db.getCollection("${localName(binding)}").createIndex({ ${fields} }, { unique: true })`,
+  );
+}
+
+function isUniqueOn(index: IndexDescriptionInfo, set: readonly string[]): boolean {
+  const fields = Object.entries(index.key);
+  const same =
+    fields.length === set.length &&
+    fields.every(([field, kind]) => set.includes(field) && typeof kind === 'number');
+  return (
+    same &&
+    (index.unique === true || set.join() === '_id') &&
+    index.partialFilterExpression === undefined &&
+    index.hidden !== true &&
+    isSimple(index['collation'] as Document | undefined)
+  );
+}
+
+/** Without pre-images nobody tells what a row had before another program changed it, or a writer that died. */
+function warnOfImages(
+  { source, keyField }: Binding,
+  { tags = [] }: DeclaredSets,
+  { options }: CollectionState,
+  onWarning: StoreOpenOptions['onWarning'],
+): void {
+  const images = options['changeStreamPreAndPostImages'] as Document | undefined;
+  if (tags.length === 0 || keyField !== '_id' || images?.['enabled'] === true) return;
+  const message = `${source} has no changeStreamPreAndPostImages: changes by other programs, and by writers that died, do not tell which tags a row had before. Call mongo.attach() again`;
+  onWarning?.(new UnsupportedError(message));
 }
 
 /** Without their index tombstones would stay for ever, or, where the collection is gone, be there for nobody. */

@@ -1,5 +1,5 @@
 import type { CancelTimer, Clock, StoreOpenOptions } from '@lockstep/core';
-import { isSameMapping, type KeyMapping, type SourceRecords } from './records.js';
+import { isSameMapping, type KeyMapping, type SourceDocument, type SourceRecords } from './records.js';
 
 /** How often the record of a collection that is in use is looked at. */
 const EVERY_MS = 1_000;
@@ -8,6 +8,8 @@ export interface AttachmentWatchOptions {
   readonly mapping: KeyMapping;
   readonly records: Pick<SourceRecords, 'of'>;
   readonly clock: Clock;
+  /** Told what is recorded, each time. */
+  readonly onRecord: (record: SourceDocument | undefined) => void;
 }
 
 type OnKept = NonNullable<StoreOpenOptions['onKept']>;
@@ -49,6 +51,7 @@ export class AttachmentWatch {
       const { mapping, records } = this.#options;
       try {
         const record = await records.of(mapping.source);
+        this.#options.onRecord(record);
         if (this.#cancel === looking) this.#set(isSameMapping(record, mapping));
       } catch {
         // Calls that need the database tell when it does not answer. It is looked at again.

@@ -3,6 +3,7 @@ import { type Collection, DBRef, type Document, Int32, Long, ObjectId } from 'mo
 import type { CallBound } from '../wire/bound.js';
 import { type Call, writeMs } from '../wire/call.js';
 import type { ServerClock } from '../wire/server-clock.js';
+import type { DeclaredFields } from './declared.js';
 import { decodeKey, encodeKey } from './key.js';
 import { before, stampExpression } from './stamp.js';
 import type { Tombstones } from './tombstones.js';
@@ -22,6 +23,7 @@ export interface Binding {
   readonly tombstones: Tombstones;
   readonly clock: ServerClock;
   readonly inTransaction: InTransaction;
+  readonly declared: DeclaredFields;
 }
 
 /** Whether the driver gives each integer that a double can be as a number, whatever its type. */

@@ -1,6 +1,7 @@
 import {
   type ChangeFeed,
   ClosedError,
+  type DeclaredSets,
   foldAhead,
   NO_VERSION,
   type StoreAdapter,
@@ -20,8 +21,10 @@ import { mongoTransaction } from '../transactions/transactions.js';
 import { CallBound } from '../wire/bound.js';
 import type { Call } from '../wire/call.js';
 import { readAgain } from '../wire/read-again.js';
-import { checkValue, runCommands, runInTransaction } from '../write/writes.js';
+import { runDeclared } from '../write/declared-writes.js';
+import { checkValue, runInTransaction } from '../write/writes.js';
 import { type Binding, givesNumbers } from './binding.js';
+import { mongoDeclarations } from './declarations.js';
 import { encodeKey } from './key.js';
 import { newRow } from './new-row.js';
 import { readRows } from './reads.js';
@@ -41,6 +44,9 @@ export interface Shared {
   readonly watch: AttachmentWatch;
   readonly installation: StoreInstallation;
   readonly open: (options: StoreOpenOptions) => Promise<void>;
+  readonly checkIndexes: (sets: DeclaredSets) => Promise<void>;
+  /** Reads what attach has recorded again. */
+  readonly renew: () => Promise<void>;
   readonly identity: (binding: Binding) => Promise<string | undefined>;
   readonly replicaReads: boolean;
   /** The primary's clock, in ms since the epoch. */
@@ -102,6 +108,7 @@ export function boundCollection<Value extends Document, Id>(
     installation: shared.installation,
     serializer: bsonSerializer(binding.primary.bsonOptions),
     shape: shared.shape,
+    declared: mongoDeclarations(binding, { ...shared, callOf }),
     open: (options = {}) => shared.open(options),
     identity: () => shared.identity(binding),
     keyOf: (id) => encodeKey(id, binding.source),
@@ -138,7 +145,7 @@ export function boundCollection<Value extends Document, Id>(
       const folded = folding instanceof Promise ? await folding : folding;
       return await call.bound.race(
         tx === undefined
-          ? runCommands(binding, folded, call)
+          ? runDeclared(binding, folded, call)
           : tx.inTurn(() => runInTransaction(binding, folded, tx, call)),
       );
     },

@@ -27,6 +27,7 @@ export class TransactionLog {
   /** The caller may have run statements of its own: it has had the session. */
   handedOut = false;
   readonly #changes = new Map<string, Change>();
+  readonly #declaring = new Map<string, Binding>();
   readonly #looked = new Map<string, { readonly binding: Binding; readonly key: string; state: RowState }>();
 
   /** Rows that a flush had changed since the snapshot of an earlier run of the body, which ended there. */
@@ -43,9 +44,16 @@ export class TransactionLog {
     return !this.#outdated.has(row) && this.#outdated.add(row).has(row);
   }
 
-  record(source: string, key: string, version: Version, op: Change['op']): void {
+  record(binding: Binding, key: string, version: Version, op: Change['op']): void {
     const changedAtMs = Math.floor(version / 1000);
+    const { declared, source } = binding;
+    if (declared.fields.length > 0) this.#declaring.set(source, binding);
     this.#changes.set(rowName(source, key), { source, key, version, op, changedAtMs });
+  }
+
+  /** The collections with changes whose values are to be told. */
+  get declaring(): Iterable<Binding> {
+    return this.#declaring.values();
   }
 
   recorded(): readonly Change[] {

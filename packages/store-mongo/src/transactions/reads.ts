@@ -54,7 +54,7 @@ export async function lockInTransaction<Value>(
   tx: TransactionLog,
   call: Call,
 ): Promise<(StoreRow<Value> | undefined)[]> {
-  const { primary, source, versionField } = binding;
+  const { primary, versionField } = binding;
   const rows: (StoreRow<Value> | undefined)[] = [];
   for (const key of keys) {
     const document = await primary.findOneAndUpdate(
@@ -63,7 +63,7 @@ export async function lockInTransaction<Value>(
       { ...statementOptions(call), returnDocument: 'after' },
     );
     const row = document === null ? undefined : toRow<Value>(binding, document);
-    if (row !== undefined) tx.record(source, key, row.version, 'put');
+    if (row !== undefined) tx.record(binding, key, row.version, 'put');
     tx.look(binding, key, stateOf((row?.value as object | undefined) ?? null, row?.version ?? NO_VERSION));
     rows.push(row);
   }
@@ -150,7 +150,7 @@ async function noteRow<Value>(
   );
   if (stamped === null) return undefined;
   const row = toRow<Value>(binding, stamped);
-  tx.record(source, key, row.version, 'put');
+  tx.record(binding, key, row.version, 'put');
   tx.look(binding, key, stateOf(row.value as object, row.version));
   return row;
 }
@@ -190,6 +190,6 @@ async function noteDeletion(
     if (outcome?.kind === 'written') version = outcome.version;
   }
   if (version === undefined) return;
-  tx.record(source, key, version, 'delete');
+  tx.record(binding, key, version, 'delete');
   tx.look(binding, key, stateOf(null, version));
 }

@@ -20,6 +20,7 @@ import {
 import { guardedSession } from './guarded-session.js';
 import { TransactionLog } from './log.js';
 import { noteOwnStatements } from './reads.js';
+import { withTexts } from './texts.js';
 
 /** Two transactions that met must not meet again in step. */
 const BETWEEN_TRIES = { firstMs: 3, lastMs: 150, jitter: 2 / 3 };
@@ -138,7 +139,7 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   async changes(): Promise<readonly Change[]> {
     if (this.problem !== undefined) throw this.problem;
     if (this.handedOut && !this.transient) await noteOwnStatements(this, this.bound);
-    return this.recorded();
+    return await withTexts(this, this.bound);
   }
 }
 

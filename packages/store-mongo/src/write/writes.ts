@@ -74,7 +74,7 @@ export async function runInTransaction<Value>(
     const outcome = checkValue(binding, command) ?? (await runOne(binding, command, call));
     if (outcome.kind === 'written') {
       const op = outcome.value === null ? 'delete' : 'put';
-      tx.record(binding.source, command.key, outcome.version, op);
+      tx.record(binding, command.key, outcome.version, op);
       tx.look(binding, command.key, stateOf(outcome.value as object | null, outcome.version));
     }
     if (outcome.kind === 'failed') tx.failed(outcome.error);
@@ -89,26 +89,35 @@ async function runOne<Value>(
   call: Call,
 ): Promise<StoreOutcome<Value>> {
   try {
-    switch (command.kind) {
-      case 'put':
-        return await putOne(binding, command, call);
-      case 'increment':
-        return await increment<Value>(binding, command, call);
-      case 'patch':
-        return await patch(binding, command, call);
-      case 'restamp':
-        return await restamp<Value>(binding, command, call);
-      case 'delete': {
-        const [outcome] = await deleteRows<Value>(binding, [command], call);
-        return outcome ?? { kind: 'missing' };
-      }
-      case 'flush': {
-        const [outcome] = await flushWithTombstones(binding, [command], call);
-        return outcome ?? { kind: 'missing' };
-      }
-    }
+    return await runCommand(binding, command, call);
   } catch (error) {
     return failed(binding, command, error);
+  }
+}
+
+/** Rejects with the driver's error. */
+export async function runCommand<Value>(
+  binding: Binding,
+  command: StoreCommand<Value>,
+  call: Call,
+): Promise<StoreOutcome<Value>> {
+  switch (command.kind) {
+    case 'put':
+      return await putOne(binding, command, call);
+    case 'increment':
+      return await increment<Value>(binding, command, call);
+    case 'patch':
+      return await patch(binding, command, call);
+    case 'restamp':
+      return await restamp<Value>(binding, command, call);
+    case 'delete': {
+      const [outcome] = await deleteRows<Value>(binding, [command], call);
+      return outcome ?? { kind: 'missing' };
+    }
+    case 'flush': {
+      const [outcome] = await flushWithTombstones(binding, [command], call);
+      return outcome ?? { kind: 'missing' };
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import type { StoreOutcome } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import type { Binding } from '../../src/rows/binding.js';
 import type { MongoCollection } from '../../src/rows/collection.js';
+import { DeclaredFields } from '../../src/rows/declared.js';
 import { Tombstones } from '../../src/rows/tombstones.js';
 import type { MongoStore } from '../../src/store.js';
 import { runTransaction } from '../../src/transactions/transactions.js';
@@ -97,6 +98,7 @@ export class FlushBarrier {
       clock,
       inTransaction: (bound, body) =>
         runTransaction(client, bound, (tx) => body({ bound, session: tx.session })),
+      declared: new DeclaredFields(),
     };
   }
 }

@@ -1,7 +1,7 @@
 import { type DeclaredSets, InvalidOptionError } from '@lockstep/core';
-import { type OptionsOf, option } from '@lockstep/core/kit';
+import { DECLARED_SETS, type OptionsOf, option } from '@lockstep/core/kit';
 import { describeTable, type Run, type TableInfo, type TableSpec } from '../sql/catalog.js';
-import { withDeclared } from '../sql/declared.js';
+import { checkUnique, withDeclared } from '../sql/declared.js';
 import { type Attached, readAttached } from './attach.js';
 
 export interface AttachOptions {
@@ -26,26 +26,11 @@ export const NAME = option.is<string>(
   (name) => typeof name === 'string' && name !== '' && !name.includes('\0') && Buffer.byteLength(name) <= 63,
 );
 
-const SETS = option.is<readonly (string | readonly string[])[]>(
-  'a list of properties, or lists of them',
-  (sets) =>
-    Array.isArray(sets) &&
-    sets.every((set: unknown) => {
-      const parts: unknown = typeof set === 'string' ? [set] : set;
-      return (
-        Array.isArray(parts) &&
-        parts.length > 0 &&
-        parts.every((part) => NAME.fits(part)) &&
-        new Set(parts).size === parts.length
-      );
-    }),
-);
-
 export const ATTACH = {
   lockTimeoutMs: option.integer(5_000, 1, 3_600_000),
   grantTo: option.is<readonly string[], readonly string[]>('a list of roles', Array.isArray, []),
-  unique: SETS,
-  tags: SETS,
+  unique: DECLARED_SETS,
+  tags: DECLARED_SETS,
 } satisfies OptionsOf<AttachOptions>;
 
 /** The part of attach's options that says what each change tells. */
@@ -69,10 +54,13 @@ export async function describeDeclared(
     sets?.map((set) =>
       (typeof set === 'string' ? [set] : [...set]).map((each) => spec.columns[each] ?? each),
     );
-  return withDeclared(info, {
-    unique: columnsOf(unique) ?? left(recorded.unique),
+  const given = columnsOf(unique);
+  const declared = withDeclared(info, {
+    unique: given ?? left(recorded.unique),
     tags: columnsOf(tags) ?? left(recorded.tags),
   });
+  checkUnique(info, given);
+  return declared;
 }
 
 /** What somebody recorded who is not to be believed counts as nothing: attach refuses, and says what mends it. */

@@ -13,10 +13,9 @@ const MAX_COLUMNS = 32;
 
 /**
  * The table with declared sets, of columns. Throws `InvalidOptionError` naming the set that can't be: an unknown or
- * generated column, values without one text, no unique index on exactly these columns.
+ * generated column, values without one text.
  */
 export function withDeclared(info: TableInfo, { tags = [], unique = [] }: DeclaredSets): TableInfo {
-  for (const set of unique) checkUnique(info, set);
   const columns = new Map<string, KeyColumn>();
   for (const set of tags) for (const name of set) columns.set(name, columnOf(info, 'tags', name));
   for (const set of unique) for (const name of set) columns.set(name, columnOf(info, 'unique', name));
@@ -51,8 +50,10 @@ export function isSameSet(one: readonly string[], other: readonly string[]): boo
   return one.length === other.length && one.every((each) => other.includes(each));
 }
 
-function checkUnique({ source, uniques }: TableInfo, set: readonly string[]): void {
-  if (uniques.some((index) => isSameSet(index, set))) return;
+/** Throws `InvalidOptionError` for a set without a unique index on exactly these columns. */
+export function checkUnique({ source, uniques }: TableInfo, sets: DeclaredSets['unique'] = []): void {
+  const set = sets.find((each) => !uniques.some((index) => isSameSet(index, each)));
+  if (set === undefined) return;
   throw new InvalidOptionError(
     'unique',
     `${source} has no unique index on exactly (${set.join(', ')}) that is not partial, not deferrable, and of columns alone`,

@@ -9,7 +9,7 @@ import {
 import { canonicalOf, declaredText } from '@lockstep/core/kit';
 import type { KeyColumn } from '../keys/codec.js';
 import type { TableInfo, TableSpec } from '../sql/catalog.js';
-import { isSameSet, withDeclared } from '../sql/declared.js';
+import { checkUnique, isSameSet, withDeclared } from '../sql/declared.js';
 import { arrayText } from '../wire/arrays.js';
 import type { Row } from '../wire/pipeline.js';
 import { OUT } from '../write/statements/table-sql.js';
@@ -47,6 +47,7 @@ export class TableDeclarations implements StoreDeclarations<StoreCallOptions> {
     };
     // Says what is wrong with the columns or indexes before it says what is to be attached.
     withDeclared(opened().info, wanted);
+    checkUnique(opened().info, wanted.unique);
     if (missingIn(opened().info, wanted) === undefined) return;
     // Attached anew since the table was opened.
     await renewed();
