@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import * as errors from '../src/errors.js';
 
@@ -63,4 +64,11 @@ describe('errors', () => {
   test('without a cause there is none', () => {
     expect('cause' in new errors.ClosedError('m')).toBe(false);
   });
+});
+
+test('every code is in the table of the documentation', () => {
+  const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+  const documented = [...page.matchAll(/^\| `(LOCKSTEP_[A-Z_]+)` /gm)].map(([, code]) => code);
+  const codes = [...MADE.map(([, code]) => code), 'LOCKSTEP_NOT_READY'];
+  expect(documented.sort()).toEqual(expect.arrayContaining(codes.sort()));
 });
