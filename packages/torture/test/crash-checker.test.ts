@@ -125,6 +125,18 @@ describe('reordered', () => {
     expect(found([B], row('b', 4), [read('x', 40, 4)]).reordered).toBe(1);
   });
 
+  test('updates of one statement: those that the next one changed again share a version, which no row has', () => {
+    const passed = { kind: 'update', coalesced: true } as const;
+    const three = [
+      wrote('a', 0, 9, 3, passed),
+      wrote('b', 1, 9, 3, passed),
+      wrote('c', 2, 9, 4, { kind: 'update' }),
+    ];
+    expect(found(three, row('c', 4))).toEqual(NOTHING);
+    expect(found(three, row('c', 4), [read('b', 3, 3)]).reordered).toBe(1);
+    expect(found([wrote('a', 0, 9, 4, passed), wrote('c', 2, 9, 4)], row('c', 4)).reordered).toBe(1);
+  });
+
   test('a foreign write and one of ours, only beyond the slack', () => {
     const foreign = { ...A, foreign: true, ack: { ...(A.ack as Acknowledgement), version: 9 } };
     expect(found([foreign, B], row('b', 10))).toEqual(NOTHING);

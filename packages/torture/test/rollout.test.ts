@@ -33,7 +33,7 @@ test(
 
 test.each([
   ['no-shapes', /plan is undefined/],
-  ['whole-rows', /is marked 0, acknowledged was/],
+  ['whole-rows', /has lost plan|is marked 0, acknowledged was/],
 ] as const)(
   'a missing rule is found: %s',
   async (control, found) => {

@@ -63,8 +63,16 @@ function judge(id: number, row: Row | null | undefined, how: string): void {
 
 async function read(id: number): Promise<void> {
   const floor = shared.version(id);
+  const isMarking = marking.has(id);
+  const token = shared.token(id);
   const { from, value, version } = await rows.getVersioned(id);
   judge(id, value, `a read from the ${from}`);
+  // No mark of the row was on its way meanwhile: it has the last one.
+  if (mark && token !== 0 && !isMarking && !marking.has(id) && shared.token(id) === token) {
+    for (const [column, marked] of Object.entries(mark(token))) {
+      if (value?.[column] !== marked) complain(`row ${id} has lost ${column} ${String(marked)}`);
+    }
+  }
   if (version < floor) complain(`a read of row ${id} from the ${from} is stale: ${version}, not ${floor}`);
 }
 

@@ -2,7 +2,8 @@ import { type Acked, byKey, type History, isAcked } from '../history.js';
 
 /**
  * Writes out of order: of two acknowledged writes of one key, the one that began after the other was over has
- * the higher version; no version stands for two values; and the row's is the highest.
+ * the higher version; no version stands for two values; no row has one that was given for a row which the next change
+ * of its statement replaced; and the row's is the highest.
  */
 export function reorderedWrites({ reads, rows, writes }: History, foreignSlackUs: number): string[] {
   const found: string[] = [];
@@ -16,11 +17,13 @@ export function reorderedWrites({ reads, rows, writes }: History, foreignSlackUs
     const tokens = new Map<number, string | null>();
     // Until a relay adopts a foreign write without a version, its row shows the old one.
     const unstamped = list.some((write) => write.foreign && write.ack?.version === 0);
+    const passed = new Set(acked.filter(isPassed).map(({ ack }) => ack.version));
     const sightings = [
-      ...acked.map(({ ack }) => ack),
+      ...acked.filter((write) => !isPassed(write)).map(({ ack }) => ack),
       ...(unstamped ? [] : (readsOf.get(key) ?? [])).filter(({ version }) => version > 0),
     ];
     for (const { seen, version } of sightings) {
+      if (passed.has(version)) found.push(`${key}: ${seen} has ${version}, which no row may have`);
       const other = tokens.get(version);
       if (other === undefined) tokens.set(version, seen);
       else if (other !== seen) found.push(`${key}: ${version} is both ${other} and ${seen}`);
@@ -32,6 +35,11 @@ export function reorderedWrites({ reads, rows, writes }: History, foreignSlackUs
     }
   }
   return found;
+}
+
+/** An update whose own row another one of its statement has changed again. */
+function isPassed({ ack, kind, token }: Acked): boolean {
+  return kind === 'update' && ack.coalesced && ack.seen === token;
 }
 
 /** Later ones that have no higher version than one of the earlier that was over before they began. */
