@@ -8,10 +8,15 @@ import { addTagsOf } from '../protocol/tags.js';
 /** A change, as far as it says what is to be made unreadable. */
 export type RowChange = Pick<Change, 'key' | 'version' | 'texts'>;
 
-/** The commands that bring each of these collections in step with each of these changes of their table. */
+/**
+ * The commands that bring each of these collections in step with each of these changes of their table.
+ *
+ * @param replayed changes that tell what rows have now, and nothing of what they had
+ */
 export function invalidations(
   changes: readonly RowChange[],
   collections: readonly RecordedCollection[],
+  replayed = false,
 ): InvalidateCommand[] {
   const commands: InvalidateCommand[] = [];
   const tags = new Set<string>();
@@ -20,7 +25,8 @@ export function invalidations(
     for (const collection of collections) {
       const { holeOnEmpty, holeTtlMs, keyPrefix, lookup } = collection;
       if (collection.tags !== undefined) {
-        addTagsOf(change, collection.tags, keyPrefix, tags);
+        const { key, texts } = change;
+        addTagsOf(replayed ? { key } : { key, texts }, collection.tags, keyPrefix, tags);
         continue;
       }
       if (lookup === undefined) {

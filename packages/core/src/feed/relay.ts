@@ -65,7 +65,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
 
   async function handle(consumer: Consumer, changes: readonly Change[], replayed: boolean): Promise<void> {
     const commands = [...Map.groupBy(changes, ({ source }) => source)].flatMap(([source, own]) =>
-      invalidations(own, consumer.collections(source)),
+      invalidations(own, consumer.collections(source), replayed),
     );
     const replies = await cache.runMany(commands);
     noteSuperseded(consumer, commands, replies);
