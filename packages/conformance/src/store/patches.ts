@@ -18,6 +18,17 @@ export function patchCases(test: StoreCase, { requires, gives }: StoreClaims): v
   const patch = (key: string, set: Record<string, unknown>) =>
     ({ kind: 'patch', key, set, above: 0 }) as const;
 
+  test('returnsAsSent: what is said to come back as it was sent does', async (c) => {
+    const [row, field] = [c.newRow(), hookOf(c, 'counter')];
+    await row.putVersion(1);
+    const before = await row.read();
+    const set = { [field]: 7 };
+    if (c.store.returnsAsSent?.(set as never) !== true) return;
+    const outcome = await row.run({ kind: 'patch', key: row.key, set: set as never, above: 0 });
+    const expected = { ...(before?.value as object), ...set };
+    expectEqual(c.expectWritten(outcome, 'a patch').value as object, expected, 'the row after it');
+  });
+
   test('patch: sets the properties that it names, leaves the others, and gives the row as stored', async (c) => {
     const [row, field] = [c.newRow(), hookOf(c, 'counter')];
     const before = await row.putVersion(5);

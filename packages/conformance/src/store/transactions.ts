@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import type { Change, StoreTransaction, TransactionHost } from '@lockstep/core';
+import type { Change, StoreTransaction, TransactionHost, Version } from '@lockstep/core';
 import { expectEqual, expectRejection, expectThat } from '../kit/expect.js';
 import { bounded } from '../kit/runner.js';
 import { hookOf, type StoreCase, type StoreClaims, type StoreContext } from './context.js';
@@ -60,6 +60,25 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
     await made.expectRow(2);
     await changed.expectRow(3);
     await gone.expectRow(undefined);
+  });
+
+  test('transaction: a row that is read with lock is changed by nobody else before its end', async (c) => {
+    if (c.store.capabilities.locks !== true) return;
+    const row = c.newRow();
+    await row.putVersion(1);
+    let other: Promise<Version> | undefined;
+    const version = await hostOf(c).transaction(async (tx) => {
+      const read = { ...c.call, primary: true, tx };
+      const [found] = await c.store.read([row.key], { ...read, lock: true });
+      expectThat(found !== undefined, 'a read with lock must find the row');
+      other ??= row.putVersion(3);
+      const [again] = await c.store.read([row.key], read);
+      expectEqual(again?.version, found.version, 'the version of a row that is locked');
+      return await row.putVersion(2, { tx, ifVersion: found.version });
+    }, c.call);
+    const last = (await other) ?? 0;
+    expectThat(last > version, `the other write came after ${version}, and has the version ${last}`);
+    await row.expectRow(3, last);
   });
 
   test('transaction: reads in it see its own writes', async (c) => {
