@@ -1,6 +1,7 @@
 import { LockstepError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 
 import { LATE_STATE, RETRY_STATE } from './sql/stamp.js';
+import { leadsNowhereIn } from './write/statements/paths.js';
 
 /** The part of pg's errors that is used. */
 interface ServerError {
@@ -111,7 +112,8 @@ export function storeError(error: unknown, what: string, sent: boolean): Lockste
   if (isRefusal(error)) {
     // A reference, a unique value, an exclusion: another row's write may lift it.
     const mayDependOnOthers = state === '23503' || state === '23505' || state === '23P01';
-    return new StoreRefusedError(`${what}: ${message} (SQLSTATE ${state})`, {
+    const said = leadsNowhereIn(message) ?? `${message} (SQLSTATE ${state})`;
+    return new StoreRefusedError(`${what}: ${said}`, {
       cause: error,
       mayDependOnOthers,
     });

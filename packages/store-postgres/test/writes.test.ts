@@ -228,6 +228,17 @@ describe('values', () => {
     }
   });
 
+  test('a patch of many paths, and of a deep one, is as long as its paths, not a multiple for each', async () => {
+    const key = newKey();
+    const names = Array.from({ length: 60 }, (_, i) => `k${i}`);
+    const deep = Array.from({ length: 25 }, (_, i) => `d${i}`).join('.');
+    await put(key, { name: 'many paths', data: {} });
+    const paths = Object.fromEntries(names.map((name, i) => [`data.${name}`, i]));
+    const set = { ...paths, [`data.${deep}`]: 1 };
+    const [outcome] = await things.write([{ kind: 'patch', key, set, above: 0 }], CALL);
+    expect(outcome).toMatchObject({ kind: 'written', value: { data: { k0: 0, k59: 59, d0: { d1: {} } } } });
+  });
+
   test.each([
     ['an unknown property', { nam: 1 }, /"nam".*known are id, name/],
     ['the version column', { lockstep_version: 5 }, /Lockstep's own/],
@@ -241,9 +252,15 @@ describe('values', () => {
     ['a path into text', { 'name.a': 3 }, /"name.a".*jsonb/],
     ['a path of no column', { 'nam.a': 3 }, /"nam.a".*known are id, name/],
     ['a path into the key', { 'id.a': 3 }, /"id.a"/],
-    ['a path through a number', { 'data.n.b': 3 }, /"n.b" leads nowhere.*"b".*number/],
-    ['a path through an array, by name', { 'data.list.b': 3 }, /"list.b" leads nowhere.*array/],
-    ['an element that is not there', { 'data.list.1': 3 }, /"list.1" leads nowhere.*array/],
+    [
+      'a path through a number',
+      { 'data.n.b': 3 },
+      /things \d+: "data.n.b" leads nowhere: there is no "b" in a value of type number$/,
+    ],
+    ['a path through an array, by name', { 'data.list.b': 3 }, /"data.list.b" leads nowhere.*array$/],
+    ['an element that is not there', { 'data.list.1': 3 }, /"data.list.1" leads nowhere.*array$/],
+    ['a path with U+0000', { 'data.a\0b': 3 }, /"data.a\\u0000b": a path must be well-formed/],
+    ['a path with half a character', { 'data.\ud800': 3 }, /"data.\\ud800": a path must be well-formed/],
   ])('a patch of %s is refused, and changes nothing', async (what, set, message) => {
     const key = newKey();
     await put(key, { name: `patch of ${what}`, data: { n: 5, list: [1] } });

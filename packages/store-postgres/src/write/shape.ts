@@ -151,6 +151,11 @@ export class Shapes {
     const found = this.#byProperty.get(head);
     if (found === undefined || rest.length === 0) throw this.#unknown(path);
     if (found.column.typeId === 'pg_catalog.jsonb') {
+      if (!path.isWellFormed() || path.includes('\0')) {
+        throw new StoreRefusedError(
+          `${this.#info.source}: ${JSON.stringify(path)}: a path must be well-formed text without U+0000`,
+        );
+      }
       if (rest.length < MAX_PARTS) return found;
       throw new StoreRefusedError(`${this.#info.source}: a path of ${rest.length + 1} parts is too long`);
     }

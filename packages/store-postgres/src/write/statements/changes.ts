@@ -104,9 +104,8 @@ export function assignments(columns: Shape['columns'], records: string): string[
     const [name, value] = [identifier(column.name), `${records}."c${index}"`];
     if (!isPath(column)) values.set(name, value);
     else {
-      const [, ...within] = column.property.split('.');
       const document = `(${values.get(name) ?? `t.${name}`})::pg_catalog.jsonb`;
-      values.set(name, withPath(document, within.join('.'), `(${value})::pg_catalog.jsonb`));
+      values.set(name, withPath(document, column.property, `(${value})::pg_catalog.jsonb`));
     }
   });
   return [...values].map(([name, value]) => `${name} = ${value}`);
