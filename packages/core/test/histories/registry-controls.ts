@@ -1,12 +1,17 @@
+import { type MockInstance, vi } from 'vitest';
 import type { ChangeFeed } from '../../src/contracts/feed.js';
 import type { ConsumerRecord, ConsumerRegistry, ConsumerState } from '../../src/contracts/registry.js';
+import { Consumer } from '../../src/feed/consumer.js';
+import { Membership } from '../../src/feed/membership.js';
 import type { RegistryWorldOptions } from './registry-world.js';
 
-/** A feed or a registry with one rule taken out, and the world in which that must show. */
+/** A feed, a registry or the engine with one rule taken out, and the world in which that must show. */
 export interface RegistryMutant {
   readonly name: string;
   readonly world: Omit<RegistryWorldOptions, 'seed' | 'adapt'>;
-  readonly adapt: (feed: ChangeFeed) => ChangeFeed;
+  readonly adapt?: (feed: ChangeFeed) => ChangeFeed;
+  /** Changes the engine itself, until it is restored. */
+  readonly change?: () => Pick<MockInstance, 'mockRestore'>;
 }
 
 /** Claims and acknowledgements that say of themselves whatever would be believed now, in some respect. */
@@ -52,10 +57,13 @@ function pretending(respect: 'revision' | 'epoch', change: Partial<Record<'claim
   };
 }
 
-const isFirst = ({ epoch }: ConsumerRecord): boolean => epoch === 1;
+export const isFirst = ({ epoch }: ConsumerRecord): boolean => epoch === 1;
 
 /** Says of epochs that they were replayed. */
-async function skipReplay(registry: ConsumerRegistry, records: readonly ConsumerRecord[]): Promise<void> {
+export async function skipReplay(
+  registry: ConsumerRegistry,
+  records: readonly ConsumerRecord[],
+): Promise<void> {
   for (const { consumer, epoch, replayed, source } of records) {
     if (replayed) continue;
     const epochs = new Map([[source, epoch]]);
@@ -65,6 +73,24 @@ async function skipReplay(registry: ConsumerRegistry, records: readonly Consumer
 }
 
 export const REGISTRY_MUTANTS: readonly RegistryMutant[] = [
+  {
+    name: 'an acknowledgement forgets the other collections of the table',
+    world: {},
+    change: () => vi.spyOn(Membership.prototype, 'invalidateOthers').mockReturnValue(Promise.resolve(true)),
+  },
+  {
+    name: 'a relay deals with the collections of its own process alone',
+    world: {},
+    change() {
+      const { collections } = Consumer.prototype;
+      return vi.spyOn(Consumer.prototype, 'collections').mockImplementation(function (
+        this: Consumer,
+        source,
+      ) {
+        return collections.call(this, source).filter(({ name }) => name === 'x');
+      });
+    },
+  },
   {
     name: 'a claim does not name the revision',
     world: { deafRelay: true },

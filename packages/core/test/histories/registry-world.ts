@@ -1,13 +1,11 @@
 import type { Collection, Lockstep, Relay } from '../../src/contracts/api.js';
-import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { ChangeFeed } from '../../src/contracts/feed.js';
-import type { ConsumerRegistry } from '../../src/contracts/registry.js';
-import { StoreUnavailableError } from '../../src/errors.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { type History, staleReads } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { SimCache } from './sim-cache.js';
+import { adapterOf, overNetwork, type Side } from './sim-registry.js';
 import { simStore } from './sim-store.js';
 import type { Row } from './world.js';
 
@@ -25,12 +23,6 @@ export interface RegistryWorldOptions {
   readonly deafRelay?: boolean;
   /** Changes what a process sees of the feed; a mutant takes a rule out. */
   readonly adapt?: (feed: ChangeFeed) => ChangeFeed;
-}
-
-/** A primary of the cache, and what the next one has of it: all but the last few entries that changed. */
-interface Side {
-  readonly identity: string;
-  readonly cache: SimCache;
 }
 
 /** A process, and the primary that its connections lead to. */
@@ -322,55 +314,4 @@ class RegistryWorld {
     await this.#scheduler.run(() => done, between, 40_000);
     await promise;
   }
-}
-
-/** The cache as a process reaches it: whichever primary its connections lead to at that moment. */
-function adapterOf(side: () => Side): CacheAdapter {
-  const { adapter } = side().cache;
-  return {
-    ...adapter,
-    read: (keys, encoding) => side().cache.adapter.read(keys, encoding),
-    execute: (commands) => side().cache.adapter.execute(commands),
-    info: async () => {
-      const { identity } = side();
-      return { ...(await adapter.info()), generation: identity };
-    },
-    async *scan(prefix) {
-      const { cache } = side();
-      for (const [key, entry] of [...cache.entries]) {
-        if (!key.startsWith(prefix) || entry === undefined || entry.kind === 'foreign') continue;
-        const value = entry.kind === 'value';
-        const version = value ? entry.version : entry.floor;
-        yield { key, version, state: entry.kind, payload: value ? entry.payload : null };
-      }
-    },
-  };
-}
-
-function overNetwork(
-  registry: ConsumerRegistry,
-  scheduler: Scheduler,
-  faulty: () => boolean,
-): ConsumerRegistry {
-  const call = async <T>(effect: () => Promise<T>): Promise<T> => {
-    await scheduler.deliver();
-    if (faulty()) throw new StoreUnavailableError('the registry is away', 'not-committed');
-    const answer = await effect();
-    await scheduler.deliver();
-    if (faulty()) throw new StoreUnavailableError('the reply was lost', 'unknown');
-    return answer;
-  };
-  return {
-    register: (consumer, collections) => call(() => registry.register(consumer, collections)),
-    consumers: (sources) => call(() => registry.consumers(sources)),
-    forget: (consumer, sources) => call(() => registry.forget(consumer, sources)),
-    end: (consumer, sources) => call(() => registry.end(consumer, sources)),
-    switch: (consumer, off) => call(() => registry.switch(consumer, off)),
-    read: (consumer, sources) => call(() => registry.read(consumer, sources)),
-    observe: (consumer, sources, identity) => call(() => registry.observe(consumer, sources, identity)),
-    lease: (consumer, epochs, holder, leaseMs) =>
-      call(() => registry.lease(consumer, epochs, holder, leaseMs)),
-    replayed: (consumer, epochs, holder) => call(() => registry.replayed(consumer, epochs, holder)),
-    release: (consumer, holder) => call(() => registry.release(consumer, holder)),
-  };
 }

@@ -81,6 +81,23 @@ export class Scheduler {
     }
   }
 
+  /** Runs until the work is over. */
+  async until<T>(work: Promise<T>, between?: () => void, maxSteps?: number): Promise<T> {
+    let over = false;
+    const end = (): void => {
+      over = true;
+    };
+    work.then(end, end);
+    await this.run(() => over, between, maxSteps);
+    return await work;
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.clock.schedule(resolve, ms);
+    });
+  }
+
   get #isOver(): boolean {
     return this.#messages.length === 0 && this.#timers.length === 0;
   }
