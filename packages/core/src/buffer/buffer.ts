@@ -112,7 +112,11 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     this.#options.detach(this.#collection.keyPrefix + key);
     const { cacheMs, coalesced, version } = journaled;
     const outcome = { kind: 'written', value: journaled.value, version } as const;
-    return { outcome, cache: 'updated', store: 'buffered', coalesced, storeMs: 0, cacheMs };
+    const { tags } = this.#collection;
+    // Views that have it flushed before they load must do so from now on.
+    const ended = tags === undefined ? 'invalidated' : await tags.end(tags.unflushed);
+    const cache = ended === 'invalidated' ? 'updated' : ended;
+    return { outcome, cache, store: 'buffered', coalesced, storeMs: 0, cacheMs };
   }
 
   /** Is this blind write of the key to be buffered? */

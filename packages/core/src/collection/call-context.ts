@@ -1,6 +1,5 @@
 import type { Pointers } from '../read/pointers.js';
 import type { Reader } from '../read/reader.js';
-import type { CollectionTags } from '../views/tags.js';
 import type { WritePath } from '../write/write-path.js';
 import type { Checks } from './checks.js';
 import type { CollectionContext } from './context.js';
@@ -12,8 +11,6 @@ export interface CallContext<Value, Id> extends CollectionContext<Value> {
   readonly opening: Opening;
   readonly reader: Reader<Value>;
   readonly writes: WritePath<Value>;
-  /** `undefined`: views do not depend on the collection. */
-  readonly tags: CollectionTags | undefined;
   /** One for each declared unique index. */
   readonly lookups: readonly Pointers[];
 }

@@ -73,6 +73,7 @@ export function collectionEngine<Value, Id, Tx>(
     codec,
     lifetime,
     member,
+    tags,
   };
   const lookups = settings.unique.flatMap((set) => {
     if (declared === undefined) return [];

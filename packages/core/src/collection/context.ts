@@ -2,6 +2,7 @@ import type { StoreAdapter } from '../contracts/store.js';
 import type { Membership } from '../feed/membership.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Codec } from '../values/codec.js';
+import type { CollectionTags } from '../views/tags.js';
 import type { CollectionSettings } from './settings.js';
 
 /** The context that the parts of one collection share. */
@@ -15,4 +16,6 @@ export interface CollectionContext<Value> extends EngineContext {
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   /** The collections that are kept in step beside this one; `undefined`: the store has no change feed. */
   readonly member: Membership | undefined;
+  /** `undefined`: views do not depend on the collection. */
+  readonly tags: CollectionTags | undefined;
 }

@@ -46,7 +46,7 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
   /** Which values rows had that something has changed unseen, nobody knows. */
   #endViews(): Promise<CacheOutcome>[] {
     const { tags } = this.#context;
-    return tags === undefined ? [] : [tags.end([tags.all])];
+    return tags === undefined ? [] : [tags.end(tags.all)];
   }
 
   async invalidateTag(values: Partial<Value>, options: InvalidateOptions = {}): Promise<CacheOutcome> {
@@ -55,7 +55,7 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
     await opening.open();
     checkOptions(options, INVALIDATE, 'options');
     options.signal?.throwIfAborted();
-    return await checks.bounded(() => activity.track(named.tags.end([named.key])), options);
+    return await checks.bounded(() => activity.track(named.tags.end(named.key)), options);
   }
 
   async invalidateAll(options: InvalidateAllOptions = {}): Promise<InvalidatedAll> {

@@ -42,6 +42,11 @@ export interface ViewOptions<Params, Value, Client = unknown> {
   readonly params?: StandardSchemaV1<unknown, Params>;
   /** Validates what comes out of the cache (a mismatch is a miss). Must leave its own output as it is. */
   readonly schema?: StandardSchemaV1<unknown, Value>;
+  /**
+   * Before each load outside of a transaction, what is buffered of the collections that it depends on is flushed to the
+   * store: so the view sees buffered writes that were acknowledged before. @defaultValue false
+   */
+  readonly flushFirst?: boolean;
   /** How long an entry lives, in ms. @defaultValue 3_600_000 (an hour) */
   readonly ttlMs?: number;
   /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`. @defaultValue 0.1 */

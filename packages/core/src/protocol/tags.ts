@@ -8,6 +8,8 @@ import { keyPrefix } from './key.js';
 
 /** Replaced when rows may have changed that cannot be told: every view of the collection depends on it. */
 export const ALL_ROWS = 'all';
+/** Replaced by each buffered write when it is acknowledged: views that have it flushed before they load depend on it. */
+export const UNFLUSHED = 'unflushed';
 /** Replaced by each change of a row. */
 export const ANY_ROW = 'any';
 

@@ -1,3 +1,4 @@
+import type { BufferedWrites } from '../buffer/buffers.js';
 import type { Opening } from '../collection/open.js';
 import type { CollectionSettings } from '../collection/settings.js';
 import type { StoreAdapter } from '../contracts/store.js';
@@ -11,6 +12,7 @@ export interface DependedOn {
   readonly opening: Pick<Opening, 'open' | 'opened'>;
   readonly store: Pick<StoreAdapter<unknown, never>, 'serializer' | 'transactions'>;
   readonly tags: CollectionTags | undefined;
+  readonly writes: { readonly buffer: Pick<BufferedWrites, 'flush'> | undefined };
 }
 
 /** Rows of one collection. */
@@ -65,8 +67,11 @@ export function rowsOf(named: unknown, view: string): RowsDependency[] {
 }
 
 /** The keys of all tags, each once: of the rows, and of what can't be told of their collections. The collections are open. */
-export function tagKeys(rows: readonly RowsDependency[]): string[] {
+export function tagKeys(rows: readonly RowsDependency[], flushFirst: boolean): string[] {
   const keys = new Set<string>();
-  for (const row of rows) keys.add(row.tags.all).add(row.key);
+  for (const { collection, key, tags } of rows) {
+    keys.add(tags.all).add(key);
+    if (flushFirst && collection.writes.buffer !== undefined) keys.add(tags.unflushed);
+  }
   return [...keys];
 }

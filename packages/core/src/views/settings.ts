@@ -11,6 +11,7 @@ export const VIEW = {
   dependsOn: option.required(option.callback<AnyOptions['dependsOn']>()),
   params: COLLECTION.schema,
   schema: COLLECTION.schema,
+  flushFirst: option.flag(false),
   ttlMs: TTL,
   ttlJitter: COLLECTION.ttlJitter,
   serializer: SERIALIZER,

@@ -1,5 +1,4 @@
 import type { CacheClient } from '../cache/client.js';
-import { worstOf } from '../collection/results.js';
 import type { CollectionSettings } from '../collection/settings.js';
 import type { CacheOutcome } from '../contracts/outcome.js';
 import type { StoreAdapter } from '../contracts/store.js';
@@ -9,7 +8,7 @@ import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
 import { tagInvalidation } from '../feed/invalidations.js';
 import type { Membership } from '../feed/membership.js';
-import { ALL_ROWS, ANY_ROW, rowTag, tagsName, tagsPrefix, valueTag } from '../protocol/tags.js';
+import { ALL_ROWS, ANY_ROW, rowTag, tagsName, tagsPrefix, UNFLUSHED, valueTag } from '../protocol/tags.js';
 import { type Probe, probe } from './probe.js';
 
 /** Properties whose values name groups of rows, and the store's columns of them, sorted by column. */
@@ -74,20 +73,21 @@ export class CollectionTags {
     if (tags.length > 0) await this.#declared?.check({ tags });
   }
 
-  /** Ends tags, outside of any write, by whichever way is left. Never rejects. */
-  async end(keys: readonly string[]): Promise<CacheOutcome> {
-    const ends = keys.map(async (key): Promise<CacheOutcome> => {
-      const reply = await this.#cache.run(tagInvalidation(key)).catch(() => undefined);
-      if (reply !== undefined && reply.outcome !== 'foreign') return 'invalidated';
-      const taken = await this.#handover.offer({ kind: 'invalidate', key, version: NO_VERSION });
-      return taken ? 'queued' : 'deferred';
-    });
-    return worstOf(await Promise.all(ends));
+  /** Ends a tag, outside of any write to the store, by whichever way is left. Never rejects. */
+  async end(key: string): Promise<CacheOutcome> {
+    const reply = await this.#cache.run(tagInvalidation(key)).catch(() => undefined);
+    if (reply !== undefined && reply.outcome !== 'foreign') return 'invalidated';
+    const taken = await this.#handover.offer({ kind: 'invalidate', key, version: NO_VERSION });
+    return taken ? 'queued' : 'deferred';
   }
 
   /** Every view of the collection depends on it. */
   get all(): string {
     return this.#prefix + ALL_ROWS;
+  }
+
+  get unflushed(): string {
+    return this.#prefix + UNFLUSHED;
   }
 
   get any(): string {

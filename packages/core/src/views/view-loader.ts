@@ -1,7 +1,7 @@
 import type { Transaction } from '../contracts/options.js';
 import { StoreOverloadedError, StoreTimeoutError } from '../errors.js';
 import { Batcher } from '../kit/batcher.js';
-import { Deadline } from '../kit/wait.js';
+import { Deadline, withTimeout } from '../kit/wait.js';
 import { copyOf } from '../values/copy.js';
 import type { Asked, ViewParts } from './context.js';
 
@@ -61,6 +61,7 @@ export class ViewLoader<Params, Value> {
     this.#waiting.delete(asked.cacheKey);
     const startedAtMs = clock.monotonic();
     try {
+      if (settings.flushFirst) await this.#flush(asked);
       const [host] = asked.rows.flatMap(({ collection }) => collection.store.transactions ?? []);
       return { value: await this.#run(asked, host?.client, undefined) };
     } catch (error) {
@@ -69,6 +70,20 @@ export class ViewLoader<Params, Value> {
       const durationMs = clock.monotonic() - startedAtMs;
       if (events.load.wanted) events.load.emit({ collection: settings.name, keys: 1, durationMs });
     }
+  }
+
+  /** What was acknowledged and the store does not have yet gets there. */
+  async #flush({ key, rows }: Asked<Params>): Promise<void> {
+    const { clock, settings } = this.#context;
+    const { name, storeTimeoutMs } = settings;
+    const buffers = new Set(rows.flatMap(({ collection }) => collection.writes.buffer ?? []));
+    const late = (): Error =>
+      new StoreTimeoutError(`view "${name}": what is buffered was not flushed within ${storeTimeoutMs} ms`, {
+        collection: name,
+        key,
+      });
+    const flushing = Promise.all([...buffers].map((buffer) => buffer.flush()));
+    await withTimeout(clock, flushing, storeTimeoutMs, late);
   }
 
   /** In an open transaction. */

@@ -179,7 +179,7 @@ export class ViewMisses<Params, Value> {
       const rows = rowsOf(dependsOn(asked.params, value), settings.name);
       await Promise.all(rows.map(({ collection }) => collection.opening.open()));
       const known = new Set([...asked.tags, ...(found?.keys ?? [])]);
-      const more = tagKeys(rows).filter((key) => !known.has(key));
+      const more = tagKeys(rows, settings.flushFirst).filter((key) => !known.has(key));
       if (more.length === 0) return { value, before, found };
       const uncached = { value, before: undefined, found: undefined };
       if (before === undefined || !rows.every(({ tags }) => tags.member.mayFill())) return uncached;

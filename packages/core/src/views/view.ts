@@ -183,7 +183,15 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
       cursor === undefined ? paramsKey(params, this.name) : `>${paramsKey([params, cursor], this.name)}`;
     const rows = this.#rows(params);
     const made = (): Asked<Params> => {
-      return { params, cursor, key, cacheKey: keyPrefix + key, rows, tags: tagKeys(rows), startedAtMs };
+      return {
+        params,
+        cursor,
+        key,
+        cacheKey: keyPrefix + key,
+        rows,
+        tags: tagKeys(rows, settings.flushFirst),
+        startedAtMs,
+      };
     };
     if (rows.every(({ collection }) => collection.opening.opened)) return made();
     return Promise.all(rows.map(({ collection }) => collection.opening.open())).then(made);

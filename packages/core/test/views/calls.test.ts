@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { refuse } from '../../src/faults/index.js';
+import { memoryQueue } from '../../src/memory/index.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
 import { elapse, turns } from '../support/shop.js';
 import { books, openLists } from './lists.js';
 
@@ -195,6 +197,37 @@ describe('a view', () => {
     await elapse(clock, buffered.flush());
     expect(await view.get(undefined)).toEqual(['b']);
     expect(loads).toEqual([]);
+  });
+
+  test('with flushFirst sees a buffered write once it is acknowledged', async () => {
+    const { clock, memory, namesOf, rows } = openLists();
+    // Flushes are the queue's, and nobody runs its jobs.
+    const queue = memoryQueue({ clock, random: () => 0.5 });
+    const lockstep = createLockstep({ cache: memory, clock, queue, random: () => 0.5, prefix: 'queued' });
+    const items = lockstep.collection({
+      name: 'items',
+      store: rows,
+      tags: ['category'],
+      strategy: 'write-behind',
+      burst: { maxClockSkewMs: 0 },
+    });
+    const view = (name: string, flushFirst: boolean) =>
+      lockstep.view<undefined, string[]>({
+        name,
+        flushFirst,
+        load: () => namesOf('books'),
+        dependsOn: () => items.where({ category: 'books' }),
+      });
+    const [flushing, usual] = [view('flushing', true), view('usual', false)];
+    await elapse(clock, items.put('1', { category: 'toys', name: 'a' }));
+    await elapse(clock, items.flush());
+    for (const each of [flushing, usual]) expect(await each.get(undefined)).toEqual([]);
+    await lockstep.drain();
+    const written = await elapse(clock, items.put('1', { category: 'books', name: 'b' }));
+    expect(written).toMatchObject({ store: 'buffered', cache: 'updated' });
+    expect(await usual.get(undefined)).toEqual([]);
+    expect(await elapse(clock, flushing.get(undefined))).toEqual(['b']);
+    expect(await usual.get(undefined)).toEqual(['b']);
   });
 
   test('is read page by page, and all pages follow each change', async () => {
