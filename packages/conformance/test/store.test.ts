@@ -5,6 +5,7 @@ import { storeConformance } from '../src/index.js';
 
 interface Product {
   readonly name: string;
+  readonly code?: string;
   readonly stock: number;
 }
 
@@ -16,19 +17,22 @@ storeConformance<Product, string>({
   describe,
   test,
   name: 'the memory store conforms',
-  hooks: ['second', 'refusedValue', 'newValue', 'badIds', 'foreignWrite', 'writeInTransaction'],
+  hooks: ['second', 'refusedValue', 'newValue', 'badIds', 'foreignWrite', 'writeInTransaction', 'declared'],
   create() {
     const database = memoryDatabase();
     const newRow = (value: Product): { id: string; value: Product } => ({ id: randomUUID(), value });
-    const store = memoryStore<Product>({ name: 'products', database, newRow, validate: refuseNegative });
+    const unique = ['code'] as const;
+    const options = { name: 'products', database, unique, validate: refuseNegative };
+    const store = memoryStore<Product>({ ...options, newRow });
     return {
       store,
-      second: memoryStore<Product>({ name: 'products', database, validate: refuseNegative }),
+      second: memoryStore<Product>(options),
       id: (n) => `p${n}`,
-      value: (id, n) => ({ name: `product ${id}`, stock: n }),
+      value: (id, n) => ({ name: `product ${id}`, code: id, stock: n }),
       counter: 'stock',
       newValue: (n) => ({ name: `new product ${n}`, stock: n }),
       refusedValue: (id) => ({ name: id, stock: -1 }),
+      declared: { unique: [['code']], tags: [['name', 'stock'], ['stock']] },
       badIds: ['', 5, null, undefined, {}, 'x'.repeat(1025), '\ud800'],
       foreignWrite: (id, value) => store.foreignWrite(id, value),
       async writeInTransaction(client, id, value) {

@@ -34,7 +34,7 @@ const COLLECTIONS = [
     title: 'tags, whose values each change tells',
     name: 'tagged',
     key: '_id',
-    tags: ['name', ['name', 'stock']],
+    tags: [['name'], ['name', 'stock']],
     id: (n: number): unknown => n,
     badIds: [undefined],
     sameRow: [[5, 5n]],
@@ -59,7 +59,7 @@ for (const each of COLLECTIONS) {
     if (each.key !== '_id') await db.collection(each.name).createIndex({ [each.key]: 1 }, { unique: true });
     await store.attach(
       [store.collection(each.name, { key: each.key })],
-      'tags' in each ? { tags: each.tags } : {},
+      'tags' in each ? { unique: ['_id'], tags: each.tags } : {},
     );
   };
 
@@ -70,6 +70,7 @@ for (const each of COLLECTIONS) {
     hooks: [
       ...(['second', 'refusedValue', 'badIds', 'sameRow', 'foreignWrite', 'writeInTransaction'] as const),
       ...(each.key === '_id' ? (['newValue'] as const) : []),
+      ...('tags' in each ? (['declared'] as const) : []),
     ],
     async create() {
       ready ??= setUp();
@@ -108,6 +109,7 @@ for (const each of COLLECTIONS) {
         }),
         badIds: each.badIds,
         sameRow: each.sameRow,
+        ...('tags' in each && { declared: { unique: [['_id']], tags: each.tags } }),
         foreignWrite: (id, row) => write(id, row),
         // The driver does not tell of a user's statements: reading the row in the transaction notes it.
         writeInTransaction: async (session, id, row) => {

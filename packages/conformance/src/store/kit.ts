@@ -2,6 +2,7 @@ import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { type StoreCase, type StoreClaims, storeContext } from './context.js';
 import { creationCases } from './creations.js';
+import { declaredCases } from './declared.js';
 import { feedCases } from './feeds.js';
 import { fenceCases } from './fences.js';
 import { flushCases } from './flushes.js';
@@ -32,6 +33,7 @@ const HOOKS: readonly StoreHook[] = [
   'sameRow',
   'foreignWrite',
   'writeInTransaction',
+  'declared',
 ];
 
 /**
@@ -118,5 +120,6 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     feedCases(test, claims);
     registryCases(test, claims);
     fenceCases(test, claims);
+    declaredCases(test, claims);
   });
 }

@@ -1,4 +1,4 @@
-import type { StoreAdapter, StoreCapabilities } from '@lockstep/core';
+import type { DeclaredSets, StoreAdapter, StoreCapabilities } from '@lockstep/core';
 import type { KitOptions } from '../kit/runner.js';
 
 /** A store binding for one case, what to write into it, and what the kit may do to it from behind. */
@@ -29,6 +29,10 @@ export interface StoreUnderTest<Value, Id> {
   foreignWrite?(id: Id, value: Value | null): Promise<void>;
   /** The same with a statement of the user's own on a transaction's `client`. */
   writeInTransaction?(client: unknown, id: Id, value: Value | null): Promise<void>;
+  /**
+   * Sets of properties that are declared: `tags` of those of `value(id, n)`, `unique` of those of stored rows. @defaultValue none
+   */
+  readonly declared?: DeclaredSets;
   /** Moves an injected clock; without it the kit waits for real time. */
   advance?(ms: number): Promise<void> | void;
   /** Runs at the end of the case, after the adapters are closed. */
@@ -43,7 +47,8 @@ export type StoreHook =
   | 'badIds'
   | 'sameRow'
   | 'foreignWrite'
-  | 'writeInTransaction';
+  | 'writeInTransaction'
+  | 'declared';
 
 /** Capabilities that cases depend on. */
 export type TestedCapability =
