@@ -1,5 +1,5 @@
-import { type CacheAdapter, type CollectionOptions, createLockstep } from '@lockstep/core';
-import { memoryCache } from '@lockstep/core/memory';
+import { type CacheAdapter, type CollectionOptions, createLockstep, type QueueAdapter } from '@lockstep/core';
+import { memoryCache, memoryQueue } from '@lockstep/core/memory';
 import { msgpackSerializer } from '@lockstep/core/msgpack';
 import { afterEach, describe, expect, test } from 'vitest';
 import { testServer } from './support/database.js';
@@ -19,10 +19,11 @@ async function processOn(
   cache: CacheAdapter,
   name: string,
   options: Partial<CollectionOptions<Row, number>> = {},
+  queue?: QueueAdapter,
 ) {
   const { knex, pg } = server.store({ knex: server.knex(server.url, 4) });
   const table = pg.table<Row, number>(name, { key: 'id' });
-  const lockstep = createLockstep({ cache });
+  const lockstep = createLockstep({ cache, ...(queue && { queue }) });
   const rows = lockstep.collection<Row, number>({ name: 'rows', store: table, ...options });
   const misses: string[] = [];
   lockstep.events.on('miss', ({ reason }) => void misses.push(reason));
@@ -46,7 +47,8 @@ async function world(columns = 'name text NOT NULL', row: Row = { name: 'a' }) {
     name,
     knex,
     alter: (sql: string) => knex.raw(`ALTER TABLE ${name} ${sql}`),
-    open: (options?: Partial<CollectionOptions<Row, number>>) => processOn(cache, name, options),
+    open: (options?: Partial<CollectionOptions<Row, number>>, queue?: QueueAdapter) =>
+      processOn(cache, name, options, queue),
     row: async (id: number) => (await knex(name).where({ id }).first()) as Row,
   };
 }
@@ -234,3 +236,25 @@ test('readers and writers of two releases, while columns come, change and go, lo
   const last = await at.row(1);
   expect([Number(last['a']), Number(last['b'])]).toEqual([done.a, done.b]);
 });
+
+test.each([
+  ['JSON', {}],
+  ['MessagePack', { serializer: msgpackSerializer() }],
+] as const)(
+  '%s: what the old release has buffered keeps the columns that it does not know, whoever flushes it',
+  async (_, more) => {
+    const at = await world();
+    const options = { ...more, strategy: 'write-behind' } as const;
+    // It leaves its flushes to a worker, of which there is none.
+    const old = await at.open(options, memoryQueue());
+    await old.rows.getMany([2, 3]);
+    await at.alter("ADD COLUMN plan text NOT NULL DEFAULT 'free', ADD COLUMN seats int");
+    const fresh = await at.open(options);
+    await at.knex(at.name).where({ id: 2 }).update({ plan: 'pro', seats: 7 });
+    await old.rows.get(2, { fresh: true });
+    expect((await old.rows.put(2, { id: 2, name: 'b' })).store).toBe('buffered');
+    expect(await fresh.rows.flush()).toBe(1);
+    expect(await at.row(2)).toMatchObject({ name: 'b', plan: 'pro', seats: 7 });
+    expect(await fresh.rows.get(2)).toEqual({ id: 2, name: 'b', plan: 'pro', seats: 7 });
+  },
+);

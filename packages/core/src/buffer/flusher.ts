@@ -224,7 +224,7 @@ export class Flusher<Value> {
       throw new SerializationError(message, { collection: settings.name, key });
     }
     await this.#openStore();
-    return { kind: 'flush', key, value: await codec.decodeBuffered(payload, key, version), version };
+    return { kind: 'flush', key, ...(await codec.decodeBuffered(payload, key, version)), version };
   }
 
   /** A worker may have called its store for nothing yet, and what is buffered is read as the open table has it. */

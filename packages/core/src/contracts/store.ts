@@ -104,6 +104,8 @@ export interface StoreFlush<Value> {
   /** `null`: the buffered write was a delete. */
   readonly value: Value | null;
   readonly version: Version;
+  /** Properties that whoever wrote the value did not know: a row that is there keeps them. @defaultValue none */
+  readonly keep?: readonly string[];
 }
 
 export type StoreCommand<Value> =

@@ -2,6 +2,7 @@ import { inspect, isDeepStrictEqual } from 'node:util';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Serializer } from '../contracts/serializer.js';
+import type { StoreFlush } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
 import {
   InvalidOptionError,
@@ -34,6 +35,14 @@ const MISMATCH = { ok: false, reason: 'schema' } as const;
 const ALWAYS_TWICE = 100;
 const TWICE_OF = 64;
 const SHORT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 5, maxStringLength: 100 };
+
+function without<Value>(value: Value, properties: readonly string[]): Value {
+  const rest = Object.entries(value as object).filter(([property]) => !properties.includes(property));
+  return Object.fromEntries(rest) as Value;
+}
+
+/** A buffered value, as a flush takes it. */
+export type Buffered<Value> = Pick<StoreFlush<Value>, 'value' | 'keep'>;
 
 export interface CodecParts<Value> {
   readonly collection: string;
@@ -191,12 +200,13 @@ export class Codec<Value> {
    * A buffered value as a put would write it: of the right size, readable, and as the schema gives it back. Whoever
    * may write to the cache may have made it. Rejects with `SerializationError`, `ValidationError`.
    */
-  async decodeBuffered(payload: Payload | null, key: string, _version: Version): Promise<Value | null> {
-    if (payload === null) return null;
+  async decodeBuffered(payload: Payload | null, key: string, _version: Version): Promise<Buffered<Value>> {
+    if (payload === null) return { value: null };
     if (!this.fits(payload)) {
       throw this.unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
     }
-    const { body, other } = (await this.#shapes?.buffered(payload)) ?? { body: payload, other: false };
+    const shaped = await this.#shapes?.buffered(payload);
+    const { body, other, unknown } = shaped ?? { body: payload, other: false, unknown: [] };
     let value: Value | null | undefined;
     try {
       const plain = isCompressed(body) ? await this.#compression.plain(body) : body;
@@ -213,7 +223,11 @@ export class Codec<Value> {
     // A column that is gone since is gone for this write, too.
     if (other) value = (this.#shapes as Shapes).shown(value);
     try {
-      return await this.validate(value, key);
+      const valid = await this.validate(value, key);
+      const given = value as Readonly<Record<string, unknown>>;
+      const keep = unknown.filter((property) => given[property] === undefined);
+      // What the schema puts there is not what the writer meant either.
+      return keep.length === 0 ? { value: valid } : { value: without(valid, keep), keep };
     } catch (error) {
       if (error instanceof ValidationError) throw error;
       // A schema that throws would throw again.

@@ -35,6 +35,12 @@ interface Known {
   readonly fits: Map<string, ShapeFit>;
 }
 
+interface BufferedBody {
+  readonly body: Payload;
+  readonly other: boolean;
+  readonly unknown: readonly string[];
+}
+
 /** Puts the shape that this process knows in front of payloads, and compares what comes back with it. */
 export class Shapes {
   readonly #source: StoreShape;
@@ -87,13 +93,20 @@ export class Shapes {
     ) as Value;
   }
 
-  /** A buffered payload's body; `other`: its shape is not this process's, and the store was asked for its present one. */
-  async buffered(payload: Payload): Promise<{ readonly body: Payload; readonly other: boolean }> {
+  /**
+   * A buffered payload's body. `other`: its shape is not this process's, and the store was asked for its present one;
+   * then `unknown` are the properties, of their present types, that whoever made it did not know.
+   */
+  async buffered(payload: Payload): Promise<BufferedBody> {
     const header = headerOf(payload);
     const body = this.own(payload);
-    if (body !== undefined || header === '') return { body: body ?? payload, other: false };
+    if (body !== undefined || header === '') return { body: body ?? payload, other: false, unknown: [] };
     await this.#source.renew();
-    return { body: rest(payload, header), other: true };
+    const [, , kind, tokens = ''] = HEADER.exec(header) ?? [];
+    const made = new Set(tokensOf(tokens));
+    const properties = kind === ':' && tokens !== '' ? (this.#now().shape?.properties ?? []) : [];
+    const unknown = [...properties].filter((each) => !made.has(tokenOf(each))).map(([property]) => property);
+    return { body: rest(payload, header), other: true, unknown };
   }
 
   #now(): Known {

@@ -1,6 +1,6 @@
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Version } from '../contracts/version.js';
-import { Codec, type CodecParts, type Decoded } from './codec.js';
+import { type Buffered, Codec, type CodecParts, type Decoded } from './codec.js';
 import type { Integrity } from './integrity.js';
 import { joinSigned, parseSigned, type SignedKind, type SignedPayload } from './signed-payload.js';
 
@@ -49,14 +49,14 @@ export class SignedCodec<Value> extends Codec<Value> {
     payload: Payload | null,
     key: string,
     version: Version,
-  ): Promise<Value | null> {
+  ): Promise<Buffered<Value>> {
     const signed = payload === null ? undefined : parseSigned(payload);
     if (signed === undefined) {
       if (this.#integrity.acceptsUnsigned) return await super.decodeBuffered(payload, key, version);
       throw this.unreadable(key, 'it is not signed');
     }
     if (!this.#holds(signed, key, version)) throw this.unreadable(key, 'its signature is not ours');
-    return isDeletion(signed.kind) ? null : await super.decodeBuffered(signed.body, key, version);
+    return isDeletion(signed.kind) ? { value: null } : await super.decodeBuffered(signed.body, key, version);
   }
 
   #sign(kind: SignedKind, key: string, version: Version | undefined, body: Payload): Payload {

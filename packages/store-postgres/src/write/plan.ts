@@ -130,6 +130,7 @@ function gather(
 
 function shapeOf(command: StoreCommand<unknown>, value: RowValue, shapes: Shapes): Shape {
   if (value === undefined) return NO_COLUMNS;
+  if (command.kind === 'flush' && command.keep !== undefined) return shapes.keeping(value, command.keep);
   return command.kind === 'patch' ? shapes.patch(value, command.unset ?? []) : shapes.of(value);
 }
 

@@ -22,6 +22,8 @@ export interface Shape {
   readonly scalar: boolean;
   /** Columns that a patch gives their defaults. */
   readonly unset?: readonly TableColumn[];
+  /** Columns that a row keeps although the value leaves them out. */
+  readonly kept?: readonly TableColumn[];
 }
 
 /** A property that is no column, as far as this process knows. */
@@ -97,6 +99,18 @@ export class Shapes {
       this.#last = shape;
     }
     return shape;
+  }
+
+  /** As `of`; a row that is there keeps the columns of these properties. */
+  keeping(value: Readonly<Record<string, unknown>>, properties: readonly string[]): Shape {
+    const shape = this.of(value);
+    const kept = properties.flatMap((property) => this.#byProperty.get(property) ?? []);
+    const id = `${shape.id}+${kept.map(({ index }) => index).join(',')}`;
+    const known = this.#shapes.get(id);
+    if (known !== undefined) return known;
+    const keeping = { ...shape, id, kept: kept.map(({ column }) => column) };
+    if (this.#shapes.size < 1000) this.#shapes.set(id, keeping);
+    return keeping;
   }
 
   #intern(

@@ -10,12 +10,12 @@ const isOneOf = (left: string, column: string, table: string): string =>
   `(${left} OPERATOR(pg_catalog.=) ANY (SELECT ${table}.${column} FROM ${table}))`;
 
 /** Buffered puts. $1: rows with `#x`, their versions. */
-export function flushPutsSql(sql: TableSql, { columns }: Shape, alone: boolean): string {
+export function flushPutsSql(sql: TableSql, { columns, kept }: Shape, alone: boolean): string {
   const proposed = `EXCLUDED.${sql.version}`;
   return `${sql.withRecords(columns, alone, BELIEVED_RECORDS)},
 w AS (${sql.insertInto(columns)}
 SELECT ${sql.inputs(columns)}, ${stampExactlySql('r."#x"')} FROM r
-${sql.onConflict(stampExactlySql(proposed))} WHERE ${below(`t.${sql.version}`, proposed)} AND ${sql.believed}
+${sql.onConflict(stampExactlySql(proposed), kept)} WHERE ${below(`t.${sql.version}`, proposed)} AND ${sql.believed}
 RETURNING ${sql.returned.join(', ')})
 SELECT r."#n" AS "${OUT.number}", ${sql.toldUnlessWritten} AS "${OUT.locked}", ${sql.tombstoneOfRecord} AS "${OUT.tombstone}", w.*${sql.noneMoved(alone)} FROM r
 LEFT JOIN w ON ${sql.isWritten(alone)}`;

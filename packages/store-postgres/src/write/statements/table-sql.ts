@@ -188,10 +188,10 @@ export class TableSql {
     return this.info.keyColumns.map((each) => identifier(each.column)).join(', ');
   }
 
-  /** Columns that the value leaves out are proposed with their defaults, and so replaced by these. */
-  onConflict(stamp: string): string {
+  /** Columns that the value leaves out are proposed with their defaults, and so replaced by these, but for `kept`. */
+  onConflict(stamp: string, kept: readonly TableColumn[] = []): string {
     const sets = this.info.columns
-      .filter((column) => this.settable(column))
+      .filter((column) => this.settable(column) && !kept.includes(column))
       .map((column) => `${identifier(column.name)} = EXCLUDED.${identifier(column.name)}`);
     return `ON CONFLICT (${this.key}) DO UPDATE SET ${[...sets, `${this.version} = ${stamp}`].join(', ')}`;
   }
