@@ -140,6 +140,18 @@ function isCertain(error: unknown): boolean | undefined {
   return ILL_FITTING.has(state) || error instanceof UnknownPropertyError ? false : undefined;
 }
 
+/** Failures inside a transaction that its next run does not meet: the table was altered, and its columns are known now. */
+const altering = new WeakSet<object>();
+
+/** Notes that the transaction in which this failed may run again. */
+export function noteAltered(error: unknown): void {
+  if (error instanceof Error) altering.add(error);
+}
+
+export function isAlteredMeanwhile(error: unknown): boolean {
+  return error instanceof Error && altering.has(error);
+}
+
 /** Whether an error may come of columns that are others than they were. */
 export function isDoubtful(error: unknown): boolean {
   return isCertain(error) !== undefined;

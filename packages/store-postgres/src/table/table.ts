@@ -44,7 +44,7 @@ import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
 import { warningsOf } from './requirements.js';
-import { isDoubtful, TableShape } from './shape.js';
+import { isDoubtful, noteAltered, TableShape } from './shape.js';
 import { isLike, TableWatch } from './watch.js';
 
 /** What a look at the catalogue may take that nobody waits for. */
@@ -173,6 +173,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     } catch (error) {
       const leftMs = (): number => Math.ceil(options.timeoutMs - (clock.monotonic() - startedMs));
       const again = await this.shape.altered(error, known, leftMs());
+      if (again && options.tx !== undefined) noteAltered(error);
       if (!again || options.tx !== undefined || leftMs() <= 0) throw error;
       return await this.#read(await this.#open(), keys, { ...options, timeoutMs: leftMs() });
     }
@@ -240,7 +241,8 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const leftMs = (): number => Math.ceil(options.timeoutMs - (this.#parts.clock.monotonic() - startedMs));
     const altered = await this.shape.altered(error, known, leftMs());
     const timeoutMs = leftMs();
-    // Of a transaction the server takes nothing more: the next one knows.
+    // Of a transaction the server takes nothing more: its next run knows.
+    if (altered && options.tx !== undefined) noteAltered(error);
     if (!altered || timeoutMs <= 0 || options.tx !== undefined) return outcomes;
     const failed = places.map((place) => commands[place] as StoreCommand<Value>);
     const again = await (await this.#open()).writer.write(failed, { ...options, timeoutMs });

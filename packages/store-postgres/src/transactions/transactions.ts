@@ -20,6 +20,7 @@ import {
 } from '../errors.js';
 import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
 import { microsSql, SCHEMA, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
+import { isAlteredMeanwhile } from '../table/shape.js';
 import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
 import { statement } from '../wire/pipeline.js';
@@ -110,7 +111,7 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
       try {
         return await this.#once(body, options, deadline, message);
       } catch (error) {
-        const cause = causeOf(error, (each) => isTransient(each) || isMissingOutbox(each));
+        const cause = causeOf(error, isOver);
         if (cause === undefined) throw error;
         if (attempt === MAX_TRIES || !(await backoff.waitWithin(deadline))) {
           throw storeError(cause, `${this.#name}: transaction`, true);
@@ -189,6 +190,11 @@ function causeOf(error: unknown, isOfKind: (cause: unknown) => boolean): unknown
     cause = cause.cause;
   }
   return undefined;
+}
+
+/** Whether a next run may not meet it. */
+function isOver(error: unknown): boolean {
+  return isTransient(error) || isMissingOutbox(error) || isAlteredMeanwhile(error);
 }
 
 /** The last table was detached while the transaction ran. Run again, it knows that there is nothing to read. */
