@@ -1,12 +1,12 @@
 import type { WriteResult } from '../contracts/api.js';
 import { NO_VERSION } from '../contracts/version.js';
-import { ConflictError } from '../errors.js';
+import { ConflictError, StoreRefusedError } from '../errors.js';
 import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import { copyOf } from '../values/copy.js';
 import { type Found, isCurrent, isOfContent, type Step, settle, unwritten, write } from './fold-steps.js';
-import { type LineCall, Turn, type UpdateCall } from './line-calls.js';
+import { type LineCall, Turn, UpdateCall } from './line-calls.js';
 import type { Line } from './lines.js';
 import { isThenable, runHolding } from './own-key.js';
 import type { CollectionSettings } from './settings.js';
@@ -75,14 +75,14 @@ export class Folds<Value> {
 
   async #round(
     line: UpdateLine<Value>,
-    { fromCache, lost, row }: UpdateCall<Value>,
+    { fromCache, lost, row, withoutLock }: UpdateCall<Value>,
     steps: Step<Value>[],
   ): Promise<void> {
     if (lost > 1) await this.#pause(lost - 1);
     const joined = this.#joined();
     const left = this.#left.get(line);
     this.#left.delete(line);
-    if (left === undefined && lost > 0 && row.locks) {
+    if (left === undefined && lost > 0 && row.locks && !withoutLock) {
       await this.#underLock(line, row, joined, steps);
       return;
     }
@@ -119,7 +119,11 @@ export class Folds<Value> {
     } catch (error) {
       // A transaction that is out of time does not wait for its body, whose function may still run.
       await turn?.catch(() => undefined);
-      throw error;
+      if (!(error instanceof StoreRefusedError)) throw error;
+      // A statement by itself is sent again where a column has changed since it was prepared; in a transaction it can't be.
+      line.putBack(steps.splice(0).map(({ call }) => call));
+      if (line.first instanceof UpdateCall) line.first.withoutLock = true;
+      return;
     }
     if (found !== undefined) settle(steps, found, written);
   }

@@ -30,6 +30,8 @@ export class UpdateCall<Value> implements InLine<LineCall<Value>> {
   lost = 0;
   /** It was refused together with others: it goes by itself. */
   alone = false;
+  /** The store refused it under the row's lock: it goes by compare-and-set. */
+  withoutLock = false;
   /** Told that its caller does not wait any more, while its function runs. */
   gaveUp: (() => void) | undefined;
   previous: LineCall<Value> | undefined;

@@ -3,6 +3,7 @@ import {
   StoreBusyError,
   StoreContractError,
   StoreOverloadedError,
+  StoreRefusedError,
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../../src/errors.js';
@@ -169,6 +170,22 @@ describe('update', () => {
     const { version, value } = await shop.products.getVersioned('a', { fresh: true });
     expect(value).toEqual(LAMP);
     expect(version).toBeGreaterThan(result.version);
+  });
+
+  test('goes on without the lock where the store refuses under it', async () => {
+    const shop = openShop();
+    const read: typeof shop.rows.read = (keys, options) =>
+      options.lock === true
+        ? Promise.reject(new StoreRefusedError('cached plan must not change result type'))
+        : shop.rows.read(keys, options);
+    const { products } = shop.joinStore({ ...shop.rows, read });
+    await products.put('a', LAMP);
+    shop.storePlan.next(
+      'write',
+      before(() => shop.rows.foreignWrite('a', CHAIR)),
+    );
+    const results = await Promise.all([products.update('a', sold), products.update('a', sold)]);
+    expect(results.map(({ value }) => value?.stock)).toEqual([4, 3]);
   });
 
   test('goes by what stands under the lock, and writes nothing where nothing is to be', async () => {
