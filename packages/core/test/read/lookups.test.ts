@@ -247,6 +247,22 @@ describe('getBy', () => {
     await expect(world.users.getBy('email', 'no@x')).rejects.toThrow(StoreUnavailableError);
   });
 
+  test('switched off: the store answers, and what is written meanwhile is found once it is on again', async () => {
+    const world = openUsers();
+    await world.users.put('2', BOB);
+    expect(await warm(world)).toBeUndefined();
+    world.lockstep.enabled = false;
+    await turns();
+    expect(await warm(world, 'bob@x')).toEqual(BOB);
+    await world.users.put('1', ANN);
+    expect(await warm(world)).toEqual(ANN);
+    world.lockstep.enabled = true;
+    await turns();
+    expect(await world.users.getBy('email', 'ann@x')).toEqual(ANN);
+    await world.users.put('1', { ...ANN, email: 'new@x' });
+    expect(await world.users.getBy('email', 'ann@x')).toBeUndefined();
+  });
+
   test('the cache is away: the store answers', async () => {
     const world = openUsers();
     await world.users.put('1', ANN);
