@@ -90,6 +90,7 @@ export function collectionEngine<Value, Id, Tx>(
     detach: (cacheKey) => reader.detach(cacheKey),
     load: async (key) => {
       await reader.read(key, settings.ttlMs);
+      await reader.sent(prefix + key);
       // The fill goes on behind the reader; what follows it on the same key comes after it.
       await context.cache.run({ kind: 'release', key: prefix + key, token: context.nextToken() });
     },

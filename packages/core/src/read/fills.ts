@@ -12,6 +12,8 @@ const SETTLE_MS = 250;
 export class Fills<Value> {
   readonly #context: ReadContext<Value>;
   readonly #uncacheable: UncacheableKeys;
+  /** Rows that are being compressed, by the cache's key. */
+  readonly #encodings = new Map<string, Promise<unknown>>();
 
   constructor(context: ReadContext<Value>, uncacheable: UncacheableKeys) {
     this.#context = context;
@@ -72,7 +74,11 @@ export class Fills<Value> {
       return reply.outcome === 'filled';
     }
     const encoding = this.#payload(key, row.value, row.version);
+    if (encoding instanceof Promise) this.#encodings.set(cacheKey, encoding);
     const payload = encoding instanceof Promise ? await encoding : encoding;
+    if (encoding instanceof Promise && this.#encodings.get(cacheKey) === encoding) {
+      this.#encodings.delete(cacheKey);
+    }
     if (payload === undefined) {
       this.#uncacheable.add(key);
       const { held } = await cache.run({ kind: 'release', key: cacheKey, token });
@@ -88,6 +94,12 @@ export class Fills<Value> {
     if (restamped === undefined || again === undefined) this.release(cacheKey, token);
     else await cache.run({ ...fill, payload: again, version: restamped.version });
     return false;
+  }
+
+  /** Resolves once what fills the key now is on its way to the cache. */
+  async sent(cacheKey: string): Promise<void> {
+    // Whoever sends it has waited for longer, and goes on first.
+    await this.#encodings.get(cacheKey);
   }
 
   /**

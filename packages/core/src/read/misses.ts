@@ -50,6 +50,11 @@ export class Misses<Value> {
     this.#flights.delete(cacheKey);
   }
 
+  /** See {@link Fills.sent}. */
+  sent(cacheKey: string): Promise<void> {
+    return this.#fills.sent(cacheKey);
+  }
+
   /** Joins a load of this process, takes the lease and loads, waits for its holder, or passes by. */
   async read(lookup: Lookup): Promise<Versioned<Value>> {
     const { clock, codec, loader, member, nextToken, settings } = this.#context;

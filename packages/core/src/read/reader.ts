@@ -49,6 +49,11 @@ export class Reader<Value> {
     this.#renewals.delete(cacheKey);
   }
 
+  /** See {@link Fills.sent}. */
+  sent(cacheKey: string): Promise<void> {
+    return this.#misses.sent(cacheKey);
+  }
+
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
   read(key: string, ttlMs: number): Promise<Versioned<Value>> {
     const { cache, cacheSwitch, clock, flushKey, keyPrefix, member } = this.#context;

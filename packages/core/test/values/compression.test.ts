@@ -114,6 +114,14 @@ for (const [name, serializer] of VARIANTS) {
   }
 }
 
+test('a write-behind on a long row that is not cached stands on what was loaded for it', async () => {
+  const at = world();
+  const collection = { strategy: 'write-behind', compression: { algorithm: 'zstd' } } as const;
+  const { rows, users } = processOf(at, collection);
+  await rows.foreignWrite('1', rowOf(LENGTHS.aside));
+  expect(await users.put('1', { text: 'new' })).toMatchObject({ store: 'buffered' });
+});
+
 function codecOf(compression: CompressionOptions | undefined, serializer = jsonSerializer(), maxBytes = MAX) {
   const settings = compression && { thresholdBytes: THRESHOLD, ...compression };
   return new Codec<unknown>({
