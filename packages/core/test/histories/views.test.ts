@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { searchIn } from './search.js';
-import { VIEWS_CONTROLS } from './views-controls.js';
+import { repeatsTags, VIEWS_CONTROLS } from './views-controls.js';
 import { runViewsWorld } from './views-world.js';
 
 /** As in `histories.test.ts`. */
@@ -18,6 +18,11 @@ describe('histories of views', { timeout: TIMEOUT_MS }, () => {
       expect(await searchIn((seed) => runViewsWorld({ seed, crowded, faults: 0 }), RUNS)).toBeUndefined();
     });
   }
+
+  test('G2, G5 hold where tags are asked for twice', async () => {
+    const run = (seed: number): Promise<string[]> => runViewsWorld({ seed, cacheOf: repeatsTags });
+    expect(await searchIn(run, RUNS)).toBeUndefined();
+  });
 
   test.for(VIEWS_CONTROLS)('a rule taken out is caught: $name', async ({ change, world }) => {
     using _ = change?.();
