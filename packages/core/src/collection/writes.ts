@@ -240,6 +240,8 @@ export class CollectionCalls<Value, Id, Tx>
     activity.enter();
     try {
       const own = copyOf(given) as Given;
+      // Or all callers' literals would live as long as their writes, and V8 make them among the old (`docs/performance.md`).
+      given = undefined;
       if (!opening.opened) await opening.open();
       key = this.#begin(id, options, known);
       const made = writeOf(key, own);
