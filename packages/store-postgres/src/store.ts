@@ -2,7 +2,7 @@ import { type ChangeFeed, type Clock, InvalidOptionError, type TransactionHost }
 import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
-import { KEY_STATE } from './attach/guard.js';
+import { KEY_STATE, LOOKUP_STATE } from './attach/guard.js';
 import { marksOf } from './attach/marks.js';
 import { ATTACH, type AttachOptions, describeDeclared, NAME } from './attach/options.js';
 import { type RepairedRow, repairStatements } from './attach/repair.js';
@@ -273,6 +273,7 @@ export class PostgresStore {
       });
     } catch (error) {
       if (stateOf(error) === KEY_STATE) throw new InvalidOptionError('key', (error as Error).message);
+      if (stateOf(error) === LOOKUP_STATE) throw new InvalidOptionError('unique', (error as Error).message);
       throw storeError(error, info.source, false);
     }
   }

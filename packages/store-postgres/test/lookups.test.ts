@@ -1,4 +1,4 @@
-import { createLockstep, type Lockstep } from '@lockstep/core';
+import { createLockstep, InvalidOptionError, type Lockstep } from '@lockstep/core';
 import { memoryCache } from '@lockstep/core/memory';
 import type { Knex } from 'knex';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -135,6 +135,47 @@ describe('rows by a unique value', () => {
       PATIENCE,
     );
     await relay.stop();
+  });
+
+  test('attach does not leave out what a recorded collection looks rows up by, before its record is removed', async () => {
+    const [{ members }] = processes();
+    await members.getBy('email', 'a@b');
+    const refused = await pg
+      .attach(bind(pg), { unique: [['tenant', 'slug']] })
+      .catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(InvalidOptionError);
+    const message = String(refused);
+    expect(message).toContain('public.members: the cache of prefix "wtc" looks rows up by ["E-Mail"]');
+    await pg.attach(bind(pg), { unique: ['email', ['slug', 'tenant']] });
+    await members.put(ONE, member(ONE, 'a@b', 'one'));
+    expect(await members.getBy('email', 'a@b')).toMatchObject({ id: ONE });
+    for (const lockstep of opened.splice(0)) await lockstep.close();
+    await knex.raw('UPDATE lockstep.consumer SET ended = false');
+    await knex.raw(/UPDATE .*/.exec(message)?.[0] ?? '');
+    await pg.attach(bind(pg), { unique: [['tenant', 'slug']] });
+    await pg.attach(bind(pg), { unique: UNIQUE });
+  });
+
+  test('stay right where a table is attached anew without what a running process looks up by', async () => {
+    const [one, two] = processes();
+    await one.members.put(ONE, member(ONE, 'a@b', 'one'));
+    const relay = two.lockstep.startRelay();
+    const found = async (email: string) => (await one.members.getBy('email', email))?.slug;
+    try {
+      await pg.detach(bind(pg));
+      await pg.attach(bind(pg));
+      const isCached = async () => (await one.members.getVersioned(ONE)).from === 'cache';
+      await vi.waitFor(async () => expect(await isCached()).toBe(true), PATIENCE);
+      expect(await found('new@x')).toBeUndefined();
+      expect(await one.members.patch(ONE, { email: 'new@x' })).toMatchObject({ cache: 'deferred' });
+      await vi.waitFor(async () => expect(await found('new@x')).toBe('one'), PATIENCE);
+      expect(await found('foreign@x')).toBeUndefined();
+      await knex.raw(`UPDATE members SET "E-Mail" = 'foreign@x'`);
+      await vi.waitFor(async () => expect(await found('foreign@x')).toBe('one'), PATIENCE);
+    } finally {
+      await relay.stop();
+      await pg.attach(bind(pg), { unique: UNIQUE });
+    }
   });
 
   test('are refused, with what to run, where attach does not know the index', async () => {

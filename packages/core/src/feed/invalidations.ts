@@ -44,6 +44,12 @@ export function invalidations(
   return commands;
 }
 
+/** False where a change does not tell what the row had and gets of a lookup's columns: any of its pointers may be wrong. */
+export function tells({ texts }: RowChange, { lookup }: RecordedCollection): boolean {
+  if (lookup === undefined) return true;
+  return texts?.every((state) => lookup.every((column) => state[column] !== undefined)) ?? false;
+}
+
 /** Ends a tag. Nothing is left of it: a tag that is missing equals nothing. */
 export function tagInvalidation(key: string): InvalidateCommand {
   return { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs: 0, holeOnEmpty: false };

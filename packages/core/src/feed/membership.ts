@@ -4,7 +4,7 @@ import type { ChangedTexts } from '../contracts/declared.js';
 import type { Change } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import type { Version } from '../contracts/version.js';
-import { invalidations, type RowChange } from './invalidations.js';
+import { invalidations, type RowChange, tells } from './invalidations.js';
 
 /** This process's knowledge of the registry, as a collection needs it. */
 export interface KnownRegistry {
@@ -118,7 +118,7 @@ export class Membership {
 
   /** False where the cache did not take it, an entry is another release's, or texts are not known: left to the feed. */
   async #invalidate(collections: readonly RecordedCollection[], change: RowChange): Promise<boolean> {
-    if (change.texts === undefined && collections.some(({ lookup }) => lookup !== undefined)) return false;
+    if (!collections.every((each) => tells(change, each))) return false;
     // One by one, so that they join the batch of the caller's own command.
     const commands = invalidations([change], collections);
     const running = commands.map((command) => this.#options.cache.run(command));

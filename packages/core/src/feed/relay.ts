@@ -16,7 +16,7 @@ import { watchAlterations } from './alterations.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
 import type { Handover } from './handover.js';
-import { invalidations } from './invalidations.js';
+import { invalidations, tells } from './invalidations.js';
 import { LagWindow } from './lag-window.js';
 import { resetCollection } from './reset.js';
 
@@ -67,6 +67,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     const commands = [...Map.groupBy(changes, ({ source }) => source)].flatMap(([source, own]) =>
       invalidations(own, consumer.collections(source), replayed),
     );
+    if (!replayed) await resetUntold(consumer, changes);
     const replies = await cache.runMany(commands);
     noteSuperseded(consumer, commands, replies);
     const queued = await handOver(commands, replies);
@@ -78,6 +79,15 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     counts.queued += queued;
     const feed = consumer.feed.name;
     if (events.relay.wanted) events.relay.emit({ feed, changes: changes.length, floored, queued, lagMs });
+  }
+
+  /** Pointers whose columns attach records no more: nothing says which of them the changes concern. */
+  async function resetUntold(consumer: Consumer, changes: readonly Change[]): Promise<void> {
+    for (const [source, own] of Map.groupBy(changes, (change) => change.source)) {
+      const all = consumer.collections(source);
+      const untold = all.filter((each) => !own.every((change) => tells(change, each)));
+      if (untold.length > 0) await reset(untold, NO_VERSION);
+    }
   }
 
   /** A newer write of somebody else's: the store will refuse the buffered one. */

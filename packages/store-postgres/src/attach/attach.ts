@@ -5,7 +5,7 @@ import { textsSql } from '../sql/declared.js';
 import { objectName } from '../sql/names.js';
 import { identifier, literal } from '../sql/quote.js';
 import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
-import { GUARD, keyGuard, strangersIn } from './guard.js';
+import { GUARD, keyGuard, lookupGuard, strangersIn } from './guard.js';
 import { BASE, POLICIES } from './schema.js';
 import { guarded } from './triggers/guarded.js';
 import { type TriggerSql, writerFunction } from './triggers/pieces.js';
@@ -145,6 +145,7 @@ $lockstep$`;
     ...BASE,
     ...POLICIES,
     keyGuard(info),
+    lookupGuard(info),
     createWriter(info),
     `INSERT INTO ${SCHEMA}.attached (source, relation, version_column, key_columns, key_sql, fingerprint, writer, declared, declared_sql) VALUES (${literal(info.source)}, ${literal(info.relation)}, ${literal(info.spec.versionColumn)}, ARRAY[${info.keyColumns.map((key) => literal(key.column)).join(', ')}], ${literal(tableKeySql(info, 't'))}, ${literal(fingerprintOf(info))}, ${literal(`${writerFunction(info)}()`)}, ${declaredOf(info)})
 ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column = EXCLUDED.version_column, key_columns = EXCLUDED.key_columns, key_sql = EXCLUDED.key_sql, fingerprint = EXCLUDED.fingerprint, writer = EXCLUDED.writer, declared = EXCLUDED.declared, declared_sql = EXCLUDED.declared_sql`,

@@ -97,6 +97,34 @@ END
 $lockstep$`;
 }
 
+/** The SQLSTATE with which attach refuses to leave out a unique index that rows are looked up by. */
+export const LOOKUP_STATE = 'LSUNQ';
+
+/**
+ * Refuses to declare no more what a recorded collection looks rows up by: processes that use it would go on believing
+ * pointers that nobody removes. Columns that were dropped are no reason, nor are caches that were closed in order.
+ */
+export function lookupGuard({ declared, relation, source }: TableInfo): string {
+  const sets = `${literal(JSON.stringify(declared.unique))}::pg_catalog.jsonb`;
+  return `DO $lockstep$
+DECLARE
+  recorded pg_catalog.record;
+BEGIN
+  SELECT c.consumer, e.key AS name, e.value -> 'lookup' AS columns INTO recorded
+  FROM ${SCHEMA}.consumer c, pg_catalog.jsonb_each(c.collections) e
+  WHERE c.source = ${literal(source)} AND NOT c.ended AND pg_catalog.jsonb_typeof(e.value -> 'lookup') = 'array'
+  AND NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(${sets}) s(columns) WHERE s.columns @> (e.value -> 'lookup') AND s.columns <@ (e.value -> 'lookup'))
+  AND NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements_text(e.value -> 'lookup') n(name) WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_attribute t WHERE t.attrelid = ${literal(relation)}::pg_catalog.regclass AND t.attname = n.name AND NOT t.attisdropped))
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '%', pg_catalog.format('%s: the cache of prefix %s looks rows up by %s, which is left out: add it; or, once no process uses it any more, remove its record: UPDATE ${SCHEMA}.consumer SET collections = collections - %L, revision = revision + 1, changed_at = pg_catalog.clock_timestamp() WHERE consumer = %L AND source = %L',
+      ${literal(source)}, pg_catalog.to_json(recorded.consumer), recorded.columns, recorded.name, recorded.consumer, ${literal(source)}) USING ERRCODE = '${LOOKUP_STATE}';
+  END IF;
+END
+$lockstep$`;
+}
+
 /**
  * Tells who owns what the schema's records are read from, where that is nobody to be believed: not a superuser,
  * the database's owner, the table's, or a role that could become the current one. A view of theirs would run
