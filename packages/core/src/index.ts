@@ -8,15 +8,13 @@ export type {
   CollectionInfo,
   InvalidatedAll,
   Lockstep,
-  NumericField,
-  Relay,
-  RelayStatus,
   RowOutcome,
   ThroughRecord,
   TransactionResult,
   Versioned,
   WriteResult,
 } from './contracts/api.js';
+export type { NumericField } from './contracts/numeric.js';
 export type {
   BatchOptions,
   BreakerOptions,
@@ -47,6 +45,7 @@ export type {
   UpdateOptions,
   WriteOptions,
 } from './contracts/options.js';
+export type { Relay, RelayStatus } from './contracts/relay.js';
 export type {
   Dependency,
   VerifyOptions,

@@ -1,4 +1,5 @@
-import type { Collection, NumericField, TransactionResult, WriteResult } from '../contracts/api.js';
+import type { Collection, TransactionResult, WriteResult } from '../contracts/api.js';
+import type { NumericField } from '../contracts/numeric.js';
 import type {
   CreateOptions,
   DeleteOptions,

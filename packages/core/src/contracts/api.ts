@@ -3,6 +3,7 @@ import type { CacheAdapter } from './cache.js';
 import type { CacheHit } from './cache-commands.js';
 import type { LockstepEvents } from './events.js';
 import type { LookupValue, UniqueSets } from './lookups.js';
+import type { NumericField } from './numeric.js';
 import type {
   CollectionOptions,
   CreateOptions,
@@ -24,6 +25,7 @@ import type {
 } from './options.js';
 import type { CacheOutcome } from './outcome.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
+import type { Relay } from './relay.js';
 import type { Serializer } from './serializer.js';
 import type { LockstepStatus } from './status.js';
 import type { RowPatch, StoreAdapter } from './store.js';
@@ -53,37 +55,6 @@ export interface WriteResult<Value> {
    * never has, or 0: as `ifVersion` it does not match.
    */
   readonly coalesced: boolean;
-}
-
-/** The form of a field that holds a number: text too where its type says so (`${number}`), and BSON's own classes. */
-type Numeric =
-  | number
-  | bigint
-  | `${number}`
-  | { readonly _bsontype: 'Decimal128' | 'Double' | 'Int32' | 'Long' };
-
-/** The fields that `increment` takes: numeric ones, and those whose type says nothing. */
-export type NumericField<Value> = {
-  [Field in keyof Value & string]-?: unknown extends Value[Field]
-    ? Field
-    : [NonNullable<Value[Field]>] extends [Numeric]
-      ? Field
-      : never;
-}[keyof Value & string];
-
-/** What became of a row that a transaction has changed, by whatever statement. */
-export interface RowOutcome {
-  /** The collection whose entry it is: one for each that shows the row. */
-  readonly collection: string;
-  readonly key: string;
-  readonly version: Version;
-  readonly cache: CacheOutcome;
-}
-
-/** The result of a committed transaction that was asked for its rows' outcomes. */
-export interface TransactionResult<T> {
-  readonly returned: T;
-  readonly outcomes: readonly RowOutcome[];
 }
 
 /** A value with its version and where it came from. */
@@ -252,28 +223,6 @@ export interface ThroughRecord<Value> {
   /** Writes with `writer` first and the cache second. The writer's own error propagates. */
   write(value: Value): Promise<WriteResult<Value>>;
   invalidate(): Promise<CacheOutcome>;
-}
-
-/** A relay's work so far. */
-export interface RelayStatus {
-  readonly running: boolean;
-  /** Why it does nothing for some tables, e.g. since they belong to a cache of another prefix. Absent: there are none. */
-  readonly refused?: readonly string[];
-  /** Changes handled since the start. */
-  readonly handled: number;
-  /** Entries among them that were older and are holes now. */
-  readonly floored: number;
-  /** Invalidations among them that went to the queue, because the cache did not take them. */
-  readonly queued: number;
-  /** How old the newest handled changes were when they were dealt with, in ms. */
-  readonly lagMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly max: number };
-}
-
-/** Turns change feeds into invalidations; the worker runs one, and an application may embed one. */
-export interface Relay {
-  status(): RelayStatus;
-  /** Finishes the batches under way. */
-  stop(): Promise<void>;
 }
 
 /** A write-through cache over one cache and any number of collections. */

@@ -1,4 +1,4 @@
-import type { RelayStatus } from '../contracts/api.js';
+import type { RelayStatus } from '../contracts/relay.js';
 
 const SIZE = 10_000;
 

@@ -1,11 +1,11 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
 import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { Relay, RelayStatus } from '../contracts/api.js';
 import type { InvalidateCommand, InvalidateReply } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Change } from '../contracts/feed.js';
 import type { RelayOptions } from '../contracts/options.js';
 import type { RecordedCollection } from '../contracts/registry.js';
+import type { Relay, RelayStatus } from '../contracts/relay.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';

@@ -7,7 +7,6 @@ import type {
   Collection,
   CollectionInfo,
   Lockstep,
-  Relay,
   ThroughRecord,
   TransactionResult,
 } from '../contracts/api.js';
@@ -23,6 +22,7 @@ import type {
   TransactionOptions,
 } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
+import type { Relay } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
 import type { View, ViewOptions } from '../contracts/views.js';
 import { ClosedError, StoreTimeoutError } from '../errors.js';

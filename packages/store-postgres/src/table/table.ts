@@ -11,20 +11,16 @@ import {
   type StoreCommand,
   type StoreDeclarations,
   type StoreFence,
-  StoreInsecureError,
   type StoreInstallation,
   type StoreOpenOptions,
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
-  StoreSetupError,
   StoreUnavailableError,
   type StoreWriteOptions,
   type TransactionHost,
 } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { insecureTables } from '../attach/guard.js';
-import { marksOf } from '../attach/marks.js';
 import { storeError } from '../errors.js';
 import type { TableInfo, TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
@@ -43,8 +39,8 @@ import { TableDeclarations } from './declarations.js';
 import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
-import { warningsOf } from './requirements.js';
 import { isDoubtful, noteAltered, TableShape } from './shape.js';
+import { warn } from './warnings.js';
 import { isLike, TableWatch } from './watch.js';
 
 /** What a look at the catalogue may take that nobody waits for. */
@@ -115,28 +111,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const { onKept } = options;
     if (onKept !== undefined) this.#onKept.add(onKept);
     const { info } = await this.#open();
-    await this.#warn(info, options);
+    await warn(this.#parts.run, info, this.name, options);
     if (this.#problem !== '') onKept?.(false, this.#problem);
   }
 
   async identity(): Promise<string | undefined> {
     return await identityOf(this.#parts.run, this.source, this.name);
-  }
-
-  async #warn(info: TableInfo, { onWarning }: StoreOpenOptions): Promise<void> {
-    const { run } = this.#parts;
-    try {
-      const insecure = await insecureTables(run, [this.source]);
-      for (const message of insecure) onWarning?.(new StoreInsecureError(`${this.name}: ${message}`));
-      const { revoked } = await marksOf(run, info);
-      if (revoked !== '') {
-        const message = `${this.name}: ${revoked} may not run Lockstep any more, and passes its triggers all the same: attach again (pg.attach(table), or the migration that pg.migration() gives)`;
-        onWarning?.(new StoreInsecureError(message));
-      }
-      for (const message of await warningsOf(run, info)) onWarning?.(new StoreSetupError(message));
-    } catch (error) {
-      throw storeError(error, `${this.name}: open`, false);
-    }
   }
 
   keyOf(id: Id): string {
