@@ -57,6 +57,21 @@ export interface WriteResult<Value> {
   readonly coalesced: boolean;
 }
 
+/** What became of a row that a transaction has changed, by whatever statement. */
+export interface RowOutcome {
+  /** The collection whose entry it is: one for each that shows the row. */
+  readonly collection: string;
+  readonly key: string;
+  readonly version: Version;
+  readonly cache: CacheOutcome;
+}
+
+/** The result of a committed transaction that was asked for its rows' outcomes. */
+export interface TransactionResult<T> {
+  readonly returned: T;
+  readonly outcomes: readonly RowOutcome[];
+}
+
 /** A value with its version and where it came from. */
 export interface Versioned<Value> {
   readonly value: Value | null;
