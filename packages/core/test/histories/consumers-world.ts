@@ -1,5 +1,6 @@
-import type { Collection, Lockstep, Relay } from '../../src/contracts/api.js';
+import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { ChangeFeed } from '../../src/contracts/feed.js';
+import type { Relay } from '../../src/contracts/relay.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
 import { type MemoryStore, type MemoryTx, memoryStore } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';

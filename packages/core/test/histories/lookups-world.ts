@@ -1,6 +1,7 @@
-import type { Collection, Lockstep, Relay } from '../../src/contracts/api.js';
+import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { Clock } from '../../src/contracts/clock.js';
+import type { Relay } from '../../src/contracts/relay.js';
 import type { StoreAdapter } from '../../src/contracts/store.js';
 import { withTimeout } from '../../src/kit/wait.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
