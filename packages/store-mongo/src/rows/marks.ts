@@ -14,8 +14,30 @@ class Found implements Marks {
   readonly dates: string[][] = [];
 }
 
-/** `undefined` where there is nothing of the kind, as in nearly all documents. */
+/** `undefined` where there is nothing of the kind, as in nearly all documents: only others are walked by their paths. */
 export function marksOf(value: unknown): Marks | undefined {
+  return typeof value === 'object' && value !== null && anyMarked(value, 0) ? foundIn(value) : undefined;
+}
+
+/** Allocates nothing: each put comes here. Inherited properties count, too; {@link foundIn} passes over them. */
+function anyMarked(object: object, level: number): boolean {
+  if (Array.isArray(object)) {
+    for (let at = 0; at < object.length; at += 1) if (isMarked(object[at], level)) return true;
+    return false;
+  }
+  for (const name in object) if (isMarked((object as Record<string, unknown>)[name], level)) return true;
+  return false;
+}
+
+function isMarked(value: unknown, level: number): boolean {
+  if (value === undefined) return true;
+  if (typeof value !== 'object' || value === null) return false;
+  if (value instanceof Date) return Number.isNaN(value.getTime());
+  if (level > MAX_DEPTH || value instanceof Uint8Array || '_bsontype' in value) return false;
+  return anyMarked(value, level + 1);
+}
+
+function foundIn(value: object): Marks | undefined {
   const path: string[] = [];
   let found: Found | undefined;
   const note = (): Found => {
@@ -43,7 +65,7 @@ export function marksOf(value: unknown): Marks | undefined {
     }
     for (const name of Object.keys(object)) visit((object as Record<string, unknown>)[name], name);
   };
-  if (typeof value === 'object' && value !== null) visitMembers(value);
+  visitMembers(value);
   return found;
 }
 
