@@ -1,5 +1,5 @@
 import type { StoreTransaction } from '@lockstep/core';
-import type { ClientSession, Document } from 'mongodb';
+import { type ClientSession, type Document, Long } from 'mongodb';
 import { expect, test } from 'vitest';
 import { until } from './support/consumer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
@@ -72,4 +72,30 @@ test('a flush waits for the majority as long as its call may take, however it is
   const [outcome] = await flushing;
   expect(outcome).toMatchObject({ version });
   expect((await things.read(['flushed'], PRIMARY))[0]).toEqual({ key: 'flushed', value, version });
+});
+
+test('a read of a row that somebody else is stamping waits until a majority has its version', async () => {
+  const client = await server.client({ monitorCommands: true });
+  const store = await server.store({ client });
+  const things = store.collection<Thing>('things');
+  await store.attach([things]);
+  const rows = client.db(server.service.databaseName).collection<Thing>('things');
+  await rows.insertOne({ _id: 'foreign', n: 1 }, { writeConcern: { w: 'majority' } });
+  const primary = await server.service.primary();
+  const others = server.service.members.filter((member) => member !== primary);
+  for (const member of others) member.freeze();
+  const version = Date.now() * 1_000;
+  const stamp = { $set: { _lockstep: Long.fromNumber(version) } };
+  await rows.updateOne({ _id: 'foreign' }, stamp, { writeConcern: { w: 1 } });
+  let waits = false;
+  client.on('commandStarted', ({ commandName }) => {
+    waits ||= commandName === 'update' || commandName === 'bulkWrite';
+  });
+  let isOver = false;
+  const reading = things.read(['foreign'], PRIMARY).finally(() => {
+    isOver = true;
+  });
+  await until(async () => waits || isOver || undefined);
+  for (const member of others) member.thaw();
+  expect(await reading).toEqual([{ key: 'foreign', value: { _id: 'foreign', n: 1 }, version }]);
 });

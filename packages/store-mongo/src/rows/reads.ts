@@ -64,13 +64,17 @@ async function stampRows<Value>(
       ...(call.session === undefined ? { readConcern: { level: 'local' } } : {}),
     })
     .toArray();
-  const operations = found.flatMap((document) => {
+  const operations = found.map((document) => {
     const stored: unknown = document[versionField];
-    if (binding.clock.versionOf(stored) !== NO_VERSION) return [];
+    // Somebody has stamped it since: a write that changes nothing waits until a majority has that, which is what is read.
+    const isStamped = binding.clock.versionOf(stored) !== NO_VERSION;
     const key = keyOfDocument(binding, document);
-    const filter = { ...keyFilter(binding, key), [versionField]: { $eq: stored ?? null } } as Document;
+    const filter = {
+      ...keyFilter(binding, key),
+      [versionField]: { $eq: isStamped ? null : (stored ?? null) },
+    } as Document;
     const update = restampPipeline(versionField, floorByKey.get(key) ?? NO_VERSION);
-    return [{ updateOne: { filter, update } }];
+    return { updateOne: { filter, update } };
   });
   if (operations.length > 0) await bulk(binding, operations, call);
   const rows = await findRows<Value>(binding, primary, keys, call);
