@@ -146,8 +146,8 @@ export interface CollectionOptions<
   /**
    * With `consistency: 'available'`: while the store can't be reached (unavailable, overloaded, timed out), an entry
    * that merely expired is served this much longer, in ms, after `ttlMs` and `staleWhileRevalidateMs`, and
-   * `getVersioned` says `from: 'stale'`. Never after an invalidation. Where the store was last seen away nobody waits
-   * for it: it is asked behind each such read. 0: off. @defaultValue 0
+   * `getVersioned` says `from: 'stale'`. Never after an invalidation. Where no read was answered since the store was
+   * away nobody waits: it is asked behind each. 0: off. @defaultValue 0
    */
   readonly staleIfErrorMs?: number;
   /**

@@ -36,6 +36,8 @@ export class Loader<Value> {
   readonly #batcher: Batcher<PendingLoad<Value>, StoreRow<Value> | undefined>;
   readonly #unsent = new Map<string, PendingLoad<Value>>();
   readonly #underWay = new Set<string>();
+  /** How many loads the store has answered, be it with an error. */
+  answers = 0;
 
   constructor(context: CollectionContext<Value>) {
     const { clock, local, settings, store } = context;
@@ -91,9 +93,12 @@ export class Loader<Value> {
   ): Promise<readonly (StoreRow<Value> | undefined | Error)[]> {
     const { name: collection } = this.#context.settings;
     try {
-      return await this.#read(loads);
+      const rows = await this.#read(loads);
+      this.answers += 1;
+      return rows;
     } catch (error) {
       const known = asStoreError(error, collection, 'not-committed');
+      if (!isAway(known)) this.answers += 1;
       const own = loads.length === 1 ? concerning : ofOneRow;
       return loads.map(({ key }) => own(known, { collection, key }));
     }
@@ -170,6 +175,15 @@ export function mayHaveCommitted(error: unknown): boolean {
   return (
     error instanceof StoreTimeoutError ||
     (error as { outcome?: unknown } | null | undefined)?.outcome === 'unknown'
+  );
+}
+
+/** True when the store could not be asked. */
+export function isAway(error: unknown): boolean {
+  return (
+    error instanceof StoreUnavailableError ||
+    error instanceof StoreTimeoutError ||
+    error instanceof StoreOverloadedError
   );
 }
 

@@ -2,15 +2,11 @@ import type { Versioned } from '../contracts/api.js';
 import type { CacheHit } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
-import {
-  CacheUnavailableError,
-  StoreOverloadedError,
-  StoreTimeoutError,
-  StoreUnavailableError,
-} from '../errors.js';
+import { CacheUnavailableError } from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
 import type { Decoded } from '../values/codec.js';
 import { copyOf } from '../values/copy.js';
+import { isAway } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
 import { UncacheableKeys } from './uncacheable.js';
@@ -33,8 +29,8 @@ export class Reader<Value> {
   readonly #uncacheable: UncacheableKeys;
   readonly #revalidating = new Set<string>();
   readonly #renewals = new Map<string, Renewal<Value>>();
-  /** The last load in the place of an expired entry did not reach the store. */
-  #storeAway = false;
+  /** {@link Loader.answers} when a load in the place of an expired entry did not reach the store; none has since, while it is that. */
+  #awayAt: number | undefined;
 
   constructor(context: ReadContext<Value>) {
     this.#context = context;
@@ -158,7 +154,8 @@ export class Reader<Value> {
    */
   async #expired(lookup: Lookup, hit: CacheHit, value: Value | null): Promise<Versioned<Value>> {
     const mayServe = this.#context.settings.staleIfErrorMs > 0;
-    if (mayServe && this.#storeAway) {
+    const { loader } = this.#context;
+    if (mayServe && this.#awayAt === loader.answers) {
       this.#revalidate(lookup);
       return this.#served(lookup, hit, value, 'stale');
     }
@@ -167,7 +164,7 @@ export class Reader<Value> {
       return await this.#renew(lookup, hit);
     } catch (error) {
       if (!mayServe || !isAway(error)) throw error;
-      this.#storeAway = true;
+      this.#awayAt = loader.answers;
       // It may have been invalidated while the load was under way.
       const [again] = await this.#reads.addMany([lookup.cacheKey]);
       if (again === undefined || again instanceof Error) throw error;
@@ -195,9 +192,7 @@ export class Reader<Value> {
   }
 
   async #reload(lookup: Lookup): Promise<Versioned<Value>> {
-    const found = await this.#context.activity.track(this.#misses.reload(lookup));
-    this.#storeAway = false;
-    return found;
+    return await this.#context.activity.track(this.#misses.reload(lookup));
   }
 
   /** One background refresh per key and process; a failure leaves the entry to expire. */
@@ -246,15 +241,6 @@ export class Reader<Value> {
 /** True of the entry that was read before: nothing was put in its place since. */
 function isSame(one: Identity, other: Identity): boolean {
   return one.version === other.version && one.staleAtMs === other.staleAtMs;
-}
-
-/** True when the store could not be asked. */
-function isAway(error: unknown): boolean {
-  return (
-    error instanceof StoreUnavailableError ||
-    error instanceof StoreTimeoutError ||
-    error instanceof StoreOverloadedError
-  );
 }
 
 function isPromise(found: unknown): boolean {

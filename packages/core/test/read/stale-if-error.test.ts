@@ -111,3 +111,14 @@ test('a change of an expired entry is confirmed by the store', async () => {
   const updating = shop.products.update('a', (lamp) => lamp);
   await expect(updating).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_UNAVAILABLE' });
 });
+
+test('once the store has answered any read, it is waited for again', async () => {
+  const shop = openFailing();
+  await shop.products.put('a', LAMP);
+  await shop.rows.foreignWrite('a', CHAIR);
+  shop.clock.advance(1_000);
+  expect(await shop.products.getVersioned('a')).toMatchObject({ value: LAMP, from: 'stale' });
+  shop.state.away = false;
+  expect(await shop.products.get('b')).toBeUndefined();
+  expect(await shop.products.getVersioned('a')).toMatchObject({ value: CHAIR, from: 'store' });
+});
