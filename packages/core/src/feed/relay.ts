@@ -64,10 +64,17 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
   const counts = { handled: 0, floored: 0, queued: 0 };
 
   async function handle(consumer: Consumer, changes: readonly Change[], replayed: boolean): Promise<void> {
-    const commands = [...Map.groupBy(changes, ({ source }) => source)].flatMap(([source, own]) =>
-      invalidations(own, consumer.collections(source), replayed),
-    );
-    if (!replayed) await resetUntold(consumer, changes);
+    /** Lookups whose columns attach records no more: nothing says which of their pointers the changes concern. */
+    const untold: RecordedCollection[] = [];
+    const commands = [...Map.groupBy(changes, ({ source }) => source)].flatMap(([source, own]) => {
+      const collections = consumer.collections(source);
+      for (const each of collections) {
+        const isTold = each.lookup === undefined || replayed || own.every((change) => tells(change, each));
+        if (!isTold) untold.push(each);
+      }
+      return invalidations(own, collections, replayed);
+    });
+    if (untold.length > 0) await reset(untold, NO_VERSION);
     const replies = await cache.runMany(commands);
     noteSuperseded(consumer, commands, replies);
     const queued = await handOver(commands, replies);
@@ -79,15 +86,6 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     counts.queued += queued;
     const feed = consumer.feed.name;
     if (events.relay.wanted) events.relay.emit({ feed, changes: changes.length, floored, queued, lagMs });
-  }
-
-  /** Pointers whose columns attach records no more: nothing says which of them the changes concern. */
-  async function resetUntold(consumer: Consumer, changes: readonly Change[]): Promise<void> {
-    for (const [source, own] of Map.groupBy(changes, (change) => change.source)) {
-      const all = consumer.collections(source);
-      const untold = all.filter((each) => !own.every((change) => tells(change, each)));
-      if (untold.length > 0) await reset(untold, NO_VERSION);
-    }
   }
 
   /** A newer write of somebody else's: the store will refuse the buffered one. */
