@@ -1,4 +1,5 @@
 import { type CollectionInfo, InvalidOptionError, type Lockstep, messageOf } from '@lockstep/core';
+import { Deadline } from '@lockstep/core/kit';
 import { loadConfig } from '@lockstep/worker';
 import type { Command } from 'commander';
 import { type Output, output } from './output.js';
@@ -14,7 +15,7 @@ export const OK = 0;
 export const FOUND = 1;
 /** The command could not be carried out: a wrong flag, a file, a server. */
 export const FAILED = 2;
-/** How long a question to the store may take. */
+/** How long a question to a server may take. */
 export const STORE_TIMEOUT_MS = 10_000;
 
 export interface Session extends Output {
@@ -51,14 +52,9 @@ export async function withSession(
 }
 
 async function ended(close: () => Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, CLOSE_MS);
-  });
-  await Promise.race([close(), late]).catch((error: unknown) =>
-    console.error(`closing: ${messageOf(error)}`),
-  );
-  clearTimeout(timer);
+  const late = (): Error => new Error(`not within ${CLOSE_MS} ms`);
+  const deadline = new Deadline({ timeoutMs: CLOSE_MS, late, keepsAlive: true });
+  await deadline.bound(close()).catch((error: unknown) => console.error(`closing: ${messageOf(error)}`));
 }
 
 /** Throws `InvalidOptionError`, which names those that there are. */
@@ -74,14 +70,32 @@ export function collectionsOf(lockstep: Lockstep, names: readonly string[]): rea
   return names.length === 0 ? lockstep.collections : names.map((name) => collectionOf(lockstep, name));
 }
 
-/** The store's key of an id as a command line has it: JSON where it is a list or an object, else text or a number. */
-export async function keyOf({ open, store }: CollectionInfo, text: string): Promise<string> {
-  await open();
-  if (/^[[{"]/.test(text)) return store.keyOf(JSON.parse(text) as never);
+/**
+ * An id as a command line has it: JSON where it is a list or an object, else text, or a number where the store takes no
+ * such text. Throws `InvalidOptionError`, `InvalidIdError`. The collection is open.
+ */
+export function idOf({ store }: CollectionInfo, text: string): unknown {
+  const id = /^[[{"]/.test(text) ? jsonOf(text) : text;
   try {
-    return store.keyOf(text as never);
+    store.keyOf(id as never);
+    return id;
   } catch (error) {
     if (!/^-?\d{1,15}$/.test(text)) throw error;
-    return store.keyOf(Number(text) as never);
+    store.keyOf(Number(text) as never);
+    return Number(text);
   }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InvalidOptionError('id', `"${text}" is no JSON: ${messageOf(error)}`);
+  }
+}
+
+/** The promise, or a rejection that says what did not answer within the time of a question. */
+export function bounded<T>(what: string, promise: Promise<T>): Promise<T> {
+  const late = (): Error => new Error(`${what}: no answer within ${STORE_TIMEOUT_MS} ms`);
+  return new Deadline({ timeoutMs: STORE_TIMEOUT_MS, late, keepsAlive: true }).bound(promise);
 }

@@ -166,7 +166,7 @@ describe('from the first deployment to an audit', () => {
   test('invalidate, and warm again', async () => {
     expect(await run(['invalidate', 'products', '1', '2'])).toMatchObject({
       code: 0,
-      out: '2 invalidated\n',
+      out: '2 entries: invalidated\n',
     });
     const asked = await run(['invalidate', 'products', '--all']);
     expect(asked.err).toContain('--yes');

@@ -1,6 +1,6 @@
 import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
-import { FOUND, OK, type Session, withSession } from '../session.js';
+import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
 
 interface Finding {
   readonly what: string;
@@ -43,7 +43,7 @@ type Answer = Pick<Finding, 'isWell' | 'says'>;
 
 async function finding(what: string, ask: () => Promise<Answer>): Promise<Finding> {
   try {
-    return { what, ...(await ask()) };
+    return { what, ...(await bounded(what, ask())) };
   } catch (error) {
     return { what, isWell: false, says: messageOf(error) };
   }

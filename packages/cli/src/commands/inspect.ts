@@ -1,7 +1,9 @@
 import { inspect, isDeepStrictEqual } from 'node:util';
 import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
-import { collectionOf, FOUND, keyOf, OK, STORE_TIMEOUT_MS, withSession } from '../session.js';
+import { bounded, collectionOf, FOUND, idOf, OK, STORE_TIMEOUT_MS, withSession } from '../session.js';
+
+const WELL: readonly string[] = ['in step', 'not cached', 'not flushed yet'];
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -12,18 +14,25 @@ export function inspectCommand(): Command {
     .action(async (name: string, id: string, flags: { readonly values: boolean }, command: Command) => {
       await withSession(command, async (session) => {
         const collection = collectionOf(session.lockstep, name);
-        const { decode, keyPrefix, serializer, store } = collection;
-        const key = await keyOf(collection, id);
+        const { decode, keyPrefix, open, serializer, store } = collection;
+        await open();
+        const key = store.keyOf(idOf(collection, id) as never);
         const [[hit], [row]] = await Promise.all([
-          session.lockstep.cache.read([keyPrefix + key], serializer.encoding),
+          bounded('cache', session.lockstep.cache.read([keyPrefix + key], serializer.encoding)),
           store.read([key], { primary: true, timeoutMs: STORE_TIMEOUT_MS }),
         ]);
         if (hit instanceof Error) throw hit;
-        const value =
-          hit && (await decode(hit, key).catch((error: unknown) => `unreadable: ${messageOf(error)}`));
+        const unread = (error: unknown): Error => new Error(`unreadable: ${messageOf(error)}`);
+        const value = hit && (await decode(hit, key).catch(unread));
         const entry = hit && { state: hit.payload === null ? 'absent' : 'value', version: hit.version };
-        const verdict = verdictOf(hit && { version: hit.version, value }, row);
-        const shown = flags.values ? { cached: value, stored: row?.value } : {};
+        const verdict =
+          value instanceof Error
+            ? value.message
+            : hit?.unflushed === true
+              ? 'not flushed yet'
+              : verdictOf(hit && { version: hit.version, value }, row);
+        const cached = value instanceof Error ? undefined : value;
+        const shown = flags.values ? { cached, stored: row?.value } : {};
         session.result(
           {
             collection: name,
@@ -39,10 +48,10 @@ export function inspectCommand(): Command {
             `entry      ${entry === undefined ? 'none, or a hole' : `${entry.state}, version ${entry.version}`}`,
             `row        ${row === undefined ? 'none' : `version ${row.version}`}`,
             `verdict    ${verdict}`,
-            ...(flags.values ? [`cached     ${inspect(value)}`, `stored     ${inspect(row?.value)}`] : []),
+            ...(flags.values ? [`cached     ${inspect(cached)}`, `stored     ${inspect(row?.value)}`] : []),
           ],
         );
-        return verdict === 'stale' || verdict === 'different' ? FOUND : OK;
+        return WELL.includes(verdict) ? OK : FOUND;
       });
     });
 }

@@ -1,7 +1,7 @@
 import { InvalidOptionError } from '@lockstep/core';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
-import { collectionOf, FOUND, keyOf, OK, withSession } from '../session.js';
+import { collectionOf, FOUND, idOf, OK, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 interface Flags {
@@ -9,8 +9,6 @@ interface Flags {
   readonly perSecond: number;
   readonly yes?: boolean;
 }
-
-const HOLE_TTL_MS = 60_000;
 
 export function invalidateCommand(): Command {
   return new Command('invalidate')
@@ -33,25 +31,10 @@ export function invalidateCommand(): Command {
           result(done, [`${done.invalidated} entries: ${done.outcome}`]);
           return OK;
         }
-        const keys = await Promise.all(ids.map((id) => keyOf(collection, id)));
-        const replies = await lockstep.cache.execute(
-          keys.map((key) => {
-            const cacheKey = collection.keyPrefix + key;
-            return {
-              kind: 'invalidate',
-              key: cacheKey,
-              version: 0,
-              holeOnEmpty: true,
-              holeTtlMs: HOLE_TTL_MS,
-            };
-          }),
-        );
-        const failed = replies.filter((reply) => reply instanceof Error);
-        result({ invalidated: keys.length - failed.length, failed: failed.length }, [
-          `${keys.length - failed.length} invalidated`,
-          ...failed.map((error) => `✗ ${error.message}`),
-        ]);
-        return failed.length === 0 ? OK : FOUND;
+        await collection.open();
+        const outcome = await collection.calls.invalidateMany(ids.map((id) => idOf(collection, id)));
+        result({ invalidated: ids.length, outcome }, [`${ids.length} entries: ${outcome}`]);
+        return outcome === 'invalidated' ? OK : FOUND;
       });
     });
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChangeFeed, type Lockstep, messageOf, NotReadyError, type QueueStatus } from '@lockstep/core';
 import { Command } from 'commander';
 import { table } from '../output.js';
-import { FOUND, OK, type Session, withSession } from '../session.js';
+import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
 
 interface FeedState {
   readonly name: string;
@@ -53,12 +53,18 @@ async function stateOf(lockstep: Session['lockstep']): Promise<State> {
   const feeds = await Promise.all(feedsOf(lockstep).map((each) => feedState(lockstep, each, problems)));
   const collections = await Promise.all(
     lockstep.collections.map(async ({ name, unflushed }) => {
-      const count = await unflushed?.().catch(() => undefined);
-      return count === undefined ? { name } : { name, unflushed: count };
+      if (unflushed === undefined) return { name };
+      try {
+        return { name, unflushed: await bounded(name, unflushed()) };
+      } catch (error) {
+        problems.push(`collection ${name}: how much is unflushed: ${messageOf(error)}`);
+        return { name };
+      }
     }),
   );
   const { queue } = lockstep;
-  const queued = (await queue?.status().catch(() => undefined)) ?? null;
+  // That it does not answer was found above.
+  const queued = queue === undefined ? null : await bounded(queue.name, queue.status()).catch(() => null);
   if (queued !== null && queued.dead > 0) {
     problems.push(`queue: ${queued.dead} dead letters: lockstep dead-letters`);
   }
@@ -94,7 +100,7 @@ async function feedState(
   problems: string[],
 ): Promise<FeedState> {
   try {
-    const status = await feed.status(sources, prefix);
+    const status = await bounded(feed.name, feed.status(sources, prefix));
     if (status.oldestMs > LATE_MS) {
       const late = `the oldest change is ${Math.round(status.oldestMs / 1_000)} s old: is a worker running?`;
       problems.push(`feed ${feed.name}: ${late}`);

@@ -2,7 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CacheHit, CollectionInfo, Lockstep } from '@lockstep/core';
 import { Command, InvalidArgumentError } from 'commander';
 import { table } from '../output.js';
-import { collectionsOf, FOUND, OK, type Session, STORE_TIMEOUT_MS, withSession } from '../session.js';
+import {
+  bounded,
+  collectionsOf,
+  FOUND,
+  OK,
+  type Session,
+  STORE_TIMEOUT_MS,
+  withSession,
+} from '../session.js';
 import { verdictOf } from './inspect.js';
 
 interface Flags {
@@ -15,7 +23,7 @@ interface Flags {
 /** Entries by what the store says of them. */
 interface Counts {
   inStep: number;
-  /** Holes, and writes that the store does not have yet. */
+  /** Holes, writes that the store does not have yet, and what was gone when it was looked at. */
   notJudged: number;
   /** Older than the row, or of a row that is gone. */
   stale: number;
@@ -102,17 +110,19 @@ async function verified(
   let seen = 0;
   const startedAt = performance.now();
   const judge = async (): Promise<void> => {
-    const first = await suspectsOf(lockstep, collection, batch);
-    counts.inStep += batch.length - first.length;
+    let { gone, suspects } = await suspectsOf(lockstep, collection, batch);
+    let left = batch.length;
     batch = [];
-    if (first.length === 0) return;
-    await sleep(lag);
-    const suspects = await suspectsOf(
-      lockstep,
-      collection,
-      first.map(({ key }) => key),
-    );
-    counts.inStep += first.length - suspects.length;
+    if (suspects.length > 0) {
+      await sleep(lag);
+      counts.notJudged += gone;
+      counts.inStep += left - gone - suspects.length;
+      left = suspects.length;
+      const keysAgain = suspects.map(({ key }) => key);
+      ({ gone, suspects } = await suspectsOf(lockstep, collection, keysAgain));
+    }
+    counts.notJudged += gone;
+    counts.inStep += left - gone - suspects.length;
     for (const { key, kind } of suspects) {
       counts[kind] += 1;
       if (keys.length < SHOWN) keys.push(`${kind}: ${key}`);
@@ -134,23 +144,22 @@ async function verified(
   return { ...counts, keys };
 }
 
-/** Those of the keys whose entry is not what the store has. What is not cached any more is none of them. */
+/** Those of the keys whose entry is not what the store has, and how many are not cached any more. Rejects with what the cache says of a key. */
 async function suspectsOf(
   { cache }: Lockstep,
   { decode, keyPrefix, serializer, store }: CollectionInfo,
   keys: readonly string[],
-): Promise<Suspect[]> {
-  if (keys.length === 0) return [];
+): Promise<{ readonly gone: number; readonly suspects: readonly Suspect[] }> {
+  if (keys.length === 0) return { gone: 0, suspects: [] };
   // The cache first: a row that is written in between is newer than the entry, and is looked at again.
-  const hits = await cache.read(
-    keys.map((key) => keyPrefix + key),
-    serializer.encoding,
-  );
+  const cacheKeys = keys.map((key) => keyPrefix + key);
+  const hits = await bounded('cache', cache.read(cacheKeys, serializer.encoding));
+  for (const hit of hits) if (hit instanceof Error) throw hit;
   const rows = await store.read(keys, { primary: true, timeoutMs: STORE_TIMEOUT_MS });
   const found = await Promise.all(
     keys.map(async (key, i): Promise<Suspect[]> => {
-      const hit: CacheHit | undefined | Error = hits[i];
-      if (hit === undefined || hit instanceof Error) return [];
+      const hit = hits[i] as CacheHit | undefined;
+      if (hit === undefined) return [];
       try {
         const verdict = verdictOf({ version: hit.version, value: await decode(hit, key) }, rows[i]);
         return verdict === 'in step' || verdict === 'not cached' ? [] : [{ key, kind: verdict }];
@@ -159,7 +168,7 @@ async function suspectsOf(
       }
     }),
   );
-  return found.flat();
+  return { gone: hits.filter((hit) => hit === undefined).length, suspects: found.flat() };
 }
 
 async function repaired(
@@ -177,6 +186,8 @@ async function repaired(
       holeTtlMs: HOLE_TTL_MS,
     } as const;
   });
-  const replies = await cache.execute(commands);
-  return replies.filter((reply) => !(reply instanceof Error)).length;
+  const replies = await bounded('cache', cache.execute(commands));
+  return replies.filter(
+    (reply) => !(reply instanceof Error) && reply.kind === 'invalidate' && reply.outcome === 'floored',
+  ).length;
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InvalidOptionError } from '@lockstep/core';
+import { InvalidOptionError, messageOf } from '@lockstep/core';
 import { Command } from 'commander';
-import { collectionOf, FOUND, OK, withSession } from '../session.js';
+import { collectionOf, FOUND, idOf, OK, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 const BATCH = 200;
@@ -15,16 +15,24 @@ export function warmCommand(): Command {
     .option('--per-second <n>', 'the most ids in a second', positive, 2_000)
     .action(async (name: string, file: string, flags: { readonly perSecond: number }, command: Command) => {
       await withSession(command, async ({ lockstep, progress, result }) => {
-        const { calls } = collectionOf(lockstep, name);
-        const ids = idsOf(file);
+        const collection = collectionOf(lockstep, name);
+        await collection.open();
+        const ids = linesOf(file);
+        let first: unknown;
         let found = 0;
         let failed = 0;
         const startedAt = performance.now();
         for (let i = 0; i < ids.length; i += BATCH) {
           const batch = ids.slice(i, i + BATCH);
           // Each for itself: an id that is none must not keep the others out.
-          const reads = await Promise.allSettled(batch.map((id) => calls.get(id)));
-          failed += reads.filter(({ status }) => status === 'rejected').length;
+          const reads = await Promise.allSettled(
+            batch.map(async (id) => await collection.calls.get(idOf(collection, id))),
+          );
+          for (const each of reads) {
+            if (each.status === 'fulfilled') continue;
+            failed += 1;
+            first ??= each.reason;
+          }
           found += reads.filter((each) => each.status === 'fulfilled' && each.value !== undefined).length;
           progress(`${name}: ${i + batch.length} of ${ids.length}`);
           await sleep(
@@ -35,22 +43,19 @@ export function warmCommand(): Command {
         const asked = ids.length;
         result({ asked, found, failed }, [
           `${found} of ${asked} rows were found, ${failed} could not be read`,
+          ...(failed === 0 ? [] : [`✗ the first of them: ${messageOf(first)}`]),
         ]);
         return failed === 0 ? OK : FOUND;
       });
     });
 }
 
-function idsOf(file: string): unknown[] {
+function linesOf(file: string): string[] {
   let text: string;
   try {
     text = readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {
     throw new InvalidOptionError('file', `can't be read: ${String(error)}`);
   }
-  return text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [idOf(line.trim())]));
-}
-
-function idOf(text: string): unknown {
-  return /^[[{"]/.test(text) ? JSON.parse(text) : text;
+  return text.split('\n').flatMap((line) => line.trim() || []);
 }

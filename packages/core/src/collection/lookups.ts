@@ -148,7 +148,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
   ): Promise<Value | undefined> {
     const { settings, store, writes } = this.#context;
     const { timeoutMs = settings.storeTimeoutMs } = options;
-    const [rowKey] = await writes.inside.within(tx, async (storeTx) =>
+    const [rowKey] = await writes.inside.call(tx, async (storeTx) =>
       store.declared === undefined
         ? []
         : await store.declared.find(pointers.properties, [textsOfKey(key)], { timeoutMs, tx: storeTx }),

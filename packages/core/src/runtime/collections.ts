@@ -100,9 +100,13 @@ export class Collections {
    * can't be used.
    */
   open(host: TransactionHost): Promise<unknown> | undefined {
-    const closed = [...this].filter(({ opening, store }) => store.transactions === host && !opening.opened);
-    if (closed.length === 0) return undefined;
-    return Promise.all(closed.map(({ opening }) => opening.open().catch(() => undefined)));
+    let opened: Promise<unknown>[] | undefined;
+    for (const { opening, store } of this) {
+      if (opening.opened || store.transactions !== host) continue;
+      opened ??= [];
+      opened.push(opening.open().catch(() => undefined));
+    }
+    return opened && Promise.all(opened);
   }
 
   /** Who takes part in a transaction. */

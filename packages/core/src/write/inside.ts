@@ -102,12 +102,6 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     });
   }
 
-  /** Another call of the store inside a transaction. */
-  within<T>(tx: Transaction, call: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    const { settings, store } = this.#collection;
-    return asLockstepTransaction(tx).call(store.transactions, settings.name, call);
-  }
-
   /** Behind an intent that runs out, readers can wait for the transaction. */
   async #enter(key: string, { intent }: Reservation, tx: StoreTransaction): Promise<void> {
     const { settings, store } = this.#collection;
@@ -170,9 +164,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     return { value, outcome: outcome.get(this)?.get(key) };
   }
 
-  /**
-   * The caller's own statements in a transaction, then the row at the key into the cache.
-   */
+  /** The caller's own statements in a transaction, then the row at the key into the cache. */
   async transact<T>(
     key: string,
     body: (client: unknown) => Promise<T>,
