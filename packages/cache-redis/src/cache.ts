@@ -12,6 +12,7 @@ import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
 import { hitOf } from './format.js';
+import { noticeBoard } from './notices.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { keptByPrimaries, probePrimaries } from './probe.js';
 import { refusalOf } from './refusal.js';
@@ -80,6 +81,7 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);
     },
     ...(resends(client) ? {} : { unflushed: unflushedIndex(dispatch, lane !== undefined) }),
+    notices: noticeBoard(dispatch),
     async close() {
       await Promise.all([connection.close(), lane?.close()]);
     },

@@ -11,7 +11,7 @@ import { hitOf, type Stored, staleText, valueText, versionText } from './format.
 
 /** One call of the script, on one key. */
 export class ScriptCall {
-  readonly kind: CacheCommand['kind'] | 'unflushed' | 'probe' | 'kept';
+  readonly kind: CacheCommand['kind'] | 'unflushed' | 'notices' | 'probe' | 'kept';
   readonly key: string;
   readonly args: readonly Stored[];
   /** How its reply comes back. */

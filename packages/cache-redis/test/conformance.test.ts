@@ -8,6 +8,7 @@ import { type Proxies, proxiesOf } from './support/proxies.js';
 const START_MS = 120_000;
 const settings = {
   buffer: true,
+  notices: true,
   describe,
   test,
   hooks: ['second', 'evict', 'flushScripts', 'cut', 'freeze'],

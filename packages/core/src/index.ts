@@ -14,6 +14,14 @@ export type {
   Versioned,
   WriteResult,
 } from './contracts/api.js';
+export type {
+  AnnouncedPart,
+  AnnouncedSettings,
+  Announcement,
+  AnnounceOptions,
+  Figures,
+  Fleet,
+} from './contracts/fleet.js';
 export type { NumericField } from './contracts/numeric.js';
 export type {
   BatchOptions,
@@ -37,7 +45,6 @@ export type {
   PutOptions,
   ReadOneOptions,
   ReadOptions,
-  RelayOptions,
   Strategy,
   ThroughOptions,
   Transaction,
@@ -45,7 +52,8 @@ export type {
   UpdateOptions,
   WriteOptions,
 } from './contracts/options.js';
-export type { Relay, RelayStatus } from './contracts/relay.js';
+export type { MissReason } from './contracts/outcome.js';
+export type { Relay, RelayOptions, RelayStatus } from './contracts/relay.js';
 export type {
   Dependency,
   VerifyOptions,
@@ -62,6 +70,7 @@ export type {
   CacheAdapter,
   CacheInfo,
   CacheProbe,
+  NoticeBoard,
   ScannedEntry,
   UnflushedIndex,
   UnflushedKey,

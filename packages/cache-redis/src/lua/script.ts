@@ -7,6 +7,7 @@ import { INTEND } from './intend.js';
 import { INVALIDATE } from './invalidate.js';
 import { KEPT } from './kept.js';
 import { LEASE } from './lease.js';
+import { NOTICES } from './notices.js';
 import { PROBE } from './probe.js';
 import { OVERWRITE, PUT } from './put.js';
 import { REFRESH } from './refresh.js';
@@ -55,6 +56,7 @@ end
 
 local kind = ARGV[1]
 if kind == 'unflushed' then ${UNFLUSHED_INDEX} end
+if kind == 'notices' then ${NOTICES} end
 if #KEYS == 1 then return run(kind, KEYS[1], 2, #ARGV) end
 local width = (#ARGV - 1) / #KEYS
 local replies, from = {}, 2

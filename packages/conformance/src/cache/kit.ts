@@ -6,6 +6,7 @@ import { cacheContext } from './context.js';
 import { differentialCases } from './differential.js';
 import { faultCases } from './faults.js';
 import { intentCases } from './intents.js';
+import { noticeCases } from './notices.js';
 import { payloadCases } from './payloads.js';
 import { raceCases } from './races.js';
 import { readerCases } from './readers.js';
@@ -44,6 +45,10 @@ export function cacheConformance(options: CacheConformanceOptions): void {
           : 'options.buffer is set, but cache.unflushed is not there',
       );
       expectThat(
+        (c.cache.notices !== undefined) === (options.notices ?? false),
+        'options.notices must say whether cache.notices is there, so that its cases run',
+      );
+      expectThat(
         !c.cache.shared || hooks.includes('second'),
         'cache.shared is true: give a second client, and name it in options.hooks',
       );
@@ -57,6 +62,7 @@ export function cacheConformance(options: CacheConformanceOptions): void {
     raceCases(test);
     differentialCases(test, options.propertyRuns ?? 100, options.buffer ?? false);
     faultCases(test, hooks);
+    if (options.notices === true) noticeCases(test);
     if (options.buffer === true) {
       bufferCases(test);
       unflushedCases(test, hooks);

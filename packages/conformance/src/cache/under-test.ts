@@ -32,6 +32,8 @@ export interface CacheConformanceOptions extends KitOptions {
   readonly hooks?: readonly CacheHook[];
   /** The cache holds buffered writes: `cache.unflushed` is there. @defaultValue false */
   readonly buffer?: boolean;
+  /** The cache keeps the notices of processes: `cache.notices` is there. @defaultValue false */
+  readonly notices?: boolean;
   /** The start of the kit's keys. @defaultValue 'wtc:conformance' */
   readonly keyPrefix?: string;
   /** Random command sequences compared with the reference. @defaultValue 100 */

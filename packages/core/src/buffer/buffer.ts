@@ -54,8 +54,9 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   #dirty = false;
 
   constructor(collection: CollectionContext<Value>, options: BufferOptions<Value>) {
-    const { adapter, buffers, cache: client, clock, events, keyPrefix, settings, store } = collection;
+    const { adapter, buffers, cache: client, clock, events, keyPrefix, settings, store, tally } = collection;
     const { burst, load, writes } = options;
+    tally.buffer = 'synchronous';
     const cache = openedCache(adapter, client, clock, keyPrefix);
     const flusher = new Flusher(collection, {
       committed: (storeMs) => this.#pressure.committed(storeMs),
@@ -73,7 +74,10 @@ export class CollectionBuffer<Value> implements BufferedWrites {
       waiting: () => writes.waiting,
       underWayMs: () => writes.underWayMs,
       drain: () => this.#drain(),
-      onState: (state) => events.buffer.emit({ collection: settings.name, state }),
+      onState: (state) => {
+        tally.buffer = state;
+        events.buffer.emit({ collection: settings.name, state });
+      },
     });
     this.#journal = new Journal(collection, {
       burst,
@@ -111,6 +115,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     if (journaled === undefined) return await (value === null ? this.holding(key, toStore) : toStore());
     this.#options.detach(this.#collection.keyPrefix + key);
     const { cacheMs, coalesced, version } = journaled;
+    if (!coalesced) this.#collection.tally.writes.buffered++;
     const outcome = { kind: 'written', value: journaled.value, version } as const;
     const { tags } = this.#collection;
     // Views that have it flushed before they load must do so from now on.

@@ -183,6 +183,11 @@ export class CacheClient {
     yield* this.#adapter.scan(prefix, encoding);
   }
 
+  /** True once it was connected, whether it is now or not. */
+  get wasOpened(): boolean {
+    return this.#opened;
+  }
+
   /** Connects, at most once at a time. Rejects with what the adapter says. */
   open(): Promise<void> {
     if (this.#opened) return Promise.resolve();

@@ -74,6 +74,7 @@ export function collectionEngine<Value, Id, Tx>(
     lifetime,
     member,
     tags,
+    tally: context.announced.add('collection', settings),
   };
   const lookups = settings.unique.flatMap((set) => {
     if (declared === undefined) return [];

@@ -1,6 +1,7 @@
 import type { StoreAdapter } from '../contracts/store.js';
 import type { Membership } from '../feed/membership.js';
 import type { EngineContext } from '../runtime/context.js';
+import type { Tally } from '../runtime/tally.js';
 import type { Codec } from '../values/codec.js';
 import type { CollectionTags } from '../views/tags.js';
 import type { CollectionSettings } from './settings.js';
@@ -9,6 +10,7 @@ import type { CollectionSettings } from './settings.js';
 export interface CollectionContext<Value> extends EngineContext {
   readonly settings: CollectionSettings;
   readonly store: StoreAdapter<Value, never>;
+  readonly tally: Tally;
   /** The start of its cache keys. */
   readonly keyPrefix: string;
   readonly codec: Codec<Value>;

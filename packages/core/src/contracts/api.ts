@@ -2,6 +2,7 @@ import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { CacheHit } from './cache-commands.js';
 import type { LockstepEvents } from './events.js';
+import type { Fleet } from './fleet.js';
 import type { LookupValue, UniqueSets } from './lookups.js';
 import type { NumericField } from './numeric.js';
 import type {
@@ -16,7 +17,6 @@ import type {
   PutOptions,
   ReadOneOptions,
   ReadOptions,
-  RelayOptions,
   ThroughOptions,
   Transaction,
   TransactionOptions,
@@ -25,7 +25,7 @@ import type {
 } from './options.js';
 import type { CacheOutcome } from './outcome.js';
 import type { QueueAdapter, QueueJob } from './queue.js';
-import type { Relay } from './relay.js';
+import type { Relay, RelayOptions } from './relay.js';
 import type { Serializer } from './serializer.js';
 import type { LockstepStatus } from './status.js';
 import type { RowPatch, StoreAdapter } from './store.js';
@@ -253,6 +253,8 @@ export interface Lockstep extends AsyncDisposable {
    */
   enabled: boolean;
   status(): LockstepStatus;
+  /** The processes that use this cache and say that they are alive (`announce`). */
+  readonly fleet: Fleet;
   /**
    * Switches the cache of this prefix off for all processes, by a note in the store's registry, which each reads once a
    * second: see {@link enabled}. Needs no collection to be open. Resolves, once this process has read it, with the sources

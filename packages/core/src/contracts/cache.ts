@@ -72,6 +72,23 @@ export interface UnflushedIndex {
   size(index: string): Promise<number>;
 }
 
+/** Notices that processes leave for each other: few, short, and gone by themselves. No guarantee rests on them. */
+export interface NoticeBoard {
+  /**
+   * Puts a notice in the place of the one of that name, for `ttlMs`. False where `limit` others are there: it was not
+   * taken.
+   */
+  post(
+    board: string,
+    name: string,
+    text: string,
+    lasts: { readonly ttlMs: number; readonly limit: number },
+  ): Promise<boolean>;
+  /** The notices whose time is not over. */
+  list(board: string): Promise<readonly string[]>;
+  remove(board: string, name: string): Promise<void>;
+}
+
 /**
  * A cache: keys to entries, with the protocol's transitions, each atomic on its one key.
  *
@@ -131,6 +148,8 @@ export interface CacheAdapter {
   scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
   /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;
+  /** Where the processes that use this cache say that they are alive; `undefined`: they do not. */
+  readonly notices?: NoticeBoard;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { MissReason } from './outcome.js';
 import type { RefusedWrite } from './queue.js';
 import type { LockstepStatus } from './status.js';
 import type { Version } from './version.js';
@@ -33,17 +34,7 @@ export interface LockstepEventMap {
   miss: {
     readonly collection: string;
     readonly key: string;
-    readonly reason:
-      | 'absent'
-      | 'undecodable'
-      | 'schema'
-      | 'integrity'
-      | 'shape'
-      | 'expired'
-      | 'changed'
-      | 'unavailable'
-      | 'fresh'
-      | 'off';
+    readonly reason: MissReason;
     /** The time from the call to the cache's answer, or to its failure. */
     readonly durationMs: number;
   };

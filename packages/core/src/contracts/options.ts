@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
+import type { AnnounceOptions } from './fleet.js';
 import type { UniqueSets } from './lookups.js';
 import type { QueueAdapter } from './queue.js';
 import type { Serializer } from './serializer.js';
@@ -295,6 +296,8 @@ export interface LockstepOptions {
   readonly compression?: CompressionOptions;
   /** Believe only entries and jobs that were made with one of these keys. @defaultValue off: all are believed */
   readonly integrity?: IntegrityOptions;
+  /** Tells operators that this process is alive, and how it fares. */
+  readonly announce?: AnnounceOptions;
   /** Injected by tests. @defaultValue the system's */
   readonly clock?: Clock;
   /** Injected by tests: 0 <= n < 1. @defaultValue Math.random */
@@ -340,11 +343,4 @@ export interface OpenOptions {
   /** How long each collection, the cache and the queue may take, in ms. @defaultValue 10_000 */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
-}
-
-export interface RelayOptions {
-  /** The most changes per cache call. @defaultValue 500 */
-  readonly batchSize?: number;
-  /** Hand what the cache refuses to the queue instead of leaving it in the feed. @defaultValue true when there is a queue */
-  readonly useQueue?: boolean;
 }

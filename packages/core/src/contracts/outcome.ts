@@ -8,3 +8,16 @@
  *   none, nothing does: the entry may be stale until it expires)
  */
 export type CacheOutcome = 'updated' | 'invalidated' | 'queued' | 'deferred';
+
+/** Why a read was not answered by the cache, as in the event `miss`. */
+export type MissReason =
+  | 'absent'
+  | 'undecodable'
+  | 'schema'
+  | 'integrity'
+  | 'shape'
+  | 'expired'
+  | 'changed'
+  | 'unavailable'
+  | 'fresh'
+  | 'off';

@@ -1,3 +1,11 @@
+/** How a relay works. */
+export interface RelayOptions {
+  /** The most changes per cache call. @defaultValue 500 */
+  readonly batchSize?: number;
+  /** Hand what the cache refuses to the queue instead of leaving it in the feed. @defaultValue true when there is a queue */
+  readonly useQueue?: boolean;
+}
+
 /** A relay's work so far. */
 export interface RelayStatus {
   readonly running: boolean;

@@ -1,4 +1,4 @@
-import type { CacheAdapter, CacheInfo, CacheProbe, UnflushedIndex } from '../contracts/cache.js';
+import type { CacheAdapter, CacheInfo, CacheProbe, NoticeBoard, UnflushedIndex } from '../contracts/cache.js';
 import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../contracts/cache-commands.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
@@ -22,13 +22,15 @@ export type CacheCalls = {
   readonly scan: { readonly input: string; readonly output: undefined };
   /** A call of the index of unflushed keys; `input` says which. */
   readonly index: { readonly input: keyof UnflushedIndex; readonly output: unknown };
+  /** A call of the notices of processes; `input` says which. */
+  readonly notices: { readonly input: keyof NoticeBoard; readonly output: unknown };
 };
 
 const refusal = (message: string): Error => new CacheUnavailableError(message);
 
 /** The cache with the plan's faults at its boundary; they are `CacheUnavailableError`s unless told otherwise. */
 export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): CacheAdapter {
-  const { unflushed } = cache;
+  const { notices, unflushed } = cache;
   return {
     name: cache.name,
     shared: cache.shared,
@@ -48,7 +50,18 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       yield* cache.scan(prefix, encoding);
     },
     ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
+    ...(notices === undefined ? {} : { notices: faultyNotices(notices, plan) }),
     close: () => cache.close(),
+  };
+}
+
+function faultyNotices(notices: NoticeBoard, plan: FaultPlan<CacheCalls>): NoticeBoard {
+  const run = async <T>(input: keyof NoticeBoard, effect: () => Promise<T>): Promise<T> =>
+    (await plan.run('notices', { input, effect, refusal })) as T;
+  return {
+    post: (...call) => run('post', () => notices.post(...call)),
+    list: (...call) => run('list', () => notices.list(...call)),
+    remove: (...call) => run('remove', () => notices.remove(...call)),
   };
 }
 

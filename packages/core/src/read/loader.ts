@@ -105,7 +105,7 @@ export class Loader<Value> {
   }
 
   async #read(loads: readonly PendingLoad<Value>[]): Promise<(StoreRow<Value> | undefined | Error)[]> {
-    const { clock, events, settings, store } = this.#context;
+    const { clock, events, settings, store, tally } = this.#context;
     for (const { key } of loads) {
       this.#unsent.delete(key);
       this.#underWay.add(key);
@@ -116,6 +116,8 @@ export class Loader<Value> {
     const primary = loads.some((load) => load.primary);
     const reading = store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary });
     const rows = await withinStoreTime(this.#context, reading);
+    tally.loads++;
+    tally.loadedRows += keys.length;
     if (events.load.wanted) {
       const durationMs = clock.monotonic() - startedAt;
       events.load.emit({ collection: settings.name, keys: keys.length, durationMs });

@@ -139,7 +139,8 @@ export class Reader<Value> {
     value: Value | null,
     from: 'cache' | 'stale',
   ): Versioned<Value> {
-    const { clock, events, settings } = this.#context;
+    const { clock, events, settings, tally } = this.#context;
+    tally.hits++;
     if (events.hit.wanted) {
       const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
       const durationMs = clock.monotonic() - startedAtMs;
@@ -231,7 +232,8 @@ export class Reader<Value> {
   }
 
   #missed({ key, startedAtMs }: Lookup, reason: LockstepEventMap['miss']['reason']): void {
-    const { clock, events, settings } = this.#context;
+    const { clock, events, settings, tally } = this.#context;
+    tally.misses[reason]++;
     if (!events.miss.wanted) return;
     const durationMs = clock.monotonic() - startedAtMs;
     events.miss.emit({ collection: settings.name, key, reason, durationMs });

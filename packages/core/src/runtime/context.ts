@@ -13,6 +13,7 @@ import type { CompressionSettings } from '../values/compression.js';
 import type { Integrity } from '../values/integrity.js';
 import type { LockstepTransaction, TransactionOutcome } from '../write/transaction.js';
 import type { Activity } from './activity.js';
+import type { AnnouncedParts } from './announced-parts.js';
 import type { EventHub } from './events.js';
 import type { CacheSwitch } from './switch.js';
 
@@ -30,6 +31,8 @@ export interface EngineContext {
   readonly integrity: Integrity | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
+  /** Where collections and views get their counters. */
+  readonly announced: AnnouncedParts;
   readonly buffers: Buffers;
   readonly clock: Clock;
   readonly random: () => number;

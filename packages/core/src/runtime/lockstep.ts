@@ -11,18 +11,18 @@ import type {
   TransactionResult,
 } from '../contracts/api.js';
 import type { LockstepEvents } from '../contracts/events.js';
+import type { Fleet } from '../contracts/fleet.js';
 import type { UniqueSets } from '../contracts/lookups.js';
 import type {
   CollectionOptions,
   LockstepOptions,
   OpenOptions,
-  RelayOptions,
   ThroughOptions,
   Transaction,
   TransactionOptions,
 } from '../contracts/options.js';
 import type { QueueJob } from '../contracts/queue.js';
-import type { Relay } from '../contracts/relay.js';
+import type { Relay, RelayOptions } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
 import type { View, ViewOptions } from '../contracts/views.js';
 import { ClosedError, StoreTimeoutError } from '../errors.js';
@@ -36,11 +36,13 @@ import { checkCompression } from '../values/compression.js';
 import { Integrity } from '../values/integrity.js';
 import { viewOf } from '../views/view.js';
 import { Activity } from './activity.js';
+import { AnnouncedParts } from './announced-parts.js';
 import { Collections } from './collections.js';
 import { Consumers } from './consumers.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
 import { EvictionWarning } from './eviction-warning.js';
+import { Announcements } from './fleet.js';
 import { LOCKSTEP } from './options.js';
 import { openAll } from './ready.js';
 import { CacheSwitch, DISABLED } from './switch.js';
@@ -71,6 +73,7 @@ class LockstepEngine implements Lockstep {
   readonly #through: ThroughCalls;
   readonly #jobs: JobRunner;
   readonly #relays = new Set<Relay>();
+  readonly #announcements: Announcements;
   #closing: Promise<void> | undefined;
 
   constructor(options: LockstepOptions) {
@@ -98,8 +101,10 @@ class LockstepEngine implements Lockstep {
       prefix: ownPrefix,
       drained: (beforeMs) => this.#consumers.drained(beforeMs),
     });
+    const announced = new AnnouncedParts();
     this.#context = {
       prefix,
+      announced,
       adapter,
       cache,
       handover: new Handover(queue, { ...bounds, timeoutMs: settings.queueTimeoutMs, integrity }),
@@ -124,6 +129,19 @@ class LockstepEngine implements Lockstep {
     this.#through = new ThroughCalls(this, clock);
     const targets = (): ReturnType<Collections['jobTargets']> => this.#collections.jobTargets();
     this.#jobs = new JobRunner({ prefix, cache, clock, integrity, targets });
+    this.#announcements = new Announcements({
+      adapter,
+      isConnected: () => cache.wasOpened,
+      ownPrefix,
+      announced,
+      clock,
+      events,
+      relay: () => [...this.#relays][0]?.status(),
+      queue: queue?.name ?? null,
+      settings: settings.announce,
+      status: () => cacheSwitch.status,
+      timeoutMs,
+    });
     this.#adapters.use(adapter);
     this.#adapters.use(queue);
   }
@@ -146,6 +164,10 @@ class LockstepEngine implements Lockstep {
 
   get collections(): readonly CollectionInfo[] {
     return this.#collections.infos();
+  }
+
+  get fleet(): Fleet {
+    return this.#announcements;
   }
 
   get enabled(): boolean {
@@ -179,6 +201,7 @@ class LockstepEngine implements Lockstep {
     this.#collections.add(collection);
     this.#adapters.use(collection.store);
     this.#adapters.use(collection.store.feed);
+    this.#announcements.start();
     return collection.calls;
   }
 
@@ -257,7 +280,7 @@ class LockstepEngine implements Lockstep {
     const late = (): Error =>
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(clock, activity.idle(), CLOSE_TIMEOUT_MS, late).catch(failed);
-    await Promise.all(this.#consumers.all.map((consumer) => consumer.end()));
+    await Promise.all([this.#announcements.end(), ...this.#consumers.all.map((consumer) => consumer.end())]);
     await this.#adapters.close(failed);
   }
 

@@ -1,9 +1,10 @@
 import { SIGNAL } from '../collection/call-options.js';
 import { DEFAULT_TRANSACTION_TIMEOUT_MS, NAME } from '../collection/settings.js';
 import type { CacheAdapter } from '../contracts/cache.js';
+import type { AnnounceOptions } from '../contracts/fleet.js';
 import type { BreakerOptions, LockstepOptions, TransactionOptions } from '../contracts/options.js';
 import type { QueueAdapter } from '../contracts/queue.js';
-import { type OptionsOf, option } from '../kit/options.js';
+import { type OptionsOf, option, type Settings } from '../kit/options.js';
 import { DEFAULT_PREFIX } from '../protocol/key.js';
 import { COMPRESSION } from '../values/compression.js';
 import { INTEGRITY } from '../values/integrity.js';
@@ -16,6 +17,17 @@ const BREAKER = {
   cooldownMs: option.integer(500, 1, DAY_MS),
 } satisfies OptionsOf<BreakerOptions>;
 
+const ANNOUNCE = {
+  enabled: option.flag(true),
+  name: option.is<string>(
+    'a string of 1 to 64 characters',
+    (name) => typeof name === 'string' && name !== '' && name.length <= 64 && name.isWellFormed(),
+  ),
+  intervalMs: option.integer(5_000, 1_000, 60_000),
+} satisfies OptionsOf<AnnounceOptions>;
+
+export type AnnounceSettings = Settings<typeof ANNOUNCE>;
+
 export const LOCKSTEP = {
   cache: option.required(option.having<CacheAdapter>('a cache adapter', 'execute', 'read')),
   queue: option.having<QueueAdapter>('a queue adapter', 'enqueue'),
@@ -25,6 +37,7 @@ export const LOCKSTEP = {
   breaker: option.group(BREAKER),
   compression: option.optionalGroup(COMPRESSION),
   integrity: option.optionalGroup(INTEGRITY),
+  announce: option.group(ANNOUNCE),
   clock: option.clock(),
   random: option.random(),
 } satisfies OptionsOf<LockstepOptions>;

@@ -1,5 +1,6 @@
 import type { ViewOptions } from '../contracts/views.js';
 import type { EngineContext } from '../runtime/context.js';
+import type { Tally } from '../runtime/tally.js';
 import type { RowsDependency } from './dependency.js';
 import type { ViewCodec } from './entry.js';
 import type { Generations } from './generations.js';
@@ -14,6 +15,7 @@ export interface ViewParts<Params, Value> extends EngineContext {
   readonly keyPrefix: string;
   readonly codec: ViewCodec<Value>;
   readonly generations: Generations;
+  readonly tally: Tally;
 }
 
 /** One reading of a view, whose collections are open. */

@@ -57,7 +57,9 @@ export class ViewLoader<Params, Value> {
   }
 
   async #begin(asked: Asked<Params>): Promise<Loaded<Value>> {
-    const { clock, events, settings } = this.#context;
+    const { clock, events, settings, tally } = this.#context;
+    tally.loads++;
+    tally.loadedRows++;
     this.#waiting.delete(asked.cacheKey);
     const startedAtMs = clock.monotonic();
     try {

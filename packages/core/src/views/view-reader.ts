@@ -119,7 +119,8 @@ export class ViewReader<Params, Value> {
   }
 
   #hit({ key, startedAtMs }: Asked<Params>, { version }: CacheHit, value: Value): Value {
-    const { clock, events, settings } = this.#context;
+    const { clock, events, settings, tally } = this.#context;
+    tally.hits++;
     if (events.hit.wanted) {
       const durationMs = clock.monotonic() - startedAtMs;
       events.hit.emit({ collection: settings.name, key, version, stale: false, durationMs });
@@ -145,7 +146,8 @@ export class ViewReader<Params, Value> {
   }
 
   missed({ key, startedAtMs }: Asked<Params>, reason: LockstepEventMap['miss']['reason']): void {
-    const { clock, events, settings } = this.#context;
+    const { clock, events, settings, tally } = this.#context;
+    tally.misses[reason]++;
     if (!events.miss.wanted) return;
     const durationMs = clock.monotonic() - startedAtMs;
     events.miss.emit({ collection: settings.name, key, reason, durationMs });

@@ -61,7 +61,8 @@ export function viewOf<Params, Value>(
     keyPrefix,
   });
   const generations = new Generations(context.cache.trust);
-  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations };
+  const tally = context.announced.add('view', settings);
+  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations, tally };
   return new ViewCalls<Params, Value>(parts);
 }
 

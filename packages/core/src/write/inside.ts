@@ -247,7 +247,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     change: ChangedTexts & { readonly version: Version; readonly absent?: boolean },
     storeMs: number,
   ): Promise<CacheOutcome> {
-    const { clock, events, settings, store } = this.#collection;
+    const { clock, events, settings, store, tally } = this.#collection;
     const startedAt = clock.monotonic();
     const { absent, version } = change;
     // Without a version there is no change.
@@ -263,6 +263,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
       cache = await this.#publication.invalidate(key, version, false, change);
     }
+    if (changed) tally.writes[cache]++;
     if (events.write.wanted && changed) {
       const cacheMs = clock.monotonic() - startedAt;
       const of = { collection: settings.name, key, version, op: 'transaction', store: 'committed' } as const;

@@ -158,10 +158,12 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
   /** Each caller is answered once the cache was dealt with. */
   #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
     const { cache } = this.#options;
-    const { clock, store } = this.#collection;
+    const { clock, store, tally } = this.#collection;
     const { key, prepared, request } = write;
     const startedAt = clock.monotonic();
     const published = (cacheOutcome: CacheOutcome): void => {
+      // Flushes, which bring no cache in step, were counted when they were buffered.
+      if (cache !== undefined && outcome.kind === 'written') tally.writes[cacheOutcome]++;
       const cacheMs = clock.monotonic() - startedAt;
       const last = new Committed(outcome, cacheOutcome, false, storeMs, cacheMs);
       const { command } = request;

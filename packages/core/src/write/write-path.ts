@@ -107,7 +107,7 @@ export class WritePath<Value> {
     ttlMs: number,
     storeMs: number,
   ): Promise<Answer<Value> & { readonly command: StorePut<Value> }> {
-    const { clock } = this.#collection;
+    const { clock, tally } = this.#collection;
     const publication = this.#publication;
     const startedAt = clock.monotonic();
     const row = { key, reservation: NOTHING, value, version, ttlMs, written: undefined };
@@ -115,6 +115,7 @@ export class WritePath<Value> {
       version === NO_VERSION
         ? await publication.invalidate(key, NO_VERSION)
         : await new Promise<CacheOutcome>((published) => publication.publishRow(row, published));
+    tally.writes[cache]++;
     const command = { kind: 'put', key, value, above: NO_VERSION } as const;
     const cacheMs = clock.monotonic() - startedAt;
     const outcome = { kind: 'written', value, version } as const;
