@@ -4,7 +4,7 @@
  * files that the page on architecture names, and compares the tables of options with the code. `pnpm check:docs --write` writes those tables anew, and does nothing else.
  */
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execute } from './lib/execute.ts';
 import { modulesOf } from './lib/markdown.ts';
 import { type OptionsSource, withOptionTables } from './lib/option-tables.ts';
@@ -71,11 +71,14 @@ function checkLinks(page: string): void {
 }
 
 /**
- * Below a heading that names a folder in backticks, each file and folder that a table or a sentence names exists there,
+ * Each file that a page names from the root exists. Below a heading that names a folder in backticks, each file and folder that a table or a sentence names exists there,
  * or from the root; a heading with "rooms" lists all folders of its own.
  */
 function checkFiles(page: string): void {
   const text = readFileSync(join(ROOT, page), 'utf8');
+  for (const [, path = ''] of text.matchAll(/`((?:packages|apps|examples|docs)\/[\w./-]+\.\w+)`/g)) {
+    if (!existsSync(join(ROOT, path))) problem(`${page} names ${path}: no such file`);
+  }
   for (const [, heading = '', folder = '', body = ''] of text.matchAll(
     /^## (.*`(.+\/.+)`.*)\n([\s\S]*?)(?=^## |(?![\s\S]))/gm,
   )) {
@@ -91,6 +94,17 @@ function checkFiles(page: string): void {
       }
     }
   }
+}
+
+/** Each code of an error or a warning has a page of its own, at a stable address; each such page is of a code. */
+function checkErrorPages(): void {
+  const source = globSync('packages/*/src/**/*.ts', { cwd: ROOT })
+    .map((file) => readFileSync(join(ROOT, file), 'utf8'))
+    .join('\n');
+  const codes = new Set([...source.matchAll(/code(?::| =) '(LOCKSTEP_\w+)'/g)].map(([, code = '']) => code));
+  const described = new Set(globSync('docs/errors/*.md', { cwd: ROOT }).map((page) => basename(page, '.md')));
+  for (const code of codes) if (!described.has(code)) problem(`docs/errors/${code}.md is missing`);
+  for (const code of described) if (!codes.has(code)) problem(`docs/errors/${code}.md: no such code`);
 }
 
 /** The commands that open the README name the pnpm that the repository is made for. */
@@ -153,6 +167,7 @@ if (writes) {
 }
 for (const page of pages) checkLinks(page);
 for (const page of pages) checkFiles(page);
+checkErrorPages();
 checkPnpmVersion();
 const runnable = [...generate(), ...programs()];
 const types = await execute('tsc', ['-p', 'examples/tsconfig.json', '--pretty', 'false']);
