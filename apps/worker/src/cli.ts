@@ -6,5 +6,5 @@ if (Number.parseInt(process.versions.node, 10) < NEEDED) {
   console.error(`lockstep-worker: needs Node.js ${NEEDED} or later; this is ${process.version}`);
   process.exit(2);
 }
-const { main } = await import('./command.js');
-await main();
+const { runWorker } = await import('./command.js');
+await runWorker();

@@ -20,12 +20,14 @@ interface Flags {
 const USAGE = 2;
 const FAILED = 1;
 
-function program(): Command {
+function program(name: string): Command {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
-  const variables = Object.entries(VARIABLES).map(([name, meaning]) => `  ${name.padEnd(38)}${meaning}`);
-  return new Command('lockstep-worker')
+  const variables = Object.entries(VARIABLES).map(
+    ([variable, meaning]) => `  ${variable.padEnd(38)}${meaning}`,
+  );
+  return new Command(name)
     .description('Keeps caches in step with their databases: relays change feeds, retries invalidations.')
     .version(version)
     .option(
@@ -96,13 +98,16 @@ function isInvalidOption(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'LOCKSTEP_INVALID_OPTION';
 }
 
-/** Runs the command line; what goes wrong is one line on standard error. */
-export async function main(): Promise<void> {
+/** Runs the command line under the name that it was called by; what goes wrong is one line on standard error. */
+export async function runWorker(
+  args: readonly string[] = process.argv.slice(2),
+  name = 'lockstep-worker',
+): Promise<void> {
   try {
-    await run(program().parse().opts<Flags>());
+    await run(program(name).parse(args, { from: 'user' }).opts<Flags>());
   } catch (error) {
     if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : USAGE);
-    console.error(`lockstep-worker: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     process.exit(isInvalidOption(error) ? USAGE : FAILED);
   }
 }

@@ -1,24 +1,26 @@
-import { readFileSync } from 'node:fs';
+import tab from '@bomb.sh/tab/commander';
 import { messageOf } from '@lockstep/core';
 import { Command, CommanderError } from 'commander';
 import { attachCommands } from './commands/attach.js';
 import { deadLetterCommands } from './commands/dead-letters.js';
 import { doctorCommand } from './commands/doctor.js';
+import { initCommand } from './commands/init.js';
 import { inspectCommand } from './commands/inspect.js';
 import { invalidateCommand } from './commands/invalidate.js';
+import { migrateCommand } from './commands/migrate.js';
 import { statusCommand } from './commands/status.js';
 import { switchCommands } from './commands/switch.js';
 import { verifyCommand } from './commands/verify.js';
 import { warmCommand } from './commands/warm.js';
+import { workerCommand } from './commands/worker.js';
+import { EXAMPLES } from './examples.js';
+import { PACKAGE } from './package.js';
 import { FAILED } from './session.js';
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
   const root = new Command('lockstep')
     .description('Looks after a cache that Lockstep keeps in step with its database.')
-    .version(version)
+    .version(PACKAGE.version)
     .option(
       '--config <file>',
       "the worker's configuration (default: lockstep.config.ts, else the environment)",
@@ -31,6 +33,7 @@ function program(): Command {
     .showHelpAfterError('(lockstep --help tells the commands)')
     .exitOverride();
   const makers = [
+    initCommand,
     statusCommand,
     doctorCommand,
     inspectCommand,
@@ -40,9 +43,26 @@ function program(): Command {
     ...switchCommands,
     ...deadLetterCommands,
     ...attachCommands,
+    migrateCommand,
+    workerCommand,
   ];
-  for (const make of makers) root.addCommand(make().exitOverride().allowExcessArguments(false));
+  for (const make of makers) root.addCommand(make());
+  tab(root, { completionCommandName: 'completion' });
+  for (const command of root.commands) finish(command);
   return root;
+}
+
+/** What all commands have in common, their own commands included. */
+function finish(command: Command): void {
+  command.exitOverride().allowExcessArguments(command.name() === 'complete');
+  if (command.name() === 'completion')
+    command.description('prints what completes commands and flags in a shell');
+  const examples = EXAMPLES[command.name()];
+  if (examples !== undefined) {
+    const title = examples.length === 1 ? 'Example' : 'Examples';
+    command.addHelpText('after', `\n${title}:\n${examples.map((line) => `  ${line}`).join('\n')}`);
+  }
+  for (const each of command.commands) finish(each);
 }
 
 /** One line each, without Node's own preface. That the cache is switched off is what the commands say themselves. */

@@ -1,6 +1,5 @@
 import { type CollectionInfo, InvalidOptionError, type Lockstep, messageOf } from '@lockstep/core';
 import { Deadline } from '@lockstep/core/kit';
-import { loadConfig } from '@lockstep/worker';
 import type { Command } from 'commander';
 import { type Output, output } from './output.js';
 
@@ -34,6 +33,8 @@ export async function withSession(
   work: (session: Session) => Promise<number>,
 ): Promise<void> {
   const { config: path, json = false } = command.optsWithGlobals<CommonFlags>();
+  // It brings every driver, which --help and init can do without.
+  const { loadConfig } = await import('@lockstep/worker');
   const config = await loadConfig(path);
   const lockstep = typeof config.lockstep === 'function' ? await config.lockstep() : config.lockstep;
   // A server that is away is told once, by whoever asked it.

@@ -1,6 +1,7 @@
-import { type CollectionInfo, InvalidOptionError, messageOf, type StoreInstallation } from '@lockstep/core';
+import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
+import { installable } from '../installable.js';
 import { collectionsOf, FOUND, OK, withSession } from '../session.js';
 
 interface AttachFlags {
@@ -63,38 +64,4 @@ function detachCommand(): Command {
     });
 }
 
-function migrateCommand(): Command {
-  return new Command('migrate')
-    .description('prints what attach would do, as a script for a migration')
-    .argument('[collections...]', 'all unless some are named')
-    .option('--down', 'what detach would do', false)
-    .action(async (names: string[], { down }: { readonly down: boolean }, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
-        const scripts: { readonly collection: string; readonly script: string }[] = [];
-        for (const { installation, name } of installable(collectionsOf(lockstep, names))) {
-          if (installation.script === undefined)
-            throw new InvalidOptionError(name, 'has a store without scripts: attach');
-          const script = await installation.script(down ? 'uninstall' : 'install');
-          scripts.push({ collection: name, script });
-        }
-        result(
-          scripts,
-          scripts.map(({ script }) => script),
-        );
-        return OK;
-      });
-    });
-}
-
-/** Throws `InvalidOptionError` where a named one needs nothing in its database. */
-function installable(
-  collections: readonly CollectionInfo[],
-): readonly (CollectionInfo & { readonly installation: StoreInstallation })[] {
-  return collections.map((collection) => {
-    const { installation } = collection.store;
-    if (installation !== undefined) return { ...collection, installation };
-    throw new InvalidOptionError('collections', `"${collection.name}" has a store that needs no attach`);
-  });
-}
-
-export const attachCommands = [attachCommand, detachCommand, migrateCommand];
+export const attachCommands = [attachCommand, detachCommand];
