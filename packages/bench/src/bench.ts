@@ -9,6 +9,7 @@ import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
 import { CONTENTION, runContention } from './contention.js';
 import { runReads } from './reads.js';
+import { RELAY_BENCH, runRelay } from './relay.js';
 import { runStrategies } from './strategies.js';
 import { runViews } from './views.js';
 
@@ -22,10 +23,22 @@ interface Flags {
   readonly only: readonly string[];
 }
 
+interface SizedFlags extends Pick<Flags, 'json' | 'pool' | 'turns'> {
+  readonly changes: number;
+}
+
+const MAX_SIZE = 100_000_000;
+
 function countOf(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= 1_000) return count;
   throw new InvalidArgumentError('must be a whole number from 1 to 1000.');
+}
+
+function sizeOf(text: string): number {
+  const size = Number(text);
+  if (Number.isInteger(size) && size >= 1 && size <= MAX_SIZE) return size;
+  throw new InvalidArgumentError(`must be a whole number from 1 to ${MAX_SIZE}.`);
 }
 
 function scenariosOf(text: string): string[] {
@@ -95,6 +108,17 @@ program
   .option('--pool <n>', 'connections to the database, of each side', countOf, CONTENTION.pool)
   .action(async ({ json, pool, turns }: Pick<Flags, 'json' | 'pool' | 'turns'>) => {
     write({ contention: await runContention({ ...CONTENTION, pool, turns }, progress) }, json);
+  });
+
+program
+  .command('relay')
+  .description('A backlog of changes that others have made, drained by one relay.')
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'backlogs of each kind', countOf, RELAY_BENCH.turns)
+  .option('--pool <n>', "the relay's connections to the database", countOf, RELAY_BENCH.pool)
+  .option('--changes <n>', 'changes of a backlog', sizeOf, RELAY_BENCH.changes)
+  .action(async ({ changes, json, pool, turns }: SizedFlags) => {
+    write({ relay: await runRelay({ ...RELAY_BENCH, changes, pool, turns }, progress) }, json);
   });
 
 program

@@ -1,53 +1,18 @@
-import { createRequire } from 'node:module';
 import type { StoreCommand } from '@lockstep/core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { PostgresTable } from '../src/index.js';
 import { CALL, READ, testServer } from './support/database.js';
+import {
+  type Call,
+  type Client,
+  connectTo,
+  SentStatements,
+  type Touched,
+  touchedBy,
+} from './support/statements.js';
 
 const server = testServer({ autovacuum: false });
-
-interface Call {
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
-
-interface Connection {
-  parse(message: { text: string; name: string }): void;
-  bind(message: { statement: string; values: readonly unknown[] }): void;
-}
-
-/** The part of pg's client that is used. */
-interface Client {
-  connect(): Promise<void>;
-  end(): Promise<void>;
-  on(event: 'error', listener: () => void): void;
-  query<T>(query: string | { name: string; text: string; values: unknown[] }): Promise<{ rows: T[] }>;
-}
-
-const { Client: PgClient, Connection: PgConnection } = createRequire(import.meta.url)('pg') as {
-  Client: new (url: string) => Client;
-  Connection: { prototype: Connection };
-};
-const { prototype } = PgConnection;
-const { bind, parse } = prototype;
-const texts = new Map<string, string>();
-let sent: Call[] = [];
-
-/** Notes what goes to the server, on all connections. */
-beforeAll(() => {
-  prototype.parse = function (message) {
-    texts.set(message.name, message.text);
-    parse.call(this, message);
-  };
-  prototype.bind = function (message) {
-    sent.push({ text: texts.get(message.statement) ?? '', values: message.values });
-    bind.call(this, message);
-  };
-});
-
-afterAll(() => {
-  Object.assign(prototype, { bind, parse });
-});
+const sent = new SentStatements();
 
 type Row = Record<string, unknown>;
 type Table = PostgresTable<Row, unknown>;
@@ -124,9 +89,9 @@ async function sentBy(
   for (const rows of [1, BATCH]) {
     const numbers = Array.from({ length: rows }, (_, n) => n + 7);
     const note = async (what: string, work: () => Promise<unknown>): Promise<void> => {
-      sent = [];
+      sent.calls = [];
       await work();
-      const calls = sent.filter(({ text }) => !text.includes('SAVEPOINT'));
+      const calls = sent.calls.filter(({ text }) => !text.includes('SAVEPOINT'));
       found.set(`${what} of ${rows}`, { rows, calls });
       await restore();
     };
@@ -138,7 +103,7 @@ async function sentBy(
     for (const what of ['put', 'replace', 'increment', 'delete', 'flush of a delete']) {
       await note(`${what} in a transaction`, () =>
         store.transactions.transaction(async (tx) => {
-          sent = [];
+          sent.calls = [];
           await table.write(
             numbers.map((n) => commands[what]?.(n) ?? put(n)),
             { ...CALL, tx },
@@ -150,32 +115,13 @@ async function sentBy(
   return found;
 }
 
-const FETCHED = `SELECT relnamespace::regnamespace::text AS schema, sum(pg_stat_get_xact_blocks_fetched(oid))::int AS blocks FROM pg_class
-  WHERE relnamespace IN ('public'::regnamespace, 'lockstep'::regnamespace) GROUP BY 1`;
-
-interface Touched {
-  readonly table: number;
-  readonly feed: number;
-}
-
-/** The blocks that the calls touch of the table, of the feed, and of their indexes, triggers included. Nothing stays of them. */
-async function touched(client: Client, name: string, calls: readonly Call[]): Promise<Touched> {
-  const fetched = async (): Promise<Touched> => {
-    const { rows } = await client.query<{ schema: string; blocks: number }>(FETCHED);
-    const of = (schema: string): number => rows.find((row) => row.schema === schema)?.blocks ?? 0;
-    return { table: of('public'), feed: of('lockstep') };
-  };
-  await client.query('BEGIN');
-  try {
-    const before = await fetched();
+/** What the calls touch. Nothing stays of them. */
+function touched(client: Client, name: string, calls: readonly Call[]): Promise<Touched> {
+  return touchedBy(client, async () => {
     for (const [index, { text, values }] of calls.entries()) {
       await client.query({ name: `${name} ${index}`, text, values: [...values] });
     }
-    const after = await fetched();
-    return { table: after.table - before.table, feed: after.feed - before.feed };
-  } finally {
-    await client.query('ROLLBACK');
-  }
+  });
 }
 
 const MODES = ['force_custom_plan', 'force_generic_plan'] as const;
@@ -197,14 +143,7 @@ describe.each(KINDS)('on a $what table', (kind) => {
     const sentByAll = () => sentBy(table, kind, store, () => fill(1, 50));
     await fill(1, rows);
     const clients: Client[] = [];
-    for (const mode of MODES) {
-      const client = new PgClient(url);
-      // Left open by a test that failed.
-      client.on('error', () => undefined);
-      await client.connect();
-      await client.query(`SET plan_cache_mode = ${mode}`);
-      clients.push(client);
-    }
+    for (const mode of MODES) clients.push(await connectTo(url, `plan_cache_mode = ${mode}`));
     const end = (): Promise<unknown> => Promise.all(clients.map((client) => client.end()));
     return { knex, fill, clients, end, sentByAll };
   }

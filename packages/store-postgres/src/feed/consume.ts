@@ -16,15 +16,17 @@ import { feedDeadline } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
 
 /**
- * Oldest first, but by what can be locked, never by a cursor: a change that commits late is taken when
- * it is there. Our own writers' changes only after their grace.
+ * Oldest first, but by what can be locked, never by a cursor that outlives the transaction: a change that commits late is
+ * taken when it is there. Our own writers' changes only after their grace. Ordered by the columns, not by the texts that
+ * the query gives their names to, which would sort all of the outbox for each claim.
  */
-const CLAIM = `SELECT ctid::text AS place, version::text AS version, source, key, op::text AS op,
+const CLAIM = `SELECT ctid::text AS place, version::text AS version, id::text AS id, source, key, op::text AS op,
 pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] AS versions,
 CASE WHEN before IS NOT NULL OR after IS NOT NULL THEN pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(before, after))::text END AS texts, ${limitSql()}::text AS highest
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (done IS NULL OR ?::text <> ALL (done)) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
-ORDER BY version, id LIMIT ? FOR UPDATE SKIP LOCKED`;
+AND (outbox.version, outbox.id) > (?::int8, ?::int8)
+ORDER BY outbox.version, outbox.id LIMIT ? FOR UPDATE SKIP LOCKED`;
 
 /** By place: nobody moves a row that is locked. */
 const TAKE = 'DELETE FROM lockstep.outbox WHERE ctid = ANY (?::tid[])';
@@ -52,12 +54,50 @@ const PRUNE_EVERY_MS = 10_000;
 /** Below the relay's lag bound (G4): a cache that is back is not kept waiting for longer. */
 const AFTER_FAILURES = { firstMs: 100, lastMs: 400 };
 
-interface Claimed extends ChangeRecord {
+/** The most batches of one transaction, whose rows are locked until its end. */
+const MAX_CLAIMS = 16;
+
+const LOWEST: Position = { version: '-9223372036854775808', id: '-9223372036854775808' };
+
+/** A place in the order of the outbox. */
+interface Position {
+  readonly version: string;
+  readonly id: string;
+}
+
+interface Claimed extends ChangeRecord, Position {
   readonly place: string;
   readonly keys: readonly string[] | null;
   readonly versions: readonly string[] | null;
   /** The highest version that is believed. */
   readonly highest: string;
+}
+
+interface Claim {
+  readonly rows: readonly Claimed[];
+  readonly changes: readonly Change[];
+  /** True where more may wait. */
+  readonly isFull: boolean;
+}
+
+/** How many rows to claim for a batch of changes: by what the rows before recorded. */
+class ClaimSize {
+  static readonly #MIN_ROWS = 8;
+  readonly batch: number;
+  rows: number;
+
+  constructor(batch: number) {
+    this.batch = batch;
+    this.rows = batch;
+  }
+
+  note(rows: number, changes: number): void {
+    if (changes > 0)
+      this.rows = Math.min(
+        this.batch,
+        Math.max(ClaimSize.#MIN_ROWS, Math.ceil((this.batch * rows) / changes)),
+      );
+  }
 }
 
 export type Handler = (changes: readonly Change[]) => Promise<void>;
@@ -69,7 +109,7 @@ export async function consume(
   options: FeedConsumeOptions,
 ): Promise<void> {
   const { clock, listener } = parts;
-  const batchSize = options.batchSize ?? 500;
+  const size = new ClaimSize(options.batchSize ?? 500);
   const release = listener?.use();
   const backoff = new Backoff({ ...AFTER_FAILURES, clock });
   let prunedAt = Number.NEGATIVE_INFINITY;
@@ -77,9 +117,9 @@ export async function consume(
     while (!options.signal.aborted) {
       const alarm = new Alarm(parts, options.signal);
       try {
-        const taken = await takeBatch(parts, handler, options, batchSize);
+        const taken = await takeBatches(parts, handler, options, size);
         backoff.reset();
-        if (taken === undefined) {
+        if (taken === 'differs') {
           await options.claimant?.differs();
           continue;
         }
@@ -87,7 +127,7 @@ export async function consume(
           prunedAt = clock.monotonic();
           await prune(parts);
         }
-        if (taken < batchSize) await alarm.wait(parts.options.pollMs);
+        if (taken === 'all') await alarm.wait(parts.options.pollMs);
       } catch (error) {
         // Without an outbox there is nothing to take.
         if (!isMissingTable(error)) reportError(options, error);
@@ -111,50 +151,90 @@ export function reportError(options: FeedConsumeOptions, error: unknown): void {
 
 /**
  * Claims a batch, hands it over, and commits the claim. The rows stay locked meanwhile: a consumer that
- * dies loses its connection, and with it the claim. `undefined`: the registry says something else by now, and the
- * batch was given back.
+ * dies loses its connection, and with it the claim. Where more waits than a batch holds the transaction goes on: the next
+ * batch is claimed while this one is handed over. Of several, those before one that is refused are taken. `differs`: the
+ * registry says something else by now, and the batch was given back.
  */
-async function takeBatch(
+async function takeBatches(
   parts: FeedParts,
   handler: Handler,
-  consumeOptions: FeedConsumeOptions,
-  batchSize: number,
-): Promise<number | undefined> {
-  const { options, clock } = parts;
-  const { handlerTimeoutMs } = options;
-  const { claimant, sources } = consumeOptions;
+  options: FeedConsumeOptions,
+  size: ClaimSize,
+): Promise<'all' | 'some' | 'differs'> {
+  const { claimant, sources, signal } = options;
   const states = claimant === undefined ? [] : sources.flatMap((source) => claimant.state(source) ?? []);
   const wanted = claimant === undefined ? sources : states.map(({ source }) => source);
-  if (wanted.length === 0) return 0;
+  if (wanted.length === 0) return 'all';
   const transaction = await FeedTransaction.begin(parts);
-  try {
+  const claim = async ({ id, version }: Position): Promise<Claim> => {
+    const most = size.rows;
     const rows = await transaction.rows<Claimed>('claim', CLAIM, [
       arrayText(wanted),
       claimant?.consumer ?? '',
-      options.graceMs,
-      batchSize,
+      parts.options.graceMs,
+      version,
+      id,
+      most,
     ]);
-    if (rows.length > 0) {
-      for (const changes of inBatches(rows.flatMap(changesOf), batchSize)) {
-        await feedDeadline(clock, 'the handler', handlerTimeoutMs).bound(handler(changes));
-      }
-      const places = arrayText(rows.map((row) => row.place));
-      if (claimant === undefined) await transaction.rows('taking a batch', TAKE, [places]);
-      else if (!(await takeAs(transaction, claimant.consumer, states, places))) return undefined;
-    }
+    const changes = rows.flatMap(changesOf);
+    size.note(rows.length, changes.length);
+    return { rows, changes, isFull: rows.length === most };
+  };
+  /** Of several batches those before the one that is refused are taken. */
+  const commit = async (next: Promise<Claim> | undefined): Promise<void> => {
+    await next?.catch(() => undefined);
     await transaction.commit();
-    return rows.length;
+  };
+  let next: Promise<Claim> | undefined = claim(LOWEST);
+  try {
+    for (let n = 1; ; n++) {
+      const { changes, isFull, rows }: Claim = await next;
+      const last = rows.at(-1);
+      next = undefined;
+      if (last !== undefined && isFull && n < MAX_CLAIMS && !signal.aborted) {
+        next = claim(last);
+        // Awaited once this batch is over.
+        next.catch(() => undefined);
+      }
+      try {
+        await handOver(parts, handler, inBatches(changes, size.batch));
+      } catch (error) {
+        await commit(next).catch(() => undefined);
+        throw error;
+      }
+      const taken = rows.length === 0 || (await take(transaction, claimant?.consumer, states, rows));
+      if (!taken || next === undefined) {
+        await commit(next);
+        return taken ? (isFull ? 'some' : 'all') : 'differs';
+      }
+    }
   } finally {
     await transaction.end();
   }
 }
 
-async function takeAs(
+async function handOver(
+  { clock, options: { handlerTimeoutMs } }: FeedParts,
+  handler: Handler,
+  batches: Iterable<readonly Change[]>,
+): Promise<void> {
+  for (const batch of batches) {
+    await feedDeadline(clock, 'the handler', handlerTimeoutMs).bound(handler(batch));
+  }
+}
+
+/** False where the registry says something else than the claim went by: nothing was taken. */
+async function take(
   transaction: FeedTransaction,
-  consumer: string,
+  consumer: string | undefined,
   states: readonly ConsumerState[],
-  places: string,
+  rows: readonly Claimed[],
 ): Promise<boolean> {
+  const places = arrayText(rows.map(({ place }) => place));
+  if (consumer === undefined) {
+    await transaction.rows('taking a batch', TAKE, [places]);
+    return true;
+  }
   const sources = arrayText(states.map(({ source }) => source));
   const [answer] = await transaction.rows<{ stands: boolean }>('taking a batch', TAKE_AS, [
     sources,

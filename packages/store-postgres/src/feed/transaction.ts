@@ -10,6 +10,15 @@ import { feedDeadline, tooLong } from './too-long.js';
 /** At least once: a crash right after the commit may hand a batch over again. */
 const SETTINGS = `SELECT ${IS_READ_ONLY} AS "readOnly", pg_catalog.set_config('statement_timeout', ?, true), pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true), pg_catalog.set_config('synchronous_commit', 'off', true)`;
 
+/**
+ * A claim goes along the primary key, and what is taken is found by its place, whatever the planner thinks: its statistics
+ * are of when the outbox was empty, or much longer, and a scan, or a sort, of all of a backlog for each batch would be
+ * paid for with the square of its length.
+ */
+const NO_SCANS = ['enable_seqscan', 'enable_bitmapscan', 'enable_sort']
+  .map((name) => `pg_catalog.set_config('${name}', 'off', true)`)
+  .join(', ');
+
 export interface FeedTransactionOptions {
   readonly statementTimeoutMs?: number;
   /** The transaction's statements reject with the signal's reason once that aborts. */
@@ -54,7 +63,7 @@ export class FeedTransaction {
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
       const settings = transaction.trx.raw<{ rows: { readOnly: boolean }[] }>(
-        readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}`,
+        readsTables ? SETTINGS : `${SETTINGS}, ${SET_SAFE_PATH}, ${NO_SCANS}`,
         [String(statementTimeoutMs), String(idleMs)],
       );
       const { rows } = await deadline.bound(settings);
