@@ -23,8 +23,11 @@ export async function findRows<Value>(
     const [document] = documents;
     return [document === undefined ? undefined : toRow(binding, document)];
   }
-  const rows = new Map(documents.map((document) => [document, toRow<Value>(binding, document)] as const));
-  const byKey = new Map([...rows.values()].map((row) => [row.key, row]));
+  const byKey = new Map<string, StoreRow<Value>>();
+  for (const document of documents) {
+    const row = toRow<Value>(binding, document);
+    byKey.set(row.key, row);
+  }
   return keys.map((key) => byKey.get(key));
 }
 
