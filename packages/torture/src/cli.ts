@@ -6,6 +6,9 @@ import type { AppendFsync, Durability, StoreName } from './crash/settings.js';
 import { CHANGES, type ChangeName } from './rollout/changes.js';
 import { runRollout } from './rollout/run.js';
 import { ROLLOUT_CONTROLS, type RolloutSettings } from './rollout/settings.js';
+import { VIEWS_CONTROLS } from './views/controls/names.js';
+import { runViews } from './views/run.js';
+import type { ViewsSettings } from './views/settings.js';
 
 interface Flags {
   readonly kills: number;
@@ -64,7 +67,7 @@ program
     ),
   )
   .option('--seed <n>', 'of all random choices', wholeNumber(0, 2 ** 31), Date.now() % 1_000_000)
-  .addHelpText('after', () => `\nControls:\n${controls()}`)
+  .addHelpText('after', () => `\nControls:\n${textOf(CONTROLS)}`)
   .action(async (flags: Flags) => {
     process.exitCode = await bursts(flags);
   });
@@ -95,8 +98,43 @@ program
     }
   });
 
-function controls(): string {
-  return Object.entries(CONTROLS)
+program
+  .command('views')
+  .description(
+    'Two applications and two workers on real servers, killed (-9) at random moments while they read lists, joins and ' +
+      'counts and write their rows beside another program, with a cache that is flushed, evicts, hangs and fails over. ' +
+      'Each read is judged by what the database has recorded. Exit code 1 when one lacks a row that an acknowledged ' +
+      'write has put there, or has it wrongly.',
+  )
+  .option('--kills <n>', 'how many times something is killed or broken', wholeNumber(1, 100_000), 60)
+  .option('--json <file>', 'write the result there, too')
+  .option('--history <file>', 'write there what the checker was given')
+  .addOption(new Option('--store <name>', 'the database').choices(['postgres', 'mongo']).default('postgres'))
+  .addOption(
+    new Option('--cache <kind>', "of the cache's servers")
+      .choices(['standalone', 'sentinel', 'cluster'])
+      .default('standalone'),
+  )
+  .addOption(
+    new Option('--control <name>', 'take one rule of views out; the exit code is 0 then').choices(
+      Object.keys(VIEWS_CONTROLS),
+    ),
+  )
+  .option('--seed <n>', 'of all random choices', wholeNumber(0, 2 ** 31), Date.now() % 1_000_000)
+  .addHelpText('after', () => `\nControls:\n${textOf(VIEWS_CONTROLS)}`)
+  .action(async ({ json, ...flags }: ViewsFlags) => {
+    const settings = { control: undefined, history: undefined, ...flags };
+    process.exitCode = await untilOver({ ...settings, json }, (signal) =>
+      runViews(settings, signal, progress),
+    );
+  });
+
+type ViewsFlags = Omit<ViewsSettings, 'control' | 'history'> &
+  Partial<Pick<ViewsSettings, 'control' | 'history'>> &
+  Output;
+
+function textOf(controls: Readonly<Record<string, string>>): string {
+  return Object.entries(controls)
     .map(([name, text]) => `  ${name.padEnd(23)}${text}`)
     .join('\n');
 }
@@ -106,17 +144,29 @@ async function bursts({ control, json, powerLoss, redisRestart, ...rest }: Flags
     console.error('--power-loss does not know what WAITAOF has waited for: not with --durability disk');
     return 2;
   }
-  const ending = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
-  const bound = setTimeout(() => ending.abort(), MS_BESIDES + rest.kills * MS_PER_KILL);
   const settings = {
     ...rest,
     redisRestart: redisRestart === true,
     powerLoss: powerLoss === true,
     control: control !== undefined && isControl(control) ? control : undefined,
   };
+  return await untilOver({ ...settings, json }, (signal) => runCrash(settings, signal, progress));
+}
+
+interface Output {
+  readonly json?: string | undefined;
+}
+
+/** Runs until it is over, interrupted, or takes too long; tells the result, and resolves with the exit code. */
+async function untilOver(
+  { control, json, kills }: Output & { readonly control: string | undefined; readonly kills: number },
+  run: (signal: AbortSignal) => Promise<{ readonly clean: boolean }>,
+): Promise<number> {
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
+  const bound = setTimeout(() => ending.abort(), MS_BESIDES + kills * MS_PER_KILL);
   try {
-    const result = await runCrash(settings, ending.signal, progress);
+    const result = await run(ending.signal);
     const text = `${JSON.stringify(result, null, 2)}\n`;
     if (process.stderr.isTTY) process.stderr.write('\n');
     console.log(text);

@@ -1,5 +1,6 @@
 import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RedisService } from '@lockstep/dev-services';
 import { Redis } from 'ioredis';
 import type { CrashSettings } from './settings.js';
@@ -7,6 +8,9 @@ import type { CrashSettings } from './settings.js';
 /** How old what a machine that fails has on its disk may be at the worst, in ms, by the server's policy. */
 const UNSYNCED_MS = { always: 0, everysec: 1_000, no: 30_000, off: 0 } as const;
 const LOOK_EVERY_MS = 20;
+
+/** What a server has when it is back: all that it kept, what it had certainly synced, or nothing. */
+export type Kept = 'all' | 'synced' | 'none';
 
 /** The cache's server, to be killed and restarted with what it kept. */
 export class CacheServer {
@@ -16,7 +20,10 @@ export class CacheServer {
   #sizes: { readonly atMs: number; readonly bytes: number }[] = [];
   #looking: NodeJS.Timeout | undefined;
 
-  constructor(service: RedisService, { appendfsync, powerLoss }: CrashSettings) {
+  constructor(
+    service: RedisService,
+    { appendfsync, powerLoss }: Pick<CrashSettings, 'appendfsync' | 'powerLoss'>,
+  ) {
     this.#service = service;
     this.#unsyncedMs = powerLoss ? UNSYNCED_MS[appendfsync] : 0;
   }
@@ -37,17 +44,18 @@ export class CacheServer {
     if (size !== undefined) this.#sizes.push({ atMs: performance.now(), bytes: size.size });
   }
 
-  async restart(): Promise<void> {
+  async restart(kept: Kept = 'synced', awayMs = 0): Promise<void> {
     const killedAtMs = performance.now();
     await this.#service.process?.kill();
-    if (this.#unsyncedMs > 0) {
+    if (kept === 'synced' && this.#unsyncedMs > 0) {
       const synced =
         this.#sizes.findLast(({ atMs }) => atMs <= killedAtMs - this.#unsyncedMs) ?? this.#sizes[0];
       if (synced !== undefined) await truncate(this.#file, synced.bytes);
-      this.#sizes = [];
     }
-    await this.#service.process?.restart();
+    await pause(awayMs);
+    await this.#service.process?.restart({ keepData: kept !== 'none' });
     // Data that it has loaded counts as being on its disk.
+    this.#sizes = [];
     if (this.#unsyncedMs > 0) await this.#look();
   }
 

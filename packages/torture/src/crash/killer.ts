@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Slot } from '../processes/slot.js';
 import { type Random, randomChoice } from '../random.js';
 import type { CacheServer } from './cache-server.js';
-import type { Slot } from './slot.js';
 
 export type Victim = 'application' | 'worker' | 'both' | 'cache';
 

@@ -1,3 +1,4 @@
+import { Slot } from '../processes/slot.js';
 import { seededRandom } from '../random.js';
 import { CacheServer } from './cache-server.js';
 import { check, type Findings } from './checker/check.js';
@@ -11,8 +12,8 @@ import { KEYS, seedRow } from './rows.js';
 import { type Servers, startServers } from './servers.js';
 import { type CrashSettings, MAX_CLOCK_SKEW_MS, type PartySettings } from './settings.js';
 import { type Settled, settle, waitUntilIdle } from './settle.js';
-import { Slot } from './slot.js';
 
+const ENTRY = new URL('./child/main.js', import.meta.url);
 const STOP_MS = 20_000;
 const IDLE_MS = 30_000;
 const EXAMPLES = 10;
@@ -52,8 +53,9 @@ async function conduct(
   recorder.seed(await party.store.prepare(KEYS.map(seedRow)));
   await party.rows.get(KEYS[0] as string);
   const cache = new CacheServer(servers.cache, settings);
+  const listen = (ready: () => void) => recorder.listen(ready);
   const slots = (['application', 'worker'] as const).flatMap((role) =>
-    [0, 1].map((place) => new Slot(role, place, shared, recorder, seed)),
+    [0, 1].map((place) => new Slot({ entry: ENTRY, role, place, settings: shared, listen, seed })),
   );
   const over = new AbortController();
   try {

@@ -1,3 +1,4 @@
+import type { Identity } from '../processes/slot.js';
 import type { ControlName } from './controls/names.js';
 
 export type StoreName = 'postgres' | 'mongo';
@@ -30,12 +31,7 @@ export interface PartySettings {
 }
 
 /** The settings that a child gets. */
-export interface ChildSettings extends PartySettings {
-  readonly role: 'application' | 'worker';
-  /** Starts every token and every operation's number of this process. */
-  readonly name: string;
-  readonly seed: number;
-}
+export interface ChildSettings extends Identity, PartySettings {}
 
 /** All servers of the run are on one machine: their clocks are apart by how they round. */
 export const MAX_CLOCK_SKEW_MS = 20;

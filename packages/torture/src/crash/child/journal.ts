@@ -1,24 +1,11 @@
-import { writeSync } from 'node:fs';
 import type { LockstepEvents } from '@lockstep/core';
+import { write } from '../../processes/orders.js';
 import { encodeLine, type Line } from '../lines.js';
 
-const STDOUT = 1;
 const EVERY_MS = 50;
 
-const FULL_WAIT_MS = 1;
-const waiting = new Int32Array(new SharedArrayBuffer(4));
-
-/** To the parent, at once: what is written here survives this process. Waits while the pipe is full. */
 export function tell(line: Line): void {
-  let left = Buffer.from(encodeLine(line));
-  while (left.length > 0) {
-    try {
-      left = left.subarray(writeSync(STDOUT, left));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-      Atomics.wait(waiting, 0, 0, FULL_WAIT_MS);
-    }
-  }
+  write(encodeLine(line));
 }
 
 /** Tells, now and then, what became of buffered writes; a kill loses the last figures. */

@@ -1,31 +1,35 @@
-import { Child } from './child-process.js';
-import type { Recorder } from './recorder.js';
-import type { ChildSettings, PartySettings } from './settings.js';
+import { Child, type ChildOptions } from './child-process.js';
+
+export type Role = 'application' | 'worker';
+
+/** What a process of a run is given, beside the settings of the run. */
+export interface Identity {
+  readonly role: Role;
+  /** Starts every token and every operation's number of this process. */
+  readonly name: string;
+  readonly seed: number;
+}
+
+export interface SlotOptions extends Omit<ChildOptions, 'settings'> {
+  readonly role: Role;
+  readonly place: number;
+  /** Those of every process of the run. */
+  readonly settings: object;
+  readonly seed: number;
+}
 
 /** One place among the processes: whoever works there, and the next one, which is ready to take over. */
 export class Slot {
-  readonly role: ChildSettings['role'];
-  readonly #settings: PartySettings;
-  readonly #recorder: Recorder;
-  readonly #name: string;
-  readonly #seed: number;
+  readonly role: Role;
+  readonly #options: SlotOptions;
   readonly #all = new Set<Child>();
   #born = 0;
   #standby: Child;
   #active: Child | undefined;
 
-  constructor(
-    role: ChildSettings['role'],
-    place: number,
-    settings: PartySettings,
-    recorder: Recorder,
-    seed: number,
-  ) {
-    this.role = role;
-    this.#settings = settings;
-    this.#recorder = recorder;
-    this.#name = `${role[0]}${place}`;
-    this.#seed = seed * 1_000 + place * 100 + (role === 'worker' ? 50 : 0);
+  constructor(options: SlotOptions) {
+    this.role = options.role;
+    this.#options = options;
     this.#standby = this.#spawn();
   }
 
@@ -62,9 +66,13 @@ export class Slot {
 
   #spawn(): Child {
     this.#born++;
-    const { role } = this;
-    const name = `${this.#name}.${this.#born}`;
-    const child = new Child({ ...this.#settings, role, name, seed: this.#seed + this.#born }, this.#recorder);
+    const { entry, listen, place, role, seed, settings } = this.#options;
+    const own: Identity = {
+      role,
+      name: `${role[0]}${place}.${this.#born}`,
+      seed: seed * 1_000 + place * 100 + (role === 'worker' ? 50 : 0) + this.#born,
+    };
+    const child = new Child({ entry, listen, settings: { ...settings, ...own } });
     this.#all.add(child);
     void child.ended.then(() => this.#all.delete(child));
     return child;

@@ -1,0 +1,137 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  type RedisClusterService,
+  type RedisSentinelService,
+  type RedisService,
+  startRedis,
+  startRedisCluster,
+  startRedisSentinel,
+} from '@lockstep/dev-services';
+import { Redis } from 'ioredis';
+import { nowUs } from '../clock.js';
+import { CacheServer } from './../crash/cache-server.js';
+import { type Random, randomChoice } from '../random.js';
+import type { Window } from './history.js';
+import type { CacheAddress, CacheKind } from './settings.js';
+
+/** What is done to the cache. */
+export type CacheFault =
+  | 'flush'
+  | 'evict'
+  | 'freeze'
+  | 'restart'
+  | 'restart-empty'
+  | 'restart-older'
+  | 'failover';
+
+/** The cache's servers, and the ways to break them. */
+export interface BreakableCache {
+  readonly address: CacheAddress;
+  readonly version: string;
+  readonly faults: readonly CacheFault[];
+  break(fault: CacheFault, random: Random): Promise<void>;
+  /** Times in which a primary was replaced by one that had less, and a second beyond: nothing is promised in them. */
+  readonly windows: readonly Window[];
+  stop(): Promise<void>;
+}
+
+/** How long a process may take an entry by what it knew of the cache before, once there is another one. */
+const UNPROVEN_US = 1_000_000;
+const LONGEST_AWAY_MS = 400;
+const EVICTIONS = 30;
+const PERSISTENT = { appendonly: true, appendfsync: 'everysec' } as const;
+
+export async function startBreakableCache(kind: CacheKind): Promise<BreakableCache> {
+  if (kind === 'standalone') return standalone(await startRedis({ owned: true, ...PERSISTENT }));
+  if (kind === 'sentinel') return sentinel(await startRedisSentinel());
+  return cluster(await startRedisCluster());
+}
+
+async function standalone(service: RedisService): Promise<BreakableCache> {
+  const server = new CacheServer(service, { appendfsync: PERSISTENT.appendfsync, powerLoss: true });
+  await server.watch();
+  const windows: Window[] = [];
+  return {
+    address: { kind: 'standalone', url: service.url },
+    version: service.version,
+    faults: ['flush', 'evict', 'freeze', 'restart', 'restart-empty', 'restart-older'],
+    windows,
+    async break(fault, random) {
+      if (fault === 'flush' || fault === 'evict') return await strike(service.url, fault);
+      if (fault === 'freeze') return await freeze(service.process, random);
+      const awayMs = random() * LONGEST_AWAY_MS;
+      if (fault === 'restart') return await server.restart('all', awayMs);
+      if (fault === 'restart-empty') return await server.restart('none', awayMs);
+      await during(windows, () => server.restart('synced', awayMs));
+    },
+    async stop() {
+      server.close();
+      await service.stop();
+    },
+  };
+}
+
+function sentinel(service: RedisSentinelService): BreakableCache {
+  const windows: Window[] = [];
+  const { name, sentinels } = service;
+  const addresses = sentinels.map(({ host, port }) => ({ host, port }));
+  return {
+    address: { kind: 'sentinel', name, sentinels: addresses },
+    version: service.version,
+    faults: ['flush', 'evict', 'failover', 'failover'],
+    windows,
+    async break(fault) {
+      if (fault === 'failover') return await during(windows, () => service.failover());
+      await strike((await service.currentPrimary()).url, fault);
+    },
+    stop: () => service.stop(),
+  };
+}
+
+function cluster(service: RedisClusterService): BreakableCache {
+  return {
+    address: { kind: 'cluster', nodes: service.nodes.map(({ host, port }) => ({ host, port })) },
+    version: service.version,
+    faults: ['flush', 'evict', 'freeze', 'restart-empty'],
+    windows: [],
+    async break(fault, random) {
+      const node = randomChoice(random, service.nodes);
+      if (fault === 'flush' || fault === 'evict') return await strike(node.url, fault);
+      if (fault === 'freeze') return await freeze(node.process, random);
+      await node.process.kill();
+      await node.process.restart({ keepData: true });
+      await service.healthy();
+    },
+    stop: () => service.stop(),
+  };
+}
+
+async function during(windows: Window[], replace: () => Promise<void>): Promise<void> {
+  const fromUs = nowUs();
+  // Whoever is judged while it lasts is judged at the end.
+  await replace();
+  windows.push({ fromUs, toUs: nowUs() + UNPROVEN_US });
+}
+
+/** Everything that the server holds goes, or some keys at random, as under an eviction policy. */
+async function strike(url: string, fault: CacheFault): Promise<void> {
+  const client = new Redis(url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
+  client.on('error', () => undefined);
+  try {
+    if (fault === 'flush') await client.flushall();
+    else {
+      for (let i = 0; i < EVICTIONS; i++) {
+        const key = await client.randomkey();
+        if (key !== null) await client.unlink(key);
+      }
+    }
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function freeze(process: RedisService['process'], random: Random): Promise<void> {
+  process?.freeze();
+  await pause(random() * LONGEST_AWAY_MS * 3);
+  process?.thaw();
+}
