@@ -10,6 +10,7 @@ const MODULES = {
   'store-mongo': 'packages/store-mongo/src/index.ts',
   'cache-redis': 'packages/cache-redis/src/index.ts',
   'queue-bullmq': 'packages/queue-bullmq/src/index.ts',
+  otel: 'packages/otel/src/index.ts',
   conformance: 'packages/conformance/src/index.ts',
   worker: 'apps/worker/src/index.ts',
 };

@@ -180,6 +180,7 @@ export type {
 } from './contracts/store.js';
 export type { StoreCapabilities } from './contracts/store-capabilities.js';
 export type { StoreOpenOptions } from './contracts/store-open.js';
+export type { LockstepTraceMap, LockstepTraceName, TraceContext } from './contracts/traces.js';
 export type { Isolation, TransactionMode } from './contracts/transaction-mode.js';
 export {
   believedUpTo,

@@ -13,10 +13,11 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from '../contracts/options.js';
+import type { LockstepTraceMap } from '../contracts/traces.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import { type Amount, isAmount } from '../kit/decimal.js';
-import { type OptionsOf, option } from '../kit/options.js';
+import { type OptionsOf, type OptionTable, option } from '../kit/options.js';
 import { MODE } from '../write/transaction-mode.js';
 import { TIMEOUT, TTL } from './settings.js';
 
@@ -54,7 +55,7 @@ export const READ_ONE = {
 
 export const WRITE = { ...CALL, ttlMs: COLLECTION_TTL } satisfies OptionsOf<WriteOptions>;
 
-export const CREATE = WRITE satisfies OptionsOf<CreateOptions>;
+export const CREATE = { ...WRITE } satisfies OptionsOf<CreateOptions>;
 
 export const PUT = {
   ...WRITE,
@@ -69,7 +70,7 @@ export const PATCH = {
   ifVersion: option.is<Version>('a version', isVersion),
 } satisfies OptionsOf<PatchOptions>;
 
-export const DELETE = PATCH satisfies OptionsOf<DeleteOptions>;
+export const DELETE = { ...PATCH } satisfies OptionsOf<DeleteOptions>;
 
 const AMOUNT = option.is<Amount>('a finite number, a bigint or a decimal text', (amount) =>
   isAmount(amount as Amount),
@@ -84,3 +85,13 @@ export const UPDATE = {
 } satisfies OptionsOf<UpdateOptions>;
 
 export const TRANSACT = { ...WRITE, ...MODE } satisfies OptionsOf<WriteOptions & TransactionMode>;
+
+/** Which call a table is of. */
+export const OPERATIONS = new Map<OptionTable, LockstepTraceMap['write']['operation']>([
+  [PUT, 'put'],
+  [PATCH, 'patch'],
+  [DELETE, 'delete'],
+  [INCREMENT, 'increment'],
+  [UPDATE, 'update'],
+  [TRANSACT, 'write'],
+]);

@@ -4,6 +4,7 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import type { CallContext } from './call-context.js';
 import { READ, READ_ONE } from './call-options.js';
 import { seen } from './results.js';
@@ -33,10 +34,18 @@ export class CollectionReads<Value, Id> {
   }
 
   /** Hot path: adds no promise of its own where the collection is open. May throw. */
-  #read(id: Id, options: ReadOneOptions | undefined): Promise<Versioned<Value>> {
+  #read(
+    id: Id,
+    options: ReadOneOptions | undefined,
+    isTraced = TRACES.get.hasSubscribers,
+  ): Promise<Versioned<Value>> {
     const { checks, codec, lifecycle, opening, reader, settings } = this.#context;
+    if (isTraced) {
+      const message = { collection: settings.name, operation: 'get', keys: 1 } as const;
+      return traced('get', message, () => this.#read(id, options, false));
+    }
     if (!opening.opened || lifecycle.closed) {
-      return opening.open().then(() => this.#read(id, options));
+      return opening.open().then(() => this.#read(id, options, false));
     }
     const key = checks.key(id);
     if (options !== undefined) return this.readWith(key, options);
@@ -49,7 +58,10 @@ export class CollectionReads<Value, Id> {
     const all = [...ids];
     await this.#context.opening.open();
     this.checkOptions(options, READ);
-    return await this.inParts(all, options, (part) => this.#readPart(part, options));
+    const reading = () => this.inParts(all, options, (part) => this.#readPart(part, options));
+    if (!TRACES.get.hasSubscribers) return await reading();
+    const { name: collection } = this.#context.settings;
+    return await traced('get', { collection, operation: 'getMany', keys: all.length }, reading);
   }
 
   /** Within the call's bounds. What comes after them is not begun. */

@@ -16,6 +16,7 @@ import { type ConflictError, InvalidOptionError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import type { Amount } from '../kit/decimal.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import { patched } from '../values/difference.js';
 import type { StoreWrite } from '../write/commands.js';
@@ -24,7 +25,7 @@ import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
-import { DELETE, INCREMENT, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
+import { DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
 import { patchSet } from './checks.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
@@ -67,7 +68,9 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   create(value: Partial<Value>, options: CreateOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#creation.create(value, options);
+    const creating = () => this.#creation.create(value, options);
+    if (!TRACES.write.hasSubscribers) return creating();
+    return traced('write', { collection: this.name, operation: 'create' }, creating);
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -209,7 +212,9 @@ export class CollectionCalls<Value, Id, Tx>
     options: WriteOptions,
     known: OptionTable,
     body: (key: string) => Promise<T>,
+    isTraced = TRACES.write.hasSubscribers,
   ): Promise<T> {
+    if (isTraced) return await this.#traced(known, () => this.#writing(id, options, known, body, false));
     const { activity } = this.#context;
     let key: string | undefined;
     activity.enter();
@@ -235,7 +240,10 @@ export class CollectionCalls<Value, Id, Tx>
     known: OptionTable,
     writeOf: (key: string, own: Given) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
     given?: Given,
+    isTraced = TRACES.write.hasSubscribers,
   ): Promise<WriteResult<Value>> {
+    if (isTraced)
+      return await this.#traced(known, () => this.#command(id, options, known, writeOf, given, false));
     const { activity, opening } = this.#context;
     let key: string | undefined;
     activity.enter();
@@ -253,6 +261,10 @@ export class CollectionCalls<Value, Id, Tx>
     } finally {
       activity.leave();
     }
+  }
+
+  #traced<T>(known: OptionTable, call: () => Promise<T>): Promise<T> {
+    return traced('write', { collection: this.name, operation: OPERATIONS.get(known) ?? 'write' }, call);
   }
 
   #result(

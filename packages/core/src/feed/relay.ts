@@ -11,6 +11,7 @@ import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { sleep } from '../kit/wait.js';
 import type { EventHub } from '../runtime/events.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import { watchAlterations } from './alterations.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
@@ -62,7 +63,16 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
   const lags = new LagWindow();
   const counts = { handled: 0, floored: 0, queued: 0 };
 
-  async function handle(consumer: Consumer, changes: readonly Change[], replayed: boolean): Promise<void> {
+  async function handle(
+    consumer: Consumer,
+    changes: readonly Change[],
+    replayed: boolean,
+    isTraced = TRACES.relay.hasSubscribers,
+  ): Promise<void> {
+    if (isTraced) {
+      const message = { feed: consumer.feed.name, changes: changes.length };
+      return await traced('relay', message, () => handle(consumer, changes, replayed, false));
+    }
     /** Lookups whose columns attach records no more: nothing says which of their pointers the changes concern. */
     const untold: RecordedCollection[] = [];
     const commands = [...Map.groupBy(changes, ({ source }) => source)].flatMap(([source, own]) => {

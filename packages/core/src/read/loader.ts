@@ -13,6 +13,7 @@ import {
 } from '../errors.js';
 import { type Answered, Batcher } from '../kit/batcher.js';
 import { concerning, ofOneRow } from '../kit/concerning.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 
 /** A load that was not sent yet, and whoever shares it. */
@@ -114,8 +115,11 @@ export class Loader<Value> {
     const keys = loads.map(({ key }) => key);
     // A batch that needs the primary for some rows reads all of it there: one statement, none older.
     const primary = loads.some((load) => load.primary);
-    const reading = store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary });
-    const rows = await withinStoreTime(this.#context, reading);
+    const read = () =>
+      withinStoreTime(this.#context, store.read(keys, { timeoutMs: settings.storeTimeoutMs, primary }));
+    const rows = await (TRACES.load.hasSubscribers
+      ? traced('load', { collection: settings.name, keys: keys.length }, read)
+      : read());
     tally.loads++;
     tally.loadedRows += keys.length;
     if (events.load.wanted) {

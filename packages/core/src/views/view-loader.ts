@@ -2,6 +2,7 @@ import type { Transaction } from '../contracts/options.js';
 import { StoreOverloadedError, StoreTimeoutError } from '../errors.js';
 import { Batcher } from '../kit/batcher.js';
 import { Deadline, withTimeout } from '../kit/wait.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import type { Asked, ViewParts } from './context.js';
 
@@ -102,9 +103,11 @@ export class ViewLoader<Params, Value> {
         key,
       });
     const deadline = new Deadline({ clock, timeoutMs: storeTimeoutMs, late });
-    return deadline.run((signal) =>
-      load(params, { client, signal, ...(tx && { tx }), ...(cursor === undefined ? {} : { cursor }) }),
-    );
+    const run = () =>
+      deadline.run((signal) =>
+        load(params, { client, signal, ...(tx && { tx }), ...(cursor === undefined ? {} : { cursor }) }),
+      );
+    return TRACES.load.hasSubscribers ? traced('load', { collection: name, keys: 1 }, run) : run();
   }
 }
 

@@ -8,6 +8,7 @@ import { checkOptions, withDefaults } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
 import { viewPrefix } from '../protocol/tags.js';
 import type { EngineContext } from '../runtime/context.js';
+import { TRACES, traced } from '../runtime/tracing.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Compression, checkCompression } from '../values/compression.js';
 import { asLockstepTransaction } from '../write/inside.js';
@@ -87,7 +88,12 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   /** Adds no promise of its own to a hit. */
-  get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
+  get(
+    params: Params,
+    options: CallOptions = NO_OPTIONS,
+    isTraced = TRACES.get.hasSubscribers,
+  ): Promise<Value> {
+    if (isTraced) return this.#traced(() => this.get(params, options, false));
     try {
       const asked = this.#asked(params);
       if (options === NO_OPTIONS && !(asked instanceof Promise)) return this.#reader.read(asked);
@@ -106,12 +112,22 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     return await this.#bounded(reading, options);
   }
 
-  page(params: Params, cursor?: unknown, options: CallOptions = NO_OPTIONS): Promise<Value> {
+  page(
+    params: Params,
+    cursor?: unknown,
+    options: CallOptions = NO_OPTIONS,
+    isTraced = TRACES.get.hasSubscribers,
+  ): Promise<Value> {
+    if (isTraced) return this.#traced(() => this.page(params, cursor, options, false));
     try {
       return this.#getWith(this.#asked(params, cursor), options);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  #traced(call: () => Promise<Value>): Promise<Value> {
+    return traced('get', { collection: this.name, operation: 'view', keys: 1 }, call);
   }
 
   async getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]> {

@@ -1,0 +1,1 @@
+export { LockstepInstrumentation, type LockstepInstrumentationConfig } from './instrumentation.js';
