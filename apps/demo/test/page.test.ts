@@ -1,7 +1,7 @@
+import { startChromium } from '@lockstep/dev-services/chromium';
 import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startChromium } from './support/chromium.js';
 import { DemoProcess, status, until } from './support/demo.js';
 
 const SETUP_MS = 400_000;

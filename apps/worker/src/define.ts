@@ -22,6 +22,16 @@ export interface WorkerConfig {
    * address that they reach it at. @defaultValue none
    */
   readonly allowedHosts?: readonly string[];
+  /**
+   * What people must know to see the dashboard: 16 to 256 characters. Where `host` is not this machine alone, this or
+   * `proxyUserHeader` is required. @defaultValue none: whoever reaches the port sees it
+   */
+  readonly token?: string;
+  /**
+   * The header in which a proxy in front of the dashboard names who has logged in, e.g. `x-forwarded-user`. Only for a
+   * port that nobody reaches past the proxy. @defaultValue none
+   */
+  readonly proxyUserHeader?: string;
   /** Not ready while the oldest change is older than this, in ms. @defaultValue 5_000 */
   readonly maxFeedLagMs?: number;
   /** Jobs of the queue handled at once. @defaultValue 16 */

@@ -30,6 +30,14 @@ export const WORKER = {
     (hosts) => Array.isArray(hosts) && hosts.every(isHostName),
     [],
   ),
+  token: option.is<string>(
+    'a string of 16 to 256 characters',
+    (token) => typeof token === 'string' && token.length >= 16 && token.length <= 256,
+  ),
+  proxyUserHeader: option.is<string>(
+    'the name of a header',
+    (name) => typeof name === 'string' && /^[a-z0-9-]{1,64}$/i.test(name),
+  ),
   maxFeedLagMs: option.integer(5_000, 1, HOUR_MS),
   concurrency: option.integer(16, 1, 1_000),
   shutdownTimeoutMs: option.integer(20_000, 1, HOUR_MS),
@@ -46,7 +54,11 @@ export interface WorkerSettings extends Settings<typeof WORKER> {
 /** Throws `InvalidOptionError` naming the option that is wrong. */
 export function workerSettings(config: WorkerConfig): WorkerSettings {
   const settings = withDefaults(config, WORKER, 'worker');
-  const { port } = settings;
+  const { host, port, proxyUserHeader, token } = settings;
+  if (token === undefined && proxyUserHeader === undefined && !isLoopback(host)) {
+    const problem = `${host} is reached from elsewhere: give a token, or proxyUserHeader behind a proxy with a log-in`;
+    throw new InvalidOptionError('worker.host', problem);
+  }
   const metricsPort = settings.metricsPort ?? (port === 0 ? 0 : port + 1);
   if (metricsPort > LAST_PORT) {
     throw new InvalidOptionError('worker.metricsPort', 'must be given where port is the last one');
@@ -55,6 +67,10 @@ export function workerSettings(config: WorkerConfig): WorkerSettings {
     throw new InvalidOptionError('worker.metricsPort', `must be another one than port, ${port}`);
   }
   return { ...settings, metricsPort };
+}
+
+function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 }
 
 /** A name or an address; IPv6 with or without brackets. */

@@ -3,11 +3,13 @@ import type { Logger } from 'pino';
 import { bounded } from './bounded.js';
 import type { WorkerConfig } from './define.js';
 import { Health, type WorkerStatus } from './health.js';
+import { readAssets } from './http/assets.js';
 import { dashboardServer } from './http/dashboard-server.js';
 import { probeServer } from './http/probes.js';
 import { workerLogger } from './log.js';
 import { Metrics } from './metrics.js';
 import { checkQueue } from './queue-check.js';
+import { Recorder } from './recorder.js';
 import { workerSettings } from './settings.js';
 
 export interface StartWorkerOptions extends WorkerConfig {
@@ -59,8 +61,12 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const relay = lockstep.startRelay(config.relay);
     const health = new Health(lockstep, relay, settings.maxFeedLagMs);
     const metrics = new Metrics(lockstep, health);
-    const { allowedHosts, host, metricsHost, metricsPort, port } = settings;
-    const dashboard = dashboardServer({ lockstep, health }, { host, allowedHosts, logger });
+    const recorder = new Recorder(lockstep.fleet, health);
+    const { allowedHosts, host, metricsHost, metricsPort, port, proxyUserHeader, token } = settings;
+    const dashboard = dashboardServer(
+      { lockstep, health, recorder, assets: await readAssets() },
+      { host, allowedHosts, logger, token, proxyUserHeader },
+    );
     const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });
     // The listeners answer until the rest has ended: whoever asks is told that the worker is shutting down.
     ends.push(async () => {
@@ -72,6 +78,8 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     if (consumer !== undefined) ends.push(() => consumer.close());
     const url = await dashboard.listen({ host, port });
     const metricsUrl = await probes.listen({ host: metricsHost, port: metricsPort });
+    recorder.start();
+    ends.push(() => recorder.stop());
     ends.push(async () => health.stopping());
     const collections = lockstep.collections.map(({ name }) => name);
     logger.info({ url, metricsUrl, collections }, 'worker started');

@@ -5,9 +5,27 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWorker, type Worker } from '../src/index.js';
 import { request, sendRaw } from './support/raw-http.js';
 
-const PATHS = ['/', '/dashboard.js', '/dashboard.css', '/api/status', '/api/dead-letters', '/nowhere'];
+const PATHS = [
+  '/',
+  '/page/main.js',
+  '/page/kit/charts.js',
+  '/vendor/uplot.js',
+  '/dashboard.css',
+  '/api/session',
+  '/api/status',
+  '/api/overview',
+  '/api/dead-letters',
+  '/nowhere',
+];
 const PROBES = ['/health/live', '/health/ready', '/metrics', '/nowhere'];
 const POST = 'POST /api/dead-letters/replay';
+const POSTS = [
+  POST,
+  'POST /api/dead-letters/discard',
+  'POST /api/dead-letters/value',
+  'POST /api/inspect',
+  'POST /api/session',
+];
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
 let worker: Worker;
@@ -137,7 +155,8 @@ describe('methods and pages of others', () => {
       [{ 'Content-Type': 'application/x-www-form-urlencoded' }],
       [{ 'Content-Type': '' }],
       [{ Host: `evil.example:${port}`, Origin: `http://evil.example:${port}` }],
-      [{ 'Sec-Fetch-Site': 'cross-site', Origin: 'null' }, '{}', 'POST /api/dead-letters/discard'],
+      ...POSTS.map((line) => [{ 'Sec-Fetch-Site': 'cross-site', Origin: 'null' }, '{}', line] as const),
+      ...POSTS.map((line) => [{ 'Content-Type': 'text/plain' }, '{}', line] as const),
     ] as const) {
       expect((await post(headers, body, line)).status, JSON.stringify(headers)).toBe(403);
     }
@@ -198,12 +217,35 @@ describe('what a client may send has bounds', () => {
     expect((await post({}, body)).status).toBe(status);
   });
 
-  test.each(['limit=1000000000', 'limit=0', 'offset=-1', 'offset=1e308', 'offset=1.5', 'limit=x', 'page=1'])(
-    'a page of the dead letters: %s',
-    async (query) => {
-      expect((await get(`/api/dead-letters?${query}`, 'localhost')).status).toBe(400);
-    },
-  );
+  test.each([
+    ['inspect', '{}', 400],
+    ['inspect', '{"collection":"products"}', 400],
+    ['inspect', '{"collection":"products","id":{"a":1}}', 400],
+    ['inspect', JSON.stringify({ collection: 'products', id: 'x'.repeat(1_025) }), 400],
+    ['inspect', '{"collection":"products","id":"1","table":"users"}', 400],
+    ['inspect', '{"collection":"users","id":"1"}', 400],
+    ['inspect', '{"collection":"products","id":"[1"}', 400],
+    ['inspect', '{"collection":"products","id":"1"}', 200],
+    ['dead-letters/value', '{}', 400],
+    ['dead-letters/value', '{"id":""}', 400],
+    ['dead-letters/value', '{"id":"unknown"}', 200],
+  ])('POST /api/%s of %s', async (path, body, status) => {
+    expect((await post({}, body, `POST /api/${path}`)).status).toBe(status);
+  });
+
+  test.each([
+    'limit=1000000000',
+    'limit=0',
+    'offset=-1',
+    'offset=1e308',
+    'offset=1.5',
+    'limit=x',
+    'page=1',
+    'kind=x',
+    `text=${'x'.repeat(257)}`,
+  ])('a page of the dead letters: %s', async (query) => {
+    expect((await get(`/api/dead-letters?${query}`, 'localhost')).status).toBe(400);
+  });
 
   test.each([
     ['/../../etc/passwd', 404],
@@ -233,6 +275,25 @@ describe('what a client may send has bounds', () => {
     // Resolves when the server has closed the connection.
     expect([0, 408]).toContain((await sendRaw(worker.url, text)).status);
   });
+});
+
+test('pages that watch are bounded in number, and told of each look', async () => {
+  const ended = new AbortController();
+  const watch = () => fetch(`${worker.url}/api/events`, { signal: ended.signal });
+  const answers = await Promise.all(Array.from({ length: 20 }, watch));
+  expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
+  expect(answers[0]?.headers.get('content-security-policy')).toContain("default-src 'none'");
+  expect((await watch()).status).toBe(503);
+  const reader = answers[0]?.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let told = '';
+  while (!told.includes('event: point')) told += (await reader?.read())?.value ?? '';
+  expect(told).toContain('event: history');
+  ended.abort();
+  await expect
+    .poll(
+      async () => (await fetch(`${worker.url}/api/events`, { signal: AbortSignal.timeout(5_000) })).status,
+    )
+    .toBe(200);
 });
 
 test('however many ask, the feed is asked once in a second at most, and they are told what was seen', async () => {

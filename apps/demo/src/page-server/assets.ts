@@ -17,6 +17,8 @@ export interface Assets {
 }
 
 const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url));
+/** The parts that the worker's dashboard has, too. */
+const WORKER = dirname(fileURLToPath(import.meta.resolve('@lockstep/worker/package.json')));
 const SCRIPTS = fileURLToPath(new URL('../page/', import.meta.url));
 
 /** Reads the page's files once, in the words for a store; nothing of it comes from anywhere else. */
@@ -31,12 +33,16 @@ export async function readAssets(store: StoreKind): Promise<Assets> {
   );
   files.set('/', { type: 'text/html; charset=utf-8', body: Buffer.from(html) });
   await put('/style.css', 'text/css', join(PUBLIC, 'style.css'));
-  await put('/icon.svg', 'image/svg+xml', join(PUBLIC, 'icon.svg'));
-  for (const name of await readdir(SCRIPTS)) {
-    if (name.endsWith('.js')) await put(`/page/${name}`, 'text/javascript', join(SCRIPTS, name));
+  await put('/kit.css', 'text/css', join(WORKER, 'src/page/static/kit.css'));
+  await put('/icon.svg', 'image/svg+xml', join(WORKER, 'src/page/static/icon.svg'));
+  const kit = join(WORKER, 'dist/page/kit');
+  for (const [path, folder] of [['/page', SCRIPTS] as const, ['/kit', kit] as const]) {
+    for (const name of await readdir(folder)) {
+      if (name.endsWith('.js')) await put(`${path}/${name}`, 'text/javascript', join(folder, name));
+    }
   }
   const charts = dirname(fileURLToPath(import.meta.resolve('uplot')));
-  await put('/vendor/uplot.js', 'text/javascript', join(charts, 'uPlot.esm.js'));
+  await put('/vendor/uplot.js', 'text/javascript', join(charts, 'uPlot.iife.min.js'));
   await put('/vendor/uplot.css', 'text/css', join(charts, 'uPlot.min.css'));
   const scriptHashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
     (match) =>

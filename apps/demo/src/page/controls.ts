@@ -1,4 +1,4 @@
-import { byId, setText } from './dom.js';
+import { byId, setText } from '@lockstep/worker/page';
 
 const REST_MS = 1_000;
 

@@ -1,7 +1,6 @@
+import { byId, clock, element, percent, setState, setText, short, whole } from '@lockstep/worker/page';
 import type { Status } from '../page-server/status.js';
 import type { Point } from '../supervisor/series.js';
-import { byId, element, setState, setText } from './dom.js';
-import { clock, percent, short, whole } from './format.js';
 
 /** Writes the figures of a moment. */
 export function showFigures(status: Status, point: Point | undefined): void {

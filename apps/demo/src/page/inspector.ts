@@ -1,7 +1,6 @@
+import { byId, element, setState, setText, whole } from '@lockstep/worker/page';
 import type { Inspection } from '../application/inspect.js';
 import type { Product } from '../products.js';
-import { byId, element, setState, setText } from './dom.js';
-import { whole } from './format.js';
 
 const FOLLOW_MS = 1_000;
 

@@ -1,11 +1,10 @@
+import { byId, Charts, setState, setText, startTheme } from '@lockstep/worker/page';
 import type { Status } from '../page-server/status.js';
 import type { Point } from '../supervisor/series.js';
-import { Charts } from './charts.js';
+import { CHARTS, WINDOW_SECONDS } from './charts.js';
 import { startControls } from './controls.js';
-import { byId, setState, setText } from './dom.js';
 import { showFigures } from './figures.js';
 import { Inspector } from './inspector.js';
-import { startTheme } from './theme.js';
 import { Timeline } from './timeline.js';
 
 /** Two minutes at two points a second, and some. */
@@ -15,8 +14,8 @@ const RECONNECT_MS = 1_000;
 
 let points: Point[] = [];
 
-startTheme(() => charts.build());
-const charts = new Charts();
+startTheme('lockstep-demo-theme', () => charts.build());
+const charts = new Charts(CHARTS, WINDOW_SECONDS);
 const timeline = new Timeline();
 const inspector = new Inspector();
 startControls((id) => void inspector.look(id));

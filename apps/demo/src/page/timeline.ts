@@ -1,6 +1,6 @@
+import { byId, element } from '@lockstep/worker/page';
 import type { FaultRecord } from '../faults/injector.js';
 import { WINDOW_SECONDS } from './charts.js';
-import { byId, element } from './dom.js';
 
 const LANES = [
   { label: 'Cache', kind: 'redis', names: ['redis-freeze', 'redis-kill'] },

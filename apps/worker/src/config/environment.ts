@@ -8,6 +8,7 @@ import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
 import { isHostName, WORKER } from '../settings.js';
 import { integrityFrom } from './integrity.js';
+import { tokenFrom } from './token.js';
 
 /** The variables, and what each means. */
 export const VARIABLES = {
@@ -25,6 +26,9 @@ export const VARIABLES = {
   LOCKSTEP_ADDITIONAL: 'true: the tables have a cache of another prefix, too, which is meant (default false)',
   LOCKSTEP_HOST: 'the address that the dashboard listens on (default 127.0.0.1)',
   LOCKSTEP_PORT: "the dashboard's port (default 4610)",
+  LOCKSTEP_TOKEN: 'what people must know to see the dashboard; needed where LOCKSTEP_HOST is not loopback',
+  LOCKSTEP_TOKEN_FILE: 'a file with that token',
+  LOCKSTEP_PROXY_USER_HEADER: 'instead of a token: the header in which a proxy names who has logged in',
   LOCKSTEP_METRICS_HOST: 'the address that probes and metrics listen on (default 127.0.0.1)',
   LOCKSTEP_METRICS_PORT: 'the port of probes and metrics (default: one above LOCKSTEP_PORT)',
   LOCKSTEP_ALLOWED_HOSTS: 'further names that clients may call either by, comma-separated (default none)',
@@ -175,6 +179,12 @@ function numbers(environment: Environment): Partial<WorkerConfig> {
   const found = {
     host: environment['LOCKSTEP_HOST'] || undefined,
     port: number(WORKER.port, 'LOCKSTEP_PORT'),
+    token: tokenFrom(environment),
+    proxyUserHeader: optionValue(
+      environment['LOCKSTEP_PROXY_USER_HEADER'] || undefined,
+      WORKER.proxyUserHeader,
+      'LOCKSTEP_PROXY_USER_HEADER',
+    ),
     metricsHost: environment['LOCKSTEP_METRICS_HOST'] || undefined,
     metricsPort: number(WORKER.metricsPort, 'LOCKSTEP_METRICS_PORT'),
     allowedHosts: hostNames(environment),

@@ -1,65 +1,57 @@
 import type { Lockstep } from '@lockstep/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Health } from '../health.js';
-import { dashboardPage } from './dashboard.js';
-import { type ListenerOptions, listener } from './listener.js';
+import type { Recorder } from '../recorder.js';
+import { type AccessOptions, busy, restrict } from './access.js';
+import type { Asset } from './assets.js';
+import {
+  LETTERS,
+  type LettersQuery,
+  letters,
+  letterValue,
+  ONE,
+  SELECTION,
+  type Selection,
+} from './dead-letters.js';
+import { INSPECT, type InspectBody, inspection } from './inspect.js';
+import { HEADERS, type ListenerOptions, listener } from './listener.js';
+import { Watchers } from './watchers.js';
 
 export interface DashboardParts {
   readonly lockstep: Lockstep;
   readonly health: Health;
+  readonly recorder: Recorder;
+  readonly assets: ReadonlyMap<string, Asset>;
 }
 
-const MAX_LETTERS = 200;
-const MAX_OFFSET = 10_000_000;
-/** Calls of the queue's server at once; who asks beyond that is told to come again. */
+/** Calls of servers on behalf of pages at once; who asks beyond that is told to come again. */
 const MAX_CALLS = 4;
 
-interface Page {
-  readonly offset: number;
-  readonly limit: number;
-}
-
-interface Selection {
-  readonly ids?: readonly string[];
-}
-
-const PAGE = {
-  querystring: {
-    type: 'object',
-    additionalProperties: false,
-    properties: {
-      offset: { type: 'integer', minimum: 0, maximum: MAX_OFFSET, default: 0 },
-      limit: { type: 'integer', minimum: 1, maximum: MAX_LETTERS, default: 50 },
-    },
-  },
-} as const;
-
-const SELECTION = {
-  body: {
-    type: 'object',
-    additionalProperties: false,
-    properties: {
-      ids: { type: 'array', maxItems: MAX_LETTERS, items: { type: 'string', minLength: 1, maxLength: 256 } },
-    },
-  },
-} as const;
-
-/** The dead letters with their page. They hold values: for people who may see those. */
+/** The page of operators. It shows values to those who ask: for people who may see them. */
 export function dashboardServer(
-  { health, lockstep }: DashboardParts,
-  options: ListenerOptions,
+  { assets, health, lockstep, recorder }: DashboardParts,
+  options: ListenerOptions & AccessOptions,
 ): FastifyInstance {
   const server = listener(options);
   server.addHook('onRequest', ownPagesOnly);
-  for (const [path, { body, type }] of Object.entries(dashboardPage)) {
+  restrict(server, options, new Set(assets.keys()));
+  for (const [path, { body, type }] of assets) {
     server.get(path, async (_, reply) => reply.type(type).send(body));
   }
   server.get('/api/status', async () => health.status());
+  server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
+  const watchers = new Watchers(recorder);
+  server.addHook('preClose', async () => watchers.stop());
+  server.get('/api/events', (_, reply) => {
+    if (watchers.full) return busy(reply);
+    reply.hijack();
+    watchers.add(reply.raw, HEADERS);
+    return reply;
+  });
 
   let calls = 0;
   async function ask(reply: FastifyReply, call: () => Promise<unknown>): Promise<unknown> {
-    if (calls >= MAX_CALLS)
-      return reply.code(503).header('retry-after', '1').send({ error: 'too many at once' });
+    if (calls >= MAX_CALLS) return busy(reply);
     calls++;
     try {
       return await call();
@@ -67,20 +59,32 @@ export function dashboardServer(
       calls--;
     }
   }
-  server.get<{ Querystring: Page }>('/api/dead-letters', { schema: PAGE }, async ({ query }, reply) => {
-    const { queue } = lockstep;
+  server.post<{ Body: InspectBody }>('/api/inspect', { schema: INSPECT }, async ({ body }, reply) =>
+    ask(reply, () => inspection(lockstep, body)),
+  );
+  deadLetterRoutes(server, lockstep, ask);
+  return server;
+}
+
+function deadLetterRoutes(
+  server: FastifyInstance,
+  { queue }: Lockstep,
+  ask: (reply: FastifyReply, call: () => Promise<unknown>) => Promise<unknown>,
+): void {
+  const path = '/api/dead-letters';
+  server.get<{ Querystring: LettersQuery }>(path, { schema: LETTERS }, async ({ query }, reply) =>
+    queue === undefined ? noQueue(reply) : await ask(reply, () => letters(queue.deadLetters, query)),
+  );
+  server.post<{ Body: { id: string } }>(`${path}/value`, { schema: ONE }, async ({ body }, reply) => {
     if (queue === undefined) return noQueue(reply);
-    return await ask(reply, async () => ({ letters: await queue.deadLetters.list(query) }));
+    return await ask(reply, async () => ({ value: (await letterValue(queue.deadLetters, body.id)) ?? null }));
   });
   for (const action of ['replay', 'discard'] as const) {
-    const route = { schema: SELECTION, onRequest: jsonOnly };
-    server.post<{ Body: Selection }>(`/api/dead-letters/${action}`, route, async ({ body }, reply) => {
-      const { queue } = lockstep;
+    server.post<{ Body: Selection }>(`${path}/${action}`, { schema: SELECTION }, async ({ body }, reply) => {
       if (queue === undefined) return noQueue(reply);
       return await ask(reply, async () => ({ count: await queue.deadLetters[action](body.ids) }));
     });
   }
-  return server;
 }
 
 function noQueue(reply: FastifyReply): FastifyReply {
@@ -88,21 +92,18 @@ function noQueue(reply: FastifyReply): FastifyReply {
 }
 
 /**
- * Browsers say which page asks. A link may lead to the dashboard; nothing else is for pages of other origins. Who
- * sends neither header is no browser.
+ * Browsers say which page asks. A link may lead to the dashboard; nothing else is for pages of other origins. Who sends
+ * neither header is no browser. A form, or a script without leave, can send text but no JSON to another origin.
  */
 async function ownPagesOnly({ headers, method, url }: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { host = '', origin, 'sec-fetch-site': site } = headers;
   const same = origin === undefined || hostOf(origin) === host.toLowerCase();
   const own = site === undefined || site === 'same-origin' || site === 'none';
-  if (same && (own || (method === 'GET' && url === '/'))) return;
-  await reply.code(403).send({ error: 'only for its own page' });
-}
-
-/** A form, or a script without leave, can send text but no JSON to another origin. */
-async function jsonOnly({ headers }: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (/^application\/json\s*(;|$)/i.test(headers['content-type'] ?? '')) return;
-  await reply.code(403).send({ error: 'send JSON' });
+  if (!same || !(own || (method === 'GET' && url === '/'))) {
+    await reply.code(403).send({ error: 'only for its own page' });
+  } else if (method === 'POST' && !/^application\/json\s*(;|$)/i.test(headers['content-type'] ?? '')) {
+    await reply.code(403).send({ error: 'send JSON' });
+  }
 }
 
 function hostOf(origin: string): string | undefined {

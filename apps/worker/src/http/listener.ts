@@ -30,9 +30,9 @@ const MAX_REQUESTS_PER_CONNECTION = 1_000;
 const METHODS = ['GET', 'HEAD', 'POST'];
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '::1'];
 
-const HEADERS = {
+export const HEADERS = {
   'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
@@ -41,6 +41,16 @@ const HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cache-control': 'no-store',
 } as const;
+
+/** What Lockstep's own errors mean to a client. */
+const KNOWN: Readonly<Record<string, number>> = {
+  LOCKSTEP_INVALID_OPTION: 400,
+  LOCKSTEP_INVALID_ID: 400,
+  LOCKSTEP_QUEUE_UNAVAILABLE: 503,
+  LOCKSTEP_CACHE_UNAVAILABLE: 503,
+  LOCKSTEP_STORE_UNAVAILABLE: 503,
+  LOCKSTEP_STORE_TIMEOUT: 503,
+};
 
 /**
  * An HTTP server without routes. It answers nobody who calls it by a name that is not its own: a page of somebody
@@ -81,9 +91,9 @@ export function listener({ allowedHosts, host, logger }: ListenerOptions): Fasti
   });
   server.setNotFoundHandler((_, reply) => reply.code(404).send({ error: 'there is no such page' }));
   server.setErrorHandler<FastifyError>((error, request, reply) => {
-    const known = error.code === 'LOCKSTEP_QUEUE_UNAVAILABLE';
-    const status = known ? 503 : (error.statusCode ?? 500);
-    if (known || status < 500) return reply.code(status).send({ error: error.message });
+    const known = KNOWN[error.code];
+    const status = known ?? error.statusCode ?? 500;
+    if (known !== undefined || status < 500) return reply.code(status).send({ error: error.message });
     // A driver's message may name addresses.
     logger.error({ err: error, path: request.routeOptions.url }, 'a request failed');
     return reply.code(status).send({ error: 'it failed; the log says why' });

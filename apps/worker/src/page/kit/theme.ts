@@ -1,12 +1,10 @@
 import { byId } from './dom.js';
 
-const KEY = 'lockstep-demo-theme';
-
-/** The system's theme until the button says otherwise; `onChange` is told of each change. */
-export function startTheme(onChange: () => void): void {
+/** The system's theme until the button with the id `theme` says otherwise; `onChange` is told of each change. */
+export function startTheme(key: string, onChange: () => void): void {
   const system = matchMedia('(prefers-color-scheme: dark)');
   const apply = () => {
-    const chosen = localStorage.getItem(KEY);
+    const chosen = localStorage.getItem(key);
     document.documentElement.dataset['theme'] = chosen ?? (system.matches ? 'dark' : 'light');
   };
   apply();
@@ -15,7 +13,7 @@ export function startTheme(onChange: () => void): void {
     onChange();
   });
   byId('theme').addEventListener('click', () => {
-    localStorage.setItem(KEY, document.documentElement.dataset['theme'] === 'dark' ? 'light' : 'dark');
+    localStorage.setItem(key, document.documentElement.dataset['theme'] === 'dark' ? 'light' : 'dark');
     apply();
     onChange();
   });

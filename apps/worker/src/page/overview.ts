@@ -1,0 +1,33 @@
+import type { Point, State } from '../recorder.js';
+import { byId, clock, element, percent, setState, setText, whole } from './kit/index.js';
+
+/** The figures of a moment, above the charts and in the header. */
+export function showOverview(state: State, point: Point | undefined): void {
+  const { cache, problems, ready } = state.status;
+  const list = byId('problems');
+  list.hidden = problems.length === 0;
+  list.replaceChildren(...problems.map((problem) => element('li', problem)));
+  const [text, look] = !cache.enabled
+    ? (['cache is off', 'bad'] as const)
+    : ready
+      ? (['ready', 'good'] as const)
+      : (['not ready', 'bad'] as const);
+  setText('state', text);
+  setState('state', look);
+  const own = state.processes.find(({ isOwn }) => isOwn);
+  if (own !== undefined) {
+    const up = clock((own.atMs - own.startedAtMs) / 1_000);
+    setText('run', `worker ${own.name}, process ${own.pid} · ${own.cache.name} · up for ${up}`);
+  }
+  if (point === undefined) return;
+  setText('hits', point.hitRate === null ? '–' : percent(point.hitRate));
+  setText('reads', whole(point.readsPerSecond));
+  setText('loads', whole(point.loadsPerSecond));
+  setText('writes', whole(point.writesPerSecond));
+  setText('lag', point.oldestMs === null ? '–' : whole(point.oldestMs));
+  setText('breakers', whole(point.breakers));
+  byId('breakers-box').classList.toggle('bad', point.breakers > 0);
+  const dead = point.deadLetters ?? 0;
+  byId('dead-count').hidden = dead === 0;
+  setText('dead-count', whole(dead));
+}

@@ -1,0 +1,137 @@
+import { createLockstep } from '@lockstep/core';
+import { memoryCache, memoryQueue, memoryStore } from '@lockstep/core/memory';
+import pino from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startWorker, type Worker, type WorkerConfig } from '../src/index.js';
+import { request, sendRaw } from './support/raw-http.js';
+
+const TOKEN = '0123456789abcdef';
+const JSON_TYPE = { 'content-type': 'application/json' };
+/** Everything that is not the page itself. */
+const ROUTES = [
+  ['GET', '/api/status'],
+  ['GET', '/api/overview'],
+  ['GET', '/api/events'],
+  ['GET', '/api/dead-letters'],
+  ['POST', '/api/dead-letters/value'],
+  ['POST', '/api/dead-letters/replay'],
+  ['POST', '/api/dead-letters/discard'],
+  ['POST', '/api/inspect'],
+] as const;
+
+function open(config: Partial<WorkerConfig>): Promise<Worker> {
+  const lockstep = createLockstep({ cache: memoryCache(), queue: memoryQueue() });
+  lockstep.collection({ name: 'products', store: memoryStore<object>({ name: 'products' }) });
+  return startWorker({ lockstep: () => lockstep, port: 0, logger: pino({ enabled: false }), ...config });
+}
+
+async function ask(
+  worker: Worker,
+  [method, path]: readonly [string, string],
+  headers: Record<string, string> = {},
+) {
+  const body = method === 'POST' ? '{"collection":"products","id":"1","ids":["x"]}' : undefined;
+  const ended = new AbortController();
+  const type = body === undefined ? {} : JSON_TYPE;
+  const init = { method, headers: { ...type, ...headers }, signal: ended.signal };
+  const answer = await fetch(worker.url + path, body === undefined ? init : { ...init, body });
+  // An answer that goes on is not waited for.
+  ended.abort();
+  return answer.status;
+}
+
+describe('a dashboard with a token', () => {
+  let worker: Worker;
+  beforeAll(async () => {
+    worker = await open({ token: TOKEN });
+  });
+  afterAll(() => worker.close());
+
+  test.each(ROUTES)('%s %s: for those alone who know it', async (...route) => {
+    expect(await ask(worker, route)).toBe(401);
+    const wrong = [`Bearer ${TOKEN}0`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, 'Bearer ', TOKEN];
+    for (const authorization of wrong) expect(await ask(worker, route, { authorization })).toBe(401);
+    for (const cookie of [
+      'lockstep_session=',
+      'lockstep_session=9999999999.x',
+      `lockstep_session=${TOKEN}`,
+    ]) {
+      expect(await ask(worker, route, { cookie })).toBe(401);
+    }
+    expect(await ask(worker, route, { 'x-forwarded-user': 'admin' })).toBe(401);
+    expect([200, 400]).toContain(await ask(worker, route, { authorization: `Bearer ${TOKEN}` }));
+  });
+
+  test('no spelling of a path leads past it', async () => {
+    for (const path of [
+      '/%61pi/status',
+      '/api/%73tatus',
+      '//api/status',
+      '/./api/status',
+      '/api/session/../status',
+    ]) {
+      const { status } = await sendRaw(worker.url, request(`GET ${path}`, { Host: 'localhost' }));
+      expect([400, 401, 404], path).toContain(status);
+    }
+    const { status } = await sendRaw(
+      worker.url,
+      request('GET /api/status?x=/api/session', { Host: 'localhost' }),
+    );
+    expect(status).toBe(401);
+  });
+
+  test('a log-in gives a cookie that scripts and other sites do not see, and that somebody else can’t make', async () => {
+    const logIn = (token: string) =>
+      fetch(`${worker.url}/api/session`, {
+        method: 'POST',
+        headers: JSON_TYPE,
+        body: JSON.stringify({ token }),
+      });
+    expect((await logIn('something that is wrong')).status).toBe(401);
+    const answer = await logIn(TOKEN);
+    const [session = '', ...attributes] = (answer.headers.get('set-cookie') ?? '').split('; ');
+    expect(attributes).toEqual(expect.arrayContaining(['HttpOnly', 'SameSite=Strict', 'Path=/']));
+    expect(session).not.toContain(TOKEN);
+    expect(await ask(worker, ['GET', '/api/status'], { cookie: session })).toBe(200);
+    const [, end = '', proof = ''] = /=(\d+)\.(.+)$/.exec(session) ?? [];
+    const later = `lockstep_session=${Number(end) + 1}.${proof}`;
+    expect(await ask(worker, ['GET', '/api/status'], { cookie: later })).toBe(401);
+    expect(
+      await ask(worker, ['POST', '/api/dead-letters/discard'], {
+        cookie: session,
+        origin: 'http://evil.example',
+      }),
+    ).toBe(403);
+  });
+
+  test('the page and the probes need none, and hold nothing', async () => {
+    expect(await ask(worker, ['GET', '/'])).toBe(200);
+    expect(await (await fetch(`${worker.url}/api/session`)).json()).toEqual({ passes: false, login: true });
+    expect((await fetch(`${worker.metricsUrl}/health/live`)).status).toBe(200);
+  });
+});
+
+test('behind a proxy: whom it names may pass, and nobody else', async () => {
+  const worker = await open({ proxyUserHeader: 'X-Forwarded-User' });
+  try {
+    for (const route of ROUTES) {
+      expect(await ask(worker, route)).toBe(401);
+      expect(await ask(worker, route, { 'x-forwarded-user': '' })).toBe(401);
+      expect([200, 400]).toContain(await ask(worker, route, { 'x-forwarded-user': 'ada' }));
+    }
+    expect(await ask(worker, ['POST', '/api/session'])).toBe(404);
+  } finally {
+    await worker.close();
+  }
+});
+
+test.each([
+  [{ host: '0.0.0.0' }, 'worker.host'],
+  [{ host: '::' }, 'worker.host'],
+  [{ host: 'worker.internal' }, 'worker.host'],
+  [{ host: '127.0.0.1.example' }, 'worker.host'],
+  [{ token: 'too short' }, 'worker.token'],
+  [{ proxyUserHeader: 'a header: x' }, 'worker.proxyUserHeader'],
+])('%j is refused at the start', async (config, name) => {
+  await expect(open(config)).rejects.toThrow(name);
+});
