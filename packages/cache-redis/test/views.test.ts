@@ -1,5 +1,6 @@
-import { type CacheAdapter, createLockstep } from '@lockstep/core';
+import { type CacheAdapter, createLockstep, jsonSerializer } from '@lockstep/core';
 import { memoryDatabase, memoryStore } from '@lockstep/core/memory';
+import { msgpackSerializer } from '@lockstep/core/msgpack';
 import {
   type RedisClusterService,
   type RedisService,
@@ -87,6 +88,40 @@ describe.for(CACHES)('views, %s', ([name, cacheOf]) => {
     const reading = [one, other].flatMap(({ lists }) => Array.from({ length: 50 }, () => lists.get('x')));
     expect(new Set((await Promise.all(reading)).map(String))).toEqual(new Set(['x']));
     expect(loads.length).toBeGreaterThan(0);
+    await Promise.all([one.lockstep.close(), other.lockstep.close()]);
+  });
+
+  test.for(['json', 'messagepack'])('tagged rows are ended in one step for all, as %s', async (format) => {
+    const database = memoryDatabase({ name: `${name} ${format}`, feedGraceMs: 0 });
+    const rows = memoryStore<Product>({ name: 'rows', database });
+    const serializer = format === 'json' ? jsonSerializer() : msgpackSerializer();
+    const process = () => {
+      const prefix = `tagged ${name} ${format}`;
+      const lockstep = createLockstep({ cache: cacheOf(), prefix, cacheTimeoutMs: 10_000 });
+      const products = lockstep.collection({ name: 'rows', store: rows, tags: ['category'], serializer });
+      return { lockstep, products };
+    };
+    const [one, other] = [process(), process()];
+    const ids = Array.from({ length: 40 }, (_, i) => `${i}`);
+    await one.products.putMany(ids.map((id) => [id, { category: `c${Number(id) % 4}`, name: id }]));
+    const froms = async () =>
+      (await Promise.all(ids.map((id) => other.products.getVersioned(id)))).map(({ from }) => from);
+    // A process caches nothing before all others know of it.
+    const cached = async () => {
+      while (!(await froms()).every((from) => from === 'cache')) await other.lockstep.drain();
+    };
+    await cached();
+    const ending = ['c1', 'c2'].map((category) => one.products.invalidateTag({ category }));
+    expect(await Promise.all(ending)).toEqual(['invalidated', 'invalidated']);
+    const ended = (await froms()).map((from, i) => [from, i % 4 === 1 || i % 4 === 2]);
+    expect(new Set(ended.map(String))).toEqual(new Set(['store,true', 'cache,false']));
+    await other.lockstep.drain();
+    await cached();
+    await one.products.put('0', { category: 'c3', name: 'moved' });
+    await one.products.invalidateTag({ category: 'c0' });
+    expect(await other.products.getVersioned('0')).toMatchObject({ value: { name: 'moved' }, from: 'cache' });
+    await one.products.invalidateTag({ category: 'c3' });
+    expect(await other.products.getVersioned('0')).toMatchObject({ value: { name: 'moved' }, from: 'store' });
     await Promise.all([one.lockstep.close(), other.lockstep.close()]);
   });
 });

@@ -26,6 +26,7 @@ export interface BufferOptions<Value> {
     key: string,
     value: Value | null,
     version: Version | undefined,
+    mark: string | undefined,
   ) => MadePayload | Promise<MadePayload>;
   readonly detach: Detach;
   /** Brings a row into the cache. */
@@ -107,7 +108,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     const takes = this.#takes(key);
     // A value that the table can't hold must not be acknowledged.
     if (takes && value !== null) this.#collection.store.check?.(key, value);
-    const payload = takes ? this.#options.payloadOf(key, value, undefined) : undefined;
+    const payload = takes ? this.#payloadOf(key, value) : undefined;
     // One that is still being compressed counts as what it was.
     const bytes = payload instanceof Promise ? write.bytes : (payload?.length ?? 0);
     const journaled =
@@ -122,6 +123,10 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     const ended = tags === undefined ? 'invalidated' : await tags.end(tags.unflushed);
     const cache = ended === 'invalidated' ? 'updated' : ended;
     return { outcome, cache, store: 'buffered', coalesced, storeMs: 0, cacheMs };
+  }
+
+  #payloadOf(key: string, value: Value | null): MadePayload | Promise<MadePayload> {
+    return this.#options.payloadOf(key, value, undefined, this.#collection.tags?.rows?.mark());
   }
 
   /** Is this blind write of the key to be buffered? */

@@ -20,6 +20,7 @@ import {
 import { Backoff } from '../kit/backoff.js';
 import { Deadline, withTimeout } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
+import { withoutHead } from '../values/tag-heads.js';
 import { StoreCommit } from '../write/store-commit.js';
 import { Deferrals } from './deferrals.js';
 
@@ -149,6 +150,8 @@ export class Flusher<Value> {
   async #flush(key: string, buffered: BufferedEntry, alone = false): Promise<void> {
     const { version } = buffered;
     const last = this.#deferrals.isLast(key, version);
+    const { member, tags } = this.#collection;
+    const mark = tags?.rows?.mark();
     let outcome: Stored<Value>;
     try {
       outcome = await this.#store(key, buffered, alone);
@@ -166,13 +169,12 @@ export class Flusher<Value> {
       this.#emit(key, version, 'superseded', outcome.version);
       return;
     }
-    const { member } = this.#collection;
     member?.touch();
     const written = outcome.kind === 'written' ? outcome : undefined;
     await member?.dealtWith(undefined, key, version, written);
     const clearing = this.#clear(key, version, 'stored');
     // Behind it, in the same batch.
-    const showing = outcome.kind === 'written' ? this.#show(key, buffered.payload, outcome) : undefined;
+    const showing = outcome.kind === 'written' ? this.#show(key, buffered.payload, outcome, mark) : undefined;
     const [cleared] = await Promise.all([clearing, showing]);
     // Someone else has stored it, who may have ended before he could show the row.
     if (cleared && outcome.kind === 'superseded') await this.#invalidate(key, NO_VERSION);
@@ -180,18 +182,23 @@ export class Flusher<Value> {
   }
 
   /** Readers get the row that the store made of what was buffered. */
-  async #show(key: string, sent: Payload | null, { value, version }: Written<Value>): Promise<void> {
+  async #show(
+    key: string,
+    sent: Payload | null,
+    { value, version }: Written<Value>,
+    mark: string | undefined,
+  ): Promise<void> {
     if (value === null) return;
     const { cache, codec, events, keyPrefix, lifetime, settings } = this.#collection;
     let payload: Payload | undefined;
     try {
-      const encoding = codec.encode(value, key, version);
+      const encoding = codec.encode(value, key, version, mark);
       payload = encoding instanceof Promise ? await encoding : encoding;
     } catch (error) {
       events.error.emit({ where: 'serialize', error });
     }
     if (payload === undefined || !codec.fits(payload)) return await this.#invalidate(key, NO_VERSION);
-    if (sent !== null && isSame(payload, sent)) return;
+    if (sent !== null && isSame(withoutHead(payload), withoutHead(sent))) return;
     const entry = { key: keyPrefix + key, version, payload, ...lifetime(settings.ttlMs) };
     await cache.run({ kind: 'refresh', ...entry });
   }

@@ -46,12 +46,22 @@ export function collectionEngine<Value, Id, Tx>(
   const serializer = carrying(options.serializer ?? store.serializer ?? jsonSerializer(), store.carrier);
   const shapes = store.shape && new Shapes(store.shape);
   const compression = new Compression(settings.compression ?? context.compression, maxPayloadBytes);
-  const values = { collection: name, serializer, schema, maxBytes: maxPayloadBytes, shapes, compression };
+  const consumer = store.feed && context.consumerOf(store.feed);
+  const tags =
+    settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
+  const values = {
+    collection: name,
+    serializer,
+    schema,
+    maxBytes: maxPayloadBytes,
+    shapes,
+    compression,
+    tags: tags?.rows,
+  };
   const codec =
     integrity === undefined
       ? new Codec(values)
       : new SignedCodec({ ...values, integrity, keyPrefix: prefix });
-  const consumer = store.feed && context.consumerOf(store.feed);
   const recorded = {
     name,
     source: store.source,
@@ -60,8 +70,6 @@ export function collectionEngine<Value, Id, Tx>(
     holeOnEmpty: store.capabilities.replicaReads,
   };
   const member = consumer?.join(recorded, settings.additional);
-  const tags =
-    settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
   const { declared } = store;
   const { versioned } = store.capabilities;
   const lifetime = (ttlMs: number) => lifetimeOf(ttlMs, versioned, settings, context);

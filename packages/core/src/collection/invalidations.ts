@@ -51,11 +51,12 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
 
   async invalidateTag(values: Partial<Value>, options: InvalidateOptions = {}): Promise<CacheOutcome> {
     const { activity, checks, opening } = this.#context;
-    const named = this.where(values);
+    const { tags } = this.where(values);
     await opening.open();
     checkOptions(options, INVALIDATE, 'options');
     options.signal?.throwIfAborted();
-    return await checks.bounded(() => activity.track(named.tags.end(named.key)), options);
+    const ending = () => activity.track(tags.endValues(values as Readonly<Record<string, unknown>>));
+    return worstOf(await checks.bounded(ending, options));
   }
 
   async invalidateAll(options: InvalidateAllOptions = {}): Promise<InvalidatedAll> {

@@ -217,8 +217,9 @@ export interface Collection<
    */
   where(values: Partial<Value>): Dependency;
   /**
-   * Makes every view that depends on the rows with these values unreadable, in one step, however many there are. What is
-   * cached of the rows themselves stays. As `where`.
+   * Makes what is cached of the rows with these values unreadable, in one step, however many there are, and every view that
+   * depends on them: for what changed them unseen. It goes by the values that the cache has; what is cached of a row that is
+   * not there, and what is buffered, stays. As `where`.
    */
   invalidateTag(values: Partial<Value>, options?: InvalidateOptions): Promise<CacheOutcome>;
 }

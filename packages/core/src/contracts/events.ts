@@ -28,8 +28,8 @@ export interface LockstepEventMap {
   };
   /**
    * A read that the cache could not answer. `reason`: no usable entry, an entry that could not be read (`shape`: a
-   * process that knows other columns made it), is only kept for `staleIfErrorMs` (`expired`) or is a view's that a write
-   * has reached (`changed`), or no cache (`off`: it is switched off).
+   * process that knows other columns made it), is only kept for `staleIfErrorMs` (`expired`), or one that a tag has ended
+   * (`changed`: a write has reached what a view depends on; `invalidateTag`), or no cache (`off`: it is switched off).
    */
   miss: {
     readonly collection: string;

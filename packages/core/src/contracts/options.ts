@@ -152,11 +152,11 @@ export interface CollectionOptions<
    */
   readonly staleIfErrorMs?: number;
   /**
-   * What views of the collection may name with `where`: properties, and lists of properties. The store must tell their
-   * values with each change (`attach` with `tags`). An empty list: views may depend on single rows, and on all.
-   * @defaultValue no view may depend on the collection, and its writes cost nothing for it
+   * What views may name with `where`, and `invalidateTag` ends: properties, and lists of properties. The store must tell
+   * their values with each change (`attach` with `tags`). Reads ask for one more key in the same round trip. An empty
+   * list: views may depend on single rows, and on all, and reads cost nothing. @defaultValue no view may depend on rows
    */
-  readonly tags?: readonly (string | readonly string[])[];
+  readonly tags?: UniqueSets<Value>;
   /** Which way writes take. @defaultValue 'write-through' */
   readonly strategy?: Strategy;
   /** Freshness against availability. @defaultValue 'available' */

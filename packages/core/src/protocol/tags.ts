@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { CacheHit } from '../contracts/cache-commands.js';
 import { keyPrefix } from './key.js';
 
 /*
@@ -12,6 +13,9 @@ export const ALL_ROWS = 'all';
 export const UNFLUSHED = 'unflushed';
 /** Replaced by each change of a row. */
 export const ANY_ROW = 'any';
+
+/** The list of the tags of rows that were ended (`ended.ts`). */
+export const ENDED = 'ended';
 
 /** Longer names are hashed, so that keys stay short, whatever ids and values are. */
 const MAX_NAME_BYTES = 200;
@@ -72,4 +76,10 @@ export function addTagsOf(
 function bounded(name: string): string {
   if (name.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES) return name;
   return `#${createHash('sha256').update(name).digest('hex')}`;
+}
+
+/** The token of a tag; `undefined`: there is no tag. */
+export function tokenOf(hit: CacheHit | undefined): string | undefined {
+  if (hit === undefined || hit.payload === null) return undefined;
+  return typeof hit.payload === 'string' ? hit.payload : Buffer.from(hit.payload).toString();
 }

@@ -51,12 +51,17 @@ export class Fills<Value> {
     return store.fence === undefined || (await store.fence.settle(key, { timeoutMs }).catch(() => false));
   }
 
-  /** True when the fill was accepted, or the lease still stood where nothing is filled: the row was current then. */
+  /**
+   * True when the fill was accepted, or the lease still stood where nothing is filled: the row was current then.
+   *
+   * @param mark where rows have tags: what was told before the load
+   */
   async fill(
     { cacheKey, key, ttlMs }: Lookup,
     token: string,
     floor: Version,
     row: StoreRow<Value> | undefined,
+    mark: string | undefined,
   ): Promise<boolean> {
     const { cache, lifetime, member, settings } = this.#context;
     if (member?.suspended === true) {
@@ -73,7 +78,7 @@ export class Fills<Value> {
       if (reply.outcome !== 'filled') this.refused(key, reply.outcome);
       return reply.outcome === 'filled';
     }
-    const encoding = this.#payload(key, row.value, row.version);
+    const encoding = this.#payload(key, row.value, row.version, mark);
     if (encoding instanceof Promise) this.#encodings.set(cacheKey, encoding);
     const payload = encoding instanceof Promise ? await encoding : encoding;
     if (encoding instanceof Promise && this.#encodings.get(cacheKey) === encoding) {
@@ -90,7 +95,7 @@ export class Fills<Value> {
     this.refused(key, reply.outcome);
     if (reply.outcome === 'lost') return false;
     const restamped = await this.#restamp(key, row.version, reply.floor);
-    const again = restamped && (await this.#payload(key, restamped.value, restamped.version));
+    const again = restamped && (await this.#payload(key, restamped.value, restamped.version, mark));
     if (restamped === undefined || again === undefined) this.release(cacheKey, token);
     else await cache.run({ ...fill, payload: again, version: restamped.version });
     return false;
@@ -126,11 +131,12 @@ export class Fills<Value> {
     { cacheKey, key, ttlMs }: Lookup,
     row: StoreRow<Value> | undefined,
     before: CacheHit,
+    mark: string | undefined,
   ): Promise<void> {
     const { cache, events, lifetime, member, store } = this.#context;
     try {
       if (member?.suspended === true) return;
-      const payload = row && (await this.#payload(key, row.value, row.version));
+      const payload = row && (await this.#payload(key, row.value, row.version, mark));
       if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
       const { version } = row;
       const refresh = { kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) } as const;
@@ -152,10 +158,15 @@ export class Fills<Value> {
   }
 
   /** The payload, or `undefined` (and an event) where it can't be cached; a promise only where `encode` gives one. */
-  #payload(key: string, value: Value, version: Version): Payload | undefined | Promise<Payload | undefined> {
+  #payload(
+    key: string,
+    value: Value,
+    version: Version,
+    mark: string | undefined,
+  ): Payload | undefined | Promise<Payload | undefined> {
     const { codec, events } = this.#context;
     try {
-      const payload = codec.encode(value, key, version);
+      const payload = codec.encode(value, key, version, mark);
       return payload instanceof Promise
         ? payload.then((late) => this.#fitting(key, late))
         : this.#fitting(key, payload);

@@ -5,6 +5,8 @@ import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
 import type { Undecoded } from '../values/codec.js';
 import { copyOf } from '../values/copy.js';
+import { type TagsNow, WHATEVER_ENDED } from '../values/tag-heads.js';
+import type { RowTags } from '../views/row-tags.js';
 import { Fills } from './fills.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
@@ -35,11 +37,13 @@ export class Misses<Value> {
   /** Loads that have not sent their fill yet. */
   readonly #flights = new Map<string, Flight<Value>>();
   readonly #strict: boolean;
+  readonly #rowTags: RowTags | undefined;
 
   constructor(context: ReadContext<Value>, uncacheable: UncacheableKeys) {
     this.#context = context;
     this.#fills = new Fills(context, uncacheable);
     this.#strict = context.settings.consistency === 'strict';
+    this.#rowTags = context.tags?.rows;
   }
 
   /**
@@ -66,14 +70,16 @@ export class Misses<Value> {
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
     for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+      const asking = this.#rowTags?.ask();
       const reply = await this.#fills.lease(cacheKey, token);
       if (reply === undefined) return await loader.loadOnly(key);
+      const now = asking && (await asking);
       if (reply.outcome === 'hit') {
-        const decoded = await codec.decode(reply.hit, key);
+        const decoded = await codec.decode(reply.hit, key, now);
         if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
         return await this.instead(lookup, reply.hit, decoded.reason);
       }
-      if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply);
+      if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply, now);
       if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
         if (reply.outcome !== 'busy')
           this.#fills.refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
@@ -117,18 +123,21 @@ export class Misses<Value> {
     if (member?.mayFill() === false) return await loader.loadOnly(key);
     if (unreadable === 'integrity') await this.#fills.makeWay(cacheKey);
     const token = nextToken();
+    const asking = this.#rowTags?.ask();
     let reply = await this.#fills.lease(cacheKey, token);
+    const now = asking && (await asking);
     if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION && mayGo(reply.hit, unreadable)) {
       await this.#fills.makeWay(cacheKey);
       reply = await this.#fills.lease(cacheKey, token);
     }
     if (reply?.outcome === 'granted') {
-      return await this.#loadAndFill(lookup, token, reply, true);
+      return await this.#loadAndFill(lookup, token, reply, now, true);
     }
     const row = await loader.load(key, true);
     // A value that can't be replaced is left to the next reader; nobody waits for this.
-    if (reply?.outcome === 'hit' && (await this.#mayReplace(key, row, reply.hit))) {
-      activity.track(this.#fills.replace(lookup, row, reply.hit));
+    const isMarked = this.#rowTags === undefined || now !== undefined;
+    if (isMarked && reply?.outcome === 'hit' && (await this.#mayReplace(key, row, reply.hit))) {
+      activity.track(this.#fills.replace(lookup, row, reply.hit, now?.mark));
     }
     return versioned(row);
   }
@@ -137,19 +146,29 @@ export class Misses<Value> {
   async #mayReplace(key: string, row: StoreRow<Value> | undefined, hit: CacheHit): Promise<boolean> {
     const { codec, store } = this.#context;
     if (store.shape === undefined || row === undefined || row.version > hit.version) return true;
-    const decoded = await codec.decode(hit, key);
+    const decoded = await codec.decode(hit, key, WHATEVER_ENDED);
     return decoded.ok || decoded.reason !== 'later-shape';
   }
 
-  /** Loads under the lease. The reader gets the row at once; the fill goes on behind it. */
+  /**
+   * Loads under the lease. The reader gets the row at once; the fill goes on behind it.
+   *
+   * @param now where rows have tags: what was told of them before; `undefined`: it could not be told
+   */
   async #loadAndFill(
     lookup: Lookup,
     token: string,
     { behind, floor }: Extract<LeaseReply, { outcome: 'granted' }>,
+    now: TagsNow | undefined,
     primary = this.#strict,
   ): Promise<Versioned<Value>> {
     const { activity, events, loader, store } = this.#context;
     const { cacheKey, key } = lookup;
+    const rowTags = this.#rowTags;
+    if (rowTags !== undefined && now === undefined) {
+      this.#fills.release(cacheKey, token);
+      return await loader.loadOnly(key);
+    }
     if ((behind || this.#strict) && !(await this.#fills.mayFill(lookup, behind === true))) {
       this.#fills.release(cacheKey, token);
       this.#fills.refused(key, 'writers');
@@ -173,8 +192,13 @@ export class Misses<Value> {
     this.#leave(cacheKey, flight);
     // This reader may change what it gets before the others have theirs.
     const shared = flight.joined ? ownOf(found) : found;
-    const filling = this.#fills.fill(lookup, token, floor, row).then(
-      (filled) => end(filled ? shared : undefined),
+    // That the fill is accepted does not say that no tag was ended meanwhile.
+    const proving = flight.joined && now !== undefined ? rowTags?.isStill(now) : undefined;
+    const filling = this.#fills.fill(lookup, token, floor, row, now?.mark).then(
+      (filled) => {
+        if (proving === undefined || !filled) end(filled ? shared : undefined);
+        else void proving.then((still) => end(still ? shared : undefined));
+      },
       (error: unknown) => {
         end(undefined);
         this.#fills.release(cacheKey, token);

@@ -66,6 +66,7 @@ export class Pointers {
       keyPrefix,
       codec,
       member: join(this.recorded),
+      tags: undefined,
     };
     this.reader = new Reader<string>({ ...context, loader: new Loader(context), flushKey: undefined });
   }

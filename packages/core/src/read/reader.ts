@@ -6,15 +6,22 @@ import { CacheUnavailableError } from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
 import type { Decoded } from '../values/codec.js';
 import { copyOf } from '../values/copy.js';
+import type { TagsNow } from '../values/tag-heads.js';
+import type { RowTags } from '../views/row-tags.js';
 import { isAway } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
 import { UncacheableKeys } from './uncacheable.js';
 
 type Answer = CacheHit | undefined | Error;
-type Identity = Pick<CacheHit, 'version' | 'staleAtMs'>;
 
-/** A load under way in the place of an expired entry. */
+/** What a reader has found, so far as it tells whether anything was changed since. */
+interface Identity extends Pick<CacheHit, 'version' | 'staleAtMs'> {
+  /** How far the list of ended tags went; `undefined`: rows have none. */
+  readonly mark: string | undefined;
+}
+
+/** A load under way in the place of an entry that expired, or whose tag was ended. */
 interface Renewal<Value> extends Identity {
   readonly found: Promise<Versioned<Value>>;
 }
@@ -27,6 +34,7 @@ export class Reader<Value> {
   readonly #reads: Batcher<string, CacheHit | undefined>;
   readonly #misses: Misses<Value>;
   readonly #uncacheable: UncacheableKeys;
+  readonly #rowTags: RowTags | undefined;
   readonly #revalidating = new Set<string>();
   readonly #renewals = new Map<string, Renewal<Value>>();
   /** {@link Loader.answers} when a load in the place of an expired entry did not reach the store; none has since, while it is that. */
@@ -36,6 +44,7 @@ export class Reader<Value> {
     this.#context = context;
     this.#reads = context.cache.reads(context.codec.serializer.encoding);
     this.#uncacheable = new UncacheableKeys(context.clock);
+    this.#rowTags = context.tags?.rows;
     this.#misses = new Misses(context, this.#uncacheable);
   }
 
@@ -61,8 +70,28 @@ export class Reader<Value> {
       return this.#readStore(lookup);
     }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value>>();
-    this.#reads.add(cacheKey, (answer, nowMs) => resolve(this.#found(lookup, answer, nowMs)));
+    if (this.#rowTags !== undefined) this.#readTagged(lookup, this.#rowTags, resolve);
+    else this.#reads.add(cacheKey, (answer, nowMs) => resolve(this.#found(lookup, answer, nowMs)));
     return promise;
+  }
+
+  /** The entry and the list of ended tags, in one round trip; who asks for the list in this turn shares its answer. */
+  #readTagged(lookup: Lookup, { key }: RowTags, resolve: (found: Found<Value>) => void): void {
+    let entry: Answer;
+    let list: Answer;
+    let left = 2;
+    const arrived = (nowMs: number): void => {
+      left--;
+      if (left === 0) resolve(this.#found(lookup, entry, nowMs, list));
+    };
+    this.#reads.add(lookup.cacheKey, (answer, nowMs) => {
+      entry = answer;
+      arrived(nowMs);
+    });
+    this.#reads.add(key, (answer, nowMs) => {
+      list = answer;
+      arrived(nowMs);
+    });
   }
 
   /** As `read`, position by position; the cache is asked for all at once. */
@@ -72,12 +101,21 @@ export class Reader<Value> {
       return await Promise.all(keys.map((key) => this.read(key, ttlMs)));
     const startedAtMs = clock.monotonic();
     const cacheKeys = keys.map((key) => keyPrefix + key);
-    const answers = await this.#reads.addMany(cacheKeys);
+    const { list, entries } = await this.#readTogether(cacheKeys);
     const nowMs = clock.monotonic();
     const found = keys.map((key, i) =>
-      this.#found({ key, cacheKey: cacheKeys[i] as string, ttlMs, startedAtMs }, answers[i], nowMs),
+      this.#found({ key, cacheKey: cacheKeys[i] as string, ttlMs, startedAtMs }, entries[i], nowMs, list),
     );
     return found.some(isPromise) ? await Promise.all(found) : (found as Versioned<Value>[]);
+  }
+
+  async #readTogether(
+    cacheKeys: readonly string[],
+  ): Promise<{ readonly entries: readonly Answer[]; readonly list: Answer }> {
+    const rowTags = this.#rowTags;
+    if (rowTags === undefined) return { entries: await this.#reads.addMany(cacheKeys), list: undefined };
+    const entries = await this.#reads.addMany([...cacheKeys, rowTags.key]);
+    return { entries, list: entries[cacheKeys.length] };
   }
 
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
@@ -89,46 +127,57 @@ export class Reader<Value> {
     return await activity.track(this.#misses.reload(lookup));
   }
 
-  /** Turns the cache's answer into a result. Never throws. */
-  #found(lookup: Lookup, answer: Answer, nowMs: number): Found<Value> {
-    if (answer instanceof Error) return this.#readStore(lookup);
+  /**
+   * Turns the cache's answer into a result. Never throws.
+   *
+   * @param list where rows have tags: the answer for the list of those that were ended
+   */
+  #found(lookup: Lookup, answer: Answer, nowMs: number, list?: Answer): Found<Value> {
+    if (answer instanceof Error || list instanceof Error) return this.#readStore(lookup);
     if (answer === undefined) return this.#miss(lookup);
     const proof = this.#context.cache.trust.proofOf(lookup.cacheKey, nowMs);
-    return proof === undefined
-      ? this.#unproven(lookup, answer)
-      : this.#decode(lookup, answer, proof.maxVersion);
+    const now = this.#rowTags?.now(list, nowMs);
+    return proof === undefined || now === 'unproven'
+      ? this.#unproven(lookup, answer, list)
+      : this.#decode(lookup, answer, proof.maxVersion, now);
   }
 
   /** A hit whose primary's last proof is too old: the probe that is under way decides. */
-  async #unproven(lookup: Lookup, hit: CacheHit): Promise<Versioned<Value>> {
+  async #unproven(lookup: Lookup, hit: CacheHit, list: CacheHit | undefined): Promise<Versioned<Value>> {
     const { cache, flushKey } = this.#context;
     const proof = await cache.trust.prove(lookup.cacheKey);
-    if (proof !== undefined) return await this.#decode(lookup, hit, proof.maxVersion);
+    if (proof !== undefined) {
+      const now = this.#rowTags && (await this.#rowTags.proven(list));
+      return await this.#decode(lookup, hit, proof.maxVersion, now);
+    }
     if (hit.unflushed) await flushKey?.(lookup.key).catch(unlessUnavailable);
     return await this.#readStore(lookup);
   }
 
-  #decode(lookup: Lookup, hit: CacheHit, maxVersion: Version): Found<Value> {
+  #decode(lookup: Lookup, hit: CacheHit, maxVersion: Version, now: TagsNow | undefined): Found<Value> {
     // Such a version is nobody's. To the scripts there is nothing at the key.
     if (hit.version > maxVersion) return this.#miss(lookup);
-    const decoded = this.#context.codec.decode(hit, lookup.key);
+    const decoded = this.#context.codec.decode(hit, lookup.key, now);
     return decoded instanceof Promise
-      ? decoded.then((late) => this.#decoded(lookup, hit, late))
-      : this.#decoded(lookup, hit, decoded);
+      ? decoded.then((late) => this.#decoded(lookup, hit, late, now))
+      : this.#decoded(lookup, hit, decoded, now);
   }
 
-  #decoded(lookup: Lookup, hit: CacheHit, decoded: Decoded<Value>): Found<Value> {
-    if (decoded.ok) return this.#hit(lookup, hit, decoded.value);
+  #decoded(lookup: Lookup, hit: CacheHit, decoded: Decoded<Value>, now: TagsNow | undefined): Found<Value> {
+    if (decoded.ok) return this.#hit(lookup, hit, decoded.value, now);
     const { reason } = decoded;
     this.#missed(lookup, reason === 'later-shape' ? 'shape' : reason);
-    return this.#context.activity.track(this.#misses.instead(lookup, hit, reason));
+    const { activity } = this.#context;
+    // Others who find that there is no list may have to see what was ended since.
+    if (reason === 'changed' && now !== undefined) return this.#renew(lookup, hit, now);
+    return activity.track(this.#misses.instead(lookup, hit, reason));
   }
 
-  #hit(lookup: Lookup, hit: CacheHit, value: Value | null): Found<Value> {
+  #hit(lookup: Lookup, hit: CacheHit, value: Value | null, now: TagsNow | undefined): Found<Value> {
     const { clock, settings } = this.#context;
     const staleMs = hit.staleAtMs > 0 ? clock.now() - hit.staleAtMs : -1;
     if (staleMs < 0) return this.#served(lookup, hit, value, 'cache');
-    if (staleMs >= settings.staleWhileRevalidateMs) return this.#expired(lookup, hit, value);
+    if (staleMs >= settings.staleWhileRevalidateMs) return this.#expired(lookup, hit, value, now);
     this.#revalidate(lookup);
     return this.#served(lookup, hit, value, 'cache');
   }
@@ -153,7 +202,12 @@ export class Reader<Value> {
    * An entry that is kept for when the store can't be reached. Known to be away, the store is asked behind the reader:
    * others need not wait for its time-out again.
    */
-  async #expired(lookup: Lookup, hit: CacheHit, value: Value | null): Promise<Versioned<Value>> {
+  async #expired(
+    lookup: Lookup,
+    hit: CacheHit,
+    value: Value | null,
+    now: TagsNow | undefined,
+  ): Promise<Versioned<Value>> {
     const mayServe = this.#context.settings.staleIfErrorMs > 0;
     const { loader } = this.#context;
     if (mayServe && this.#awayAt === loader.answers) {
@@ -162,28 +216,48 @@ export class Reader<Value> {
     }
     this.#missed(lookup, 'expired');
     try {
-      return await this.#renew(lookup, hit);
+      return await this.#renew(lookup, hit, now);
     } catch (error) {
       if (!mayServe || !isAway(error)) throw error;
       this.#awayAt = loader.answers;
       // It may have been invalidated while the load was under way.
-      const [again] = await this.#reads.addMany([lookup.cacheKey]);
-      if (again === undefined || again instanceof Error) throw error;
-      if (!isSame(again, hit)) return await this.#found(lookup, again, this.#context.clock.monotonic());
-      if ((await this.#context.cache.trust.prove(lookup.cacheKey)) === undefined) throw error;
+      const { entries, list } = await this.#readTogether([lookup.cacheKey]);
+      const again = entries[0];
+      if (again === undefined || again instanceof Error || list instanceof Error) throw error;
+      const { clock } = this.#context;
+      if (again.version !== hit.version || again.staleAtMs !== hit.staleAtMs) {
+        return await this.#found(lookup, again, clock.monotonic(), list);
+      }
+      if (!(await this.#isStill(lookup, again, list))) throw error;
       return this.#served(lookup, hit, value, 'stale');
     }
   }
 
-  /** One load in the place of an expired entry per process. No write of the key was acknowledged before the entry was read. */
-  async #renew(lookup: Lookup, { staleAtMs, version }: CacheHit): Promise<Versioned<Value>> {
+  /** True of an expired entry that may be believed, none of whose tags was ended. */
+  async #isStill({ cacheKey, key }: Lookup, hit: CacheHit, list: CacheHit | undefined): Promise<boolean> {
+    const { cache, codec } = this.#context;
+    if ((await cache.trust.prove(cacheKey)) === undefined) return false;
+    if (this.#rowTags === undefined) return true;
+    return (await codec.decode(hit, key, await this.#rowTags.proven(list))).ok;
+  }
+
+  /**
+   * One load in the place of an entry per process. No write of the key was acknowledged, and no tag of it ended, before the
+   * entry was read.
+   */
+  async #renew(
+    lookup: Lookup,
+    { staleAtMs, version }: CacheHit,
+    now: TagsNow | undefined,
+  ): Promise<Versioned<Value>> {
     const { cacheKey } = lookup;
+    const mark = now?.mark;
     const underWay = this.#renewals.get(cacheKey);
-    if (underWay !== undefined && isSame(underWay, { staleAtMs, version })) {
+    if (underWay !== undefined && isSame(underWay, { staleAtMs, version, mark })) {
       const found = await underWay.found;
       return { ...found, value: copyOf(found.value) };
     }
-    const renewal = { staleAtMs, version, found: this.#reload(lookup) };
+    const renewal = { staleAtMs, version, mark, found: this.#reload(lookup) };
     this.#renewals.set(cacheKey, renewal);
     try {
       return await renewal.found;
@@ -240,9 +314,9 @@ export class Reader<Value> {
   }
 }
 
-/** True of the entry that was read before: nothing was put in its place since. */
+/** True of the entry that was read before: nothing was put in its place since, and no tag was ended. */
 function isSame(one: Identity, other: Identity): boolean {
-  return one.version === other.version && one.staleAtMs === other.staleAtMs;
+  return one.version === other.version && one.staleAtMs === other.staleAtMs && one.mark === other.mark;
 }
 
 function isPromise(found: unknown): boolean {

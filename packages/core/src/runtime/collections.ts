@@ -9,6 +9,7 @@ import {
   UnsupportedError,
 } from '../errors.js';
 import type { JobTarget } from '../feed/job-runner.js';
+import { WHATEVER_ENDED } from '../values/tag-heads.js';
 import type { TransactionParticipant } from '../write/transaction.js';
 
 type AnyCollection = CollectionEngine<unknown, never, never>;
@@ -43,7 +44,8 @@ export class Collections {
     return [...this].map(
       ({ calls, codec, keyPrefix, opening, settings: { name }, store, writes: { buffer } }) => {
         const decode: CollectionInfo['decode'] = async ({ payload, version }, key) => {
-          const decoded = await codec.decode({ payload, version, staleAtMs: 0 }, key);
+          const hit = { payload, version, staleAtMs: 0 };
+          const decoded = await codec.decode(hit, key, WHATEVER_ENDED);
           if (decoded.ok) return decoded.value;
           const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;
           throw new SerializationError(message, { collection: name, key });

@@ -15,20 +15,25 @@ import { type Compression, isCompressed } from './compression.js';
 import { copyOf } from './copy.js';
 import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
+import { isCurrent, type TagsNow, type WHATEVER_ENDED, withHead, withoutHead } from './tag-heads.js';
 
 /** The outcome of decoding a payload. */
 export type Decoded<Value> = { readonly ok: true; readonly value: Value | null } | Undecoded;
 
-/** Why a hit can't be used. `later-shape`: a process that knows another shape of the rows made it, and may use it. */
+/**
+ * Why a hit can't be used. `later-shape`: a process that knows another shape of the rows made it, and may use it.
+ * `changed`: a tag of it was ended.
+ */
 export interface Undecoded {
   readonly ok: false;
-  readonly reason: 'undecodable' | 'schema' | 'integrity' | 'shape' | 'later-shape';
+  readonly reason: 'undecodable' | 'schema' | 'integrity' | 'shape' | 'later-shape' | 'changed';
 }
 
 const ABSENT = { ok: true, value: null } as const;
 const UNDECODABLE = { ok: false, reason: 'undecodable' } as const;
 const SHAPE = { ok: false, reason: 'shape' } as const;
 const LATER_SHAPE = { ok: false, reason: 'later-shape' } as const;
+const CHANGED = { ok: false, reason: 'changed' } as const;
 const MISMATCH = { ok: false, reason: 'schema' } as const;
 
 /** The first values that a schema takes are shown to it twice, and some of the later ones. */
@@ -44,6 +49,11 @@ function without<Value>(value: Value, properties: readonly string[]): Value {
 /** A buffered value, as a flush takes it. */
 export type Buffered<Value> = Pick<StoreFlush<Value>, 'value' | 'keep'>;
 
+/** Tells which tags a row has, as its entry notes them. */
+export interface RowTagging {
+  of(row: unknown): readonly string[];
+}
+
 export interface CodecParts<Value> {
   readonly collection: string;
   readonly serializer: Serializer;
@@ -51,6 +61,8 @@ export interface CodecParts<Value> {
   readonly maxBytes: number;
   readonly shapes: Shapes | undefined;
   readonly compression: Compression;
+  /** Tells a row's tags; absent: rows have none. */
+  readonly tags?: RowTagging | undefined;
 }
 
 /** Values to payloads and back, through the collection's serializer and schema. */
@@ -65,8 +77,11 @@ export class Codec<Value> {
   #validated = 0;
   readonly #shapes: Shapes | undefined;
   readonly #compression: Compression;
+  readonly #tags: RowTagging | undefined;
 
-  constructor({ collection, compression, maxBytes, schema, serializer, shapes }: CodecParts<Value>) {
+  constructor(parts: CodecParts<Value>) {
+    const { collection, compression, maxBytes, schema, serializer, shapes, tags } = parts;
+    this.#tags = tags;
     this.#collection = collection;
     this.serializer = serializer;
     this.hasSchema = schema !== undefined;
@@ -80,9 +95,15 @@ export class Codec<Value> {
    * The payload; a promise only of a long one that is compressed, which does not reject. Throws `SerializationError`.
    *
    * @param _version `undefined`: the cache will give it one
+   * @param mark `undefined`: where rows have tags, nobody takes the payload from the cache but a buffered one
    */
-  encode(value: Value, key: string, _version: Version | undefined): Payload | Promise<Payload> {
-    return this.serialize(value, key);
+  encode(
+    value: Value,
+    key: string,
+    _version: Version | undefined,
+    mark?: string,
+  ): Payload | Promise<Payload> {
+    return this.serialize(value, key, mark);
   }
 
   /** The payload of a deleted row. */
@@ -90,13 +111,18 @@ export class Codec<Value> {
     return null;
   }
 
-  protected serialize(value: Value, key: string): Payload | Promise<Payload> {
+  protected serialize(value: Value, key: string, mark: string | undefined): Payload | Promise<Payload> {
     const stored = this.#compression.stored(this.#bodyOf(value, key));
-    return stored instanceof Promise ? stored.then((late) => this.#wrapped(late)) : this.#wrapped(stored);
+    // The caller may change the value while it is compressed.
+    const tags = mark === undefined ? undefined : this.#tags?.of(value);
+    return stored instanceof Promise
+      ? stored.then((late) => this.#wrapped(late, mark, tags))
+      : this.#wrapped(stored, mark, tags);
   }
 
-  #wrapped(body: Payload): Payload {
-    return this.#shapes === undefined ? body : this.#shapes.wrap(body);
+  #wrapped(body: Payload, mark: string | undefined, tags: readonly string[] | undefined): Payload {
+    const wrapped = this.#shapes === undefined ? body : this.#shapes.wrap(body);
+    return mark === undefined || tags === undefined ? wrapped : withHead(wrapped, mark, tags);
   }
 
   #bodyOf(value: Value, key: string): Payload {
@@ -138,15 +164,26 @@ export class Codec<Value> {
   /**
    * Decodes a hit; a promise only of a long payload that is compressed, and where the schema validates asynchronously.
    * Never throws, nor rejects.
+   *
+   * @param now where rows have tags: what was ended by now
    */
-  decode(hit: CacheHit, _key: string): Decoded<Value> | Promise<Decoded<Value>> {
+  decode(
+    hit: CacheHit,
+    _key: string,
+    now?: TagsNow | typeof WHATEVER_ENDED,
+  ): Decoded<Value> | Promise<Decoded<Value>> {
     if (hit.payload === null) return ABSENT;
-    let body: Payload | undefined = hit.payload;
+    let payload = hit.payload;
+    if (this.#tags !== undefined) {
+      if (hasEnded(hit, payload, now)) return CHANGED;
+      payload = withoutHead(payload);
+    }
+    let body: Payload | undefined = payload;
     let wider = false;
     if (this.#shapes !== undefined) {
-      body = this.#shapes.own(hit.payload);
+      body = this.#shapes.own(payload);
       if (body === undefined) {
-        const other = this.#shapes.fit(hit.payload);
+        const other = this.#shapes.fit(payload);
         if (other.fit !== 'wider') return other.fit === 'later' ? LATER_SHAPE : SHAPE;
         body = other.body;
         wider = true;
@@ -200,8 +237,10 @@ export class Codec<Value> {
    * A buffered value as a put would write it: of the right size, readable, and as the schema gives it back. Whoever
    * may write to the cache may have made it. Rejects with `SerializationError`, `ValidationError`.
    */
-  async decodeBuffered(payload: Payload | null, key: string, _version: Version): Promise<Buffered<Value>> {
-    if (payload === null) return { value: null };
+  async decodeBuffered(given: Payload | null, key: string, _version: Version): Promise<Buffered<Value>> {
+    if (given === null) return { value: null };
+    // Whether this process knows of tags or not.
+    const payload = withoutHead(given);
     if (!this.fits(payload)) {
       throw this.unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
     }
@@ -289,4 +328,14 @@ export class Codec<Value> {
       key,
     });
   }
+}
+
+/** What the store does not have yet is newer than whatever a tag was ended for. */
+function hasEnded(
+  { unflushed }: CacheHit,
+  payload: Payload,
+  now: TagsNow | typeof WHATEVER_ENDED | undefined,
+): boolean {
+  if (unflushed === true || now === 'whatever') return false;
+  return now === undefined || !isCurrent(payload, now);
 }

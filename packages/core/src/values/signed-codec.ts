@@ -3,6 +3,7 @@ import type { Version } from '../contracts/version.js';
 import { type Buffered, Codec, type CodecParts, type Decoded } from './codec.js';
 import type { Integrity } from './integrity.js';
 import { joinSigned, parseSigned, type SignedKind, type SignedPayload } from './signed-payload.js';
+import type { TagsNow, WHATEVER_ENDED } from './tag-heads.js';
 
 const FORGED = { ok: false, reason: 'integrity' } as const;
 const ABSENT = { ok: true, value: null } as const;
@@ -23,9 +24,14 @@ export class SignedCodec<Value> extends Codec<Value> {
     this.#keyPrefix = parts.keyPrefix;
   }
 
-  override encode(value: Value, key: string, version: Version | undefined): Payload | Promise<Payload> {
+  override encode(
+    value: Value,
+    key: string,
+    version: Version | undefined,
+    mark?: string,
+  ): Payload | Promise<Payload> {
     const kind = version === undefined ? 'b' : 'v';
-    const body = this.serialize(value, key);
+    const body = this.serialize(value, key, mark);
     return body instanceof Promise
       ? body.then((late) => this.#sign(kind, key, version, late))
       : this.#sign(kind, key, version, body);
@@ -37,12 +43,16 @@ export class SignedCodec<Value> extends Codec<Value> {
     return this.#sign(version === undefined ? 'e' : 'd', key, version, body);
   }
 
-  override decode(hit: CacheHit, key: string): Decoded<Value> | Promise<Decoded<Value>> {
+  override decode(
+    hit: CacheHit,
+    key: string,
+    now?: TagsNow | typeof WHATEVER_ENDED,
+  ): Decoded<Value> | Promise<Decoded<Value>> {
     const signed = hit.payload === null ? undefined : parseSigned(hit.payload);
-    if (signed === undefined) return this.#integrity.acceptsUnsigned ? super.decode(hit, key) : FORGED;
+    if (signed === undefined) return this.#integrity.acceptsUnsigned ? super.decode(hit, key, now) : FORGED;
     if (!this.#holds(signed, key, hit.version)) return FORGED;
     if (isDeletion(signed.kind)) return ABSENT;
-    return super.decode({ ...hit, payload: signed.body }, key);
+    return super.decode({ ...hit, payload: signed.body }, key, now);
   }
 
   override async decodeBuffered(

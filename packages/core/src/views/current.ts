@@ -1,4 +1,5 @@
 import type { CacheHit, Payload, TagReply } from '../contracts/cache-commands.js';
+import { tokenOf } from '../protocol/tags.js';
 import type { Asked, ViewParts } from './context.js';
 import { CHANGED, type FoundTags, type Tokens, type Unusable } from './entry.js';
 
@@ -84,10 +85,4 @@ export class Currency<Params, Value> {
     if (found !== undefined) both.push(this.areUnchanged(found.keys, found));
     return (await Promise.all(both)).every(Boolean);
   }
-}
-
-/** `undefined`: there is no tag. */
-export function tokenOf(hit: CacheHit | undefined): string | undefined {
-  if (hit === undefined || hit.payload === null) return undefined;
-  return typeof hit.payload === 'string' ? hit.payload : Buffer.from(hit.payload).toString();
 }

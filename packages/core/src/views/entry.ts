@@ -33,7 +33,7 @@ export interface OpenEntry {
 /** Why an entry can't be used; `changed`: a tag was replaced. */
 export interface Unusable {
   readonly ok: false;
-  readonly reason: Undecoded['reason'] | 'changed';
+  readonly reason: Undecoded['reason'];
 }
 
 export const CHANGED: Unusable = { ok: false, reason: 'changed' };

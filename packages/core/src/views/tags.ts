@@ -1,5 +1,6 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CollectionSettings } from '../collection/settings.js';
+import type { Clock } from '../contracts/clock.js';
 import type { CacheOutcome } from '../contracts/outcome.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
@@ -8,8 +9,19 @@ import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
 import { tagInvalidation } from '../feed/invalidations.js';
 import type { Membership } from '../feed/membership.js';
-import { ALL_ROWS, ANY_ROW, rowTag, tagsName, tagsPrefix, UNFLUSHED, valueTag } from '../protocol/tags.js';
+import {
+  ALL_ROWS,
+  ANY_ROW,
+  ENDED,
+  rowTag,
+  tagsName,
+  tagsPrefix,
+  UNFLUSHED,
+  valueTag,
+} from '../protocol/tags.js';
+import type { Activity } from '../runtime/activity.js';
 import { type Probe, probe } from './probe.js';
+import { RowTags } from './row-tags.js';
 
 /** Properties whose values name groups of rows, and the store's columns of them, sorted by column. */
 interface TagSet {
@@ -21,6 +33,9 @@ export interface TagsOptions {
   /** The Lockstep's. */
   readonly prefix: string;
   readonly cache: CacheClient;
+  readonly clock: Clock;
+  readonly activity: Activity;
+  readonly nextToken: () => string;
   readonly handover: Handover;
   readonly settings: Pick<CollectionSettings, 'additional' | 'holeTtlMs' | 'name'>;
   readonly sets: readonly (string | readonly string[])[];
@@ -32,6 +47,8 @@ export interface TagsOptions {
 export class CollectionTags {
   /** Tells whether every writer knows of the tags. */
   readonly member: Membership;
+  /** The tags of the rows' own entries; `undefined`: they have none. */
+  readonly rows: RowTags | undefined;
   readonly #cache: CacheClient;
   readonly #handover: Handover;
   readonly #collection: string;
@@ -40,7 +57,8 @@ export class CollectionTags {
   readonly #sets: readonly TagSet[];
 
   /** Throws `UnsupportedError`. */
-  constructor({ cache, consumer, handover, prefix, sets, settings, store }: TagsOptions) {
+  constructor(options: TagsOptions) {
+    const { cache, consumer, handover, prefix, sets, settings, store } = options;
     this.#cache = cache;
     this.#handover = handover;
     const { additional, holeTtlMs, name: collection } = settings;
@@ -65,6 +83,10 @@ export class CollectionTags {
     const recorded = { name, source: store.source, keyPrefix: this.#prefix, holeTtlMs, holeOnEmpty: false };
     const tags = this.#sets.map(({ columns }) => columns);
     this.member = consumer.join({ ...recorded, tags }, additional);
+    const key = this.#prefix + ENDED;
+    const namesOf = (row: Readonly<Record<string, unknown>>) =>
+      this.#sets.map((set) => this.#nameOf(set, row));
+    this.rows = sets.length === 0 ? undefined : new RowTags({ ...options, key, namesOf });
   }
 
   /** Whether the store tells the values of every set. Rejects with `InvalidOptionError`. */
@@ -100,10 +122,20 @@ export class CollectionTags {
 
   /** The tag of these values, of an open collection. Throws `InvalidIdError`. */
   where(set: TagSet, values: Readonly<Record<string, unknown>>): string {
+    return this.#prefix + this.#nameOf(set, values);
+  }
+
+  /** Ends what views and rows have of these values. As `where`; does not reject. */
+  endValues(values: Readonly<Record<string, unknown>>): Promise<CacheOutcome[]> {
+    const name = this.#nameOf(this.setOf(values), values);
+    return Promise.all([this.end(this.#prefix + name), this.rows?.end(name) ?? 'invalidated']);
+  }
+
+  #nameOf(set: TagSet, values: Readonly<Record<string, unknown>>): string {
     const texts = set.properties.map(
       (property) => this.#declared?.textOf(property, values[property]) ?? null,
     );
-    return this.#prefix + valueTag(set.columns, texts);
+    return valueTag(set.columns, texts);
   }
 
   /** The set of exactly these properties. Throws `InvalidOptionError` where none is declared. */

@@ -1,8 +1,9 @@
 import type { CacheHit } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
+import { tokenOf } from '../protocol/tags.js';
 import type { Asked, ViewParts } from './context.js';
-import { type Currency, tokenOf, type ViewDecoded } from './current.js';
+import type { Currency, ViewDecoded } from './current.js';
 import type { ViewLoader } from './view-loader.js';
 import type { ViewMisses } from './view-misses.js';
 

@@ -78,7 +78,8 @@ export class Preparation<Value> {
     const flushKey = this.#flushKey;
     member?.touch();
     const known = this.#hints?.get(key);
-    if (known !== undefined) return known;
+    const rowTags = this.#collection.tags?.rows;
+    if (known !== undefined) return rowTags === undefined ? known : { ...known, mark: rowTags.mark() };
     const cacheKey = keyPrefix + key;
     const inside = endsAtMs !== undefined;
     const writeMs = inside ? Math.max(0, endsAtMs - clock.monotonic()) : this.#writeMs;
@@ -93,12 +94,15 @@ export class Preparation<Value> {
   }
 
   async #reserve(cacheKey: string): Promise<Reservation> {
-    const { cache, nextToken, settings } = this.#collection;
+    const { cache, nextToken, settings, tags } = this.#collection;
     const token = nextToken();
     const { holeTtlMs } = settings;
+    // In the same turn.
+    const asking = tags?.rows?.ask();
     try {
       const reply = await cache.run({ kind: 'reserve', key: cacheKey, token, holeTtlMs });
-      return { above: reply.known, token, intent: false, aheadMs: 0 };
+      const mark = asking && (await asking)?.mark;
+      return { above: reply.known, token, intent: false, aheadMs: 0, mark };
     } catch {
       const aheadMs = settings.burst?.maxClockSkewMs ?? 0;
       return { above: NO_VERSION, token: undefined, intent: false, aheadMs };
@@ -107,7 +111,8 @@ export class Preparation<Value> {
 
   /** Notes an intent, which stands for longer than the store lets the write be committed. */
   async #announce(cacheKey: string, writeMs: number, inside: boolean): Promise<Reservation> {
-    const { cache, kept, nextToken, store } = this.#collection;
+    const { cache, kept, nextToken, store, tags } = this.#collection;
+    const asking = tags?.rows?.ask();
     // Before the intent is sent, so that the deadline comes before its end. A transaction has its own.
     const now = inside ? undefined : store.fence?.nowMs();
     const nowMs = typeof now === 'object' ? await now : now;
@@ -116,11 +121,12 @@ export class Preparation<Value> {
     try {
       const { known, refused } = await cache.run(this.#intend(cacheKey, token, writeMs));
       if (refused !== undefined) throw notNoted(cacheKey, this.#keyOf(cacheKey), refused);
-      if (!this.#strict) return { above: known, token, intent: true, aheadMs: 0, notAfterMs };
+      const mark = asking && (await asking)?.mark;
+      if (!this.#strict) return { above: known, token, intent: true, aheadMs: 0, notAfterMs, mark };
       // Asked once the intent stands: a cache that loses others from now on loses this one, too.
       kept.intends(writeMs + INTENT_MARGIN_MS);
       const placeable = kept.allMs(cacheKey).then((ms) => ms > 0);
-      return { above: known, token, intent: true, aheadMs: 0, notAfterMs, placeable };
+      return { above: known, token, intent: true, aheadMs: 0, notAfterMs, placeable, mark };
     } catch (error) {
       if (this.#strict) throw this.#ofRow(error, this.#keyOf(cacheKey));
       return { above: NO_VERSION, token, intent: true, aheadMs: 0, notAfterMs };
@@ -134,13 +140,15 @@ export class Preparation<Value> {
     writeMs: number,
     flushKey: (key: string) => Promise<void>,
   ): Promise<Reservation> {
-    const { cache, nextToken, settings } = this.#collection;
+    const { cache, nextToken, settings, tags } = this.#collection;
     for (let flushes = 0; flushes < MAX_FLUSHES; flushes++) {
       const token = nextToken();
       try {
         const reply = await cache.run(this.#intend(cacheKey, token, writeMs));
         if (reply.refused !== undefined) throw notNoted(cacheKey, key, reply.refused);
-        if (reply.unflushed !== true) return { above: reply.known, token, intent: true, aheadMs: 0 };
+        if (reply.unflushed !== true) {
+          return { above: reply.known, token, intent: true, aheadMs: 0, mark: tags?.rows?.mark() };
+        }
       } catch (error) {
         // Unanswered, it may stand.
         this.#release(cacheKey, token);

@@ -117,12 +117,15 @@ export class Publication<Value> {
   }
 
   publishRow(row: CommittedRow<Value>, published: Published): void {
-    const { key, value, version } = row;
-    if (this.#collection.cacheSwitch.off || this.#collection.member?.suspended === true) {
+    const { key, reservation, value, version } = row;
+    const { cacheSwitch, member, tags } = this.#collection;
+    // An entry that no reader could take would be in the way of what readers load.
+    const isMarked = tags?.rows === undefined || reservation.mark !== undefined || value === null;
+    if (cacheSwitch.off || member?.suspended === true || !isMarked) {
       this.#floor(row, version, false, published);
       return;
     }
-    const payload = this.payloadOf(key, value, version);
+    const payload = this.payloadOf(key, value, version, reservation.mark);
     if (payload instanceof Promise) {
       payload
         .then((late) => this.#publishPayload(row, late, published))
@@ -152,12 +155,13 @@ export class Publication<Value> {
     key: string,
     value: Value | null,
     version: Version | undefined,
+    mark: string | undefined,
   ): MadePayload | Promise<MadePayload> {
     const { codec, events } = this.#collection;
     if (value === null) return codec.encodeAbsent(key, version);
     try {
       const fitting = (payload: Payload): MadePayload => (codec.fits(payload) ? payload : undefined);
-      const payload = codec.encode(value, key, version);
+      const payload = codec.encode(value, key, version, mark);
       return payload instanceof Promise ? payload.then(fitting) : fitting(payload);
     } catch (error) {
       // The row is committed and not what was checked before (a default, a trigger).

@@ -14,6 +14,8 @@ export interface Reservation {
   readonly notAfterMs?: number | undefined;
   /** False: the cache may have lost the intents of others, so that this write's value must not be placed. Never rejects. */
   readonly placeable?: Promise<boolean> | undefined;
+  /** Where rows have tags: what the row's entry notes. `undefined`: not known, so that nothing is placed. */
+  readonly mark?: string | undefined;
 }
 
 /** Of a write that the cache was not asked for. */

@@ -57,6 +57,9 @@ export async function types(): Promise<void> {
   users.getBy(['tenant', 'slug'], { tenant: 1 });
   // @ts-expect-error no property
   lockstep.collection({ name: 'x', store: memoryStore<Product>({ name: 'x' }), unique: ['colour'] });
+  lockstep.collection({ name: 'y', store: memoryStore<Product>({ name: 'y' }), tags: ['name', ['name']] });
+  // @ts-expect-error no property
+  lockstep.collection({ name: 'x', store: memoryStore<Product>({ name: 'x' }), tags: [['name', 'colour']] });
   const composite = memoryStore<Product, readonly [number, string]>({
     name: 'c',
     keyOf: (id) => id.join('/'),

@@ -1,0 +1,226 @@
+import type { Collection, Lockstep } from '../../src/contracts/api.js';
+import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { StoreRow } from '../../src/contracts/store.js';
+import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
+import { applyCommand } from '../../src/protocol/transitions.js';
+import { createLockstep } from '../../src/runtime/lockstep.js';
+import { Scheduler } from './scheduler.js';
+import { type Apply, SimCache } from './sim-cache.js';
+import { simStore } from './sim-store.js';
+
+/** `n` is unique per write. `seen` counts what something has changed unseen: no version, no trigger and no feed tells it. */
+interface Grouped {
+  readonly n: number;
+  readonly group: string;
+  readonly seen?: number;
+}
+
+export interface RowTagsWorldOptions {
+  readonly seed: number;
+  /** The chance of a fault per message. @defaultValue 0.02 */
+  readonly faults?: number;
+  readonly strict?: boolean;
+  /** A control changes what the engine sees of the cache, and the cache's transitions. */
+  readonly cacheOf?: (cache: CacheAdapter) => CacheAdapter;
+  readonly apply?: Apply;
+  /** More readers of one row: for what shows only when several of them meet. @defaultValue false */
+  readonly crowded?: boolean;
+}
+
+/** The state that was acknowledged as ended: no reader who begins later gets a row of the group that has seen less. */
+interface Ended {
+  readonly key: string;
+  readonly group: string;
+  readonly seen: number;
+  readonly end: number;
+}
+
+interface Acknowledged {
+  readonly key: string;
+  readonly end: number;
+  readonly version: number;
+}
+
+interface Process {
+  readonly lockstep: Lockstep;
+  readonly rows: Collection<Grouped>;
+}
+
+const KEYS: readonly string[] = ['a', 'b', 'c'];
+const GROUPS = ['x', 'y'];
+const USUAL = {
+  keys: KEYS,
+  clients: 5,
+  calls: 8,
+  writes: 0.25,
+  ends: 0.25,
+  evictions: 0.03,
+} as const;
+const CROWDED = {
+  keys: KEYS.slice(0, 1),
+  clients: 9,
+  calls: 6,
+  writes: 0.05,
+  ends: 0.3,
+  evictions: 0.1,
+} as const;
+const BEAT_MS = 50;
+
+/**
+ * Two processes with tagged rows, a cache and a store behind a bad network. Something changes the rows of a group unseen, and
+ * ends the group's tag. No read that begins after the acknowledgement may return such a row as it was before; nor a row as
+ * it was before an acknowledged write (G2).
+ */
+export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<string[]> {
+  const { apply = applyCommand, crowded, faults = 0.02, seed, strict } = options;
+  const { calls, clients, ends, evictions, keys, writes } = crowded ? CROWDED : USUAL;
+  const scheduler = new Scheduler(seed);
+  const { clock } = scheduler;
+  // The scheduler's time stands still, and a server's does not: no two commands meet one time of it.
+  let micros = 0;
+  const timed: Apply = (entry, command, nowMs) => apply(entry, command, nowMs + ++micros / 1_000);
+  const cache = new SimCache({ scheduler, faults, evicts: !strict, apply: timed });
+  const memory = memoryStore<Grouped>({ name: 'rows', clock, feedGraceMs: 50 });
+  const hidden = new Map(keys.map((key) => [key, 0]));
+  const ended: Ended[] = [];
+  const acknowledged: Acknowledged[] = [];
+  const problems: string[] = [];
+  let count = 0;
+
+  const shown = (key: string, value: Grouped): Grouped => ({ ...value, seen: hidden.get(key) ?? 0 });
+  const inner: MemoryStore<Grouped> = {
+    ...memory,
+    async read(asked, call) {
+      const found = await memory.read(asked, call);
+      return found.map((row) => row && { ...row, value: shown(row.key, row.value) });
+    },
+    async write(commands, call) {
+      const outcomes = await memory.write(commands, call);
+      return outcomes.map((outcome, i) =>
+        outcome.kind === 'written' && outcome.value !== null
+          ? { ...outcome, value: shown((commands[i] as { key: string }).key, outcome.value) }
+          : outcome,
+      );
+    },
+  };
+  const store = simStore({
+    inner,
+    scheduler,
+    faults: () => (cache.calm ? 0 : faults),
+    versioned: true,
+    committed: () => undefined,
+  });
+  // In a cluster the two keys of a read are of two servers.
+  const apart: CacheAdapter = {
+    ...cache.adapter,
+    async read(asked, encoding) {
+      const reading = asked.map((key) => cache.adapter.read([key], encoding));
+      return (await Promise.all(reading)).flat();
+    },
+  };
+
+  const processes = Array.from({ length: 2 }, (): Process => {
+    const lockstep = createLockstep({
+      cache: options.cacheOf?.(apart) ?? apart,
+      clock,
+      random: scheduler.random,
+      cacheTimeoutMs: 100,
+      breaker: { threshold: 1_000_000 },
+    });
+    const rows = lockstep.collection<Grouped>({
+      name: 'rows',
+      store,
+      tags: ['group'],
+      ttlMs: 10_000,
+      holeTtlMs: 2_000,
+      leaseMs: 300,
+      leaseWaitMs: 200,
+      storeTimeoutMs: 500,
+      ...(strict ? { consistency: 'strict' } : {}),
+    });
+    return { lockstep, rows };
+  });
+
+  async function write({ rows }: Process): Promise<void> {
+    const key = scheduler.pick(keys);
+    const row = { n: ++count, group: scheduler.pick<string>(GROUPS) };
+    const writing = scheduler.chance(0.5) ? rows.put(key, row) : rows.patch(key, row);
+    const result = await writing.catch(() => undefined);
+    if (result?.cache !== 'updated' && result?.cache !== 'invalidated') return;
+    acknowledged.push({ key, end: scheduler.step, version: result.version });
+  }
+
+  async function end({ rows }: Process): Promise<void> {
+    const group = scheduler.pick<string>(GROUPS);
+    const found = await memory.read(keys, { timeoutMs: 1_000, primary: true });
+    const members = found.filter((row): row is StoreRow<Grouped> => row?.value.group === group);
+    const states = members.map(({ key }) => {
+      const seen = (hidden.get(key) ?? 0) + 1;
+      hidden.set(key, seen);
+      return { key, group, seen };
+    });
+    if ((await rows.invalidateTag({ group })) !== 'invalidated') return;
+    for (const state of states) ended.push({ ...state, end: scheduler.step });
+  }
+
+  async function read({ rows }: Process): Promise<void> {
+    const key = scheduler.pick(keys);
+    const begin = scheduler.step;
+    const read = await rows.getVersioned(key).catch(() => undefined);
+    if (read === undefined) return;
+    const { value, version } = read;
+    const newest = acknowledged.filter((write) => write.key === key && write.end < begin);
+    const owed = Math.max(0, ...newest.map((write) => write.version));
+    if (version < owed) problems.push(`G2: "${key}" was at ${owed} before a read at ${begin} had ${version}`);
+    const before = ended.filter(
+      (each) => each.key === key && each.group === value?.group && each.end < begin,
+    );
+    const least = Math.max(0, ...before.map(({ seen }) => seen));
+    if ((value?.seen ?? least) >= least) return;
+    problems.push(
+      `"${key}" of "${value?.group}" was ended at ${least} before a read at ${begin} had ${value?.seen}`,
+    );
+  }
+
+  async function client(): Promise<void> {
+    for (let call = 0; call < calls; call++) {
+      const process = scheduler.pick(processes);
+      const kind = scheduler.random();
+      await (kind < writes ? write(process) : kind < writes + ends ? end(process) : read(process));
+    }
+  }
+
+  /** Mostly a row: without the list no entry is current, and nothing could go wrong. */
+  function evict(): void {
+    if (cache.calm || strict) return;
+    const all = [...cache.entries.keys()];
+    const rows = all.filter((key) => !key.includes('%t:'));
+    const from = scheduler.chance(0.1) ? all : rows;
+    if (from.length > 0) cache.entries.delete(scheduler.pick(from));
+  }
+
+  async function until(work: Promise<unknown>): Promise<void> {
+    let over = false;
+    const stop = (): void => {
+      over = true;
+    };
+    work.then(stop, stop);
+    // A read that waits for another's answer is sent a turn later, in which nothing else may be left to happen.
+    const beat = (): void => {
+      if (!over) clock.schedule(beat, BEAT_MS);
+    };
+    beat();
+    await scheduler.run(
+      () => over,
+      () => {
+        if (scheduler.chance(evictions)) evict();
+      },
+    );
+    await work;
+  }
+
+  await until(Promise.all(Array.from({ length: clients }, client)));
+  cache.calm = true;
+  await until(Promise.all(processes.map(({ lockstep }) => lockstep.drain())));
+  return problems;
+}
