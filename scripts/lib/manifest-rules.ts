@@ -1,6 +1,6 @@
 import type { Manifest } from './repository.ts';
 
-const ALLOWED_FILES = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(dist|src)\/.+)$/;
+const ALLOWED_FILES = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(dist|src|grafana|prometheus)\/.+)$/;
 const REQUIRED_FILES = ['package.json', 'README.md', 'LICENSE'];
 
 /** What is wrong with the files of a packed package. */
