@@ -35,7 +35,7 @@ export interface Comparison {
  */
 export async function compare(
   { cache }: Pick<Lockstep, 'cache'>,
-  { decode, keyPrefix, serializer, store }: CollectionInfo,
+  { decode, keyPrefix, seen, serializer, store }: CollectionInfo,
   keys: readonly string[],
 ): Promise<Comparison[]> {
   const cacheKeys = keys.map((key) => keyPrefix + key);
@@ -46,12 +46,15 @@ export async function compare(
   return await Promise.all(
     keys.map(async (key, i): Promise<Comparison> => {
       const [hit, found] = [hits[i], rows[i]];
-      const row = found && { version: found.version, value: found.value };
+      const row = found && { version: found.version, value: await seen(found.value) };
       if (hit === undefined || hit instanceof Error)
         return { key, verdict: 'not cached', entry: undefined, row };
       try {
         const entry = { version: hit.version, value: await decode(hit, key) };
-        return { key, verdict: hit.unflushed ? 'not flushed yet' : verdictOf(entry, row), entry, row };
+        const unflushed = hit.unflushed === true;
+        // Without versions the values alone tell.
+        const judged = store.capabilities.versioned ? entry : { ...entry, version: row?.version ?? 0 };
+        return { key, verdict: unflushed ? 'not flushed yet' : verdictOf(judged, row), entry, row };
       } catch {
         return { key, verdict: 'unreadable', entry: { version: hit.version, value: undefined }, row };
       }

@@ -1,5 +1,11 @@
 import type { Lockstep, RelayOptions } from '@lockstep/core';
 
+/** The auditor: how closely it looks whether the cache has what the store has. */
+export interface AuditOptions {
+  /** Entries that are compared with their rows in a second, which are read for it. 0: none. @defaultValue 20 */
+  readonly perSecond?: number;
+}
+
 /** The parts that a worker runs. A config file's default export is one, by way of {@link defineWorker}. */
 export interface WorkerConfig {
   /**
@@ -40,6 +46,8 @@ export interface WorkerConfig {
   readonly shutdownTimeoutMs?: number;
   /** `{ batchSize, useQueue }`. @defaultValue the relay's own */
   readonly relay?: RelayOptions;
+  /** How closely the auditor looks. */
+  readonly audit?: AuditOptions;
   /** Start although the queue's Redis may evict jobs. @defaultValue false */
   readonly allowQueueEviction?: boolean;
 }

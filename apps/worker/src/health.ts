@@ -9,6 +9,7 @@ import {
   type Relay,
   type RelayStatus,
 } from '@lockstep/core';
+import type { Auditor, Consistency } from './audit/auditor.js';
 import { bounded } from './bounded.js';
 import { Sampler } from './sampler.js';
 
@@ -23,6 +24,8 @@ export interface WorkerStatus {
   readonly feeds: readonly FeedHealth[];
   /** `null`: there is no queue, or it does not answer. */
   readonly queue: QueueStatus | null;
+  /** What the auditor found; `null`: there is none. */
+  readonly consistency: Consistency | null;
   /** For each collection whose writes may be buffered: keys whose newest write the store may not have. */
   readonly unflushed: Readonly<Record<string, number>>;
 }
@@ -45,10 +48,12 @@ export class Health {
   readonly #lockstep: Lockstep;
   readonly #relay: Relay;
   readonly #maxFeedLagMs: number;
+  readonly #auditor: Auditor | undefined;
   readonly #seen = new Sampler(() => this.#look());
   #stopping = false;
 
-  constructor(lockstep: Lockstep, relay: Relay, maxFeedLagMs: number) {
+  constructor(lockstep: Lockstep, relay: Relay, maxFeedLagMs: number, auditor: Auditor | undefined) {
+    this.#auditor = auditor;
     this.#lockstep = lockstep;
     this.#relay = relay;
     this.#maxFeedLagMs = maxFeedLagMs;
@@ -74,6 +79,7 @@ export class Health {
       relay,
       feeds,
       queue: queue instanceof Error ? null : queue,
+      consistency: this.#auditor?.status ?? null,
       unflushed,
     };
   }

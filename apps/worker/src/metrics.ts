@@ -1,5 +1,7 @@
 import type { Lockstep } from '@lockstep/core';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Auditor } from './audit/auditor.js';
+import { auditMetrics } from './audit/metrics.js';
 import type { Health } from './health.js';
 import { Sampler } from './sampler.js';
 
@@ -14,7 +16,7 @@ export class Metrics {
   readonly #unsubscribe: (() => void)[] = [];
   readonly #text = new Sampler(() => this.#render());
 
-  constructor(lockstep: Lockstep, health: Health) {
+  constructor(lockstep: Lockstep, health: Health, auditor: Auditor | undefined) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
@@ -60,6 +62,7 @@ export class Metrics {
       lockstep.events.on('cacheGeneration', () => generations.inc()),
       lockstep.events.on('breaker', ({ state }) => breaker.set(BREAKER_STATES.indexOf(state))),
     );
+    if (auditor !== undefined) auditMetrics(auditor, registers);
     this.#look = this.#gauges(health, registers);
   }
 

@@ -1,6 +1,6 @@
 import { InvalidOptionError, type RelayOptions } from '@lockstep/core';
 import { type OptionsOf, option, type Settings, withDefaults } from '@lockstep/core/kit';
-import type { WorkerConfig } from './define.js';
+import type { AuditOptions, WorkerConfig } from './define.js';
 
 const HOUR_MS = 3_600_000;
 const LAST_PORT = 65_535;
@@ -10,6 +10,8 @@ const HOST = option.is<string, string>(
   (host) => typeof host === 'string' && host !== '',
   '127.0.0.1',
 );
+
+export const AUDIT = { perSecond: option.integer(20, 0, 1_000) } satisfies OptionsOf<AuditOptions>;
 
 export const WORKER = {
   lockstep: option.required(
@@ -43,6 +45,7 @@ export const WORKER = {
   shutdownTimeoutMs: option.integer(20_000, 1, HOUR_MS),
   // The relay checks them.
   relay: option.is<RelayOptions>('options of the relay', (relay) => typeof relay === 'object'),
+  audit: option.group(AUDIT),
   allowQueueEviction: option.flag(false),
 } satisfies OptionsOf<WorkerConfig>;
 

@@ -1,5 +1,6 @@
 import type { Lockstep, QueueConsumer, QueueJob, UnreadableJob } from '@lockstep/core';
 import type { Logger } from 'pino';
+import { Auditor } from './audit/auditor.js';
 import { bounded } from './bounded.js';
 import type { WorkerConfig } from './define.js';
 import { Health, type WorkerStatus } from './health.js';
@@ -59,12 +60,14 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
       for (const unsubscribe of unsubscribes) unsubscribe();
     });
     const relay = lockstep.startRelay(config.relay);
-    const health = new Health(lockstep, relay, settings.maxFeedLagMs);
-    const metrics = new Metrics(lockstep, health);
+    const { perSecond } = settings.audit;
+    const auditor = perSecond === 0 ? undefined : new Auditor({ lockstep, perSecond, logger });
+    const health = new Health(lockstep, relay, settings.maxFeedLagMs, auditor);
+    const metrics = new Metrics(lockstep, health, auditor);
     const recorder = new Recorder(lockstep.fleet, health);
     const { allowedHosts, host, metricsHost, metricsPort, port, proxyUserHeader, token } = settings;
     const dashboard = dashboardServer(
-      { lockstep, health, recorder, assets: await readAssets() },
+      { lockstep, health, recorder, auditor, assets: await readAssets() },
       { host, allowedHosts, logger, token, proxyUserHeader },
     );
     const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });
@@ -80,6 +83,14 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const metricsUrl = await probes.listen({ host: metricsHost, port: metricsPort });
     recorder.start();
     ends.push(() => recorder.stop());
+    if (auditor !== undefined) {
+      auditor.start();
+      const forget = lockstep.fleet.describe('consistency', () => auditor.status);
+      ends.push(async () => {
+        forget();
+        await auditor.stop();
+      });
+    }
     ends.push(async () => health.stopping());
     const collections = lockstep.collections.map(({ name }) => name);
     logger.info({ url, metricsUrl, collections }, 'worker started');
@@ -136,6 +147,6 @@ function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
     lockstep.events.on('flush', ({ outcome, ...event }) => {
       if (outcome === 'superseded') logger.warn(event, 'a buffered write was superseded by a newer one');
     }),
-    lockstep.events.on('relay', (event) => logger.debug(event, 'relayed')),
+    lockstep.events.on('relay', ({ sample: _, ...event }) => logger.debug(event, 'relayed')),
   ];
 }

@@ -11,6 +11,7 @@ const JSON_TYPE = { 'content-type': 'application/json' };
 const ROUTES = [
   ['GET', '/api/status'],
   ['GET', '/api/overview'],
+  ['GET', '/api/consistency'],
   ['GET', '/api/events'],
   ['GET', '/api/dead-letters'],
   ['POST', '/api/dead-letters/value'],

@@ -14,6 +14,7 @@ const PATHS = [
   '/api/session',
   '/api/status',
   '/api/overview',
+  '/api/consistency',
   '/api/dead-letters',
   '/nowhere',
 ];

@@ -13,7 +13,7 @@ interface Product {
   readonly name: string;
 }
 
-const PAGES = ['overview', 'processes', 'collections', 'inspect', 'letters'] as const;
+const PAGES = ['overview', 'processes', 'collections', 'inspect', 'consistency', 'letters'] as const;
 const TOKEN = 'correct horse battery staple';
 const SECRET = 'a name that nobody must see unasked';
 
@@ -126,6 +126,12 @@ describe('the page', () => {
     await page.getByRole('button', { name: 'Look', exact: true }).click();
     await expect.poll(() => text('entry-value')).toContain(SECRET);
     expect(await text('row-value')).toContain(SECRET);
+  });
+
+  test('consistency: the nines by scale, and the entries that stayed wrong', async () => {
+    await open('consistency');
+    await expect.poll(() => text('scales')).toMatch(/Within 1 s.*Within 1 min.*Within 5 min/);
+    await expect.poll(() => text('offenders-said')).toContain('None');
   });
 
   test('dead letters: filtered, shown without their value until it is asked for, replayed and discarded one by one', async () => {

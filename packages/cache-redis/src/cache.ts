@@ -76,9 +76,9 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       return keptByPrimaries(topology, dispatch, prefix);
     },
     ...(topology.primaryOf === undefined ? {} : { primaryOf: topology.primaryOf.bind(topology) }),
-    async *scan(prefix: string, encoding: PayloadEncoding) {
+    async *scan(prefix: string, encoding: PayloadEncoding, { pauseMs = 0 } = {}) {
       connection.check();
-      yield* scanEntries(topology, dispatch, prefix, encoding, commandTimeoutMs);
+      yield* scanEntries(topology, dispatch, prefix, encoding, { pauseMs, timeoutMs: commandTimeoutMs });
     },
     ...(resends(client) ? {} : { unflushed: unflushedIndex(dispatch, lane !== undefined) }),
     notices: noticeBoard(dispatch),

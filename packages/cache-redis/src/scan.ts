@@ -1,4 +1,5 @@
-import type { PayloadEncoding, ScannedEntry } from '@lockstep/core';
+import { type PayloadEncoding, type ScannedEntry, systemClock } from '@lockstep/core';
+import { sleep } from '@lockstep/core/kit';
 import { bounded } from './bounded.js';
 import type { Dispatch } from './dispatch.js';
 import { decode } from './format.js';
@@ -13,7 +14,7 @@ export async function* scanEntries(
   dispatch: Dispatch,
   prefix: string,
   encoding: PayloadEncoding,
-  timeoutMs: number,
+  { pauseMs, timeoutMs }: { readonly pauseMs: number; readonly timeoutMs: number },
 ): AsyncGenerator<ScannedEntry> {
   const { keyPrefix } = topology;
   const pattern = `${literal(keyPrefix + prefix)}*`;
@@ -30,6 +31,7 @@ export async function* scanEntries(
         const keys = found.slice(start, start + BATCH).map((key) => key.slice(keyPrefix.length));
         yield* entriesAt(dispatch, keys, encoding);
       }
+      if (pauseMs > 0 && cursor !== '0') await sleep(systemClock, pauseMs);
     } while (cursor !== '0');
   }
 }

@@ -60,6 +60,7 @@ export type {
   View,
   ViewComparison,
   ViewContext,
+  ViewInfo,
   ViewOptions,
 } from './contracts/views.js';
 export { type CallbackStoreOptions, type CreatedRecord, callbackStore } from './stores/callback-store.js';

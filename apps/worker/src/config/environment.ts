@@ -6,7 +6,7 @@ import { postgresStore } from '@lockstep/store-postgres';
 import { closest } from 'fastest-levenshtein';
 import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
-import { isHostName, WORKER } from '../settings.js';
+import { AUDIT, isHostName, WORKER } from '../settings.js';
 import { integrityFrom } from './integrity.js';
 import { tokenFrom } from './token.js';
 
@@ -34,6 +34,8 @@ export const VARIABLES = {
   LOCKSTEP_ALLOWED_HOSTS: 'further names that clients may call either by, comma-separated (default none)',
   LOCKSTEP_MAX_FEED_LAG_MS: 'not ready while the oldest change is older (default 5000)',
   LOCKSTEP_CONCURRENCY: 'jobs of the queue handled at once (default 16)',
+  LOCKSTEP_AUDIT_PER_SECOND:
+    'entries that the auditor compares with their rows in a second; 0: none (default 20)',
   LOCKSTEP_SHUTDOWN_TIMEOUT_MS: 'how long a shutdown may take (default 20000)',
   LOCKSTEP_DISABLED: '1: nothing is read from the cache, for an emergency (default 0)',
   LOCKSTEP_LOG_LEVEL: 'trace, debug, info, warn, error (default info)',
@@ -192,5 +194,7 @@ function numbers(environment: Environment): Partial<WorkerConfig> {
     concurrency: number(WORKER.concurrency, 'LOCKSTEP_CONCURRENCY'),
     shutdownTimeoutMs: number(WORKER.shutdownTimeoutMs, 'LOCKSTEP_SHUTDOWN_TIMEOUT_MS'),
   };
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+  const perSecond = number(AUDIT.perSecond, 'LOCKSTEP_AUDIT_PER_SECOND');
+  const audit = perSecond === undefined ? undefined : { perSecond };
+  return Object.fromEntries(Object.entries({ ...found, audit }).filter(([, value]) => value !== undefined));
 }

@@ -1,5 +1,6 @@
 import type { Lockstep } from '@lockstep/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Auditor } from '../audit/auditor.js';
 import type { Health } from '../health.js';
 import type { Recorder } from '../recorder.js';
 import { type AccessOptions, busy, restrict } from './access.js';
@@ -21,6 +22,7 @@ export interface DashboardParts {
   readonly lockstep: Lockstep;
   readonly health: Health;
   readonly recorder: Recorder;
+  readonly auditor: Auditor | undefined;
   readonly assets: ReadonlyMap<string, Asset>;
 }
 
@@ -29,7 +31,7 @@ const MAX_CALLS = 4;
 
 /** The page of operators. It shows values to those who ask: for people who may see them. */
 export function dashboardServer(
-  { assets, health, lockstep, recorder }: DashboardParts,
+  { assets, auditor, health, lockstep, recorder }: DashboardParts,
   options: ListenerOptions & AccessOptions,
 ): FastifyInstance {
   const server = listener(options);
@@ -39,6 +41,10 @@ export function dashboardServer(
     server.get(path, async (_, reply) => reply.type(type).send(body));
   }
   server.get('/api/status', async () => health.status());
+  server.get('/api/consistency', async () => ({
+    consistency: auditor?.status ?? null,
+    offenders: auditor?.offenders ?? [],
+  }));
   server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
   const watchers = new Watchers(recorder);
   server.addHook('preClose', async () => watchers.stop());

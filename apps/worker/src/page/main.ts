@@ -1,6 +1,7 @@
 import type { Point, State } from '../recorder.js';
 import { get } from './api.js';
 import { CHARTS, LEAST_SECONDS, WINDOW_SECONDS } from './charts.js';
+import { showConsistency, showOffenders } from './consistency.js';
 import { startInspector } from './inspector.js';
 import { byId, Charts, setState, setText, startTheme } from './kit/index.js';
 import { Letters } from './letters.js';
@@ -13,7 +14,7 @@ import { admitted, startLeaving } from './session.js';
 const MAX_POINTS = 300;
 const RECONNECT_MS = 1_000;
 
-const PAGES = ['overview', 'processes', 'collections', 'inspect', 'letters'] as const;
+const PAGES = ['overview', 'processes', 'collections', 'inspect', 'consistency', 'letters'] as const;
 
 let points: readonly Point[] = [];
 let state: State | null = null;
@@ -24,7 +25,8 @@ startLeaving();
 startInspector();
 const letters = new Letters();
 // Arrow keys must reach the rest of a table that is wider than the screen.
-for (const id of ['processes-scroll', 'letters-scroll', 'row-value', 'entry-value']) byId(id).tabIndex = 0;
+for (const id of ['processes-scroll', 'letters-scroll', 'offenders-scroll', 'row-value', 'entry-value'])
+  byId(id).tabIndex = 0;
 // Titles take the focus when a link leads to their page; nobody walks through them.
 for (const name of PAGES) byId(`${name}-title`).tabIndex = -1;
 
@@ -45,6 +47,7 @@ function turn(focus: boolean): void {
   }
   if (focus) byId(`${page}-title`).focus();
   if (page === 'letters') void letters.show();
+  if (page === 'consistency') void showOffenders();
   show();
   if (page !== 'overview') return;
   // One that is not shown has no size to be drawn in.
@@ -58,6 +61,7 @@ function show(): void {
   showOverview(state, points.at(-1));
   showProcesses(state);
   showParts(state);
+  showConsistency(state.status.consistency);
   if (!byId('overview').hidden) charts?.show(points);
 }
 
@@ -70,10 +74,12 @@ function connect(): void {
   source.addEventListener('point', (event: MessageEvent<string>) => {
     const told = JSON.parse(event.data) as { point: Point; state: State };
     const dead = points.at(-1)?.deadLetters;
+    const stale = state?.status.consistency?.open;
     points = [...points.slice(1 - MAX_POINTS), told.point];
     state = told.state;
     show();
     if (!byId('letters').hidden && dead !== told.point.deadLetters) void letters.show();
+    if (!byId('consistency').hidden && stale !== state.status.consistency?.open) void showOffenders();
   });
   source.addEventListener('error', () => {
     setText('state', 'not connected');

@@ -31,7 +31,7 @@ import type { LockstepStatus } from './status.js';
 import type { RowPatch, StoreAdapter } from './store.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
-import type { Dependency, View, ViewOptions } from './views.js';
+import type { Dependency, View, ViewInfo, ViewOptions } from './views.js';
 
 export type { CacheOutcome };
 
@@ -308,6 +308,7 @@ export interface Lockstep extends AsyncDisposable {
   readonly queue: QueueAdapter | undefined;
   readonly prefix: string;
   readonly collections: readonly CollectionInfo[];
+  readonly views: readonly ViewInfo[];
   /** Waits until nothing is under way: writes, background refreshes, hand-overs, acknowledgements. */
   drain(): Promise<void>;
   /**
@@ -335,6 +336,8 @@ export interface CollectionInfo {
    * `SerializationError` where this process can't read it, e.g. an entry of a later release's columns.
    */
   readonly decode: (entry: Pick<CacheHit, 'payload' | 'version'>, key: string) => Promise<unknown>;
+  /** A row that `store.read` gave, as a read of this process would give it: through the schema. */
+  readonly seen: (row: unknown) => Promise<unknown>;
   /** Keys whose newest write the store may not have yet; `undefined` where writes are never buffered. */
   readonly unflushed: (() => Promise<number>) | undefined;
 }

@@ -143,9 +143,13 @@ export interface CacheAdapter {
   primaryOf?(key: string): string;
   /**
    * Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for
-   * serving.
+   * serving. `pauseMs`: how long it rests after each step of at most some hundred keys, whoever they belong to.
    */
-  scan(prefix: string, encoding: PayloadEncoding): AsyncIterable<ScannedEntry>;
+  scan(
+    prefix: string,
+    encoding: PayloadEncoding,
+    options?: { readonly pauseMs?: number },
+  ): AsyncIterable<ScannedEntry>;
   /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;
   /** Where the processes that use this cache say that they are alive; `undefined`: they do not. */

@@ -85,6 +85,8 @@ export interface LockstepEventMap {
     readonly floored: number;
     readonly queued: number;
     readonly lagMs: number;
+    /** The first eight of them, for whoever checks what the relay does. */
+    readonly sample: readonly { readonly source: string; readonly key: string }[];
   };
   /** Somebody has switched the cache off, or on again. */
   switch: LockstepStatus;

@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { PayloadEncoding } from './cache-commands.js';
 import type { CallOptions, CompressionOptions, InvalidateOptions, Transaction } from './options.js';
 import type { CacheOutcome } from './outcome.js';
 import type { Serializer } from './serializer.js';
@@ -112,4 +113,15 @@ export interface View<Params, Value> {
   verify(params: Params, options?: VerifyOptions): Promise<ViewComparison<Value>>;
   /** This view's dependencies, as one of another view. */
   of(params: Params): Dependency;
+}
+
+/** A declared view, as tools see it. */
+export interface ViewInfo {
+  readonly name: string;
+  readonly calls: View<unknown, unknown>;
+  /** The start of its cache keys; what `paramsOf` takes follows. */
+  readonly keyPrefix: string;
+  readonly encoding: PayloadEncoding;
+  /** The params of an entry's key; `undefined` where it does not tell them: long ones, pages, those with a bigint. */
+  readonly paramsOf: (key: string) => { readonly params: unknown } | undefined;
 }

@@ -45,9 +45,9 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       plan.run('probe', { input: prefix, effect: () => cache.probe(prefix), refusal }),
     kept: (prefix: string) => plan.run('kept', { input: prefix, effect: () => cache.kept(prefix), refusal }),
     ...(cache.primaryOf === undefined ? {} : { primaryOf: cache.primaryOf.bind(cache) }),
-    async *scan(prefix: string, encoding: PayloadEncoding) {
-      await plan.run('scan', { input: prefix, effect: async () => undefined, refusal });
-      yield* cache.scan(prefix, encoding);
+    async *scan(...call: Parameters<CacheAdapter['scan']>) {
+      await plan.run('scan', { input: call[0], effect: async () => undefined, refusal });
+      yield* cache.scan(...call);
     },
     ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
     ...(notices === undefined ? {} : { notices: faultyNotices(notices, plan) }),

@@ -23,6 +23,9 @@ import { resetCollection } from './reset.js';
 /** The pause before a feed that has ended by itself is read again. */
 const ENDED_MS = 1_000;
 
+/** The changes of a batch that its event names. */
+const SAMPLE = 8;
+
 /** The feeds that a relay reads: those that are there, and those that come later. */
 export interface RelayConsumers {
   readonly all: readonly Consumer[];
@@ -94,7 +97,9 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
     counts.floored += floored;
     counts.queued += queued;
     const feed = consumer.feed.name;
-    if (events.relay.wanted) events.relay.emit({ feed, changes: changes.length, floored, queued, lagMs });
+    if (!events.relay.wanted) return;
+    const sample = changes.slice(0, SAMPLE).map(({ key, source }) => ({ source, key }));
+    events.relay.emit({ feed, changes: changes.length, floored, queued, lagMs, sample });
   }
 
   /** A newer write of somebody else's: the store will refuse the buffered one. */

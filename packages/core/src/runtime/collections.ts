@@ -2,6 +2,7 @@ import type { CollectionEngine } from '../collection/collection.js';
 import type { CollectionInfo } from '../contracts/api.js';
 import type { ChangeFeed } from '../contracts/feed.js';
 import type { TransactionHost } from '../contracts/store.js';
+import type { ViewInfo } from '../contracts/views.js';
 import {
   DuplicateCollectionError,
   InvalidOptionError,
@@ -17,7 +18,7 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 /** The collections of one Lockstep, and what follows from them. */
 export class Collections {
   readonly #byName = new Map<string, AnyCollection>();
-  readonly #views = new Set<string>();
+  readonly #views = new Map<string, ViewInfo>();
 
   /** Throws `DuplicateCollectionError`. */
   checkFree(name: string): void {
@@ -27,9 +28,13 @@ export class Collections {
     throw new DuplicateCollectionError(`there already is a ${what} "${name}"`, { collection: name });
   }
 
-  /** A view's name, which no collection may have. */
-  addView(name: string): void {
-    this.#views.add(name);
+  /** A view, whose name no collection may have. */
+  addView(view: ViewInfo): void {
+    this.#views.set(view.name, view);
+  }
+
+  get views(): readonly ViewInfo[] {
+    return [...this.#views.values()];
   }
 
   add<Value, Id, Tx>(collection: CollectionEngine<Value, Id, Tx>): void {
@@ -50,6 +55,8 @@ export class Collections {
           const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;
           throw new SerializationError(message, { collection: name, key });
         };
+        const seen = async (row: unknown): Promise<unknown> =>
+          codec.hasSchema ? await codec.seen(row) : row;
         const unflushed = buffer && (() => buffer.size());
         const open = (): Promise<void> => opening.open();
         return {
@@ -60,6 +67,7 @@ export class Collections {
           keyPrefix,
           serializer: codec.serializer,
           decode,
+          seen,
           unflushed,
         };
       },

@@ -24,7 +24,7 @@ import type {
 import type { QueueJob } from '../contracts/queue.js';
 import type { Relay, RelayOptions } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
-import type { View, ViewOptions } from '../contracts/views.js';
+import type { View, ViewInfo, ViewOptions } from '../contracts/views.js';
 import { ClosedError, StoreTimeoutError } from '../errors.js';
 import { Handover } from '../feed/handover.js';
 import { JobRunner } from '../feed/job-runner.js';
@@ -170,6 +170,10 @@ class LockstepEngine implements Lockstep {
     return this.#announcements;
   }
 
+  get views(): readonly ViewInfo[] {
+    return this.#collections.views;
+  }
+
   get enabled(): boolean {
     return !this.status().switchedOff.includes('process');
   }
@@ -208,9 +212,9 @@ class LockstepEngine implements Lockstep {
   view<Params, Value, Client>(options: ViewOptions<Params, Value, Client>): View<Params, Value> {
     this.#checkOpen();
     this.#collections.checkFree(options?.name);
-    const view = viewOf(options, this.#context);
-    this.#collections.addView(view.name);
-    return view;
+    const info = viewOf(options, this.#context);
+    this.#collections.addView(info as ViewInfo);
+    return info.calls;
   }
 
   through<Value>(options: ThroughOptions<Value>): ThroughRecord<Value> {

@@ -12,6 +12,18 @@ export function paramsKey(params: unknown, view: string): string {
   return `#${createHash('sha256').update(text).digest('hex')}`;
 }
 
+/** The params that a key tells, where it is their JSON. */
+export function paramsOf(key: string): { readonly params: unknown } | undefined {
+  // A page's, a hash.
+  if (key.startsWith('>') || key.startsWith('#')) return undefined;
+  try {
+    const params: unknown = JSON.parse(key);
+    return { params };
+  } catch {
+    return key === 'undefined' ? { params: undefined } : undefined;
+  }
+}
+
 function textOf(value: unknown, depth: number, refusal: (problem: string) => Error): string {
   switch (typeof value) {
     case 'string':

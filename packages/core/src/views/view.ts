@@ -2,7 +2,14 @@ import { CALL, INVALIDATE } from '../collection/call-options.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { CallOptions, InvalidateOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
-import type { Dependency, VerifyOptions, View, ViewComparison, ViewOptions } from '../contracts/views.js';
+import type {
+  Dependency,
+  VerifyOptions,
+  View,
+  ViewComparison,
+  ViewInfo,
+  ViewOptions,
+} from '../contracts/views.js';
 import { ClosedError, InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { checkOptions, withDefaults } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
@@ -17,7 +24,7 @@ import { Currency } from './current.js';
 import { type RowsDependency, rowsOf, tagKeys, ViewDependency } from './dependency.js';
 import { ViewCodec } from './entry.js';
 import { Generations } from './generations.js';
-import { paramsKey } from './params.js';
+import { paramsKey, paramsOf } from './params.js';
 import { probe } from './probe.js';
 import { VERIFY, VIEW } from './settings.js';
 import { compareWithStore } from './verify.js';
@@ -34,7 +41,7 @@ const NO_OPTIONS = {};
 export function viewOf<Params, Value>(
   options: ViewOptions<Params, Value, never>,
   context: EngineContext,
-): View<Params, Value> {
+): Omit<ViewInfo, 'calls'> & { readonly calls: View<Params, Value> } {
   const name = typeof options?.name === 'string' ? `view("${options.name}")` : 'view';
   const settings = withDefaults(options, VIEW, name);
   const { load, dependsOn, schema } = options as ViewOptions<Params, Value>;
@@ -64,7 +71,8 @@ export function viewOf<Params, Value>(
   const generations = new Generations(context.cache.trust);
   const tally = context.announced.add('view', settings);
   const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations, tally };
-  return new ViewCalls<Params, Value>(parts);
+  const calls = new ViewCalls<Params, Value>(parts);
+  return { name: settings.name, calls, keyPrefix, encoding: serializer.encoding, paramsOf };
 }
 
 /** The public calls of a view. */
