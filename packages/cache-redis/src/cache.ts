@@ -5,13 +5,15 @@ import {
   type CacheReply,
   CacheUnavailableError,
   type PayloadEncoding,
+  type ScanOptions,
 } from '@lockstep/core';
+import { bounded } from './bounded.js';
 import { replyOf, type ScriptCall, scriptCall } from './calls.js';
 import { type Client, clusterClient, isCluster, resends, sentinelClient, urlClient } from './clients.js';
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
-import { hitOf } from './format.js';
+import { decode, hitOf } from './format.js';
 import { noticeBoard } from './notices.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { keptByPrimaries, probePrimaries } from './probe.js';
@@ -76,9 +78,21 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       return keptByPrimaries(topology, dispatch, prefix);
     },
     ...(topology.primaryOf === undefined ? {} : { primaryOf: topology.primaryOf.bind(topology) }),
-    async *scan(prefix: string, encoding: PayloadEncoding, { pauseMs = 0 } = {}) {
+    async *scan(prefix: string, encoding: PayloadEncoding, options?: ScanOptions) {
       connection.check();
-      yield* scanEntries(topology, dispatch, prefix, encoding, { pauseMs, timeoutMs: commandTimeoutMs });
+      yield* scanEntries({ topology, dispatch, encoding, timeoutMs: commandTimeoutMs }, prefix, options);
+    },
+    async inspect(key: string, encoding: PayloadEncoding) {
+      const [[text], ttlMs] = await Promise.all([
+        dispatch.read([key], encoding),
+        bounded(client.pttl(key), commandTimeoutMs),
+      ]);
+      if (text instanceof Error) throw refusalOf(text);
+      const entry = text ? decode(text, encoding) : undefined;
+      if (entry === undefined) return undefined;
+      const { unflushed, ...shown } = entry;
+      const expiresInMs = ttlMs < 0 ? undefined : ttlMs;
+      return { key, ...shown, expiresInMs, ...(unflushed ? { unflushed: true } : {}) };
     },
     ...(resends(client) ? {} : { unflushed: unflushedIndex(dispatch, lane !== undefined) }),
     notices: noticeBoard(dispatch),

@@ -1,4 +1,4 @@
-import { type PayloadEncoding, type ScannedEntry, systemClock } from '@lockstep/core';
+import { type PayloadEncoding, type ScannedEntry, type ScanOptions, systemClock } from '@lockstep/core';
 import { sleep } from '@lockstep/core/kit';
 import { bounded } from './bounded.js';
 import type { Dispatch } from './dispatch.js';
@@ -8,18 +8,30 @@ import type { Topology } from './topology/topology.js';
 /** Keys that one SCAN looks at, and the most that one read asks for. */
 const BATCH = 250;
 
-/** Walks the keys of each primary in bounded steps. SCAN knows nothing of `keyPrefix`: it is put before and taken off here. */
+export interface ScanParts {
+  readonly topology: Topology;
+  readonly dispatch: Dispatch;
+  readonly encoding: PayloadEncoding;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Walks the keys of each primary in bounded steps. SCAN knows nothing of `keyPrefix`: it is put before and taken off
+ * here. A position is a primary's number, how many there were, and its cursor: each cursor stays good for ever.
+ */
 export async function* scanEntries(
-  topology: Topology,
-  dispatch: Dispatch,
+  { dispatch, encoding, timeoutMs, topology }: ScanParts,
   prefix: string,
-  encoding: PayloadEncoding,
-  { pauseMs, timeoutMs }: { readonly pauseMs: number; readonly timeoutMs: number },
+  { at, from, pauseMs = 0 }: ScanOptions = {},
 ): AsyncGenerator<ScannedEntry> {
   const { keyPrefix } = topology;
   const pattern = `${literal(keyPrefix + prefix)}*`;
-  for (const server of topology.primaries()) {
-    let cursor = '0';
+  const servers = topology.primaries();
+  const start = startOf(from, servers.length);
+  for (const [number, server] of servers.entries()) {
+    if (number < start.server) continue;
+    let cursor = number === start.server ? start.cursor : '0';
+    const size = at === undefined ? 0 : await bounded(server.dbsize(), timeoutMs);
     do {
       const [next, found] = await bounded(
         server.scan(cursor, 'MATCH', pattern, 'COUNT', BATCH, 'TYPE', 'string'),
@@ -31,9 +43,31 @@ export async function* scanEntries(
         const keys = found.slice(start, start + BATCH).map((key) => key.slice(keyPrefix.length));
         yield* entriesAt(dispatch, keys, encoding);
       }
+      const share = cursor === '0' ? 1 : shareOf(cursor, size);
+      const position =
+        cursor === '0' ? `${number + 1}/${servers.length}:0` : `${number}/${servers.length}:${cursor}`;
+      at?.(position, (number + share) / servers.length);
       if (pauseMs > 0 && cursor !== '0') await sleep(systemClock, pauseMs);
     } while (cursor !== '0');
   }
+}
+
+/** From the beginning where the position is none, or of another number of primaries. */
+function startOf(
+  from: string | undefined,
+  servers: number,
+): { readonly server: number; readonly cursor: string } {
+  const [, server, of, cursor] = /^(\d{1,4})\/(\d{1,4}):(\d{1,20})$/.exec(from ?? '') ?? [];
+  if (cursor === undefined || Number(of) !== servers) return { server: 0, cursor: '0' };
+  return { server: Number(server), cursor };
+}
+
+/** A cursor counts with its bits reversed, over a table whose size is a power of two. */
+function shareOf(cursor: string, size: number): number {
+  const bits = Math.max(2, Math.ceil(Math.log2(Math.max(1, size))));
+  const low = BigInt(cursor) & ((1n << BigInt(bits)) - 1n);
+  const reversed = [...low.toString(2).padStart(bits, '0')].reverse().join('');
+  return Number.parseInt(reversed, 2) / 2 ** bits;
 }
 
 async function* entriesAt(

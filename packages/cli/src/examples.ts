@@ -4,7 +4,9 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   status: ['lockstep status', 'lockstep --json status', 'lockstep status --watch'],
   doctor: ['lockstep doctor'],
   inspect: ['lockstep inspect products 42', `lockstep inspect labels '["acme","colour"]' --values`],
-  verify: ['lockstep verify', 'lockstep verify products --per-second 500 --repair'],
+  verify: ['lockstep verify', 'lockstep verify products --per-second 500 --resume verify.json'],
+  repair: ['lockstep repair products'],
+  purge: ['lockstep purge users 42 --dry-run', 'lockstep --json purge users 42 --yes > report.json'],
   warm: ['lockstep warm products ids.txt', 'psql -Atc "SELECT id FROM products" | lockstep warm products -'],
   invalidate: ['lockstep invalidate products 42 43', 'lockstep invalidate products --all --yes'],
   off: ['lockstep off'],
@@ -14,6 +16,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   discard: ['lockstep discard 17', 'lockstep discard --all --yes'],
   attach: ['lockstep attach --check', 'lockstep attach --grant-to app worker'],
   detach: ['lockstep detach products --yes'],
+  forget: ['lockstep forget old-prefix'],
   migrate: ['lockstep migrate print > attach.sql'],
   print: [
     'lockstep migrate print > attach.sql',

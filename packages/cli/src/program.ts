@@ -4,13 +4,15 @@ import { Command, CommanderError } from 'commander';
 import { attachCommands } from './commands/attach.js';
 import { deadLetterCommands } from './commands/dead-letters.js';
 import { doctorCommand } from './commands/doctor.js';
+import { forgetCommand } from './commands/forget.js';
 import { initCommand } from './commands/init.js';
 import { inspectCommand } from './commands/inspect.js';
 import { invalidateCommand } from './commands/invalidate.js';
 import { migrateCommand } from './commands/migrate.js';
+import { purgeCommand } from './commands/purge.js';
 import { statusCommand } from './commands/status.js';
 import { switchCommands } from './commands/switch.js';
-import { verifyCommand } from './commands/verify.js';
+import { repairCommand, verifyCommand } from './commands/verify.js';
 import { warmCommand } from './commands/warm.js';
 import { workerCommand } from './commands/worker.js';
 import { EXAMPLES } from './examples.js';
@@ -38,11 +40,14 @@ function program(): Command {
     doctorCommand,
     inspectCommand,
     verifyCommand,
+    repairCommand,
+    purgeCommand,
     warmCommand,
     invalidateCommand,
     ...switchCommands,
     ...deadLetterCommands,
     ...attachCommands,
+    forgetCommand,
     migrateCommand,
     workerCommand,
   ];

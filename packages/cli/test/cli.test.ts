@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +9,8 @@ import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { postgresStore } from '@lockstep/store-postgres';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CLI, type Ran, runCli } from './run.js';
 
-const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 // In this package's folder, so that a configuration finds what it imports.
 const folder = mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.cli-'));
 
@@ -46,18 +46,8 @@ afterAll(async () => {
   await Promise.all([postgres?.stop(), redis?.stop()]);
 });
 
-/** Runs the built command line as a user would. */
-function run(
-  args: readonly string[],
-  more: Record<string, string> = {},
-): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
-  const env = { PATH: process.env['PATH'] ?? '', ...environment, ...more };
-  return new Promise((resolve) => {
-    const child = execFile(process.execPath, [CLI, ...args], { env, cwd: tmpdir() }, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
-    });
-    child.stdin?.end();
-  });
+function run(args: readonly string[], more: Record<string, string> = {}): Promise<Ran> {
+  return runCli(args, { env: { ...environment, ...more }, cwd: tmpdir() });
 }
 
 async function json(...args: readonly string[]): Promise<{ readonly code: number; readonly found: unknown }> {
@@ -119,11 +109,37 @@ describe('from the first deployment to an audit', () => {
     });
   });
 
+  test('status tells who uses the cache, a relay that is missing, and caches of other prefixes', async () => {
+    await expect
+      .poll(async () => (await json('status')).found, { timeout: 20_000, interval: 500 })
+      .toMatchObject({ processes: [{ pid: process.pid, breaker: 'closed', enabled: true }] });
+    const other = createLockstep({ cache: redisCache({ url: redis.url }), prefix: 'other' });
+    const store = postgresStore({ knex }).table<Product, number>('products', { key: 'id' });
+    await other.collection({ name: 'products', store, additional: true }).get(1);
+    await other.close();
+    const { code, out } = await run(['status']);
+    expect(out).toContain('· no process here runs a relay');
+    expect(out).toContain('prefix "other" was closed in order; its changes are kept → lockstep forget other');
+    expect(out).toMatch(/application \S+ +pid \d+ +hit rate [\d.]+ % +breaker closed/);
+    expect(code).toBe(0);
+    expect(await run(['forget', 'other'])).toMatchObject({ code: 2, err: expect.stringContaining('--yes') });
+    expect(await run(['forget', 'other', '--yes'])).toMatchObject({
+      code: 0,
+      out: 'forgotten: other on public.products\n',
+    });
+    expect(await run(['forget', 'other', '--yes'])).toMatchObject({ code: 2 });
+    expect((await run(['status'])).out).not.toContain('"other"');
+  });
+
   test('doctor looks at servers, clocks and the network', async () => {
     const { out } = await run(['doctor']);
     expect(out).toMatch(/✓ collection products: public\.products, with a change feed/);
     expect(out).toMatch(/cache network: a read takes [\d.]+ ms/);
     expect(out).toMatch(/✓ cache clock: -?\d+ ms ahead/);
+    expect(out).toMatch(/✓ postgres:\S+ server: Postgres \d+\.\d+/);
+    expect(out).toMatch(/✓ postgres:\S+ pooler: none/);
+    expect(out).toMatch(/postgres:\S+ network: a statement takes [\d.]+ ms/);
+    expect(out).toMatch(/✓ postgres:\S+ clock: -?\d+ ms ahead/);
   });
 
   test('inspect shows entry and row', async () => {
@@ -131,7 +147,8 @@ describe('from the first deployment to an audit', () => {
     const { code, found } = await json('inspect', 'products', '1', '--values');
     expect(found).toMatchObject({
       cacheKey: 'cli:products:1',
-      entry: { state: 'value' },
+      entry: { state: 'value', writer: 'lockstep', expiresInMs: expect.any(Number) },
+      row: { writer: 'lockstep', at: expect.stringMatching(/^20/) },
       verdict: 'in step',
       stored: { id: 1, name: 'product 1' },
     });
@@ -161,6 +178,28 @@ describe('from the first deployment to an audit', () => {
       found: [{ stale: 0, different: 0 }],
     });
     expect(await products.get(2)).toMatchObject({ name: 'other' });
+  });
+
+  test('verify goes on where it was ended', async () => {
+    const ids = Array.from({ length: 1_200 }, (_, i) => i + 1_000);
+    await products.putMany(ids.map((id) => [id, { id, name: 'many' }] as const));
+    const file = join(folder, 'verify.json');
+    const args = ['--json', 'verify', '--resume', file, '--per-second', '600'];
+    const child = spawn(process.execPath, [CLI, ...args], {
+      env: { PATH: process.env['PATH'], ...environment },
+      stdio: 'ignore',
+    });
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await expect.poll(() => existsSync(file), { timeout: 20_000 }).toBe(true);
+    child.kill('SIGINT');
+    expect(await ended).toBe(130);
+    const { products: saved } = JSON.parse(readFileSync(file, 'utf8'));
+    expect(saved).toMatchObject({ isDone: false, position: expect.stringMatching(/^0\/1:\d+$/) });
+    const { code, found } = await json('verify', '--resume', file);
+    expect(found).toMatchObject([{ inStep: 1_202, notJudged: 1, stale: 0 }]);
+    expect(code).toBe(0);
+    expect(existsSync(file)).toBe(false);
+    await products.deleteMany(ids);
   });
 
   test('invalidate, and warm again', async () => {

@@ -139,6 +139,14 @@ class BullmqAdapter implements BullmqQueue {
     return { waiting: wait, active, delayed, dead: failed };
   }
 
+  async holds(jobs: readonly QueueJob[]): Promise<number> {
+    this.#checkOpen();
+    const ids = await this.#call((queue) =>
+      Promise.all(jobs.map((job) => queue.getDeduplicationJobId(jobIdentity(job)))),
+    );
+    return ids.filter((id) => id !== null).length;
+  }
+
   async evicts(): Promise<boolean | undefined> {
     this.#checkOpen();
     const info = await this.#call(() => this.#redis.info('memory'));

@@ -12,6 +12,7 @@ import { mongoFeed } from './feed/feed.js';
 import { type PositionDocument, Positions } from './feed/positions.js';
 import { type ConsumerDocument, Registry } from './feed/registry.js';
 import { tokenOfNow } from './feed/stream.js';
+import { examineServer } from './install/examine.js';
 import { identityOf, install, uninstall } from './install/install.js';
 import type { Installation } from './install/installation.js';
 import { type SourceDocument, SourceRecords } from './install/records.js';
@@ -277,7 +278,11 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
         replicaReads: (reader.readPreference?.mode ?? ReadPreference.PRIMARY) !== ReadPreference.PRIMARY,
         shape,
         watch,
-        installation: { install: (given) => attachOne(binding, given), uninstall: () => detachOne(binding) },
+        installation: {
+          install: (given) => attachOne(binding, given),
+          uninstall: () => detachOne(binding),
+          examine: () => examineServer(own),
+        },
         open: async (opening) => {
           await checkInstalled(await installation(), binding, opening);
           await shape.number();

@@ -2,6 +2,7 @@ import { type ChangeFeed, type Clock, InvalidOptionError, type TransactionHost }
 import { type OptionsOf, option, optionValue, withDefaults } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { attachStatements, detachStatements, fingerprintOf, readAttached } from './attach/attach.js';
+import { examineServer } from './attach/examine.js';
 import { KEY_STATE, LOOKUP_STATE } from './attach/guard.js';
 import { marksOf } from './attach/marks.js';
 import { ATTACH, type AttachOptions, describeDeclared, NAME } from './attach/options.js';
@@ -116,6 +117,7 @@ export class PostgresStore {
   readonly #database: string;
   readonly #ask: Run;
   readonly #feed: PostgresFeed;
+  readonly #listens: boolean;
 
   constructor(options: PostgresStoreOptions) {
     const settings = withDefaults(options, POSTGRES_STORE, 'postgresStore');
@@ -130,6 +132,7 @@ export class PostgresStore {
     const name = `postgres:${this.#database}`;
     this.transactions = new PostgresTransactions(knex, clock, name);
     const feed = { ...settings.feed, listen: settings.feed.listen ?? prepared };
+    this.#listens = feed.listen;
     this.#feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });
     this.feed = this.#feed;
   }
@@ -161,6 +164,7 @@ export class PostgresStore {
       installation: (bound) => ({
         install: (given) => this.attach(bound, given),
         uninstall: () => this.detach(bound),
+        examine: () => examineServer(this.#ask, this.#knex, this.#listens),
         script: (direction) => (direction === 'install' ? this.attachSql(bound) : this.detachSql(bound)),
       }),
     });

@@ -1,6 +1,7 @@
 import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
 import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
+import { EVICTING_QUEUE, evictsOf } from '../state.js';
 
 interface Finding {
   readonly what: string;
@@ -26,6 +27,10 @@ export function doctorCommand(): Command {
         // One after the other: the network is measured alone.
         for (const each of session.lockstep.collections)
           await ask(`collection ${each.name}`, () => opened(each));
+        for (const [name, store] of storesOf(session.lockstep)) {
+          findings.push(...(await examined(name, store)));
+          await ask(`${name} clock`, () => storeClock(store));
+        }
         await ask('cache', () => cacheServer(session));
         await ask('cache network', () => latency(session));
         await ask('cache clock', () => clocks(session));
@@ -47,6 +52,37 @@ async function finding(what: string, ask: () => Promise<Answer>): Promise<Findin
   } catch (error) {
     return { what, isWell: false, says: messageOf(error) };
   }
+}
+
+type Store = Session['lockstep']['collections'][number]['store'];
+
+/** One of each database. */
+function storesOf({ collections }: Session['lockstep']): Map<string, Store> {
+  const stores = new Map<string, Store>();
+  for (const { store } of collections) {
+    const name = store.feed?.name ?? store.name;
+    if (!stores.has(name)) stores.set(name, store);
+  }
+  return stores;
+}
+
+/** Server, version, rights, poolers and network, as the store's adapter tells them. */
+async function examined(name: string, { installation }: Store): Promise<Finding[]> {
+  if (installation?.examine === undefined) return [];
+  try {
+    const found = await bounded(name, installation.examine());
+    return found.map(({ isWell, says, what }) => ({ what: `${name} ${what}`, isWell, says }));
+  } catch (error) {
+    return [{ what: name, isWell: false, says: messageOf(error) }];
+  }
+}
+
+async function storeClock({ fence }: Store): Promise<Answer> {
+  if (fence === undefined) return { isWell: true, says: 'not told' };
+  const started = Date.now();
+  const nowMs = await fence.nowMs();
+  const aheadMs = Math.round(nowMs - (started + Date.now()) / 2);
+  return { isWell: Math.abs(aheadMs) < SKEW_MS, says: `${aheadMs} ms ahead of this machine` };
 }
 
 async function opened({ open, store }: Session['lockstep']['collections'][number]): Promise<Answer> {
@@ -101,8 +137,6 @@ async function queueServer({ lockstep }: Session): Promise<Answer> {
   if (queue === undefined)
     return { isWell: true, says: 'none: what the cache refuses waits in the change feed' };
   const { dead, waiting } = await queue.status();
-  const evicts = await (queue as { evicts?: () => Promise<boolean | undefined> }).evicts?.();
-  if (evicts === true)
-    return { isWell: false, says: `${queue.name}: its Redis may evict jobs: maxmemory-policy noeviction` };
+  if (await evictsOf(queue)) return { isWell: false, says: `${queue.name}: ${EVICTING_QUEUE}` };
   return { isWell: true, says: `${queue.name}, ${waiting} waiting, ${dead} dead letters` };
 }

@@ -97,6 +97,50 @@ export function batchCases(test: CacheCase): void {
     );
   });
 
+  test('scan: a position takes another scan on from there, and a foreign one begins anew', async (c) => {
+    const prefix = `${c.key()}:`;
+    const keys = Array.from({ length: 600 }, (_, index) => `${prefix}${index}`);
+    const noted = { kind: 'reserve', token: c.token(), holeTtlMs: LONG_MS } as const;
+    await runAll(
+      c.cache,
+      keys.map((key): CacheCommand => ({ ...noted, key })),
+    );
+    const seen = new Set<string>();
+    let position: string | undefined;
+    const at = (next: string): void => {
+      position ??= next;
+    };
+    for await (const { key } of c.cache.scan(prefix, 'utf8', { at })) {
+      if (position !== undefined) break;
+      seen.add(key);
+    }
+    // An adapter without positions has walked to the end.
+    const from = position === undefined ? {} : { from: position };
+    for await (const { key } of c.cache.scan(prefix, 'utf8', from)) seen.add(key);
+    expectEqual([...seen].sort(), keys.toSorted(), 'the keys of both parts');
+    let count = 0;
+    for await (const _ of c.cache.scan(prefix, 'utf8', { from: 'no position' })) count += 1;
+    expectThat(count >= keys.length, 'a position of another cache must not hide anything');
+  });
+
+  test('inspect: what is at a key, holes included, and how long it is kept', async (c) => {
+    if (c.cache.inspect === undefined) return;
+    const [value, hole] = [`${c.key()}:value`, `${c.key()}:hole`];
+    await c.setValue(value, 10);
+    await c.setHole(hole, 30);
+    const [found, floored] = [await c.cache.inspect(value, 'utf8'), await c.cache.inspect(hole, 'utf8')];
+    expectEqual(
+      [found?.key, found?.state, found?.version, found?.payload, floored?.state, floored?.version],
+      [value, 'value', 10, payloadOf(10), 'hole', 30],
+      'what inspect finds',
+    );
+    for (const entry of [found, floored]) {
+      const { expiresInMs = Number.NaN } = entry ?? {};
+      expectThat(expiresInMs > 0 && expiresInMs <= LONG_MS, `expiresInMs is ${expiresInMs}`);
+    }
+    expectEqual(await c.cache.inspect(c.key(), 'utf8'), undefined, 'what is at an empty key');
+  });
+
   test('info: says whether the cache evicts, and describes it', async (c) => {
     const info = await c.cache.info();
     expectThat([true, false, undefined].includes(info.evicts), 'evicts must be true, false or undefined');

@@ -217,6 +217,14 @@ export function failureCases(test: QueueCase, hooks: readonly QueueHook[]): void
     }
   });
 
+  test('holds: tells which of some jobs wait, by their identities', async (c) => {
+    if (c.queue.holds === undefined) return;
+    const [waiting, other] = [invalidation(c.key(), 10), invalidation(c.key(), 10)];
+    await c.queue.enqueue([waiting]);
+    expectEqual(await c.queue.holds([{ ...waiting, version: 0 }, other]), 1, 'jobs that wait');
+    expectEqual(await c.queue.holds([other]), 0, 'jobs that were never sent');
+  });
+
   test('status: counts what waits and what is active', async (c) => {
     expectEqual(await c.queue.status(), { waiting: 0, active: 0, delayed: 0, dead: 0 }, 'an empty queue');
     const go = Promise.withResolvers<void>();

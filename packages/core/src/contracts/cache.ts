@@ -41,6 +41,29 @@ export interface ScannedEntry {
   readonly unflushed?: boolean;
 }
 
+/** What is at a cache key, for a person to look at. */
+export interface InspectedEntry extends ScannedEntry {
+  /** How long it is kept, in ms; `undefined`: until it is removed, as a buffered write is. */
+  readonly expiresInMs: number | undefined;
+  /** When a value should be refreshed, in ms since the epoch; `0`: not before it expires. */
+  readonly staleAtMs: number;
+  /** A hole of a row that is known to be absent: readers take it. */
+  readonly knownAbsent: boolean;
+}
+
+/** Paces a scan, and follows it, so that another can go on where it has ended. */
+export interface ScanOptions {
+  /** How long it rests after each step of at most some hundred keys, whoever they belong to, in ms. @defaultValue 0 */
+  readonly pauseMs?: number;
+  /** A position that an earlier scan of the same prefix told. One that the cache does not know begins anew. */
+  readonly from?: string;
+  /**
+   * Told when all entries before `position` were handed over; `share`: about how much that is, from 0 to 1. An adapter
+   * without positions tells none.
+   */
+  readonly at?: (position: string, share: number | undefined) => void;
+}
+
 /** A key in the index of unflushed keys. */
 export interface UnflushedKey {
   readonly key: string;
@@ -143,13 +166,11 @@ export interface CacheAdapter {
   primaryOf?(key: string): string;
   /**
    * Every entry whose key starts with `prefix`, each at least once unless it changes meanwhile. For audits, not for
-   * serving. `pauseMs`: how long it rests after each step of at most some hundred keys, whoever they belong to.
+   * serving.
    */
-  scan(
-    prefix: string,
-    encoding: PayloadEncoding,
-    options?: { readonly pauseMs?: number },
-  ): AsyncIterable<ScannedEntry>;
+  scan(prefix: string, encoding: PayloadEncoding, options?: ScanOptions): AsyncIterable<ScannedEntry>;
+  /** What is at a key, holes included; `undefined`: no entry. Absent: tools see what readers see. */
+  inspect?(key: string, encoding: PayloadEncoding): Promise<InspectedEntry | undefined>;
   /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;
   /** Where the processes that use this cache say that they are alive; `undefined`: they do not. */

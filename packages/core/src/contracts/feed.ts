@@ -1,5 +1,6 @@
 import type { ChangedTexts } from './declared.js';
 import type { ConsumerRegistry, ConsumerState } from './registry.js';
+import type { KeptOfRow } from './tools.js';
 import type { Version } from './version.js';
 
 /** Rows that one transaction changed, or that the feed reports. */
@@ -119,6 +120,8 @@ export interface ChangeFeed {
     options: FeedConsumeOptions,
   ): Promise<void>;
   readonly registry: ConsumerRegistry;
+  /** What is kept of one row, for a person to look at. Absent: the store can't tell. */
+  keptOf?(source: string, key: string): Promise<KeptOfRow>;
   /** Absent: the store's rows have no definition that changes their values. */
   readonly alterations?: Alterations;
   /** Sends what `acknowledge` still holds and ends what the feed opened. */

@@ -99,6 +99,8 @@ export interface QueueAdapter {
   consume(handler: (job: QueueJob) => Promise<void>, options?: QueueConsumeOptions): Promise<QueueConsumer>;
   readonly deadLetters: DeadLetters;
   status(): Promise<QueueStatus>;
+  /** How many of these jobs wait or are active, under their identities. Absent: the queue can't tell. */
+  holds?(jobs: readonly QueueJob[]): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -6,6 +6,7 @@ import type { NewRows, RowCarrier, StoreShape } from './rows.js';
 import type { Serializer } from './serializer.js';
 import type { StoreCapabilities } from './store-capabilities.js';
 import type { StoreOpenOptions } from './store-open.js';
+import type { StoreFinding } from './tools.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
@@ -188,6 +189,8 @@ export interface StoreInstallation {
   uninstall(): Promise<void>;
   /** The statements of either, as a script. Absent: the store has no language for that. */
   script?(direction: 'install' | 'uninstall'): Promise<string>;
+  /** Looks at the server, its version, the connection's rights and the way to it; changes nothing. Bounded. */
+  examine?(): Promise<readonly StoreFinding[]>;
 }
 
 /**

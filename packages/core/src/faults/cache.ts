@@ -45,6 +45,7 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       plan.run('probe', { input: prefix, effect: () => cache.probe(prefix), refusal }),
     kept: (prefix: string) => plan.run('kept', { input: prefix, effect: () => cache.kept(prefix), refusal }),
     ...(cache.primaryOf === undefined ? {} : { primaryOf: cache.primaryOf.bind(cache) }),
+    ...(cache.inspect === undefined ? {} : { inspect: cache.inspect.bind(cache) }),
     async *scan(...call: Parameters<CacheAdapter['scan']>) {
       await plan.run('scan', { input: call[0], effect: async () => undefined, refusal });
       yield* cache.scan(...call);

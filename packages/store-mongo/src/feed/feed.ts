@@ -13,6 +13,7 @@ import type { SourceRecords } from '../install/records.js';
 import { serverNowMs } from '../install/server.js';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
+import type { TombstoneDocument } from '../rows/tombstones.js';
 import { Acknowledged } from './acknowledged.js';
 import { Claims } from './claims.js';
 import { type Delivery, deliver, type Handler, untilDone } from './deliver.js';
@@ -141,6 +142,13 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
     },
     acknowledge(changes, under) {
       for (const change of changes) if (bindings.has(change.source)) acknowledged.add(change, under);
+    },
+    async keptOf(source, key) {
+      const found = await db
+        .collection<TombstoneDocument>(tombstones)
+        .findOne({ _id: { s: source, k: key } }, { maxTimeMS: 5_000 });
+      // The changes themselves are in the server's log, which nobody may change.
+      return { changes: [], tombstone: found?.v === undefined ? undefined : found.v.toNumber() };
     },
     status: (sources) => feedStatus(db, bound(sources), positions),
     async replay(since, handler, options) {

@@ -8,6 +8,7 @@ import {
   type ConsumerState,
   type FeedConsumeOptions,
   type FeedStatus,
+  type KeptOfRow,
 } from '@lockstep/core';
 import { option, optionValue } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
@@ -20,6 +21,7 @@ import { Acknowledger } from './acknowledge.js';
 import { CatalogueWatch } from './catalogue.js';
 import { consume, type Handler } from './consume.js';
 import { History } from './history.js';
+import { keptOf } from './kept.js';
 import { Listener } from './listener.js';
 import type { ResolvedFeedOptions } from './options.js';
 import type { FeedParts } from './parts.js';
@@ -98,6 +100,16 @@ export class PostgresFeed implements ChangeFeed {
       };
     } catch (error) {
       if (isMissingTable(error)) return { pending: 0, oldestMs: 0 };
+      throw storeError(error, this.name, false);
+    }
+  }
+
+  async keptOf(source: string, key: string): Promise<KeptOfRow> {
+    const { options, session } = this.#parts;
+    try {
+      return await keptOf(session, source, key, options.statementTimeoutMs);
+    } catch (error) {
+      if (isMissingTable(error)) return { changes: [], tombstone: undefined };
       throw storeError(error, this.name, false);
     }
   }

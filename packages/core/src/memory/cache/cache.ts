@@ -1,5 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import type { CacheAdapter, CacheInfo, CacheProbe, ScannedEntry } from '../../contracts/cache.js';
+import type {
+  CacheAdapter,
+  CacheInfo,
+  CacheProbe,
+  InspectedEntry,
+  ScannedEntry,
+} from '../../contracts/cache.js';
 import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../contracts/cache-commands.js';
 import type { Clock } from '../../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../../errors.js';
@@ -106,6 +112,28 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
           yield { key, version: entry.floor, state: 'hole', payload: null };
         }
       }
+    },
+    async inspect(key: string): Promise<InspectedEntry | undefined> {
+      checkOpen();
+      const entry = live(key);
+      if (entry === undefined || entry.kind === 'foreign') return undefined;
+      const leftMs = entry.expiresAtMs - clock.now();
+      const expiresInMs = Number.isFinite(leftMs) ? leftMs : undefined;
+      if (entry.kind === 'hole') {
+        const { floor, knownAbsent } = entry;
+        return { key, version: floor, state: 'hole', payload: null, expiresInMs, staleAtMs: 0, knownAbsent };
+      }
+      const { payload, staleAtMs, unflushed: isBuffered, version } = entry;
+      const value = {
+        key,
+        version,
+        state: 'value',
+        payload,
+        expiresInMs,
+        staleAtMs,
+        knownAbsent: false,
+      } as const;
+      return isBuffered ? { ...value, unflushed: true } : value;
     },
     unflushed: index,
     async close(): Promise<void> {

@@ -1,0 +1,87 @@
+import type { Announcement } from '@lockstep/core';
+
+/** An application or a worker, by what it said last. */
+export interface Process {
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly node: string;
+  /** Since when it runs. */
+  readonly since: string;
+  readonly breaker: 'open' | 'half-open' | 'closed';
+  /** Why the breaker is open, in the server's words. */
+  readonly cause?: string;
+  readonly enabled: boolean;
+  readonly hits: number;
+  readonly misses: Readonly<Record<string, number>>;
+  readonly hitRate: number | null;
+  readonly relay?: { readonly running: boolean; readonly handled: number; readonly lagP99Ms: number };
+}
+
+export function processOf({
+  cache,
+  host,
+  name,
+  node,
+  parts,
+  pid,
+  relay,
+  startedAtMs,
+}: Announcement): Process {
+  const misses: Record<string, number> = {};
+  let hits = 0;
+  for (const { figures } of parts) {
+    hits += figures.hits;
+    for (const [reason, count] of Object.entries(figures.misses)) {
+      if (count > 0) misses[reason] = (misses[reason] ?? 0) + count;
+    }
+  }
+  return {
+    name,
+    host,
+    pid,
+    node,
+    since: new Date(startedAtMs).toISOString(),
+    breaker: cache.breaker,
+    ...(cache.cause === undefined ? {} : { cause: cache.cause }),
+    enabled: cache.enabled,
+    hits,
+    misses,
+    hitRate: rateOf(hits, misses),
+    ...(relay === null
+      ? {}
+      : { relay: { running: relay.running, handled: relay.handled, lagP99Ms: Math.round(relay.lagMs.p99) } }),
+  };
+}
+
+/** A process can't reach what others can: its own network, its own credentials. */
+export function processProblems({ breaker, cause, enabled, host, name, pid, relay }: Process): string[] {
+  const who = `process ${name === host ? host : `${name} (${host})`} ${pid}`;
+  return [
+    ...(breaker === 'closed' ? [] : [`${who}: its breaker is ${breaker}: ${cause ?? 'the cache fails'}`]),
+    ...(enabled ? [] : [`${who}: reads go to the store: it is switched off`]),
+    ...(relay === undefined || relay.running ? [] : [`${who}: its relay has stopped → restart it`]),
+  ];
+}
+
+export function totalsOf(processes: readonly Process[]): {
+  readonly hitRate: number | null;
+  readonly shapeMisses: number;
+} {
+  const hits = processes.reduce((sum, process) => sum + process.hits, 0);
+  const misses = processes.map((process) => process.misses);
+  const all: Record<string, number> = {};
+  for (const each of misses)
+    for (const [reason, count] of Object.entries(each)) all[reason] = (all[reason] ?? 0) + count;
+  return { hitRate: rateOf(hits, all), shapeMisses: all['shape'] ?? 0 };
+}
+
+function rateOf(hits: number, misses: Readonly<Record<string, number>>): number | null {
+  const missed = Object.values(misses).reduce((sum, count) => sum + count, 0);
+  return hits + missed === 0 ? null : Math.round((hits / (hits + missed)) * 10_000) / 10_000;
+}
+
+/** Ninety-seven and a half of a hundred as `97.5 %`. */
+export function percent(rate: number | null): string {
+  return rate === null ? '–' : `${(rate * 100).toFixed(1)} %`;
+}

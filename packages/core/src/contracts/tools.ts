@@ -1,0 +1,29 @@
+import type { Version } from './version.js';
+
+/** A change that a feed still holds. */
+export interface KeptChange {
+  readonly version: Version;
+  readonly op: 'put' | 'delete';
+  /** In ms since the epoch, by the store's clock. */
+  readonly changedAtMs: number;
+  /** Consumers that have dealt with it. */
+  readonly done: readonly string[];
+  /** True where it tells values of declared columns, too, not the key alone. */
+  readonly tellsValues: boolean;
+}
+
+/** What a store keeps of one row besides the row. */
+export interface KeptOfRow {
+  /** The oldest first; at most 100. */
+  readonly changes: readonly KeptChange[];
+  /** The version of a deletion that is remembered, with the key; `undefined`: none is. */
+  readonly tombstone: Version | undefined;
+}
+
+/** Something that a store was asked about before a deployment. */
+export interface StoreFinding {
+  readonly what: string;
+  readonly isWell: boolean;
+  /** What it is; where it is not well, with what mends it. */
+  readonly says: string;
+}
