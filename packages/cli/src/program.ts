@@ -17,7 +17,7 @@ import { warmCommand } from './commands/warm.js';
 import { workerCommand } from './commands/worker.js';
 import { EXAMPLES } from './examples.js';
 import { PACKAGE } from './package.js';
-import { FAILED } from './session.js';
+import { exitIfStuck, FAILED, OK } from './session.js';
 
 function program(): Command {
   const root = new Command('lockstep')
@@ -86,11 +86,9 @@ export async function main(): Promise<void> {
   try {
     await program().parseAsync();
   } catch (error) {
-    if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode === 0 ? 0 : FAILED;
-      return;
-    }
-    console.error(`lockstep: ${messageOf(error)}`);
-    process.exitCode = FAILED;
+    const isHelp = error instanceof CommanderError;
+    if (!isHelp) console.error(`lockstep: ${messageOf(error)}`);
+    process.exitCode = isHelp && error.exitCode === 0 ? OK : FAILED;
   }
+  await exitIfStuck();
 }

@@ -52,10 +52,23 @@ export async function withSession(
   }
 }
 
+/** True once a session could not be ended: connections that nobody answers on would keep the process alive. */
+let isStuck = false;
+
 async function ended(close: () => Promise<void>): Promise<void> {
   const late = (): Error => new Error(`not within ${CLOSE_MS} ms`);
   const deadline = new Deadline({ timeoutMs: CLOSE_MS, late, keepsAlive: true });
-  await deadline.bound(close()).catch((error: unknown) => console.error(`closing: ${messageOf(error)}`));
+  await deadline.bound(close()).catch((error: unknown) => {
+    isStuck = true;
+    console.error(`closing: ${messageOf(error)}`);
+  });
+}
+
+/** Ends the process where what it has opened would not let it end, once everything is written. */
+export async function exitIfStuck(): Promise<void> {
+  if (!isStuck) return;
+  await new Promise((resolve) => process.stdout.write('', resolve));
+  process.exit(process.exitCode ?? FAILED);
 }
 
 /** Throws `InvalidOptionError`, which names those that there are. */
