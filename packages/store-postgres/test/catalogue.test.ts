@@ -144,9 +144,11 @@ test('a change while no relay ran is seen when one starts', async () => {
 
 describe('the check of the catalogue', () => {
   const NOTHING = [
-    ['an added column', TABLE, 'ALTER TABLE T ADD w int DEFAULT 3'],
     ['another default', TABLE, `ALTER TABLE T ALTER v SET DEFAULT 'x'`],
     ['an index, a constraint, statistics', TABLE, 'CREATE INDEX ON T (v); ANALYZE T'],
+  ] as const;
+  const MORE = [
+    ['an added column', TABLE, 'ALTER TABLE T ADD w int DEFAULT 3'],
     [
       'an added label',
       `CREATE TYPE "aT" AS ENUM ('sad'); CREATE TABLE T (id int PRIMARY KEY, v "aT")`,
@@ -163,6 +165,18 @@ describe('the check of the catalogue', () => {
     const at = await world(ddl);
     await at.register();
     await at.run(alter);
+    expect(await at.check()).toEqual([]);
+    await at.run('DROP TABLE T; CREATE TABLE T (id int PRIMARY KEY)');
+    expect(await at.check()).toEqual([expect.objectContaining({ kind: 'altered' })]);
+  });
+
+  test.each(MORE)('tells of %s, whose rows are as they were, as of more', async (_, ddl, alter) => {
+    const at = await world(ddl);
+    await at.register();
+    await at.run(alter);
+    const [grown] = await at.check();
+    expect(grown).toMatchObject({ kind: 'grown' });
+    await at.alterations.dealtWith('c', grown as NonNullable<typeof grown>);
     expect(await at.check()).toEqual([]);
     await at.run('DROP TABLE T; CREATE TABLE T (id int PRIMARY KEY)');
     expect(await at.check()).toEqual([expect.objectContaining({ kind: 'altered' })]);

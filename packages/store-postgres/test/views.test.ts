@@ -147,6 +147,23 @@ test.for([
   expect(await shop.lists.get(books)).toEqual(expected);
 });
 
+test('a column that was added is seen, without a change of any row', async () => {
+  const { lockstep, products } = shop;
+  const all = lockstep.view<undefined, object[], Knex>({
+    name: 'all',
+    load: async (_, { client }) => await client('products').select('*'),
+    dependsOn: () => products.any(),
+  });
+  const columns = async () => Object.keys((await all.get(undefined))[0] ?? {});
+  for (let i = 0; i < 2; i++) {
+    expect(await columns()).not.toContain('note');
+    await drained(lockstep);
+  }
+  await knex.raw("ALTER TABLE products ADD COLUMN note text NOT NULL DEFAULT 'none'");
+  // The catalogue is looked at every second.
+  while (!(await columns()).includes('note')) await drained(lockstep);
+});
+
 test('a transaction reads its own list, fills nothing, and its commit is seen', async () => {
   const { lists, lockstep, loads, products } = shop;
   await cached();

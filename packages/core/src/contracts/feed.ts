@@ -69,10 +69,10 @@ export interface FeedConsumeOptions {
 export interface Alteration {
   readonly source: string;
   /**
-   * `altered`: the rows may have other values than before. `detached`: the store does not record changes of the
-   * source's rows any more.
+   * `altered`: the rows may have other values than before. `grown`: they have those that they had, and there is more (a
+   * column), so that queries may find more. `detached`: the store does not record changes of the source's rows any more.
    */
-  readonly kind: 'altered' | 'detached';
+  readonly kind: 'altered' | 'grown' | 'detached';
   /** Opaque: what the definition is now. */
   readonly state: string;
 }

@@ -30,8 +30,9 @@ export interface ViewOptions<Params, Value, Client = unknown> {
   /** Unique among the views and collections of this Lockstep; a part of every cache key. */
   readonly name: string;
   /**
-   * Makes the value, by any query of the caller's own on the primary. Whatever it reads must be named by `dependsOn`. It
-   * may run again, and at the same time for others.
+   * Makes the value, by any query of the caller's own on the primary: not from a replica, nor from what a cache holds, which
+   * may be older than the tags (`fresh: true` reads a collection past its entries). Whatever it reads must be named by
+   * `dependsOn`. It may run again, and at the same time for others.
    */
   readonly load: (params: Params, context: ViewContext<Client>) => Promise<Value> | Value;
   /**
@@ -97,7 +98,7 @@ export interface View<Params, Value> {
    * are one entry. Inside a transaction it loads there, and fills nothing. Rejects as `load` does.
    */
   get(params: Params, options?: CallOptions): Promise<Value>;
-  /** Position by position. */
+  /** Position by position, in parts, one after the other. */
   getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]>;
   /**
    * As `get`, from a cursor on, which `load` is given in its context: what it makes of that is an entry of its own, with
@@ -107,7 +108,7 @@ export interface View<Params, Value> {
   page(params: Params, cursor?: unknown, options?: CallOptions): Promise<Value>;
   /** Loads, and puts it into the cache, whatever the cache holds. */
   refresh(params: Params, options?: InvalidateOptions): Promise<Value>;
-  /** Makes what the cache holds unreadable: for what changed and `dependsOn` cannot name. */
+  /** Makes what the cache holds unreadable, all pages included: for what changed and `dependsOn` cannot name. */
   invalidate(params: Params, options?: InvalidateOptions): Promise<CacheOutcome>;
   /** Loads beside the cache and compares: finds a query that depends on what `dependsOn` does not name. */
   verify(params: Params, options?: VerifyOptions): Promise<ViewComparison<Value>>;

@@ -22,7 +22,7 @@ const AGAIN_MS = 5_000;
 /**
  * Notices, until the signal aborts, tables whose rows have other values without a change in the feed: columns that get
  * another type, labels of enums that are renamed, tables that are swapped. Everything of such a table goes, at once and
- * once more for what was on its way.
+ * once more for what was on its way. Where a table has only got more, its rows stay, and views of it go.
  */
 export async function watchAlterations(options: AlterationWatchOptions, signal: AbortSignal): Promise<void> {
   const { alterations } = options.consumer.feed;
@@ -81,6 +81,10 @@ class AlterationWatch {
   async #dealWith(alteration: Alteration): Promise<void> {
     const { clock, consumer, events } = this.#options;
     const { kind, source } = alteration;
+    if (kind === 'grown') {
+      await this.#options.reset(this.#known(source).filter(({ tags }) => tags !== undefined));
+      return await this.#alterations.dealtWith(consumer.consumer, alteration);
+    }
     const invalidated = await this.#reset(source);
     this.#againAtMs.set(source, clock.monotonic() + AGAIN_MS);
     if (kind === 'detached') this.#detached.add(source);
@@ -98,6 +102,10 @@ class AlterationWatch {
   }
 
   #reset(source: string): Promise<number> {
-    return this.#options.reset([...(this.#collections.get(source)?.values() ?? [])]);
+    return this.#options.reset(this.#known(source));
+  }
+
+  #known(source: string): RecordedCollection[] {
+    return [...(this.#collections.get(source)?.values() ?? [])];
   }
 }

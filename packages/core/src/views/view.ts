@@ -1,4 +1,5 @@
 import { CALL, INVALIDATE } from '../collection/call-options.js';
+import { worstOf } from '../collection/results.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { CallOptions, InvalidateOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
@@ -34,6 +35,9 @@ import { ViewReader } from './view-reader.js';
 
 /** How long a hole that an invalidation leaves keeps its floor, in ms. */
 const HOLE_TTL_MS = 60_000;
+
+/** The most that one call asks the cache for at once. */
+const READ_TOGETHER = 500;
 
 const NO_OPTIONS = {};
 
@@ -138,8 +142,27 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     return traced('get', { collection: this.name, operation: 'view', keys: 1 }, call);
   }
 
-  async getMany(params: readonly Params[], options?: CallOptions): Promise<Value[]> {
-    return await Promise.all(params.map((each) => this.get(each, options)));
+  /** In parts, one after the other, so that others' reads come in between, and no more loads wait than may. */
+  async getMany(params: readonly Params[], options: CallOptions = NO_OPTIONS): Promise<Value[]> {
+    this.#checkOptions(options, CALL);
+    const all = [...params];
+    const { tx } = options;
+    const inside = tx === undefined ? NO_OPTIONS : { tx };
+    const together = Math.min(READ_TOGETHER, Math.ceil(this.#context.settings.maxQueuedLoads / 2));
+    let over = false;
+    const reading = async (): Promise<Value[]> => {
+      const values: Value[] = [];
+      for (let from = 0; from < all.length && !over; from += together) {
+        const part = all.slice(from, from + together).map((each) => this.get(each, inside));
+        for (const value of await Promise.all(part)) values.push(value);
+      }
+      return values;
+    };
+    try {
+      return await this.#bounded(reading, options);
+    } finally {
+      over = true;
+    }
   }
 
   async refresh(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<Value> {
@@ -152,14 +175,21 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
 
   async invalidate(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<CacheOutcome> {
     this.#checkOptions(options, INVALIDATE);
-    const { cacheKey } = await this.#asked(params);
+    const { cacheKey, key } = await this.#asked(params);
     const { activity } = this.#context;
-    return await this.#bounded(() => activity.track(this.#invalidate(cacheKey)), options);
+    const both = () =>
+      Promise.all([this.#invalidate(cacheKey, HOLE_TTL_MS), this.#invalidate(this.#pagesTag(key), 0)]);
+    return worstOf(await this.#bounded(() => activity.track(both()), options));
   }
 
-  async #invalidate(key: string): Promise<CacheOutcome> {
+  /** The tag of all pages of the same params, but for the first one, whose entry can be told. */
+  #pagesTag(key: string): string {
+    return `${this.#context.keyPrefix}*${key}`;
+  }
+
+  async #invalidate(key: string, holeTtlMs: number): Promise<CacheOutcome> {
     const { cache, handover } = this.#context;
-    const command = { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs: HOLE_TTL_MS } as const;
+    const command = { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs } as const;
     try {
       const { outcome } = await cache.run({ ...command, holeOnEmpty: false });
       if (outcome !== 'foreign') return 'invalidated';
@@ -203,18 +233,20 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     if (lifecycle.closed) throw new ClosedError(`view "${this.name}": this Lockstep is closed`);
     const startedAtMs = clock.monotonic();
     const params = checkedParams(given, settings);
+    const first = paramsKey(params, this.name);
     // No text of params alone begins so.
-    const key =
-      cursor === undefined ? paramsKey(params, this.name) : `>${paramsKey([params, cursor], this.name)}`;
+    const key = cursor === undefined ? first : `>${paramsKey([params, cursor], this.name)}`;
     const rows = this.#rows(params);
     const made = (): Asked<Params> => {
+      const tags = tagKeys(rows, settings.flushFirst);
+      if (cursor !== undefined) tags.push(this.#pagesTag(first));
       return {
         params,
         cursor,
         key,
         cacheKey: keyPrefix + key,
         rows,
-        tags: tagKeys(rows, settings.flushFirst),
+        tags,
         startedAtMs,
       };
     };

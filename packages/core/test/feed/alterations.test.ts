@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Alteration, Alterations } from '../../src/contracts/feed.js';
 import { refuse } from '../../src/faults/index.js';
-import { LAMP, openShop, turns } from '../support/shop.js';
+import { elapse, LAMP, openShop, turns } from '../support/shop.js';
 
 const SOURCE = 'products';
 
@@ -33,6 +33,32 @@ function openAltered() {
 const hits = (shop: ReturnType<typeof openAltered>) => shop.record('hit');
 
 describe('a table whose definition was altered', () => {
+  test('and only has got more keeps its rows, and loses its views', async () => {
+    const shop = openAltered();
+    const tagged = shop.lockstep.collection({
+      name: 'tagged',
+      store: shop.store,
+      additional: true,
+      tags: [],
+    });
+    let loads = 0;
+    const view = shop.lockstep.view({ name: 'all', load: () => ++loads, dependsOn: () => tagged.any() });
+    await shop.products.put('a', LAMP);
+    const relay = shop.lockstep.startRelay();
+    await shop.pass(2);
+    await view.get(undefined);
+    await shop.lockstep.drain();
+    expect(await view.get(undefined)).toBe(1);
+    const grown: Alteration = { source: SOURCE, kind: 'grown', state: 'more' };
+    shop.told.found = [grown];
+    await shop.pass(1);
+    expect(shop.told.dealtWith).toEqual([grown]);
+    expect(shop.events).toEqual([]);
+    expect(await view.get(undefined)).toBe(2);
+    expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'cache' });
+    await elapse(shop.clock, relay.stop());
+  });
+
   test('is unreadable at once, and once more for what was on its way, and the store is told', async () => {
     const shop = openAltered();
     await shop.products.put('a', LAMP);

@@ -256,8 +256,41 @@ describe('a view', () => {
     expect(await all()).toEqual([['a', 'b'], ['c']]);
     expect(loads).toEqual(['', 'b']);
     expect(await pages.get('books')).toEqual(await pages.page('books'));
+    // All pages, and those of no other params.
+    await pages.page('toys', 'b');
+    await lockstep.drain();
+    loads.length = 0;
+    expect(await pages.invalidate('books')).toBe('invalidated');
+    await pages.page('toys', 'b');
+    expect(await all()).toEqual([['a', 'b'], ['c']]);
+    expect(await all()).toEqual([['a', 'b'], ['c']]);
+    expect(loads).toEqual(['', 'b']);
     await items.delete('a');
     expect(await all()).toEqual([['b', 'c'], []]);
+  });
+
+  test('is asked for ten thousand at once, of which no more wait than may', async () => {
+    const { items, lockstep } = openLists();
+    let under = 0;
+    let most = 0;
+    const view = lockstep.view<number, number>({
+      name: 'many',
+      load: async (n) => {
+        most = Math.max(most, ++under);
+        await new Promise(setImmediate);
+        under--;
+        return n;
+      },
+      dependsOn: (n) => items.id(`${n % 100}`),
+      maxQueuedLoads: 300,
+    });
+    const all = Array.from({ length: 10_000 }, (_, n) => n);
+    expect(await view.getMany(all)).toEqual(all);
+    expect(most).toBe(64);
+    await lockstep.drain();
+    expect(await view.getMany(all)).toEqual(all);
+    expect(most).toBe(64);
+    await expect(view.getMany([1], { ttl: 1 } as never)).rejects.toThrow(/unknown option/);
   });
 
   test('of a strict collection says at definition that it promises less', async () => {

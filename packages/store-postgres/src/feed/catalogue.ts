@@ -90,8 +90,7 @@ export class CatalogueWatch implements Alterations {
     for (const row of await this.#rows(CHECK, [consumer, arrayText(sources)])) {
       const [source, state] = [String(row['source']), String(row['state'] ?? '')];
       if (row['attached'] !== 'true') found.push(detached(source));
-      else if (row['grown'] === true) await this.dealtWith(consumer, { source, kind: 'altered', state });
-      else found.push({ source, kind: 'altered', state });
+      else found.push({ source, kind: row['grown'] === true ? 'grown' : 'altered', state });
     }
     return found;
   }
