@@ -27,8 +27,7 @@ export class CollectionDependencies<Value, Id> extends CollectionLookups<Value, 
     }
     const { tags } = this.#context;
     const set = tags?.setOf(values);
-    const what = `where(${set?.properties.join(', ')})`;
-    return new RowsDependency(this.#context, what, (own) =>
+    return new RowsDependency(this.#context, set?.description ?? 'where()', (own) =>
       own.where(set as NonNullable<typeof set>, values),
     );
   }

@@ -44,9 +44,17 @@ export function rowTag(key: string): string {
   return bounded(`id:${key}`);
 }
 
-/** Replaced by each change of a row that had, has or gets these texts. `columns` are sorted; `null`: no value. */
-export function valueTag(columns: readonly string[], texts: readonly (string | null)[]): string {
-  return bounded(`where:${JSON.stringify([columns, texts])}`);
+/**
+ * Replaced by each change of a row that had, has or gets these texts. `columns` are sorted; `null`: no value.
+ *
+ * @param columnsText the columns as JSON, where it is known: views make this name with each hit
+ */
+export function valueTag(
+  columns: readonly string[],
+  texts: readonly (string | null)[],
+  columnsText = JSON.stringify(columns),
+): string {
+  return bounded(`where:[${columnsText},${JSON.stringify(texts)}]`);
 }
 
 /** The part of a change that tells which tags it replaces. */

@@ -56,6 +56,7 @@ export class ViewDependency implements Dependency {
 
 /** The rows that a `dependsOn` has named. Throws `InvalidOptionError`. */
 export function rowsOf(named: unknown, view: string): RowsDependency[] {
+  if (named instanceof RowsDependency) return [named];
   const all: unknown[] = Array.isArray(named) ? named : [named];
   return all.flatMap((each) => {
     if (each instanceof RowsDependency) return each;
@@ -68,6 +69,8 @@ export function rowsOf(named: unknown, view: string): RowsDependency[] {
 
 /** The keys of all tags, each once: of the rows, and of what can't be told of their collections. The collections are open. */
 export function tagKeys(rows: readonly RowsDependency[], flushFirst: boolean): string[] {
+  const [only] = rows;
+  if (only !== undefined && rows.length === 1 && !flushFirst) return [only.tags.all, only.key];
   const keys = new Set<string>();
   for (const { collection, key, tags } of rows) {
     keys.add(tags.all).add(key);

@@ -55,8 +55,9 @@ function objectText(
   depth: number,
   refusal: (problem: string) => Error,
 ): string {
+  const names = Object.keys(value);
   const parts: string[] = [];
-  for (const name of Object.keys(value).sort()) {
+  for (const name of names.length === 1 ? names : names.sort()) {
     // A property that is `undefined` is as good as absent.
     if (value[name] === undefined) continue;
     parts.push(`${JSON.stringify(name)}:${textOf(value[name], depth + 1, refusal)}`);

@@ -27,7 +27,14 @@ import { RowTags } from './row-tags.js';
 interface TagSet {
   readonly properties: readonly string[];
   readonly columns: readonly string[];
+  /** The columns as JSON. */
+  readonly columnsText: string;
+  /** For messages. */
+  readonly description: string;
 }
+
+/** Of params that nobody gave. */
+const NO_SET: TagSet = { properties: [], columns: [], columnsText: '[]', description: 'where()' };
 
 export interface TagsOptions {
   /** The Lockstep's. */
@@ -76,7 +83,9 @@ export class CollectionTags {
     this.#sets = sets.map((set) => {
       const given = typeof set === 'string' ? [set] : set;
       const properties = given.toSorted((a, b) => (columnOf(a) < columnOf(b) ? -1 : 1));
-      return { properties, columns: properties.map(columnOf) };
+      const columns = properties.map(columnOf);
+      const description = `where(${properties.join(', ')})`;
+      return { properties, columns, columnsText: JSON.stringify(columns), description };
     });
     const name = tagsName(collection);
     this.#prefix = tagsPrefix(prefix, name) as string;
@@ -131,27 +140,26 @@ export class CollectionTags {
     return Promise.all([this.end(this.#prefix + name), this.rows?.end(name) ?? 'invalidated']);
   }
 
-  #nameOf(set: TagSet, values: Readonly<Record<string, unknown>>): string {
-    const texts = set.properties.map(
-      (property) => this.#declared?.textOf(property, values[property]) ?? null,
-    );
-    return valueTag(set.columns, texts);
+  #nameOf({ columns, columnsText, properties }: TagSet, values: Readonly<Record<string, unknown>>): string {
+    const texts = properties.map((property) => this.#declared?.textOf(property, values[property]) ?? null);
+    return valueTag(columns, texts, columnsText);
   }
 
   /** The set of exactly these properties. Throws `InvalidOptionError` where none is declared. */
   setOf(values: Readonly<Record<string, unknown>> | Probe): TagSet {
-    if (values === probe) return { properties: [], columns: [] };
+    if (values === probe) return NO_SET;
     const name = this.#collection;
-    const given = Object.keys(values).sort();
-    const found = this.#sets.find(
-      ({ properties }) =>
-        properties.length === given.length && given.every((each) => properties.includes(each)),
-    );
+    const given = Object.keys(values);
+    const found = this.#sets.find(({ properties }) => isSetOf(properties, given));
     if (found !== undefined) return found;
     const declared = this.#sets.map(({ properties }) => `(${properties.join(', ')})`).join(', ') || 'none';
     throw new InvalidOptionError(
       `${name}.where`,
-      `(${given.join(', ')}) is not among the tags of collection "${name}": ${declared}`,
+      `(${given.sort().join(', ')}) is not among the tags of collection "${name}": ${declared}`,
     );
   }
+}
+
+function isSetOf(properties: readonly string[], given: readonly string[]): boolean {
+  return properties.length === given.length && given.every((each) => properties.includes(each));
 }

@@ -4,6 +4,7 @@ import type { Version } from '../contracts/version.js';
 import { tokenOf } from '../protocol/tags.js';
 import type { Asked, ViewParts } from './context.js';
 import type { Currency, ViewDecoded } from './current.js';
+import type { RowsDependency } from './dependency.js';
 import type { ViewLoader } from './view-loader.js';
 import type { ViewMisses } from './view-misses.js';
 
@@ -32,7 +33,7 @@ export class ViewReader<Params, Value> {
   read(asked: Asked<Params>): Promise<Value> {
     const { cache, cacheSwitch, codec } = this.#context;
     const { cacheKey, rows, tags } = asked;
-    if (cacheSwitch.off || rows.some((row) => row.tags.member.suspended)) {
+    if (cacheSwitch.off || isSuspended(rows)) {
       return this.#readStore(asked, 'off');
     }
     const { trust } = cache;
@@ -68,7 +69,7 @@ export class ViewReader<Params, Value> {
     found: readonly Answer[],
     nowMs: number,
   ): Value | Promise<Value> {
-    if (entry instanceof Error || found.some(isError)) return this.#readStore(asked);
+    if (entry instanceof Error || hasFailed(found)) return this.#readStore(asked);
     if (entry === undefined) return this.#miss(asked, 'absent', undefined);
     const { cache, generations } = this.#context;
     const tags = found as readonly (CacheHit | undefined)[];
@@ -100,12 +101,12 @@ export class ViewReader<Params, Value> {
   ): Value | Promise<Value> {
     // Such a version is nobody's. To the scripts there is nothing at the key.
     if (entry.version > maxVersion) return this.#miss(asked, 'absent', undefined);
-    const tokens: string[] = [];
-    for (const tag of tags) {
-      const token = tokenOf(tag);
+    const tokens = new Array<string>(tags.length);
+    for (let i = 0; i < tags.length; i++) {
+      const token = tokenOf(tags[i]);
       // A missing tag equals nothing.
       if (token === undefined) return this.#miss(asked, 'changed', entry.version);
-      tokens.push(token);
+      tokens[i] = token;
     }
     const decoded = this.#currency.decoded(asked, entry, { generation, tokens });
     return decoded instanceof Promise
@@ -155,6 +156,12 @@ export class ViewReader<Params, Value> {
   }
 }
 
-function isError(answer: Answer): boolean {
-  return answer instanceof Error;
+function hasFailed(answers: readonly Answer[]): boolean {
+  for (let i = 0; i < answers.length; i++) if (answers[i] instanceof Error) return true;
+  return false;
+}
+
+function isSuspended(rows: readonly RowsDependency[]): boolean {
+  for (let i = 0; i < rows.length; i++) if (rows[i]?.tags.member.suspended === true) return true;
+  return false;
 }
