@@ -9,6 +9,7 @@ const OF_RELEASES = [
   'detached',
   'exact-values',
   'feed',
+  'recorded-together',
   'requirements',
   'stamped',
   'writes',

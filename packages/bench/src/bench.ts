@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { BULK, runBulk } from './bulk.js';
 import { bufferAck } from './bursts/buffer-ack.js';
 import { mongoBench } from './bursts/mongo.js';
 import { postgresBench } from './bursts/postgres.js';
@@ -119,6 +120,16 @@ program
   .option('--changes <n>', 'changes of a backlog', sizeOf, RELAY_BENCH.changes)
   .action(async ({ changes, json, pool, turns }: SizedFlags) => {
     write({ relay: await runRelay({ ...RELAY_BENCH, changes, pool, turns }, progress) }, json);
+  });
+
+program
+  .command('bulk')
+  .description('Statements of others that write many rows at once: on an attached table against a plain one.')
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns, after one that warms up', countOf, BULK.turns)
+  .option('--rows <n>', 'rows of a statement', sizeOf, BULK.rows)
+  .action(async ({ json, rows, turns }: Pick<Flags, 'json' | 'turns'> & { readonly rows: number }) => {
+    write({ bulk: await runBulk({ rows, turns }, progress) }, json);
   });
 
 program

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testServer } from './support/database.js';
+import { CHANGES, testServer } from './support/database.js';
 import { sceneOn } from './support/roles.js';
 
 const server = testServer();
@@ -38,9 +38,11 @@ test.each([
   async (part, type, alter) => {
     const { low } = await owned(type);
     if (part === 'version') {
-      // A trigger's condition reads it: the server itself refuses, until the owner has dropped that trigger.
+      // Conditions of triggers read it: the server itself refuses, until the owner has dropped those triggers.
       await expect(low.raw(`ALTER TABLE theirs.t ${alter}`)).rejects.toThrow(/used in a trigger definition/);
-      await low.raw('DROP TRIGGER lockstep_record_insert ON theirs.t');
+      await low.raw(
+        'DROP TRIGGER lockstep_record_insert ON theirs.t; DROP TRIGGER lockstep_restamp ON theirs.t',
+      );
     }
     await low.raw(`ALTER TABLE theirs.t ${alter}`);
     for (const write of [
@@ -71,7 +73,7 @@ test.each([
     await low.raw(`DELETE FROM theirs.t WHERE id = '1'`);
     await low.raw('TRUNCATE theirs.t');
     const { rows } = await knex.raw<{ rows: unknown[] }>(
-      'SELECT key, op FROM lockstep.outbox ORDER BY version, id',
+      `SELECT key, op FROM ${CHANGES} ORDER BY version, id`,
     );
     expect(rows).toEqual([
       { key: '1', op: 'p' },

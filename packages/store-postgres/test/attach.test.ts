@@ -1,7 +1,7 @@
 import { InvalidOptionError, StoreUnavailableError } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { describe, expect, test } from 'vitest';
-import { CALL, READ, testServer } from './support/database.js';
+import { CALL, CHANGES, READ, testServer } from './support/database.js';
 
 const server = testServer();
 
@@ -143,7 +143,7 @@ test('a role with rights on the table alone may go on writing it (G6)', async ()
     });
     const recorded = await rowsOf(
       knex,
-      'SELECT op, count(*)::int AS n FROM lockstep.outbox GROUP BY op ORDER BY op',
+      `SELECT op, count(*)::int AS n FROM ${CHANGES} GROUP BY op ORDER BY op`,
     );
     expect(recorded).toEqual([
       { op: 'd', n: 3 },

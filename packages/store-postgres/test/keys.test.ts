@@ -1,6 +1,6 @@
 import { InvalidIdError, InvalidOptionError } from '@lockstep/core';
 import { describe, expect, test } from 'vitest';
-import { CALL, READ, testServer } from './support/database.js';
+import { CALL, CHANGES, READ, testServer } from './support/database.js';
 
 const server = testServer();
 
@@ -128,7 +128,7 @@ describe('keys: every id of a row has one key, the one that the triggers record'
       await trx.raw(`INSERT INTO ${name} VALUES (${sql}, 1)`);
     });
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
-      'SELECT key FROM lockstep.outbox WHERE source = ?',
+      `SELECT key FROM ${CHANGES} WHERE source = ?`,
       [table.source],
     );
     expect(rows).toEqual([{ key }]);
@@ -174,7 +174,7 @@ describe('keys: every id of a row has one key, the one that the triggers record'
     expect(new Set(keys).size).toBe(ids.length);
     for (const [a, b] of ids) await knex.raw('INSERT INTO pairs VALUES (?, ?)', [a, b]);
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
-      'SELECT key FROM lockstep.outbox WHERE source = ? ORDER BY version',
+      `SELECT key FROM ${CHANGES} WHERE source = ? ORDER BY version`,
       [table.source],
     );
     expect(rows.map((row) => row.key)).toEqual(keys);
@@ -217,7 +217,7 @@ describe('keys: every id of a row has one key, the one that the triggers record'
     await pg.attach(table);
     await knex.raw(`INSERT INTO eras VALUES ('0044-03-15'), ('0044-03-15 BC')`);
     const { rows } = await knex.raw<{ rows: { key: string }[] }>(
-      'SELECT key FROM lockstep.outbox WHERE source = ?',
+      `SELECT key FROM ${CHANGES} WHERE source = ?`,
       [table.source],
     );
     expect(new Set(rows.map((row) => row.key)).size).toBe(2);

@@ -1,8 +1,8 @@
 import { InvalidOptionError } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { describe, expect, test } from 'vitest';
-import type { PostgresTable } from '../src/index.js';
-import { CALL, READ, testServer, waiting } from './support/database.js';
+import type { AttachOptions, PostgresTable } from '../src/index.js';
+import { CALL, CHANGES, READ, testServer, waiting } from './support/database.js';
 import { type Scene, sceneOn } from './support/roles.js';
 
 const server = testServer();
@@ -19,11 +19,14 @@ interface Attached extends Scene {
   readonly table: PostgresTable<Victim, number>;
 }
 
-async function attached(rights = 'SELECT, INSERT, UPDATE, DELETE'): Promise<Attached> {
+async function attached(
+  rights = 'SELECT, INSERT, UPDATE, DELETE',
+  options: AttachOptions = {},
+): Promise<Attached> {
   const at = await sceneOn(server);
   await at.knex.raw('CREATE TABLE victim (id int PRIMARY KEY, name text)');
   const table = at.pg.table<Victim, number>('victim', { key: 'id' });
-  await at.pg.attach(table);
+  await at.pg.attach(table, options);
   await table.open();
   await at.knex.raw(`GRANT ${rights} ON victim TO ${at.low};
     INSERT INTO victim SELECT i, 'n' || i FROM generate_series(1, 20) i; DELETE FROM lockstep.outbox`);
@@ -80,7 +83,7 @@ describe('settings of a role that does not run Lockstep change nothing', () => {
     await low.raw('DELETE FROM victim WHERE id IN (1, 30)');
     const outbox = await rowsOf<{ key: string; op: string; version: string }>(
       knex,
-      'SELECT key, op::text AS op, version FROM lockstep.outbox ORDER BY version, id',
+      `SELECT key, op::text AS op, version FROM ${CHANGES} ORDER BY version, id`,
     );
     expect(outbox.map(({ key, op }) => `${op}${key}`).sort()).toEqual(['d1', 'd30', 'p2', 'p30']);
     for (const { version } of outbox) expectForeign(Number(version));
@@ -91,6 +94,34 @@ describe('settings of a role that does not run Lockstep change nothing', () => {
       expectForeign(Number(version));
     }
   });
+
+  test.each([
+    ['stamped', 'public.victim'],
+    ['tx', 'own'],
+    ['below', 'yes'],
+    ['deadline', '1'],
+    ['delete_base', '1'],
+    ['delete_exact', '{}'],
+  ])(
+    'lockstep.%s = %s, said in the middle of a bulk statement, hides none of its rows',
+    async (name, value) => {
+      const { knex, asLow } = await attached(undefined, { bulk: true });
+      const low = asLow();
+      const say = (when: string): string =>
+        `CASE WHEN ${when} THEN set_config('lockstep.${name}', '${value}', true) ELSE '' END`;
+      await low.raw(`UPDATE victim SET name = ${say('id = 15')}`);
+      await low.raw(`INSERT INTO victim SELECT g, ${say('g = 35')} FROM generate_series(30, 40) g`);
+      await low.raw(`DELETE FROM victim WHERE id <= 10 AND ${say('id = 5')} IS NOT NULL`);
+      const changes = await rowsOf<{ op: string; n: number }>(
+        knex,
+        `SELECT op::text AS op, count(DISTINCT key)::int AS n FROM ${CHANGES} WHERE version % 4 = 0 GROUP BY op ORDER BY op`,
+      );
+      expect(changes).toEqual([
+        { op: 'd', n: 10 },
+        { op: 'p', n: 31 },
+      ]);
+    },
+  );
 
   test('not through a function that runs with the owner’s rights, nor after SET ROLE', async () => {
     const { knex, low, asLow } = await attached();
@@ -106,7 +137,7 @@ describe('settings of a role that does not run Lockstep change nothing', () => {
         UPDATE victim SET name = 'by role' WHERE id = 4`);
     });
     expectForeign(await versionOf(knex, 4));
-    const recorded = await rowsOf(knex, `SELECT key FROM lockstep.outbox ORDER BY key`);
+    const recorded = await rowsOf(knex, `SELECT key FROM ${CHANGES} ORDER BY key`);
     expect(recorded).toEqual([{ key: '3' }, { key: '4' }]);
   });
 
@@ -487,7 +518,7 @@ describe('row-level security', () => {
     const again = store.table<Victim, number>('victim', { key: 'id', schema: 'shop' });
     await expect(again.open()).rejects.toThrow(/FORCE ROW LEVEL SECURITY/);
     await low.raw('ALTER TABLE shop.victim NO FORCE ROW LEVEL SECURITY; TRUNCATE shop.victim');
-    const gone = await rowsOf(low, 'SELECT key FROM lockstep.outbox ORDER BY key');
+    const gone = await rowsOf(low, `SELECT key FROM ${CHANGES} ORDER BY key`);
     expect(gone).toEqual([{ key: '1' }, { key: '2' }]);
   });
 });

@@ -2,7 +2,7 @@ import type { StoreOutcome, StoreRow } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresStore, PostgresTable } from '../src/index.js';
-import { CALL, READ, testServer, waiting } from './support/database.js';
+import { CALL, CHANGES, READ, testServer, waiting } from './support/database.js';
 
 interface Item {
   readonly id: number;
@@ -42,7 +42,7 @@ async function read(id: number): Promise<StoreRow<Item> | undefined> {
 
 async function recorded(id: number): Promise<{ op: string; version: number }[]> {
   const { rows } = await knex.raw<{ rows: { op: string; version: string }[] }>(
-    'SELECT op, version::text AS version FROM lockstep.outbox WHERE source = ? AND key = ? ORDER BY version, id',
+    `SELECT op, version::text AS version FROM ${CHANGES} WHERE source = ? AND key = ? ORDER BY version, id`,
     [items.source, String(id)],
   );
   return rows.map(({ op, version }) => ({ op, version: Number(version) }));
@@ -163,7 +163,7 @@ describe('versions', () => {
       // Transaction ids are given while the row is locked or before; the outbox id under the lock.
       `SELECT bool_and(version > before) AS sorted, count(*)::int AS n FROM
        (SELECT version, lag(version, 1, 0::bigint) OVER (ORDER BY changed_at) AS before
-        FROM lockstep.outbox WHERE source = ? AND key = ?) AS o`,
+        FROM ${CHANGES} WHERE source = ? AND key = ?) AS o`,
       [items.source, String(id)],
     );
     expect(rows).toEqual([{ sorted: true, n: 91 }]);
@@ -205,7 +205,7 @@ describe('versions', () => {
     await knex.raw('TRUNCATE parted_1');
     await knex.raw('TRUNCATE parted');
     const { rows } = await knex.raw<{ rows: { key: string; n: number; above: boolean }[] }>(
-      `SELECT key, count(*)::int AS n, min(version) > ?::bigint AS above FROM lockstep.outbox WHERE source = 'public.parted' AND op = 'd' GROUP BY key ORDER BY key`,
+      `SELECT key, count(*)::int AS n, min(version) > ?::bigint AS above FROM ${CHANGES} WHERE source = 'public.parted' AND op = 'd' GROUP BY key ORDER BY key`,
       [version],
     );
     expect(rows).toEqual(['1', '11', '12'].map((key) => ({ key, n: 1, above: true })));
@@ -225,7 +225,7 @@ describe('versions', () => {
       WHEN MATCHED THEN UPDATE SET parent = 1 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 1);
       DELETE FROM parents`);
     const { rows } = await knex.raw<{ rows: { key: string; ops: string }[] }>(
-      `SELECT key, string_agg(op::text, '' ORDER BY version, id) AS ops FROM lockstep.outbox WHERE source = 'public.kids' GROUP BY key ORDER BY key`,
+      `SELECT key, string_agg(op::text, '' ORDER BY version, id) AS ops FROM ${CHANGES} WHERE source = 'public.kids' GROUP BY key ORDER BY key`,
     );
     expect(rows).toEqual([
       { key: '1', ops: 'ppd' },

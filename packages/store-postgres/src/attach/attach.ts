@@ -8,8 +8,14 @@ import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { GUARD, keyGuard, lookupGuard, strangersIn } from './guard.js';
 import { BASE, POLICIES } from './schema.js';
 import { guarded } from './triggers/guarded.js';
-import { type TriggerSql, writerFunction } from './triggers/pieces.js';
-import { MARK_SEPARATOR, MARKS, triggersOf, truncateTriggerOf } from './triggers/triggers.js';
+import { ROWS, type TriggerSql, writerFunction } from './triggers/pieces.js';
+import {
+  MARK_SEPARATOR,
+  MARKS,
+  otherTriggersOf,
+  triggersOf,
+  truncateTriggerOf,
+} from './triggers/triggers.js';
 
 /** One migration of the schema at a time. */
 const LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lockstep:attach', 0))";
@@ -65,7 +71,7 @@ $lockstep$`;
  */
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
   // Rows that a policy hides from the owner would go unrecorded: the server refuses instead.
-  const readsRows = trigger.level === 'STATEMENT' ? ' SET row_security = off' : '';
+  const readsRows = trigger.event.endsWith('TRUNCATE') ? ' SET row_security = off' : '';
   return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
 $lockstep$`;
 }
@@ -96,7 +102,7 @@ $lockstep_marks$`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
-  const sql = `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
+  const sql = `CREATE OR REPLACE TRIGGER ${identifier(trigger.name)} ${trigger.event} ON ${relation}${trigger.rows === undefined ? '' : ` REFERENCING ${trigger.rows} TABLE AS ${ROWS}`} FOR EACH ${trigger.level}${trigger.when === undefined ? '' : ` WHEN (${trigger.when})`} EXECUTE FUNCTION ${functionName(info, trigger)}()`;
   return sql.includes(MARKS) ? withMarks(info, sql) : sql;
 }
 
@@ -160,9 +166,20 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
     ...functions,
     addColumn,
     ...triggers,
+    // Only what is there: each of these statements waits for whoever reads the table.
+    ...dropTriggers(
+      info,
+      otherTriggersOf(info).filter(({ name }) => info.triggers.includes(name)),
+    ),
     RESTORE_PATH,
   ];
 }
+
+/** Drops triggers of the table, and their functions. */
+const dropTriggers = (info: TableInfo, triggers: readonly TriggerSql[]): string[] => [
+  ...triggers.map(({ name }) => `DROP TRIGGER IF EXISTS ${identifier(name)} ON ${info.relation}`),
+  ...triggers.map((trigger) => `DROP FUNCTION IF EXISTS ${functionName(info, trigger)}()`),
+];
 
 /** The declared sets as they are recorded, and the SQL of a row's texts. */
 function declaredOf({ declared }: TableInfo): string {
@@ -195,9 +212,9 @@ export function detachStatements(
   return [
     ...begin(options),
     GUARD,
-    ...table.map((trigger) => `DROP TRIGGER IF EXISTS ${identifier(trigger.name)} ON ${info.relation}`),
+    ...dropTriggers(info, [...table, ...otherTriggersOf(info)]),
     ...leaves.map((leaf) => `DROP TRIGGER IF EXISTS ${identifier(truncate.name)} ON ${leaf}`),
-    ...[...table, truncate].map((trigger) => `DROP FUNCTION IF EXISTS ${functionName(info, trigger)}()`),
+    `DROP FUNCTION IF EXISTS ${functionName(info, truncate)}()`,
     `DROP FUNCTION IF EXISTS ${writerFunction(info)}()`,
     `ALTER TABLE ${info.relation} DROP COLUMN IF EXISTS ${identifier(info.spec.versionColumn)}`,
     `DO $lockstep$

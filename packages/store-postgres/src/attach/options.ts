@@ -3,6 +3,7 @@ import { DECLARED_SETS, type OptionsOf, option } from '@lockstep/core/kit';
 import { describeTable, type Run, type TableInfo, type TableSpec } from '../sql/catalog.js';
 import { checkUnique, withDeclared } from '../sql/declared.js';
 import { type Attached, readAttached } from './attach.js';
+import { whyNotTogether } from './triggers/pieces.js';
 
 export interface AttachOptions {
   /**
@@ -19,6 +20,12 @@ export interface AttachOptions {
   readonly unique?: readonly (string | readonly string[])[];
   /** Properties, or lists of them, that tags are made of. As `unique`, of any columns. @defaultValue those that are recorded */
   readonly tags?: readonly (string | readonly string[])[];
+  /**
+   * Others write many rows of the table with one statement: those are recorded together, at the statement's end. Not of
+   * a table that is partitioned, inherits or declares columns, and it can become no partition then. Lone writes take the
+   * database longer, Lockstep's own by some 0.04 ms, those of others by 0.1. @defaultValue as the table is attached, at first `false`
+   */
+  readonly bulk?: boolean;
 }
 
 export const NAME = option.is<string>(
@@ -31,19 +38,21 @@ export const ATTACH = {
   grantTo: option.is<readonly string[], readonly string[]>('a list of roles', Array.isArray, []),
   unique: DECLARED_SETS,
   tags: DECLARED_SETS,
+  bulk: option.flag(undefined),
 } satisfies OptionsOf<AttachOptions>;
 
-/** The part of attach's options that says what each change tells. */
+/** The part of attach's options that says how changes are recorded. */
 export interface DeclareOptions {
   readonly unique?: AttachOptions['unique'] | undefined;
   readonly tags?: AttachOptions['tags'] | undefined;
+  readonly bulk?: boolean | undefined;
 }
 
 /** A table with the sets that are to be declared: given ones, or those that are recorded. */
 export async function describeDeclared(
   run: Run,
   spec: TableSpec,
-  { tags, unique }: DeclareOptions,
+  { bulk, tags, unique }: DeclareOptions,
 ): Promise<TableInfo> {
   const info = await describeTable(run, spec);
   const recorded = (await attachedOrNone(run, info))?.declared ?? {};
@@ -60,7 +69,11 @@ export async function describeDeclared(
     tags: columnsOf(tags) ?? left(recorded.tags),
   });
   checkUnique(info, given);
-  return declared;
+  const problem = bulk === true ? whyNotTogether(declared) : undefined;
+  if (problem !== undefined) {
+    throw new InvalidOptionError('bulk', `${info.source} ${problem}: its rows are recorded one by one`);
+  }
+  return { ...declared, bulk: bulk ?? info.bulk };
 }
 
 /** What somebody recorded who is not to be believed counts as nothing: attach refuses, and says what mends it. */

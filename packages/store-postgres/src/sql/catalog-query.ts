@@ -55,6 +55,7 @@ SELECT
    JOIN pg_catalog.pg_inherits i ON i.inhparent = tab.oid AND tab.relkind = 'r'
    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) AS children,
+  (SELECT EXISTS (SELECT FROM tab JOIN pg_catalog.pg_inherits i ON i.inhrelid = tab.oid)) AS inherits,
   (SELECT json_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relforcerowsecurity
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -136,6 +137,8 @@ export interface RawTable {
   /** Tables that hide rows even from the owner of what attach installs. */
   readonly forced: readonly string[] | null;
   readonly children: readonly string[] | null;
+  /** It is a partition, or inherits from another table. */
+  readonly inherits: boolean;
   readonly columns: readonly RawColumn[] | null;
   readonly uniques: readonly string[] | null;
   readonly otherIndexes: readonly RawIndex[] | null;

@@ -8,6 +8,13 @@ import { type ColumnKind, kindOf } from './kinds.js';
 import { identifier } from './quote.js';
 import { unseenChanges } from './unseen.js';
 
+/** The triggers that record all rows of a statement. */
+export const BULK_TRIGGERS: readonly string[] = [
+  'lockstep_record_inserts',
+  'lockstep_record_updates',
+  'lockstep_record_deletes',
+];
+
 /** Runs one statement on some connection and gives its rows. */
 export type Run = (sql: string, values?: readonly string[]) => Promise<readonly Record<string, unknown>[]>;
 
@@ -62,6 +69,10 @@ export interface TableInfo {
   /** Quoted, with its schema. */
   readonly relation: string;
   readonly partitioned: boolean;
+  /** True where rows that a statement of others writes are recorded together. */
+  readonly bulk: boolean;
+  /** It is a partition, or inherits from another table: statements on that one write its rows, too. */
+  readonly inherits: boolean;
   /** Quoted relations of its leaf partitions; of a plain table, itself. */
   readonly leaves: readonly string[];
   /** The transaction that changed the columns last. */
@@ -150,6 +161,8 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     source,
     relation: relationOf(spec),
     partitioned: raw.kind === 'p',
+    bulk: (raw.triggers ?? []).some((name) => BULK_TRIGGERS.includes(name)),
+    inherits: raw.inherits,
     leaves: raw.leaves ?? [],
     order: Number(raw.order),
     columns,

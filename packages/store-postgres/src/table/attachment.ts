@@ -1,6 +1,6 @@
 import { InvalidOptionError } from '@lockstep/core';
-import { type Attached, readAttached } from '../attach/attach.js';
-import { writerFunction } from '../attach/triggers/pieces.js';
+import { type Attached, fingerprintOf, readAttached } from '../attach/attach.js';
+import { type TriggerSql, writerFunction } from '../attach/triggers/pieces.js';
 import { triggersOf } from '../attach/triggers/triggers.js';
 import { storeError } from '../errors.js';
 import {
@@ -41,7 +41,6 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
   assertSeen(info);
   const attached = await readAttached(run, info);
   const advice = 'run attach for it (pg.attach(table), or the migration that pg.migration() gives)';
-  const missing = triggersOf(info).filter((trigger) => !info.triggers.includes(trigger.name));
   if (attached === undefined) throw notAttached(info, advice);
   const wanted = info.keyColumns.map((key) => key.column).join(', ');
   if (attached.keyColumns.join(', ') !== wanted || attached.versionColumn !== info.spec.versionColumn) {
@@ -52,6 +51,12 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
   }
   if (!info.hasVersion) throw notAttached(info, advice);
   assertTriggersFire(info);
+  const { tags = [], unique = [] } = attached.declared;
+  const isThere = ({ name }: TriggerSql): boolean => info.triggers.includes(name);
+  // All of those that see statements may be gone.
+  const inBulk = { ...info, bulk: true };
+  const bulk = info.bulk || attached.fingerprint === fingerprintOf(inBulk);
+  const missing = triggersOf(bulk ? inBulk : info).filter((trigger) => !isThere(trigger));
   if (missing.length > 0) {
     const names = missing.map((trigger) => trigger.name).join(', ');
     throw new InvalidOptionError('table', `${info.source} lacks the triggers ${names}: ${advice}`);
@@ -68,7 +73,6 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
       `the key columns of ${info.source} changed their type since it was attached: ${advice}`,
     );
   }
-  const { tags = [], unique = [] } = attached.declared;
   const gone = [...unique, ...tags].flat().find((name) => !info.columns.some((each) => each.name === name));
   if (gone !== undefined) {
     throw new InvalidOptionError(

@@ -38,17 +38,17 @@ pg_catalog.set_config('${SETTING_DEADLINE}', ${plus(microsSql(), '?::pg_catalog.
 pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
 
 /**
- * Newest change per key. A version is never below the clock of the transaction's start, which bounds
+ * Newest change per key, of those that one record holds together, too. A version is never below the clock of the transaction's start, which bounds
  * the search in the outbox's primary key; a second of slack covers a clock that steps back.
  */
-const CHANGES = `SELECT DISTINCT ON (source, key) source, key, version::pg_catalog.text AS version, op::pg_catalog.text AS op,
+const CHANGES = `SELECT DISTINCT ON (o.source, c.key) o.source, c.key, c.version::pg_catalog.text AS version, op::pg_catalog.text AS op,
 ${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at,
 (pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(before, after)) FILTER (WHERE before IS NOT NULL OR after IS NOT NULL)
-  OVER (PARTITION BY source, key))::pg_catalog.text AS texts
-FROM lockstep.outbox
-WHERE ${atLeast('version', minus(microsSql('pg_catalog.now()'), '1000000'))}
+  OVER (PARTITION BY o.source, c.key))::pg_catalog.text AS texts
+FROM lockstep.outbox o, LATERAL ROWS FROM (pg_catalog.unnest(coalesce(o.keys, ARRAY[o.key])), pg_catalog.unnest(coalesce(o.versions, ARRAY[o.version]))) AS c(key, version)
+WHERE ${atLeast('o.version', minus(microsSql('pg_catalog.now()'), '1000000'))}
 AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
-ORDER BY source, key, version DESC, id DESC`;
+ORDER BY o.source, c.key, c.version DESC, id DESC`;
 
 const OUTBOX = `SELECT pg_catalog.to_regclass('${SCHEMA}.outbox') IS NOT NULL AS there`;
 

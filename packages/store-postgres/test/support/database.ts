@@ -49,6 +49,10 @@ export function testServer(settings?: PostgresOptions['settings']): TestServer {
 export const CALL = { timeoutMs: 15_000 } as const;
 export const READ = { ...CALL, primary: true } as const;
 
+/** What the outbox records, as a relation: one row for each change. */
+export const CHANGES = `(SELECT o.id, o.source, o.op, o.changed_at, c.key, c.version FROM lockstep.outbox o,
+  LATERAL unnest(coalesce(o.keys, ARRAY[o.key]), coalesce(o.versions, ARRAY[o.version])) AS c(key, version)) AS changes`;
+
 /** Resolves when as many backends of the database as this wait for a lock. */
 export async function waiting(knex: Knex, count: number): Promise<void> {
   for (;;) {

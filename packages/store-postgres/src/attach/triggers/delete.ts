@@ -22,11 +22,13 @@ import {
   isNameable,
   keepsSnapshot,
   mayNotify,
+  NOT_ORIGIN,
   namesOf,
   noneSet,
   notifyWhere,
   recordDelete,
   recordNameableDelete,
+  recordsByStatement,
   refuseIfLate,
   setting,
   stampByTransaction,
@@ -36,6 +38,11 @@ import {
 export function recordDeleteBody(info: TableInfo): string {
   const { oldKey, oldVersion } = namesOf(info);
   const clock = microsSql();
+  // What the settings of others say counts for nothing.
+  const leaveToStatement = recordsByStatement(info)
+    ? `
+  IF ${noneSet(NOT_ORIGIN)} AND NOT ${believesSession(info)} THEN RETURN NULL; END IF;`
+    : '';
   return `
 DECLARE
   old_key pg_catalog.text := ${oldKey};
@@ -47,7 +54,7 @@ BEGIN
   IF ${noneSet(SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT)} AND ${isNameable('old_key')} THEN
     gone := ${nextForeignSql(`greatest(${ifBelievedSql(oldVersion)}, ${clock})`)};${recordNameableDelete(info, 'old_key', 'gone')}${notifyWhere('true')}
     RETURN NULL;
-  END IF;${refuseIfLate(info)}
+  END IF;${leaveToStatement}${refuseIfLate(info)}
   last := ${ifBelievedSql(oldVersion)};
   base := ${setting(SETTING_DELETE_BASE)};
   exact := ${setting(SETTING_DELETE_EXACT)};

@@ -1,7 +1,7 @@
 import type { KeyColumn } from '../../keys/codec.js';
 import type { TableInfo } from '../../sql/catalog.js';
 import { identifier, literal } from '../../sql/quote.js';
-import type { TriggerSql } from './pieces.js';
+import { ROWS, type TriggerSql } from './pieces.js';
 
 /** The first id of objects that users make: those that come with the server have lower ones. */
 const FIRST_OF_USERS = 16_384;
@@ -18,9 +18,13 @@ const isOfServer = (type: string): string => `(
  * and sets. The table's owner may alter them: to a domain whose CHECK, or a type whose casts, are functions of
  * theirs, which would run with those rights.
  */
-export function guarded(info: TableInfo, { body, event }: TriggerSql): string {
+export function guarded(info: TableInfo, { body, event, rows }: TriggerSql): string {
   const row = event.endsWith('DELETE') ? 'OLD' : 'NEW';
-  const unsafe = event.endsWith('TRUNCATE') ? unsafeRelation(info) : unsafeRow(info, row);
+  const unsafe = event.endsWith('TRUNCATE')
+    ? unsafeRelation(info)
+    : rows === undefined
+      ? unsafeRow(info, row)
+      : `EXISTS (SELECT FROM (SELECT * FROM ${ROWS} LIMIT 1) r WHERE ${unsafeRow(info, 'r')})`;
   return `
 BEGIN
   IF ${unsafe} THEN

@@ -31,8 +31,11 @@ const touchTombstone = (source: string, key: string): string => `
     DELETE FROM lockstep.tombstone t WHERE ${equal('t.source', source)} AND ${equal('t.key', key)} AND ${equal('t.version', '0')};`;
 
 /** Stamps an insert again that waited for a concurrent delete of its key: only now is the delete visible. */
-function raiseAboveTombstone(info: TableInfo, raise: string): string {
-  const { newVersion } = namesOf(info);
+export function raiseAboveTombstone(
+  info: TableInfo,
+  raise: string,
+  newVersion = namesOf(info).newVersion,
+): string {
   return `
   IF floor IS NOT NULL AND ${believedSql('floor')} THEN
     IF ${newVersion} % 2 = 1 THEN
@@ -47,11 +50,11 @@ function raiseAboveTombstone(info: TableInfo, raise: string): string {
   END IF;`;
 }
 
-const REFUSE_BELOW = `RAISE EXCEPTION 'could not serialize access: the row would be older than a concurrent delete of its key'
+export const REFUSE_BELOW = `RAISE EXCEPTION 'could not serialize access: the row would be older than a concurrent delete of its key'
       USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';`;
 
 /** The version of the key's tombstone where that is not below the row's. */
-const floorSql = (source: string, key: string, version: string): string =>
+export const floorSql = (source: string, key: string, version: string): string =>
   `SELECT t.version FROM lockstep.tombstone t WHERE ${equal('t.source', source)} AND ${equal('t.key', key)} AND ${atLeast('t.version', version)}`;
 
 /** Records what was inserted, but for statements that have recorded their rows themselves. */

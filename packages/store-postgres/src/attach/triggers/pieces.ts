@@ -22,6 +22,8 @@ export interface TriggerSql {
   /** `BEFORE INSERT`, … */
   readonly event: string;
   readonly level: 'ROW' | 'STATEMENT';
+  /** The rows of the statement that the function sees as {@link ROWS}: as they are now, or were. */
+  readonly rows?: 'NEW' | 'OLD';
   /** The function is called where this holds; always when absent. */
   readonly when?: string;
   /** Runs with the rights and the `search_path` of whoever writes. */
@@ -29,6 +31,9 @@ export interface TriggerSql {
   /** plpgsql. */
   readonly body: string;
 }
+
+/** All rows of a statement, in the functions of triggers that see them. */
+export const ROWS = 'lockstep_rows';
 
 /** A table's names as the triggers' functions write them. */
 export interface TriggerNames {
@@ -69,12 +74,37 @@ export const believesSession = (info: TableInfo): string =>
 
 export const setting = (name: string): string => `pg_catalog.current_setting('${name}', true)`;
 
+/** Stands for a setting that has a value where triggers fire as in replication. */
+export const NOT_ORIGIN = Symbol('not origin');
+
+/** The text of settings; empty where none of them has a value. */
+export const settingsSql = (...names: readonly (string | typeof NOT_ORIGIN)[]): string =>
+  `pg_catalog.concat(${names
+    .map((name) =>
+      typeof name === 'string' ? setting(name) : `NULLIF(${setting('session_replication_role')}, 'origin')`,
+    )
+    .join(', ')})`;
+
 /**
  * True where none of the settings has a value: the common case, in which a function has nothing to ask. One
  * expression, since plpgsql prepares each of a function's anew in each transaction.
  */
-export const noneSet = (...names: readonly string[]): string =>
-  `pg_catalog.concat(${names.map(setting).join(', ')}) = ''`;
+export const noneSet = (...names: readonly (string | typeof NOT_ORIGIN)[]): string =>
+  `${settingsSql(...names)} = ''`;
+
+/**
+ * Why a statement's rows can't be recorded together; `undefined`: they can. A statement may write them without firing the
+ * table's triggers (on a parent, or on a partition), or each is recorded with texts of before and after.
+ */
+export function whyNotTogether({ declared, inherits, partitioned }: TableInfo): string | undefined {
+  if (partitioned) return 'is partitioned';
+  if (inherits) return 'is a partition, or inherits from another table';
+  return declared.columns.length === 0 ? undefined : 'declares columns (unique, tags)';
+}
+
+/** True of a table of which a statement's rows are recorded together, by triggers that see all of them. */
+export const recordsByStatement = (info: TableInfo): boolean =>
+  info.bulk && whyNotTogether(info) === undefined;
 
 export const inOwnTransaction = (info: TableInfo): string =>
   `(coalesce(${setting(SETTING_TX)}, '') = 'own' AND ${believesSession(info)})`;
@@ -95,7 +125,7 @@ export const stampByTransaction = (info: TableInfo, target: string, base: string
 export const isNameable = (key: string): string =>
   atMost(`pg_catalog.octet_length(${key})`, String(MAX_KEY_BYTES));
 
-const raiseTombstone = `ON CONFLICT (source, key) DO UPDATE SET version = greatest(${ifBelievedSql('t.version')}, EXCLUDED.version)`;
+export const raiseTombstone = `ON CONFLICT (source, key) DO UPDATE SET version = greatest(${ifBelievedSql('t.version')}, EXCLUDED.version)`;
 
 /** The end of a record of the outbox: the texts of declared columns, where there are some, before and after the change. */
 export function recordOf(

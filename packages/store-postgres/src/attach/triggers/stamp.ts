@@ -14,11 +14,13 @@ import {
 } from '../../sql/stamp.js';
 import {
   believesSession,
+  NOT_ORIGIN,
   namesOf,
   noneSet,
   notifyWhere,
   recordDelete,
   recordOf,
+  recordsByStatement,
   refuseIfLate,
   refuseUnbelieved,
   setting,
@@ -37,6 +39,18 @@ export function stampBody(info: TableInfo): string {
   const { newKey, newVersion, oldKey, oldVersion, source } = namesOf(info);
   const clock = microsSql();
   const asked = `(-${newVersion} - 2) / 2`;
+  const together = recordsByStatement(info);
+  // The statement's own trigger records whatever gets a version of others', but where it does not fire.
+  const shortWay = noneSet(
+    SETTING_TX,
+    SETTING_DEADLINE,
+    SETTING_BELOW,
+    ...(together ? ([NOT_ORIGIN] as const) : []),
+  );
+  const record = `
+    INSERT INTO lockstep.outbox ${recordOf(info, { version: 'recorded', key: 'new_key', op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere(isForeignSql('recorded'))}`;
+  const recordHere = `
+      INSERT INTO lockstep.outbox ${recordOf(info, { version: newVersion, key: newKey, op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere('true')}`;
   return `
 DECLARE
   new_key pg_catalog.text;
@@ -45,13 +59,12 @@ DECLARE
   recorded pg_catalog.int8;
   gone pg_catalog.int8;
 BEGIN
-  IF ${newVersion} >= 0 AND ${noneSet(SETTING_TX, SETTING_DEADLINE, SETTING_BELOW)} THEN
+  IF ${newVersion} >= 0 AND ${shortWay} THEN
     IF TG_OP = 'INSERT' THEN
       ${newVersion} := ${nextForeignSql(clock)};
       RETURN NEW;
     ELSIF ${believedSql(oldVersion)} AND ${newKey} = ${oldKey} THEN
-      ${newVersion} := ${nextForeignSql(`greatest(${oldVersion}, ${clock})`)};
-      INSERT INTO lockstep.outbox ${recordOf(info, { version: newVersion, key: newKey, op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere('true')}
+      ${newVersion} := ${nextForeignSql(`greatest(${oldVersion}, ${clock})`)};${together ? '' : recordHere}
       RETURN NEW;
     END IF;
   END IF;
@@ -95,7 +108,12 @@ BEGIN
     IF ${newVersion} <= base THEN RETURN NULL; END IF;
   END IF;
   recorded := coalesce(recorded, ${newVersion});
-  INSERT INTO lockstep.outbox ${recordOf(info, { version: 'recorded', key: 'new_key', op: 'p' }, { before: 'OLD', after: 'NEW' })};${notifyWhere(isForeignSql('recorded'))}
+${
+  together
+    ? `  IF NOT ${isForeignSql('recorded')} OR recorded <> ${newVersion} OR NOT ${noneSet(NOT_ORIGIN)} THEN${record}
+  END IF;`
+    : record
+}
   -- A change of the key is a delete of the old one.
   IF new_key <> old_key THEN
     gone := greatest(base, ${clock});${stampByTransaction(info, 'gone', 'gone')}${recordDelete(info, 'old_key', 'gone')}

@@ -1,0 +1,142 @@
+import { type TableInfo, tableKeySql } from '../../sql/catalog.js';
+import { equal, isIn } from '../../sql/operators.js';
+import { identifier } from '../../sql/quote.js';
+import {
+  believedSql,
+  ifBelievedSql,
+  isForeignSql,
+  isStampedSql,
+  microsSql,
+  nextForeignSql,
+  SETTING_BELOW,
+  SETTING_DEADLINE,
+  SETTING_DELETE_BASE,
+  SETTING_DELETE_EXACT,
+  SETTING_TX,
+} from '../../sql/stamp.js';
+import { floorSql, REFUSE_BELOW, raiseAboveTombstone } from './insert.js';
+import {
+  believesSession,
+  isNameable,
+  keepsSnapshot,
+  namesOf,
+  noneSet,
+  notifyWhere,
+  ROWS,
+  raiseTombstone,
+  refuseIfLate,
+  setting,
+} from './pieces.js';
+
+/** The most changes that one record of the outbox holds: of so many a consumer takes all or none. */
+const TOGETHER = 100;
+
+/** The rows of a statement that can be named, by key and version. */
+function rowsOf(info: TableInfo, version: string): string {
+  const all = `SELECT ${tableKeySql(info, 'r')} AS key, ${version} AS version FROM ${ROWS} r OFFSET 0`;
+  return `(SELECT k.key, k.version FROM (${all}) k WHERE ${isNameable('k.key')})`;
+}
+
+const versionOf = (info: TableInfo, row: string): string => `${row}.${identifier(info.spec.versionColumn)}`;
+
+/** Records the rows of `from`: of others' changes many in one record. Ours stay apart, since each may be acknowledged. */
+function recordTogether(info: TableInfo, op: 'p' | 'd', from: string): string {
+  const several = (array: string): string =>
+    `CASE WHEN pg_catalog.cardinality(g.keys) > 1 THEN g.${array} END`;
+  const group = `CASE WHEN ${isForeignSql('c.version')} THEN (pg_catalog.row_number() OVER () - 1) / ${TOGETHER} ELSE -pg_catalog.row_number() OVER () END`;
+  return `
+  INSERT INTO lockstep.outbox (version, source, key, op, keys, versions)
+    SELECT g.versions[1], ${namesOf(info).source}, g.keys[1], '${op}', ${several('keys')}, ${several('versions')}
+    FROM (SELECT pg_catalog.array_agg(n.key) AS keys, pg_catalog.array_agg(n.version) AS versions
+      FROM (SELECT c.key, c.version, ${group} AS n FROM ${from} c) n GROUP BY n.n) g;`;
+}
+
+/**
+ * Records the rows that others' statements have updated. Those that the stamping trigger records itself have no version
+ * of others', or one that is not believed, and stays.
+ */
+export function recordUpdatesBody(info: TableInfo): string {
+  const foreign = `(SELECT f.key, f.version FROM ${rowsOf(info, versionOf(info, 'r'))} f WHERE ${isForeignSql('f.version')} AND ${believedSql('f.version')})`;
+  return `
+BEGIN${recordTogether(info, 'p', foreign)}${notifyWhere('FOUND')}
+  RETURN NULL;
+END`;
+}
+
+/** As `recordInsertBody`, of all rows of a statement. */
+export function recordInsertsBody(info: TableInfo): string {
+  const { source } = namesOf(info);
+  const all = `(SELECT a.key, a.version FROM ${rowsOf(info, versionOf(info, 'r'))} a WHERE NOT ${isStampedSql('a.version')})`;
+  return `
+DECLARE
+  found_below pg_catalog.record;
+  floor pg_catalog.int8;
+BEGIN
+  IF NOT (${noneSet(SETTING_DEADLINE, SETTING_BELOW)}) THEN${refuseIfLate(info)}
+    PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
+  END IF;
+  IF ${keepsSnapshot} THEN
+    -- A snapshot hides a tombstone that is newer than itself; the server refuses (40001) to write over it.
+    INSERT INTO lockstep.tombstone AS t (source, key, version) SELECT DISTINCT ${source}, a.key, 0 FROM ${all} a
+      ON CONFLICT (source, key) DO UPDATE SET version = t.version;
+    DELETE FROM lockstep.tombstone t WHERE ${equal('t.source', source)} AND ${isIn('t.key', `ARRAY(SELECT a.key FROM ${all} a)`)} AND ${equal('t.version', '0')};
+  END IF;${recordTogether(info, 'p', all)}${notifyWhere('FOUND')}
+  FOR found_below IN SELECT b.version, b.floor FROM (SELECT a.version, (${floorSql(source, 'a.key', 'a.version')}) AS floor FROM ${all} a OFFSET 0) b WHERE b.floor IS NOT NULL LOOP
+    floor := found_below.floor;${raiseAboveTombstone(
+      info,
+      `PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);`,
+      'found_below.version',
+    )}
+  END LOOP;
+  RETURN NULL;
+END`;
+}
+
+/** Raises the rows of a statement of which {@link recordInsertsBody} has found some below their tombstones, as the writer. */
+export function restampInsertsBody(info: TableInfo): string {
+  const version = identifier(info.spec.versionColumn);
+  const sameRow = info.keyColumns
+    .map(({ column }) => equal(`t.${identifier(column)}`, `inserted.${identifier(column)}`))
+    .join(' AND ');
+  return `
+DECLARE
+  inserted pg_catalog.record;
+  raised pg_catalog.bool := true;
+BEGIN
+  IF coalesce(${equal(setting(SETTING_BELOW), "'yes'")}, false) THEN
+    BEGIN
+      FOR inserted IN SELECT * FROM ${ROWS} LOOP
+        PERFORM pg_catalog.set_config('${SETTING_BELOW}', 'yes', true);
+        UPDATE ${info.relation} t SET ${version} = t.${version} WHERE ${sameRow};
+        raised := raised AND FOUND;
+      END LOOP;
+    EXCEPTION WHEN insufficient_privilege THEN raised := false;
+    END;
+    PERFORM pg_catalog.set_config('${SETTING_BELOW}', '', true);
+    IF NOT raised THEN
+    ${REFUSE_BELOW}
+    END IF;
+  END IF;
+  RETURN NULL;
+END`;
+}
+
+/**
+ * Records the rows that others' statements have deleted, and leaves tombstones. Only a session that is believed passes:
+ * what its settings say has had each row recorded by itself.
+ */
+export function recordDeletesBody(info: TableInfo): string {
+  const { source } = namesOf(info);
+  const own = [SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT];
+  const gone = nextForeignSql(`greatest(${ifBelievedSql(versionOf(info, 'r'))}, micros)`);
+  return `
+DECLARE
+  micros pg_catalog.int8 := ${microsSql()};
+BEGIN
+  IF NOT (${noneSet(...own)}) AND ${believesSession(info)} THEN RETURN NULL; END IF;
+  INSERT INTO lockstep.tombstone AS t (source, key, version)
+    SELECT ${source}, d.key, pg_catalog.max(d.version) FROM ${rowsOf(info, gone)} d GROUP BY d.key
+    ${raiseTombstone};${recordTogether(info, 'd', rowsOf(info, gone))}${notifyWhere('FOUND')}
+  RETURN NULL;
+END`;
+}
