@@ -1,4 +1,6 @@
+import { systemClock } from '@lockstep/core';
 import { afterEach, expect, test } from 'vitest';
+import { ClaimStart, LOWEST } from '../src/feed/claim-start.js';
 import { testServer } from './support/database.js';
 import { type Call, connectTo, SentStatements, touchedBy } from './support/statements.js';
 
@@ -93,3 +95,61 @@ test.each(['without statistics', 'with statistics'])(
     await client.end();
   },
 );
+
+test('of rows that were taken while an old transaction is open, only a claim of all looks at the dead', async () => {
+  const { calls, knex, url } = await backlog(10 * BATCH);
+  const { claim, settings } = oneClaim(calls);
+  const old = await connectTo(url);
+  await old.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  await old.query('SELECT 1');
+  const micros = "(date_part('epoch', clock_timestamp()) * 1e6)::int8";
+  await knex.raw(`INSERT INTO lockstep.outbox (version, source, key, op)
+    SELECT (${micros} - 60e6::int8 - g) & -4, '${SOURCE}', g::text, 'p' FROM generate_series(1, 30000) g`);
+  await knex.raw('DELETE FROM lockstep.outbox');
+  await knex.raw(`INSERT INTO lockstep.outbox (version, source, key, op)
+    SELECT ${micros} & -4, '${SOURCE}', g::text, 'p' FROM generate_series(1, ${BATCH}) g`);
+  const client = await connectTo(url);
+  const claimed = async (from: unknown): Promise<number> => {
+    const values = claim.values.map((value) => (value === LOWEST.version ? from : value));
+    // The place in the order has two parts, of which the first says where to begin.
+    const second = claim.values.lastIndexOf(LOWEST.version);
+    values[second] = LOWEST.version;
+    const { feed } = await touchedBy(client, async () => {
+      await client.query({ name: '', text: settings.text, values: [...settings.values] });
+      const { rows } = await client.query({ name: '', text: claim.text, values });
+      expect(rows).toHaveLength(BATCH);
+    });
+    return feed;
+  };
+  expect(await claimed(null)).toBeLessThanOrEqual(20 + 10 * BATCH);
+  expect(await claimed(LOWEST.version)).toBeGreaterThan(20 + 10 * BATCH);
+  await old.query('COMMIT');
+  await old.end();
+  await client.end();
+});
+
+test('claims of all are rare where they take long, and the others go on where the last came to', () => {
+  let nowMs = 0;
+  const start = new ClaimStart({ ...systemClock, monotonic: () => nowMs });
+  expect(start.next).toBe(LOWEST);
+  start.searched(20);
+  start.ended(undefined);
+  expect(start.next).toBe(LOWEST);
+  start.searched(100);
+  expect(start.next).toBeUndefined();
+  const reached = { version: '8', id: '1' };
+  start.ended(reached);
+  expect(start.next).toBe(reached);
+  nowMs = 399;
+  expect(start.next).toBe(reached);
+  nowMs = 400;
+  expect(start.next).toBe(LOWEST);
+  start.searched(10_000);
+  nowMs = 1_399;
+  expect(start.next).toBe(reached);
+  start.failed();
+  expect(start.next).toBe(LOWEST);
+  start.searched(10_000);
+  nowMs = 2_399;
+  expect(start.next).toBe(LOWEST);
+});

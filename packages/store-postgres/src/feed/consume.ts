@@ -7,9 +7,11 @@ import {
 } from '@lockstep/core';
 import { Backoff, sleep } from '@lockstep/core/kit';
 import { isMissingTable } from '../errors.js';
-import { limitSql } from '../sql/stamp.js';
+import { minus } from '../sql/operators.js';
+import { limitSql, microsSql } from '../sql/stamp.js';
 import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
+import { ClaimStart, LOWEST, type Position, RECENT_US } from './claim-start.js';
 import type { FeedParts } from './parts.js';
 import { prune } from './prune.js';
 import { feedDeadline } from './too-long.js';
@@ -25,7 +27,7 @@ pg_catalog.date_part('epoch', changed_at) * 1000 AS at, keys, versions::text[] A
 CASE WHEN before IS NOT NULL OR after IS NOT NULL THEN pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(before, after))::text END AS texts, ${limitSql()}::text AS highest
 FROM lockstep.outbox
 WHERE source = ANY (?::text[]) AND (done IS NULL OR ?::text <> ALL (done)) AND (version % 4 = 0 OR changed_at <= pg_catalog.clock_timestamp() - ? * interval '1 millisecond')
-AND (outbox.version, outbox.id) > (?::int8, ?::int8)
+AND (outbox.version, outbox.id) > (coalesce(?::int8, ${minus(microsSql('pg_catalog.now()'), String(RECENT_US))}), ?::int8)
 ORDER BY outbox.version, outbox.id LIMIT ? FOR UPDATE SKIP LOCKED`;
 
 /** By place: nobody moves a row that is locked. */
@@ -56,14 +58,6 @@ const AFTER_FAILURES = { firstMs: 100, lastMs: 400 };
 
 /** The most batches of one transaction, whose rows are locked until its end. */
 const MAX_CLAIMS = 16;
-
-const LOWEST: Position = { version: '-9223372036854775808', id: '-9223372036854775808' };
-
-/** A place in the order of the outbox. */
-interface Position {
-  readonly version: string;
-  readonly id: string;
-}
 
 interface Claimed extends ChangeRecord, Position {
   readonly place: string;
@@ -100,6 +94,11 @@ class ClaimSize {
   }
 }
 
+interface Claims {
+  readonly size: ClaimSize;
+  readonly start: ClaimStart;
+}
+
 export type Handler = (changes: readonly Change[]) => Promise<void>;
 
 /** One consumer's loop. Resolves when its signal has aborted and its batch is over. */
@@ -109,7 +108,7 @@ export async function consume(
   options: FeedConsumeOptions,
 ): Promise<void> {
   const { clock, listener } = parts;
-  const size = new ClaimSize(options.batchSize ?? 500);
+  const claims: Claims = { size: new ClaimSize(options.batchSize ?? 500), start: new ClaimStart(clock) };
   const release = listener?.use();
   const backoff = new Backoff({ ...AFTER_FAILURES, clock });
   let prunedAt = Number.NEGATIVE_INFINITY;
@@ -117,9 +116,10 @@ export async function consume(
     while (!options.signal.aborted) {
       const alarm = new Alarm(parts, options.signal);
       try {
-        const taken = await takeBatches(parts, handler, options, size);
+        const taken = await takeBatches(parts, handler, options, claims);
         backoff.reset();
         if (taken === 'differs') {
+          claims.start.failed();
           await options.claimant?.differs();
           continue;
         }
@@ -129,6 +129,7 @@ export async function consume(
         }
         if (taken === 'all') await alarm.wait(parts.options.pollMs);
       } catch (error) {
+        claims.start.failed();
         // Without an outbox there is nothing to take.
         if (!isMissingTable(error)) reportError(options, error);
         await backoff.wait(options.signal);
@@ -159,23 +160,25 @@ async function takeBatches(
   parts: FeedParts,
   handler: Handler,
   options: FeedConsumeOptions,
-  size: ClaimSize,
+  { size, start }: Claims,
 ): Promise<'all' | 'some' | 'differs'> {
   const { claimant, sources, signal } = options;
   const states = claimant === undefined ? [] : sources.flatMap((source) => claimant.state(source) ?? []);
   const wanted = claimant === undefined ? sources : states.map(({ source }) => source);
   if (wanted.length === 0) return 'all';
   const transaction = await FeedTransaction.begin(parts);
-  const claim = async ({ id, version }: Position): Promise<Claim> => {
+  const claim = async (behind: Position | undefined): Promise<Claim> => {
     const most = size.rows;
+    const beganAtMs = parts.clock.monotonic();
     const rows = await transaction.rows<Claimed>('claim', CLAIM, [
       arrayText(wanted),
       claimant?.consumer ?? '',
       parts.options.graceMs,
-      version,
-      id,
+      behind?.version ?? null,
+      behind?.id ?? LOWEST.id,
       most,
     ]);
+    if (behind === LOWEST) start.searched(parts.clock.monotonic() - beganAtMs);
     const changes = rows.flatMap(changesOf);
     size.note(rows.length, changes.length);
     return { rows, changes, isFull: rows.length === most };
@@ -185,12 +188,14 @@ async function takeBatches(
     await next?.catch(() => undefined);
     await transaction.commit();
   };
-  let next: Promise<Claim> | undefined = claim(LOWEST);
+  let next: Promise<Claim> | undefined = claim(start.next);
+  let reached: Position | undefined;
   try {
     for (let n = 1; ; n++) {
       const { changes, isFull, rows }: Claim = await next;
       const last = rows.at(-1);
       next = undefined;
+      reached = isFull ? last : undefined;
       if (last !== undefined && isFull && n < MAX_CLAIMS && !signal.aborted) {
         next = claim(last);
         // Awaited once this batch is over.
@@ -205,7 +210,9 @@ async function takeBatches(
       const taken = rows.length === 0 || (await take(transaction, claimant?.consumer, states, rows));
       if (!taken || next === undefined) {
         await commit(next);
-        return taken ? (isFull ? 'some' : 'all') : 'differs';
+        if (!taken) return 'differs';
+        start.ended(reached);
+        return isFull ? 'some' : 'all';
       }
     }
   } finally {
