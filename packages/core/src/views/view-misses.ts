@@ -1,7 +1,9 @@
-import type { LeaseReply } from '../contracts/cache-commands.js';
+import type { LeaseReply, Payload } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
+import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
+import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
 import type { Asked, ViewParts } from './context.js';
 import type { Currency } from './current.js';
@@ -47,6 +49,7 @@ export class ViewMisses<Params, Value> {
   readonly #loader: ViewLoader<Params, Value>;
   readonly #currency: Currency<Params, Value>;
   readonly #flights = new Map<string, Flight<Value>>();
+  readonly #uncacheable: UncacheableKeys;
 
   constructor(
     context: ViewParts<Params, Value>,
@@ -56,6 +59,7 @@ export class ViewMisses<Params, Value> {
     this.#context = context;
     this.#loader = loader;
     this.#currency = currency;
+    this.#uncacheable = new UncacheableKeys(context.clock);
   }
 
   /** No reader that begins from now on joins a load that began before. */
@@ -74,6 +78,7 @@ export class ViewMisses<Params, Value> {
     const joined = await join(this.#flights.get(cacheKey));
     if (joined !== undefined) return joined.value;
     if (!mayFill(asked)) return await this.#loader.load(asked);
+    if (this.#uncacheable.has(cacheKey)) return await this.#readUncacheable(asked);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
     let gone = unusable;
@@ -97,6 +102,24 @@ export class ViewMisses<Params, Value> {
       const proven = await join(flight);
       if (proven !== undefined) return proven.value;
     }
+  }
+
+  /** Joins a load of this process, or loads: without a lease, which would keep the fleet's readers waiting in line. */
+  async #readUncacheable(asked: Asked<Params>): Promise<Value> {
+    const { clock, generations, settings } = this.#context;
+    const { cacheKey, tags } = asked;
+    const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
+    while (clock.monotonic() < giveUpAt) {
+      const generation = generations.of(tags) ?? (await generations.prove(tags));
+      const before = generation === undefined ? undefined : await this.#currency.askUnder(generation, tags);
+      if (before === undefined) break;
+      // Readers of one turn meet here.
+      const flight = this.#flights.get(cacheKey);
+      if (flight === undefined) return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
+      const joined = await join(flight);
+      if (joined !== undefined) return joined.value;
+    }
+    return await this.#loader.load(asked);
   }
 
   /** Loads, and replaces what the cache holds. */
@@ -136,10 +159,14 @@ export class ViewMisses<Params, Value> {
     return { lease, before };
   }
 
-  /** Loads under the lease. The reader gets the value at once; the fill goes on behind it. */
+  /**
+   * Loads under the lease. The reader gets the value at once; the fill goes on behind it.
+   *
+   * @param token `undefined`: there is no lease, and nothing is filled
+   */
   async #loadAndFill(
     asked: Asked<Params>,
-    token: string,
+    token: string | undefined,
     floor: Version,
     before: Tokens | undefined,
   ): Promise<Value> {
@@ -153,7 +180,7 @@ export class ViewMisses<Params, Value> {
       loaded = await this.#load(asked, before);
     } catch (error) {
       end(undefined);
-      this.#release(cacheKey, token);
+      if (token !== undefined) this.#release(cacheKey, token);
       throw error;
     } finally {
       // Nobody joins it from here on.
@@ -166,7 +193,7 @@ export class ViewMisses<Params, Value> {
       const proving = loaded.before && this.#currency.isStill(asked, loaded.before, found);
       activity.track(Promise.resolve(proving).then((still) => end(still ? shared : undefined)));
     } else end(undefined);
-    activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
+    if (token !== undefined) activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
     return loaded.value;
   }
 
@@ -207,7 +234,7 @@ export class ViewMisses<Params, Value> {
     const { cacheKey, key } = asked;
     try {
       // That a table is not kept in step any more may have been noticed by this very load.
-      const payload = mayFill(asked) ? await this.#payload(key, version, loaded) : undefined;
+      const payload = mayFill(asked) ? await this.#payload(asked, version, loaded) : undefined;
       if (payload === undefined) return this.#release(cacheKey, token);
       const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;
       const { outcome } = await cache.run(fill);
@@ -219,14 +246,11 @@ export class ViewMisses<Params, Value> {
   }
 
   /** Puts a load in the place of the entry that was there before it began. Never rejects. */
-  async #replace(
-    { cacheKey, key }: Asked<Params>,
-    loaded: LoadedView<Value>,
-    version: Version,
-  ): Promise<void> {
+  async #replace(asked: Asked<Params>, loaded: LoadedView<Value>, version: Version): Promise<void> {
     const { cache, events } = this.#context;
+    const { cacheKey } = asked;
     try {
-      const payload = await this.#payload(key, version, loaded);
+      const payload = await this.#payload(asked, version, loaded);
       if (payload === undefined) return;
       await cache.run({ kind: 'refresh', key: cacheKey, version, payload, ...this.#lifetime() });
     } catch (error) {
@@ -235,11 +259,21 @@ export class ViewMisses<Params, Value> {
   }
 
   /** `undefined`: it must not be cached. */
-  async #payload(key: string, version: Version, { before, found, value }: LoadedView<Value>) {
+  async #payload(
+    { cacheKey, key }: Asked<Params>,
+    version: Version,
+    { before, found, value }: LoadedView<Value>,
+  ): Promise<Payload | undefined> {
     const { codec } = this.#context;
     if (before === undefined) return undefined;
-    const payload = await codec.encode(before, found, value, key, version);
-    if (codec.values.fits(payload)) return payload;
+    try {
+      const payload = await codec.encode(before, found, value, key, version);
+      if (codec.values.fits(payload)) return payload;
+    } catch (error) {
+      this.#uncacheable.add(cacheKey);
+      throw error;
+    }
+    this.#uncacheable.add(cacheKey);
     this.#refused(key, 'payload-limit');
     return undefined;
   }
