@@ -9,6 +9,10 @@ import { compare } from './compare/compare.js';
 import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
 import { CONTENTION, runContention } from './contention.js';
+import { MIX, runMix } from './peers/mix.js';
+import { PEERS } from './peers/peers.js';
+import { runStampede, STAMPEDE } from './peers/stampede.js';
+import { runWrites, WRITES } from './peers/writes.js';
 import { runReads } from './reads.js';
 import { RELAY_BENCH, runRelay } from './relay.js';
 import { runStrategies } from './strategies.js';
@@ -53,6 +57,31 @@ function suitesOf(text: string): SuiteName[] {
   const suites = SUITES.filter((suite) => names.includes(suite));
   if (suites.length === names.length) return suites;
   throw new InvalidArgumentError(`must be some of ${SUITES.join(',')}.`);
+}
+
+function peersOf(text: string): (keyof typeof PEERS)[] {
+  const names = text.split(',');
+  const peers = (Object.keys(PEERS) as (keyof typeof PEERS)[]).filter((name) => names.includes(name));
+  if (peers.length === names.length) return peers;
+  throw new InvalidArgumentError(`must be some of ${Object.keys(PEERS).join(',')}.`);
+}
+
+interface PeerFlags extends Pick<Flags, 'json' | 'turns'> {
+  readonly peers: (keyof typeof PEERS)[];
+}
+
+/** A suite beside the other caches, which all stand before the same Postgres and Redis. */
+function peerSuite(name: string, description: string, turns: number): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('--json <file>', 'write the result there, too')
+    .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, turns)
+    .addOption(
+      new Option('--peers <names>', 'which caches beside ours, with commas between')
+        .argParser(peersOf)
+        .default(Object.keys(PEERS), Object.keys(PEERS).join(',')),
+    );
 }
 
 function storeOption(): Option {
@@ -121,6 +150,28 @@ program
   .action(async ({ changes, json, pool, turns }: SizedFlags) => {
     write({ relay: await runRelay({ ...RELAY_BENCH, changes, pool, turns }, progress) }, json);
   });
+
+peerSuite('writes', 'Rows into the table and the cache, beside other caches.', WRITES.turns).action(
+  async ({ json, peers, turns }: PeerFlags) => {
+    write({ writes: await runWrites({ ...WRITES, peers, turns }, progress) }, json);
+  },
+);
+
+peerSuite(
+  'stampede',
+  'Many readers of one cold key: how often the database is asked.',
+  STAMPEDE.turns,
+).action(async ({ json, peers, turns }: PeerFlags) => {
+  write({ stampede: await runStampede({ ...STAMPEDE, peers, turns }, progress) }, json);
+});
+
+peerSuite(
+  'mix',
+  'Readers and writers at once, keys by Zipf’s law, and how many keys are stale when they are done.',
+  MIX.turns,
+).action(async ({ json, peers, turns }: PeerFlags) => {
+  write({ mix: await runMix({ ...MIX, peers, turns }, progress) }, json);
+});
 
 program
   .command('bulk')

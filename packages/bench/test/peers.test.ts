@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest';
+import { type CaseResult, caseOf } from '../src/peers/figures.js';
+import { GROUND } from '../src/peers/ground.js';
+import { MIX, runMix } from '../src/peers/mix.js';
+import { PEERS } from '../src/peers/peers.js';
+import { runStampede, STAMPEDE } from '../src/peers/stampede.js';
+import { runWrites, WRITES } from '../src/peers/writes.js';
+import { zipf } from '../src/peers/zipf.js';
+
+// Small runs on real servers: every case is there and is a number, and ours is right in each. Never a time.
+
+const SMALL = { ...GROUND, products: 100, pool: 4, turns: 1, turnMs: 20 };
+const silent = () => undefined;
+
+function expectWhole(result: Readonly<Record<string, CaseResult>>, count: number): void {
+  expect(Object.keys(result)).toHaveLength(count);
+  for (const [name, { ours, peers, ratio, spread }] of Object.entries(result)) {
+    expect(Object.keys(peers), name).toEqual(Object.keys(PEERS));
+    expect(Object.keys(ratio), name).toEqual(Object.keys(PEERS));
+    for (const figure of [ours, ...Object.values(peers), ...Object.values(spread).flat()]) {
+      expect(figure, name).toBeGreaterThanOrEqual(0);
+    }
+  }
+}
+
+test('writes', async () => {
+  expectWhole(await runWrites({ ...WRITES, ...SMALL, writers: [1, 8] }, silent), 2);
+});
+
+test('a stampede asks the database once, whatever the number of instances', async () => {
+  const result = await runStampede({ ...STAMPEDE, ...SMALL, readers: 20 }, silent);
+  expectWhole(result, 4);
+  expect(result['loads, 1 × 20 readers']?.ours).toBe(1);
+  expect(result['loads, 4 × 20 readers']?.ours).toBe(1);
+  // The count counts: by hand each reader asks.
+  expect(result['loads, 1 × 20 readers']?.peers['by hand']).toBeGreaterThan(1);
+});
+
+test('a mix of reads and writes leaves nothing stale', async () => {
+  const { cases, stale } = await runMix({ ...MIX, ...SMALL, callers: 8, reads: [50], skews: [0.9] }, silent);
+  expectWhole(cases, 1);
+  expect(stale['lockstep']).toBe(0);
+});
+
+test('ratios are the medians of the turns’ own', () => {
+  const { ours, peers, ratio } = caseOf('calls/s', 'more', {
+    lockstep: { kind: 'ours', figures: [10, 20, 90] },
+    other: { kind: 'peer', figures: [5, 40, 30] },
+  });
+  expect([ours, peers['other'], ratio['other']]).toEqual([20, 30, 2]);
+});
+
+test('keys by Zipf’s law: the first is drawn as often as its weight says', () => {
+  const keyOf = zipf(1_000, 0.9);
+  const draws = Array.from({ length: 100_000 }, (_, n) => keyOf(n));
+  const counts = Map.groupBy(draws, (key) => key);
+  let total = 0;
+  for (let k = 1; k <= 1_000; k++) total += k ** -0.9;
+  expect((counts.get(0)?.length ?? 0) / draws.length).toBeCloseTo(1 / total, 2);
+  expect(Math.max(...[...counts.values()].map(({ length }) => length))).toBe(counts.get(0)?.length);
+});
