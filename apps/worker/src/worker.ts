@@ -1,8 +1,15 @@
-import type { Lockstep, QueueConsumer, QueueJob, UnreadableJob } from '@lockstep/core';
+import {
+  type Lockstep,
+  type QueueConsumer,
+  type QueueJob,
+  systemClock,
+  type UnreadableJob,
+} from '@lockstep/core';
 import type { Logger } from 'pino';
 import { Auditor } from './audit/auditor.js';
 import { bounded } from './bounded.js';
 import type { WorkerConfig } from './define.js';
+import { GatheredLog } from './gathered-log.js';
 import { Health, type WorkerStatus } from './health.js';
 import { readAssets } from './http/assets.js';
 import { dashboardServer } from './http/dashboard-server.js';
@@ -10,6 +17,7 @@ import { probeServer } from './http/probes.js';
 import { workerLogger } from './log.js';
 import { Metrics } from './metrics.js';
 import { checkQueue } from './queue-check.js';
+import { logReadiness } from './readiness-log.js';
 import { Recorder } from './recorder.js';
 import { workerSettings } from './settings.js';
 
@@ -91,7 +99,11 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
         await auditor.stop();
       });
     }
-    ends.push(async () => health.stopping());
+    const silence = logReadiness(health, logger);
+    ends.push(async () => {
+      silence();
+      health.stopping();
+    });
     const collections = lockstep.collections.map(({ name }) => name);
     logger.info({ url, metricsUrl, collections }, 'worker started');
     let closing: Promise<void> | undefined;
@@ -103,7 +115,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     };
     return { url, metricsUrl, status: () => health.status(), close, [Symbol.asyncDispose]: close };
   } catch (error) {
-    await end();
+    await bounded('shutdown', settings.shutdownTimeoutMs, end()).catch(() => undefined);
     throw error;
   }
 }
@@ -131,9 +143,12 @@ async function consume(
 }
 
 function logEvents(lockstep: Lockstep, logger: Logger): (() => void)[] {
+  const failures = new GatheredLog(logger, () => systemClock.monotonic());
   return [
-    lockstep.events.on('error', ({ where, error }) => logger.warn({ where, err: error }, 'failed')),
-    lockstep.events.on('breaker', ({ state }) => logger.warn({ state }, 'cache breaker')),
+    lockstep.events.on('error', ({ where, error }) => failures.warn({ where, err: error }, 'failed')),
+    lockstep.events.on('breaker', ({ cause, primary, state }) =>
+      logger.warn({ state, cause, primary }, 'cache breaker'),
+    ),
     lockstep.events.on('switch', (event) => logger.warn(event, 'the cache was switched off, or on again')),
     lockstep.events.on('cacheGeneration', ({ generation }) =>
       logger.warn({ generation }, 'the cache may have lost writes: replaying the feed'),

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { type AddressInfo, createServer } from 'node:net';
 import { startRedis } from '@lockstep/dev-services';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLI, runCli, startCli } from './support/cli.js';
@@ -109,6 +110,37 @@ describe('--check says what is missing, exit code 1:', () => {
     const { code, out } = await runCli(['--check'], { ...variables, LOCKSTEP_REDIS_URL: url });
     expect(out).toContain('WRONGPASS');
     expect(code).toBe(1);
+  });
+
+  test('a database number that the server lacks, of the cache and of the queue', async () => {
+    const url = `${redis.url}/999`;
+    const [cache, queue] = await Promise.all([
+      runCli(['--check'], { ...variables, LOCKSTEP_REDIS_URL: url }),
+      runCli(['--check'], { ...variables, LOCKSTEP_QUEUE_REDIS_URL: url }),
+    ]);
+    for (const { code, err, out } of [cache, queue]) {
+      expect(out + err).toContain('Redis has no database 999');
+      expect(code).toBe(1);
+    }
+  });
+
+  test('servers that accept connections and say nothing: it ends all the same', async () => {
+    const silent = createServer((socket) => void socket.on('error', () => undefined).resume());
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    const url = `redis://127.0.0.1:${port}`;
+    const { code, out } = await runCli(['--check'], {
+      ...variables,
+      LOCKSTEP_POSTGRES_URL: `postgres://u:p@127.0.0.1:${port}/x`,
+      LOCKSTEP_REDIS_URL: url,
+      LOCKSTEP_QUEUE_REDIS_URL: url,
+    });
+    const { problems } = JSON.parse(out) as { problems: string[] };
+    for (const part of ['collection', 'cache', 'queue']) {
+      expect(problems.some((problem) => problem.startsWith(part))).toBe(true);
+    }
+    expect(code).toBe(1);
+    silent.close();
   });
 
   test('nothing: ready, exit code 0', async () => {

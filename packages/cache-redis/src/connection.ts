@@ -1,4 +1,5 @@
 import { CacheUnavailableError, ClosedError, systemClock } from '@lockstep/core';
+import { tlsHint } from '@lockstep/core/kit';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
 import { type Client, isCluster, retryDelayMs } from './clients.js';
@@ -12,6 +13,7 @@ export class Connection {
   readonly #owned: boolean;
   readonly #settings: Settings;
   #lastError: Error | undefined;
+  #wasReady = false;
   /** The server would not take this connection to its database: commands would go to another one. */
   #noDatabase: Error | undefined;
   #closed = false;
@@ -46,8 +48,11 @@ export class Connection {
 
   unavailable(message: string): CacheUnavailableError {
     const cause = this.#lastError;
-    if (cause === undefined) return new CacheUnavailableError(message);
-    return new CacheUnavailableError(`${message}: ${cause.message}`, { cause });
+    // A server that was reached before is away; of a cluster each node may fail in its own way.
+    const asksTls = !this.#wasReady && !isCluster(this.client) ? Boolean(this.client.options.tls) : undefined;
+    const hint = asksTls === undefined ? '' : tlsHint(asksTls, cause);
+    if (cause === undefined) return new CacheUnavailableError(message + hint);
+    return new CacheUnavailableError(`${message}: ${cause.message}${hint}`, { cause });
   }
 
   async close(): Promise<void> {
@@ -84,6 +89,7 @@ export class Connection {
     });
     client.on('ready', () => {
       this.#lastError = undefined;
+      this.#wasReady = true;
     });
     client.on('end', () => this.#revive());
     if (!isCluster(client)) return;

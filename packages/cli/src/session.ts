@@ -22,7 +22,7 @@ export interface Session extends Output {
 }
 
 /** How long the ends of a session may take together. */
-const CLOSE_MS = 5_000;
+const CLOSE_MS = 3_000;
 
 /**
  * Runs a command on the Lockstep of the configuration and closes it afterwards. `work` gives the exit code. What is
@@ -109,7 +109,7 @@ function jsonOf(text: string): unknown {
 }
 
 /** The promise, or a rejection that says what did not answer within the time of a question. */
-export function bounded<T>(what: string, promise: Promise<T>): Promise<T> {
-  const late = (): Error => new Error(`${what}: no answer within ${STORE_TIMEOUT_MS} ms`);
-  return new Deadline({ timeoutMs: STORE_TIMEOUT_MS, late, keepsAlive: true }).bound(promise);
+export function bounded<T>(what: string, promise: Promise<T>, timeoutMs = STORE_TIMEOUT_MS): Promise<T> {
+  const late = (): Error => new Error(`${what}: no answer within ${timeoutMs} ms`);
+  return new Deadline({ timeoutMs, late, keepsAlive: true }).bound(promise);
 }

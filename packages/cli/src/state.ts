@@ -11,6 +11,13 @@ import {
 import { type Process, processOf, processProblems, totalsOf } from './processes.js';
 import { bounded } from './session.js';
 
+/** How long a server may take to say how it is: whoever watches it looks again. */
+const ANSWER_MS = 3_000;
+
+function answer<T>(what: string, promise: Promise<T>): Promise<T> {
+  return bounded(what, promise, ANSWER_MS);
+}
+
 export interface FeedState extends Partial<FeedStatus> {
   readonly name: string;
 }
@@ -55,7 +62,7 @@ interface Found {
 
 export async function stateOf(lockstep: Lockstep): Promise<State> {
   const found: Found = { problems: [], notes: [] };
-  await lockstep.open({ timeoutMs: LATE_MS }).catch((error: unknown) => {
+  await lockstep.open({ timeoutMs: ANSWER_MS }).catch((error: unknown) => {
     if (!(error instanceof NotReadyError)) throw error;
     for (const { error: cause, name, part } of error.problems) {
       found.problems.push(`${part} ${name}: ${messageOf(cause)}${mending(part, messageOf(cause))}`);
@@ -69,7 +76,7 @@ export async function stateOf(lockstep: Lockstep): Promise<State> {
     Promise.all(lockstep.collections.map((each) => unflushedOf(each, found))),
     lockstep.queue === undefined ? null : queueState(lockstep.queue, found),
     // That it does not answer was found above.
-    bounded('cache', lockstep.cache.info()).then(
+    answer('cache', lockstep.cache.info()).then(
       ({ description }) => description,
       () => null,
     ),
@@ -129,7 +136,7 @@ export function feedsOf({ collections }: Lockstep): Bound[] {
 async function feedState({ prefix }: Lockstep, [feed, sources]: Bound, found: Found): Promise<FeedState> {
   const { name } = feed;
   try {
-    const status = await bounded(name, feed.status(sources, prefix));
+    const status = await answer(name, feed.status(sources, prefix));
     if (status.oldestMs > LATE_MS) {
       const age = `the oldest change is ${Math.round(status.oldestMs / 1_000)} s old`;
       found.problems.push(`feed ${name}: ${age}: is a worker running, and well? → lockstep worker`);
@@ -153,7 +160,7 @@ async function consumersOf(
   found: Found,
 ): Promise<ConsumerState[]> {
   try {
-    const recorded = await bounded(feed.name, feed.registry.consumers(sources));
+    const recorded = await answer(feed.name, feed.registry.consumers(sources));
     return recorded.map(({ collections, consumer, ended, source }) => {
       const isOwn = consumer === prefix;
       if (!isOwn) {
@@ -174,7 +181,7 @@ async function unflushedOf(
 ): Promise<{ readonly name: string; readonly unflushed?: number }> {
   if (unflushed === undefined) return { name };
   try {
-    return { name, unflushed: await bounded(name, unflushed()) };
+    return { name, unflushed: await answer(name, unflushed()) };
   } catch (error) {
     found.problems.push(`collection ${name}: how much is unflushed: ${messageOf(error)}`);
     return { name };
@@ -184,10 +191,10 @@ async function unflushedOf(
 async function queueState(queue: QueueAdapter, found: Found): Promise<State['queue']> {
   const { name } = queue;
   // That it does not answer was found above.
-  const status = await bounded(name, queue.status()).catch(() => null);
+  const status = await answer(name, queue.status()).catch(() => null);
   if (status === null) return null;
   if (status.dead > 0) found.problems.push(`queue: ${status.dead} dead letters → lockstep dead-letters`);
-  const evicts = await bounded(name, evictsOf(queue)).catch(() => undefined);
+  const evicts = await answer(name, evictsOf(queue)).catch(() => undefined);
   if (evicts) found.problems.push(`queue ${name}: ${EVICTING_QUEUE}`);
   return { name, ...status, ...(evicts === undefined ? {} : { evicts }) };
 }
@@ -203,6 +210,6 @@ export async function evictsOf(queue: QueueAdapter): Promise<boolean | undefined
 /** Without this process. None where the cache can't be asked, which was found above. */
 async function processesOf({ fleet }: Lockstep): Promise<readonly Process[]> {
   const own = fleet.own().id;
-  const list: readonly Announcement[] = await bounded('cache', fleet.list()).catch(() => []);
+  const list: readonly Announcement[] = await answer('cache', fleet.list()).catch(() => []);
   return list.filter(({ id }) => id !== own).map(processOf);
 }

@@ -1,5 +1,5 @@
 import { systemClock } from '@lockstep/core';
-import { backoffMs, withTimeout } from '@lockstep/core/kit';
+import { backoffMs, tlsHint, withTimeout } from '@lockstep/core/kit';
 import { Redis } from 'ioredis';
 import type { BullmqQueueOptions, RedisOptions } from './options.js';
 
@@ -47,8 +47,17 @@ export function waitingClient(
 function client(connection: BullmqQueueOptions['connection'], options: RedisOptions): Redis {
   const made = open(connection, options);
   // Calls say what failed; an error event without a listener would end the process.
-  made.on('error', (error) => lastErrors.set(made, error));
-  made.on('ready', () => lastErrors.delete(made));
+  made.on('error', (error) => {
+    lastErrors.set(made, error);
+    // The client says so and goes on, in the server's first database.
+    if (!/DB index|SELECT is not allowed/.test(error.message)) return;
+    withoutDatabase.set(made, error);
+  });
+  made.on('connect', () => withoutDatabase.delete(made));
+  made.on('ready', () => {
+    lastErrors.delete(made);
+    reached.add(made);
+  });
   return made;
 }
 
@@ -62,16 +71,28 @@ function open(connection: BullmqQueueOptions['connection'], options: RedisOption
 const waits = new WeakMap<Redis, Promise<void>>();
 /** Why a client is not connected: a wrong password, a refused connection. */
 const lastErrors = new WeakMap<Redis, Error>();
+/** Clients whose server was reached once: when it fails later, it is away. */
+const reached = new WeakSet<Redis>();
+/** Clients that the server would not take to their database: their commands would go to another one. */
+const withoutDatabase = new WeakMap<Redis, Error>();
 
 /**
  * Resolves when commands can be sent; rejects when they can't within `ms`. Those who ask meanwhile share
  * the wait, however many they are.
  */
 export async function ready(redis: Redis, ms: number): Promise<void> {
-  if (redis.status === 'ready') return;
+  if (redis.status === 'ready') return checkDatabase(redis);
   const under = waits.get(redis) ?? becomesReady(redis, ms).finally(() => waits.delete(redis));
   waits.set(redis, under);
   await under;
+  checkDatabase(redis);
+}
+
+/** Throws where the server has no database of that number. */
+export function checkDatabase(redis: Redis): void {
+  const cause = withoutDatabase.get(redis);
+  if (cause === undefined) return;
+  throw new Error(`Redis has no database ${redis.options.db}: ${cause.message}`, { cause });
 }
 
 async function becomesReady(redis: Redis, ms: number): Promise<void> {
@@ -81,7 +102,8 @@ async function becomesReady(redis: Redis, ms: number): Promise<void> {
     await withTimeout(systemClock, promise, ms, () => {
       const cause = lastErrors.get(redis);
       const why = cause === undefined ? '' : `: ${cause.message}`;
-      return new Error(`not connected within ${ms} ms${why}`, { cause });
+      const hint = reached.has(redis) ? '' : tlsHint(Boolean(redis.options.tls), cause);
+      return new Error(`not connected within ${ms} ms${why}${hint}`, { cause });
     });
   } finally {
     redis.off('ready', resolve);

@@ -3,6 +3,7 @@ import {
   type DeadLetters,
   type InvalidateJob,
   jobIdentity,
+  messageOf,
   type QueueAdapter,
   type QueueConsumeOptions,
   type QueueConsumer,
@@ -13,7 +14,7 @@ import {
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
-import { boundedClient, ready } from './connection.js';
+import { boundedClient, checkDatabase, ready } from './connection.js';
 import { startConsumer } from './consumer.js';
 import { deadLettersOf } from './dead-letters.js';
 import { type BullmqQueueOptions, type QueueSettings, queueSettings } from './options.js';
@@ -120,6 +121,7 @@ class BullmqAdapter implements BullmqQueue {
     options: QueueConsumeOptions = {},
   ): Promise<QueueConsumer> {
     this.#checkOpen();
+    await this.#checkDatabase();
     const parts = { settings: this.#settings, versions: this.#versions, redis: this.#redis, handler };
     const consumer = startConsumer(parts, options);
     const tracked: QueueConsumer = {
@@ -130,6 +132,16 @@ class BullmqAdapter implements BullmqQueue {
     };
     this.#consumers.add(tracked);
     return tracked;
+  }
+
+  /** A server that is away is waited for; one without the database would hand over somebody else's jobs. */
+  async #checkDatabase(): Promise<void> {
+    await ready(this.#redis, this.#settings.timeoutMs).catch(() => undefined);
+    try {
+      checkDatabase(this.#redis);
+    } catch (error) {
+      throw new QueueUnavailableError(`${this.name}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   async status(): Promise<QueueStatus> {

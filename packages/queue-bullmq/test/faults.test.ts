@@ -25,6 +25,15 @@ function server() {
   return redis.process;
 }
 
+test('a database that the server does not have is refused, never another one used in its place', async () => {
+  const queue = open({ connection: { url: `${redis.url}/999` } });
+  const refused = { code: 'LOCKSTEP_QUEUE_UNAVAILABLE', message: expect.stringContaining('no database 999') };
+  await expect(queue.status()).rejects.toMatchObject(refused);
+  await expect(queue.enqueue([invalidation('k', 1)])).rejects.toMatchObject(refused);
+  await expect(queue.consume(async () => undefined)).rejects.toMatchObject(refused);
+  await queue.close();
+});
+
 test('G9: with producers and consumers side by side every version that was taken is handled, or a higher one, after', async () => {
   const name = `race${++count}`;
   const producers = [open({ name }), open({ name }), open({ name })];

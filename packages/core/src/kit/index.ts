@@ -14,4 +14,5 @@ export {
   type Settings,
   withDefaults,
 } from './options.js';
+export { tlsHint } from './tls-hint.js';
 export { callerSleep, Deadline, type DeadlineOptions, sleep, withTimeout } from './wait.js';
