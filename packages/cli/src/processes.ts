@@ -1,4 +1,5 @@
 import type { Announcement } from '@lockstep/core';
+import { TOOL } from './session.js';
 
 /** An application or a worker, by what it said last. */
 export interface Process {
@@ -12,6 +13,8 @@ export interface Process {
   /** Why the breaker is open, in the server's words. */
   readonly cause?: string;
   readonly enabled: boolean;
+  /** The command of this command line that it runs; absent: an application or a worker. */
+  readonly command?: string;
   readonly hits: number;
   readonly misses: Readonly<Record<string, number>>;
   readonly hitRate: number | null;
@@ -20,6 +23,7 @@ export interface Process {
 
 export function processOf({
   cache,
+  facts,
   host,
   name,
   node,
@@ -45,6 +49,7 @@ export function processOf({
     breaker: cache.breaker,
     ...(cache.cause === undefined ? {} : { cause: cache.cause }),
     enabled: cache.enabled,
+    ...(typeof facts[TOOL] === 'string' ? { command: facts[TOOL] } : {}),
     hits,
     misses,
     hitRate: rateOf(hits, misses),

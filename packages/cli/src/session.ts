@@ -17,6 +17,9 @@ export const FAILED = 2;
 /** How long a question to a server may take. */
 export const STORE_TIMEOUT_MS = 10_000;
 
+/** The fact by which a command tells other processes what it is. */
+export const TOOL = 'command';
+
 export interface Session extends Output {
   readonly lockstep: Lockstep;
 }
@@ -37,6 +40,8 @@ export async function withSession(
   const { loadConfig } = await import('@lockstep/worker');
   const config = await loadConfig(path);
   const lockstep = typeof config.lockstep === 'function' ? await config.lockstep() : config.lockstep;
+  // Others see it among the processes where it takes longer than a moment.
+  lockstep.fleet.describe(TOOL, () => command.name());
   // A server that is away is told once, by whoever asked it.
   lockstep.events.on('error', () => undefined);
   const stop = (): never => process.exit(130);

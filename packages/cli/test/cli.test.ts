@@ -70,7 +70,23 @@ describe('from the first deployment to an audit', () => {
     expect(out).toContain('lockstep_version');
     expect(code).toBe(0);
     expect(await run(['attach', '--check'])).toMatchObject({ code: 1 });
+    expect(await run(['migrate', 'print', '--check'])).toMatchObject({ code: 1 });
     expect((await run(['migrate', '--down'])).out).toContain('DROP');
+  });
+
+  test('what migrate writes for knex runs, both ways', async () => {
+    const directory = join(folder, 'migrations');
+    const written = await run(['migrate', 'print', '--format', 'knex', '--out', directory]);
+    expect(written).toMatchObject({ code: 0, out: expect.stringContaining('_lockstep.js') });
+    // This package's own files are modules; the working directory of the command is no project.
+    writeFileSync(join(directory, 'package.json'), '{}');
+    const config = { directory, loadExtensions: ['.js'], tableName: 'migrated' };
+    await knex.migrate.latest(config);
+    expect(await run(['migrate', 'print', '--check'])).toMatchObject({ code: 0 });
+    await knex.migrate.rollback(config);
+    expect(await run(['attach', '--check'])).toMatchObject({ code: 1 });
+    await knex.schema.dropTable('migrated');
+    await knex.schema.dropTable('migrated_lock');
   });
 
   test('attach attaches, once', async () => {

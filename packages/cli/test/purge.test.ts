@@ -2,7 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { redisCache } from '@lockstep/cache-redis';
-import { type Collection, createLockstep, type Lockstep, type Relay, type View } from '@lockstep/core';
+import {
+  type Collection,
+  createLockstep,
+  JobRefusedError,
+  type Lockstep,
+  type Relay,
+  type View,
+} from '@lockstep/core';
 import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { bullmqQueue } from '@lockstep/queue-bullmq';
 import { postgresStore } from '@lockstep/store-postgres';
@@ -77,6 +84,18 @@ afterAll(async () => {
   await Promise.all([postgres?.stop(), redis?.stop()]);
 });
 
+/** Leaves a dead letter about the row. */
+async function failFor(key: string): Promise<void> {
+  const queue = bullmqQueue({ connection: { url: redis.url } });
+  const consumer = await queue.consume((job) => Promise.reject(new JobRefusedError('refused', job)));
+  await queue.enqueue([{ kind: 'invalidate', key, version: 10 }]);
+  await expect
+    .poll(() => queue.status(), { timeout: 20_000 })
+    .toMatchObject({ dead: 1, waiting: 0, active: 0 });
+  await consumer.close();
+  await queue.close();
+}
+
 /** All that Redis holds with the person's address in a key or a value. */
 async function mentions(): Promise<string[]> {
   const keys = await client.keys('*');
@@ -98,10 +117,17 @@ test('purge removes the row, its entry, its pointer and what views show of it, a
   expect(await users.getBy('email', EMAIL)).toMatchObject({ id: 1 });
   expect(await emails.get(null)).toContain(EMAIL);
   await expect.poll(mentions).toHaveLength(2);
+  await failFor('p:users:1');
 
   const dry = await runCli(['--json', 'purge', 'users', '1', '--dry-run'], { cwd: folder });
   expect(JSON.parse(dry.out)).toMatchObject({
-    found: { row: true, entries: ['p:users:1'], pointers: [expect.any(String)], views: [expect.any(String)] },
+    found: {
+      row: true,
+      entries: ['p:users:1'],
+      pointers: [expect.any(String)],
+      views: [expect.any(String)],
+      deadLetters: [expect.any(String)],
+    },
     left: null,
   });
   expect(await users.get(1)).toMatchObject({ email: EMAIL });

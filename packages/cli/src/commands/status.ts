@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { table } from '../output.js';
-import { percent } from '../processes.js';
+import { type Process, percent } from '../processes.js';
 import { FOUND, OK, withSession } from '../session.js';
 import { type State, stateOf } from '../state.js';
 
@@ -22,6 +22,11 @@ export function statusCommand(): Command {
         }
       });
     });
+}
+
+function kindOf({ command, relay }: Process): string {
+  if (command !== undefined) return `lockstep ${command}`;
+  return relay === undefined ? 'application' : 'relay';
 }
 
 function linesOf(state: State): string[] {
@@ -50,7 +55,7 @@ function linesOf(state: State): string[] {
     ...own.map(({ collections: names, source }) => [`recorded ${source}`, names.join(', '), '']),
   ];
   const rows = processes.map((each) => [
-    `${each.relay === undefined ? 'application' : 'relay'} ${each.name}`,
+    `${kindOf(each)} ${each.name}`,
     `pid ${each.pid}`,
     `hit rate ${percent(each.hitRate)}`,
     `breaker ${each.breaker}`,
