@@ -148,7 +148,10 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
         .collection<TombstoneDocument>(tombstones)
         .findOne({ _id: { s: source, k: key } }, { maxTimeMS: 5_000 });
       // The changes themselves are in the server's log, which nobody may change.
-      return { changes: [], tombstone: found?.v === undefined ? undefined : found.v.toNumber() };
+      return {
+        changes: [], // A Long, or the number that the client makes of one.
+        tombstone: found?.v === undefined ? undefined : Number(String(found.v)),
+      };
     },
     status: (sources) => feedStatus(db, bound(sources), positions),
     async replay(since, handler, options) {
