@@ -22,6 +22,8 @@ export type {
   Figures,
   Fleet,
 } from './contracts/fleet.js';
+export type { IntegrityKey, IntegrityOptions } from './contracts/integrity.js';
+export type { NearOptions, NearStatus } from './contracts/near.js';
 export type { NumericField } from './contracts/numeric.js';
 export type {
   BatchOptions,
@@ -35,8 +37,6 @@ export type {
   CreateOptions,
   DeleteOptions,
   IncrementOptions,
-  IntegrityKey,
-  IntegrityOptions,
   InvalidateAllOptions,
   InvalidateOptions,
   LockstepOptions,
@@ -72,6 +72,8 @@ export type {
   CacheInfo,
   CacheProbe,
   InspectedEntry,
+  ChangeListener,
+  ChangeWatch,
   NoticeBoard,
   ScannedEntry,
   ScanOptions,

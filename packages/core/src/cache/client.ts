@@ -48,6 +48,8 @@ export class CacheClient {
   readonly #commands: Batcher<CacheCommand, CacheReply>;
   /** Says whether a hit may be believed. */
   readonly trust: Trust;
+  /** Told of each key that a command may have changed, before its caller has the answer. */
+  onChange: ((key: string) => void) | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
   #circuit: BreakerState = 'closed';
@@ -123,7 +125,10 @@ export class CacheClient {
       ...shared,
       call: (commands) =>
         this.#opened ? adapter.execute(commands) : this.open().then(() => adapter.execute(commands)),
-      ended: (commands, replies) => this.#noteRefusals(commands, replies),
+      ended: (commands, replies) => {
+        this.#noteRefusals(commands, replies);
+        if (this.onChange !== undefined) for (const { key } of commands) this.onChange(key);
+      },
     });
   }
 

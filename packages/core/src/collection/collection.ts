@@ -2,6 +2,7 @@ import type { Collection } from '../contracts/api.js';
 import type { CollectionOptions } from '../contracts/options.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import type { StoreAdapter } from '../contracts/store.js';
+import { NearEntries } from '../near/entries.js';
 import { keyPrefix } from '../protocol/key.js';
 import { Loader } from '../read/loader.js';
 import { Pointers } from '../read/pointers.js';
@@ -81,6 +82,7 @@ export function collectionEngine<Value, Id, Tx>(
     codec,
     lifetime,
     member,
+    near: nearOf({ settings, codec, keyPrefix: prefix, store, tags }, context),
     tags,
     tally: context.announced.add('collection', settings),
   };
@@ -109,6 +111,31 @@ export function collectionEngine<Value, Id, Tx>(
   const opening = new Opening(untyped, consumer, writes.buffer, tags, lookups);
   const parts = { ...shared, checks, opening, reader, writes, tags, lookups };
   return { ...parts, calls: new CollectionCalls<Value, Id, Tx>(parts) };
+}
+
+/** The near entries of a collection that has them. Throws `InvalidOptionError`. */
+function nearOf<Value>(
+  {
+    codec,
+    keyPrefix,
+    settings,
+    store,
+    tags,
+  }: Pick<CollectionContext<Value>, 'codec' | 'keyPrefix' | 'settings' | 'store' | 'tags'>,
+  { cache, clock, nearWatch }: EngineContext,
+): NearEntries<Value> | undefined {
+  if (settings.near === undefined) return undefined;
+  const { name, near, negativeTtlMs, ttlMs } = settings;
+  const entries = new NearEntries<Value>({
+    ...{ collection: name, keyPrefix, settings: near, ttlMs, negativeTtlMs, clock },
+    watch: nearWatch,
+    listKey: tags?.rows?.key,
+    shape: store.shape,
+    measure: (value, key) => codec.measure(value, key),
+  });
+  nearWatch.add(entries, `collection("${name}")`);
+  cache.onChange ??= (key) => nearWatch.changed(key);
+  return entries;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { StoreAdapter } from '../contracts/store.js';
 import type { Membership } from '../feed/membership.js';
+import type { NearEntries } from '../near/entries.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Tally } from '../runtime/tally.js';
 import type { Codec } from '../values/codec.js';
@@ -18,6 +19,8 @@ export interface CollectionContext<Value> extends EngineContext {
   readonly lifetime: (ttlMs: number) => { readonly ttlMs: number; readonly staleAtMs: number };
   /** The collections that are kept in step beside this one; `undefined`: the store has no change feed. */
   readonly member: Membership | undefined;
+  /** `undefined`: every read asks the cache. */
+  readonly near: NearEntries<Value> | undefined;
   /** `undefined`: views do not depend on the collection. */
   readonly tags: CollectionTags | undefined;
 }

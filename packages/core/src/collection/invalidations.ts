@@ -84,7 +84,7 @@ async function invalidateAll<Value, Id>(
   { maxPerSecond = INVALIDATE_ALL.maxPerSecond.fallback, onProgress }: InvalidateAllOptions,
   isOver: () => boolean,
 ): Promise<InvalidatedAll> {
-  const { cache, clock, codec, keyPrefix, lookups, opening, writes } = context;
+  const { cache, clock, codec, keyPrefix, lookups, near, opening, writes } = context;
   const startedAtMs = clock.monotonic();
   const together = Math.min(MAX_TOGETHER, maxPerSecond);
   const worst = new Set<CacheOutcome>();
@@ -122,5 +122,7 @@ async function invalidateAll<Value, Id>(
   for (const pointers of lookups) {
     await walk(pointers.recorded.keyPrefix, 'utf8', (key) => pointers.invalidate(key));
   }
+  // What the cache had lost by then, and has not told yet.
+  near?.clear();
   return { invalidated, outcome: worstOf([...worst]) };
 }

@@ -4,7 +4,9 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
+import type { NearEntries, NearEntry } from '../near/entries.js';
 import { TRACES, traced } from '../runtime/tracing.js';
+import { copyOf } from '../values/copy.js';
 import type { CallContext } from './call-context.js';
 import { READ, READ_ONE } from './call-options.js';
 import { seen } from './results.js';
@@ -15,18 +17,62 @@ const READ_TOGETHER = 1_024;
 /** The calls of a collection that read. */
 export class CollectionReads<Value, Id> {
   readonly #context: CallContext<Value, Id>;
+  readonly #near: NearEntries<Value> | undefined;
 
   constructor(context: CallContext<Value, Id>) {
     this.#context = context;
+    this.#near = context.near;
   }
 
   async get(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
+    if (this.#near !== undefined) {
+      const found = this.#nearBy(this.#near, id, options);
+      if (found !== undefined) return copyOf(found.value) ?? undefined;
+    }
     const { value } = await this.#read(id, options);
     return value ?? undefined;
   }
 
   async getVersioned(id: Id, options?: ReadOneOptions): Promise<Versioned<Value>> {
+    if (this.#near !== undefined) {
+      const found = this.#nearBy(this.#near, id, options);
+      if (found !== undefined) return { value: copyOf(found.value), version: found.version, from: 'near' };
+    }
     return await this.#read(id, options);
+  }
+
+  /** The near entry that answers the call. Hot path: adds no promise. Throws for a wrong call. */
+  #nearBy(
+    near: NearEntries<Value>,
+    id: Id,
+    options: ReadOneOptions | undefined,
+  ): NearEntry<Value> | undefined {
+    const { checks, lifecycle, opening } = this.#context;
+    if (!opening.opened || lifecycle.closed || this.#goesPast) return undefined;
+    if (options !== undefined) {
+      this.checkOptions(options, READ_ONE);
+      if (options.fresh === true || options.tx !== undefined) return undefined;
+    }
+    return this.#served(near, checks.key(id), options?.minVersion ?? NO_VERSION);
+  }
+
+  #served(near: NearEntries<Value>, key: string, minVersion: Version): NearEntry<Value> | undefined {
+    const { clock, events, settings, tally } = this.#context;
+    const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
+    const found = near.find(key, minVersion);
+    if (found === undefined) return undefined;
+    tally.hits++;
+    if (!events.hit.wanted) return found;
+    const durationMs = clock.monotonic() - startedAtMs;
+    const hit = { collection: settings.name, key, version: found.version, from: 'near' } as const;
+    events.hit.emit({ ...hit, stale: false, durationMs });
+    return found;
+  }
+
+  /** Nothing cached is believed now, or used. */
+  get #goesPast(): boolean {
+    const { cache, cacheSwitch, member } = this.#context;
+    return cacheSwitch.off || cache.trust.anyLost || member?.suspended === true;
   }
 
   async refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
@@ -90,11 +136,29 @@ export class CollectionReads<Value, Id> {
 
   async #readPart(ids: readonly Id[], options: ReadOptions): Promise<(Value | undefined)[]> {
     const { checks } = this.#context;
-    const found = await this.readManyAs(
-      ids.map((id) => checks.key(id)),
-      options,
-    );
+    const keys = ids.map((id) => checks.key(id));
+    if (this.#near !== undefined && options.tx === undefined && options.fresh !== true && !this.#goesPast)
+      return await this.#readPartNear(this.#near, keys, options);
+    const found = await this.readManyAs(keys, options);
     return found.map(({ value }) => value ?? undefined);
+  }
+
+  /** Asks the cache for what is not near. */
+  async #readPartNear(
+    near: NearEntries<Value>,
+    keys: readonly string[],
+    options: ReadOptions,
+  ): Promise<(Value | undefined)[]> {
+    const farKeys: string[] = [];
+    const found = keys.map((key) => {
+      const entry = this.#served(near, key, NO_VERSION);
+      if (entry === undefined) farKeys.push(key);
+      return entry && { value: copyOf(entry.value) };
+    });
+    if (farKeys.length === 0) return found.map((each) => each?.value ?? undefined);
+    const far = await this.readManyAs(farKeys, options);
+    let next = 0;
+    return found.map((each) => (each ?? far[next++])?.value ?? undefined);
   }
 
   /** Reads as `getVersioned` does, by a key that was checked. */

@@ -8,6 +8,7 @@ import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { DECLARED_SETS } from '../kit/declared-sets.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
+import { checkNear, NEAR } from '../near/settings.js';
 import { lookupName, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';
 
@@ -96,6 +97,7 @@ export const COLLECTION = {
   maxQueuedLoads: option.integer(10_000, 1, 10_000_000),
   batch: option.group(BATCH),
   burst: option.optionalGroup(BURST),
+  near: option.optionalGroup(NEAR),
   unique: DECLARED_SETS,
 } satisfies OptionsOf<AnyOptions>;
 
@@ -122,6 +124,7 @@ export function collectionSettings(options: AnyOptions, cache: CacheAdapter): Co
     throw new InvalidOptionError(`${where}.${stale}`, problem);
   }
   checkCompression(settings.compression, where);
+  checkNear(settings, cache, where);
   const { batching } = settings.store.capabilities;
   const maxRows = batching ? settings.batch.maxRows : 1;
   const maxInFlight = settings.batch.maxInFlight ?? (batching ? IN_FLIGHT : UNBATCHED_IN_FLIGHT);

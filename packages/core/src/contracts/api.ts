@@ -76,8 +76,11 @@ export interface TransactionResult<T> {
 export interface Versioned<Value> {
   readonly value: Value | null;
   readonly version: Version;
-  /** `stale`: an expired entry, since the store can't be reached (`staleIfErrorMs`). */
-  readonly from: 'cache' | 'store' | 'stale' | 'transaction';
+  /**
+   * `near`: an entry in this process (`near`). `stale`: an expired entry, since the store can't be reached
+   * (`staleIfErrorMs`).
+   */
+  readonly from: 'near' | 'cache' | 'store' | 'stale' | 'transaction';
 }
 
 /**

@@ -112,6 +112,28 @@ export interface NoticeBoard {
   remove(board: string, name: string): Promise<void>;
 }
 
+/** Who is told of changes of entries. Its functions return at once and must not throw. */
+export interface ChangeListener {
+  /** The entry at a key was written, removed, evicted or has expired. Told in vain at times. */
+  changed(key: string): void;
+  /** Changes may have gone untold: the way on which they are told has broken, or everything was dropped. */
+  lost(): void;
+}
+
+/** A listener's watch over a cache's entries. */
+export interface ChangeWatch {
+  /** Watches every key that starts with the prefix, too. None of the prefixes starts with another. */
+  add(prefix: string): void;
+  /**
+   * Resolves once the listener was told of every change that was made before the call, by primaries that take
+   * invalidations at that time; what is changed afterwards is told, or `lost` is. Rejects where that can't be said, and
+   * within the adapter's own time. Tries to mend what is broken; so it is to be called again.
+   */
+  ping(): Promise<void>;
+  /** Nothing more is told. */
+  close(): Promise<void>;
+}
+
 /**
  * A cache: keys to entries, with the protocol's transitions, each atomic on its one key.
  *
@@ -175,6 +197,14 @@ export interface CacheAdapter {
   readonly unflushed?: UnflushedIndex;
   /** Where the processes that use this cache say that they are alive; `undefined`: they do not. */
   readonly notices?: NoticeBoard;
+  /**
+   * Tells of each change of an entry, whoever makes it: a transition, a deletion, an eviction, an expiry, a flush. It may
+   * come late, but behind none that was made after it. Absent: this cache can't tell, and no collection over it can have
+   * near entries.
+   *
+   * @param prefix the start of keys of the watch's own, as that of `probe`
+   */
+  watchChanges?(prefix: string, listener: ChangeListener): ChangeWatch;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
 }

@@ -17,11 +17,12 @@ export type BufferRefusal = 'away' | 'evicts' | 'full' | 'unfit' | 'late';
 
 /** The events, and what each carries. Times are in ms. */
 export interface LockstepEventMap {
-  /** A read answered by the cache. */
+  /** A read answered by the cache, or by this process's near entries. */
   hit: {
     readonly collection: string;
     readonly key: string;
     readonly version: Version;
+    readonly from: 'near' | 'cache';
     readonly stale: boolean;
     /** The time from the call to the cache's answer. */
     readonly durationMs: number;

@@ -3,7 +3,9 @@ import type { Amount } from '../kit/decimal.js';
 import type { CacheAdapter } from './cache.js';
 import type { Clock } from './clock.js';
 import type { AnnounceOptions } from './fleet.js';
+import type { IntegrityOptions } from './integrity.js';
 import type { UniqueSets } from './lookups.js';
+import type { NearOptions } from './near.js';
 import type { QueueAdapter } from './queue.js';
 import type { Serializer } from './serializer.js';
 import type { StoreAdapter, TransactionHost } from './store.js';
@@ -191,6 +193,11 @@ export interface CollectionOptions<
   readonly batch?: BatchOptions;
   /** Lets the cache acknowledge writes before the store has them, while the store can't keep up. @defaultValue off */
   readonly burst?: BurstOptions;
+  /**
+   * Keeps entries in this process, too, which may be served for a while after others have changed them. Excludes
+   * `consistency: 'strict'`. @defaultValue off
+   */
+  readonly near?: NearOptions;
 }
 
 /**
@@ -258,25 +265,6 @@ export interface CompressionOptions {
   readonly algorithm: 'zstd' | 'brotli' | 'none';
   /** Payloads of fewer bytes stay as they are. @defaultValue 4_096 */
   readonly thresholdBytes?: number;
-}
-
-/** A secret that several processes share. */
-export interface IntegrityKey {
-  /** Travels with what it signed: 1 to 32 letters, digits, `_` and `-`. */
-  readonly id: string;
-  /** 32 to 1,024 bytes, best random ones; text counts as UTF-8. */
-  readonly secret: string | Uint8Array;
-}
-
-/**
- * Signs entries of the cache and jobs of the queue, so that others who may write there can forge neither. Old ones can
- * be put back: a signature says who made something, not that it is the latest.
- */
-export interface IntegrityOptions {
-  /** The first signs; all of them are believed, so that keys can be changed one process after the other. */
-  readonly keys: readonly IntegrityKey[];
-  /** Believe what carries no signature, too: until all processes sign. @defaultValue false */
-  readonly acceptUnsigned?: boolean;
 }
 
 export interface LockstepOptions {

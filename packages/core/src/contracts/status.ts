@@ -1,3 +1,5 @@
+import type { NearStatus } from './near.js';
+
 /** Who has switched the cache off: this process for itself, or somebody for all processes. */
 export type SwitchedOff = 'process' | 'fleet';
 
@@ -7,4 +9,6 @@ export interface LockstepStatus {
   readonly enabled: boolean;
   /** Empty: nobody has. */
   readonly switchedOff: readonly SwitchedOff[];
+  /** Of each collection with `near`; absent where there is none. */
+  readonly near?: readonly NearStatus[];
 }

@@ -1,4 +1,11 @@
-import type { CacheAdapter, CacheInfo, CacheProbe, NoticeBoard, UnflushedIndex } from '../contracts/cache.js';
+import type {
+  CacheAdapter,
+  CacheInfo,
+  CacheProbe,
+  ChangeWatch,
+  NoticeBoard,
+  UnflushedIndex,
+} from '../contracts/cache.js';
 import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../contracts/cache-commands.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
@@ -20,6 +27,8 @@ export type CacheCalls = {
   readonly kept: { readonly input: string; readonly output: ReadonlyMap<string, number | Error> };
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
+  /** A ping of a watch over changes. */
+  readonly ping: { readonly input: undefined; readonly output: void };
   /** A call of the index of unflushed keys; `input` says which. */
   readonly index: { readonly input: keyof UnflushedIndex; readonly output: unknown };
   /** A call of the notices of processes; `input` says which. */
@@ -50,6 +59,7 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       await plan.run('scan', { input: call[0], effect: async () => undefined, refusal });
       yield* cache.scan(...call);
     },
+    ...(cache.watchChanges === undefined ? {} : { watchChanges: watchOf(cache, plan) }),
     ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
     ...(notices === undefined ? {} : { notices: faultyNotices(notices, plan) }),
     close: () => cache.close(),
@@ -63,6 +73,21 @@ function faultyNotices(notices: NoticeBoard, plan: FaultPlan<CacheCalls>): Notic
     post: (...call) => run('post', () => notices.post(...call)),
     list: (...call) => run('list', () => notices.list(...call)),
     remove: (...call) => run('remove', () => notices.remove(...call)),
+  };
+}
+
+function watchOf(
+  cache: CacheAdapter,
+  plan: FaultPlan<CacheCalls>,
+): NonNullable<CacheAdapter['watchChanges']> {
+  return (prefix, listener) => {
+    const watch = cache.watchChanges?.(prefix, listener) as ChangeWatch;
+    const effect = (): Promise<void> => watch.ping();
+    return {
+      add: (added) => watch.add(added),
+      ping: () => plan.run('ping', { input: undefined, effect, refusal }),
+      close: () => watch.close(),
+    };
   };
 }
 

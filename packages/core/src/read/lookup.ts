@@ -1,4 +1,5 @@
 import type { CollectionContext } from '../collection/context.js';
+import type { NearMark } from '../near/entries.js';
 import type { Loader } from './loader.js';
 
 /** One entity that a caller asks for. */
@@ -8,6 +9,8 @@ export interface Lookup {
   readonly ttlMs: number;
   /** By the clock's `monotonic`. */
   readonly startedAtMs: number;
+  /** `undefined`: what is found is not stored near. */
+  readonly mark?: NearMark | undefined;
 }
 
 /** The context of one collection's read path. */

@@ -67,6 +67,7 @@ export class Pointers {
       codec,
       member: join(this.recorded),
       tags: undefined,
+      near: undefined,
     };
     this.reader = new Reader<string>({ ...context, loader: new Loader(context), flushKey: undefined });
   }

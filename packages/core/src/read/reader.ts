@@ -61,9 +61,10 @@ export class Reader<Value> {
 
   /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
   read(key: string, ttlMs: number): Promise<Versioned<Value>> {
-    const { cache, cacheSwitch, clock, flushKey, keyPrefix, member } = this.#context;
+    const { cache, cacheSwitch, clock, flushKey, keyPrefix, member, near } = this.#context;
     const cacheKey = keyPrefix + key;
-    const lookup = { key, cacheKey, ttlMs, startedAtMs: clock.monotonic() };
+    const mark = near === undefined ? undefined : near.mark(key);
+    const lookup = { key, cacheKey, ttlMs, startedAtMs: clock.monotonic(), mark };
     if (cacheSwitch.off || member?.suspended === true) return this.#readPast(lookup);
     // A buffered write is in the cache alone: a collection with a buffer asks even a cache that refuses writes.
     if (cache.trust.anyLost && flushKey === undefined && cache.trust.isLost(cacheKey)) {
@@ -96,15 +97,21 @@ export class Reader<Value> {
 
   /** As `read`, position by position; the cache is asked for all at once. */
   async readMany(keys: readonly string[], ttlMs: number): Promise<Versioned<Value>[]> {
-    const { cache, cacheSwitch, clock, keyPrefix, member } = this.#context;
+    const { cache, cacheSwitch, clock, keyPrefix, member, near } = this.#context;
     if (cache.trust.anyLost || cacheSwitch.off || member?.suspended === true)
       return await Promise.all(keys.map((key) => this.read(key, ttlMs)));
     const startedAtMs = clock.monotonic();
+    const marks = near && keys.map((key) => near.mark(key));
     const cacheKeys = keys.map((key) => keyPrefix + key);
     const { list, entries } = await this.#readTogether(cacheKeys);
     const nowMs = clock.monotonic();
     const found = keys.map((key, i) =>
-      this.#found({ key, cacheKey: cacheKeys[i] as string, ttlMs, startedAtMs }, entries[i], nowMs, list),
+      this.#found(
+        { key, cacheKey: cacheKeys[i] as string, ttlMs, startedAtMs, mark: marks?.[i] },
+        entries[i],
+        nowMs,
+        list,
+      ),
     );
     return found.some(isPromise) ? await Promise.all(found) : (found as Versioned<Value>[]);
   }
@@ -174,9 +181,12 @@ export class Reader<Value> {
   }
 
   #hit(lookup: Lookup, hit: CacheHit, value: Value | null, now: TagsNow | undefined): Found<Value> {
-    const { clock, settings } = this.#context;
+    const { clock, near, settings } = this.#context;
     const staleMs = hit.staleAtMs > 0 ? clock.now() - hit.staleAtMs : -1;
-    if (staleMs < 0) return this.#served(lookup, hit, value, 'cache');
+    if (staleMs < 0) {
+      if (lookup.mark !== undefined) near?.store(lookup.key, lookup.mark, hit, value);
+      return this.#served(lookup, hit, value, 'cache');
+    }
     if (staleMs >= settings.staleWhileRevalidateMs) return this.#expired(lookup, hit, value, now);
     this.#revalidate(lookup);
     return this.#served(lookup, hit, value, 'cache');
@@ -193,7 +203,7 @@ export class Reader<Value> {
     if (events.hit.wanted) {
       const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
       const durationMs = clock.monotonic() - startedAtMs;
-      events.hit.emit({ collection: settings.name, key, version, stale, durationMs });
+      events.hit.emit({ collection: settings.name, key, version, from: 'cache', stale, durationMs });
     }
     return { value, version, from };
   }

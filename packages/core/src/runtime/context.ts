@@ -9,6 +9,7 @@ import type { QueueAdapter } from '../contracts/queue.js';
 import type { StoreTransactionOptions, TransactionHost } from '../contracts/store.js';
 import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
+import type { NearWatch } from '../near/watch.js';
 import type { CompressionSettings } from '../values/compression.js';
 import type { Integrity } from '../values/integrity.js';
 import type { LockstepTransaction, TransactionOutcome } from '../write/transaction.js';
@@ -42,6 +43,7 @@ export interface EngineContext {
   /** True when a cache call costs no round trip. */
   readonly local: boolean;
   readonly cacheSwitch: CacheSwitch;
+  readonly nearWatch: NearWatch;
   /** `closed`: calls reject with `ClosedError`. A field: every call looks at it. */
   readonly lifecycle: { readonly closed: boolean };
   /** Runs a transaction and brings the cache in step with its commit. */

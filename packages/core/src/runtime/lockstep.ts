@@ -31,6 +31,7 @@ import { JobRunner } from '../feed/job-runner.js';
 import { startRelay } from '../feed/relay.js';
 import { withDefaults } from '../kit/options.js';
 import { withTimeout } from '../kit/wait.js';
+import { NearWatch } from '../near/watch.js';
 import { keyPrefix } from '../protocol/key.js';
 import { checkCompression } from '../values/compression.js';
 import { Integrity } from '../values/integrity.js';
@@ -93,7 +94,11 @@ class LockstepEngine implements Lockstep {
       for (const buffer of buffers.all) activity.track(buffer.flushOwn().catch(failed));
     };
     const disabled = process.env[DISABLED];
-    const cacheSwitch = new CacheSwitch({ prefix, events, disabled, onOff: flushOwn });
+    const onOff = (): void => {
+      nearWatch.clear();
+      flushOwn();
+    };
+    const cacheSwitch = new CacheSwitch({ prefix, events, disabled, onOff });
     const bounds = { breaker, clock, events };
     const cache = new CacheClient(adapter, {
       ...bounds,
@@ -102,6 +107,14 @@ class LockstepEngine implements Lockstep {
       drained: (beforeMs) => this.#consumers.drained(beforeMs),
     });
     const announced = new AnnouncedParts();
+    const nearWatch = new NearWatch({
+      ...{ adapter, clock, prefix: ownPrefix, timeoutMs },
+      open: () => cache.open(),
+      onBreak: (error) => {
+        cache.trust.due();
+        events.error.emit({ where: 'near', error });
+      },
+    });
     this.#context = {
       prefix,
       announced,
@@ -116,6 +129,7 @@ class LockstepEngine implements Lockstep {
       activity,
       buffers,
       cacheSwitch,
+      nearWatch,
       clock,
       random,
       nextToken: tokenSource(),
@@ -183,7 +197,9 @@ class LockstepEngine implements Lockstep {
   }
 
   status(): LockstepStatus {
-    return this.#context.cacheSwitch.status;
+    const { cacheSwitch, nearWatch } = this.#context;
+    const near = nearWatch.status();
+    return near.length === 0 ? cacheSwitch.status : { ...cacheSwitch.status, near };
   }
 
   async switchOff(): Promise<readonly string[]> {
@@ -285,6 +301,7 @@ class LockstepEngine implements Lockstep {
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(clock, activity.idle(), CLOSE_TIMEOUT_MS, late).catch(failed);
     await Promise.all([this.#announcements.end(), ...this.#consumers.all.map((consumer) => consumer.end())]);
+    await this.#context.nearWatch.close().catch(failed);
     await this.#adapters.close(failed);
   }
 

@@ -125,3 +125,18 @@ export function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
+
+/** False: something within the value can't be copied, and would be shared by its copies (see {@link copyOf}). */
+export function isCopyable(value: unknown): boolean {
+  return typeof value !== 'object' || value === null || areCopyable(value, new Set());
+}
+
+function areCopyable(value: object, seen: Set<object>): boolean {
+  if (seen.has(value)) return true;
+  seen.add(value);
+  if (isCopied(value)) return true;
+  if (!Array.isArray(value) && isWhole(value)) return false;
+  return Object.values(value).every(
+    (inner) => typeof inner !== 'object' || inner === null || areCopyable(inner as object, seen),
+  );
+}

@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
-import type { IntegrityKey, IntegrityOptions } from '../contracts/options.js';
+import type { IntegrityKey, IntegrityOptions } from '../contracts/integrity.js';
 import type { QueueJob } from '../contracts/queue.js';
 import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';

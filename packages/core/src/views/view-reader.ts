@@ -125,7 +125,7 @@ export class ViewReader<Params, Value> {
     tally.hits++;
     if (events.hit.wanted) {
       const durationMs = clock.monotonic() - startedAtMs;
-      events.hit.emit({ collection: settings.name, key, version, stale: false, durationMs });
+      events.hit.emit({ collection: settings.name, key, version, from: 'cache', stale: false, durationMs });
     }
     return value;
   }

@@ -4,6 +4,8 @@ import type {
   CacheInfo,
   CacheProbe,
   InspectedEntry,
+  ChangeListener,
+  ChangeWatch,
   ScannedEntry,
 } from '../../contracts/cache.js';
 import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../contracts/cache-commands.js';
@@ -13,6 +15,7 @@ import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import { believed, type Entry, hitOf } from '../../protocol/entry.js';
 import { applyCommand } from '../../protocol/transitions.js';
 import { MemoryIndex } from './unflushed-index.js';
+import { MemoryWatch } from './watch.js';
 
 export interface MemoryCacheOptions {
   /** Entries kept; the least recently used goes first. @defaultValue 100_000 */
@@ -43,6 +46,9 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   const entries = new LRUCache<string, NonNullable<Entry>>({
     max: maxEntries,
     maxSize: maxBytes,
+    dispose: (_, key, reason) => {
+      if (reason === 'evict' || reason === 'expire') tell(key);
+    },
     sizeCalculation: (entry, key) => 64 + key.length + payloadSize(entry),
   });
   /** Entries that the store does not have yet: outside the bounds above, within those of their buffer. */
@@ -51,6 +57,12 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
   /** Since when nothing was lost. Nothing was before the first loss: no writer told a cache that was not there. */
   let keptSinceMs = Number.NEGATIVE_INFINITY;
   let closed = false;
+  const watches = new Set<MemoryWatch>();
+
+  /** Before a change is acknowledged. */
+  function tell(key: string): void {
+    for (const watch of watches) watch.tell(key);
+  }
 
   function checkOpen(): void {
     if (closed) throw new ClosedError('the memory cache is closed');
@@ -60,6 +72,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
     const entry = unflushed.get(key) ?? entries.get(key);
     if (entry === undefined || entry.expiresAtMs > clock.now()) return believed(entry, clock.now());
     entries.delete(key);
+    tell(key);
     return undefined;
   }
 
@@ -74,6 +87,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
     unflushed.delete(key);
     entries.delete(key);
     if (entry !== undefined) (isUnflushed(entry) ? unflushed : entries).set(key, entry);
+    tell(key);
     return reply;
   }
 
@@ -136,18 +150,24 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       return isBuffered ? { ...value, unflushed: true } : value;
     },
     unflushed: index,
+    watchChanges(_prefix: string, listener: ChangeListener): ChangeWatch {
+      const watch = new MemoryWatch(listener, () => watches.delete(watch));
+      watches.add(watch);
+      return watch;
+    },
     async close(): Promise<void> {
       closed = true;
       this.clear();
     },
     evict(key: string): void {
-      entries.delete(key);
+      if (entries.delete(key)) tell(key);
     },
     clear(): void {
       entries.clear();
       unflushed.clear();
       index.clear();
       keptSinceMs = clock.now();
+      for (const watch of watches) watch.lost();
     },
   };
 }

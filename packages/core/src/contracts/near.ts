@@ -1,0 +1,35 @@
+/**
+ * Entries in this process, in front of the cache: `get`, `getVersioned` and `getMany` take them without asking the cache,
+ * for as long as the cache's messages about changes are proven to arrive. A version may be served for up to `maxStaleMs`
+ * after a newer one was acknowledged in another process; a write of this process is seen at once. At least one of
+ * `maxItems` and `maxBytes` is given.
+ */
+export interface NearOptions {
+  /** The most entries; the least recently used goes first. @defaultValue none: `maxBytes` alone */
+  readonly maxItems?: number;
+  /** The most bytes of keys and values, about, as JSON or the collection's serializer counts them. @defaultValue none: `maxItems` alone */
+  readonly maxBytes?: number;
+  /**
+   * For how long after an acknowledged write other processes may serve the version before it, in ms. The cache is pinged
+   * about three times as often while there are reads.
+   *
+   * @defaultValue 1_000
+   */
+  readonly maxStaleMs?: number;
+}
+
+/** A collection's near entries, since the process began. */
+export interface NearStatus {
+  readonly collection: string;
+  readonly items: number;
+  /** As `maxBytes` counts; 0 without it. */
+  readonly bytes: number;
+  /** Reads that were answered here. */
+  readonly hits: number;
+  /** Reads that asked the cache. */
+  readonly misses: number;
+  /** Entries that a change has taken out. */
+  readonly dropped: number;
+  /** False: nothing is served, since the cache's messages are not known to arrive. */
+  readonly live: boolean;
+}

@@ -1,0 +1,165 @@
+import { LRUCache } from 'lru-cache';
+import type { CacheHit } from '../contracts/cache-commands.js';
+import type { Clock } from '../contracts/clock.js';
+import type { NearStatus } from '../contracts/near.js';
+import type { RowShape, StoreShape } from '../contracts/rows.js';
+import type { Version } from '../contracts/version.js';
+import { copyOf, isCopyable } from '../values/copy.js';
+import type { NearSettings } from './settings.js';
+import type { NearWatch, WatchedEntries } from './watch.js';
+
+export interface NearEntriesOptions<Value> {
+  readonly collection: string;
+  readonly keyPrefix: string;
+  /** Where rows have tags: the key of the list of those that were ended. */
+  readonly listKey: string | undefined;
+  readonly settings: NearSettings;
+  /** The collection's, by which the cache drops entries. */
+  readonly ttlMs: number;
+  readonly negativeTtlMs: number;
+  readonly clock: Clock;
+  readonly watch: NearWatch;
+  readonly shape: StoreShape | undefined;
+  /** About how many bytes a value takes. */
+  readonly measure: (value: Value, key: string) => number;
+}
+
+/** A row as this process holds it. `value` is nobody's: callers get copies. */
+export class NearEntry<Value> {
+  readonly value: Value | null;
+  readonly version: Version;
+  /** By the clock's `monotonic`. */
+  readonly untilMs: number;
+  readonly shape: RowShape | undefined;
+
+  constructor(value: Value | null, version: Version, untilMs: number, shape: RowShape | undefined) {
+    this.value = value;
+    this.version = version;
+    this.untilMs = untilMs;
+    this.shape = shape;
+  }
+}
+
+/** What must not have changed between the beginning of a read and its answer, if that is to become a near entry. */
+export interface NearMark {
+  readonly era: number;
+  readonly changes: number;
+  readonly shape: RowShape | undefined;
+}
+
+/** Keys share counters of their changes: of two that do, a change of one keeps a read of the other from being stored. */
+const COUNTERS = 4_096;
+/**
+ * An entry is read from the cache again after this share of its TTL, and at the latest after this time: the cache tells
+ * that an entry has expired only when it comes across it.
+ */
+const TTL_SHARE = 0.1;
+const MAX_AGE_MS = 10_000;
+/** An entry without its value, about. */
+const ENTRY_BYTES = 200;
+
+/**
+ * The near entries of one collection: what reads found in the cache, until it is told that it has changed there. What was
+ * under way when its key changed is not stored; whatever else is stored will be told.
+ */
+export class NearEntries<Value> implements WatchedEntries {
+  readonly keyPrefix: string;
+  readonly listKey: string | undefined;
+  readonly maxStaleMs: number;
+  readonly #options: NearEntriesOptions<Value>;
+  readonly #entries: LRUCache<string, NearEntry<Value>>;
+  readonly #clock: Clock;
+  readonly #watch: NearWatch;
+  readonly #shape: StoreShape | undefined;
+  readonly #changes = new Uint32Array(COUNTERS);
+  /** Counts the times that everything was dropped. */
+  #era = 0;
+  #hits = 0;
+  #misses = 0;
+  #dropped = 0;
+
+  constructor(options: NearEntriesOptions<Value>) {
+    const { clock, keyPrefix, listKey, settings, shape, watch } = options;
+    const { maxBytes, maxItems, maxStaleMs } = settings;
+    this.#options = options;
+    this.keyPrefix = keyPrefix;
+    this.listKey = listKey;
+    this.maxStaleMs = maxStaleMs;
+    this.#clock = clock;
+    this.#watch = watch;
+    this.#shape = shape;
+    // 0: no bound of this kind.
+    this.#entries = new LRUCache({ max: maxItems ?? 0, maxSize: maxBytes ?? 0 });
+  }
+
+  /** The entry, if it may be served now. Hot path: synchronous, and makes nothing. */
+  find(key: string, minVersion: Version): NearEntry<Value> | undefined {
+    const nowMs = this.#clock.monotonic();
+    const watch = this.#watch;
+    if (nowMs >= watch.nextPingMs) watch.ping(nowMs);
+    const entry = this.#entries.get(key);
+    if (
+      entry === undefined ||
+      nowMs - watch.provenAtMs >= this.maxStaleMs ||
+      nowMs >= entry.untilMs ||
+      entry.version < minVersion ||
+      (this.#shape !== undefined && this.#shape.current() !== entry.shape)
+    ) {
+      this.#misses++;
+      return undefined;
+    }
+    this.#hits++;
+    return entry;
+  }
+
+  /** Before a read of the key is sent to the cache; `undefined`: what it finds is not to be stored. */
+  mark(key: string): NearMark | undefined {
+    if (this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
+    return { era: this.#era, changes: this.#changes[slotOf(key)] as number, shape: this.#shape?.current() };
+  }
+
+  /** Stores what a read found that began at the mark, unless it may have changed since. */
+  store(key: string, mark: NearMark, { staleAtMs, version }: CacheHit, value: Value | null): void {
+    if (mark.era !== this.#era || mark.changes !== this.#changes[slotOf(key)]) return;
+    const { measure, negativeTtlMs, settings, ttlMs } = this.#options;
+    const shape = this.#shape?.current();
+    if (shape !== mark.shape || (this.#shape !== undefined && shape === undefined)) return;
+    // A value that callers could change in its copy is left to the cache.
+    if (!isCopyable(value)) return;
+    const ageMs = Math.min(MAX_AGE_MS, TTL_SHARE * (value === null ? negativeTtlMs : ttlMs));
+    const leftMs = staleAtMs > 0 ? staleAtMs - this.#clock.now() : Number.POSITIVE_INFINITY;
+    const untilMs = this.#clock.monotonic() + Math.min(ageMs, leftMs);
+    const entry = new NearEntry(copyOf(value), version, untilMs, shape);
+    if (settings.maxBytes === undefined) {
+      this.#entries.set(key, entry);
+    } else {
+      const size = ENTRY_BYTES + 2 * key.length + (value === null ? 0 : measure(value, key));
+      this.#entries.set(key, entry, { size });
+    }
+  }
+
+  changed(cacheKey: string): void {
+    const key = cacheKey.slice(this.keyPrefix.length);
+    const slot = slotOf(key);
+    this.#changes[slot] = (this.#changes[slot] as number) + 1;
+    if (this.#entries.delete(key)) this.#dropped++;
+  }
+
+  clear(): void {
+    this.#era++;
+    this.#dropped += this.#entries.size;
+    this.#entries.clear();
+  }
+
+  status(live: boolean): NearStatus {
+    const { calculatedSize: bytes, size: items } = this.#entries;
+    const counts = { hits: this.#hits, misses: this.#misses, dropped: this.#dropped };
+    return { collection: this.#options.collection, items, bytes, ...counts, live };
+  }
+}
+
+function slotOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return (hash ^ (hash >>> 15)) & (COUNTERS - 1);
+}
