@@ -4,11 +4,13 @@ import {
   type CacheHit,
   type CacheReply,
   CacheUnavailableError,
+  type ChangeListener,
   type PayloadEncoding,
   type ScanOptions,
 } from '@lockstep/core';
 import { bounded } from './bounded.js';
 import { replyOf, type ScriptCall, scriptCall } from './calls.js';
+import { RedisWatch } from './changes/watch.js';
 import { type Client, clusterClient, isCluster, resends, sentinelClient, urlClient } from './clients.js';
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
@@ -77,6 +79,8 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
     async kept(prefix: string) {
       return keptByPrimaries(topology, dispatch, prefix);
     },
+    watchChanges: (prefix: string, listener: ChangeListener) =>
+      new RedisWatch({ client, topology, dispatch, settings, prefix, listener }),
     ...(topology.primaryOf === undefined ? {} : { primaryOf: topology.primaryOf.bind(topology) }),
     async *scan(prefix: string, encoding: PayloadEncoding, options?: ScanOptions) {
       connection.check();

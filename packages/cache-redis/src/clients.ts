@@ -75,6 +75,23 @@ export function durableClient(client: Redis, settings: Settings): Redis {
   });
 }
 
+const CHANGES_DELAYS = { firstMs: 50, lastMs: 1_000 };
+
+/** Another connection to the same server, to be told of changes: RESP2, whose messages ioredis hands on. */
+export function changesClient(primary: Redis, settings: Settings): Redis {
+  const options: RedisOptions = {
+    ...connectionDefaults(settings),
+    retryStrategy: (attempt) => backoffMs(attempt, CHANGES_DELAYS),
+    enableOfflineQueue: false,
+    enableAutoPipelining: false,
+    autoResubscribe: false,
+    readOnly: false,
+    keyPrefix: '',
+    protocol: 2,
+  };
+  return primary.duplicate({ ...options, ...FIXED });
+}
+
 export function clusterClient(
   { nodes, options = {} }: NonNullable<Settings['cluster']>,
   settings: Settings,

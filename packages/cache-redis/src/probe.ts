@@ -6,7 +6,7 @@ import { generationText } from './server-info.js';
 import type { Topology } from './topology/topology.js';
 
 /** How long a probe's key stays after the last one. */
-const TTL_MS = '60000';
+export const PROBE_TTL_MS = '60000';
 
 /** One call of the script to every primary, in one message each. */
 export async function probePrimaries(
@@ -15,7 +15,7 @@ export async function probePrimaries(
   prefix: string,
 ): Promise<ReadonlyMap<string, CacheProbe | Error>> {
   const keys = topology.probeKeys(`${prefix}probe`);
-  const calls = [...keys.values()].map((key) => new ScriptCall('probe', key, [TTL_MS], 'utf8'));
+  const calls = [...keys.values()].map((key) => new ScriptCall('probe', key, [PROBE_TTL_MS], 'utf8'));
   const replies = await dispatch.run(calls);
   return new Map([...keys.keys()].map((primary, index) => [primary, probeOf(replies[index])]));
 }

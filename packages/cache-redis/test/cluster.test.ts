@@ -1,9 +1,10 @@
-import { CacheUnavailableError } from '@lockstep/core';
+import { CacheUnavailableError, type ChangeWatch } from '@lockstep/core';
 import { type RedisClusterService, startRedisCluster } from '@lockstep/dev-services';
 import slotOf from 'cluster-key-slot';
 import { Cluster, Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { redisCache } from '../src/index.js';
+import { listening } from './support/changes.js';
 import { hit, newKey, put, setValue } from './support/entries.js';
 import { until } from './support/time.js';
 
@@ -129,4 +130,59 @@ test('slots that are moving or have moved are followed, in the middle of a batch
     to.disconnect();
     await cache.close();
   }
+});
+
+test('a watch is told by all nodes, of keys that move between them, and of none while one is down', async () => {
+  const cache = redisCache({ cluster: { nodes }, commandTimeoutMs: 500 });
+  await cache.open?.();
+  const { listener, lost, told } = listening();
+  const watch = cache.watchChanges?.('wtc::', listener) as ChangeWatch;
+  watch.add('wtc:test:');
+  await watch.ping();
+  const keys = [keyOf(0), keyOf(1), keyOf(2)];
+  for (const key of keys) await setValue(cache, key, 2);
+  await watch.ping();
+  expect(told).toEqual(expect.arrayContaining(keys));
+
+  const [moving = ''] = keys;
+  const slot = slotOf(moving);
+  const [from, to] = [0, 2].map((index) => new Redis(service.urls[index] ?? '')) as [Redis, Redis];
+  const [fromId, toId] = (await Promise.all([from.cluster('MYID'), to.cluster('MYID')])) as [string, string];
+  const target = nodes[2] ?? { host: '', port: 0 };
+  try {
+    await to.cluster('SETSLOT', slot, 'IMPORTING', fromId);
+    await from.cluster('SETSLOT', slot, 'MIGRATING', toId);
+    told.length = 0;
+    await from.call('MIGRATE', target.host, target.port, moving, 0, 5_000);
+    await watch.ping();
+    expect(told).toContain(moving);
+    for (const value of [4, 6]) {
+      told.length = 0;
+      await cache.execute([put(moving, value)]);
+      await watch.ping();
+      expect(told).toContain(moving);
+      for (const node of [to, from]) await node.cluster('SETSLOT', slot, 'NODE', toId);
+    }
+  } finally {
+    from.disconnect();
+    to.disconnect();
+  }
+
+  const before = lost();
+  const victim = service.nodes[1]?.process;
+  await victim?.kill();
+  await until('the loss is told', WITHIN_MS, () => lost() > before);
+  await expect(watch.ping()).rejects.toThrow();
+  await victim?.restart({ keepData: true });
+  await service.healthy();
+  await until('the watch is whole again', WITHIN_MS, async () => {
+    await watch.ping();
+    return true;
+  });
+  told.length = 0;
+  await setValue(cache, keys[1] ?? '', 8);
+  await watch.ping();
+  expect(told).toContain(keys[1]);
+  await watch.close();
+  await cache.close();
 });

@@ -9,6 +9,7 @@ const START_MS = 120_000;
 const settings = {
   buffer: true,
   notices: true,
+  changes: true,
   describe,
   test,
   hooks: ['second', 'evict', 'flushScripts', 'cut', 'freeze'],

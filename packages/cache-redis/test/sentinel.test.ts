@@ -1,6 +1,8 @@
+import type { ChangeWatch } from '@lockstep/core';
 import { type RedisSentinelService, startRedisSentinel } from '@lockstep/dev-services';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { redisCache } from '../src/index.js';
+import { listening } from './support/changes.js';
 import { hit, newKey, setValue } from './support/entries.js';
 import { until } from './support/time.js';
 
@@ -12,7 +14,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => service.stop());
 
-test('after a failover the cache writes to the new primary, of another generation; so it does after the primary froze', async () => {
+test('after a failover the cache writes to the new primary, of another generation, and is told of changes there; so it is after the primary froze', async () => {
   const sentinels = service.sentinels.map(({ host, port }) => ({ host, port }));
   const cache = redisCache({ sentinel: { sentinels, name: service.name } });
   await cache.open?.();
@@ -22,6 +24,12 @@ test('after a failover the cache writes to the new primary, of another generatio
   expect(first.generation).toBeDefined();
   expect(first.description).toContain('Sentinel');
 
+  const { listener, lost, told } = listening();
+  const watch = cache.watchChanges?.('wtc::', listener) as ChangeWatch;
+  watch.add('wtc:test:');
+  await watch.ping();
+  const before = lost();
+
   await service.failover();
   await until('writes reach the new primary', WITHIN_MS, async () => {
     await setValue(cache, key, 4);
@@ -29,6 +37,15 @@ test('after a failover the cache writes to the new primary, of another generatio
   });
   const second = await cache.info();
   expect(second.generation).not.toBe(first.generation);
+  await until('the watch is at the new primary', WITHIN_MS, async () => {
+    await watch.ping();
+    return true;
+  });
+  expect(lost()).toBeGreaterThan(before);
+  const late = newKey();
+  await setValue(cache, late, 2);
+  await watch.ping();
+  expect(told).toContain(late);
 
   const frozen = await service.currentPrimary();
   frozen.process.freeze();
@@ -41,8 +58,14 @@ test('after a failover the cache writes to the new primary, of another generatio
       return true;
     });
     expect((await cache.info()).generation).not.toBe(second.generation);
+    // The frozen server's channel stays silent, and proves nothing.
+    await until('the watch follows', WITHIN_MS, async () => {
+      await watch.ping();
+      return true;
+    });
   } finally {
     frozen.process.thaw();
+    await watch.close();
     await cache.close();
   }
 }, 90_000);

@@ -8,6 +8,7 @@ cacheConformance({
   name: 'the memory cache conforms',
   hooks: ['evict'],
   buffer: true,
+  changes: true,
   propertyRuns: 500,
   create() {
     const cache = memoryCache();

@@ -41,6 +41,8 @@ export async function runAll(cache: CacheAdapter, commands: readonly CacheComman
 export interface CacheContext extends Waits {
   readonly underTest: CacheUnderTest;
   readonly cache: CacheAdapter;
+  /** The start of every key, without the colon behind it. */
+  readonly keyStart: string;
   key(): string;
   token(): string;
   /** An even version half a day ahead of the cache's clock, in µs: believed, and reached by no clock meanwhile. */
@@ -87,6 +89,7 @@ export async function cacheContext(options: CacheConformanceOptions): Promise<Ca
     ...waits(options.deadlineMs ?? 10_000, underTest.advance?.bind(underTest)),
     underTest,
     cache,
+    keyStart: start,
     key,
     token,
     async ahead() {

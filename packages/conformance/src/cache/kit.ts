@@ -2,6 +2,7 @@ import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { batchCases } from './batches.js';
 import { bufferCases } from './buffer.js';
+import { changeCases } from './changes.js';
 import { cacheContext } from './context.js';
 import { differentialCases } from './differential.js';
 import { faultCases } from './faults.js';
@@ -49,6 +50,10 @@ export function cacheConformance(options: CacheConformanceOptions): void {
         'options.notices must say whether cache.notices is there, so that its cases run',
       );
       expectThat(
+        (c.cache.watchChanges !== undefined) === (options.changes ?? false),
+        'options.changes must say whether cache.watchChanges is there, so that its cases run',
+      );
+      expectThat(
         !c.cache.shared || hooks.includes('second'),
         'cache.shared is true: give a second client, and name it in options.hooks',
       );
@@ -63,6 +68,7 @@ export function cacheConformance(options: CacheConformanceOptions): void {
     differentialCases(test, options.propertyRuns ?? 100, options.buffer ?? false);
     faultCases(test, hooks);
     if (options.notices === true) noticeCases(test);
+    if (options.changes === true) changeCases(test, hooks);
     if (options.buffer === true) {
       bufferCases(test);
       unflushedCases(test, hooks);

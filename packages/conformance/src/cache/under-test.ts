@@ -34,6 +34,8 @@ export interface CacheConformanceOptions extends KitOptions {
   readonly buffer?: boolean;
   /** The cache keeps the notices of processes: `cache.notices` is there. @defaultValue false */
   readonly notices?: boolean;
+  /** The cache tells of changes: `cache.watchChanges` is there. @defaultValue false */
+  readonly changes?: boolean;
   /** The start of the kit's keys. @defaultValue 'wtc:conformance' */
   readonly keyPrefix?: string;
   /** Random command sequences compared with the reference. @defaultValue 100 */

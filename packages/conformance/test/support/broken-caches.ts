@@ -4,6 +4,7 @@ import {
   type CacheAdapter,
   type CacheCommand,
   type CacheReply,
+  type ChangeListener,
   type Entry,
   type HoleEntry,
   hitOf,
@@ -28,8 +29,13 @@ export interface BrokenCache {
 function cacheOf(
   apply: Apply,
   change: (cache: CacheAdapter) => Partial<CacheAdapter> = () => ({}),
+  tells: (change: CacheCommand['kind'] | 'eviction') => boolean = () => true,
 ): CacheUnderTest {
   const clock = manualClock();
+  const listeners = new Set<ChangeListener>();
+  const tell = (key: string, change: CacheCommand['kind'] | 'eviction'): void => {
+    if (tells(change)) for (const listener of listeners) listener.changed(key);
+  };
   const entries = new Map<string, Entry>();
   // Its index alone: the entries are this cache's own.
   const { unflushed } = memoryCache({ clock, maxEntries: 1 });
@@ -55,8 +61,14 @@ function cacheOf(
         if (command.kind === 'buffer' && command.durable) return new Error('there is no disk');
         const { entry, reply } = apply(live(command.key), command, clock.now());
         entries.set(command.key, entry);
+        tell(command.key, command.kind);
         return reply;
       });
+    },
+    watchChanges(_, listener) {
+      listeners.add(listener);
+      const close = async (): Promise<void> => void listeners.delete(listener);
+      return { add: () => undefined, ping: async () => undefined, close };
     },
     async probe() {
       check();
@@ -89,7 +101,10 @@ function cacheOf(
   return {
     cache: { ...cache, ...change(cache) },
     advance: (ms) => clock.advance(ms),
-    evict: (key) => void entries.delete(key),
+    evict(key) {
+      entries.delete(key);
+      tell(key, 'eviction');
+    },
   };
 }
 
@@ -148,6 +163,11 @@ function lossy(command: CacheCommand): CacheCommand {
 }
 
 export const BROKEN_CACHES: readonly BrokenCache[] = [
+  ...(['put', 'invalidate', 'fill', 'eviction'] as const).map((untold) => ({
+    flaw: `a change is not told: ${untold}`,
+    noticedBy: ['changes: each is told'],
+    create: () => cacheOf(applyCommand, undefined, (kind) => kind !== untold),
+  })),
   flawed(
     'a put is stored whatever the entry holds',
     ['rule 2: a put below the value is superseded', 'rule 2: puts that arrive in any order', 'race: puts'],

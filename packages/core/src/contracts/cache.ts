@@ -122,7 +122,9 @@ export interface ChangeListener {
 
 /** A listener's watch over a cache's entries. */
 export interface ChangeWatch {
-  /** Watches every key that starts with the prefix, too. None of the prefixes starts with another. */
+  /**
+   * Watches every key that starts with the prefix, too, from the next ping on. None of the prefixes starts with another.
+   */
   add(prefix: string): void;
   /**
    * Resolves once the listener was told of every change that was made before the call, by primaries that take

@@ -28,7 +28,7 @@ export type CacheCalls = {
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
   /** A ping of a watch over changes. */
-  readonly ping: { readonly input: undefined; readonly output: void };
+  readonly ping: { readonly input: undefined; readonly output: undefined };
   /** A call of the index of unflushed keys; `input` says which. */
   readonly index: { readonly input: keyof UnflushedIndex; readonly output: unknown };
   /** A call of the notices of processes; `input` says which. */
@@ -82,7 +82,7 @@ function watchOf(
 ): NonNullable<CacheAdapter['watchChanges']> {
   return (prefix, listener) => {
     const watch = cache.watchChanges?.(prefix, listener) as ChangeWatch;
-    const effect = (): Promise<void> => watch.ping();
+    const effect = (): Promise<undefined> => watch.ping().then(() => undefined);
     return {
       add: (added) => watch.add(added),
       ping: () => plan.run('ping', { input: undefined, effect, refusal }),

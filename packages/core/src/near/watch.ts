@@ -24,15 +24,18 @@ export interface NearWatchOptions {
   readonly timeoutMs: number;
   readonly clock: Clock;
   readonly open: () => Promise<void>;
-  /** Told when pings begin to fail. */
+  /** Told when pings have failed a few times in a row. */
   readonly onBreak: (error: unknown) => void;
 }
 
 /** Each is a prefix that the cache compares with the key of every write. */
 const MAX_COLLECTIONS = 64;
-/** How often a ping is sent within the time that it proves. */
+/** How often a ping is sent within the time that it proves, and at least. */
 const PINGS = 3;
+const PING_MS = 1_000;
 const RETRY_MS = 100;
+/** A connection comes about in less; more failures in a row are told. */
+const TOLD_FAILURES = 3;
 
 /**
  * The watch over the cache's changes for all near entries of one Lockstep, and the proof that it works: a ping that came
@@ -51,10 +54,11 @@ export class NearWatch implements ChangeListener {
   readonly #byPrefix = new Map<string, WatchedEntries>();
   readonly #byListKey = new Map<string, WatchedEntries>();
   #watch: ChangeWatch | undefined;
-  #everyMs = Number.POSITIVE_INFINITY;
+  #everyMs = PING_MS;
   /** Counts `lost`: a ping that was sent before proves nothing. */
   #losses = 0;
-  #broken = false;
+  #pinging = false;
+  #failures = 0;
 
   constructor(options: NearWatchOptions) {
     this.#options = options;
@@ -74,6 +78,8 @@ export class NearWatch implements ChangeListener {
       this.#byListKey.set(entries.listKey, entries);
       this.#watch?.add(entries.listKey);
     }
+    // What was changed of these before was not told.
+    this.lost();
   }
 
   changed(cacheKey: string): void {
@@ -87,6 +93,7 @@ export class NearWatch implements ChangeListener {
   lost(): void {
     this.#losses++;
     this.provenAtMs = Number.NEGATIVE_INFINITY;
+    if (!this.#pinging) this.nextPingMs = Number.NEGATIVE_INFINITY;
     this.clear();
   }
 
@@ -99,20 +106,22 @@ export class NearWatch implements ChangeListener {
   ping(nowMs: number): void {
     const { clock, open, timeoutMs } = this.#options;
     const losses = this.#losses;
+    this.#pinging = true;
     this.nextPingMs = Number.POSITIVE_INFINITY;
     const late = (): Error =>
       new CacheUnavailableError(`the watch over changes did not answer a ping within ${timeoutMs} ms`);
     const pinging = open().then(() => this.#watch?.ping());
     withTimeout(clock, pinging, timeoutMs, late).then(
       () => {
-        this.#broken = false;
+        this.#pinging = false;
+        this.#failures = 0;
+        this.nextPingMs = losses === this.#losses ? nowMs + this.#everyMs : Number.NEGATIVE_INFINITY;
         if (losses === this.#losses) this.provenAtMs = nowMs;
-        this.nextPingMs = nowMs + this.#everyMs;
       },
       (error: unknown) => {
+        this.#pinging = false;
         this.nextPingMs = clock.monotonic() + Math.min(RETRY_MS, this.#everyMs);
-        if (!this.#broken) this.#options.onBreak(error);
-        this.#broken = true;
+        if (++this.#failures === TOLD_FAILURES) this.#options.onBreak(error);
       },
     );
   }
