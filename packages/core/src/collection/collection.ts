@@ -134,7 +134,7 @@ function nearOf<Value>(
     measure: (value, key) => codec.measure(value, key),
   });
   nearWatch.add(entries, `collection("${name}")`);
-  cache.onChange ??= (key) => nearWatch.changed(key);
+  cache.onChange ??= (key) => nearWatch.written(key);
   return entries;
 }
 

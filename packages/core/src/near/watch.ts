@@ -97,6 +97,16 @@ export class NearWatch implements ChangeListener {
     this.clear();
   }
 
+  /** A command of this process may have changed the entry. */
+  written(cacheKey: string): void {
+    this.changed(cacheKey);
+  }
+
+  /** A ping that was sent then has come back. */
+  prove(sentAtMs: number): void {
+    this.provenAtMs = sentAtMs;
+  }
+
   /** Drops all entries of all collections. */
   clear(): void {
     for (const entries of this.#byPrefix.values()) entries.clear();
@@ -116,7 +126,7 @@ export class NearWatch implements ChangeListener {
         this.#pinging = false;
         this.#failures = 0;
         this.nextPingMs = losses === this.#losses ? nowMs + this.#everyMs : Number.NEGATIVE_INFINITY;
-        if (losses === this.#losses) this.provenAtMs = nowMs;
+        if (losses === this.#losses) this.prove(nowMs);
       },
       (error: unknown) => {
         this.#pinging = false;

@@ -40,7 +40,7 @@ export interface History {
 }
 
 /** The version that a read proves: an absence is the newest deletion that it can have seen. */
-function provenVersion(read: ReadRecord, history: History): number {
+export function provenVersion(read: ReadRecord, history: History): number {
   if (read.version > 0) return read.version;
   const deletions = history.commits.filter((c) => c.key === read.key && c.deleted && c.step <= read.end);
   return Math.max(0, ...deletions.map(({ version }) => version));

@@ -4,6 +4,7 @@ import { CacheUnavailableError } from '../../src/errors.js';
 import { type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
 import { applyCommand } from '../../src/protocol/transitions.js';
 import type { Scheduler } from './scheduler.js';
+import { SimChanges } from './sim-changes.js';
 import { SimIndex } from './sim-index.js';
 
 function refusal(): CacheUnavailableError {
@@ -27,6 +28,8 @@ export interface SimCacheOptions {
   readonly evictsUnflushed?: boolean;
   /** Whether it says that it has kept everything, whatever it lost. @defaultValue false */
   readonly hidesLosses?: boolean | undefined;
+  /** What becomes of a message about a change; a control loses some unseen. @defaultValue it goes its way */
+  readonly tells?: ((key: string) => boolean) | undefined;
   /** How far its clock is ahead of the scheduler's, in ms. @defaultValue 0 */
   readonly skewMs?: number;
 }
@@ -40,6 +43,7 @@ export class SimCache {
   readonly adapter: CacheAdapter;
   readonly #options: SimCacheOptions;
   readonly index: SimIndex;
+  readonly #changes: SimChanges;
   /** While true, faults don't happen: for the drain at the end. */
   calm = false;
   /** While true, it answers reads and refuses writes. */
@@ -52,6 +56,7 @@ export class SimCache {
       () => this.#travel(),
       () => this.#now(),
     );
+    this.#changes = new SimChanges(options.scheduler, () => this.#fault());
     this.adapter = {
       name: 'sim',
       shared: true,
@@ -81,6 +86,7 @@ export class SimCache {
         return new Map([['', keptMs]]);
       },
       async *scan() {},
+      watchChanges: (_, listener) => this.#changes.watch(listener),
       unflushed: this.index,
       close: async () => undefined,
     };
@@ -96,6 +102,7 @@ export class SimCache {
     if (this.calm) return;
     this.entries.clear();
     this.#keptSinceMs = this.#now();
+    this.#changes.breakAll();
   }
 
   evict(): void {
@@ -104,7 +111,10 @@ export class SimCache {
     const keys = [...this.entries].flatMap(([key, entry]) =>
       evictsUnflushed !== true && entry?.kind === 'value' && entry.unflushed ? [] : [key],
     );
-    if (keys.length > 0) this.entries.delete(scheduler.pick(keys));
+    if (keys.length === 0) return;
+    const key = scheduler.pick(keys);
+    this.entries.delete(key);
+    this.#tell(key);
   }
 
   async #travel(): Promise<void> {
@@ -136,7 +146,13 @@ export class SimCache {
     const { entry, reply } = apply(this.entries.get(command.key), command, this.#now());
     if (entry === undefined) this.entries.delete(command.key);
     else this.entries.set(command.key, entry);
+    this.#tell(command.key);
     return reply;
+  }
+
+  #tell(key: string): void {
+    const { tells = () => true } = this.#options;
+    if (tells(key)) this.#changes.tell(key);
   }
 
   #now(): number {

@@ -1,0 +1,85 @@
+import { describe, expect, test, vi } from 'vitest';
+import type { Clock } from '../../src/contracts/clock.js';
+import { NearEntries } from '../../src/near/entries.js';
+import { NearWatch } from '../../src/near/watch.js';
+import { type NearWorldOptions, runNearWorld } from './near-world.js';
+import { searchIn } from './search.js';
+
+/** As in `histories.test.ts`. */
+const RUNS = Number(process.env['LOCKSTEP_HISTORIES'] ?? 60);
+const CONTROL_RUNS = 1_000;
+const TIMEOUT_MS = 120_000 + RUNS * 100;
+
+const within = (options: Omit<NearWorldOptions, 'seed'>) => (seed: number) =>
+  runNearWorld({ seed, ...options });
+
+describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
+  test.for([
+    { name: 'channels that break, evictions and restarts', faults: 0.01 },
+    { name: 'channels that are slow alone', faults: 0 },
+  ])('no read is older than the bound allows: $name', async ({ faults }) => {
+    const from = new Map<string, number>();
+    const onRead = (each: string): void => void from.set(each, (from.get(each) ?? 0) + 1);
+    expect(await searchIn(within({ faults, onRead }), RUNS)).toBeUndefined();
+    expect(from.get('near')).toBeGreaterThan(5 * RUNS);
+    expect(from.get('cache')).toBeGreaterThan(RUNS);
+  });
+
+  test('a message that is lost unseen is caught', async () => {
+    const tells: NearWorldOptions['tells'] = (_, scheduler) => !scheduler.chance(0.3);
+    expect(await searchIn(within({ tells, faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a ping whose answer does not come behind the changes before it is caught', async () => {
+    const cacheOf: NearWorldOptions['cacheOf'] = (cache) => ({
+      ...cache,
+      watchChanges(prefix, listener) {
+        const watch = cache.watchChanges?.(prefix, listener) as ReturnType<
+          NonNullable<typeof cache.watchChanges>
+        >;
+        return { add: () => undefined, ping: async () => undefined, close: () => watch.close() };
+      },
+    });
+    expect(await searchIn(within({ cacheOf, faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a ping that is counted at its answer is caught', async () => {
+    const run = (seed: number): Promise<string[]> => {
+      let clock: Clock | undefined;
+      using _ = vi.spyOn(NearWatch.prototype, 'prove').mockImplementation(function (this: NearWatch) {
+        this.provenAtMs = clock?.monotonic() ?? 0;
+      });
+      return runNearWorld({
+        seed,
+        faults: 0,
+        onClock: (given) => {
+          clock = given;
+        },
+      });
+    };
+    expect(await searchIn(run, CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a reply that is stored though its key changed while it was under way is caught', async () => {
+    const store = NearEntries.prototype.store;
+    using _ = vi.spyOn(NearEntries.prototype, 'store').mockImplementation(function (
+      this: NearEntries<unknown>,
+      key,
+      mark,
+      ...found
+    ) {
+      store.call(this, key, this.mark(key) ?? mark, ...found);
+    });
+    expect(await searchIn(within({ faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a channel whose break is not told is caught', async () => {
+    using _ = vi.spyOn(NearWatch.prototype, 'lost').mockReturnValue();
+    expect(await searchIn(within({ faults: 0.02 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a write that its own process sees with the message alone is caught', async () => {
+    using _ = vi.spyOn(NearWatch.prototype, 'written').mockReturnValue();
+    expect(await searchIn(within({ faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+});
