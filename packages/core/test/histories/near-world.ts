@@ -6,6 +6,7 @@ import { createLockstep } from '../../src/runtime/lockstep.js';
 import { type History, provenVersion, type ReadRecord, type WriteRecord } from './history.js';
 import { Scheduler } from './scheduler.js';
 import { SimCache } from './sim-cache.js';
+import type { Holds } from './sim-changes.js';
 import { simStore } from './sim-store.js';
 import type { Row } from './world.js';
 
@@ -17,6 +18,9 @@ export interface NearWorldOptions {
   readonly cacheOf?: (cache: CacheAdapter) => CacheAdapter;
   /** False: a change that nobody is told of, though no channel breaks; a control. */
   readonly tells?: (key: string, scheduler: Scheduler) => boolean;
+  readonly holds?: Holds;
+  /** @defaultValue 90 */
+  readonly cacheTimeoutMs?: number;
   readonly onClock?: (clock: Clock) => void;
   /** Told of each read's origin. */
   readonly onRead?: (from: string) => void;
@@ -57,12 +61,21 @@ const RESTART = 0.001;
  * what others did.
  */
 export async function runNearWorld(options: NearWorldOptions): Promise<string[]> {
-  const { cacheOf = (same) => same, faults = 0.01, onClock, onRead, seed, tells } = options;
+  const {
+    cacheOf = (same) => same,
+    cacheTimeoutMs = 90,
+    faults = 0.01,
+    holds,
+    onClock,
+    onRead,
+    seed,
+    tells,
+  } = options;
   const scheduler = new Scheduler(seed);
   const { clock } = scheduler;
   onClock?.(clock);
   const lost = tells && { tells: (key: string) => tells(key, scheduler) };
-  const cache = new SimCache({ scheduler, faults, evicts: true, ...lost });
+  const cache = new SimCache({ scheduler, faults, evicts: true, holds, ...lost });
   const history: NearHistory = { writes: [], reads: [], commits: [] };
   const inner = memoryStore<Row>({ name: 'rows', clock, feedGraceMs: 50 });
   const store = simStore({
@@ -76,7 +89,7 @@ export async function runNearWorld(options: NearWorldOptions): Promise<string[]>
   const processes = [0, 1].map((): Process => {
     const lockstep = createLockstep({
       cache: cacheOf(cache.adapter),
-      ...{ clock, random: scheduler.random, cacheTimeoutMs: 150, breaker: { threshold: 1_000_000 } },
+      ...{ clock, random: scheduler.random, cacheTimeoutMs, breaker: { threshold: 1_000_000 } },
     });
     const near = { maxItems: 10, maxStaleMs: MAX_STALE_MS };
     const times = { storeTimeoutMs: 300, leaseMs: 100, leaseWaitMs: 50 };
@@ -120,7 +133,7 @@ export async function runNearWorld(options: NearWorldOptions): Promise<string[]>
       const process = scheduler.chance(0.5) ? 0 : 1;
       const rows = scheduler.pick((processes[process] as Process).collections);
       const key = scheduler.pick(KEYS);
-      if (scheduler.chance(0.85)) await read(process, rows, key);
+      if (scheduler.chance(0.8)) await read(process, rows, key);
       else await write(process, rows, key);
     }
   }

@@ -4,7 +4,7 @@ import { CacheUnavailableError } from '../../src/errors.js';
 import { type Entry, hitOf, type Transition } from '../../src/protocol/entry.js';
 import { applyCommand } from '../../src/protocol/transitions.js';
 import type { Scheduler } from './scheduler.js';
-import { SimChanges } from './sim-changes.js';
+import { type Holds, SimChanges } from './sim-changes.js';
 import { SimIndex } from './sim-index.js';
 
 function refusal(): CacheUnavailableError {
@@ -30,6 +30,8 @@ export interface SimCacheOptions {
   readonly hidesLosses?: boolean | undefined;
   /** What becomes of a message about a change; a control loses some unseen. @defaultValue it goes its way */
   readonly tells?: ((key: string) => boolean) | undefined;
+  /** How messages about changes are held up. */
+  readonly holds?: Holds | undefined;
   /** How far its clock is ahead of the scheduler's, in ms. @defaultValue 0 */
   readonly skewMs?: number;
 }
@@ -56,7 +58,7 @@ export class SimCache {
       () => this.#travel(),
       () => this.#now(),
     );
-    this.#changes = new SimChanges(options.scheduler, () => this.#fault());
+    this.#changes = new SimChanges(options.scheduler, () => this.#fault(), options.holds);
     this.adapter = {
       name: 'sim',
       shared: true,

@@ -1,9 +1,13 @@
 import type { ChangeListener, ChangeWatch } from '../../src/contracts/cache.js';
 import type { Scheduler } from './scheduler.js';
 
-/** The chance that a message is held up on its way, with all behind it, and for how long at most. */
-const HELD = 0.15;
-const MAX_HELD_MS = 250;
+/** How likely a message is held up on its way, with all behind it, and for how long at most. */
+export interface Holds {
+  readonly chance: number;
+  readonly maxMs: number;
+}
+
+const HOLDS: Holds = { chance: 0.05, maxMs: 150 };
 /** The longest time until a process notices that its channel has broken. */
 const MAX_UNSEEN_MS = 150;
 
@@ -11,16 +15,18 @@ const MAX_UNSEEN_MS = 150;
 export class SimChanges {
   readonly #scheduler: Scheduler;
   readonly #fault: () => boolean;
+  readonly #holds: Holds;
   readonly #channels = new Set<SimChannel>();
 
   /** @param fault drawn for each message: its channel breaks instead */
-  constructor(scheduler: Scheduler, fault: () => boolean) {
+  constructor(scheduler: Scheduler, fault: () => boolean, holds = HOLDS) {
     this.#scheduler = scheduler;
     this.#fault = fault;
+    this.#holds = holds;
   }
 
   watch(listener: ChangeListener): ChangeWatch {
-    const channel = new SimChannel(this.#scheduler, this.#fault, listener);
+    const channel = new SimChannel(this.#scheduler, this.#fault, this.#holds, listener);
     this.#channels.add(channel);
     return channel;
   }
@@ -38,6 +44,7 @@ export class SimChanges {
 class SimChannel implements ChangeWatch {
   readonly #scheduler: Scheduler;
   readonly #fault: () => boolean;
+  readonly #holds: Holds;
   readonly #listener: ChangeListener;
   /** Counts breaks. */
   #broken = 0;
@@ -45,9 +52,10 @@ class SimChannel implements ChangeWatch {
   /** The delivery of the last message. */
   #last: Promise<void> = Promise.resolve();
 
-  constructor(scheduler: Scheduler, fault: () => boolean, listener: ChangeListener) {
+  constructor(scheduler: Scheduler, fault: () => boolean, holds: Holds, listener: ChangeListener) {
     this.#scheduler = scheduler;
     this.#fault = fault;
+    this.#holds = holds;
     this.#listener = listener;
   }
 
@@ -81,7 +89,8 @@ class SimChannel implements ChangeWatch {
     if (!this.#isOpen) return;
     const broken = this.#broken;
     this.#last = this.#last.then(async () => {
-      if (this.#scheduler.chance(HELD)) await this.#scheduler.sleep(MAX_HELD_MS * this.#scheduler.random());
+      const { chance, maxMs } = this.#holds;
+      if (this.#scheduler.chance(chance)) await this.#scheduler.sleep(maxMs * this.#scheduler.random());
       await this.#scheduler.deliver();
       if (broken === this.#broken) arrived();
     });

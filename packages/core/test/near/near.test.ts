@@ -317,3 +317,17 @@ describe('a definition with near', () => {
     expect(watches).toEqual([]);
   });
 });
+
+test('a tag that is ended takes the rows out, in this process at once', async () => {
+  const shop = openNear({ collection: { tags: ['name'] } });
+  await warm(shop, 'a', LAMP);
+  await shop.products.invalidateTag({ name: LAMP.name });
+  expect((await shop.products.getVersioned('a')).from).not.toBe('near');
+  await turns();
+  for (let i = 0; i < 5 && (await shop.products.getVersioned('a')).from !== 'near'; i++) await turns();
+  expect(await shop.products.getVersioned('a')).toMatchObject({ from: 'near' });
+  const other = shop.join();
+  await other.products.get('a');
+  await other.products.invalidateTag({ name: LAMP.name });
+  expect((await shop.products.getVersioned('a')).from).not.toBe('near');
+});
