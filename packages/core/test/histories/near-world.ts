@@ -19,6 +19,8 @@ export interface NearWorldOptions {
   /** False: a change that nobody is told of, though no channel breaks; a control. */
   readonly tells?: (key: string, scheduler: Scheduler) => boolean;
   readonly holds?: Holds;
+  /** The share of calls that write. @defaultValue 0.2 */
+  readonly writes?: number;
   /** @defaultValue 90 */
   readonly cacheTimeoutMs?: number;
   readonly onClock?: (clock: Clock) => void;
@@ -70,6 +72,7 @@ export async function runNearWorld(options: NearWorldOptions): Promise<string[]>
     onRead,
     seed,
     tells,
+    writes = 0.2,
   } = options;
   const scheduler = new Scheduler(seed);
   const { clock } = scheduler;
@@ -133,8 +136,8 @@ export async function runNearWorld(options: NearWorldOptions): Promise<string[]>
       const process = scheduler.chance(0.5) ? 0 : 1;
       const rows = scheduler.pick((processes[process] as Process).collections);
       const key = scheduler.pick(KEYS);
-      if (scheduler.chance(0.8)) await read(process, rows, key);
-      else await write(process, rows, key);
+      if (scheduler.chance(writes)) await write(process, rows, key);
+      else await read(process, rows, key);
     }
   }
 
