@@ -9,6 +9,7 @@ import { compare } from './compare/compare.js';
 import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
 import { CONTENTION, runContention } from './contention.js';
+import { NEAR_BENCH, runNear } from './near.js';
 import { MIX, runMix } from './peers/mix.js';
 import { PEERS } from './peers/peers.js';
 import { runStampede, STAMPEDE } from './peers/stampede.js';
@@ -126,6 +127,17 @@ program
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
     write(await runReads(turns, progress), json);
+  });
+
+program
+  .command('near')
+  .description(
+    'Hits in the process: near entries against the memory layer of bentocache and an LRU by hand, in turn.',
+  )
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, NEAR_BENCH.turns)
+  .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
+    write({ near: await runNear({ ...NEAR_BENCH, turns }, progress) }, json);
   });
 
 program

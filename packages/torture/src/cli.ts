@@ -3,6 +3,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { CONTROLS, isControl } from './crash/controls/names.js';
 import { runCrash } from './crash/run.js';
 import type { AppendFsync, Durability, StoreName } from './crash/settings.js';
+import { NEAR_CONTROLS, type NearControl } from './near/controls.js';
+import { runNear } from './near/run.js';
 import { CHANGES, type ChangeName } from './rollout/changes.js';
 import { runRollout } from './rollout/run.js';
 import { ROLLOUT_CONTROLS, type RolloutSettings } from './rollout/settings.js';
@@ -19,6 +21,14 @@ interface Flags {
   readonly durability: Durability;
   readonly appendfsync: AppendFsync;
   readonly control?: string;
+  readonly seed: number;
+}
+
+interface NearFlags {
+  readonly reads: number;
+  readonly maxStaleMs: number;
+  readonly json?: string;
+  readonly control?: NearControl;
   readonly seed: number;
 }
 
@@ -96,6 +106,30 @@ program
       console.log(JSON.stringify(result, null, 2));
       if (result.problems.length > 0 && flags.control === undefined) process.exitCode = 1;
     }
+  });
+
+program
+  .command('near')
+  .description(
+    'Near entries of three processes whose channels are held, swallowed, delayed and cut, over a Redis that is flushed, ' +
+      'evicts, hangs and restarts. Exit code 1 when a read was older than the bound allows.',
+  )
+  .option('--reads <n>', 'how many are judged', wholeNumber(1, 10_000_000_000), 10_000_000)
+  .option('--max-stale-ms <n>', 'the bound', wholeNumber(10, 60_000), 200)
+  .option('--json <file>', 'write the result there, too')
+  .addOption(
+    new Option('--control <name>', 'take one rule out; the exit code is 0 when that is found').choices(
+      Object.keys(NEAR_CONTROLS),
+    ),
+  )
+  .option('--seed <n>', 'of all random choices', wholeNumber(0, 2 ** 31), Date.now() % 1_000_000)
+  .addHelpText('after', () => `\nControls:\n${textOf(NEAR_CONTROLS)}`)
+  .action(async ({ control, json, maxStaleMs, reads, seed }: NearFlags) => {
+    const result = await runNear({ reads, maxStaleMs, seed, control });
+    const text = `${JSON.stringify(result, null, 2)}\n`;
+    console.log(text);
+    if (json !== undefined) writeFileSync(json, text);
+    if (result.stale > 0 !== (control !== undefined)) process.exitCode = 1;
   });
 
 program

@@ -54,7 +54,7 @@ const COUNTERS = 4_096;
  * that an entry has expired only when it comes across it.
  */
 const TTL_SHARE = 0.1;
-const MAX_AGE_MS = 10_000;
+const MAX_AGE_MS = 60_000;
 /** An entry without its value, about. */
 const ENTRY_BYTES = 200;
 

@@ -1,0 +1,38 @@
+import type { CacheAdapter } from '@lockstep/core';
+import type { Random } from '../random.js';
+
+/** Rules of near entries, and what each run without one must find. */
+export const NEAR_CONTROLS = {
+  'lost-message': 'one message about a change in a hundred is lost, and nobody is told',
+  'no-proof': 'a ping is answered at once, whatever became of the channel',
+  'silent-break': 'a channel that breaks says nothing',
+} as const;
+export type NearControl = keyof typeof NEAR_CONTROLS;
+
+const LOST = 0.01;
+
+/** The cache with one rule out. */
+export function without(control: NearControl | undefined, cache: CacheAdapter, random: Random): CacheAdapter {
+  if (control === undefined) return cache;
+  const watchChanges: NonNullable<CacheAdapter['watchChanges']> = (prefix, listener) => {
+    const watch = cache.watchChanges?.(prefix, {
+      changed(key) {
+        if (control !== 'lost-message' || random() >= LOST) listener.changed(key);
+      },
+      lost() {
+        if (control !== 'silent-break') listener.lost();
+      },
+    });
+    if (watch === undefined) throw new Error('the cache tells of no changes');
+    return {
+      add: (added) => watch.add(added),
+      ping: async () => {
+        const pinging = watch.ping();
+        if (control !== 'no-proof') return await pinging;
+        pinging.catch(() => undefined);
+      },
+      close: () => watch.close(),
+    };
+  };
+  return { ...cache, watchChanges };
+}

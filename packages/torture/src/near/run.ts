@@ -1,0 +1,223 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { redisCache } from '@lockstep/cache-redis';
+import { type Collection, createLockstep, type Lockstep } from '@lockstep/core';
+import { memoryStore } from '@lockstep/core/memory';
+import { type RedisService, startProxy, startRedis, type TcpProxy } from '@lockstep/dev-services';
+import { Redis, type RedisOptions } from 'ioredis';
+import { type Random, randomChoice, randomInt, seededRandom } from '../random.js';
+import { BREAKS, type Break, breakOnce } from './breaker.js';
+import { NearChecker } from './checker.js';
+import { type NearControl, without } from './controls.js';
+
+export interface NearRunOptions {
+  /** Ends once so many reads were judged. */
+  readonly reads: number;
+  readonly seed: number;
+  readonly maxStaleMs: number;
+  readonly control?: NearControl | undefined;
+  /** @defaultValue all */
+  readonly breaks?: readonly Break[];
+}
+
+export interface NearRunResult {
+  readonly seed: number;
+  readonly reads: number;
+  readonly nearReads: number;
+  readonly writes: number;
+  readonly seconds: number;
+  readonly breaks: Readonly<Record<string, number>>;
+  /** Reads that returned less than they owed. */
+  readonly stale: number;
+  readonly samples: readonly string[];
+}
+
+interface Row {
+  readonly n: number;
+}
+
+interface Process {
+  readonly lockstep: Lockstep;
+  readonly rows: Collection<Row>;
+}
+
+const PROCESSES = 3;
+const KEYS = Array.from({ length: 40 }, (_, n) => `k${n}`);
+const READS_AT_ONCE = 500;
+const MAX_WRITE_PAUSE_MS = 4;
+const MAX_CALM_MS = 400;
+const SAMPLES = 5;
+
+/**
+ * Three Locksteps with near entries over one store and one Redis, whose channels go through proxies that hold, swallow,
+ * delay and cut them, while Redis is flushed, evicts, hangs and restarts, and a foreign writer and a relay are at work.
+ * Each read is judged by what was acknowledged: near reads by the bound, all others, and those of the writer's own
+ * process, at once.
+ */
+export async function runNear(options: NearRunOptions): Promise<NearRunResult> {
+  const redis = await startRedis({ owned: true });
+  const proxies = await Promise.all(
+    Array.from({ length: PROCESSES }, () => startProxy({ target: redis.url.replace('redis:', 'tcp:') })),
+  );
+  const run = new NearRun(options, redis, proxies);
+  try {
+    return await run.go();
+  } finally {
+    await run.close();
+    await Promise.all(proxies.map((proxy) => proxy.stop()));
+    await redis.stop();
+  }
+}
+
+class NearRun {
+  readonly #options: NearRunOptions;
+  readonly #redis: RedisService;
+  readonly #proxies: readonly TcpProxy[];
+  readonly #admin: Redis;
+  readonly #checker: NearChecker;
+  readonly #store = memoryStore<Row>({ name: 'rows' });
+  readonly #clients: Redis[] = [];
+  readonly #processes: readonly Process[];
+  readonly #breaks: Record<string, number> = {};
+  readonly #samples: string[] = [];
+  #reads = 0;
+  #nearReads = 0;
+  #writes = 0;
+  #stale = 0;
+
+  constructor(options: NearRunOptions, redis: RedisService, proxies: readonly TcpProxy[]) {
+    this.#options = options;
+    this.#redis = redis;
+    this.#proxies = proxies;
+    this.#admin = quiet(new Redis(redis.url, { maxRetriesPerRequest: 0 }));
+    this.#checker = new NearChecker(KEYS.length, PROCESSES, options.maxStaleMs);
+    this.#processes = proxies.map((proxy, index) =>
+      this.#process(proxy, seededRandom(options.seed, 100 + index)),
+    );
+  }
+
+  #process(proxy: TcpProxy, random: Random): Process {
+    const client = proxied(this.#redis.url, proxy.port);
+    this.#clients.push(client);
+    const cache = without(this.#options.control, redisCache({ client, commandTimeoutMs: 200 }), random);
+    const lockstep = createLockstep({ cache, cacheTimeoutMs: 150 });
+    const { maxStaleMs } = this.#options;
+    const near = { maxItems: 1_000, maxStaleMs };
+    return { lockstep, rows: lockstep.collection<Row>({ name: 'rows', store: this.#store, near }) };
+  }
+
+  async go(): Promise<NearRunResult> {
+    const startedAtMs = performance.now();
+    const relay = this.#processes[0]?.lockstep.startRelay();
+    await Promise.all([
+      ...this.#processes.map((_, index) => this.#read(index)),
+      ...this.#processes.map((_, index) => this.#write(index)),
+      this.#foreign(),
+      this.#break(),
+    ]);
+    await relay?.stop();
+    return {
+      seed: this.#options.seed,
+      reads: this.#reads,
+      nearReads: this.#nearReads,
+      writes: this.#writes,
+      seconds: (performance.now() - startedAtMs) / 1_000,
+      breaks: this.#breaks,
+      stale: this.#stale,
+      samples: this.#samples,
+    };
+  }
+
+  get #over(): boolean {
+    return this.#reads >= this.#options.reads;
+  }
+
+  async #read(index: number): Promise<void> {
+    const random = seededRandom(this.#options.seed, index);
+    const { rows } = this.#processes[index] as Process;
+    while (!this.#over) {
+      for (let i = 0; i < READS_AT_ONCE; i++)
+        await this.#judge(index, rows, randomInt(random, 0, KEYS.length - 1));
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async #judge(index: number, rows: Collection<Row>, key: number): Promise<void> {
+    const beginMs = performance.now();
+    const owed = this.#checker.owed(key, index, beginMs);
+    const { from, version } = await rows.getVersioned(KEYS[key] as string);
+    this.#reads++;
+    if (from === 'near') this.#nearReads++;
+    const least = from === 'near' ? owed.near : owed.now;
+    if (version >= least) return;
+    this.#stale++;
+    if (this.#samples.length >= SAMPLES) return;
+    const agoMs = (performance.now() - beginMs).toFixed(1);
+    this.#samples.push(
+      `${KEYS[key]} of process ${index} (${from}): ${version}, owed ${least}, after ${agoMs} ms`,
+    );
+  }
+
+  async #write(index: number): Promise<void> {
+    const random = seededRandom(this.#options.seed, 20 + index);
+    const { rows } = this.#processes[index] as Process;
+    while (!this.#over) {
+      const key = randomInt(random, 0, KEYS.length - 1);
+      const written = await rows.put(KEYS[key] as string, { n: this.#writes++ }).catch(() => undefined);
+      const isPromised = written?.cache === 'updated' || written?.cache === 'invalidated';
+      if (written !== undefined && isPromised)
+        this.#checker.acknowledged(key, index, written.version, performance.now());
+      await pause(MAX_WRITE_PAUSE_MS * random());
+    }
+  }
+
+  async #foreign(): Promise<void> {
+    const random = seededRandom(this.#options.seed, 40);
+    while (!this.#over) {
+      await this.#store.foreignWrite(randomChoice(random, KEYS), { n: this.#writes++ });
+      await pause(20 * random());
+    }
+  }
+
+  async #break(): Promise<void> {
+    const random = seededRandom(this.#options.seed, 60);
+    const { breaks = BREAKS } = this.#options;
+    const parts = {
+      redis: this.#redis,
+      proxies: this.#proxies,
+      admin: () => this.#admin,
+      random,
+      keys: KEYS,
+    };
+    while (!this.#over) {
+      const what = randomChoice(random, breaks);
+      await breakOnce(what, { ...parts, keys: KEYS.map((key) => `wtc:rows:${key}`) }).catch(() => undefined);
+      this.#breaks[what] = (this.#breaks[what] ?? 0) + 1;
+      await pause(MAX_CALM_MS * random());
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#processes.map(({ lockstep }) => lockstep.close()));
+    for (const client of [...this.#clients, this.#admin]) client.disconnect();
+  }
+}
+
+/** A client whose commands go to the server, and the connections that tell of changes through a proxy. */
+function proxied(url: string, proxyPort: number): Redis {
+  const { hostname: host, port } = new URL(url);
+  const options = {
+    host,
+    retryStrategy: () => 20,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+  };
+  const client = quiet(new Redis({ ...options, port: Number(port) }));
+  client.duplicate = ((override: Partial<RedisOptions>) =>
+    new Redis({ ...options, ...override, port: proxyPort })) as typeof client.duplicate;
+  return client;
+}
+
+function quiet<Client extends Redis>(client: Client): Client {
+  client.on('error', () => undefined);
+  return client;
+}
