@@ -17,6 +17,8 @@ export interface NearRunOptions {
   readonly control?: NearControl | undefined;
   /** @defaultValue all */
   readonly breaks?: readonly Break[];
+  /** Ends with the first stale read. @defaultValue false */
+  readonly untilStale?: boolean;
 }
 
 export interface NearRunResult {
@@ -128,7 +130,8 @@ class NearRun {
   }
 
   get #over(): boolean {
-    return this.#reads >= this.#options.reads;
+    const { reads, untilStale } = this.#options;
+    return this.#reads >= reads || (untilStale === true && this.#stale > 0);
   }
 
   async #read(index: number): Promise<void> {
@@ -188,7 +191,7 @@ class NearRun {
       random,
       keys: KEYS,
     };
-    while (!this.#over) {
+    while (!this.#over && breaks.length > 0) {
       const what = randomChoice(random, breaks);
       await breakOnce(what, { ...parts, keys: KEYS.map((key) => `wtc:rows:${key}`) }).catch(() => undefined);
       this.#breaks[what] = (this.#breaks[what] ?? 0) + 1;
@@ -202,10 +205,12 @@ class NearRun {
   }
 }
 
+type LegacyOptions = RedisOptions & { replyMapping?: 'legacy' };
+
 /** A client whose commands go to the server, and the connections that tell of changes through a proxy. */
 function proxied(url: string, proxyPort: number): Redis {
   const { hostname: host, port } = new URL(url);
-  const options = {
+  const options: LegacyOptions = {
     host,
     retryStrategy: () => 20,
     maxRetriesPerRequest: 0,
@@ -213,7 +218,7 @@ function proxied(url: string, proxyPort: number): Redis {
   };
   const client = quiet(new Redis({ ...options, port: Number(port) }));
   client.duplicate = ((override: Partial<RedisOptions>) =>
-    new Redis({ ...options, ...override, port: proxyPort })) as typeof client.duplicate;
+    new Redis({ ...options, ...override, port: proxyPort } as LegacyOptions)) as typeof client.duplicate;
   return client;
 }
 

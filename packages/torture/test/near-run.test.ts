@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { NEAR_CONTROLS, type NearControl } from '../src/near/controls.js';
+import { runNear } from '../src/near/run.js';
+
+const BOUND = { maxStaleMs: 200, seed: 7 };
+
+test('near entries are never older than their bound, whatever becomes of channels and of Redis', async () => {
+  const result = await runNear({ ...BOUND, reads: 20_000 });
+  expect(result.samples).toEqual([]);
+  expect(result).toMatchObject({ stale: 0 });
+  expect(result.nearReads).toBeGreaterThan(2_000);
+});
+
+test.each(Object.keys(NEAR_CONTROLS) as NearControl[])('a rule that is out is found: %s', async (control) => {
+  const breaks = control === 'lost-message' ? [] : (['swallow', 'hold', 'cut'] as const);
+  const result = await runNear({ ...BOUND, reads: 2_000_000, control, breaks, untilStale: true });
+  expect(result.stale).toBeGreaterThan(0);
+});
