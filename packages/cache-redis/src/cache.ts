@@ -1,6 +1,7 @@
 import {
   type CacheAdapter,
   type CacheCommand,
+  type CacheHead,
   type CacheHit,
   type CacheReply,
   CacheUnavailableError,
@@ -15,7 +16,7 @@ import { type Client, clusterClient, isCluster, resends, sentinelClient, urlClie
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
-import { decode, hitOf } from './format.js';
+import { decode, HEADER_LENGTH, headOf, hitOf } from './format.js';
 import { noticeBoard } from './notices.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { keptByPrimaries, probePrimaries } from './probe.js';
@@ -60,6 +61,10 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
     ): Promise<(CacheHit | undefined | Error)[]> {
       const texts = await dispatch.read(keys, encoding);
       return texts.map((text) => (text instanceof Error ? refusalOf(text) : hitOf(text, encoding)));
+    },
+    async readHeads(keys: readonly string[]): Promise<(CacheHead | undefined | Error)[]> {
+      const headers = await dispatch.readHeads(keys, HEADER_LENGTH);
+      return headers.map((header) => (header instanceof Error ? refusalOf(header) : headOf(header)));
     },
     async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
       const calls = commands.map(scriptCall);

@@ -33,6 +33,13 @@ export class Dispatch {
     );
   }
 
+  /** As `read`, of the first bytes. */
+  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {
+    return this.#dispatch<string, string | Error>(keys, KEYS, (some) =>
+      this.#topology.readHeads(some, length),
+    );
+  }
+
   /**
    * The scripts' replies, a failed call's `Error` in its place. Throws, or rejects when there is one server
    * and it fails.

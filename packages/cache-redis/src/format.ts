@@ -23,10 +23,17 @@
  * of the format of that number: readers pass it by, and no command changes it. A release reads a format before
  * any release writes it.
  */
-import { type CacheHit, NO_VERSION, type Payload, type PayloadEncoding, type Version } from '@lockstep/core';
+import {
+  type CacheHead,
+  type CacheHit,
+  NO_VERSION,
+  type Payload,
+  type PayloadEncoding,
+  type Version,
+} from '@lockstep/core';
 import { isTail } from './hole-text.js';
 
-const HEADER_LENGTH = 31;
+export const HEADER_LENGTH = 31;
 const MAX_STALE_AT = 9_999_999_999_999;
 const KNOWN_ABSENT: CacheHit = { version: NO_VERSION, payload: null, staleAtMs: 0 };
 
@@ -115,6 +122,12 @@ function payloadOf(text: Stored, encoding: PayloadEncoding): Payload {
   if (typeof text === 'string') return text.slice(HEADER_LENGTH);
   const bytes = text.subarray(HEADER_LENGTH);
   return encoding === 'utf8' ? bytes.toString('utf8') : bytes;
+}
+
+/** What the header of an entry's text tells; `undefined`: a miss. */
+export function headOf(header: string): CacheHead | undefined {
+  const hit = hitOf(header, 'utf8');
+  return hit && { version: hit.version, staleAtMs: hit.staleAtMs, absent: hit.payload === null };
 }
 
 /** The hit that a reader may return from an entry's text; `undefined`: a miss. */

@@ -5,7 +5,16 @@ import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import type { Stored } from '../format.js';
-import { addBySha, answerOf, callBySha, callByText, execute, isLostScript, settled } from './send.js';
+import {
+  addBySha,
+  answerOf,
+  callBySha,
+  callByText,
+  execute,
+  headsOf,
+  isLostScript,
+  settled,
+} from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
@@ -91,6 +100,10 @@ export class ClusterTopology implements Topology {
         return answer.message.startsWith('WRONGTYPE') ? null : answer;
       }),
     );
+  }
+
+  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {
+    return headsOf(this.#client, keys, length, redirects);
   }
 
   async run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {

@@ -96,6 +96,29 @@ export function unchunked(chunks: readonly (ScriptCall | Chunk)[], replies: read
   });
 }
 
+/** The first bytes of texts, sent together; those that met a moved slot once more on their own. */
+export async function headsOf(
+  client: Client,
+  keys: readonly string[],
+  length: number,
+  redirects: (error: Error) => boolean,
+): Promise<readonly (string | Error)[]> {
+  const one = (key: string): Promise<string | Error> =>
+    (client.getrange(key, 0, length - 1) as Promise<string>).catch((error: unknown) => answerOf(error) ?? '');
+  const [first] = keys;
+  if (first !== undefined && keys.length === 1) return [await one(first)];
+  const pipeline = client.pipeline();
+  for (const key of keys) pipeline.getrange(key, 0, length - 1);
+  const answers = await execute(pipeline);
+  return await Promise.all(
+    answers.map((answer, index) => {
+      if (!(answer instanceof Error)) return String(answer);
+      if (redirects(answer)) return one(keys[index] as string).catch(asError);
+      return answer.message.startsWith('WRONGTYPE') ? '' : answer;
+    }),
+  );
+}
+
 /** The replies of a pipeline, a failed command's `Error` in its place. */
 export async function execute(pipeline: ChainableCommander): Promise<unknown[]> {
   const replies = await pipeline.exec();

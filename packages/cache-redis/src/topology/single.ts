@@ -10,6 +10,7 @@ import {
   callBySha,
   chunksOf,
   execute,
+  headsOf,
   isLostScript,
   unchunked,
 } from './send.js';
@@ -48,6 +49,10 @@ export class SingleTopology implements Topology {
       answers.push(reading.catch((error: unknown) => some.map(() => answerOf(error))));
     }
     return (await Promise.all(answers)).flat();
+  }
+
+  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {
+    return headsOf(this.#client, keys, length, () => false);
   }
 
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {

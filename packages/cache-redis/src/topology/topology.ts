@@ -18,6 +18,8 @@ export interface Topology {
   groups?(keys: readonly string[]): readonly Group[];
   /** The texts at keys of one group; `null` where nothing is. */
   read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]>;
+  /** The first bytes of the texts at keys of one group; empty where nothing is. */
+  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]>;
   /** The replies of calls on keys of one group, in order. */
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
   /** Runs calls again, for servers that have lost the script or handed the keys on. */

@@ -1,5 +1,5 @@
 import type { ChangeWatch } from '@lockstep/core';
-import { expectThat } from '../kit/expect.js';
+import { expectEqual, expectThat } from '../kit/expect.js';
 import { type CacheCase, type CacheContext, run } from './context.js';
 import type { CacheHook } from './under-test.js';
 
@@ -34,6 +34,28 @@ async function proven(c: CacheContext, watch: ChangeWatch): Promise<void> {
       () => false,
     ),
   );
+}
+
+/** The heads of entries, where the cache reads them. */
+export function headCases(test: CacheCase): void {
+  test('heads: what read() tells of an entry, without its payload', async (c) => {
+    const { readHeads } = c.cache;
+    if (readHeads === undefined) return;
+    const [value, absent, known, hole, empty] = [c.key(), c.key(), c.key(), c.key(), c.key()];
+    await c.setValue(value, 10, 'x'.repeat(5_000));
+    await c.setValue(absent, 12, null);
+    await c.lease(known, 'reader');
+    await c.fill(known, 'reader', 0, null);
+    await c.setHole(hole, 10);
+    const keys = [value, absent, known, hole, empty];
+    const hits = await c.cache.read(keys, 'utf8');
+    const expected = hits.map((hit) => {
+      if (hit === undefined || hit instanceof Error) return hit;
+      return { version: hit.version, staleAtMs: hit.staleAtMs, absent: hit.payload === null };
+    });
+    expectEqual(await readHeads.call(c.cache, keys), expected, 'the heads');
+    expectEqual(await readHeads.call(c.cache, [value]), expected.slice(0, 1), 'the head of one');
+  });
 }
 
 /** What a cache tells of changes of its entries. */

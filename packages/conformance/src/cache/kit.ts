@@ -2,7 +2,7 @@ import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
 import { batchCases } from './batches.js';
 import { bufferCases } from './buffer.js';
-import { changeCases } from './changes.js';
+import { changeCases, headCases } from './changes.js';
 import { cacheContext } from './context.js';
 import { differentialCases } from './differential.js';
 import { faultCases } from './faults.js';
@@ -63,6 +63,7 @@ export function cacheConformance(options: CacheConformanceOptions): void {
     intentCases(test);
     tagCases(test);
     payloadCases(test);
+    headCases(test);
     batchCases(test);
     raceCases(test);
     differentialCases(test, options.propertyRuns ?? 100, options.buffer ?? false);

@@ -1,6 +1,7 @@
 import type { CacheAdapter, ScannedEntry } from '../contracts/cache.js';
 import type {
   CacheCommand,
+  CacheHead,
   CacheHit,
   CacheReply,
   PayloadEncoding,
@@ -14,6 +15,9 @@ import { Breaker } from '../kit/breaker.js';
 import type { EventHub } from '../runtime/events.js';
 import { averageBytes, MAX_BATCH_BYTES, payloadBytes } from './payload-bytes.js';
 import { Trust } from './trust.js';
+
+/** Reads of what tells hits of keys apart. */
+export type CacheHeads = Batcher<string, CacheHead | undefined>;
 
 /** Reads of keys, told what is there by `add` and `addMany`. */
 export type CacheReads = Batcher<string, CacheHit | undefined>;
@@ -46,6 +50,8 @@ export class CacheClient {
   readonly #options: CacheClientOptions;
   readonly #reads: Readonly<Record<PayloadEncoding, CacheReads>>;
   readonly #commands: Batcher<CacheCommand, CacheReply>;
+  /** Reads what tells hits apart; `undefined`: a miss. Of a cache that has `readHeads`. */
+  readonly heads: CacheHeads;
   /** Says whether a hit may be believed. */
   readonly trust: Trust;
   /** Told of each key that a command may have changed, before its caller has the answer. */
@@ -121,6 +127,15 @@ export class CacheClient {
       return batcher;
     };
     this.#reads = { utf8: reads('utf8'), binary: reads('binary') };
+    this.heads = new Batcher<string, CacheHead | undefined>({
+      ...shared,
+      merges: true,
+      call: async (keys) => {
+        this.trust.due();
+        if (!this.#opened) await this.open();
+        return (await adapter.readHeads?.(keys)) ?? [];
+      },
+    });
     this.#commands = new Batcher<CacheCommand, CacheReply>({
       ...shared,
       call: (commands) =>

@@ -127,7 +127,7 @@ function nearOf<Value>(
   if (settings.near === undefined) return undefined;
   const { name, near, negativeTtlMs, ttlMs } = settings;
   const entries = new NearEntries<Value>({
-    ...{ collection: name, keyPrefix, settings: near, ttlMs, negativeTtlMs, clock },
+    ...{ collection: name, keyPrefix, settings: near, ttlMs, negativeTtlMs, cache, clock },
     watch: nearWatch,
     listKey: tags?.rows?.key,
     shape: store.shape,

@@ -27,7 +27,8 @@ export class CollectionReads<Value, Id> {
   async get(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
     if (this.#near !== undefined) {
       const found = this.#nearBy(this.#near, id, options);
-      if (found !== undefined) return copyOf(found.value) ?? undefined;
+      if (found !== undefined && (!this.#near.validates || (await this.#isStill(this.#near, found))))
+        return copyOf(found.value) ?? undefined;
     }
     const { value } = await this.#read(id, options);
     return value ?? undefined;
@@ -36,7 +37,8 @@ export class CollectionReads<Value, Id> {
   async getVersioned(id: Id, options?: ReadOneOptions): Promise<Versioned<Value>> {
     if (this.#near !== undefined) {
       const found = this.#nearBy(this.#near, id, options);
-      if (found !== undefined) return { value: copyOf(found.value), version: found.version, from: 'near' };
+      if (found !== undefined && (!this.#near.validates || (await this.#isStill(this.#near, found))))
+        return { value: copyOf(found.value), version: found.version, from: 'near' };
     }
     return await this.#read(id, options);
   }
@@ -57,16 +59,27 @@ export class CollectionReads<Value, Id> {
   }
 
   #served(near: NearEntries<Value>, key: string, minVersion: Version): NearEntry<Value> | undefined {
-    const { clock, events, settings, tally } = this.#context;
+    const { clock, events } = this.#context;
     const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
     const found = near.find(key, minVersion);
-    if (found === undefined) return undefined;
-    tally.hits++;
-    if (!events.hit.wanted) return found;
-    const durationMs = clock.monotonic() - startedAtMs;
-    const hit = { collection: settings.name, key, version: found.version, from: 'near' } as const;
-    events.hit.emit({ ...hit, stale: false, durationMs });
+    if (found !== undefined && !near.validates) this.#told(found, startedAtMs);
     return found;
+  }
+
+  /** Asks the cache whether an entry is still what it holds. */
+  async #isStill(near: NearEntries<Value>, found: NearEntry<Value>): Promise<boolean> {
+    const startedAtMs = this.#context.clock.monotonic();
+    const isStill = await near.isStill(found);
+    if (isStill) this.#told(found, startedAtMs);
+    return isStill;
+  }
+
+  #told({ key, version }: NearEntry<Value>, startedAtMs: number): void {
+    const { clock, events, settings, tally } = this.#context;
+    tally.hits++;
+    if (!events.hit.wanted) return;
+    const durationMs = clock.monotonic() - startedAtMs;
+    events.hit.emit({ collection: settings.name, key, version, from: 'near', stale: false, durationMs });
   }
 
   /** Nothing cached is believed now, or used. */
@@ -150,9 +163,15 @@ export class CollectionReads<Value, Id> {
     options: ReadOptions,
   ): Promise<(Value | undefined)[]> {
     const farKeys: string[] = [];
-    const found = keys.map((key) => {
-      const entry = this.#served(near, key, NO_VERSION);
-      if (entry === undefined) farKeys.push(key);
+    let entries = keys.map((key) => this.#served(near, key, NO_VERSION));
+    if (near.validates) {
+      const still = entries.map(async (entry) =>
+        entry && (await this.#isStill(near, entry)) ? entry : undefined,
+      );
+      entries = await Promise.all(still);
+    }
+    const found = entries.map((entry, i) => {
+      if (entry === undefined) farKeys.push(keys[i] as string);
       return entry && { value: copyOf(entry.value) };
     });
     if (farKeys.length === 0) return found.map((each) => each?.value ?? undefined);

@@ -8,7 +8,7 @@ import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { DECLARED_SETS } from '../kit/declared-sets.js';
 import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
-import { checkNear, NEAR } from '../near/settings.js';
+import { NEAR, type NearSettings, nearSettings } from '../near/settings.js';
 import { lookupName, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';
 
@@ -106,10 +106,13 @@ export interface BatchSettings extends Settings<typeof BATCH> {
 }
 
 /** A collection's options, checked and complete. */
-export interface CollectionSettings extends Omit<Settings<typeof COLLECTION>, 'batch' | 'burst' | 'unique'> {
+export interface CollectionSettings
+  extends Omit<Settings<typeof COLLECTION>, 'batch' | 'burst' | 'near' | 'unique'> {
   readonly batch: BatchSettings;
   /** `undefined`: every write is in the store before it is acknowledged. */
   readonly burst: BurstSettings | undefined;
+  /** `undefined`: every read asks the cache. */
+  readonly near: NearSettings | undefined;
   /** Unique indexes, each as a list of properties. */
   readonly unique: readonly (readonly string[])[];
 }
@@ -124,13 +127,13 @@ export function collectionSettings(options: AnyOptions, cache: CacheAdapter): Co
     throw new InvalidOptionError(`${where}.${stale}`, problem);
   }
   checkCompression(settings.compression, where);
-  checkNear(settings, cache, where);
   const { batching } = settings.store.capabilities;
   const maxRows = batching ? settings.batch.maxRows : 1;
   const maxInFlight = settings.batch.maxInFlight ?? (batching ? IN_FLIGHT : UNBATCHED_IN_FLIGHT);
   const batch = { ...settings.batch, maxRows, maxInFlight };
   const burst = burstSettings(settings, cache, where);
-  return { ...settings, batch, burst, unique: uniqueSettings(settings, burst, where) };
+  const near = nearSettings(settings, cache, where);
+  return { ...settings, batch, burst, near, unique: uniqueSettings(settings, burst, where) };
 }
 
 function uniqueSettings(

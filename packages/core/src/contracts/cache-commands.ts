@@ -24,6 +24,12 @@ export interface CacheHit {
   readonly unflushed?: boolean;
 }
 
+/** What tells a hit from a later one of its key, without the payload. */
+export interface CacheHead extends Pick<CacheHit, 'version' | 'staleAtMs'> {
+  /** The row is known to be absent. */
+  readonly absent: boolean;
+}
+
 /**
  * A writer's note before its store write. On a hole or an empty key it notes the token; on a value it
  * changes nothing. The reply says the highest version that the entry knows.

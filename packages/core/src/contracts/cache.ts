@@ -1,4 +1,11 @@
-import type { CacheCommand, CacheHit, CacheReply, Payload, PayloadEncoding } from './cache-commands.js';
+import type {
+  CacheCommand,
+  CacheHead,
+  CacheHit,
+  CacheReply,
+  Payload,
+  PayloadEncoding,
+} from './cache-commands.js';
 import type { Version } from './version.js';
 
 /** A cache's description of itself. */
@@ -207,6 +214,11 @@ export interface CacheAdapter {
    * @param prefix the start of keys of the watch's own, as that of `probe`
    */
   watchChanges?(prefix: string, listener: ChangeListener): ChangeWatch;
+  /**
+   * As `read`, without the payloads, which may be long. Absent: this cache can't read less than an entry, and no near entry
+   * over it can be validated.
+   */
+  readHeads?(keys: readonly string[]): Promise<readonly (CacheHead | undefined | Error)[]>;
   /** Ends what the adapter opened; leaves alone a client that was handed in. */
   close(): Promise<void>;
 }

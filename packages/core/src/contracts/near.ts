@@ -13,9 +13,16 @@ export interface NearOptions {
    * For how long after an acknowledged write other processes may serve the version before it, in ms. The cache is pinged
    * about three times as often while there are reads.
    *
-   * @defaultValue 1_000
+   * @defaultValue 1_000 ms
    */
   readonly maxStaleMs?: number;
+  /**
+   * Asks the cache before each hit whether its version is still that: one round trip without the value, for values that are
+   * long. Nothing is served late then, and nothing has to be watched. Not with `maxStaleMs`, nor with `tags`.
+   *
+   * @defaultValue false
+   */
+  readonly validate?: boolean;
 }
 
 /** A collection's near entries, since the process began. */
@@ -30,6 +37,6 @@ export interface NearStatus {
   readonly misses: number;
   /** Entries that a change has taken out. */
   readonly dropped: number;
-  /** False: nothing is served, since the cache's messages are not known to arrive. */
+  /** False: nothing is served, since the cache's messages are not known to arrive. True where each hit is validated. */
   readonly live: boolean;
 }

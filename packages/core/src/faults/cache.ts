@@ -6,7 +6,13 @@ import type {
   NoticeBoard,
   UnflushedIndex,
 } from '../contracts/cache.js';
-import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../contracts/cache-commands.js';
+import type {
+  CacheCommand,
+  CacheHead,
+  CacheHit,
+  CacheReply,
+  PayloadEncoding,
+} from '../contracts/cache-commands.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
 
@@ -27,6 +33,10 @@ export type CacheCalls = {
   readonly kept: { readonly input: string; readonly output: ReadonlyMap<string, number | Error> };
   /** The start of a scan; `input` is the prefix. */
   readonly scan: { readonly input: string; readonly output: undefined };
+  readonly heads: {
+    readonly input: readonly string[];
+    readonly output: readonly (CacheHead | undefined | Error)[];
+  };
   /** A ping of a watch over changes. */
   readonly ping: { readonly input: undefined; readonly output: undefined };
   /** A call of the index of unflushed keys; `input` says which. */
@@ -59,6 +69,16 @@ export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): C
       await plan.run('scan', { input: call[0], effect: async () => undefined, refusal });
       yield* cache.scan(...call);
     },
+    ...(cache.readHeads === undefined
+      ? {}
+      : {
+          readHeads: (keys: readonly string[]) =>
+            plan.run('heads', {
+              input: keys,
+              effect: async () => (await cache.readHeads?.(keys)) ?? [],
+              refusal,
+            }),
+        }),
     ...(cache.watchChanges === undefined ? {} : { watchChanges: watchOf(cache, plan) }),
     ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
     ...(notices === undefined ? {} : { notices: faultyNotices(notices, plan) }),

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { CacheHit } from '../contracts/cache-commands.js';
+import type { CacheClient } from '../cache/client.js';
+import type { CacheHead, CacheHit } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
 import type { NearStatus } from '../contracts/near.js';
 import type { RowShape, StoreShape } from '../contracts/rows.js';
@@ -18,6 +19,7 @@ export interface NearEntriesOptions<Value> {
   readonly ttlMs: number;
   readonly negativeTtlMs: number;
   readonly clock: Clock;
+  readonly cache: Pick<CacheClient, 'heads' | 'trust'>;
   readonly watch: NearWatch;
   readonly shape: StoreShape | undefined;
   /** About how many bytes a value takes. */
@@ -26,15 +28,26 @@ export interface NearEntriesOptions<Value> {
 
 /** A row as this process holds it. `value` is nobody's: callers get copies. */
 export class NearEntry<Value> {
+  readonly key: string;
   readonly value: Value | null;
   readonly version: Version;
+  /** As the cache's entry says. */
+  readonly staleAtMs: number;
   /** By the clock's `monotonic`. */
   readonly untilMs: number;
   readonly shape: RowShape | undefined;
 
-  constructor(value: Value | null, version: Version, untilMs: number, shape: RowShape | undefined) {
+  constructor(
+    key: string,
+    value: Value | null,
+    { staleAtMs, version }: Pick<CacheHit, 'staleAtMs' | 'version'>,
+    untilMs: number,
+    shape: RowShape | undefined,
+  ) {
+    this.key = key;
     this.value = value;
     this.version = version;
+    this.staleAtMs = staleAtMs;
     this.untilMs = untilMs;
     this.shape = shape;
   }
@@ -66,6 +79,8 @@ export class NearEntries<Value> implements WatchedEntries {
   readonly keyPrefix: string;
   readonly listKey: string | undefined;
   readonly maxStaleMs: number;
+  /** Each hit is served only once the cache has said that it holds the same. */
+  readonly validates: boolean;
   readonly #options: NearEntriesOptions<Value>;
   readonly #entries: LRUCache<string, NearEntry<Value>>;
   readonly #clock: Clock;
@@ -80,11 +95,12 @@ export class NearEntries<Value> implements WatchedEntries {
 
   constructor(options: NearEntriesOptions<Value>) {
     const { clock, keyPrefix, listKey, settings, shape, watch } = options;
-    const { maxBytes, maxItems, maxStaleMs } = settings;
+    const { maxBytes, maxItems, maxStaleMs, validate } = settings;
     this.#options = options;
     this.keyPrefix = keyPrefix;
     this.listKey = listKey;
     this.maxStaleMs = maxStaleMs;
+    this.validates = validate;
     this.#clock = clock;
     this.#watch = watch;
     this.#shape = shape;
@@ -96,6 +112,7 @@ export class NearEntries<Value> implements WatchedEntries {
   find(key: string, minVersion: Version): NearEntry<Value> | undefined {
     const nowMs = this.#clock.monotonic();
     const watch = this.#watch;
+    if (this.validates) return this.#maybe(key, minVersion);
     if (nowMs >= watch.nextPingMs) watch.ping(nowMs);
     const entry = this.#entries.get(key);
     if (
@@ -112,14 +129,43 @@ export class NearEntries<Value> implements WatchedEntries {
     return entry;
   }
 
+  /** An entry that is still to be validated. */
+  #maybe(key: string, minVersion: Version): NearEntry<Value> | undefined {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && entry.version >= minVersion && this.#shape?.current() === entry.shape)
+      return entry;
+    this.#misses++;
+    return undefined;
+  }
+
+  /** Asks the cache whether it would answer a read with the very entry. Does not reject. */
+  async isStill({ key, staleAtMs, value, version }: NearEntry<Value>): Promise<boolean> {
+    const { cache } = this.#options;
+    const cacheKey = this.keyPrefix + key;
+    const head = await new Promise<CacheHead | Error | undefined>((resolve) =>
+      cache.heads.add(cacheKey, resolve),
+    );
+    const isSame =
+      head !== undefined &&
+      !(head instanceof Error) &&
+      head.version === version &&
+      head.staleAtMs === staleAtMs &&
+      head.absent === (value === null) &&
+      (staleAtMs === 0 || this.#clock.now() < staleAtMs) &&
+      version <= (cache.trust.proofOf(cacheKey)?.maxVersion ?? -1);
+    if (isSame) this.#hits++;
+    else this.#misses++;
+    return isSame;
+  }
+
   /** Before a read of the key is sent to the cache; `undefined`: what it finds is not to be stored. */
   mark(key: string): NearMark | undefined {
-    if (this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
+    if (!this.validates && this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
     return { era: this.#era, changes: this.#changes[slotOf(key)] as number, shape: this.#shape?.current() };
   }
 
   /** Stores what a read found that began at the mark, unless it may have changed since. */
-  store(key: string, mark: NearMark, { staleAtMs, version }: CacheHit, value: Value | null): void {
+  store(key: string, mark: NearMark, hit: CacheHit, value: Value | null): void {
     if (mark.era !== this.#era || mark.changes !== this.#changes[slotOf(key)]) return;
     const { measure, negativeTtlMs, settings, ttlMs } = this.#options;
     const shape = this.#shape?.current();
@@ -127,9 +173,10 @@ export class NearEntries<Value> implements WatchedEntries {
     // A value that callers could change in its copy is left to the cache.
     if (!isCopyable(value)) return;
     const ageMs = Math.min(MAX_AGE_MS, TTL_SHARE * (value === null ? negativeTtlMs : ttlMs));
+    const { staleAtMs } = hit;
     const leftMs = staleAtMs > 0 ? staleAtMs - this.#clock.now() : Number.POSITIVE_INFINITY;
     const untilMs = this.#clock.monotonic() + Math.min(ageMs, leftMs);
-    const entry = new NearEntry(copyOf(value), version, untilMs, shape);
+    const entry = new NearEntry(key, copyOf(value), hit, untilMs, shape);
     if (settings.maxBytes === undefined) {
       this.#entries.set(key, entry);
     } else {

@@ -5,35 +5,59 @@ import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings } from '../kit/options.js';
 
 const HOUR_MS = 3_600_000;
+const MAX_STALE_MS = 1_000;
 /** A ping needs a third of the time there and back. */
 const MIN_STALE_MS = 10;
 
 export const NEAR = {
   maxItems: option.integer(undefined, 1, 10_000_000),
   maxBytes: option.integer(undefined, 1_024, 2 ** 40),
-  maxStaleMs: option.integer(1_000, MIN_STALE_MS, HOUR_MS),
+  maxStaleMs: option.integer(undefined, MIN_STALE_MS, HOUR_MS),
+  validate: option.flag(false),
 } satisfies OptionsOf<NearOptions>;
 
-export type NearSettings = Settings<typeof NEAR>;
+export interface NearSettings extends Settings<typeof NEAR> {
+  readonly maxStaleMs: number;
+}
+
+interface Excluding {
+  readonly consistency: Consistency;
+  readonly near: Settings<typeof NEAR> | undefined;
+  readonly tags: readonly (string | readonly string[])[] | undefined;
+}
 
 /** Throws `InvalidOptionError` where near entries are not bounded, or something excludes them. */
-export function checkNear(
-  { consistency, near }: { readonly consistency: Consistency; readonly near: NearSettings | undefined },
+export function nearSettings(
+  collection: Excluding,
   cache: CacheAdapter,
   where: string,
-): void {
-  if (near === undefined) return;
-  const excluded = exclusion(consistency, cache);
+): NearSettings | undefined {
+  const { near } = collection;
+  if (near === undefined) return undefined;
+  const excluded = exclusion(collection, near.validate, cache);
   if (excluded !== undefined) throw new InvalidOptionError(`${where}.near`, excluded);
   if (near.maxItems === undefined && near.maxBytes === undefined) {
     throw new InvalidOptionError(`${where}.near`, 'must have a bound: maxItems, maxBytes, or both');
   }
+  if (near.validate && near.maxStaleMs !== undefined) {
+    const problem = 'goes without validate, which serves nothing late';
+    throw new InvalidOptionError(`${where}.near.maxStaleMs`, problem);
+  }
+  return { ...near, maxStaleMs: near.maxStaleMs ?? MAX_STALE_MS };
 }
 
-function exclusion(consistency: Consistency, cache: CacheAdapter): string | undefined {
+function exclusion(
+  { consistency, tags }: Excluding,
+  validate: boolean,
+  cache: CacheAdapter,
+): string | undefined {
   if (consistency === 'strict')
     return 'serves what others have changed for up to maxStaleMs, which consistency "strict" excludes';
-  if (cache.watchChanges === undefined)
+  if (validate && tags !== undefined && tags.length > 0)
+    return 'asks for the version alone (validate), which does not tell that a tag of the row was ended';
+  if (validate && cache.readHeads === undefined)
+    return `needs a cache that reads versions without values (validate), which ${cache.name} does not`;
+  if (!validate && cache.watchChanges === undefined)
     return `needs a cache that tells of changes, which ${cache.name} does not`;
   return undefined;
 }

@@ -10,6 +10,8 @@ export interface WatchedEntries {
   /** The cache's key by which any entry may change; `undefined`: there is none. */
   readonly listKey: string | undefined;
   readonly maxStaleMs: number;
+  /** They rest on no message. */
+  readonly validates: boolean;
   /** The entry at a key of the cache has changed. */
   changed(cacheKey: string): void;
   /** Any entry may have changed. */
@@ -70,8 +72,9 @@ export class NearWatch implements ChangeListener {
     if (this.#byPrefix.size >= MAX_COLLECTIONS) {
       throw new InvalidOptionError(`${where}.near`, `at most ${MAX_COLLECTIONS} collections may have it`);
     }
-    this.#watch ??= adapter.watchChanges?.(prefix, this);
     this.#byPrefix.set(entries.keyPrefix, entries);
+    if (entries.validates) return;
+    this.#watch ??= adapter.watchChanges?.(prefix, this);
     this.#everyMs = Math.min(this.#everyMs, entries.maxStaleMs / PINGS);
     this.#watch?.add(entries.keyPrefix);
     if (entries.listKey !== undefined) {
@@ -138,7 +141,9 @@ export class NearWatch implements ChangeListener {
 
   status(): readonly NearStatus[] {
     const agoMs = this.#options.clock.monotonic() - this.provenAtMs;
-    return [...this.#byPrefix.values()].map((entries) => entries.status(agoMs < entries.maxStaleMs));
+    return [...this.#byPrefix.values()].map((entries) =>
+      entries.status(entries.validates || agoMs < entries.maxStaleMs),
+    );
   }
 
   get isEmpty(): boolean {

@@ -3,12 +3,18 @@ import type {
   CacheAdapter,
   CacheInfo,
   CacheProbe,
-  InspectedEntry,
   ChangeListener,
   ChangeWatch,
+  InspectedEntry,
   ScannedEntry,
 } from '../../contracts/cache.js';
-import type { CacheCommand, CacheHit, CacheReply, PayloadEncoding } from '../../contracts/cache-commands.js';
+import type {
+  CacheCommand,
+  CacheHead,
+  CacheHit,
+  CacheReply,
+  PayloadEncoding,
+} from '../../contracts/cache-commands.js';
 import type { Clock } from '../../contracts/clock.js';
 import { ClosedError, UnsupportedError } from '../../errors.js';
 import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
@@ -99,6 +105,10 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       checkOpen();
       return keys.map((key) => hitOf(live(key)));
     },
+    async readHeads(keys: readonly string[]): Promise<(CacheHead | undefined)[]> {
+      checkOpen();
+      return keys.map((key) => headOf(hitOf(live(key))));
+    },
     async execute(commands: readonly CacheCommand[]): Promise<(CacheReply | Error)[]> {
       checkOpen();
       return commands.map(apply);
@@ -170,6 +180,10 @@ export function memoryCache(options: MemoryCacheOptions = {}): MemoryCache {
       for (const watch of watches) watch.lost();
     },
   };
+}
+
+function headOf(hit: CacheHit | undefined): CacheHead | undefined {
+  return hit && { version: hit.version, staleAtMs: hit.staleAtMs, absent: hit.payload === null };
 }
 
 function isUnflushed(entry: NonNullable<Entry>): boolean {
