@@ -1,6 +1,6 @@
 import { CacheUnavailableError, type ChangeWatch } from '@lockstep/core';
 import { type RedisService, startProxy, startRedis } from '@lockstep/dev-services';
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { redisCache } from '../src/index.js';
 import { listening } from './support/changes.js';
@@ -145,6 +145,23 @@ describe('a channel that breaks', () => {
       return true;
     });
   });
+});
+
+test('a channel to another server than the one that takes writes proves nothing', async () => {
+  const another = await startRedis({ owned: true });
+  const client = new Redis(service.url);
+  const { port } = addressOf(another.url);
+  const { duplicate } = client;
+  client.duplicate = ((override: RedisOptions) =>
+    duplicate.call(client, { ...override, port })) as typeof duplicate;
+  const cache = redisCache({ client });
+  await cache.open?.();
+  const watch = cache.watchChanges?.('wtc::', listening().listener) as ChangeWatch;
+  watch.add('wtc:a:');
+  await expect(watch.ping()).rejects.toThrow(/a server that does not tell of changes here/);
+  await watch.close();
+  client.disconnect();
+  await another.stop();
 });
 
 test('a ping fails where the server refuses writes', async () => {
