@@ -73,8 +73,8 @@ export function subscribeMetrics(meterOf: () => Meter): () => void {
     timed('relay', seconds('lockstep.relay.duration', 'Batches of changes, into the cache'), ({ feed }) => ({
       'lockstep.feed': feed,
     })),
-    onEvent('hit', ({ collection, stale }) =>
-      hits.add(1, { 'lockstep.collection': collection, 'lockstep.stale': stale }),
+    onEvent('hit', ({ collection, from, stale }) =>
+      hits.add(1, { 'lockstep.collection': collection, 'lockstep.from': from, 'lockstep.stale': stale }),
     ),
     onEvent('miss', ({ collection, reason }) =>
       misses.add(1, { 'lockstep.collection': collection, 'lockstep.reason': reason }),
