@@ -30,6 +30,15 @@ export interface Figures {
   readonly laggingReads: number;
   readonly checkedReads: number;
   readonly unjudgedReads: number;
+  /** Reads of lists and product pages, through views. */
+  readonly viewReads: number;
+  /** Those that the store answered. */
+  readonly viewLoads: number;
+  readonly reviewWrites: number;
+  readonly checkedViews: number;
+  /** They lacked a row, or showed one as it was before a write that was acknowledged before they began. */
+  readonly staleViews: number;
+  readonly unjudgedViews: number;
   readonly failedReads: number;
   /** Every write that was rejected, those of unknown outcome included. */
   readonly failedWrites: number;
@@ -65,6 +74,7 @@ export interface Figures {
   /** Examples of what went wrong where no caller waits for it; Lockstep tries it again by itself. */
   readonly backgroundErrors: readonly Failure[];
   readonly staleSamples: readonly StaleRead[];
+  readonly staleViewSamples: readonly string[];
 }
 
 /** The figures that are known only at the end. */
@@ -98,7 +108,7 @@ export interface FiguresInput {
 
 export function figuresOf(input: FiguresInput): Figures {
   const { totals, faults, feedLag, feedLagInOutages, cacheDownMs, storeDownMs } = input;
-  const { counts, timings, verdicts } = totals;
+  const { counts, lists, timings, verdicts } = totals;
   return {
     reads: counts.reads,
     writes: counts.writes,
@@ -111,6 +121,12 @@ export function figuresOf(input: FiguresInput): Figures {
     laggingReads: verdicts.lagging,
     checkedReads: verdicts.checked,
     unjudgedReads: verdicts.unjudged,
+    viewReads: counts.viewReads,
+    viewLoads: counts.viewLoads,
+    reviewWrites: counts.reviewWrites,
+    checkedViews: lists.checked,
+    staleViews: lists.stale,
+    unjudgedViews: lists.unjudged,
     failedReads: counts.failedReads,
     failedWrites: counts.failedWrites,
     unknownWrites: counts.unknownWrites,
@@ -138,6 +154,7 @@ export function figuresOf(input: FiguresInput): Figures {
     failures: totals.failures.list,
     backgroundErrors: totals.backgroundErrors.list,
     staleSamples: totals.stale,
+    staleViewSamples: totals.staleLists,
   };
 }
 

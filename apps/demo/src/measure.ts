@@ -20,6 +20,9 @@ export const COUNTERS = [
   'queued',
   'deferred',
   'coalesced',
+  'viewReads',
+  'viewLoads',
+  'reviewWrites',
 ] as const;
 export type Counter = (typeof COUNTERS)[number];
 export type Counts = Record<Counter, number>;

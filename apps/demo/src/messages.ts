@@ -1,8 +1,9 @@
-import type { Outage, OutageAllowances, StaleRead, Verdicts } from '@lockstep/torture';
+import type { ListVerdicts, Outage, OutageAllowances, StaleRead, Verdicts } from '@lockstep/torture';
 import type { AuditReport } from './application/audit.js';
 import type { Inspection } from './application/inspect.js';
+import type { ProductPage } from './engines/engine.js';
 import type { Measures } from './measure.js';
-import type { StoreAddress } from './stores/store.js';
+import type { ProductRow, StoreAddress } from './stores/store.js';
 
 export type EngineName = 'lockstep' | 'naive';
 
@@ -40,11 +41,20 @@ export interface ApplicationReport {
   /** Since this process started. */
   readonly verdicts: Verdicts;
   readonly stale: readonly StaleRead[];
+  /** Of lists and product pages, since this process started. */
+  readonly lists: ListVerdicts;
+  readonly staleLists: readonly string[];
   /** As `FactBuffer.take` gives them. */
   readonly facts: Float64Array;
   /** All facts before this time have been told. */
   readonly markMs: number;
   readonly breaker: 'open' | 'half-open' | 'closed';
+}
+
+/** A category's list and a product page, as a customer sees them. */
+export interface WindowView {
+  readonly products: readonly ProductRow[];
+  readonly page: ProductPage;
 }
 
 /** The supervisor's calls to an application. */
@@ -57,6 +67,10 @@ export type ApplicationCalls = {
   readonly unload: { readonly argument: null; readonly reply: null };
   readonly judge: { readonly argument: { readonly horizonMs: number }; readonly reply: null };
   readonly audit: { readonly argument: null; readonly reply: AuditReport };
+  readonly window: {
+    readonly argument: { readonly category: string; readonly id: number };
+    readonly reply: WindowView;
+  };
   readonly inspect: { readonly argument: { readonly id: number }; readonly reply: Inspection };
   readonly stop: { readonly argument: null; readonly reply: null };
 };

@@ -20,6 +20,20 @@ export const MAX_PRICE = 100_000_000;
 export const MAX_STOCK = 1_000_000_000;
 export const MAX_ID = 2_147_483_647;
 
+/** What somebody says of a product. */
+export interface Review {
+  readonly id: number;
+  /** The product's id. */
+  readonly product: number;
+  /** 1 to 5. */
+  readonly stars: number;
+  readonly text: string;
+}
+
+/** Reviews there are at the most; products up to this id have some. */
+export const MAX_REVIEWS = 20;
+const REVIEWED = 5;
+
 const MATERIALS = ['Oak', 'Linen', 'Copper', 'Glass', 'Wool', 'Steel', 'Cork', 'Clay', 'Paper', 'Slate'];
 const MANNERS = ['quiet', 'tall', 'small', 'folding', 'round', 'striped', 'plain', 'double', 'soft', 'heavy'];
 const THINGS: readonly (readonly [string, string])[] = [
@@ -36,6 +50,26 @@ const THINGS: readonly (readonly [string, string])[] = [
   ['planter', 'Garden'],
   ['watering can', 'Garden'],
 ];
+
+/** Every category, as its list is asked for. */
+export const CATEGORIES: readonly string[] = [...new Set(THINGS.map(([, category]) => category))];
+
+const OPINIONS = [
+  'Just as shown.',
+  'Smaller than I thought.',
+  'A present; she liked it.',
+  'Would buy it again.',
+];
+
+/** A review of one of the first products, of which that many are there. */
+export function makeReview(random: Random, products: number): Review {
+  return {
+    id: randomInt(random, 1, MAX_REVIEWS),
+    product: randomInt(random, 1, Math.min(REVIEWED, products)),
+    stars: randomInt(random, 1, 5),
+    text: randomChoice(random, OPINIONS),
+  };
+}
 
 /** A whole product. `valueBytes` is the size of its description; 0: a sentence. */
 export function makeProduct(id: number, random: Random, valueBytes = 0): Product {

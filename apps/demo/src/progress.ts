@@ -15,6 +15,7 @@ export function startProgress(shop: Shop, everyMs: number): { stop(): void } {
       `${Math.round((figures.writes - last.writes) / seconds)} writes/s`,
       `hits ${percent(figures.hitRate)}`,
       `stale ${figures.staleReads} of ${figures.checkedReads}`,
+      `lists ${figures.staleViews} of ${figures.checkedViews}`,
       ...Object.entries(figures.faults).map(([name, count]) => `${name} ${count}`),
     ];
     process.stderr.write(`${line.join(' · ')}\n`);
@@ -32,6 +33,7 @@ export function summary(figures: FinalFigures): string {
     `hits ${percent(figures.hitRate)}, ${figures.storeQueries} statements for reads: ` +
       `${percent(figures.storeLoadReduction)} less than without a cache`,
     `stale reads ${figures.staleReads} of ${figures.checkedReads}, failed reads ${figures.failedReads}, failed writes ${figures.failedWrites}, of them of unknown outcome ${figures.unknownWrites}`,
+    `stale lists and pages ${figures.staleViews} of ${figures.checkedViews}, of them from the store ${figures.viewLoads}`,
     `read ${latency(figures.readMs)}; write ${latency(figures.writeMs)}; feed lag ${latency(figures.feedLagMs)}`,
     `audit: ${figures.auditedEntries} entries compared with their rows, ${figures.auditMismatches} differ`,
     ...figures.notes.map((note) => `note: ${note}`),

@@ -9,6 +9,8 @@ describe('a run without a page', () => {
     const figures = await headless([...SMALL, '--seconds', '3']);
     expect(figures).toMatchObject({
       staleReads: 0,
+      staleViews: 0,
+      staleViewSamples: [],
       failedReads: 0,
       failedWrites: 0,
       unjudgedReads: 0,
@@ -25,6 +27,9 @@ describe('a run without a page', () => {
     expect(figures.checkedReads).toBeGreaterThan(figures.reads * 0.99);
     expect(figures.storeLoadReduction).toBeGreaterThanOrEqual(0.99);
     expect(figures.warmupQueries).toBeGreaterThan(0);
+    expect(figures.checkedViews).toBeGreaterThan(50);
+    expect(figures.viewLoads).toBeLessThan(figures.viewReads);
+    expect(figures.reviewWrites).toBeGreaterThan(0);
     expect(figures.httpReads).toBeGreaterThan(0);
     expect(figures.httpWrites).toBeGreaterThan(0);
     expect(figures.auditedEntries).toBeGreaterThan(400);
@@ -44,6 +49,8 @@ describe('a run without a page', () => {
     expect(figures).toMatchObject({
       staleReads: 0,
       staleSamples: [],
+      staleViews: 0,
+      staleViewSamples: [],
       failedReads: 0,
       failedWrites: 0,
       feedDrained: true,
@@ -60,6 +67,7 @@ describe('a run without a page', () => {
     const naive = [...SMALL, '--engine', 'naive', '--seconds', '6', '--faults', 'foreign-write,redis-freeze'];
     const figures = await headless(naive);
     expect(figures.staleReads).toBeGreaterThan(0);
+    expect(figures.staleViews).toBeGreaterThan(0);
     expect(figures.auditMismatches).toBeGreaterThan(0);
     expect(figures.staleSamples[0]?.version).toBeLessThan(figures.staleSamples[0]?.expected ?? 0);
   });
@@ -80,6 +88,8 @@ describe('a run without a page', () => {
       store: 'mongo',
       staleReads: 0,
       staleSamples: [],
+      staleViews: 0,
+      staleViewSamples: [],
       failedReads: 0,
       failedWrites: 0,
       feedDrained: true,
@@ -100,6 +110,8 @@ describe('a run without a page', () => {
       faults: { 'mongo-stepdown': 1, 'mongo-kill': 1 },
       staleReads: 0,
       staleSamples: [],
+      staleViews: 0,
+      staleViewSamples: [],
       failedReads: 0,
       feedDrained: true,
       auditMismatches: 0,

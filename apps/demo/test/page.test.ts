@@ -56,10 +56,31 @@ describe('the page', () => {
     await until(async () => (await figure('checked')) > 500, 15_000, 'checked reads');
     expect(await figure('stale')).toBe(0);
     expect(await state('verdict')).toBe('good');
-    expect(await figure('hits')).toBeGreaterThan(90);
+    await until(async () => (await figure('hits')) > 90, 15_000, 'hits');
     expect(await figure('without')).toBeGreaterThan(await figure('with'));
     await expect.poll(() => page.locator('#processes tr').count()).toBe(3);
     expect(await page.locator('#chart-reads canvas').count()).toBe(1);
+  });
+
+  test('a list and a product page are read through views, and follow what is written', async () => {
+    await expect.poll(() => page.locator('#window-list li').count()).toBe(12);
+    await page.locator('#window-product').fill('600');
+    await page.locator('#window-category').selectOption('Garden');
+    const [first] = (await (await fetch(new URL('/window?category=Garden&product=600', url))).json())
+      .products;
+    // Nobody else writes it. Below all others: it enters the list, and comes first.
+    const { applications } = await status(url);
+    await fetch(`${applications[0]?.url}/products/600`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...first.product, id: 600, name: 'A trowel for nothing', price: 0 }),
+    });
+    const shown = () => page.locator('#window-list li').first().textContent();
+    await expect.poll(shown).toContain('A trowel for nothing');
+    await until(async () => (await figure('views-checked')) > 10, 15_000, 'judged lists');
+    expect(await figure('views-stale')).toBe(0);
+    const refused = await fetch(new URL('/window?category=Cars&product=600', url));
+    expect(refused.status).toBe(400);
   });
 
   test('a plain SQL update shows in row and entry, in step', async () => {
@@ -127,6 +148,7 @@ describe('the page', () => {
     await until(mended, 30_000, 'recovery');
     await until(async () => (await figure('hits')) > 50, 10_000, 'hits');
     expect(await figure('stale')).toBe(0);
+    expect(await figure('views-stale')).toBe(0);
   });
 
   test('a second fault of Redis at once is refused, and the page says why', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FreshnessChecker } from '../src/freshness/checker.js';
-import { FactBuffer, type FactKind, factsOf } from '../src/freshness/facts.js';
+import { FactBuffer, type FactKind, factsOf, UNKNOWN_GROUP } from '../src/freshness/facts.js';
 import { eitherDown, Outages } from '../src/freshness/outages.js';
 
 const LAG = 1_000;
@@ -268,11 +268,11 @@ test('due times add up over several outages', () => {
 
 test('facts survive the way to another process', () => {
   const buffer = new FactBuffer();
-  buffer.add('put', 3, 1_700_000_000_000_002, 12.5);
+  buffer.add('put', 3, 1_700_000_000_000_002, 12.5, { group: 5, rank: 9 });
   buffer.add('late-delete', 4, 8, 13);
   expect([...factsOf(buffer.take())]).toEqual([
-    { kind: 'put', index: 3, version: 1_700_000_000_000_002, atMs: 12.5 },
-    { kind: 'late-delete', index: 4, version: 8, atMs: 13 },
+    { kind: 'put', index: 3, version: 1_700_000_000_000_002, atMs: 12.5, group: 5, rank: 9 },
+    { kind: 'late-delete', index: 4, version: 8, atMs: 13, group: UNKNOWN_GROUP, rank: 0 },
   ]);
   expect(buffer.take()).toHaveLength(0);
 });

@@ -1,9 +1,17 @@
-import { FactBuffer, FreshnessChecker, factsOf, seededRandom, systemMs } from '@lockstep/torture';
+import {
+  FactBuffer,
+  FreshnessChecker,
+  factsOf,
+  ListChecker,
+  seededRandom,
+  systemMs,
+  UNKNOWN_GROUP,
+} from '@lockstep/torture';
 import type { EngineHooks, ShopEngine } from '../engines/engine.js';
 import { knownMixes, type LoadSource, streamsOf } from '../load/source.js';
 import { readTrace } from '../load/trace.js';
 import { Meter } from '../measure.js';
-import type { ApplicationConfig, ApplicationReport, Rates } from '../messages.js';
+import type { ApplicationConfig, ApplicationReport, Rates, WindowView } from '../messages.js';
 import { LOOPBACK } from '../naming.js';
 import { openStore } from '../stores/open.js';
 import type { ShopStore } from '../stores/store.js';
@@ -14,6 +22,7 @@ import { type ShopClient, shopClient } from './client.js';
 import { openEngine } from './engine.js';
 import { Generator } from './generator.js';
 import { type Inspection, inspect } from './inspect.js';
+import { isStillSo, Window } from './window.js';
 
 const WARM_BATCH = 500;
 const MAX_WARM_LOOKS = 20;
@@ -24,6 +33,8 @@ export class Application {
   readonly #meter: Meter;
   readonly #facts: FactBuffer;
   readonly #checker: FreshnessChecker;
+  readonly #lists: ListChecker;
+  readonly #window: Window;
   readonly #store: ShopStore;
   readonly #engine: ShopEngine;
   readonly #source: LoadSource;
@@ -44,16 +55,25 @@ export class Application {
     this.#checker = new FreshnessChecker({
       ...config.allowances,
       products: config.products,
-      onSeen: (kind, index, version, atMs) => this.#facts.add(kind, index, version, atMs),
+      onSeen: (kind, index, version, atMs) => {
+        this.#lists.fact({ kind, index, version, atMs, group: UNKNOWN_GROUP, rank: 0 });
+        this.#facts.add(kind, index, version, atMs);
+      },
     });
-    this.#catalogue = new Catalogue({
+    this.#lists = new ListChecker({
+      ...config.allowances,
+      isStillSo: (lacking) => isStillSo(this.#store, config.products, lacking),
+    });
+    const judged = {
       engine: this.#engine,
       checker: this.#checker,
+      lists: this.#lists,
       facts: this.#facts,
       meter: this.#meter,
       products: config.products,
-      tellNow: parts.tellNow,
-    });
+    };
+    this.#window = new Window(judged);
+    this.#catalogue = new Catalogue({ ...judged, tellNow: parts.tellNow });
     this.#api = shopApi(this.#catalogue, this.#meter);
   }
 
@@ -69,6 +89,8 @@ export class Application {
     application.#client = shopClient(`http://${LOOPBACK}:${application.port}`, meter);
     application.#generator = new Generator({
       catalogue: application.#catalogue,
+      window: application.#window,
+      products: config.products,
       client: application.#client,
       meter,
       random: seededRandom(config.seed, 500_000 + config.process + 1_000 * config.life),
@@ -114,16 +136,31 @@ export class Application {
   }
 
   hear(facts: Float64Array | null, horizonMs: number): void {
-    if (facts !== null) for (const fact of factsOf(facts)) this.#checker.fact(fact);
-    this.judge(horizonMs);
+    if (facts !== null) {
+      for (const fact of factsOf(facts)) {
+        this.#checker.fact(fact);
+        this.#lists.fact(fact);
+      }
+    }
+    void this.judge(horizonMs);
   }
 
   outages(list: Parameters<FreshnessChecker['outages']>[0]): void {
     this.#checker.outages(list);
+    this.#lists.outages(list);
   }
 
-  judge(horizonMs: number): void {
-    this.#checker.judge(Math.min(horizonMs, systemMs()));
+  /** Resolves when nothing is asked of the store for a verdict any more. */
+  async judge(horizonMs: number): Promise<void> {
+    const untilMs = Math.min(horizonMs, systemMs());
+    this.#checker.judge(untilMs);
+    this.#lists.judge(untilMs);
+    await this.#lists.settled();
+  }
+
+  async window(category: string, id: number): Promise<WindowView> {
+    const [products, page] = await Promise.all([this.#window.list(category), this.#window.page(id)]);
+    return { products, page };
   }
 
   /** The next write of this process is its last: committed, and the cache not told. */
@@ -140,6 +177,8 @@ export class Application {
       measures: this.#meter.take(),
       verdicts: this.#checker.verdicts,
       stale: this.#checker.samples.slice(),
+      lists: this.#lists.verdicts,
+      staleLists: this.#lists.samples.slice(),
       breaker: this.#state.breaker,
     };
   }
@@ -184,6 +223,9 @@ function hooksFor(meter: Meter, state: State): EngineHooks {
       meter.count(state.warming ? 'warmupQueries' : 'storeQueries');
       if (state.warming) state.warmedRows += rows;
       else meter.count('storeRows', rows);
+    },
+    viewLoaded() {
+      meter.count('viewLoads');
     },
     committed() {
       if (state.diesInWrite) process.kill(process.pid, 'SIGKILL');

@@ -1,11 +1,20 @@
-import { type FactBuffer, type FactKind, type FreshnessChecker, systemMs } from '@lockstep/torture';
+import {
+  type FactBuffer,
+  type FactKind,
+  type FreshnessChecker,
+  type ListChecker,
+  NO_GROUP,
+  systemMs,
+} from '@lockstep/torture';
 import type { ReadAnswer, ShopEngine, WriteAnswer } from '../engines/engine.js';
 import { fateOf, type Meter } from '../measure.js';
 import type { Product, ProductChange } from '../products.js';
+import { placeOf } from './places.js';
 
 export interface CatalogueOptions {
   readonly engine: ShopEngine;
   readonly checker: FreshnessChecker;
+  readonly lists: ListChecker;
   readonly facts: FactBuffer;
   readonly meter: Meter;
   /** Ids 1 to this are judged. */
@@ -18,6 +27,7 @@ export interface CatalogueOptions {
 export class Catalogue {
   readonly #engine: ShopEngine;
   readonly #checker: FreshnessChecker;
+  readonly #lists: ListChecker;
   readonly #facts: FactBuffer;
   readonly #meter: Meter;
   readonly #products: number;
@@ -26,6 +36,7 @@ export class Catalogue {
   constructor(options: CatalogueOptions) {
     this.#engine = options.engine;
     this.#checker = options.checker;
+    this.#lists = options.lists;
     this.#facts = options.facts;
     this.#meter = options.meter;
     this.#products = options.products;
@@ -105,19 +116,22 @@ export class Catalogue {
     if (answer.cache !== 'pending') this.#meter.count(answer.cache);
     if (answer.coalesced) this.#meter.count('coalesced');
     this.#meter.time('writeMs', ms);
-    if (answer.version > 0) this.#tell(factOf(answer.cache, answer.product === null), id, answer.version);
+    const { cache, product, version } = answer;
+    if (version > 0) this.#tell(factOf(cache, product === null), id, version, product);
   }
 
-  #tell(kind: FactKind, id: number, version: number): void {
+  #tell(kind: FactKind, id: number, version: number, product: Product | null = null): void {
     const index = id - 1;
     if (index >= this.#products) return;
     const atMs = systemMs();
+    const place = product === null ? { group: NO_GROUP, rank: 0 } : placeOf(product);
     this.#checker.fact({ kind, index, version, atMs });
-    this.#facts.add(kind, index, version, atMs);
+    this.#lists.fact({ kind, index, version, atMs, ...place });
+    this.#facts.add(kind, index, version, atMs, place);
   }
 }
 
-function factOf(cache: WriteAnswer['cache'], deleted: boolean): FactKind {
+export function factOf(cache: WriteAnswer['cache'], deleted: boolean): FactKind {
   const binding = cache === 'updated' || cache === 'invalidated';
   if (deleted) return binding ? 'delete' : 'late-delete';
   return binding ? 'put' : 'late-put';

@@ -48,5 +48,6 @@ async function openNaive(
   redis.on('error', (error: unknown) => hooks.backgroundError('redis', error));
   // One that is away when the process starts is found as soon as it is back.
   await redis.connect().catch(() => undefined);
-  return new NaiveEngine({ store: store.plain, redis, prefix: NAIVE_PREFIX, ttlMs: NAIVE_TTL_MS }, hooks);
+  const { plain, window } = store;
+  return new NaiveEngine({ store: plain, window, redis, prefix: NAIVE_PREFIX, ttlMs: NAIVE_TTL_MS }, hooks);
 }

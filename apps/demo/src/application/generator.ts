@@ -2,12 +2,15 @@ import { type Random, randomInt, systemMs } from '@lockstep/torture';
 import type { Operation } from '../load/operation.js';
 import type { OperationStream } from '../load/workload.js';
 import type { Meter } from '../measure.js';
-import { makeChange, makeProduct } from '../products.js';
+import { CATEGORIES, makeChange, makeProduct, makeReview } from '../products.js';
 import type { Catalogue } from './catalogue.js';
 import type { ShopClient } from './client.js';
+import type { Window } from './window.js';
 
 export interface GeneratorOptions {
   readonly catalogue: Catalogue;
+  readonly window: Window;
+  readonly products: number;
   /** The same operations over HTTP, for a small share of them. */
   readonly client: ShopClient;
   readonly meter: Meter;
@@ -16,6 +19,10 @@ export interface GeneratorOptions {
 
 /** The share of operations that go through HTTP: there are a hundred times as many reads as writes. */
 const HTTP_SHARE = { read: 0.01, write: 0.1 };
+/** For each read of a product, so many of lists and of product pages; for each write, so many of reviews. */
+const WINDOW_SHARE = { read: 0.04, write: 0.2 };
+/** The share of reviews' writes that are deletes. */
+const REMOVED = 0.2;
 /** How often operations that are due are started. Those of one turn run at once, as requests would. */
 const TURN_MS = 4;
 /** How much of a stream's load may be made up for after a pause, in seconds; what is beyond that is skipped. */
@@ -68,11 +75,27 @@ export class Generator {
 
   #start(operation: Operation, type: 'read' | 'write'): void {
     const overHttp = this.#options.random() < HTTP_SHARE[type];
+    if (this.#options.random() < WINDOW_SHARE[type]) this.#track(this.#shown(operation, type), type);
     // Failures are counted where they happen.
-    const run = (overHttp ? this.#overHttp(operation) : this.#direct(operation))
-      .catch(() => undefined)
-      .finally(() => this.#inFlight[type].delete(run));
+    this.#track(overHttp ? this.#overHttp(operation) : this.#direct(operation), type);
+  }
+
+  #track(body: Promise<void>, type: 'read' | 'write'): void {
+    const run = body.catch(() => undefined).finally(() => this.#inFlight[type].delete(run));
     this.#inFlight[type].add(run);
+  }
+
+  /** A list, a product page, or a review beside the operation. */
+  async #shown({ index }: Operation, type: 'read' | 'write'): Promise<void> {
+    const { products, random, window } = this.#options;
+    if (type === 'read') {
+      if (random() < 0.5) await window.list(popularCategory(random));
+      else await window.page(random() < 0.5 ? index + 1 : makeReview(random, products).product);
+      return;
+    }
+    const review = makeReview(random, products);
+    if (random() < REMOVED) await window.removeReview(review.id);
+    else await window.putReview(review);
   }
 
   async #direct({ kind, index, valueBytes, ttlMs }: Operation): Promise<void> {
@@ -100,6 +123,11 @@ export class Generator {
       await client.put(makeProduct(id, random, valueBytes));
     }
   }
+}
+
+/** More than half ask for the first one. */
+function popularCategory(random: Random): string {
+  return CATEGORIES[Math.floor(random() ** 3 * CATEGORIES.length)] ?? '';
 }
 
 /** Nine orders, then a delivery, on average. */

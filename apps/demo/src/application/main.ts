@@ -49,12 +49,13 @@ supervisor.answer('unload', async () => {
   report();
   return null;
 });
-supervisor.answer('judge', ({ horizonMs }) => {
-  running().judge(horizonMs);
+supervisor.answer('judge', async ({ horizonMs }) => {
+  await running().judge(horizonMs);
   report();
   return null;
 });
 supervisor.answer('audit', () => running().audit());
+supervisor.answer('window', ({ category, id }) => running().window(category, id));
 supervisor.answer('inspect', ({ id }) => running().inspect(id));
 supervisor.answer('stop', async () => {
   await application?.stop();

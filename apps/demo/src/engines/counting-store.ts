@@ -14,6 +14,7 @@ export function countingStore<Value, Id, Tx>(
     feed: store.feed,
     serializer: store.serializer,
     shape: store.shape,
+    declared: store.declared,
     carrier: store.carrier,
     async open() {
       await store.open?.();

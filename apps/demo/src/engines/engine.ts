@@ -1,5 +1,6 @@
 import type { CacheOutcome } from '@lockstep/core';
-import type { Product, ProductChange } from '../products.js';
+import type { Product, ProductChange, Review } from '../products.js';
+import type { ProductRow, ReviewRow } from '../stores/store.js';
 
 export interface ReadAnswer {
   /** `null`: there is no such product. */
@@ -16,6 +17,18 @@ export interface WriteAnswer {
   readonly version: number;
   readonly cache: CacheOutcome | 'pending';
   readonly coalesced: boolean;
+}
+
+/** A product and everything that is said of it. */
+export interface ProductPage {
+  /** `null`: there is no such product. */
+  readonly product: ProductRow | null;
+  readonly reviews: readonly ReviewRow[];
+}
+
+export interface ReviewAnswer extends Pick<WriteAnswer, 'cache' | 'version' | 'coalesced'> {
+  /** `null` after a delete. */
+  readonly review: Review | null;
 }
 
 /** The cached entry of one product. */
@@ -38,6 +51,11 @@ export interface ShopEngine {
   patch(id: number, change: ProductChange, ttlMs: number): Promise<WriteAnswer | undefined>;
   addStock(id: number, by: number, ttlMs: number): Promise<WriteAnswer | undefined>;
   remove(id: number): Promise<WriteAnswer>;
+  /** The cheapest products of a category. */
+  list(category: string): Promise<readonly ProductRow[]>;
+  page(id: number): Promise<ProductPage>;
+  putReview(review: Review): Promise<ReviewAnswer>;
+  removeReview(id: number): Promise<ReviewAnswer>;
   /** Puts products into the cache that are not there. */
   warm(ids: readonly number[]): Promise<void>;
   /** Everything that the cache holds. */
@@ -52,6 +70,8 @@ export interface ShopEngine {
 export interface EngineHooks {
   /** A statement for reads was sent for that many rows. */
   readonly storeRead: (rows: number) => void;
+  /** A list or a product page was loaded from the store. */
+  readonly viewLoaded: () => void;
   /** The store has committed a write; the cache does not know yet. */
   readonly committed: () => void;
   /** A write is done: how long its two halves took, in ms. */

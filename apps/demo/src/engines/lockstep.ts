@@ -7,12 +7,22 @@ import {
   type Lockstep,
   LockstepError,
   type QueueAdapter,
+  type View,
   type WriteResult,
 } from '@lockstep/core';
-import type { Product, ProductChange } from '../products.js';
-import type { ShopStore } from '../stores/store.js';
+import { REVIEWS } from '../naming.js';
+import type { Product, ProductChange, Review } from '../products.js';
+import type { ProductRow, ShopStore } from '../stores/store.js';
 import { countingStore } from './counting-store.js';
-import type { CachedProduct, EngineHooks, ReadAnswer, ShopEngine, WriteAnswer } from './engine.js';
+import type {
+  CachedProduct,
+  EngineHooks,
+  ProductPage,
+  ReadAnswer,
+  ReviewAnswer,
+  ShopEngine,
+  WriteAnswer,
+} from './engine.js';
 
 export interface LockstepEngineOptions {
   readonly store: ShopStore;
@@ -36,6 +46,9 @@ export class LockstepEngine implements ShopEngine {
   readonly name = 'lockstep';
   readonly #lockstep: Lockstep;
   readonly #products: Collection<Product, number>;
+  readonly #reviews: Collection<Review, number>;
+  readonly #lists: View<string, readonly ProductRow[]>;
+  readonly #pages: View<number, ProductPage>;
   readonly #info: CollectionInfo;
   readonly #store: ShopStore;
 
@@ -49,6 +62,34 @@ export class LockstepEngine implements ShopEngine {
     this.#products = this.#lockstep.collection<Product, number>({
       name: options.name,
       store: countingStore(options.store.adapter, hooks),
+      tags: productTags(options.store),
+    });
+    const { plain, window } = options.store;
+    const { byValue } = window;
+    this.#reviews = this.#lockstep.collection<Review, number>({
+      name: REVIEWS,
+      store: window.adapter,
+      tags: reviewTags(options.store),
+    });
+    this.#lists = this.#lockstep.view({
+      name: 'category-list',
+      load: async (category: string) => {
+        hooks.viewLoaded();
+        return await window.list(category);
+      },
+      dependsOn: (category) => (byValue ? this.#products.where({ category }) : this.#products.any()),
+    });
+    this.#pages = this.#lockstep.view({
+      name: 'product-page',
+      load: async (id: number) => {
+        hooks.viewLoaded();
+        const [[product], reviews] = await Promise.all([plain.read([id]), window.reviews(id)]);
+        return { product: product ?? null, reviews };
+      },
+      dependsOn: (id) => [
+        this.#products.id(id),
+        byValue ? this.#reviews.where({ product: id }) : this.#reviews.any(),
+      ],
     });
     const info = this.#lockstep.collections.find((one) => one.name === options.name);
     if (info === undefined) throw new Error(`collection ${options.name} is not there`);
@@ -101,6 +142,24 @@ export class LockstepEngine implements ShopEngine {
 
   async remove(id: number): Promise<WriteAnswer> {
     return this.#answer(await this.#products.delete(id));
+  }
+
+  list(category: string): Promise<readonly ProductRow[]> {
+    return this.#lists.get(category);
+  }
+
+  page(id: number): Promise<ProductPage> {
+    return this.#pages.get(id);
+  }
+
+  async putReview(review: Review): Promise<ReviewAnswer> {
+    const { value, ...rest } = await this.#reviews.put(review.id, review);
+    return { ...rest, review: value };
+  }
+
+  async removeReview(id: number): Promise<ReviewAnswer> {
+    const { value, ...rest } = await this.#reviews.delete(id);
+    return { ...rest, review: value };
   }
 
   async warm(ids: readonly number[]): Promise<void> {
@@ -157,6 +216,15 @@ export class LockstepEngine implements ShopEngine {
   #answer({ value, version, cache, coalesced }: WriteResult<Product>): WriteAnswer {
     return { product: this.#clean(value), version, cache, coalesced };
   }
+}
+
+/** What lists of products depend on. */
+export function productTags({ window }: ShopStore): ['category'] | [] {
+  return window.byValue ? ['category'] : [];
+}
+
+export function reviewTags({ window }: ShopStore): ['product'] | [] {
+  return window.byValue ? ['product'] : [];
 }
 
 function ttlOption(ttlMs: number): { ttlMs: number } | undefined {

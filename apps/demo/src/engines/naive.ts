@@ -1,11 +1,22 @@
 import type { CacheOutcome } from '@lockstep/core';
 import type { Redis } from 'ioredis';
-import type { Product, ProductChange } from '../products.js';
-import type { PlainStore, ProductRow } from '../stores/store.js';
-import type { CachedProduct, EngineHooks, ReadAnswer, ShopEngine, WriteAnswer } from './engine.js';
+import { NAIVE_LISTS_PREFIX } from '../naming.js';
+import type { Product, ProductChange, Review } from '../products.js';
+import type { PlainStore, ProductRow, ShopWindow } from '../stores/store.js';
+import type {
+  CachedProduct,
+  EngineHooks,
+  ProductPage,
+  ReadAnswer,
+  ReviewAnswer,
+  ShopEngine,
+  WriteAnswer,
+} from './engine.js';
+import { NaiveLists } from './naive-lists.js';
 
 export interface NaiveEngineOptions {
   readonly store: PlainStore;
+  readonly window: ShopWindow;
   readonly redis: Redis;
   /** The start of its keys. */
   readonly prefix: string;
@@ -24,6 +35,7 @@ export class NaiveEngine implements ShopEngine {
   readonly #prefix: string;
   readonly #ttlMs: number;
   readonly #hooks: EngineHooks;
+  readonly #lists: NaiveLists;
   /** Reads of one turn of the event loop, which share an `MGET`. */
   #waiting: { readonly id: number; readonly answer: (raw: string | null) => void }[] = [];
 
@@ -33,6 +45,7 @@ export class NaiveEngine implements ShopEngine {
     this.#prefix = options.prefix;
     this.#ttlMs = options.ttlMs;
     this.#hooks = hooks;
+    this.#lists = new NaiveLists({ ...options, prefix: NAIVE_LISTS_PREFIX }, hooks);
   }
 
   async read(id: number, ttlMs: number): Promise<ReadAnswer> {
@@ -64,9 +77,26 @@ export class NaiveEngine implements ShopEngine {
     if (version === undefined) return { product: null, version: 0, cache: 'invalidated', coalesced: false };
     this.#hooks.committed();
     const cache = await this.#del(id);
+    await this.#lists.changed(id, undefined);
     this.#hooks.writeTimes(storeMs, performance.now() - startMs - storeMs);
     // Nobody tells the version of a deletion to plain SQL; it is above the row's.
     return { product: null, version: version + 1, cache, coalesced: false };
+  }
+
+  list(category: string): Promise<readonly ProductRow[]> {
+    return this.#lists.list(category);
+  }
+
+  page(id: number): Promise<ProductPage> {
+    return this.#lists.page(id);
+  }
+
+  putReview(review: Review): Promise<ReviewAnswer> {
+    return this.#lists.putReview(review);
+  }
+
+  removeReview(id: number): Promise<ReviewAnswer> {
+    return this.#lists.removeReview(id);
   }
 
   async warm(ids: readonly number[]): Promise<void> {
@@ -124,6 +154,7 @@ export class NaiveEngine implements ShopEngine {
     } catch {
       cache = await this.#del(id);
     }
+    await this.#lists.changed(id, row.product.category);
     this.#hooks.writeTimes(storeMs, performance.now() - startMs - storeMs);
     return { ...row, cache, coalesced: false };
   }

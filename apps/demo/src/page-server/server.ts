@@ -1,6 +1,7 @@
 import { type FastifyInstance, fastify } from 'fastify';
 import { FaultError } from '../faults/injector.js';
 import { LOOPBACK } from '../naming.js';
+import { CATEGORIES } from '../products.js';
 import type { StoreKind } from '../stores/store.js';
 import { type Assets, readAssets } from './assets.js';
 import { Buttons, isButtonName } from './buttons.js';
@@ -119,6 +120,11 @@ function route(server: FastifyInstance, shown: () => Shown): void {
   server.get<{ Params: { id: string } }>('/inspect/:id', { schema: ID }, ({ params }) =>
     shown().content.shop.applications.inspect(Number(params.id)),
   );
+  server.get<{ Querystring: { category: string; product: string } }>(
+    '/window',
+    { schema: WINDOW },
+    ({ query: { category, product } }) => shown().content.shop.applications.window(category, Number(product)),
+  );
   server.post<{ Params: { name: string }; Body: { id?: number } | null }>(
     '/faults/:name',
     { schema: { body: FAULT_BODY } },
@@ -133,6 +139,17 @@ function route(server: FastifyInstance, shown: () => Shown): void {
 
 const ID = {
   params: { type: 'object', properties: { id: { type: 'string', pattern: '^[1-9][0-9]{0,9}$' } } },
+} as const;
+
+const WINDOW = {
+  querystring: {
+    type: 'object',
+    required: ['category', 'product'],
+    properties: {
+      category: { type: 'string', enum: CATEGORIES },
+      product: { type: 'string', pattern: '^[1-9][0-9]{0,9}$' },
+    },
+  },
 } as const;
 
 const FAULT_BODY = {

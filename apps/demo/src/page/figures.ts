@@ -40,9 +40,15 @@ function showRun(status: Status): void {
 }
 
 function showVerdict(status: Status): void {
-  setText('stale', whole(status.staleReads));
-  setText('checked', whole(status.checkedReads));
-  setState('verdict', status.staleReads === 0 ? 'good' : 'bad');
+  const stale = status.staleReads + status.staleViews;
+  setText('stale', whole(stale));
+  setText('checked', whole(status.checkedReads + status.checkedViews));
+  setState('verdict', stale === 0 ? 'good' : 'bad');
+  const hits = status.viewReads === 0 ? '–' : `${percent(1 - status.viewLoads / status.viewReads)} %`;
+  setText('views-hits', hits);
+  setText('views-checked', whole(status.checkedViews));
+  setText('views-stale', whole(status.staleViews));
+  setState('views-verdict', status.staleViews === 0 ? 'good' : 'bad');
 }
 
 function showNow(point: Point): void {

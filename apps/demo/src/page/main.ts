@@ -6,6 +6,7 @@ import { startControls } from './controls.js';
 import { showFigures } from './figures.js';
 import { Inspector } from './inspector.js';
 import { Timeline } from './timeline.js';
+import { ShopWindow } from './window.js';
 
 /** Two minutes at two points a second, and some. */
 const MAX_POINTS = 300;
@@ -18,6 +19,7 @@ startTheme('lockstep-demo-theme', () => charts.build());
 const charts = new Charts(CHARTS, WINDOW_SECONDS);
 const timeline = new Timeline();
 const inspector = new Inspector();
+new ShopWindow();
 startControls((id) => void inspector.look(id));
 
 // Arrow keys must reach the rest of a table that is wider than the screen.

@@ -1,21 +1,23 @@
 import { type MongoStore, mongoStore } from '@lockstep/store-mongo';
-import { type ClientSession, type Collection, Long, MongoClient } from 'mongodb';
-import { COLLECTION } from '../naming.js';
+import { type ClientSession, type Collection, MongoClient } from 'mongodb';
+import { COLLECTION, REVIEWS } from '../naming.js';
 import type { Product, ProductChange } from '../products.js';
-import type { ForeignWrite, PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
+import {
+  mongoWindow,
+  type ProductDocument,
+  productRow,
+  type ReviewDocument,
+  STAMP,
+  VERSION_FIELD,
+  versionOf,
+} from './mongo-window.js';
+import type { ForeignWrite, PlainStore, ShopStore, ShopWindow, StoreNames } from './store.js';
 
-const VERSION_FIELD = '_lockstep';
 const SEED_BATCH = 1_000;
 const TIMEOUT_MS = 10_000;
 /** How long a foreign write may take to be adopted before nobody waits for it any more, in ms. */
 const ADOPTION_MS = 60_000;
 const LOOK_MS = 20;
-
-/** A product as a document: its `_id` is its id once more. */
-interface ProductDocument extends Product {
-  readonly _id: number;
-  readonly [VERSION_FIELD]?: Long | number;
-}
 
 /** The shop on MongoDB. */
 export class MongoShopStore implements ShopStore {
@@ -27,10 +29,12 @@ export class MongoShopStore implements ShopStore {
     keyStart: '~',
   };
   readonly adapter: ShopStore['adapter'];
+  readonly window: ShopWindow;
   readonly plain: PlainStore;
   readonly #client: MongoClient;
   readonly #store: MongoStore;
   readonly #collection: ReturnType<MongoStore['collection']>;
+  readonly #reviews: ReturnType<MongoStore['collection']>;
   readonly #documents: Collection<ProductDocument>;
 
   constructor(url: string) {
@@ -41,6 +45,13 @@ export class MongoShopStore implements ShopStore {
     const bound = this.#store.collection<ProductDocument, number>(COLLECTION);
     this.#collection = bound as unknown as ReturnType<MongoStore['collection']>;
     this.adapter = bound as unknown as ShopStore['adapter'];
+    const reviews = this.#store.collection<ReviewDocument, number>(REVIEWS);
+    this.#reviews = reviews as unknown as ReturnType<MongoStore['collection']>;
+    this.window = mongoWindow(
+      this.#documents,
+      db.collection(REVIEWS),
+      reviews as unknown as ShopWindow['adapter'],
+    );
     this.plain = plainStore(this.#documents);
   }
 
@@ -64,11 +75,15 @@ export class MongoShopStore implements ShopStore {
 
   async prepare(products: readonly Product[]): Promise<void> {
     await this.#documents.drop();
+    await this.#documents.createIndex({ category: 1, price: 1, id: 1 });
+    await this.#client.db().collection(REVIEWS).drop();
+    await this.#client.db().collection(REVIEWS).createIndex({ product: 1 });
     for (let from = 0; from < products.length; from += SEED_BATCH) {
       const batch = products.slice(from, from + SEED_BATCH);
       await this.#documents.insertMany(batch.map((product) => ({ _id: product.id, ...product })));
     }
     await this.#store.attach(this.#collection);
+    await this.#store.attach(this.#reviews);
   }
 
   async serverVersion(): Promise<string> {
@@ -77,7 +92,7 @@ export class MongoShopStore implements ShopStore {
   }
 
   feedStatus(): ReturnType<ShopStore['feedStatus']> {
-    return this.#store.feed.status([this.#collection.source]);
+    return this.#store.feed.status([this.#collection.source, this.#reviews.source]);
   }
 
   async close(): Promise<void> {
@@ -98,16 +113,6 @@ export class MongoShopStore implements ShopStore {
     return undefined;
   }
 }
-
-/** The stamp of a hand-written shop, with a version of its own making for the checker's sake. */
-const STAMP = {
-  [VERSION_FIELD]: {
-    $max: [
-      { $add: [{ $ifNull: [`$${VERSION_FIELD}`, Long.ZERO] }, Long.fromNumber(2)] },
-      { $multiply: [{ $toLong: '$$NOW' }, Long.fromNumber(1_000)] },
-    ],
-  },
-};
 
 function plainStore(documents: Collection<ProductDocument>): PlainStore {
   const after = { returnDocument: 'after' } as const;
@@ -145,13 +150,4 @@ function plainStore(documents: Collection<ProductDocument>): PlainStore {
       return document === null ? undefined : versionOf(document);
     },
   };
-}
-
-function productRow(document: ProductDocument): ProductRow {
-  const { id, name, category, price, stock, description } = document;
-  return { product: { id, name, category, price, stock, description }, version: versionOf(document) };
-}
-
-function versionOf(document: ProductDocument): number {
-  return Number(document[VERSION_FIELD] ?? 0);
 }

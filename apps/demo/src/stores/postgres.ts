@@ -1,13 +1,19 @@
 import { type PostgresStore, type PostgresTable, postgresStore } from '@lockstep/store-postgres';
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { COLLECTION } from '../naming.js';
-import type { Product, ProductChange } from '../products.js';
-import type { ForeignWrite, PlainStore, ProductRow, ShopStore, StoreNames } from './store.js';
+import { COLLECTION, REVIEWS } from '../naming.js';
+import type { Product, ProductChange, Review } from '../products.js';
+import {
+  FIELDS,
+  PRODUCT_COLUMNS,
+  postgresWindow,
+  productRow,
+  REVIEWS_TABLE,
+  type Row,
+  VERSION_COLUMN,
+} from './postgres-window.js';
+import type { ForeignWrite, PlainStore, ProductRow, ShopStore, ShopWindow, StoreNames } from './store.js';
 
-const VERSION_COLUMN = 'lockstep_version';
-const FIELDS = ['name', 'category', 'price', 'stock', 'description'] as const;
-const COLUMNS = `id, ${FIELDS.join(', ')}, ${VERSION_COLUMN}`;
 const SEED_BATCH = 1_000;
 const POOL = { min: 0, max: 10 };
 
@@ -19,12 +25,8 @@ const TABLE = `
     price integer NOT NULL CHECK (price >= 0),
     stock integer NOT NULL,
     description text NOT NULL
-  )`;
-
-interface Row extends Product {
-  /** An int8, which pg gives as text. */
-  readonly [VERSION_COLUMN]: string;
-}
+  );
+  CREATE INDEX ON ${COLLECTION} (category, price, id)`;
 
 /** The shop on Postgres. */
 export class PostgresShopStore implements ShopStore {
@@ -35,7 +37,9 @@ export class PostgresShopStore implements ShopStore {
     keyStart: '',
   };
   readonly adapter: PostgresTable<Product, number>;
+  readonly window: ShopWindow;
   readonly plain: PlainStore;
+  readonly #reviews: PostgresTable<Review, number>;
   readonly #knex: Knex;
   readonly #pool: pg.Pool;
   readonly #store: PostgresStore;
@@ -47,12 +51,15 @@ export class PostgresShopStore implements ShopStore {
     this.#pool.on('error', () => undefined);
     this.#store = postgresStore({ knex: this.#knex });
     this.adapter = this.#store.table<Product, number>(COLLECTION, { key: 'id' });
+    this.#reviews = this.#store.table<Review, number>(REVIEWS, { key: 'id' });
+    this.window = postgresWindow(this.#pool, this.#reviews);
     this.plain = plainStore(this.#pool);
   }
 
   async prepare(products: readonly Product[]): Promise<void> {
-    await this.#pool.query(`DROP TABLE IF EXISTS ${COLLECTION}`);
+    await this.#pool.query(`DROP TABLE IF EXISTS ${COLLECTION}, ${REVIEWS}`);
     await this.#pool.query(TABLE);
+    await this.#pool.query(REVIEWS_TABLE);
     for (let from = 0; from < products.length; from += SEED_BATCH) {
       const batch = products.slice(from, from + SEED_BATCH);
       await this.#pool.query(
@@ -64,7 +71,8 @@ export class PostgresShopStore implements ShopStore {
         ],
       );
     }
-    await this.#store.attach(this.adapter);
+    await this.#store.attach(this.adapter, { tags: ['category'] });
+    await this.#store.attach(this.#reviews, { tags: ['product'] });
     await this.#pool.query(`ANALYZE ${COLLECTION}`);
   }
 
@@ -90,7 +98,7 @@ export class PostgresShopStore implements ShopStore {
   }
 
   feedStatus(): ReturnType<ShopStore['feedStatus']> {
-    return this.#store.feed.status([this.adapter.source]);
+    return this.#store.feed.status([this.adapter.source, this.#reviews.source]);
   }
 
   async close(): Promise<void> {
@@ -112,7 +120,7 @@ function plainStore(pool: pg.Pool): PlainStore {
 
   return {
     async read(ids) {
-      const text = `SELECT ${COLUMNS} FROM ${COLLECTION} WHERE id = ANY($1::int[])`;
+      const text = `SELECT ${PRODUCT_COLUMNS} FROM ${COLLECTION} WHERE id = ANY($1::int[])`;
       const { rows } = await pool.query<Row>({ name: 'shop-read', text, values: [ids] });
       const found = new Map(rows.map((row) => [row.id, productRow(row)]));
       return ids.map((id) => found.get(id));
@@ -122,7 +130,7 @@ function plainStore(pool: pg.Pool): PlainStore {
         'shop-upsert',
         `INSERT INTO ${COLLECTION} (id, ${FIELDS.join(', ')}) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (id) DO UPDATE SET ${FIELDS.map((field) => `${field} = excluded.${field}`).join(', ')}
-         RETURNING ${COLUMNS}`,
+         RETURNING ${PRODUCT_COLUMNS}`,
         [product.id, ...FIELDS.map((field) => product[field])],
       );
       if (row === undefined) throw new Error(`product ${product.id} was not stored`);
@@ -133,24 +141,23 @@ function plainStore(pool: pg.Pool): PlainStore {
       const sets = fields.map((field, position) => `${field} = $${position + 2}`);
       return one(
         `shop-update-${fields.join('-')}`,
-        `UPDATE ${COLLECTION} SET ${sets.join(', ')} WHERE id = $1 RETURNING ${COLUMNS}`,
+        `UPDATE ${COLLECTION} SET ${sets.join(', ')} WHERE id = $1 RETURNING ${PRODUCT_COLUMNS}`,
         [id, ...fields.map((field: keyof ProductChange) => change[field])],
       );
     },
     addStock: (id, by) =>
-      one('shop-stock', `UPDATE ${COLLECTION} SET stock = stock + $2 WHERE id = $1 RETURNING ${COLUMNS}`, [
-        id,
-        by,
-      ]),
+      one(
+        'shop-stock',
+        `UPDATE ${COLLECTION} SET stock = stock + $2 WHERE id = $1 RETURNING ${PRODUCT_COLUMNS}`,
+        [id, by],
+      ),
     async remove(id) {
-      const row = await one('shop-remove', `DELETE FROM ${COLLECTION} WHERE id = $1 RETURNING ${COLUMNS}`, [
-        id,
-      ]);
+      const row = await one(
+        'shop-remove',
+        `DELETE FROM ${COLLECTION} WHERE id = $1 RETURNING ${PRODUCT_COLUMNS}`,
+        [id],
+      );
       return row?.version;
     },
   };
-}
-
-function productRow({ [VERSION_COLUMN]: version, ...product }: Row): ProductRow {
-  return { product, version: Number(version) };
 }

@@ -1,5 +1,5 @@
 import type { FeedStatus, StoreAdapter } from '@lockstep/core';
-import type { Product, ProductChange } from '../products.js';
+import type { Product, ProductChange, Review } from '../products.js';
 
 export type StoreKind = 'postgres' | 'mongo';
 
@@ -15,6 +15,31 @@ export interface StoreAddress {
 export interface ProductRow {
   readonly product: Product;
   readonly version: number;
+}
+
+/** A review and its version. */
+export interface ReviewRow {
+  readonly review: Review;
+  readonly version: number;
+}
+
+/** The most products of a category's list. */
+export const LIST_LENGTH = 12;
+
+/** What the shop shows of many rows at once, as the primary has it. */
+export interface ShopWindow {
+  /** For Lockstep. */
+  readonly adapter: StoreAdapter<Review, number>;
+  /** Whether the store is asked to tell which values rows had and get; otherwise lists depend on all rows. */
+  readonly byValue: boolean;
+  /** The cheapest products of a category. */
+  list(category: string): Promise<ProductRow[]>;
+  reviews(product: number): Promise<ReviewRow[]>;
+  review(id: number): Promise<ReviewRow | undefined>;
+  /** Statements as any other program would send them. */
+  put(review: Review): Promise<ReviewRow>;
+  /** The review that is gone; `undefined`: there was none. */
+  remove(id: number): Promise<ReviewRow | undefined>;
 }
 
 /** A table's or collection's names, for whoever looks at it from outside. */
@@ -40,6 +65,7 @@ export interface ShopStore {
   readonly names: StoreNames;
   /** The adapter for Lockstep. */
   readonly adapter: StoreAdapter<Product, number>;
+  readonly window: ShopWindow;
   /** The driver's plain statements, which know nothing of Lockstep. */
   readonly plain: PlainStore;
   /** The product in a value of the adapter's, without what only the store needs. */

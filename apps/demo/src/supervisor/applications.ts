@@ -126,6 +126,10 @@ export class Applications {
     return this.#any('inspect', { id }, INSPECT_MS);
   }
 
+  window(category: string, id: number): Promise<ApplicationCalls['window']['reply']> {
+    return this.#any('window', { category, id }, INSPECT_MS);
+  }
+
   /** Kills one that runs; resolves when it is gone, with its name, or `undefined` when none runs. */
   async kill(number: number, midWrite: boolean): Promise<string | undefined> {
     const running = this.#slots.filter((slot) => slot.state === 'running');
@@ -166,7 +170,7 @@ export class Applications {
     const life = `${nameOf(slot)}/${slot.life}`;
     child.peer.hear('report', (report) => {
       totals.add(report.measures);
-      totals.judge(life, report.verdicts, report.stale);
+      totals.judge(life, report);
       slot.breaker = report.breaker;
       slot.reads += report.measures.counts.reads;
       slot.writes += report.measures.counts.writes;
@@ -229,7 +233,7 @@ export class Applications {
   }
 
   /** Asks one that runs, and another if that one dies meanwhile. */
-  async #any<Name extends 'audit' | 'inspect'>(
+  async #any<Name extends 'audit' | 'inspect' | 'window'>(
     name: Name,
     argument: ApplicationCalls[Name]['argument'],
     timeoutMs: number,

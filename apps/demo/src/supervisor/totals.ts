@@ -1,4 +1,4 @@
-import type { StaleRead, Verdicts } from '@lockstep/torture';
+import type { ListVerdicts, StaleRead, Verdicts } from '@lockstep/torture';
 import { build, type Histogram } from 'hdr-histogram-js';
 import {
   COUNTERS,
@@ -9,6 +9,7 @@ import {
   TIMINGS,
   type Timing,
 } from '../measure.js';
+import type { ApplicationReport } from '../messages.js';
 
 /** Percentiles, in ms. */
 export interface Latency {
@@ -50,6 +51,8 @@ export class LatencyHistogram {
 
 const MAX_US = 120_000_000;
 
+type Judged = Pick<ApplicationReport, 'lists' | 'stale' | 'staleLists' | 'verdicts'>;
+
 /** The counts and timings of all processes, the ended ones included. */
 export class Totals {
   readonly counts: Counts = noCounts();
@@ -62,7 +65,7 @@ export class Totals {
   recent:
     | { readonly store: LatencyHistogram; readonly cache: LatencyHistogram; readonly read: LatencyHistogram }
     | undefined;
-  readonly #lives = new Map<string, { readonly verdicts: Verdicts; readonly stale: readonly StaleRead[] }>();
+  readonly #lives = new Map<string, Judged>();
 
   add({ counts, timings, failures, backgroundErrors }: Measures): void {
     for (const name of COUNTERS) this.counts[name] += counts[name];
@@ -77,13 +80,28 @@ export class Totals {
   }
 
   /** Verdicts only grow within a process's life; `life` names it. */
-  judge(life: string, verdicts: Verdicts, stale: readonly StaleRead[]): void {
-    this.#lives.set(life, { verdicts, stale });
+  judge(life: string, { lists, stale, staleLists, verdicts }: Judged): void {
+    this.#lives.set(life, { lists, stale, staleLists, verdicts });
   }
 
   /** Some of the stale reads. */
   get stale(): readonly StaleRead[] {
     return [...this.#lives.values()].flatMap((life) => life.stale).slice(0, 10);
+  }
+
+  get staleLists(): readonly string[] {
+    return [...this.#lives.values()].flatMap((life) => life.staleLists).slice(0, 10);
+  }
+
+  /** Of lists and product pages. */
+  get lists(): ListVerdicts {
+    const sum = { checked: 0, stale: 0, unjudged: 0 };
+    for (const { lists } of this.#lives.values()) {
+      sum.checked += lists.checked;
+      sum.stale += lists.stale;
+      sum.unjudged += lists.unjudged;
+    }
+    return sum;
   }
 
   get verdicts(): Verdicts {

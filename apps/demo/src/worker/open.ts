@@ -1,9 +1,10 @@
 import { createLockstep } from '@lockstep/core';
 import { startWorker } from '@lockstep/worker';
 import { cacheAt, queueAt } from '../engines/adapters.js';
+import { productTags, reviewTags } from '../engines/lockstep.js';
 import type { WorkerConfig } from '../messages.js';
-import { COLLECTION, LOOPBACK, PREFIX } from '../naming.js';
-import type { Product } from '../products.js';
+import { COLLECTION, LOOPBACK, PREFIX, REVIEWS } from '../naming.js';
+import type { Product, Review } from '../products.js';
 import { openStore } from '../stores/open.js';
 
 /** A worker that runs in this process. */
@@ -28,7 +29,16 @@ export async function openWorker({
         prefix: PREFIX,
         ...(queue === undefined ? {} : { queue }),
       });
-      lockstep.collection<Product, number>({ name: COLLECTION, store: store.adapter });
+      lockstep.collection<Product, number>({
+        name: COLLECTION,
+        store: store.adapter,
+        tags: productTags(store),
+      });
+      lockstep.collection<Review, number>({
+        name: REVIEWS,
+        store: store.window.adapter,
+        tags: reviewTags(store),
+      });
       return lockstep;
     },
     close: () => store.close(),

@@ -92,7 +92,7 @@ export class FreshnessChecker {
     this.#outages.set(list);
   }
 
-  fact(fact: Fact): void {
+  fact(fact: Omit<Fact, 'group' | 'rank'>): void {
     const { kind, index, version } = fact;
     if (index >= this.#floor.length) return;
     if (kind === 'delete-begun') {

@@ -16,16 +16,33 @@ export interface Fact {
   readonly index: number;
   readonly version: number;
   readonly atMs: number;
+  /** The list that the row is in, by a number: not below 0. */
+  readonly group: number;
+  /** The row's place in its list: the lowest comes first. */
+  readonly rank: number;
 }
 
-const WIDTH = 4;
+/** The group of a row that is gone. */
+export const NO_GROUP = -1;
+/** The group where only the row's version is known. */
+export const UNKNOWN_GROUP = -2;
 
-/** Facts on their way to other processes: four numbers each, in one array. */
+const WIDTH = 6;
+
+const UNLISTED = { group: UNKNOWN_GROUP, rank: 0 };
+
+/** Facts on their way to other processes: six numbers each, in one array. */
 export class FactBuffer {
   #numbers: number[] = [];
 
-  add(kind: FactKind, index: number, version: number, atMs: number): void {
-    this.#numbers.push(KINDS.indexOf(kind), index, version, atMs);
+  add(
+    kind: FactKind,
+    index: number,
+    version: number,
+    atMs: number,
+    { group, rank }: Pick<Fact, 'group' | 'rank'> = UNLISTED,
+  ): void {
+    this.#numbers.push(KINDS.indexOf(kind), index, version, atMs, group, rank);
   }
 
   /** The facts that were added since the last call. */
@@ -44,6 +61,8 @@ export function* factsOf(numbers: Float64Array): Generator<Fact> {
       index: numbers[i + 1] ?? 0,
       version: numbers[i + 2] ?? 0,
       atMs: numbers[i + 3] ?? 0,
+      group: numbers[i + 4] ?? UNKNOWN_GROUP,
+      rank: numbers[i + 5] ?? 0,
     };
   }
 }

@@ -21,16 +21,18 @@ function replaced(cache: CacheAdapter, members: Partial<CacheAdapter>): CacheAda
 function withLateTokens(cache: CacheAdapter): CacheAdapter['execute'] {
   const tags = new Map<string, Extract<CacheCommand, { kind: 'tag' }>>();
   async function late(command: CacheCommand): Promise<CacheCommand> {
-    if (command.kind !== 'fill' || typeof command.payload !== 'string') return command;
-    const old = [...new Set(command.payload.match(/[\w.~:-]+/g) ?? [])].filter((token) => tags.has(token));
+    if (command.kind !== 'fill' || command.payload === null) return command;
+    // One character for each byte.
+    let text = Buffer.from(command.payload as Uint8Array).toString('latin1');
+    const old = [...new Set(text.match(/[^\s"]+/g) ?? [])].filter((token) => tags.has(token));
     const asked = old.map((token) => ({ ...(tags.get(token) as CacheCommand), token: `${token}~` }));
     const replies = asked.length === 0 ? [] : await cache.execute(asked as CacheCommand[]);
-    let { payload } = command;
     for (const [i, reply] of replies.entries()) {
       if (reply instanceof Error || reply.kind !== 'tag' || reply.token === undefined) continue;
-      payload = payload.replaceAll(old[i] as string, reply.token);
+      text = text.replaceAll(old[i] as string, reply.token);
     }
-    return { ...command, payload };
+    const payload = Buffer.from(text, 'latin1');
+    return { ...command, payload: typeof command.payload === 'string' ? payload.toString() : payload };
   }
   return async (commands) => {
     const replies = await cache.execute(await Promise.all(commands.map(late)));
