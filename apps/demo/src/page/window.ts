@@ -3,7 +3,6 @@ import type { ProductPage } from '../engines/engine.js';
 import type { WindowView } from '../messages.js';
 import type { ReviewRow } from '../stores/store.js';
 
-
 const FOLLOW_MS = 1_000;
 /** Reviews of a product that are shown; its page has all of them. */
 const SHOWN_REVIEWS = 5;
