@@ -2,6 +2,7 @@ import { startChromium } from '@lockstep/dev-services/chromium';
 import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { WindowView } from '../src/messages.js';
 import { DemoProcess, status, until } from './support/demo.js';
 
 const SETUP_MS = 400_000;
@@ -66,14 +67,15 @@ describe('the page', () => {
     await expect.poll(() => page.locator('#window-list li').count()).toBe(12);
     await page.locator('#window-product').fill('600');
     await page.locator('#window-category').selectOption('Garden');
-    const [first] = (await (await fetch(new URL('/window?category=Garden&product=600', url))).json())
-      .products;
+    const look = await fetch(new URL('/window?category=Garden&product=600', url));
+    const { view } = (await look.json()) as { view: WindowView };
+    const [first] = view.products;
     // Nobody else writes it. Below all others: it enters the list, and comes first.
     const { applications } = await status(url);
     await fetch(`${applications[0]?.url}/products/600`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ ...first.product, id: 600, name: 'A trowel for nothing', price: 0 }),
+      body: JSON.stringify({ ...first?.product, id: 600, name: 'A trowel for nothing', price: 0 }),
     });
     const shown = () => page.locator('#window-list li').first().textContent();
     await expect.poll(shown).toContain('A trowel for nothing');

@@ -123,7 +123,11 @@ function route(server: FastifyInstance, shown: () => Shown): void {
   server.get<{ Querystring: { category: string; product: string } }>(
     '/window',
     { schema: WINDOW },
-    ({ query: { category, product } }) => shown().content.shop.applications.window(category, Number(product)),
+    async ({ query: { category, product } }) => {
+      const looking = shown().content.shop.applications.window(category, Number(product));
+      // No application may be there to be asked: that is what the page is for.
+      return { view: await looking.catch(() => null) };
+    },
   );
   server.post<{ Params: { name: string }; Body: { id?: number } | null }>(
     '/faults/:name',

@@ -33,8 +33,9 @@ export class ShopWindow {
       const category = byId<HTMLSelectElement>('window-category').value;
       const response = await fetch(`/window?${new URLSearchParams({ category, product })}`);
       if (!response.ok) throw new Error(`answered ${response.status}`);
-      show((await response.json()) as WindowView);
-      setText('window-said', 'as of now');
+      const { view } = (await response.json()) as { view: WindowView | null };
+      if (view !== null) show(view);
+      setText('window-said', view === null ? 'no application answers' : 'as of now');
     } catch {
       setText('window-said', 'can not look right now');
     } finally {
