@@ -226,8 +226,10 @@ function pairsOf(text: string): number {
 interface CompareFlags {
   readonly suites: readonly SuiteName[];
   readonly pairs: number;
+  readonly turns: number;
   readonly turnMs: number;
   readonly limit: number;
+  readonly only: string;
   readonly json?: string;
 }
 
@@ -242,12 +244,17 @@ program
       .argParser(suitesOf)
       .default(SUITES, SUITES.join(',')),
   )
-  .option('--pairs <n>', `measurements of each checkout, ${PAIRS.min} to ${PAIRS.max}`, pairsOf, 10)
-  .option('--turn-ms <n>', 'how long each turn goes on', Number, 1_000)
+  .option('--pairs <n>', `pairs of processes, ${PAIRS.min} to ${PAIRS.max}`, pairsOf, 10)
+  .option('--only <word>', 'the scenarios that have it in their names', '')
+  .option('--turns <n>', 'measured turns of each checkout in a pair, after one that warms up', countOf, 6)
+  .option('--turn-ms <n>', 'how long each turn goes on', Number, 250)
   .option('--limit <percent>', 'the most that a figure may be worse', Number, 5)
   .option('--json <file>', 'write the result there, too')
-  .action(async (before: string, { json, limit, pairs, suites, turnMs }: CompareFlags) => {
-    const result = await compare({ before, limitPercent: limit, pairs, suites, turnMs }, progress);
+  .action(async (before: string, { json, limit, only, pairs, suites, turnMs, turns }: CompareFlags) => {
+    const result = await compare(
+      { before, limitPercent: limit, only, pairs, suites, turnMs, turns },
+      progress,
+    );
     for (const [name, { high, low, ratio, worse }] of Object.entries(result)) {
       const text = [ratio, low, high].map((each) => each.toFixed(3));
       progress(`${name.padEnd(30)} ${text[0]} (${text[1]} to ${text[2]})${worse ? '  worse' : ''}`);

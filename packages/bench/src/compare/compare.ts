@@ -1,16 +1,19 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdtemp, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type RatioInterval, ratioInterval } from './interval.js';
-import type { Figures, SuiteName } from './suites.js';
+import { Side } from './side.js';
+import type { SuiteName } from './suites.js';
 
 export interface CompareOptions {
   /** The folder of the other checkout, built. */
   readonly before: string;
   readonly suites: readonly SuiteName[];
+  /** A word that a scenario's name must have; empty: all are measured. */
+  readonly only: string;
   readonly pairs: number;
+  /** Measured turns of each side of a pair, for each scenario. */
+  readonly turns: number;
   /** How long each turn goes on. */
   readonly turnMs: number;
   /** The most that a figure may be worse, in per cent. */
@@ -27,11 +30,11 @@ export interface Compared extends RatioInterval {
 const DIST = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Measures this checkout ("after") and another ("before") in turn, each time in a process of its own, by the same
- * benchmark: this one's, which is copied beside the other's for the time being.
+ * Measures this checkout ("after") and another ("before"), by the same benchmark: this one's, which is copied beside the
+ * other's for the time being. A pair is two processes, which take short turns: what else the machine does meets both.
  */
 export async function compare(
-  { before, limitPercent, pairs, suites, turnMs }: CompareOptions,
+  { before, limitPercent, only, pairs, suites, turnMs, turns }: CompareOptions,
   progress: (line: string) => void,
 ): Promise<Record<string, Compared>> {
   const theirs = await beside(before);
@@ -39,15 +42,14 @@ export async function compare(
   try {
     for (const suite of suites) {
       for (let pair = 0; pair < pairs; pair++) {
-        const figures = { before: {} as Figures, after: {} as Figures };
-        for (const side of pair % 2 === 0 ? (['before', 'after'] as const) : (['after', 'before'] as const)) {
-          figures[side] = await measure(side === 'before' ? theirs : DIST, suite, turnMs);
-        }
-        for (const [name, after] of Object.entries(figures.after)) {
-          const other = figures.before[name];
-          if (other === undefined) continue;
-          measured[name] ??= [];
-          measured[name].push([other, after]);
+        const sides = await Promise.all([Side.start(theirs, suite), Side.start(DIST, suite)]);
+        try {
+          for (const [name, ratio] of await measure(sides, { only, pair, turns, turnMs })) {
+            measured[name] ??= [];
+            measured[name].push(ratio);
+          }
+        } finally {
+          await Promise.all(sides.map((side) => side.end()));
         }
         progress(`${suite}: pair ${pair + 1} of ${pairs}`);
       }
@@ -75,19 +77,40 @@ async function beside(before: string): Promise<string> {
   return folder;
 }
 
-async function measure(dist: string, suite: SuiteName, turnMs: number): Promise<Figures> {
-  const child = fork(join(dist, 'compare/measure.js'), [suite, String(turnMs)], {
-    cwd: join(dist, '..'),
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
-  let figures: Figures | undefined;
-  child.on('message', (message) => {
-    figures = message as Figures;
-  });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0 || figures === undefined)
-    throw new Error(
-      `${suite} of ${dist} ended with ${code} and ${figures === undefined ? 'no' : 'its'} figures`,
-    );
+/** The µs per call of both sides, by figure: of all processes, and behind a colon of one. */
+async function measure(
+  sides: readonly [before: Side, after: Side],
+  {
+    only,
+    pair,
+    turns,
+    turnMs,
+  }: Pick<CompareOptions, 'only' | 'turns' | 'turnMs'> & { readonly pair: number },
+): Promise<Map<string, [before: number, after: number]>> {
+  const figures = new Map<string, [number, number]>();
+  const [before, after] = sides;
+  for (const scenario of after.scenarios.filter(
+    (each) => each.includes(only) && before.scenarios.includes(each),
+  )) {
+    const used = sides.map(() => ({ calls: 0, us: {} as Record<string, number> }));
+    // The first turn warms up: connections, plans, compiled code.
+    for (let turn = 0; turn <= turns; turn++) {
+      for (const side of (pair + turn) % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
+        const { calls, us } = await sides[side].turn({ scenario, ms: turnMs });
+        const sum = used[side];
+        if (turn === 0 || sum === undefined) continue;
+        sum.calls += calls;
+        for (const [process, each] of Object.entries(us)) sum.us[process] = (sum.us[process] ?? 0) + each;
+      }
+    }
+    const perCall = (process?: string): [number, number] =>
+      used.map(({ calls, us }) => {
+        const all = Object.entries(us).filter(([each]) => process === undefined || each === process);
+        return all.reduce((sum, [, each]) => sum + each, 0) / calls;
+      }) as [number, number];
+    figures.set(scenario, perCall());
+    for (const process of Object.keys(used[1]?.us ?? {}))
+      figures.set(`${scenario}: ${process}`, perCall(process));
+  }
   return figures;
 }

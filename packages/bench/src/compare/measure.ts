@@ -1,11 +1,11 @@
-/** The child of a comparison: measures one suite of the checkout that it stands in, and sends the figures to its parent. */
+/** The child of a comparison: runs turns of one suite of the checkout that it stands in, as its parent asks for them. */
 import { mongoBench } from '../bursts/mongo.js';
 import { postgresBench } from '../bursts/postgres.js';
-import { type ProcessorTimes, perCall } from '../bursts/processor.js';
+import type { ProcessorTimes } from '../bursts/processor.js';
 import { SCENARIOS } from '../bursts/scenarios.js';
 import { turn } from '../bursts/turn.js';
 import { READERS, readBench } from '../reads.js';
-import type { SuiteName } from './suites.js';
+import type { Answered, Asked, SuiteName } from './suites.js';
 
 interface Measured {
   readonly name: string;
@@ -37,20 +37,26 @@ async function writes(name: 'postgres' | 'mongo'): Promise<Suite> {
   return { measured, processor: bench.processor, close: bench.close };
 }
 
-const [name, ms] = process.argv.slice(2) as [SuiteName, string];
-const suite = await (name === 'reads' ? reads() : writes(name));
-const figures: Record<string, number> = {};
-try {
-  for (const { name: scenario, callers, call } of suite.measured) {
-    // The first turn warms up: connections, plans, compiled code.
-    await turn(callers, { ms: Number(ms) }, call);
-    const before = suite.processor();
-    const { calls } = await turn(callers, { ms: Number(ms) }, call);
-    const used = perCall(before, suite.processor(), calls);
-    figures[scenario] = Object.values(used).reduce((sum, us) => sum + us, 0);
-    for (const [process, us] of Object.entries(used)) figures[`${scenario}: ${process}`] = us;
-  }
-} finally {
-  await suite.close();
+function answer(answered: Answered): void {
+  process.send?.(answered);
 }
-process.send?.(figures);
+
+const name = process.argv[2] as SuiteName;
+const suite = await (name === 'reads' ? reads() : writes(name));
+
+async function run({ ms, scenario }: Asked): Promise<void> {
+  const { call, callers } = suite.measured.find((each) => each.name === scenario) as Measured;
+  const before = suite.processor();
+  const { calls } = await turn(callers, { ms }, call);
+  const after = suite.processor();
+  answer({
+    calls,
+    us: Object.fromEntries(
+      Object.keys(after).map((each) => [each, (after[each] ?? 0) - (before[each] ?? 0)]),
+    ),
+  });
+}
+
+process.on('message', (asked: Asked) => void run(asked));
+process.once('disconnect', () => void suite.close().then(() => process.exit()));
+answer({ scenarios: suite.measured.map((each) => each.name) });

@@ -27,6 +27,7 @@ import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
 import { patchSet } from './checks.js';
+import { CommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
@@ -230,36 +231,69 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   /**
-   * Runs one command as `#writing` does. Hot path: awaits the command once and wraps it in no further promise.
+   * Runs one command as `#writing` does. Hot path: it makes no promise but the caller's.
    *
    * @param given taken as it is now: the caller may change it afterwards
    */
-  async #command<Given = undefined>(
+  #command<Given = undefined>(
     id: Id,
     options: WriteOptions,
     known: OptionTable,
-    writeOf: (key: string, own: Given) => StoreWrite<Value> | Promise<StoreWrite<Value>>,
+    writeOf: WriteOf<Value, Given>,
     given?: Given,
-    isTraced = TRACES.write.hasSubscribers,
   ): Promise<WriteResult<Value>> {
-    if (isTraced)
-      return await this.#traced(known, () => this.#command(id, options, known, writeOf, given, false));
-    const { activity, opening } = this.#context;
-    let key: string | undefined;
-    activity.enter();
+    const context = this.#context as CallContext<Value, unknown>;
+    const call = new CommandCall<Value, Id, Given>(context, id, options, known, writeOf);
+    return TRACES.write.hasSubscribers ? this.#runTraced(call, given) : this.#run(call, given);
+  }
+
+  #runTraced<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined) {
+    return this.#traced(call.known, () => this.#run(call, given));
+  }
+
+  #run<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined): Promise<WriteResult<Value>> {
     try {
       const own = copyOf(given) as Given;
-      // Or all callers' literals would live as long as their writes, and V8 make them among the old (`docs/performance.md`).
-      given = undefined;
-      if (!opening.opened) await opening.open();
-      key = this.#begin(id, options, known);
-      const made = writeOf(key, own);
-      const write = made instanceof Promise ? await made : made;
-      return this.#result(write, await this.#submit(write, options));
+      if (this.#context.opening.opened) this.#make(call, own);
+      else void this.#makeOpened(call, own);
     } catch (error) {
-      throw concerning(error, { collection: this.name, key });
-    } finally {
-      activity.leave();
+      call.reject(error);
+    }
+    return call.promise;
+  }
+
+  async #makeOpened<Given>(call: CommandCall<Value, Id, Given>, own: Given): Promise<void> {
+    try {
+      await this.#context.opening.open();
+      this.#make(call, own);
+    } catch (error) {
+      call.reject(error);
+    }
+  }
+
+  /** Makes the write, and sends it. Throws for a wrong call. */
+  #make<Given>(call: CommandCall<Value, Id, Given>, own: Given): void {
+    const { id, known, options, writeOf } = call;
+    call.key = this.#begin(id, options, known);
+    const { signal, timeoutMs, tx } = options;
+    const made = writeOf(call.key, own);
+    if (made instanceof Promise || signal !== undefined || timeoutMs !== undefined || tx !== undefined) {
+      void this.#submitMade(call, made);
+    } else {
+      call.request = made;
+      this.#context.writes.send(call);
+    }
+  }
+
+  async #submitMade<Given>(
+    call: CommandCall<Value, Id, Given>,
+    made: StoreWrite<Value> | Promise<StoreWrite<Value>>,
+  ): Promise<void> {
+    try {
+      call.request = made instanceof Promise ? await made : made;
+      call.resolve(await this.#submit(call.request, call.options));
+    } catch (error) {
+      call.reject(error);
     }
   }
 

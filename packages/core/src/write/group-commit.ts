@@ -2,7 +2,13 @@ import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { KeyOrder } from './key-order.js';
 import { LinkedList } from './linked-list.js';
-import { Caller, PendingWrite, type WriteRequest, type WriteState } from './pending-write.js';
+import {
+  type Caller,
+  PendingWrite,
+  PromisedCaller,
+  type WriteRequest,
+  type WriteState,
+} from './pending-write.js';
 
 export interface BatchBounds {
   readonly maxRows: number;
@@ -76,8 +82,12 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
    * could not start within `queueTimeoutMs`.
    */
   submit(request: Request): Promise<Answer> {
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const caller = new Caller(request, resolve, reject);
+    return new Promise((resolve, reject) => this.send(new PromisedCaller(request, resolve, reject)));
+  }
+
+  /** As `submit`, without a promise: the caller is told, never at once. */
+  send(caller: Caller<Request, Answer>): void {
+    const { request } = caller;
     const last = this.#byKey.last(request.key);
     const joined = last && this.#joined(last, request);
     if (last === undefined || joined === undefined) this.#add(Array.of(caller), request, true);
@@ -85,7 +95,6 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
       last.callers.push(caller);
       last.request = joined;
     }
-    return promise;
   }
 
   /** A key's last write together with another request, if that can still join it. */
@@ -242,7 +251,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   }
 
   protected reject({ callers }: PendingWrite<Request, Answer, Prepared>, error: Error): void {
-    for (const { reject } of callers) reject(error);
+    for (const caller of callers) caller.reject(error);
   }
 
   /** Prepares the write once more, for another batch. */

@@ -29,8 +29,15 @@ export interface WriteRequest {
 // burst, V8 makes all later ones among the old, where even dead ones keep young ones alive until the next full
 // collection (`docs/performance.md`).
 
-/** Whoever waits for a write's answer. */
-export class Caller<Request, Answer> {
+/** Whoever waits for a write's answer: told once. Must not throw. */
+export interface Caller<Request, Answer> {
+  readonly request: Request;
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+}
+
+/** One who waits by a promise. */
+export class PromisedCaller<Request, Answer> implements Caller<Request, Answer> {
   readonly request: Request;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;

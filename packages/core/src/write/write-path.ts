@@ -6,6 +6,7 @@ import { NO_VERSION } from '../contracts/version.js';
 import { StoreRefusedError } from '../errors.js';
 import type { StoreWrite } from './commands.js';
 import { TransactionWrites } from './inside.js';
+import type { Caller } from './pending-write.js';
 import { Preparation, usesIntents } from './prepare.js';
 import { type Detach, Publication } from './publish.js';
 import { NOTHING } from './reservation.js';
@@ -55,6 +56,20 @@ export class WritePath<Value> {
     this.buffer =
       burst && new CollectionBuffer(collection, { burst, writes: commit, payloadOf, detach, load });
     this.inside = new TransactionWrites(collection, preparation, publication, this.buffer);
+  }
+
+  /** As `submit`, of a caller who is told without a promise where nobody else has to be. */
+  send(caller: Caller<StoreWrite<Value>, Answer<Value>>): void {
+    const { buffers, events } = this.#collection;
+    // Without any buffer, this collection has none either.
+    if (buffers.none && !events.write.wanted) {
+      this.#commit.send(caller);
+      return;
+    }
+    this.submit(caller.request).then(
+      (answer) => caller.resolve(answer),
+      (error: Error) => caller.reject(error),
+    );
   }
 
   /** By group commit, or through the buffer. Whoever does not wait for it has it counted as an activity. */
