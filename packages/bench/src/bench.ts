@@ -14,6 +14,7 @@ import { MIX, runMix } from './peers/mix.js';
 import { PEERS } from './peers/peers.js';
 import { runStampede, STAMPEDE } from './peers/stampede.js';
 import { runWrites, WRITES } from './peers/writes.js';
+import { PLANS, runPlans } from './plans.js';
 import { runReads } from './reads.js';
 import { RELAY_BENCH, runRelay } from './relay.js';
 import { runStrategies } from './strategies.js';
@@ -151,6 +152,27 @@ program
   .action(async ({ json, pool, turns }: Pick<Flags, 'json' | 'pool' | 'turns'>) => {
     write({ contention: await runContention({ ...CONTENTION, pool, turns }, progress) }, json);
   });
+
+program
+  .command('plans')
+  .description(
+    'Explains every statement on tables of 100 rows and up. Fails where one touches more than 20 + 10 buffers for each row.',
+  )
+  .option('--json <file>', 'write the result there, too')
+  .option('--largest <n>', 'rows of the largest table', sizeOf, PLANS.sizes.at(-1))
+  .option('--feed <n>', 'records of a full feed', sizeOf, PLANS.feed)
+  .action(
+    async ({
+      feed,
+      json,
+      largest,
+    }: Pick<Flags, 'json'> & { readonly feed: number; readonly largest: number }) => {
+      const sizes = PLANS.sizes.filter((size) => size <= largest);
+      const plans = await runPlans({ feed, sizes }, progress);
+      write({ plans }, json);
+      if (plans.excesses.length > 0) process.exitCode = 1;
+    },
+  );
 
 program
   .command('relay')

@@ -52,9 +52,7 @@ async function backlog(changes: number) {
   );
   await batches.promise;
   await consuming;
-  const calls = sent.calls.filter(
-    ({ text }) => text.includes('lockstep.outbox') || text.includes('set_config'),
-  );
+  const calls = sent.calls.filter(({ text }) => /lockstep\.(outbox|tombstone)|set_config/.test(text));
   return { url, knex, calls };
 }
 
@@ -125,6 +123,30 @@ test('of rows that were taken while an old transaction is open, only a claim of 
   expect(await claimed(LOWEST.version)).toBeGreaterThan(20 + 10 * BATCH);
   await old.query('COMMIT');
   await old.end();
+  await client.end();
+});
+
+test('what nobody needs is looked for in a part of the outbox, and among the oldest tombstones', async () => {
+  const { calls, knex, url } = await backlog(40_000);
+  await knex.raw(
+    `INSERT INTO lockstep.tombstone SELECT '${SOURCE}', 'k' || g, (date_part('epoch', clock_timestamp()) * 1e6)::int8 FROM generate_series(1, 40000) g`,
+  );
+  await knex.raw('VACUUM ANALYZE lockstep.outbox, lockstep.tombstone');
+  const client = await connectTo(url);
+  const { settings } = oneClaim(calls);
+  const of = (part: string): Call => {
+    const found = calls.find(({ text }) => text.includes(part));
+    if (found === undefined) throw new Error(`no statement with ${part}`);
+    return found;
+  };
+  for (const part of ['lockstep.tombstone d', 'OFFSET', 'o.done IS NOT NULL', 'absent a']) {
+    const { feed } = await touchedBy(client, async () => {
+      for (const { text, values } of [settings, of(part)])
+        await client.query({ name: '', text, values: [...values] });
+    });
+    // 5,000 of 40,000 rows lie on some 60 pages, and their entries of the index on 30.
+    expect(feed, part).toBeLessThanOrEqual(150);
+  }
   await client.end();
 });
 

@@ -13,7 +13,7 @@ import { type ChangeRecord, toChange } from '../transactions/transactions.js';
 import { arrayText } from '../wire/arrays.js';
 import { ClaimStart, LOWEST, type Position, RECENT_US } from './claim-start.js';
 import type { FeedParts } from './parts.js';
-import { prune } from './prune.js';
+import { Pruning } from './prune.js';
 import { feedDeadline } from './too-long.js';
 import { FeedTransaction } from './transaction.js';
 
@@ -111,6 +111,7 @@ export async function consume(
   const claims: Claims = { size: new ClaimSize(options.batchSize ?? 500), start: new ClaimStart(clock) };
   const release = listener?.use();
   const backoff = new Backoff({ ...AFTER_FAILURES, clock });
+  const pruning = new Pruning(parts);
   let prunedAt = Number.NEGATIVE_INFINITY;
   try {
     while (!options.signal.aborted) {
@@ -125,7 +126,7 @@ export async function consume(
         }
         if (clock.monotonic() - prunedAt > PRUNE_EVERY_MS) {
           prunedAt = clock.monotonic();
-          await prune(parts);
+          await pruning.pass();
         }
         if (taken === 'all') await alarm.wait(parts.options.pollMs);
       } catch (error) {

@@ -13,9 +13,9 @@ const SETTINGS = `SELECT ${IS_READ_ONLY} AS "readOnly", pg_catalog.set_config('s
 /**
  * A claim goes along the primary key, and what is taken is found by its place, whatever the planner thinks: its statistics
  * are of when the outbox was empty, or much longer, and a scan, or a sort, of all of a backlog for each batch would be
- * paid for with the square of its length.
+ * paid for with the square of its length. What can't be had otherwise counts as costly then, and would be compiled (`jit`).
  */
-const NO_SCANS = ['enable_seqscan', 'enable_bitmapscan', 'enable_sort']
+const NO_SCANS = ['enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'jit']
   .map((name) => `pg_catalog.set_config('${name}', 'off', true)`)
   .join(', ');
 
