@@ -17,7 +17,7 @@ w AS (${sql.insertInto(columns)}
 SELECT ${sql.inputs(columns)}, ${stampExactlySql('r."#x"')} FROM r
 ${sql.onConflict(stampExactlySql(proposed), kept)} WHERE ${below(`t.${sql.version}`, proposed)} AND ${sql.believed}
 RETURNING ${sql.returned.join(', ')})
-SELECT r."#n" AS "${OUT.number}", ${sql.toldUnlessWritten} AS "${OUT.locked}", ${sql.tombstoneOfRecord} AS "${OUT.tombstone}", w.*${sql.noneMoved(alone)} FROM r
+SELECT r."#n" AS "${OUT.number}", ${sql.toldUnlessWritten} AS "${OUT.locked}", ${sql.tombstoneUnlessWritten} AS "${OUT.tombstone}", w.*${sql.noneMoved(alone)} FROM r
 LEFT JOIN w ON ${sql.isWritten(alone)}`;
 }
 
