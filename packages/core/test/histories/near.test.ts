@@ -6,7 +6,7 @@ import { type NearWorldOptions, runNearWorld } from './near-world.js';
 import { searchIn } from './search.js';
 
 /** As in `histories.test.ts`. */
-const RUNS = Number(process.env['LOCKSTEP_HISTORIES'] ?? 60);
+const RUNS = Number(process.env['LOCKSTEP_HISTORIES'] ?? 40);
 const CONTROL_RUNS = 600;
 const TIMEOUT_MS = 120_000 + RUNS * 100;
 
