@@ -50,6 +50,7 @@ export class Reader<Value> {
 
   /** See {@link Misses.detach}. */
   detach(cacheKey: string): void {
+    this.#context.near?.changed(cacheKey);
     this.#misses.detach(cacheKey);
     this.#renewals.delete(cacheKey);
   }
