@@ -9,6 +9,7 @@ import { compare } from './compare/compare.js';
 import { PAIRS } from './compare/interval.js';
 import { SUITES, type SuiteName } from './compare/suites.js';
 import { CONTENTION, runContention } from './contention.js';
+import { HITS, runHits } from './hits.js';
 import { NEAR_BENCH, runNear } from './near.js';
 import { MIX, runMix } from './peers/mix.js';
 import { PEERS } from './peers/peers.js';
@@ -128,6 +129,16 @@ program
   .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, 5)
   .action(async ({ json, turns }: Pick<Flags, 'json' | 'turns'>) => {
     write(await runReads(turns, progress), json);
+  });
+
+program
+  .command('hits')
+  .description("Hits by get and getMany: Lockstep against the bare client's GET, MGET and JSON.parse.")
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each side, after one that warms up', countOf, HITS.turns)
+  .option('--turn-ms <n>', 'how long each turn goes on', countOf, HITS.turnMs)
+  .action(async ({ json, turnMs, turns }: Pick<Flags, 'json' | 'turns'> & { readonly turnMs: number }) => {
+    write(await runHits({ turns, turnMs }, progress), json);
   });
 
 program

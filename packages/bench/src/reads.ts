@@ -21,6 +21,9 @@ export interface ReadResult {
 export interface ReadBench {
   ours(n: number): Promise<unknown>;
   theirs(n: number): Promise<unknown>;
+  /** As `ours`, of so many products from the n-th on. */
+  oursMany(n: number, rows: number): Promise<unknown>;
+  theirsMany(n: number, rows: number): Promise<unknown>;
   processor(): ProcessorTimes;
   close(): Promise<void>;
 }
@@ -35,6 +38,8 @@ export async function readBench(): Promise<ReadBench> {
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
   const idOf = (n: number): string => String((n * 7_919) % PRODUCTS);
+  const idsOf = (n: number, rows: number): string[] => Array.from({ length: rows }, (_, i) => idOf(n + i));
+  const parsed = (text: string | null): unknown => JSON.parse(text ?? 'null');
   const close = async (): Promise<void> => {
     await lockstep.close();
     client.disconnect();
@@ -52,7 +57,10 @@ export async function readBench(): Promise<ReadBench> {
   }
   return {
     ours: (n) => products.get(idOf(n)),
-    theirs: async (n) => JSON.parse((await client.get(`products:${idOf(n)}`)) ?? 'null') as unknown,
+    theirs: async (n) => parsed(await client.get(`products:${idOf(n)}`)),
+    oursMany: (n, rows) => products.getMany(idsOf(n, rows)),
+    theirsMany: async (n, rows) =>
+      (await client.mget(idsOf(n, rows).map((id) => `products:${id}`))).map(parsed),
     processor: () => processorTimes({ redis: redis.process?.pid }),
     close,
   };

@@ -31,24 +31,25 @@ export class SingleTopology implements Topology {
     this.description = client.options.sentinels ? 'behind Sentinels' : 'standalone';
   }
 
-  async read(
-    keys: readonly string[],
-    encoding: PayloadEncoding,
-  ): Promise<readonly (Stored | null | Error)[]> {
+  read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
     const [first] = keys;
     if (first !== undefined && keys.length === 1) {
       const reading: Promise<Stored | null> =
         encoding === 'utf8' ? this.#client.get(first) : this.#client.getBuffer(first);
       return reading.then(alone, (error: unknown) => [answerOf(error)]);
     }
+    if (keys.length <= MAX_KEYS) return this.#readTogether([...keys], encoding);
     const answers: Promise<readonly (Stored | null | Error)[]>[] = [];
     for (let start = 0; start < keys.length; start += MAX_KEYS) {
-      const some = keys.slice(start, start + MAX_KEYS);
-      const reading: Promise<(Stored | null)[]> =
-        encoding === 'utf8' ? this.#client.mget(some) : this.#client.mgetBuffer(some);
-      answers.push(reading.catch((error: unknown) => some.map(() => answerOf(error))));
+      answers.push(this.#readTogether(keys.slice(start, start + MAX_KEYS), encoding));
     }
-    return (await Promise.all(answers)).flat();
+    return Promise.all(answers).then((all) => all.flat());
+  }
+
+  #readTogether(keys: string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
+    const reading: Promise<(Stored | null)[]> =
+      encoding === 'utf8' ? this.#client.mget(keys) : this.#client.mgetBuffer(keys);
+    return reading.catch((error: unknown) => keys.map(() => answerOf(error)));
   }
 
   readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {

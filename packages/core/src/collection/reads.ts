@@ -115,7 +115,8 @@ export class CollectionReads<Value, Id> {
   /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
   async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
     const all = [...ids];
-    await this.#context.opening.open();
+    const { lifecycle, opening } = this.#context;
+    if (!opening.opened || lifecycle.closed) await opening.open();
     this.checkOptions(options, READ);
     const reading = () => this.inParts(all, options, (part) => this.#readPart(part, options));
     if (!TRACES.get.hasSubscribers) return await reading();
@@ -224,10 +225,9 @@ export class CollectionReads<Value, Id> {
     return reading.then((found) => (isHit(found) ? found : seen(codec, found)));
   }
 
-  async #shownMany(reading: Promise<Versioned<Value>[]>): Promise<Versioned<Value>[]> {
-    const found = await reading;
-    if (!this.#context.codec.hasSchema) return found;
-    return await Promise.all(found.map((each) => this.#shown(Promise.resolve(each))));
+  #shownMany(reading: Promise<Versioned<Value>[]>): Promise<Versioned<Value>[]> {
+    if (!this.#context.codec.hasSchema) return reading;
+    return reading.then((found) => Promise.all(found.map((each) => this.#shown(Promise.resolve(each)))));
   }
 
   /** Reads as the options ask, position by position. */

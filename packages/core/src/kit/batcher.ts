@@ -146,14 +146,17 @@ export class Batcher<Request, Answer> {
   /**
    * As `add`, for many, whose answers come together: they wait for no neighbours, and are merged with nothing. Never
    * rejects.
+   *
+   * @param bytesOf as `bytes` of `add`
    */
-  async addMany(
+  addMany(
     requests: readonly Request[],
-    bytesOf: (request: Request) => number = () => this.bytesEach,
+    bytesOf?: (request: Request) => number,
   ): Promise<readonly (Answer | Error)[]> {
     const { maxBytes = Number.POSITIVE_INFINITY, maxItems, maxWaiting } = this.#options;
+    if (requests.length === 0) return Promise.resolve([]);
     if (maxWaiting !== undefined && this.#waiting + requests.length > maxWaiting) {
-      return new Array<Error>(requests.length).fill(this.#overloaded());
+      return Promise.resolve(new Array<Error>(requests.length).fill(this.#overloaded()));
     }
     const parts: Promise<readonly (Answer | Error)[]>[] = [];
     let from = 0;
@@ -164,17 +167,17 @@ export class Batcher<Request, Answer> {
       from = end;
       bytes = 0;
     };
-    for (const [i, request] of requests.entries()) {
-      const more = bytesOf(request);
+    for (let i = 0; i < requests.length; i++) {
+      const more = bytesOf === undefined ? this.bytesEach : bytesOf(requests[i] as Request);
       if (i > from && (i - from === maxItems || bytes + more > maxBytes)) close(i);
       bytes += more;
     }
-    if (from < requests.length) close(requests.length);
+    close(requests.length);
     this.#open = undefined;
     this.#waiting += requests.length;
     if (!this.#scheduled) this.#start();
-    const [first, ...others] = await Promise.all(parts);
-    return others.length === 0 ? (first ?? []) : [first ?? [], ...others].flat();
+    const [first, ...others] = parts as [Promise<readonly (Answer | Error)[]>];
+    return others.length === 0 ? first : Promise.all(parts).then((all) => all.flat());
   }
 
   #overloaded(): Error {
