@@ -8,18 +8,30 @@ import { TTL_S } from './bursts/ours.js';
 import { DURABLE } from './bursts/postgres.js';
 import { type Product, product } from './bursts/product.js';
 import { median, middleTurn, TURN_MS, type Turn, turn } from './bursts/turn.js';
+import { type TagPeer, tagPeers } from './peers/tags.js';
 
 /** The benchmark's result: medians over the turns. */
 export interface ViewsResult {
   readonly turns: number;
-  /** A view's hit against a collection's, by the number of readers: times as long; of many, in calls per second. */
-  readonly reads: Readonly<
-    Record<string, { readonly ratio: number; readonly view: Turn; readonly row: Turn }>
-  >;
+  /**
+   * Hits by the number of readers: of a collection's row, of a view with one tag, of a row with a tag, and of the peers
+   * with one tag. `ratio`: against the row's, times as long; of many readers, in calls per second.
+   */
+  readonly reads: Readonly<Record<string, Readonly<Record<string, Hits>>>>;
   /** Writes to Postgres, by the number of tags, and the writers. */
   readonly writes: Readonly<Record<string, { readonly alone: Turn; readonly many: Turn }>>;
-  /** A write that ends the tag of so many views, and the first read behind it, in ms. */
-  readonly endedTag: { readonly views: number; readonly writeMs: number; readonly readMs: number };
+  /** A write that ends the tag of so many views, and the first read behind it, in ms; and the same of the peers. */
+  readonly endedTag: Readonly<Record<string, EndedTag>>;
+}
+
+interface Hits extends Turn {
+  readonly ratio: number;
+}
+
+interface EndedTag {
+  readonly views: number;
+  readonly writeMs: number;
+  readonly readMs: number;
 }
 
 /** A product with the values that tags are made of. */
@@ -33,6 +45,8 @@ interface Tagged extends Product {
 const READERS = [1, 256];
 const WRITERS = 64;
 const ROWS = 10_000;
+/** The most that hang on a peer's tag: what it takes to end one does not depend on it, and to fill them does. */
+const PEER_VIEWS = 10_000;
 const GROUPS = 100;
 const TAGS = { none: undefined, '1': ['a'], '4': ['a', 'b', 'c', 'd'] } as const;
 
@@ -61,51 +75,74 @@ async function open() {
   const lockstep = createLockstep({ cache: redisCache({ url: redis.url }), cacheTimeoutMs: 5_000 });
   const store = memoryStore<Tagged>({ name: 'products' });
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000, tags: ['a'] });
+  const plain = lockstep.collection({
+    name: 'plain',
+    store: memoryStore<Tagged>({ name: 'plain' }),
+    ttlMs: TTL_S * 1_000,
+  });
   const pages = lockstep.view<{ n: number }, Tagged>({
     name: 'pages',
     load: ({ n }) => tagged(n),
     dependsOn: ({ n }) => products.where({ a: `a${n % GROUPS}` }),
     ttlMs: TTL_S * 1_000,
   });
+  const { hostname, port } = new URL(redis.url);
+  const peers = tagPeers<Tagged>({
+    redis: { host: hostname, port: Number(port), url: redis.url },
+    load: tagged,
+    tagOf: (n) => `a${n % GROUPS}`,
+    ttlMs: TTL_S * 1_000,
+  });
   const close = async (): Promise<void> => {
+    await Promise.all(peers.map((peer) => peer.close()));
     await lockstep.close();
     await redis.stop();
   };
-  return { lockstep, products, pages, close };
+  return { lockstep, plain, products, pages, peers, close };
 }
 
 async function measureReads(turns: number): Promise<ViewsResult['reads']> {
-  const { close, lockstep, pages, products } = await open();
+  const { close, lockstep, pages, peers, plain, products } = await open();
   try {
     const all = Array.from({ length: ROWS }, (_, n) => n);
     for (let from = 0; from < ROWS; from += 500) {
-      await Promise.all(all.slice(from, from + 500).map((n) => products.put(String(n), tagged(n))));
+      for (const rows of [plain, products]) {
+        await rows.putMany(all.slice(from, from + 500).map((n) => [String(n), tagged(n)]));
+      }
     }
     for (let from = 0; from < ROWS; from += 500) {
       await pages.getMany(all.slice(from, from + 500).map((n) => ({ n })));
       await lockstep.drain();
+      for (const peer of peers) await Promise.all(all.slice(from, from + 500).map((n) => peer.get(n)));
     }
-    const sides = {
-      row: (n: number) => products.get(String((n * 7_919) % ROWS)),
-      view: (n: number) => pages.get({ n: (n * 7_919) % ROWS }),
-    };
-    const result: Record<string, { ratio: number; view: Turn; row: Turn }> = {};
+    const sides: readonly (readonly [string, (n: number) => Promise<unknown>])[] = [
+      ['row', (n) => plain.get(String(n))],
+      ['view', (n) => pages.get({ n })],
+      ['tagged row', (n) => products.get(String(n))],
+      ...peers.map((peer) => [peer.name, (n: number) => peer.get(n)] as const),
+    ];
+    const result: Record<string, Record<string, Hits>> = {};
     for (const readers of READERS) {
-      const measured = { row: [] as Turn[], view: [] as Turn[] };
+      const measured = sides.map(() => [] as Turn[]);
       for (let round = 0; round <= turns; round++) {
-        for (const side of round % 2 === 0 ? (['row', 'view'] as const) : (['view', 'row'] as const)) {
-          const one = await turn(readers, { ms: TURN_MS }, sides[side]);
+        const order = sides.map((_, i) => i);
+        for (const i of round % 2 === 0 ? order : order.toReversed()) {
+          const [, get] = sides[i] as (typeof sides)[number];
+          const one = await turn(readers, { ms: TURN_MS }, (n) => get((n * 7_919) % ROWS));
           // The first round warms up.
-          if (round > 0) measured[side].push(one);
+          if (round > 0) measured[i]?.push(one);
         }
       }
-      const ratio = median(
-        measured.view.map((view, i) => {
-          const row = measured.row[i] as Turn;
-          return readers === 1 ? view.p50Ms / row.p50Ms : row.perSecond / view.perSecond;
-        }),
-      );
-      result[readers] = { ratio, view: middleTurn(measured.view), row: middleTurn(measured.row) };
+      const [rows = []] = measured;
+      const hits = sides.map(([name], i): [string, Hits] => {
+        const own = measured[i] ?? [];
+        const ratios = own.map((one, k) => {
+          const row = rows[k] as Turn;
+          return readers === 1 ? one.p50Ms / row.p50Ms : row.perSecond / one.perSecond;
+        });
+        return [name, { ratio: median(ratios), ...middleTurn(own) }];
+      });
+      result[readers] = Object.fromEntries(hits);
     }
     return result;
   } finally {
@@ -153,22 +190,36 @@ async function measureWrites(turns: number): Promise<ViewsResult['writes']> {
 
 /** All views hang on one tag. */
 async function measureTag(views: number): Promise<ViewsResult['endedTag']> {
-  const { close, lockstep, pages, products } = await open();
+  const { close, lockstep, pages, peers, products } = await open();
   try {
     await products.put('0', tagged(0));
-    for (let from = 0; from < views; from += 500) {
-      const some = Array.from({ length: Math.min(500, views - from) }, (_, i) => ({
-        n: (from + i) * GROUPS,
-      }));
-      await pages.getMany(some);
-      await lockstep.drain();
-    }
-    const startedAt = performance.now();
-    await products.put('0', tagged(0));
-    const writtenAt = performance.now();
-    await pages.get({ n: 0 });
-    return { views, writeMs: writtenAt - startedAt, readMs: performance.now() - writtenAt };
+    const lockstepViews = {
+      get: (n: number) => pages.get({ n }),
+      endTag: () => products.put('0', tagged(0)),
+    };
+    const ended: [string, EndedTag][] = [
+      ['view', await endTag(views, lockstepViews, () => lockstep.drain())],
+    ];
+    for (const peer of peers) ended.push([peer.name, await endTag(Math.min(views, PEER_VIEWS), peer)]);
+    return Object.fromEntries(ended);
   } finally {
     await close();
   }
+}
+
+async function endTag(
+  views: number,
+  { endTag, get }: Pick<TagPeer<unknown>, 'endTag' | 'get'>,
+  drain: () => Promise<void> = async () => undefined,
+): Promise<EndedTag> {
+  for (let from = 0; from < views; from += 500) {
+    const some = Array.from({ length: Math.min(500, views - from) }, (_, i) => (from + i) * GROUPS);
+    await Promise.all(some.map(get));
+    await drain();
+  }
+  const startedAt = performance.now();
+  await endTag(0);
+  const writtenAt = performance.now();
+  await get(0);
+  return { views, writeMs: writtenAt - startedAt, readMs: performance.now() - writtenAt };
 }
