@@ -54,6 +54,14 @@ test('lists by a declared field follow own writes at once, and foreign ones by t
   expect(await cached('b')).toEqual([1, 2]);
   await raw.deleteOne({ _id: 1 });
   await expect.poll(() => lists.get('b'), PATIENCE).toEqual([2]);
+
+  // The rows themselves have the tag, too.
+  const from = async (): Promise<string> => (await goods.getVersioned(2)).from;
+  await expect.poll(from, PATIENCE).toBe('cache');
+  expect(await goods.invalidateTag({ category: 'a' })).toBe('invalidated');
+  expect(await from()).toBe('cache');
+  expect(await goods.invalidateTag({ category: 'b' })).toBe('invalidated');
+  expect(await from()).toBe('store');
   await relay.stop();
   await lockstep.close();
 });
