@@ -186,8 +186,8 @@ test.for([
   async ([, tag]) => {
     const { lists, lockstep, products } = shop;
     // It would find the TRUNCATE in the catalogue, sooner or later, and end everything.
-  await relay.stop();
-  const all = async () => await Promise.all([1, 2].map((id) => products.getVersioned(id)));
+    await relay.stop();
+    const all = async () => await Promise.all([1, 2].map((id) => products.getVersioned(id)));
     await products.put(2, row(2, 'toys', 'old'));
     while (!(await all()).every(({ from }) => from === 'cache')) await lockstep.drain();
     expect(await cached()).toEqual([1]);
