@@ -38,6 +38,8 @@ export interface WorkerConfig {
    * port that nobody reaches past the proxy. @defaultValue none
    */
   readonly proxyUserHeader?: string;
+  /** The address of a bull-board that you run for the raw queues: the dashboard links to it. @defaultValue none */
+  readonly bullBoardUrl?: string;
   /** Not ready while the oldest change is older than this, in ms. @defaultValue 5_000 */
   readonly maxFeedLagMs?: number;
   /** Jobs of the queue handled at once. @defaultValue 16 */

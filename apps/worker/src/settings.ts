@@ -40,6 +40,10 @@ export const WORKER = {
     'the name of a header',
     (name) => typeof name === 'string' && /^[a-z0-9-]{1,64}$/i.test(name),
   ),
+  bullBoardUrl: option.is<string>(
+    'an http:// or https:// address',
+    (url) => typeof url === 'string' && URL.canParse(url) && /^https?:$/.test(new URL(url).protocol),
+  ),
   maxFeedLagMs: option.integer(5_000, 1, HOUR_MS),
   concurrency: option.integer(16, 1, 1_000),
   shutdownTimeoutMs: option.integer(20_000, 1, HOUR_MS),

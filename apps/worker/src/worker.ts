@@ -73,9 +73,10 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const health = new Health(lockstep, relay, settings.maxFeedLagMs, auditor);
     const metrics = new Metrics(lockstep, health, auditor);
     const recorder = new Recorder(lockstep.fleet, health);
-    const { allowedHosts, host, metricsHost, metricsPort, port, proxyUserHeader, token } = settings;
+    const { allowedHosts, bullBoardUrl, host, metricsHost, metricsPort, port, proxyUserHeader, token } =
+      settings;
     const dashboard = dashboardServer(
-      { lockstep, health, recorder, auditor, assets: await readAssets() },
+      { lockstep, health, recorder, auditor, bullBoardUrl, assets: await readAssets() },
       { host, allowedHosts, logger, token, proxyUserHeader },
     );
     const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });

@@ -12,6 +12,7 @@ const ROUTES = [
   ['GET', '/api/status'],
   ['GET', '/api/overview'],
   ['GET', '/api/consistency'],
+  ['GET', '/api/links'],
   ['GET', '/api/events'],
   ['GET', '/api/dead-letters'],
   ['POST', '/api/dead-letters/value'],
@@ -132,6 +133,7 @@ test.each([
   [{ host: 'worker.internal' }, 'worker.host'],
   [{ host: '127.0.0.1.example' }, 'worker.host'],
   [{ token: 'too short' }, 'worker.token'],
+  [{ bullBoardUrl: 'javascript:alert(1)' }, 'worker.bullBoardUrl'],
   [{ proxyUserHeader: 'a header: x' }, 'worker.proxyUserHeader'],
 ])('%j is refused at the start', async (config, name) => {
   await expect(open(config)).rejects.toThrow(name);

@@ -304,6 +304,9 @@ test('however many ask, the feed is asked once in a second at most, and they are
     `${worker.metricsUrl}/metrics`,
     `${worker.metricsUrl}/health/ready`,
     `${worker.url}/api/status`,
+    `${worker.url}/api/overview`,
+    `${worker.url}/api/consistency`,
+    `${worker.url}/`,
   ];
   const answers = await Promise.all(
     Array.from({ length: 600 }, async (_, i) => {

@@ -33,7 +33,13 @@ beforeAll(async () => {
   await products.getMany(['lamp', 'lamp', 'chair', 'nothing']);
   [browser, worker] = await Promise.all([
     startChromium(),
-    startWorker({ lockstep: () => lockstep, port: 0, token: TOKEN, logger: pino({ enabled: false }) }),
+    startWorker({
+      lockstep: () => lockstep,
+      port: 0,
+      token: TOKEN,
+      bullBoardUrl: 'https://queues.example/',
+      logger: pino({ enabled: false }),
+    }),
   ]);
   for (const key of ['lamp', 'chair']) {
     const refused = { version: 1, payload: `{"id":"${key}","name":"${SECRET}`, encoding: 'utf8' } as const;
@@ -90,8 +96,8 @@ describe('the page', () => {
     await expect.poll(() => text('state')).toBe('ready');
     expect(await text('run')).toContain('worker-1');
     expect(await page.locator('#chart-reads canvas').count()).toBe(1);
-    expect(await text('dead-count')).toBe('2');
-    expect(await page.locator('#hits').textContent()).toMatch(/^(–|\d)/);
+    await expect.poll(() => text('dead-count')).toBe('2');
+    await expect.poll(() => text('hits')).toMatch(/^(–|\d)/);
   });
 
   test('is walked by keyboard: each link leads to its page, whose title has the focus', async () => {
@@ -139,6 +145,8 @@ describe('the page', () => {
     const rows = page.locator('#letters-rows tr');
     await expect.poll(() => rows.count()).toBe(2);
     expect(await page.locator('#letters').textContent()).not.toContain(SECRET);
+    const raw = page.getByRole('link', { name: 'The raw queues' });
+    await expect.poll(() => raw.getAttribute('href')).toBe('https://queues.example/');
     await page.locator('#letters-text').fill('chair');
     await page.keyboard.press('Enter');
     await expect.poll(() => rows.count()).toBe(1);

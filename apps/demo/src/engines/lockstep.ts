@@ -57,6 +57,7 @@ export class LockstepEngine implements ShopEngine {
     this.#lockstep = createLockstep({
       cache: options.cache,
       prefix: options.prefix,
+      announce: { name: 'application' },
       ...(options.queue === undefined ? {} : { queue: options.queue }),
     });
     this.#products = this.#lockstep.collection<Product, number>({

@@ -27,6 +27,7 @@ export async function openWorker({
       const lockstep = createLockstep({
         cache: cacheAt(cacheUrl),
         prefix: PREFIX,
+        announce: { name: 'worker' },
         ...(queue === undefined ? {} : { queue }),
       });
       lockstep.collection<Product, number>({

@@ -24,6 +24,7 @@ export interface DashboardParts {
   readonly recorder: Recorder;
   readonly auditor: Auditor | undefined;
   readonly assets: ReadonlyMap<string, Asset>;
+  readonly bullBoardUrl: string | undefined;
 }
 
 /** Calls of servers on behalf of pages at once; who asks beyond that is told to come again. */
@@ -31,7 +32,7 @@ const MAX_CALLS = 4;
 
 /** The page of operators. It shows values to those who ask: for people who may see them. */
 export function dashboardServer(
-  { assets, auditor, health, lockstep, recorder }: DashboardParts,
+  { assets, auditor, bullBoardUrl, health, lockstep, recorder }: DashboardParts,
   options: ListenerOptions & AccessOptions,
 ): FastifyInstance {
   const server = listener(options);
@@ -45,6 +46,7 @@ export function dashboardServer(
     consistency: auditor?.status ?? null,
     offenders: auditor?.offenders ?? [],
   }));
+  server.get('/api/links', async () => ({ bullBoard: bullBoardUrl ?? null }));
   server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
   const watchers = new Watchers(recorder);
   server.addHook('preClose', async () => watchers.stop());

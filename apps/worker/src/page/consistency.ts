@@ -29,7 +29,7 @@ function scaleOf({ late, nines, scaleMs, share }: ScaleConsistency): HTMLElement
     share === null ? 'nothing looked at' : late === 0 ? 'none was later' : `${whole(late)} were later`;
   return element(
     'div',
-    [element('h3', `Within ${within}`), figure, element('p', words, 'muted')],
+    [element('h3', `Within ${within}`), figure, element('div', words, 'muted')],
     late > 0 ? 'late' : '',
   );
 }

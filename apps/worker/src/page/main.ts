@@ -3,7 +3,7 @@ import { get } from './api.js';
 import { CHARTS, LEAST_SECONDS, WINDOW_SECONDS } from './charts.js';
 import { showConsistency, showOffenders } from './consistency.js';
 import { startInspector } from './inspector.js';
-import { byId, Charts, setState, setText, startTheme } from './kit/index.js';
+import { byId, Charts, element, setState, setText, startTheme } from './kit/index.js';
 import { Letters } from './letters.js';
 import { showOverview } from './overview.js';
 import { showParts } from './parts.js';
@@ -34,7 +34,19 @@ await admitted();
 byId('nav').hidden = false;
 window.addEventListener('hashchange', () => turn(true));
 turn(false);
+void link();
 connect();
+
+async function link(): Promise<void> {
+  const { bullBoard } = await get<{ bullBoard: string | null }>('/api/links').catch(() => ({
+    bullBoard: null,
+  }));
+  if (bullBoard === null) return;
+  const there = element('a', 'The raw queues, in bull-board') as HTMLAnchorElement;
+  there.href = bullBoard;
+  there.rel = 'noreferrer';
+  byId('bull-board').append(there);
+}
 
 /** Shows the page that the address names. Whoever came by a link is taken to its title. */
 function turn(focus: boolean): void {

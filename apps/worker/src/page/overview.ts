@@ -17,7 +17,7 @@ export function showOverview(state: State, point: Point | undefined): void {
   const own = state.processes.find(({ isOwn }) => isOwn);
   if (own !== undefined) {
     const up = clock((own.atMs - own.startedAtMs) / 1_000);
-    setText('run', `worker ${own.name}, process ${own.pid} · ${own.cache.name} · up for ${up}`);
+    setText('run', `${own.name}, process ${own.pid} · ${own.cache.name} · up for ${up}`);
   }
   if (point === undefined) return;
   setText('hits', point.hitRate === null ? '–' : percent(point.hitRate));
