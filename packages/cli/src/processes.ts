@@ -18,6 +18,8 @@ export interface Process {
   readonly hits: number;
   readonly misses: Readonly<Record<string, number>>;
   readonly hitRate: number | null;
+  /** Of a worker with an auditor: entries that stay wrong with nothing on its way that would mend them. */
+  readonly staleKeys?: number;
   readonly relay?: { readonly running: boolean; readonly handled: number; readonly lagP99Ms: number };
 }
 
@@ -53,18 +55,37 @@ export function processOf({
     hits,
     misses,
     hitRate: rateOf(hits, misses),
+    ...staleOf(facts),
     ...(relay === null
       ? {}
       : { relay: { running: relay.running, handled: relay.handled, lagP99Ms: Math.round(relay.lagMs.p99) } }),
   };
 }
 
+/** What its auditor says; whoever may write to the cache may have written it. */
+function staleOf({ consistency }: Announcement['facts']): { readonly staleKeys?: number } {
+  const open = (consistency as { readonly open?: unknown } | null | undefined)?.open;
+  return typeof open === 'number' ? { staleKeys: open } : {};
+}
+
 /** A process can't reach what others can: its own network, its own credentials. */
-export function processProblems({ breaker, cause, enabled, host, name, pid, relay }: Process): string[] {
+export function processProblems({
+  breaker,
+  cause,
+  enabled,
+  host,
+  name,
+  pid,
+  relay,
+  staleKeys = 0,
+}: Process): string[] {
   const who = `process ${name === host ? host : `${name} (${host})`} ${pid}`;
   return [
     ...(breaker === 'closed' ? [] : [`${who}: its breaker is ${breaker}: ${cause ?? 'the cache fails'}`]),
     ...(enabled ? [] : [`${who}: reads go to the store: it is switched off`]),
+    ...(staleKeys === 0
+      ? []
+      : [`${who}: its auditor names ${staleKeys} entries that stay wrong → lockstep verify --repair`]),
     ...(relay === undefined || relay.running ? [] : [`${who}: its relay has stopped → restart it`]),
   ];
 }
