@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { ALL, runAll } from './all.js';
 import { BULK, runBulk } from './bulk.js';
 import { bufferAck } from './bursts/buffer-ack.js';
 import { mongoBench } from './bursts/mongo.js';
@@ -194,6 +195,19 @@ program
   .option('--changes <n>', 'changes of a backlog', sizeOf, RELAY_BENCH.changes)
   .action(async ({ changes, json, pool, turns }: SizedFlags) => {
     write({ relay: await runRelay({ ...RELAY_BENCH, changes, pool, turns }, progress) }, json);
+  });
+
+program
+  .command('all')
+  .description('Every suite below in one run, in one form: ours, peers, limit, ratio.')
+  .option('--json <file>', 'write the result there, too')
+  .option('--turns <n>', 'measured turns of each side in each suite', countOf)
+  .action(async ({ json, turns }: Partial<Pick<Flags, 'json' | 'turns'>>) => {
+    const options = Object.entries(ALL).map(([suite, own]) => [
+      suite,
+      turns === undefined || !('turns' in own) ? own : { ...own, turns },
+    ]);
+    write(await runAll(Object.fromEntries(options) as typeof ALL, progress), json);
   });
 
 peerSuite('writes', 'Rows into the table and the cache, beside other caches.', WRITES.turns).action(
