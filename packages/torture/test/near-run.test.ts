@@ -5,7 +5,7 @@ import { runNear } from '../src/near/run.js';
 const BOUND = { maxStaleMs: 200, seed: 7 };
 
 test('near entries are never older than their bound, whatever becomes of channels and of Redis', async () => {
-  const result = await runNear({ ...BOUND, reads: 10_000 });
+  const result = await runNear({ ...BOUND, reads: 100_000 });
   expect(result.samples).toEqual([]);
   expect(result).toMatchObject({ stale: 0 });
   expect(result.nearReads).toBeGreaterThan(1_000);
@@ -13,6 +13,6 @@ test('near entries are never older than their bound, whatever becomes of channel
 
 test.each(Object.keys(NEAR_CONTROLS) as NearControl[])('a rule that is out is found: %s', async (control) => {
   const breaks = control === 'lost-message' ? [] : (['swallow', 'hold', 'cut'] as const);
-  const result = await runNear({ ...BOUND, reads: 2_000_000, control, breaks, untilStale: true });
+  const result = await runNear({ ...BOUND, reads: 50_000_000, control, breaks, untilStale: true });
   expect(result.stale).toBeGreaterThan(0);
 });

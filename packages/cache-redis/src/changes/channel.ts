@@ -32,6 +32,7 @@ export class ChangeChannel {
   #prefixes: readonly string[];
   #live = Promise.withResolvers<void>();
   #isLive = false;
+  #isClosed = false;
   #lastError: Error | undefined;
 
   constructor(primary: Redis, { keyPrefix, listener, prefixes, settings }: ChannelOptions) {
@@ -84,7 +85,9 @@ export class ChangeChannel {
     this.#client.disconnect(true);
   }
 
+  /** What the server has sent already is told to nobody. */
   close(): void {
+    this.#isClosed = true;
     this.#isLive = false;
     this.#live.promise.catch(ignore);
     this.#client.disconnect();
@@ -115,7 +118,7 @@ export class ChangeChannel {
   }
 
   #told(channel: Buffer, keys: readonly Buffer[] | null): void {
-    if (channel.toString() !== INVALIDATIONS) return;
+    if (this.#isClosed || channel.toString() !== INVALIDATIONS) return;
     // Everything was dropped.
     if (keys === null) {
       this.#listener.lost();

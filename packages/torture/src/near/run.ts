@@ -43,7 +43,8 @@ interface Process {
 }
 
 const PROCESSES = 3;
-const KEYS = Array.from({ length: 40 }, (_, n) => `k${n}`);
+/** So many that most of them are not written again before a message that was lost shows. */
+const KEYS = Array.from({ length: 400 }, (_, n) => `k${n}`);
 const READS_AT_ONCE = 500;
 const MAX_WRITE_PAUSE_MS = 4;
 const MAX_CALM_MS = 400;
