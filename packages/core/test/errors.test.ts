@@ -68,7 +68,9 @@ describe('errors', () => {
 
 test('every code is in the table of the documentation', () => {
   const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
-  const documented = [...page.matchAll(/^\| \[`(LOCKSTEP_[A-Z_]+)`\]\(errors\/\1\.md\) /gm)].map(([, code]) => code);
+  const documented = [...page.matchAll(/^\| \[`(LOCKSTEP_[A-Z_]+)`\]\(errors\/\1\.md\) /gm)].map(
+    ([, code]) => code,
+  );
   const codes = [...MADE.map(([, code]) => code), 'LOCKSTEP_NOT_READY'];
   expect(documented.sort()).toEqual(expect.arrayContaining(codes.sort()));
 });
