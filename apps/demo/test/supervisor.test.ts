@@ -18,7 +18,11 @@ function member() {
   return { one, heard, outages };
 }
 
-const facts = (version: number) => Float64Array.of(0, 1, version, 5);
+function facts(version: number): Float64Array {
+  const buffer = new FactBuffer();
+  buffer.add('put', 1, version, 5);
+  return buffer.take();
+}
 
 describe('the exchange of facts', () => {
   test('passes facts on to everybody else, and never moves the horizon past what somebody has not told', () => {

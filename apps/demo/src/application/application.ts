@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   FactBuffer,
   FreshnessChecker,
@@ -25,7 +26,9 @@ import { type Inspection, inspect } from './inspect.js';
 import { isStillSo, Window } from './window.js';
 
 const WARM_BATCH = 500;
-const MAX_WARM_LOOKS = 20;
+/** A process that is recorded beside others fills nothing for some seconds. */
+const MAX_WARM_MS = 10_000;
+const BETWEEN_LOOKS_MS = 50;
 
 /** One application process: the catalogue, its HTTP API, a generator that plays the customers, the checker. */
 export class Application {
@@ -112,13 +115,15 @@ export class Application {
   async warm(from: number, to: number): Promise<void> {
     this.#state.warming = true;
     try {
-      for (let look = 0; look < MAX_WARM_LOOKS; look += 1) {
+      const until = performance.now() + MAX_WARM_MS;
+      for (;;) {
         this.#state.warmedRows = 0;
         for (let id = from; id <= to; id += WARM_BATCH) {
           const length = Math.min(WARM_BATCH, to - id + 1);
           await this.#engine.warm(Array.from({ length }, (_, i) => id + i));
         }
-        if (this.#state.warmedRows === 0) break;
+        if (this.#state.warmedRows === 0 || performance.now() > until) break;
+        await pause(BETWEEN_LOOKS_MS);
       }
     } finally {
       this.#state.warming = false;
