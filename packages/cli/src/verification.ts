@@ -139,7 +139,7 @@ export async function verifyCollection(
 /** Those of the keys whose entry is not what the store has, and how many are not cached any more. Rejects with what the cache says of a key. */
 async function suspectsOf(
   { cache }: Lockstep,
-  { decode, keyPrefix, serializer, store }: CollectionInfo,
+  { decode, keyPrefix, seen, serializer, store }: CollectionInfo,
   keys: readonly string[],
 ): Promise<{ readonly gone: number; readonly suspects: readonly Suspect[] }> {
   if (keys.length === 0) return { gone: 0, suspects: [] };
@@ -153,7 +153,10 @@ async function suspectsOf(
       const hit = hits[i] as CacheHit | undefined;
       if (hit === undefined) return [];
       try {
-        const verdict = verdictOf({ version: hit.version, value: await decode(hit, key) }, rows[i]);
+        const entry = { version: hit.version, value: await decode(hit, key) };
+        const found = rows[i];
+        const row = found && { version: found.version, value: await seen(found.value) };
+        const verdict = verdictOf(entry, row);
         return verdict === 'in step' || verdict === 'not cached' ? [] : [{ key, kind: verdict }];
       } catch {
         return [{ key, kind: 'unreadable' }];

@@ -34,12 +34,13 @@ export function inspectCommand(): Command {
         ]);
         const unread = (error: unknown): Error => new Error(`unreadable: ${messageOf(error)}`);
         const value = hit && (await collection.decode(hit, key).catch(unread));
+        const seen = row && { version: row.version, value: await collection.seen(row.value) };
         const verdict =
           value instanceof Error
             ? value.message
             : hit?.unflushed === true
               ? 'not flushed yet'
-              : verdictOf(hit && { version: hit.version, value }, row);
+              : verdictOf(hit && { version: hit.version, value }, seen);
         const cached = value instanceof Error ? undefined : value;
         const tags = recorded.flatMap((each) => each.tags?.map((columns) => columns.join(', ')) ?? []);
         const shownEntry = entry && { ...shownOf(entry), ...readable(entry.version, store.name) };
