@@ -6,6 +6,7 @@ export async function confirmed(question: string, yes: boolean | undefined): Pro
   if (yes === true) return true;
   if (!process.stdin.isTTY)
     throw new InvalidOptionError('--yes', 'is needed where there is no terminal to ask');
-  const answer = await confirm({ message: question, initialValue: false });
+  // Standard output is the result's alone.
+  const answer = await confirm({ message: question, initialValue: false, output: process.stderr });
   return !isCancel(answer) && answer;
 }

@@ -5,7 +5,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   doctor: ['lockstep doctor'],
   inspect: ['lockstep inspect products 42', `lockstep inspect labels '["acme","colour"]' --values`],
   verify: ['lockstep verify', 'lockstep verify products --per-second 500 --resume verify.json'],
-  repair: ['lockstep repair products'],
+  repair: ['lockstep repair products', 'lockstep --json repair --yes'],
   purge: ['lockstep purge users 42 --dry-run', 'lockstep --json purge users 42 --yes > report.json'],
   warm: ['lockstep warm products ids.txt', 'psql -Atc "SELECT id FROM products" | lockstep warm products -'],
   invalidate: ['lockstep invalidate products 42 43', 'lockstep invalidate products --all --yes'],

@@ -102,7 +102,10 @@ export async function verifyCollection(
       counts[kind] += 1;
       if (keys.length < SHOWN) keys.push(`${kind}: ${key}`);
     }
-    if (repair) counts.repaired += await repaired(lockstep, keyPrefix, suspects);
+    if (repair) {
+      const wrong = suspects.map(({ key }) => key);
+      counts.repaired += await makeUnreadable(lockstep, keyPrefix, wrong);
+    }
   };
   const scan = lockstep.cache.scan(keyPrefix, serializer.encoding, {
     ...(position === undefined ? {} : { from: position }),
@@ -166,23 +169,28 @@ async function suspectsOf(
   return { gone: hits.filter((hit) => hit === undefined).length, suspects: found.flat() };
 }
 
-async function repaired(
+/** Makes holes of the keys' entries, whatever their versions are. Gives how many were values. */
+export async function makeUnreadable(
   { cache }: Lockstep,
   keyPrefix: string,
-  suspects: readonly Suspect[],
+  keys: readonly string[],
 ): Promise<number> {
-  // Version 0: whatever the entry's version is.
-  const commands = suspects.map(({ key }) => {
-    return {
-      kind: 'invalidate',
-      key: keyPrefix + key,
-      version: 0,
-      holeOnEmpty: false,
-      holeTtlMs: HOLE_TTL_MS,
-    } as const;
-  });
-  const replies = await bounded('cache', cache.execute(commands));
-  return replies.filter(
-    (reply) => !(reply instanceof Error) && reply.kind === 'invalidate' && reply.outcome === 'floored',
-  ).length;
+  let count = 0;
+  for (let i = 0; i < keys.length; i += BATCH) {
+    // Version 0: whatever the entry's version is.
+    const commands = keys.slice(i, i + BATCH).map((key) => {
+      return {
+        kind: 'invalidate',
+        key: keyPrefix + key,
+        version: 0,
+        holeOnEmpty: false,
+        holeTtlMs: HOLE_TTL_MS,
+      } as const;
+    });
+    const replies = await bounded('cache', cache.execute(commands));
+    count += replies.filter(
+      (reply) => !(reply instanceof Error) && reply.kind === 'invalidate' && reply.outcome === 'floored',
+    ).length;
+  }
+  return count;
 }

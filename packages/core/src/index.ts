@@ -186,7 +186,7 @@ export type {
 } from './contracts/store.js';
 export type { StoreCapabilities } from './contracts/store-capabilities.js';
 export type { StoreOpenOptions } from './contracts/store-open.js';
-export type { KeptChange, KeptOfRow, StoreFinding } from './contracts/tools.js';
+export type { KeptChange, KeptOfRow, StoreFinding, StoreRepair } from './contracts/tools.js';
 export type { LockstepTraceMap, LockstepTraceName, TraceContext } from './contracts/traces.js';
 export type { Isolation, TransactionMode } from './contracts/transaction-mode.js';
 export {

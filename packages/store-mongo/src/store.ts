@@ -282,6 +282,10 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
           install: (given) => attachOne(binding, given),
           uninstall: () => detachOne(binding),
           examine: () => examineServer(own),
+          repair: async () => {
+            await installation();
+            return { ...(await repair(binding)), changes: 0 };
+          },
         },
         open: async (opening) => {
           await checkInstalled(await installation(), binding, opening);

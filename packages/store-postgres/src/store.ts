@@ -165,6 +165,7 @@ export class PostgresStore {
         install: (given) => this.attach(bound, given),
         uninstall: () => this.detach(bound),
         examine: () => examineServer(this.#ask, this.#knex, this.#listens),
+        repair: () => this.#repair(bound.spec),
         script: (direction) => (direction === 'install' ? this.attachSql(bound) : this.detachSql(bound)),
       }),
     });
@@ -203,27 +204,25 @@ export class PostgresStore {
    */
   async repair(tables: Attachable | readonly Attachable[]): Promise<readonly RepairReport[]> {
     const reports: RepairReport[] = [];
-    for (const { spec } of asList(tables)) {
-      const info = await describeTable(this.#ask, spec);
-      const attached = await readAttached(this.#ask, info);
-      if (attached === undefined) {
-        throw new InvalidOptionError(
-          'tables',
-          `${info.source} is not attached to Lockstep: run attach for it`,
-        );
-      }
-      const answers = await this.#inTransaction(repairStatements(info), info);
-      const [rows, tombstones, changes] = answers.slice(2, 5).map(([row]) => row as unknown as RepairedRow);
-      const keys = [rows, tombstones, changes].flatMap((part) => part?.keys ?? []);
-      reports.push({
-        source: info.source,
-        rows: rows?.n ?? 0,
-        tombstones: tombstones?.n ?? 0,
-        changes: changes?.n ?? 0,
-        keys: [...new Set(keys)],
-      });
-    }
+    for (const { spec } of asList(tables)) reports.push(await this.#repair(spec));
     return reports;
+  }
+
+  async #repair(spec: TableSpec): Promise<RepairReport> {
+    const info = await describeTable(this.#ask, spec);
+    if ((await readAttached(this.#ask, info)) === undefined) {
+      throw new InvalidOptionError('tables', `${info.source} is not attached to Lockstep: run attach for it`);
+    }
+    const answers = await this.#inTransaction(repairStatements(info), info);
+    const [rows, tombstones, changes] = answers.slice(2, 5).map(([row]) => row as unknown as RepairedRow);
+    const keys = [rows, tombstones, changes].flatMap((part) => part?.keys ?? []);
+    return {
+      source: info.source,
+      rows: rows?.n ?? 0,
+      tombstones: tombstones?.n ?? 0,
+      changes: changes?.n ?? 0,
+      keys: [...new Set(keys)],
+    };
   }
 
   /** The statements of `attach`, as a script with a transaction for each table. */

@@ -4,7 +4,7 @@ import { Checkpoint } from '../progress.js';
 import { collectionsOf, FOUND, OK, type Session, withSession } from '../session.js';
 import { isWell, type Verified, verifyCollection } from '../verification.js';
 
-interface Flags {
+export interface CompareFlags {
   readonly repair: boolean;
   readonly perSecond: number;
   readonly lag: number;
@@ -22,20 +22,16 @@ export function verifyCommand(): Command {
   return comparing('verify', 'compares what is cached with the store, key by key')
     .option('--repair', 'make unreadable what is wrong, so that it is loaded anew', false)
     .addHelpText('after', '\nReads the store, where writes go, in batches. Changes nothing without --repair.')
-    .action(async (names: string[], flags: Flags, command: Command) => {
-      await withSession(command, (session) => compare(session, names, flags));
+    .action(async (names: string[], flags: CompareFlags, command: Command) => {
+      await withSession(command, async (session) => {
+        const results = await compared(session, names, flags);
+        session.result(results, comparisonLines(results));
+        return results.every(isWell) ? OK : FOUND;
+      });
     });
 }
 
-export function repairCommand(): Command {
-  return comparing('repair', 'as verify --repair: makes unreadable what differs from the store').action(
-    async (names: string[], flags: Flags, command: Command) => {
-      await withSession(command, (session) => compare(session, names, { ...flags, repair: true }));
-    },
-  );
-}
-
-function comparing(name: string, description: string): Command {
+export function comparing(name: string, description: string): Command {
   return new Command(name)
     .description(description)
     .argument('[collections...]', 'all unless some are named')
@@ -53,11 +49,17 @@ function comparing(name: string, description: string): Command {
 /** How far a run has come: collections that are done, and the one under way without an end. */
 type Saved = Readonly<Record<string, Verified & { readonly isDone: boolean }>>;
 
-async function compare(session: Session, names: readonly string[], flags: Flags): Promise<number> {
+export type Comparison = { readonly collection: string } & Verified;
+
+export async function compared(
+  session: Session,
+  names: readonly string[],
+  flags: CompareFlags,
+): Promise<readonly Comparison[]> {
   const { lag, limit, perSecond, repair, resume } = flags;
   const checkpoint = new Checkpoint<Saved>(resume);
   let saved: Saved = checkpoint.read() ?? {};
-  const results: ({ readonly collection: string } & Verified)[] = [];
+  const results: Comparison[] = [];
   for (const collection of collectionsOf(session.lockstep, names)) {
     const { name } = collection;
     const save = (found: Verified, isDone = false): void => {
@@ -80,15 +82,18 @@ async function compare(session: Session, names: readonly string[], flags: Flags)
     results.push({ collection: name, ...withoutNotes(found) });
   }
   checkpoint.remove();
+  return results;
+}
+
+export function comparisonLines(results: readonly Comparison[]): string[] {
   const columns = ['inStep', 'notJudged', 'stale', 'different', 'ahead', 'unreadable', 'repaired'] as const;
-  session.result(results, [
+  return [
     ...table([
       ['collection', ...columns],
       ...results.map((each) => [each.collection, ...columns.map((column) => String(each[column]))]),
     ]),
     ...results.flatMap((each) => each.keys.map((key) => `✗ ${each.collection} ${key}`)),
-  ]);
-  return results.every(isWell) ? OK : FOUND;
+  ];
 }
 
 function withoutNotes(found: Verified & { readonly isDone?: boolean }): Verified {

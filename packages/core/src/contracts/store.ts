@@ -6,7 +6,7 @@ import type { NewRows, RowCarrier, StoreShape } from './rows.js';
 import type { Serializer } from './serializer.js';
 import type { StoreCapabilities } from './store-capabilities.js';
 import type { StoreOpenOptions } from './store-open.js';
-import type { StoreFinding } from './tools.js';
+import type { StoreFinding, StoreRepair } from './tools.js';
 import type { TransactionMode } from './transaction-mode.js';
 import type { Version } from './version.js';
 
@@ -191,6 +191,8 @@ export interface StoreInstallation {
   script?(direction: 'install' | 'uninstall'): Promise<string>;
   /** Looks at the server, its version, the connection's rights and the way to it; changes nothing. Bounded. */
   examine?(): Promise<readonly StoreFinding[]>;
+  /** Brings down versions that nobody believes, in rows, tombstones and the feed, which then tells of the keys. */
+  repair?(): Promise<StoreRepair>;
 }
 
 /**

@@ -20,6 +20,19 @@ export interface KeptOfRow {
   readonly tombstone: Version | undefined;
 }
 
+/** What a store has repaired in one source. */
+export interface StoreRepair {
+  readonly source: string;
+  /** Rows that got a new version. */
+  readonly rows: number;
+  /** Tombstones that were removed. */
+  readonly tombstones: number;
+  /** Changes of the feed that were recorded anew; 0 where the feed can't hold such versions. */
+  readonly changes: number;
+  /** The keys of them; the store may leave some out where there are very many. */
+  readonly keys: readonly string[];
+}
+
 /** Something that a store was asked about before a deployment. */
 export interface StoreFinding {
   readonly what: string;
