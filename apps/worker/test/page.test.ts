@@ -127,6 +127,9 @@ describe('the page', () => {
     await expect.poll(() => text('cache-key')).toContain('wtc:products:lamp');
     expect(['in step', 'not flushed yet']).toContain(await text('agree'));
     expect(await text('row-value')).toContain('hidden');
+    expect(await text('inspect-facts')).toMatch(
+      /the entry is.*expires in.*the queue holds.*1 dead letters of it/,
+    );
     expect(await page.content()).not.toContain(SECRET);
     await page.locator('#inspect-values').check();
     await page.getByRole('button', { name: 'Look', exact: true }).click();

@@ -1,13 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type {
-  CollectionInfo,
-  DeadLetter,
-  Lockstep,
-  QueueJob,
-  RecordedCollection,
-  ScannedEntry,
-} from '@lockstep/core';
-import { keptOf, recordedOf } from './commands/inspect.js';
+import type { CollectionInfo, RecordedCollection, ScannedEntry } from '@lockstep/core';
+import { jobsAbout, keptOf, lettersAbout, recordedOf } from '@lockstep/worker/inspect';
 import { bar } from './progress.js';
 import { bounded, type Session, STORE_TIMEOUT_MS } from './session.js';
 
@@ -40,7 +33,6 @@ export interface Target {
 
 const HOLE_TTL_MS = 60_000;
 const BATCH = 250;
-const LETTERS = 200;
 const POLL_MS = 250;
 /** Behind the encoded name of a view. */
 const VIEW = /^[^:]*%v:/;
@@ -57,7 +49,7 @@ export async function tracesOf(session: Session, target: Target): Promise<Traces
     store.read([key], { primary: true, timeoutMs: STORE_TIMEOUT_MS }),
     bounded('cache', lockstep.cache.read(cacheKeys, collection.serializer.encoding)),
     keptOf(collection, key),
-    lettersAbout(lockstep, collection, key, cacheKeys),
+    lettersAbout(lockstep, collection, key, cacheKeys, Number.POSITIVE_INFINITY),
     jobsAbout(lockstep, collection, key, cacheKeys),
   ]);
   for (const hit of hits) if (hit instanceof Error) throw hit;
@@ -72,7 +64,7 @@ export async function tracesOf(session: Session, target: Target): Promise<Traces
     pointers,
     views,
     deadLetters: deadLetters.map(({ id }) => id),
-    jobs,
+    jobs: jobs ?? 0,
     feed: kept?.changes.length ?? 0,
     tombstone: kept?.tombstone !== undefined,
   };
@@ -109,7 +101,7 @@ export async function settled({ lockstep }: Session, target: Target, waitMs: num
       keptOf(collection, key),
       jobsAbout(lockstep, collection, key, cacheKeys),
     ]);
-    if ((kept?.changes.length ?? 0) === 0 && jobs === 0) return;
+    if ((kept?.changes.length ?? 0) === 0 && (jobs ?? 0) === 0) return;
     await sleep(POLL_MS);
   }
 }
@@ -160,40 +152,4 @@ function holdsValue({ payload, state }: ScannedEntry): boolean {
 /** The prefix with its colon: the collection's own start without its name. */
 function startOf({ keyPrefix }: CollectionInfo): string {
   return keyPrefix.slice(0, keyPrefix.indexOf(':') + 1);
-}
-
-async function lettersAbout(
-  { queue }: Lockstep,
-  { name }: CollectionInfo,
-  key: string,
-  cacheKeys: readonly string[],
-): Promise<readonly DeadLetter[]> {
-  const found: DeadLetter[] = [];
-  if (queue === undefined) return found;
-  for (let offset = 0; ; offset += LETTERS) {
-    const page = await bounded(queue.name, queue.deadLetters.list({ offset, limit: LETTERS }));
-    found.push(
-      ...page.filter(({ job }) => {
-        if (job.kind === 'invalidate') return cacheKeys.includes(job.key);
-        if (job.kind === 'flush') return job.collection === name && job.key === key;
-        // Whoever wrote it: what begins with the key in quotes is taken for the row's.
-        return cacheKeys.some((cacheKey) => job.raw.includes(JSON.stringify(cacheKey)));
-      }),
-    );
-    if (page.length < LETTERS) return found;
-  }
-}
-
-async function jobsAbout(
-  { queue }: Lockstep,
-  { name }: CollectionInfo,
-  key: string,
-  cacheKeys: readonly string[],
-): Promise<number> {
-  if (queue?.holds === undefined) return 0;
-  const jobs: QueueJob[] = [
-    { kind: 'flush', collection: name, key },
-    ...cacheKeys.map((cacheKey) => ({ kind: 'invalidate', key: cacheKey, version: 0 }) as const),
-  ];
-  return await bounded(queue.name, queue.holds(jobs));
 }

@@ -1,5 +1,6 @@
-import { type CollectionInfo, InvalidOptionError, type Lockstep, messageOf } from '@lockstep/core';
+import { type CollectionInfo, type Lockstep, messageOf } from '@lockstep/core';
 import { Deadline } from '@lockstep/core/kit';
+import { collectionOf } from '@lockstep/worker/inspect';
 import type { Command } from 'commander';
 import { type Output, output } from './output.js';
 
@@ -76,41 +77,9 @@ export async function exitIfStuck(): Promise<void> {
   process.exit(process.exitCode ?? FAILED);
 }
 
-/** Throws `InvalidOptionError`, which names those that there are. */
-export function collectionOf({ collections }: Lockstep, name: string): CollectionInfo {
-  const found = collections.find((each) => each.name === name);
-  if (found !== undefined) return found;
-  const names = collections.map((each) => each.name).join(', ');
-  throw new InvalidOptionError('collection', `there is no "${name}"; the configuration declares ${names}`);
-}
-
 /** The collections of these names; all of them where none is named. */
 export function collectionsOf(lockstep: Lockstep, names: readonly string[]): readonly CollectionInfo[] {
   return names.length === 0 ? lockstep.collections : names.map((name) => collectionOf(lockstep, name));
-}
-
-/**
- * An id as a command line has it: JSON where it is a list or an object, else text, or a number where the store takes no
- * such text. Throws `InvalidOptionError`, `InvalidIdError`. The collection is open.
- */
-export function idOf({ store }: CollectionInfo, text: string): unknown {
-  const id = /^[[{"]/.test(text) ? jsonOf(text) : text;
-  try {
-    store.keyOf(id as never);
-    return id;
-  } catch (error) {
-    if (!/^-?\d{1,15}$/.test(text)) throw error;
-    store.keyOf(Number(text) as never);
-    return Number(text);
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new InvalidOptionError('id', `"${text}" is no JSON: ${messageOf(error)}`);
-  }
 }
 
 /** The promise, or a rejection that says what did not answer within the time of a question. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CacheHit, CollectionInfo, Lockstep } from '@lockstep/core';
-import { verdictOf } from './commands/inspect.js';
+import type { CollectionInfo, Lockstep } from '@lockstep/core';
+import { compare } from '@lockstep/worker/inspect';
 import { bar } from './progress.js';
 import { bounded, type Session, STORE_TIMEOUT_MS } from './session.js';
 
@@ -139,34 +139,20 @@ export async function verifyCollection(
   return found(undefined);
 }
 
-/** Those of the keys whose entry is not what the store has, and how many are not cached any more. Rejects with what the cache says of a key. */
+/** Those of the keys whose entry is not what the store has, and how many can't be judged any more. Rejects with what a server says. */
 async function suspectsOf(
-  { cache }: Lockstep,
-  { decode, keyPrefix, seen, serializer, store }: CollectionInfo,
+  lockstep: Lockstep,
+  collection: CollectionInfo,
   keys: readonly string[],
 ): Promise<{ readonly gone: number; readonly suspects: readonly Suspect[] }> {
   if (keys.length === 0) return { gone: 0, suspects: [] };
-  // The cache first: a row that is written in between is newer than the entry, and is looked at again.
-  const cacheKeys = keys.map((key) => keyPrefix + key);
-  const hits = await bounded('cache', cache.read(cacheKeys, serializer.encoding));
-  for (const hit of hits) if (hit instanceof Error) throw hit;
-  const rows = await store.read(keys, { primary: true, timeoutMs: STORE_TIMEOUT_MS });
-  const found = await Promise.all(
-    keys.map(async (key, i): Promise<Suspect[]> => {
-      const hit = hits[i] as CacheHit | undefined;
-      if (hit === undefined) return [];
-      try {
-        const entry = { version: hit.version, value: await decode(hit, key) };
-        const found = rows[i];
-        const row = found && { version: found.version, value: await seen(found.value) };
-        const verdict = verdictOf(entry, row);
-        return verdict === 'in step' || verdict === 'not cached' ? [] : [{ key, kind: verdict }];
-      } catch {
-        return [{ key, kind: 'unreadable' }];
-      }
-    }),
-  );
-  return { gone: hits.filter((hit) => hit === undefined).length, suspects: found.flat() };
+  const suspects: Suspect[] = [];
+  let gone = 0;
+  for (const { key, verdict } of await compare(lockstep, collection, keys, STORE_TIMEOUT_MS)) {
+    if (verdict === 'not cached' || verdict === 'not flushed yet') gone++;
+    else if (verdict !== 'in step') suspects.push({ key, kind: verdict });
+  }
+  return { gone, suspects };
 }
 
 /** Makes holes of the keys' entries, whatever their versions are. Gives how many were values. */

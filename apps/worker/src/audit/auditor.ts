@@ -8,7 +8,7 @@ import {
 } from '@lockstep/core';
 import type { Logger } from 'pino';
 import { bounded } from '../bounded.js';
-import { type Comparison, compare } from '../compare.js';
+import { type Comparison, compare } from '../inspect/compare.js';
 import { type Candidate, Candidates } from './candidates.js';
 import { ConsistencyCounts, SCALES_MS, type ScaleConsistency } from './consistency.js';
 import { type Look, type Offender, Offenders } from './offenders.js';

@@ -1,11 +1,11 @@
 import type { DeadLetter, DeadLetters } from '@lockstep/core';
+import { newest } from '../inspect/traces.js';
 
 /** Letters of one answer, and ids of one call. */
 export const MAX_LETTERS = 200;
 const MAX_OFFSET = 10_000_000;
 /** How many of the newest a filter looks at. */
 const MAX_SEARCHED = 5_000;
-const PAGE = 500;
 const MAX_VALUE_LENGTH = 20_000;
 
 export interface LettersQuery {
@@ -66,7 +66,7 @@ export async function letters(
   const wanted = text?.toLowerCase();
   const found: ShownLetter[] = [];
   let searched = 0;
-  for await (const letter of newest(queue)) {
+  for await (const letter of newest(queue, MAX_SEARCHED)) {
     searched++;
     const one = shown(letter);
     const words = `${one.collection ?? ''} ${one.key ?? ''} ${one.error}`.toLowerCase();
@@ -79,16 +79,8 @@ export async function letters(
 
 /** The value that a letter holds; `undefined`: there is no such letter among the newest 5,000, or it has none. */
 export async function letterValue(queue: DeadLetters, id: string): Promise<string | undefined> {
-  for await (const letter of newest(queue)) if (letter.id === id) return valueIn(letter);
+  for await (const letter of newest(queue, MAX_SEARCHED)) if (letter.id === id) return valueIn(letter);
   return undefined;
-}
-
-async function* newest(queue: DeadLetters): AsyncGenerator<DeadLetter> {
-  for (let offset = 0; offset < MAX_SEARCHED; offset += PAGE) {
-    const page = await queue.list({ offset, limit: PAGE });
-    yield* page;
-    if (page.length < PAGE) return;
-  }
 }
 
 function shown(letter: DeadLetter): ShownLetter {

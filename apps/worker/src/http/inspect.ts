@@ -1,5 +1,6 @@
+import { inspect } from 'node:util';
 import type { Lockstep } from '@lockstep/core';
-import { collectionOf, compare, idOf, shown } from '../compare.js';
+import { type Inspection, inspectRow } from '../inspect/inspection.js';
 
 export interface InspectBody {
   readonly collection: string;
@@ -20,44 +21,23 @@ export const INSPECT = {
   },
 } as const;
 
-interface Side {
-  readonly version: number;
-  /** `absent`: the cache knows that there is no row. */
-  readonly state: 'value' | 'absent';
-  /** Only when it was asked for. */
-  readonly value?: string;
-}
-
-export interface Inspection {
-  readonly collection: string;
-  readonly key: string;
-  readonly cacheKey: string;
-  readonly verdict: string;
-  /** `null`: none that a reader would take: nothing, or a hole. */
-  readonly entry: Side | null;
-  readonly row: Side | null;
+export interface ShownInspection extends Inspection {
+  /** Only when they were asked for; `null`: there is none. */
+  readonly values?: { readonly cached: string | null; readonly stored: string | null };
 }
 
 /** One row, as the cache and the store have it; values only when they are asked for. */
 export async function inspection(
   lockstep: Lockstep,
   { collection, id, values = false }: InspectBody,
-): Promise<Inspection> {
-  const info = collectionOf(lockstep, collection);
-  await info.open();
-  const key = info.store.keyOf(idOf(info, id) as never);
-  const [found] = await compare(lockstep, info, [key]);
-  const side = (given: { readonly version: number; readonly value: unknown } | undefined): Side | null => {
-    if (given === undefined) return null;
-    const state = given.value === null ? 'absent' : 'value';
-    return { version: given.version, state, ...(values ? { value: shown(given.value) } : {}) };
-  };
-  return {
-    collection,
-    key,
-    cacheKey: info.keyPrefix + key,
-    verdict: found?.verdict ?? 'not cached',
-    entry: side(found?.entry),
-    row: side(found?.row),
-  };
+): Promise<ShownInspection> {
+  const { cached, stored, ...found } = await inspectRow(lockstep, collection, id);
+  return values ? { ...found, values: { cached: shown(cached), stored: shown(stored) } } : found;
+}
+
+/** A value for people's eyes, in bounds. */
+function shown(value: unknown): string | null {
+  if (value === undefined) return null;
+  const text = inspect(value, { depth: 6, maxArrayLength: 100, maxStringLength: 2_000, breakLength: 80 });
+  return text.length > 20_000 ? `${text.slice(0, 20_000)} …` : text;
 }

@@ -1,7 +1,8 @@
 import { InvalidOptionError } from '@lockstep/core';
+import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
-import { collectionOf, FOUND, idOf, OK, withSession } from '../session.js';
+import { FOUND, OK, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 interface Flags {

@@ -1,8 +1,9 @@
+import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
 import { erase, settled, type Traces, tracesOf } from '../erasure.js';
 import { table } from '../output.js';
-import { bounded, collectionOf, FOUND, idOf, OK, type Session, withSession } from '../session.js';
+import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 interface Flags {

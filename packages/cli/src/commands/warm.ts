@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidOptionError, messageOf } from '@lockstep/core';
+import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
-import { collectionOf, FOUND, idOf, OK, withSession } from '../session.js';
+import { FOUND, OK, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 const BATCH = 200;
