@@ -3,9 +3,9 @@
  * files, its ranges, publint, the types' resolution, an import of each export and a small program under
  * plain Node, and the declarations as a user's compiler reads them.
  */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { installConsumer, specifiers } from './lib/consumer.ts';
+import { installConsumer, installProject, specifiers } from './lib/consumer.ts';
 import { execute } from './lib/execute.ts';
 import { wrongFiles, wrongRanges } from './lib/manifest-rules.ts';
 import { type PackedPackage, packAll } from './lib/pack.ts';
@@ -95,6 +95,47 @@ await lockstep.close();
   if (!ok) problem(`a small program under plain Node\n${output}`);
 }
 
+const DRIVERS = /^(?:bullmq|ioredis|knex|mongodb|pg|@lockstep\+(?:cache|queue|store)-.*)@/;
+
+/** A worker brings no adapter and no driver, runs without them, and names those that its configuration asks for. */
+async function checkWorkerAlone(folder: string, packages: readonly PackedPackage[]): Promise<void> {
+  const names = ['@lockstep/core', '@lockstep/worker'];
+  const alone = await installProject(folder, 'alone', packages, names);
+  const brought = readdirSync(join(alone, 'node_modules/.pnpm')).filter((name) => DRIVERS.test(name));
+  if (brought.length > 0) problem(`@lockstep/worker brings ${brought.join(', ')}`);
+  const worker = join(alone, 'node_modules/.bin/lockstep-worker');
+  writeFileSync(
+    join(alone, 'memory.js'),
+    `import { createLockstep } from '@lockstep/core';
+import { memoryCache, memoryStore } from '@lockstep/core/memory';
+import { defineWorker } from '@lockstep/worker';
+const lockstep = createLockstep({ cache: memoryCache() });
+lockstep.collection({ name: 'users', store: memoryStore({ name: 'users' }) });
+export default defineWorker({ lockstep });
+`,
+  );
+  const memory = await execute(worker, ['--config', 'memory.js', '--check'], { cwd: alone });
+  if (!memory.ok || !memory.output.includes('"ready": true')) problem(`a worker alone\n${memory.output}`);
+  writeFileSync(
+    join(alone, 'mongo.js'),
+    `import '@lockstep/store-mongo';\nexport default { lockstep: {} };\n`,
+  );
+  const redis = 'redis://localhost';
+  const environment = { LOCKSTEP_REDIS_URL: redis, LOCKSTEP_COLLECTIONS: 'users=users:id' };
+  const asking = [
+    { args: ['--config', 'mongo.js'], env: {}, says: 'npm install @lockstep/store-mongo mongodb' },
+    {
+      args: [],
+      env: { ...environment, LOCKSTEP_POSTGRES_URL: 'postgres://localhost' },
+      says: 'npm install @lockstep/store-postgres knex pg',
+    },
+  ];
+  for (const { args, env, says } of asking) {
+    const { ok, output } = await execute(worker, args, { cwd: alone, env });
+    if (ok || !output.trimEnd().endsWith(says)) problem(`a worker without what it needs\n${output}`);
+  }
+}
+
 if ((await build()) !== 0) process.exit(1);
 const folder = temporaryFolder('packages');
 const packages = await packAll(folder);
@@ -106,4 +147,5 @@ const consumer = await installConsumer(folder, packages);
 const imported = await checkImports(consumer, packages);
 await checkProgram(consumer);
 await checkDeclarations(consumer, packages);
+await checkWorkerAlone(folder, packages);
 conclude(`${packages.length} packages packed, ${imported} entry points imported under plain Node`);

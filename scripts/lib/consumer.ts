@@ -16,25 +16,37 @@ export function specifiers({ packed }: PackedPackage): string[] {
  * store). Nothing is hoisted, so that a package finds what it declares and nothing else.
  */
 export async function installConsumer(folder: string, packages: readonly PackedPackage[]): Promise<string> {
-  const consumer = join(folder, 'consumer');
-  mkdirSync(consumer);
-  const tarballs = packages.map(({ packed, tarball }) => [packed.name, `file:${tarball}`] as const);
   const peers = packages.flatMap(({ packed }) => Object.entries(packed.peerDependencies ?? {}));
+  const names = packages.map(({ packed }) => packed.name);
+  return await installProject(folder, 'consumer', packages, names, Object.fromEntries(peers));
+}
+
+/** A project with the packages of these names and what else it is given; no peer comes by itself. */
+export async function installProject(
+  folder: string,
+  project: string,
+  packages: readonly PackedPackage[],
+  names: readonly string[],
+  others: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const path = join(folder, project);
+  mkdirSync(path);
+  const tarballs = packages.map(({ packed, tarball }) => [packed.name, `file:${tarball}`] as const);
   const { devDependencies } = readJson<{ devDependencies: Record<string, string> }>(
     join(ROOT, 'package.json'),
   );
   writeFileSync(
-    join(consumer, 'package.json'),
+    join(path, 'package.json'),
     JSON.stringify({
-      name: 'consumer',
+      name: project,
       private: true,
       type: 'module',
-      dependencies: Object.fromEntries([...peers, ...tarballs]),
+      dependencies: { ...others, ...Object.fromEntries(tarballs.filter(([name]) => names.includes(name))) },
       devDependencies: { '@types/node': devDependencies['@types/node'] },
     }),
   );
   writeFileSync(
-    join(consumer, 'pnpm-workspace.yaml'),
+    join(path, 'pnpm-workspace.yaml'),
     [
       'hoist: false',
       'autoInstallPeers: false',
@@ -44,6 +56,6 @@ export async function installConsumer(folder: string, packages: readonly PackedP
       ...tarballs.map(([name, file]) => `  ${JSON.stringify(name)}: ${JSON.stringify(file)}`),
     ].join('\n'),
   );
-  await must('pnpm', ['install', '--prefer-offline', '--no-frozen-lockfile'], { cwd: consumer });
-  return consumer;
+  await must('pnpm', ['install', '--prefer-offline', '--no-frozen-lockfile'], { cwd: path });
+  return path;
 }

@@ -51,7 +51,9 @@ function program(name: string): Command {
 
 async function configuration(flags: Flags): Promise<WorkerConfig> {
   const config =
-    flags.config === undefined ? configFromEnvironment(process.env) : await configFromFile(flags.config);
+    flags.config === undefined
+      ? await configFromEnvironment(process.env)
+      : await configFromFile(flags.config);
   return {
     ...config,
     ...(flags.host === undefined ? {} : { host: flags.host }),

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { installationOf } from '../src/config/adapters.js';
 import { configFromEnvironment } from '../src/config/environment.js';
 import { integrityFrom } from '../src/config/integrity.js';
 
@@ -40,13 +41,13 @@ const ENOUGH = {
 
 test('a misspelt variable is refused, by the name that it may have been meant to have', async () => {
   const misspelt = { ...ENOUGH, LOCKSTEP_PREFX: 'shop' };
-  expect(() => configFromEnvironment(misspelt)).toThrow(
+  await expect(configFromEnvironment(misspelt)).rejects.toThrow(
     'LOCKSTEP_PREFX: is no variable of the worker; did you mean LOCKSTEP_PREFIX?',
   );
 });
 
 test('what Kubernetes says of a service whose name begins with lockstep is no such variable', async () => {
-  const { close } = configFromEnvironment({
+  const { close } = await configFromEnvironment({
     ...ENOUGH,
     LOCKSTEP_WORKER_SERVICE_HOST: '10.0.0.1',
     LOCKSTEP_WORKER_SERVICE_PORT_METRICS: '4611',
@@ -54,4 +55,21 @@ test('what Kubernetes says of a service whose name begins with lockstep is no su
     LOCKSTEP_WORKER_PORT_4610_TCP_ADDR: '10.0.0.1',
   });
   await close?.();
+});
+
+test.each([
+  [
+    "Cannot find package '@lockstep/queue-bullmq' imported from /a/b.js",
+    '@lockstep/queue-bullmq bullmq ioredis',
+  ],
+  ["Cannot find package 'mongodb' imported from /a/b.js", '@lockstep/store-mongo mongodb'],
+  ["Cannot find module 'valibot/x'\nRequire stack:\n- /a/b.js", 'valibot'],
+  ["Knex: run\n$ npm install pg\nCannot find module 'pg'", '@lockstep/store-postgres knex pg'],
+])('%s: the command that installs it', (message, names) => {
+  expect(installationOf(new Error(message))).toMatch(new RegExp(`is not installed: npm install ${names}$`));
+});
+
+test("a module of one's own that is missing is no package", () => {
+  expect(installationOf(new Error("Cannot find module './shop.js' imported from /a/b.js"))).toBeUndefined();
+  expect(installationOf(new Error("Cannot find module '/a/shop.js'"))).toBeUndefined();
 });

@@ -1,12 +1,9 @@
-import { redisCache } from '@lockstep/cache-redis';
 import { type CollectionOptions, createLockstep, InvalidOptionError } from '@lockstep/core';
 import { type Option, option, optionValue } from '@lockstep/core/kit';
-import { bullmqQueue } from '@lockstep/queue-bullmq';
-import { postgresStore } from '@lockstep/store-postgres';
 import { closest } from 'fastest-levenshtein';
-import knex from 'knex';
 import type { WorkerConfig } from '../define.js';
 import { AUDIT, isHostName, WORKER } from '../settings.js';
+import { withAdapter } from './adapters.js';
 import { integrityFrom } from './integrity.js';
 import { tokenFrom } from './token.js';
 
@@ -53,8 +50,11 @@ interface Binding {
   readonly key: string | string[];
 }
 
-/** A configuration from environment variables alone. Throws `InvalidOptionError` naming the variable. */
-export function configFromEnvironment(environment: Environment): WorkerConfig {
+/**
+ * A configuration from environment variables alone, with the adapters that they ask for. Rejects with
+ * `InvalidOptionError` naming the variable.
+ */
+export async function configFromEnvironment(environment: Environment): Promise<WorkerConfig> {
   checkNames(environment);
   const databaseUrl = required(environment, 'LOCKSTEP_POSTGRES_URL');
   checkUrl('LOCKSTEP_POSTGRES_URL', databaseUrl, ['postgres:', 'postgresql:']);
@@ -69,20 +69,21 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
   const settings = numbers(environment);
   const integrity = integrityFrom(environment);
   const maxPayloadBytes = whole(environment, 'LOCKSTEP_MAX_PAYLOAD_BYTES', MAX_PAYLOAD);
-  // Its warnings would go to standard output, between the worker's JSON; the errors themselves are told by the worker.
-  const silent = { debug: nothing, deprecate: nothing, error: nothing, warn: nothing };
-  const pool = { min: 0, max: 10 };
-  const database = knex({ client: 'pg', connection: databaseUrl, pool, log: silent });
+  const database = await withAdapter('LOCKSTEP_POSTGRES_URL', () => postgresAt(databaseUrl));
+  const { redisCache } = await withAdapter('LOCKSTEP_REDIS_URL', () => import('@lockstep/cache-redis'));
+  const bullmq = queueUrl
+    ? await withAdapter('LOCKSTEP_QUEUE_REDIS_URL', () => import('@lockstep/queue-bullmq'))
+    : undefined;
   return {
     ...settings,
     lockstep: () => {
       const lockstep = createLockstep({
         cache: redisCache({ url: cacheUrl }),
-        ...(queueUrl ? { queue: bullmqQueue({ connection: { url: queueUrl } }) } : {}),
+        ...(queueUrl && bullmq ? { queue: bullmq.bullmqQueue({ connection: { url: queueUrl } }) } : {}),
         ...(prefix ? { prefix } : {}),
         ...(integrity === undefined ? {} : { integrity }),
       });
-      const store = postgresStore({ knex: database });
+      const store = database.store();
       for (const { name, schema, table, key } of bindings) {
         const options: CollectionOptions<never, never, never> = {
           name,
@@ -99,7 +100,7 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
       }
       return lockstep;
     },
-    close: () => database.destroy(),
+    close: database.close,
   };
 }
 
@@ -107,6 +108,18 @@ export function configFromEnvironment(environment: Environment): WorkerConfig {
 const OF_A_SERVICE = /_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP))(?:_|$)/;
 
 function nothing(): void {}
+
+async function postgresAt(url: string) {
+  const [{ postgresStore }, { default: knexPackage }] = await Promise.all([
+    import('@lockstep/store-postgres'),
+    import('knex'),
+  ]);
+  // Its warnings would go to standard output, between the worker's JSON; the errors themselves are told by the worker.
+  const silent = { debug: nothing, deprecate: nothing, error: nothing, warn: nothing };
+  const pool = { min: 0, max: 10 };
+  const knex = knexPackage({ client: 'pg', connection: url, pool, log: silent });
+  return { store: () => postgresStore({ knex }), close: () => knex.destroy() };
+}
 
 /** A misspelt variable would be a default that nobody meant. */
 function checkNames(environment: Environment): void {

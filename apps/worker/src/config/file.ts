@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { InvalidOptionError } from '@lockstep/core';
 import { createJiti } from 'jiti';
 import type { WorkerConfig } from '../define.js';
+import { installationOf } from './adapters.js';
 
 /** Where a configuration is looked for, in this order. */
 export const DEFAULT_FILES = ['ts', 'mts', 'js', 'mjs'].map((ending) => `lockstep.config.${ending}`);
@@ -27,6 +28,8 @@ async function load(file: string): Promise<unknown> {
     return await jiti.import(file, { default: true });
   } catch (error) {
     const [problem = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    throw new InvalidOptionError('--config', `${file}: ${problem}`, { cause: error });
+    throw new InvalidOptionError('--config', `${file}: ${installationOf(error) ?? problem}`, {
+      cause: error,
+    });
   }
 }

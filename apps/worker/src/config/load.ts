@@ -14,5 +14,5 @@ export function configFile(): string | undefined {
  */
 export async function loadConfig(file?: string): Promise<WorkerConfig> {
   const found = file ?? configFile();
-  return found === undefined ? configFromEnvironment(process.env) : await configFromFile(found);
+  return found === undefined ? await configFromEnvironment(process.env) : await configFromFile(found);
 }
