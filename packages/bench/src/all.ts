@@ -126,7 +126,11 @@ function besidePeers(cases: Readonly<Record<string, CaseResult>>): Section {
   const bySide = (of: (result: CaseResult) => Readonly<Record<string, number>>): Record<string, Figures> => {
     const sides = new Set(Object.values(cases).flatMap((result) => Object.keys(of(result))));
     return Object.fromEntries(
-      [...sides].map((side) => [side, mapped(cases, (result) => of(result)[side] ?? Number.NaN)]),
+      [...sides].map((side) => {
+        // Not every side has every case.
+        const own = Object.entries(cases).filter(([, result]) => side in of(result));
+        return [side, mapped(Object.fromEntries(own), (result) => of(result)[side] ?? Number.NaN)];
+      }),
     );
   };
   return {

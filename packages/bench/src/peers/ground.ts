@@ -108,6 +108,12 @@ async function ours(servers: Servers, { instances, pool, products }: GroundOptio
       get: (id) => collection.get(id),
       put: (row) => collection.put(row.id, row),
       evict: (id) => collection.invalidate(id),
+      changes: {
+        increment: (id) => collection.increment(id, 'stock', 1),
+        patch: (id, stock) => collection.patch(id, { stock }),
+        update: (id, stock) => collection.update(id, (row) => row && { ...row, stock }),
+        delete: (id) => collection.delete(id),
+      },
       close: async () => {},
     });
   }
@@ -117,6 +123,7 @@ async function ours(servers: Servers, { instances, pool, products }: GroundOptio
     get: (id) => turn().get(id),
     put: (row) => turn().put(row),
     evict: (id) => turn().evict(id),
+    ...changesOf(own),
     ...counted(() => loads),
     stock: (id) => stockOf(knex, 'lockstep', id),
     async close() {
@@ -146,6 +153,7 @@ async function theirs(
         .onConflict('id')
         .merge();
     },
+    rows: () => knex<Product>(name),
   };
   const own = await Promise.all(Array.from({ length: instances }, () => PEERS[name](ground)));
   const turn = roundRobin(own);
@@ -154,6 +162,7 @@ async function theirs(
     get: (id) => turn().get(id),
     put: (row) => turn().put(row),
     evict: (id) => turn().evict(id),
+    ...changesOf(own),
     ...counted(() => loads),
     stock: (id) => stockOf(knex, name, id),
     async close() {
@@ -161,6 +170,11 @@ async function theirs(
       await knex.destroy();
     },
   };
+}
+
+/** Of the first instance. */
+function changesOf([first]: readonly PeerSide[]): Pick<PeerSide, 'changes'> {
+  return first?.changes === undefined ? {} : { changes: first.changes };
 }
 
 function counted(loads: () => number): Pick<GroundedSide, 'takeLoads'> {

@@ -16,10 +16,16 @@ import type { Ground, Peer, PeerSide } from './side.js';
 
 const TTL_MS = TTL_S * 1_000;
 
-async function byHand({ load, redisUrl, save }: Ground): Promise<PeerSide> {
+async function byHand({ load, redisUrl, rows, save }: Ground): Promise<PeerSide> {
   const client = new Redis(redisUrl);
   const keyOf = (id: string) => `by-hand:${id}`;
   const set = async (row: Product) => void (await client.setex(keyOf(row.id), TTL_S, JSON.stringify(row)));
+  const returned = async (changed: PromiseLike<Product[]>): Promise<void> => {
+    const [row] = await changed;
+    if (row !== undefined) await set(row);
+  };
+  const patch = (id: string, stock: number) =>
+    returned(rows().where({ id }).update({ stock }).returning('*') as PromiseLike<Product[]>);
   return {
     kind: 'peer',
     async get(id) {
@@ -34,6 +40,16 @@ async function byHand({ load, redisUrl, save }: Ground): Promise<PeerSide> {
       await set(row);
     },
     evict: (id) => client.del(keyOf(id)),
+    changes: {
+      increment: (id) =>
+        returned(rows().where({ id }).increment('stock', 1).returning('*') as PromiseLike<Product[]>),
+      patch,
+      update: patch,
+      async delete(id) {
+        await rows().where({ id }).delete();
+        await client.del(keyOf(id));
+      },
+    },
     close: async () => client.disconnect(),
   };
 }
