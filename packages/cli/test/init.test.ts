@@ -11,7 +11,10 @@ import {
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Ajv } from 'ajv';
+import composeSchema from 'docker-compose/schema/compose-spec.json' with { type: 'json' };
 import { afterAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { RANGES } from '../src/init/packages.js';
 import { runCli, runProgram } from './run.js';
 
@@ -102,6 +105,18 @@ describe('what is written', () => {
     const compose = read(cwd, 'compose.lockstep.yaml');
     const images = [...compose.matchAll(/image: (\S+)/g)].map(([, image]) => image);
     expect(images).toHaveLength(4);
+    // Its own `$schema` is an address that no validator knows.
+    const { $schema: _, ...schema } = composeSchema;
+    const validate = new Ajv({ strict: false, validateFormats: false }).compile(schema);
+    const parsed = parse(compose);
+    validate(parsed);
+    expect(validate.errors).toBeNull();
+    const { cache, postgres, queue } = parsed.services;
+    // A cache may evict, a queue must not; a server that is not ready yet must not pass for one that is.
+    expect(cache.command.join(' ')).toMatch(/--maxmemory 256mb --maxmemory-policy allkeys-lfu/);
+    expect(queue.command.join(' ')).toMatch(/--appendonly yes --maxmemory-policy noeviction/);
+    for (const each of [cache, queue]) expect(each.healthcheck.test).toContain('-e');
+    expect(postgres.healthcheck.test).toContain('--host=127.0.0.1');
     for (const image of images) expect(image).toMatch(/^[a-z]+:\d+\.\d+/);
     expect(compose.match(/healthcheck:/g)).toHaveLength(4);
   });

@@ -3,18 +3,19 @@ import { POSTGRES_URL } from './config.js';
 import { type Layout, lines } from './layout.js';
 
 const POSTGRES = `  postgres:
-    image: postgres:17.5-alpine
+    image: postgres:17.11-alpine
     environment: { POSTGRES_USER: lockstep, POSTGRES_PASSWORD: lockstep, POSTGRES_DB: app }
     ports: ['127.0.0.1:5432:5432']
     volumes: ['postgres:/var/lib/postgresql/data']
     healthcheck:
-      test: ['CMD', 'pg_isready', '--username=lockstep', '--dbname=app']
+      # By TCP: the server that sets up a new volume, and is stopped again, listens on its socket only.
+      test: ['CMD', 'pg_isready', '--host=127.0.0.1', '--username=lockstep', '--dbname=app']
       interval: 2s
       timeout: 3s
       retries: 30`;
 
 const MONGO = `  mongo:
-    image: mongo:8.0.11
+    image: mongo:8.0.29
     command: ['mongod', '--replSet', 'rs0', '--bind_ip_all']
     ports: ['127.0.0.1:27017:27017']
     volumes: ['mongo:/data/db']
@@ -32,12 +33,13 @@ const MONGO = `  mongo:
 function redis(name: string, port: number, command: string, volume: boolean): string {
   return lines(
     `  ${name}:`,
-    '    image: redis:8.0.3-alpine',
+    '    image: redis:8.2.9-alpine',
     `    command: [${command}]`,
     `    ports: ['127.0.0.1:${port}:6379']`,
     volume && `    volumes: ['${name}:/data']`,
     '    healthcheck:',
-    "      test: ['CMD', 'redis-cli', 'ping']",
+    '      # -e: while it still loads its file, an error is the answer.',
+    "      test: ['CMD', 'redis-cli', '-e', 'ping']",
     '      interval: 2s',
     '      timeout: 3s',
     '      retries: 30',
