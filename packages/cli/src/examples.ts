@@ -26,7 +26,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   worker: ['lockstep worker', 'lockstep worker --check'],
   completion: [
-    'source <(npx lockstep completion bash)   # in ~/.bashrc; zsh: the same in ~/.zshrc',
+    'source <(npx lockstep completion bash)   # in ~/.bashrc; zsh: in ~/.zshrc, behind compinit',
     'npx lockstep completion fish | source    # in ~/.config/fish/config.fish',
   ],
 };

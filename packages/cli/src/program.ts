@@ -1,4 +1,3 @@
-import tab from '@bomb.sh/tab/commander';
 import { messageOf } from '@lockstep/core';
 import { Command, CommanderError } from 'commander';
 import { attachCommands } from './commands/attach.js';
@@ -16,6 +15,7 @@ import { switchCommands } from './commands/switch.js';
 import { verifyCommand } from './commands/verify.js';
 import { warmCommand } from './commands/warm.js';
 import { workerCommand } from './commands/worker.js';
+import { addCompletion } from './completion.js';
 import { EXAMPLES } from './examples.js';
 import { PACKAGE } from './package.js';
 import { exitIfStuck, FAILED, OK } from './session.js';
@@ -53,7 +53,7 @@ function program(): Command {
     workerCommand,
   ];
   for (const make of makers) root.addCommand(make());
-  tab(root, { completionCommandName: 'completion' });
+  addCompletion(root);
   for (const command of root.commands) finish(command);
   return root;
 }
@@ -61,8 +61,6 @@ function program(): Command {
 /** What all commands have in common, their own commands included. */
 function finish(command: Command): void {
   command.exitOverride().allowExcessArguments(command.name() === 'complete');
-  if (command.name() === 'completion')
-    command.description('prints what completes commands and flags in a shell');
   const examples = EXAMPLES[command.name()];
   if (examples !== undefined) {
     const title = examples.length === 1 ? 'Example' : 'Examples';

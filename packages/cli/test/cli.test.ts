@@ -10,7 +10,7 @@ import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { postgresStore } from '@lockstep/store-postgres';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CLI, type Ran, runCli } from './run.js';
+import { CLI, type Ran, runCli, runProgram } from './run.js';
 
 // In this package's folder, so that a configuration finds what it imports.
 const folder = mkdtempSync(join(fileURLToPath(new URL('.', import.meta.url)), '.cli-'));
@@ -295,4 +295,32 @@ test('every command explains itself; a flag that is none is refused', async () =
   expect(commands).toEqual(expect.arrayContaining(['status', 'verify', 'attach', 'inspect', 'doctor']));
   expect(await run(['status', '--help'])).toMatchObject({ code: 0 });
   expect(await run(['status', '--no-such-flag'])).toMatchObject({ code: 2 });
+});
+
+test('what completion prints for bash can be read twice, completes, and takes typed words for words', async () => {
+  const { out } = await run(['completion', 'bash']);
+  const script = join(folder, 'completion.bash');
+  writeFileSync(script, out);
+  const trap = join(folder, 'executed');
+  // The first is what the package bash-completion brings.
+  const asked = await runProgram(
+    'bash',
+    [
+      '--norc',
+      '-c',
+      `_get_comp_words_by_ref() { words=("\${COMP_WORDS[@]}"); cur=\${words[-1]}; }
+      lockstep() { "${process.execPath}" "${CLI}" "$@"; }
+      compopt() { :; }
+      source "${script}"; source "${script}"
+      for typed in sta '' '$(touch "${trap}")'; do
+        COMP_WORDS=(lockstep "$typed"); __lockstep_complete; echo "\${COMPREPLY[*]}"
+      done`,
+    ],
+    { cwd: tmpdir() },
+  );
+  expect(asked.err).toBe('');
+  const [status, all = ''] = asked.out.split('\n');
+  expect(status).toBe('status');
+  expect(all.split(' ')).toEqual(expect.arrayContaining(['attach', 'verify', 'worker']));
+  expect(existsSync(trap)).toBe(false);
 });

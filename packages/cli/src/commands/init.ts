@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { confirm, isCancel } from '@clack/prompts';
+import { InvalidOptionError } from '@lockstep/core';
 import { Command, Option } from 'commander';
 import { CACHES, type Choices, choicesOf, QUEUES, STORES } from '../init/choices.js';
 import { layoutOf } from '../init/files/layout.js';
@@ -56,6 +57,10 @@ export function initCommand(): Command {
       const project = await projectIn(folder, flags);
       const ownNode = Number(process.env['LOCKSTEP_INIT_NODE'] ?? NEEDED);
       const isOld = ownNode < NEEDED;
+      if (isOld && project.manager === 'yarn') {
+        const says = `yarn runs scripts on the Node.js that runs yarn, which needs ${NEEDED} or later (it is ${ownNode})`;
+        throw new InvalidOptionError('--package-manager', says);
+      }
       const layout = layoutOf(choices, project, isOld ? GIVEN : process.versions.node);
       const packages = missingPackages(choices, project, PACKAGE.version, isOld);
       const plan = planOf(layout, packages);

@@ -20,6 +20,19 @@ export function scriptCommand({ manager }: Pick<Project, 'manager'>, name: strin
     : `${manager} run ${name}`;
 }
 
+const TOOL: Readonly<Record<Project['manager'], string>> = {
+  npm: 'npx',
+  pnpm: 'pnpm exec',
+  // `yarn exec` of its first version takes a command's flags for its own.
+  yarn: 'yarn run',
+  bun: 'bun x',
+};
+
+/** What runs `lockstep` in the project, as a person types it. */
+export function toolCommand({ manager }: Pick<Project, 'manager'>, words: string): string {
+  return `${TOOL[manager]} lockstep ${words}`;
+}
+
 /** Runs the package manager, which says on standard error what it does. Rejects with one line. */
 export async function install(project: Project): Promise<void> {
   const [command = '', ...args] = installCommand(project);

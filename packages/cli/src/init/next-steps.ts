@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Layout } from './files/layout.js';
-import { installCommand, scriptCommand } from './install.js';
+import { installCommand, scriptCommand, toolCommand } from './install.js';
 import type { Plan } from './plan.js';
 
 /** What is left to do, a line each, in order. */
@@ -24,7 +24,7 @@ export function nextSteps(layout: Layout, { scripts }: Plan, installs: boolean):
     ...tables(layout, run),
     ...(layout.hasWorker ? [[run('worker'), 'the worker; leave it running'] as [string, string]] : []),
     [run('start'), 'the example, in another terminal'],
-    ['npx lockstep status', 'what is wrong, and the command that mends it'],
+    [toolCommand(project, 'status'), 'what is wrong, and the command that mends it'],
   ];
   const width = Math.max(...steps.map(([command]) => command.length));
   return [
@@ -39,7 +39,8 @@ function tables(layout: Layout, run: (name: string) => string): [string, string]
   const steps: [string, string][] = [];
   if (!layout.hasKnexMigration && layout.entities.some(({ where }) => where === 'postgres') && migrations) {
     const folder = migrations === 'prisma' ? 'prisma/migrations' : 'drizzle';
-    const command = `npx lockstep migrate print --format ${migrations} --out ${folder}`;
+    const words = `migrate print --format ${migrations} --out ${folder}`;
+    const command = toolCommand(layout.project, words);
     steps.push([command, 'once your tables are there and lockstep.config names them']);
   }
   if (layout.hasKnexMigration || layout.entities.some(({ where }) => where === 'mongo')) {

@@ -43,6 +43,8 @@ export function planOf(layout: Layout, packages: Dependencies): Plan {
       'pnpm-workspace.yaml',
       project.isNew && project.manager === 'pnpm' ? 'allowBuilds:\n  msgpackr-extract: false\n' : undefined,
     ],
+    // Yarn before 2 ignores it; later ones leave no node_modules otherwise, in which npx and editors look.
+    ['.yarnrc.yml', project.isNew && project.manager === 'yarn' ? 'nodeLinker: node-modules\n' : undefined],
   ];
   const files = texts.flatMap(([path, text]) =>
     text === undefined ? [] : [{ path, text, state: stateOf(join(project.folder, path), text) } as const],
