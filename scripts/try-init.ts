@@ -1,20 +1,21 @@
 /**
- * `pnpm try:init`: a new user's first minutes. Publishes all packages to a registry of its own, and in an empty folder,
- * with an empty home, runs what the documentation says: init, the test, the migration, the worker, the example. Real
- * servers take the place of Docker's.
+ * `pnpm try:init [MANAGER…] [--store STORE] [--queue QUEUE] [--project new|existing|workspace]`: a new user's first
+ * minutes. Publishes all packages to a registry of its own, and with an empty home runs what the documentation says:
+ * init, the types, the test, the migration, the worker, the example. Real servers take the place of Docker's.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { must } from './lib/execute.ts';
+import { installManager, MANAGERS, writeRegistries } from './lib/managers.ts';
 import { packAll } from './lib/pack.ts';
 import { conclude, problem } from './lib/problems.ts';
 import { ROOT } from './lib/repository.ts';
-import { run } from './lib/run.ts';
 import { temporaryFolder } from './lib/temporary.ts';
 import { build } from './lib/turbo.ts';
-import { startRegistry } from './lib/verdaccio.ts';
+import { type Registry, startRegistry } from './lib/verdaccio.ts';
 
 const SERVICES = join(ROOT, 'packages/dev-services/dist/cli.js');
 const WAIT_MS = 60_000;
@@ -63,67 +64,121 @@ async function step(words: string, work: () => Promise<string>): Promise<string>
   return said;
 }
 
-async function tryInit(postgres: string, redis: string): Promise<void> {
-  const folder = temporaryFolder('init');
-  const [home, project] = [join(folder, 'home'), join(folder, 'shop')];
-  for (const each of [home, project]) mkdirSync(each);
-  const packages = await packAll(folder);
-  const registry = await startRegistry(folder);
+const PROJECTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  new: {},
+  existing: {
+    'package.json':
+      '{\n\t"name": "old",\n\t"scripts": { "start": "node server.js", "test": "node --test" }\n}\n',
+    'tsconfig.json': '{ "compilerOptions": { "strict": true, "module": "commonjs", "outDir": "dist" } }\n',
+    'server.js': "require('node:http').createServer().listen(0);\n",
+  },
+  workspace: {
+    '../../package.json': '{ "name": "root", "private": true, "workspaces": ["packages/*"] }\n',
+    '../../pnpm-workspace.yaml': "packages: ['packages/*']\n",
+    'package.json': '{ "name": "shop", "version": "1.0.0", "type": "module" }\n',
+    'tsconfig.json': '{ "compilerOptions": { "strict": true, "module": "nodenext", "noEmit": true } }\n',
+  },
+};
+
+const SERVERS: Readonly<Record<string, readonly string[]>> = {
+  postgres: ['postgres'],
+  mongo: ['mongo'],
+  both: ['postgres', 'mongo'],
+};
+
+/** What dev-services prints when its servers run. */
+async function addressesOf({ stdout }: ChildProcess): Promise<Readonly<Record<string, string>>> {
+  let said = '';
+  for await (const chunk of stdout ?? []) {
+    said += String(chunk);
+    if (said.endsWith('\n')) break;
+  }
+  const addresses: Record<string, string> = JSON.parse(said);
+  return addresses;
+}
+
+interface Trial {
+  readonly name: string;
+  readonly project: string;
+  readonly store: string;
+  readonly queue: string;
+}
+
+async function tryInit(trial: Trial, folder: string, registry: Registry, others: string): Promise<void> {
+  const manager = MANAGERS[trial.name];
+  if (manager === undefined) throw new Error(`${trial.name}: there are ${Object.keys(MANAGERS).join(', ')}`);
+  console.log(`\n── ${trial.name}, ${trial.project} project, ${trial.store}, queue ${trial.queue}`);
+  const own = join(folder, trial.name);
+  const home = join(own, 'home');
+  const project = join(own, 'code', ...(trial.project === 'workspace' ? ['packages', 'shop'] : ['shop']));
+  for (const each of [home, project]) mkdirSync(each, { recursive: true });
+  writeRegistries(home, registry, others);
+  for (const [file, text] of Object.entries(PROJECTS[trial.project] ?? {})) {
+    if (file.endsWith('pnpm-workspace.yaml') && trial.name !== 'pnpm') continue;
+    writeFileSync(join(project, file), text);
+  }
+  const commands = await installManager(manager, join(own, 'manager'));
   const children: ChildProcess[] = [];
+  // What this script's own package manager says of itself is not the user's.
+  for (const name of Object.keys(process.env)) if (/^npm_/i.test(name)) delete process.env[name];
+  // What this repository brought is not the user's.
+  const path = (process.env['PATH'] ?? '').split(delimiter).filter((each) => !each.includes('node_modules'));
+  const env: Record<string, string> = {
+    HOME: home,
+    npm_config_cache: join(own, 'npm'),
+    PATH: [...commands, ...path].join(delimiter),
+  };
+  const user = (words: string): Promise<string> => {
+    const [command = '', ...args] = words.split(' ');
+    return step(words, () => must(command, args, { cwd: project, env }));
+  };
+  const start = (words: string, more: Record<string, string> = {}): ChildProcess => {
+    const [command = '', ...args] = words.split(' ');
+    const child = spawn(command, args, {
+      cwd: project,
+      env: { ...process.env, ...env, ...more },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
+    children.push(child);
+    return child;
+  };
   try {
-    const npmrc = join(folder, 'npmrc');
-    const others = (await must('npm', ['config', 'get', 'registry'])).trim();
-    writeFileSync(
-      npmrc,
-      `registry=${others}\n@lockstep:registry=${registry.url}\n${registry.authority}:_authToken=${registry.token}\n`,
-    );
-    for (const { tarball } of packages) {
-      await must('npm', ['publish', '--userconfig', npmrc, '--registry', registry.url, tarball]);
-    }
-    // Nor is what this script's own package manager says of itself.
-    for (const name of Object.keys(process.env)) if (/^npm_/i.test(name)) delete process.env[name];
-    const env = {
-      HOME: home,
-      npm_config_userconfig: npmrc,
-      npm_config_cache: join(folder, 'npm'),
-      // What this repository brought is not the user's.
-      PATH: (process.env['PATH'] ?? '')
-        .split(delimiter)
-        .filter((path) => !path.includes('node_modules'))
-        .join(delimiter),
-      DATABASE_URL: postgres,
-      REDIS_URL: redis,
-      QUEUE_REDIS_URL: new URL('/1', redis).href,
+    const servers = ['--json', ...(SERVERS[trial.store] ?? []), 'redis'];
+    const services = spawn('node', [SERVICES, ...servers], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
+    children.push(services);
+    const { MONGO_URL = '', POSTGRES_URL = '', REDIS_URL = '' } = await addressesOf(services);
+    Object.assign(env, {
+      DATABASE_URL: POSTGRES_URL,
+      MONGO_URL,
+      REDIS_URL,
+      QUEUE_REDIS_URL: new URL('/1', REDIS_URL).href,
+    });
+    const choices = `--store ${trial.store} --queue ${trial.queue} --yes${manager.flags}`;
+    await user(`${manager.once} @lockstep/cli init ${choices}`);
+    const text = readFileSync(join(project, 'package.json'), 'utf8');
+    const { devDependencies = {}, scripts } = JSON.parse(text) as {
+      readonly devDependencies?: Readonly<Record<string, string>>;
+      readonly scripts: Readonly<Record<string, string>>;
     };
-    const user = (words: string): Promise<string> => {
-      const [command = '', ...args] = words.split(' ');
-      return step(words, () => must(command, args, { cwd: project, env }));
-    };
-    const start = (words: string, more: Record<string, string> = {}): ChildProcess => {
-      const [command = '', ...args] = words.split(' ');
-      const child = spawn(command, args, {
-        cwd: project,
-        env: { ...process.env, ...env, ...more },
-        stdio: ['ignore', 'pipe', 'inherit'],
-        detached: true,
-      });
-      children.push(child);
-      return child;
-    };
-    await user('npx --yes @lockstep/cli init --yes');
-    await user('npm test');
-    await user('npx tsc');
-    await user('npm run migrate');
-    await user('npx lockstep attach --check');
+    const run = (name: string): string =>
+      `${manager.script} ${`lockstep:${name}` in scripts ? `lockstep:${name}` : name}`;
+    await user(run('test'));
+    if ('typescript' in devDependencies) await user(`${manager.local} tsc`);
+    await user(run('migrate'));
+    await user(`${manager.local} lockstep attach --check`);
     const port = await freePorts();
-    start(`npm run worker -- --port ${port}`).stdout?.resume();
+    start(`${run('worker')}${manager.separator} --port ${port}`).stdout?.resume();
     await step('the worker is ready', () =>
       until('worker', async () => {
         const { ok } = await fetch(`http://127.0.0.1:${port + 1}/health/ready`);
         return ok ? 'ready' : undefined;
       }),
     );
-    const app = start('npm start', { PORT: '0' });
+    const app = start(run('start'), { PORT: '0' });
     let said = '';
     app.stdout?.on('data', (chunk) => {
       said += String(chunk);
@@ -133,31 +188,52 @@ async function tryInit(postgres: string, redis: string): Promise<void> {
         throw new Error(`${error.message}:\n${said}`);
       }),
     );
-    const body = JSON.stringify({ name: 'Lamp', stock: 7 });
+    const body = JSON.stringify(
+      url.includes('reviews') ? { text: 'Bright', votes: 7 } : { name: 'Lamp', stock: 7 },
+    );
     const put = (await (await fetch(url, { method: 'PUT', body })).json()) as { cache?: string };
     if (put.cache !== 'updated') problem(`PUT ${url}: ${JSON.stringify(put)}`);
     const got = (await (await fetch(url)).json()) as { from?: string };
     if (got.from !== 'cache') problem(`GET ${url}: ${JSON.stringify(got)}`);
-    await user('npx lockstep status');
-    await user('npx lockstep verify');
-    const before = readFileSync(join(project, 'package.json'), 'utf8');
-    const again = JSON.parse(await user('npx lockstep --json init --yes')) as {
-      readonly files: readonly { readonly written: boolean }[];
+    await user(`${manager.local} lockstep status`);
+    await user(`${manager.local} lockstep verify`);
+    const again = await user(`${manager.local} lockstep --json init ${choices}`);
+    const { files } = JSON.parse(again.slice(again.indexOf('{'))) as {
+      readonly files: readonly { readonly path: string; readonly written: boolean }[];
     };
-    if (again.files.some(({ written }) => written)) problem('a second run wrote something');
-    if (readFileSync(join(project, 'package.json'), 'utf8') !== before) problem('package.json has changed');
+    for (const file of files) if (file.written) problem(`a second run wrote ${file.path}`);
+    if (readFileSync(join(project, 'package.json'), 'utf8') !== text) problem('package.json has changed');
   } finally {
     for (const child of children) await ended(child);
+  }
+}
+
+async function tryAll(names: readonly string[], given: Omit<Trial, 'name'>): Promise<void> {
+  const folder = temporaryFolder('init');
+  const packages = await packAll(folder);
+  const registry = await startRegistry(folder);
+  try {
+    const others = (await must('npm', ['config', 'get', 'registry'])).trim();
+    const npmrc = join(folder, 'npmrc');
+    writeFileSync(npmrc, `${registry.authority}:_authToken=${registry.token}\n`);
+    for (const { tarball } of packages) {
+      await must('npm', ['publish', '--userconfig', npmrc, '--registry', registry.url, tarball]);
+    }
+    for (const name of names) await tryInit({ ...given, name }, folder, registry, others);
+  } finally {
     await registry.stop();
   }
   conclude('set up from nothing: test, migration, worker and example run');
 }
 
-const { POSTGRES_URL, REDIS_URL } = process.env;
-if (POSTGRES_URL !== undefined && REDIS_URL !== undefined) {
-  await tryInit(POSTGRES_URL, REDIS_URL);
-} else {
-  const built = await build();
-  const command = ['postgres', 'redis', '--', 'node', import.meta.filename];
-  process.exitCode = built === 0 ? await run('node', [SERVICES, ...command]) : built;
-}
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    project: { type: 'string', default: 'new' },
+    queue: { type: 'string', default: 'bullmq' },
+    store: { type: 'string', default: 'postgres' },
+  },
+});
+const built = await build();
+if (built === 0) await tryAll(positionals.length === 0 ? ['npm'] : positionals, values);
+else process.exitCode = built;
