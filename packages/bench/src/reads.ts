@@ -21,7 +21,7 @@ export interface ReadResult {
 export interface ReadBench {
   ours(n: number): Promise<unknown>;
   theirs(n: number): Promise<unknown>;
-  /** As `ours`, of so many products from the n-th on. */
+  /** As `ours`, of the n-th part of so many products. */
   oursMany(n: number, rows: number): Promise<unknown>;
   theirsMany(n: number, rows: number): Promise<unknown>;
   processor(): ProcessorTimes;
@@ -38,7 +38,8 @@ export async function readBench(): Promise<ReadBench> {
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
   const idOf = (n: number): string => String((n * 7_919) % PRODUCTS);
-  const idsOf = (n: number, rows: number): string[] => Array.from({ length: rows }, (_, i) => idOf(n + i));
+  const idsOf = (n: number, rows: number): string[] =>
+    Array.from({ length: rows }, (_, i) => idOf(n * rows + i));
   const parsed = (text: string | null): unknown => JSON.parse(text ?? 'null');
   const close = async (): Promise<void> => {
     await lockstep.close();

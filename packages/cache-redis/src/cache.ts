@@ -59,7 +59,7 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       keys: readonly string[],
       encoding: PayloadEncoding,
     ): Promise<(CacheHit | undefined | Error)[]> {
-      const texts = await dispatch.read(keys, encoding);
+      const texts = await dispatch.read(keys);
       return texts.map((text) => (text instanceof Error ? refusalOf(text) : hitOf(text, encoding)));
     },
     async readHeads(keys: readonly string[]): Promise<(CacheHead | undefined | Error)[]> {
@@ -93,7 +93,7 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
     },
     async inspect(key: string, encoding: PayloadEncoding) {
       const [[text], ttlMs] = await Promise.all([
-        dispatch.read([key], encoding),
+        dispatch.read([key]),
         bounded(client.pttl(key), commandTimeoutMs),
       ]);
       if (text instanceof Error) throw refusalOf(text);

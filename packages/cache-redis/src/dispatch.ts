@@ -1,8 +1,6 @@
-import type { PayloadEncoding } from '@lockstep/core';
 import { asError } from './bounded.js';
 import type { ScriptCall } from './calls.js';
 import type { Connection } from './connection.js';
-import type { Stored } from './format.js';
 import type { Settings } from './options.js';
 import { Pending } from './pending.js';
 import type { Group, Topology } from './topology/topology.js';
@@ -27,10 +25,8 @@ export class Dispatch {
    * The texts at the keys, a failed one's `Error` in its place. Throws, or rejects when there is one server and
    * it fails.
    */
-  read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
-    return this.#dispatch<string, Stored | null | Error>(keys, KEYS, (some) =>
-      this.#topology.read(some, encoding),
-    );
+  read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]> {
+    return this.#dispatch<string, Buffer | null | Error>(keys, KEYS, (some) => this.#topology.read(some));
   }
 
   /** As `read`, of the first bytes. */

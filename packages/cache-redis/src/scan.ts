@@ -75,7 +75,7 @@ async function* entriesAt(
   keys: readonly string[],
   encoding: PayloadEncoding,
 ): AsyncGenerator<ScannedEntry> {
-  const texts = await dispatch.read(keys, encoding);
+  const texts = await dispatch.read(keys);
   for (const [index, text] of texts.entries()) {
     if (text instanceof Error) throw text;
     const entry = text === null ? undefined : decode(text, encoding);

@@ -4,6 +4,7 @@ import { postgresBench } from '../bursts/postgres.js';
 import type { ProcessorTimes } from '../bursts/processor.js';
 import { SCENARIOS } from '../bursts/scenarios.js';
 import { turn } from '../bursts/turn.js';
+import { CASES } from '../hits.js';
 import { READERS, readBench } from '../reads.js';
 import type { Answered, Asked, SuiteName } from './suites.js';
 
@@ -23,8 +24,13 @@ const POOL = 20;
 
 async function reads(): Promise<Suite> {
   const bench = await readBench();
-  const measured = READERS.map((callers) => ({ name: `reads ${callers}`, callers, call: bench.ours }));
-  return { measured, processor: bench.processor, close: bench.close };
+  const hits = READERS.map((callers) => ({ name: `reads ${callers}`, callers, call: bench.ours }));
+  const many = CASES.getMany.map(({ callers, rows }) => ({
+    name: `getMany ${callers}`,
+    callers,
+    call: (n: number) => bench.oursMany(n, rows),
+  }));
+  return { measured: [...hits, ...many], processor: bench.processor, close: bench.close };
 }
 
 async function writes(name: 'postgres' | 'mongo'): Promise<Suite> {

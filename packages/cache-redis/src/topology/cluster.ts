@@ -1,10 +1,8 @@
 /// <reference path="./cluster-key-slot.d.ts" />
-import type { PayloadEncoding } from '@lockstep/core';
 import slotOf from 'cluster-key-slot';
 import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
-import type { Stored } from '../format.js';
 import {
   addBySha,
   answerOf,
@@ -74,22 +72,13 @@ export class ClusterTopology implements Topology {
     return `the Redis node ${server} is not connected (${node.status})`;
   }
 
-  async read(
-    keys: readonly string[],
-    encoding: PayloadEncoding,
-  ): Promise<readonly (Stored | null | Error)[]> {
+  async read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]> {
     const client = this.#client;
-    const one = (key: string): Promise<Stored | null | Error> =>
-      (encoding === 'utf8' ? (client.get(key) as Promise<Stored | null>) : client.getBuffer(key)).catch(
-        answerOf,
-      );
+    const one = (key: string): Promise<Buffer | null | Error> => client.getBuffer(key).catch(answerOf);
     if (keys.length === 1) return settled(keys.map(one));
     const pipeline = client.pipeline();
-    for (const key of keys) {
-      if (encoding === 'utf8') pipeline.get(key);
-      else pipeline.getBuffer(key);
-    }
-    const answers = (await execute(pipeline)) as (Stored | null | Error)[];
+    for (const key of keys) pipeline.getBuffer(key);
+    const answers = (await execute(pipeline)) as (Buffer | null | Error)[];
     // Not through Promise.all, which makes two promises for each answer.
     if (!answers.some((answer) => answer instanceof Error)) return answers;
     return Promise.all(

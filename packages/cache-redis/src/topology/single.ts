@@ -1,7 +1,5 @@
-import type { PayloadEncoding } from '@lockstep/core';
 import type { ChainableCommander, Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
-import type { Stored } from '../format.js';
 import {
   addBySha,
   addByText,
@@ -31,25 +29,21 @@ export class SingleTopology implements Topology {
     this.description = client.options.sentinels ? 'behind Sentinels' : 'standalone';
   }
 
-  read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
+  read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]> {
     const [first] = keys;
     if (first !== undefined && keys.length === 1) {
-      const reading: Promise<Stored | null> =
-        encoding === 'utf8' ? this.#client.get(first) : this.#client.getBuffer(first);
-      return reading.then(alone, (error: unknown) => [answerOf(error)]);
+      return this.#client.getBuffer(first).then(alone, (error: unknown) => [answerOf(error)]);
     }
-    if (keys.length <= MAX_KEYS) return this.#readTogether([...keys], encoding);
-    const answers: Promise<readonly (Stored | null | Error)[]>[] = [];
+    if (keys.length <= MAX_KEYS) return this.#readTogether([...keys]);
+    const answers: Promise<readonly (Buffer | null | Error)[]>[] = [];
     for (let start = 0; start < keys.length; start += MAX_KEYS) {
-      answers.push(this.#readTogether(keys.slice(start, start + MAX_KEYS), encoding));
+      answers.push(this.#readTogether(keys.slice(start, start + MAX_KEYS)));
     }
     return Promise.all(answers).then((all) => all.flat());
   }
 
-  #readTogether(keys: string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]> {
-    const reading: Promise<(Stored | null)[]> =
-      encoding === 'utf8' ? this.#client.mget(keys) : this.#client.mgetBuffer(keys);
-    return reading.catch((error: unknown) => keys.map(() => answerOf(error)));
+  #readTogether(keys: string[]): Promise<readonly (Buffer | null | Error)[]> {
+    return this.#client.mgetBuffer(keys).catch((error: unknown) => keys.map(() => answerOf(error)));
   }
 
   readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {

@@ -1,7 +1,5 @@
-import type { PayloadEncoding } from '@lockstep/core';
 import type { Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
-import type { Stored } from '../format.js';
 
 /** Positions of a call whose keys one server holds. */
 export interface Group {
@@ -17,7 +15,7 @@ export interface Topology {
   /** Absent: one server holds all keys. */
   groups?(keys: readonly string[]): readonly Group[];
   /** The texts at keys of one group; `null` where nothing is. */
-  read(keys: readonly string[], encoding: PayloadEncoding): Promise<readonly (Stored | null | Error)[]>;
+  read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]>;
   /** The first bytes of the texts at keys of one group; empty where nothing is. */
   readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]>;
   /** The replies of calls on keys of one group, in order. */
