@@ -23,7 +23,7 @@ export type {
   Fleet,
 } from './contracts/fleet.js';
 export type { IntegrityKey, IntegrityOptions } from './contracts/integrity.js';
-export type { NearOptions, NearStatus } from './contracts/near.js';
+export type { NearBounds, NearOptions, NearStatus } from './contracts/near.js';
 export type { NumericField } from './contracts/numeric.js';
 export type {
   BatchOptions,

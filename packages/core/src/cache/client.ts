@@ -54,7 +54,7 @@ export class CacheClient {
   readonly heads: CacheHeads;
   /** Says whether a hit may be believed. */
   readonly trust: Trust;
-  /** Told of each key that a command may have changed, before its caller has the answer. */
+  /** Told of each key that a command may have changed, before its caller has the answer; not of tags that are made where there are none. */
   onChange: ((key: string) => void) | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
@@ -142,7 +142,7 @@ export class CacheClient {
         this.#opened ? adapter.execute(commands) : this.open().then(() => adapter.execute(commands)),
       ended: (commands, replies) => {
         this.#noteRefusals(commands, replies);
-        if (this.onChange !== undefined) for (const { key } of commands) this.onChange(key);
+        if (this.onChange !== undefined) for (const command of commands) this.#tellChange(command);
       },
     });
   }
@@ -185,6 +185,10 @@ export class CacheClient {
   runMany<C extends CacheCommand>(commands: readonly C[]): Promise<readonly (ReplyOf<C> | Error)[]> {
     const replies: Promise<readonly (CacheReply | Error)[]> = this.#commands.addMany(commands, payloadBytes);
     return replies as Promise<readonly (ReplyOf<C> | Error)[]>;
+  }
+
+  #tellChange({ key, kind }: CacheCommand): void {
+    if (kind !== 'tag') this.onChange?.(key);
   }
 
   /** Who meets a cache that refuses writes need not wait for the probe. */

@@ -96,6 +96,11 @@ export class Trust {
     return this.proofOf(key);
   }
 
+  /** True when what is known of the keys' primaries is of a probe that was sent then, or later. */
+  isKnownSince(keys: readonly string[], sinceMs: number): boolean {
+    return keys.every((key) => this.#of(key).provenAtMs >= sinceMs);
+  }
+
   /** A command on the key met a server that refuses to write. */
   refused(key: string, error: CacheUnavailableError): void {
     this.#fail(this.#options.adapter.primaryOf?.(key) ?? '', error);

@@ -50,6 +50,8 @@ export function collectionEngine<Value, Id, Tx>(
   const consumer = store.feed && context.consumerOf(store.feed);
   const tags =
     settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
+  // What promises more than near entries keep is not kept so.
+  if (tags !== undefined && settings.consistency !== 'strict') context.nearWatch.addTags(tags.keyPrefix);
   const values = {
     collection: name,
     serializer,
@@ -134,7 +136,7 @@ function nearOf<Value>(
     measure: (value, key) => codec.measure(value, key),
   });
   nearWatch.add(entries, `collection("${name}")`);
-  cache.onChange ??= (key) => nearWatch.written(key);
+  cache.onChange ??= (key) => nearWatch.changed(key);
   return entries;
 }
 

@@ -1,10 +1,10 @@
 /**
- * Entries in this process, in front of the cache: `get`, `getVersioned` and `getMany` take them without asking the cache,
+ * Entries in this process, in front of the cache: `get`, `getVersioned`, `getMany` and `page` take them without asking the cache,
  * for as long as the cache's messages about changes are proven to arrive. A version may be served for up to `maxStaleMs`
  * after a newer one was acknowledged in another process; a write of this process is seen at once. At least one of
  * `maxItems` and `maxBytes` is given.
  */
-export interface NearOptions {
+export interface NearBounds {
   /** The most entries; the least recently used goes first. @defaultValue none: `maxBytes` alone */
   readonly maxItems?: number;
   /** The most bytes of keys and values, about, as JSON or the collection's serializer counts them. @defaultValue none: `maxItems` alone */
@@ -16,6 +16,10 @@ export interface NearOptions {
    * @defaultValue 1_000 ms
    */
   readonly maxStaleMs?: number;
+}
+
+/** Near entries of a collection. */
+export interface NearOptions extends NearBounds {
   /**
    * Asks the cache before each hit whether its version is still that: one round trip without the value, for values that are
    * long. Nothing is served late then, and nothing has to be watched. Not with `maxStaleMs`, nor with `tags`.
@@ -25,8 +29,9 @@ export interface NearOptions {
   readonly validate?: boolean;
 }
 
-/** A collection's near entries, since the process began. */
+/** Near entries of a collection, or a view, since the process began. */
 export interface NearStatus {
+  /** Its name. */
   readonly collection: string;
   readonly items: number;
   /** As `maxBytes` counts; 0 without it. */

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { PayloadEncoding } from './cache-commands.js';
+import type { NearBounds } from './near.js';
 import type { CallOptions, CompressionOptions, InvalidateOptions, Transaction } from './options.js';
 import type { CacheOutcome } from './outcome.js';
 import type { Serializer } from './serializer.js';
@@ -49,6 +50,11 @@ export interface ViewOptions<Params, Value, Client = unknown> {
    * store: so the view sees buffered writes that were acknowledged before. @defaultValue false
    */
   readonly flushFirst?: boolean;
+  /**
+   * Keeps entries in this process, too, which may be served for a while after others have changed their rows. Excludes
+   * `strict` collections. @defaultValue off
+   */
+  readonly near?: NearBounds;
   /** How long an entry lives, in ms. @defaultValue 3_600_000 (an hour) */
   readonly ttlMs?: number;
   /** Each TTL is drawn from `ttlMs * (1 ± ttlJitter)`. @defaultValue 0.1 */
@@ -93,7 +99,8 @@ export interface VerifyOptions extends InvalidateOptions {
 export interface View<Params, Value> {
   readonly name: string;
   /**
-   * What `load` makes of the params, never older than a write that was acknowledged before the call. The value is the
+   * What `load` makes of the params, never older than a write that was acknowledged before the call (with `near`: than one of
+   * another process that was acknowledged `maxStaleMs` before it). The value is the
    * caller's own. Params are strings, numbers, bigints, booleans, `null`, arrays and plain objects of these; equal ones
    * are one entry. Inside a transaction it loads there, and fills nothing. Rejects as `load` does.
    */

@@ -6,10 +6,12 @@ import type { NearStatus } from '../contracts/near.js';
 import type { RowShape, StoreShape } from '../contracts/rows.js';
 import type { Version } from '../contracts/version.js';
 import { copyOf, isCopyable } from '../values/copy.js';
+import { KeyChanges, type NotedTags } from './changes.js';
 import type { NearSettings } from './settings.js';
 import type { NearWatch, WatchedEntries } from './watch.js';
 
 export interface NearEntriesOptions<Value> {
+  /** The collection's name, or the view's. */
   readonly collection: string;
   readonly keyPrefix: string;
   /** Where rows have tags: the key of the list of those that were ended. */
@@ -36,13 +38,15 @@ export class NearEntry<Value> {
   /** By the clock's `monotonic`. */
   readonly untilMs: number;
   readonly shape: RowShape | undefined;
+  /** `undefined`: it hangs on none. */
+  readonly tags: NotedTags | undefined;
 
   constructor(
     key: string,
     value: Value | null,
     { staleAtMs, version }: Pick<CacheHit, 'staleAtMs' | 'version'>,
     untilMs: number,
-    shape: RowShape | undefined,
+    { shape, tags }: Pick<NearMark, 'shape' | 'tags'>,
   ) {
     this.key = key;
     this.value = value;
@@ -50,6 +54,7 @@ export class NearEntry<Value> {
     this.staleAtMs = staleAtMs;
     this.untilMs = untilMs;
     this.shape = shape;
+    this.tags = tags;
   }
 }
 
@@ -58,6 +63,8 @@ export interface NearMark {
   readonly era: number;
   readonly changes: number;
   readonly shape: RowShape | undefined;
+  /** The tags that the entry hangs on. */
+  readonly tags: NotedTags | undefined;
 }
 
 /** Keys share counters of their changes: of two that do, a change of one keeps a read of the other from being stored. */
@@ -70,9 +77,10 @@ const TTL_SHARE = 0.1;
 const MAX_AGE_MS = 60_000;
 /** An entry without its value, about. */
 const ENTRY_BYTES = 200;
+const TAG_BYTES = 16;
 
 /**
- * The near entries of one collection: what reads found in the cache, until it is told that it has changed there. What was
+ * The near entries of one collection, or view: what reads found in the cache, until it is told that it has changed there. What was
  * under way when its key changed is not stored; whatever else is stored will be told.
  */
 export class NearEntries<Value> implements WatchedEntries {
@@ -86,7 +94,7 @@ export class NearEntries<Value> implements WatchedEntries {
   readonly #clock: Clock;
   readonly #watch: NearWatch;
   readonly #shape: StoreShape | undefined;
-  readonly #changes = new Uint32Array(COUNTERS);
+  readonly #changes = new KeyChanges(COUNTERS);
   /** Counts the times that everything was dropped. */
   #era = 0;
   #hits = 0;
@@ -125,6 +133,12 @@ export class NearEntries<Value> implements WatchedEntries {
       this.#misses++;
       return undefined;
     }
+    if (entry.tags?.areCurrent === false) {
+      this.#entries.delete(key);
+      this.#dropped++;
+      this.#misses++;
+      return undefined;
+    }
     this.#hits++;
     return entry;
   }
@@ -159,14 +173,15 @@ export class NearEntries<Value> implements WatchedEntries {
   }
 
   /** Before a read of the key is sent to the cache; `undefined`: what it finds is not to be stored. */
-  mark(key: string): NearMark | undefined {
+  mark(key: string, tags?: NotedTags): NearMark | undefined {
     if (!this.validates && this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
-    return { era: this.#era, changes: this.#changes[slotOf(key)] as number, shape: this.#shape?.current() };
+    return { era: this.#era, changes: this.#changes.of(key), shape: this.#shape?.current(), tags };
   }
 
   /** Stores what a read found that began at the mark, unless it may have changed since. */
   store(key: string, mark: NearMark, hit: CacheHit, value: Value | null): void {
-    if (mark.era !== this.#era || mark.changes !== this.#changes[slotOf(key)]) return;
+    if (mark.era !== this.#era || mark.changes !== this.#changes.of(key)) return;
+    if (mark.tags?.areCurrent === false) return;
     const { measure, negativeTtlMs, settings, ttlMs } = this.#options;
     const shape = this.#shape?.current();
     if (shape !== mark.shape || (this.#shape !== undefined && shape === undefined)) return;
@@ -176,19 +191,19 @@ export class NearEntries<Value> implements WatchedEntries {
     const { staleAtMs } = hit;
     const leftMs = staleAtMs > 0 ? staleAtMs - this.#clock.now() : Number.POSITIVE_INFINITY;
     const untilMs = this.#clock.monotonic() + Math.min(ageMs, leftMs);
-    const entry = new NearEntry(key, copyOf(value), hit, untilMs, shape);
+    const entry = new NearEntry(key, copyOf(value), hit, untilMs, mark);
     if (settings.maxBytes === undefined) {
       this.#entries.set(key, entry);
     } else {
-      const size = ENTRY_BYTES + 2 * key.length + (value === null ? 0 : measure(value, key));
+      const valueBytes = value === null || value === undefined ? 0 : measure(value, key);
+      const size = ENTRY_BYTES + 2 * key.length + TAG_BYTES * (mark.tags?.size ?? 0) + valueBytes;
       this.#entries.set(key, entry, { size });
     }
   }
 
   changed(cacheKey: string): void {
     const key = cacheKey.slice(this.keyPrefix.length);
-    const slot = slotOf(key);
-    this.#changes[slot] = (this.#changes[slot] as number) + 1;
+    this.#changes.changed(key);
     if (this.#entries.delete(key)) this.#dropped++;
   }
 
@@ -203,10 +218,4 @@ export class NearEntries<Value> implements WatchedEntries {
     const counts = { hits: this.#hits, misses: this.#misses, dropped: this.#dropped };
     return { collection: this.#options.collection, items, bytes, ...counts, live };
   }
-}
-
-function slotOf(key: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  return (hash ^ (hash >>> 15)) & (COUNTERS - 1);
 }

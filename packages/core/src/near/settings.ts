@@ -1,5 +1,5 @@
 import type { CacheAdapter } from '../contracts/cache.js';
-import type { NearOptions } from '../contracts/near.js';
+import type { NearBounds, NearOptions } from '../contracts/near.js';
 import type { Consistency } from '../contracts/options.js';
 import { InvalidOptionError } from '../errors.js';
 import { type OptionsOf, option, type Settings } from '../kit/options.js';
@@ -9,10 +9,14 @@ const MAX_STALE_MS = 1_000;
 /** A ping needs a third of the time there and back. */
 const MIN_STALE_MS = 10;
 
-export const NEAR = {
+export const NEAR_BOUNDS = {
   maxItems: option.integer(undefined, 1, 10_000_000),
   maxBytes: option.integer(undefined, 1_024, 2 ** 40),
   maxStaleMs: option.integer(undefined, MIN_STALE_MS, HOUR_MS),
+} satisfies OptionsOf<NearBounds>;
+
+export const NEAR = {
+  ...NEAR_BOUNDS,
   validate: option.flag(false),
 } satisfies OptionsOf<NearOptions>;
 
@@ -36,14 +40,32 @@ export function nearSettings(
   if (near === undefined) return undefined;
   const excluded = exclusion(collection, near.validate, cache);
   if (excluded !== undefined) throw new InvalidOptionError(`${where}.near`, excluded);
-  if (near.maxItems === undefined && near.maxBytes === undefined) {
-    throw new InvalidOptionError(`${where}.near`, 'must have a bound: maxItems, maxBytes, or both');
-  }
+  checkBounded(near, where);
   if (near.validate && near.maxStaleMs !== undefined) {
     const problem = 'goes without validate, which serves nothing late';
     throw new InvalidOptionError(`${where}.near.maxStaleMs`, problem);
   }
   return { ...near, maxStaleMs: near.maxStaleMs ?? MAX_STALE_MS };
+}
+
+/** As `nearSettings`, of a view. `strict`: rows of a strict collection that it depends on. */
+export function nearViewSettings(
+  near: Settings<typeof NEAR_BOUNDS>,
+  strict: string | undefined,
+  cache: CacheAdapter,
+  where: string,
+): NearSettings {
+  const consistency = strict === undefined ? 'available' : 'strict';
+  const excluded = exclusion({ consistency, near: undefined, tags: undefined }, false, cache);
+  const named = strict === undefined ? '' : ` (${strict})`;
+  if (excluded !== undefined) throw new InvalidOptionError(`${where}.near`, excluded + named);
+  checkBounded(near, where);
+  return { ...near, validate: false, maxStaleMs: near.maxStaleMs ?? MAX_STALE_MS };
+}
+
+function checkBounded({ maxBytes, maxItems }: Settings<typeof NEAR_BOUNDS>, where: string): void {
+  if (maxItems === undefined && maxBytes === undefined)
+    throw new InvalidOptionError(`${where}.near`, 'must have a bound: maxItems, maxBytes, or both');
 }
 
 function exclusion(

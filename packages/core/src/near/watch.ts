@@ -3,8 +3,10 @@ import type { Clock } from '../contracts/clock.js';
 import type { NearStatus } from '../contracts/near.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
+import { TAG_STARTS } from '../protocol/tags.js';
+import { type Kept, KeyChanges, NotedTags, TAG_COUNTERS } from './changes.js';
 
-/** The near entries of one collection, as the watch over the cache uses them. */
+/** The near entries of one collection, or view, as the watch over the cache uses them. */
 export interface WatchedEntries {
   readonly keyPrefix: string;
   /** The cache's key by which any entry may change; `undefined`: there is none. */
@@ -30,7 +32,7 @@ export interface NearWatchOptions {
   readonly onBreak: (error: unknown) => void;
 }
 
-/** Each is a prefix that the cache compares with the key of every write. */
+/** Each is a prefix that the cache compares with the key of every write; one whose tags are watched, a few more. */
 const MAX_COLLECTIONS = 64;
 /** How often a ping is sent within the time that it proves, and at least. */
 const PINGS = 3;
@@ -50,13 +52,19 @@ const TOLD_FAILURES = 3;
 export class NearWatch implements ChangeListener {
   /** When the last ping that came back was sent, by the clock's `monotonic`. A field: every read looks at it. */
   provenAtMs = Number.NEGATIVE_INFINITY;
+  /** When the first ping was sent that came back since the last loss: what is known of the cache from before may be of another server. */
+  sinceMs = Number.POSITIVE_INFINITY;
   /** When the next ping is due. */
   nextPingMs = Number.NEGATIVE_INFINITY;
   readonly #options: NearWatchOptions;
   readonly #byPrefix = new Map<string, WatchedEntries>();
   readonly #byListKey = new Map<string, WatchedEntries>();
+  /** The starts of the keys of tags that entries may hang on; false: none does so far. */
+  readonly #tags = new Map<string, boolean>();
+  #tagChanges: KeyChanges | undefined;
   #watch: ChangeWatch | undefined;
   #everyMs = PING_MS;
+  #watchedTags = 0;
   /** Counts `lost`: a ping that was sent before proves nothing. */
   #losses = 0;
   #pinging = false;
@@ -70,7 +78,10 @@ export class NearWatch implements ChangeListener {
   add(entries: WatchedEntries, where: string): void {
     const { adapter, prefix } = this.#options;
     if (this.#byPrefix.size >= MAX_COLLECTIONS) {
-      throw new InvalidOptionError(`${where}.near`, `at most ${MAX_COLLECTIONS} collections may have it`);
+      throw new InvalidOptionError(
+        `${where}.near`,
+        `at most ${MAX_COLLECTIONS} collections and views may have it`,
+      );
     }
     this.#byPrefix.set(entries.keyPrefix, entries);
     if (entries.validates) return;
@@ -85,10 +96,42 @@ export class NearWatch implements ChangeListener {
     this.lost();
   }
 
+  /** Entries may hang on tags whose keys start so; `watched`: they are watched already. */
+  addTags(keyPrefix: string, watched = false): void {
+    this.#tags.set(keyPrefix, watched);
+  }
+
+  /** False: they can't be watched. Entries that hang on them are kept from the next ping on. */
+  watchTags(keyPrefix: string): boolean {
+    const watched = this.#tags.get(keyPrefix);
+    if (watched !== false) return watched === true;
+    if (this.#watchedTags >= MAX_COLLECTIONS) return false;
+    this.#watchedTags++;
+    this.#tags.set(keyPrefix, true);
+    for (const start of TAG_STARTS) this.#watch?.add(keyPrefix + start);
+    this.lost();
+    return true;
+  }
+
+  /** The tags that an entry will hang on, before they are read; `undefined`: it is not to be kept. */
+  note(keys: readonly string[], tables: readonly Kept[]): NotedTags | undefined {
+    this.#tagChanges ??= new KeyChanges(TAG_COUNTERS);
+    const noted = new NotedTags(this.#tagChanges, tables);
+    return this.alsoNote(noted, keys) ? noted : undefined;
+  }
+
+  /** Notes more of them. False: the entry is not to be kept. */
+  alsoNote(noted: NotedTags, keys: readonly string[]): boolean {
+    const areWatched = keys.every((key) => this.watchTags(prefixOf(key)));
+    if (areWatched) noted.add(keys);
+    else noted.end();
+    return areWatched;
+  }
+
   changed(cacheKey: string): void {
-    // Prefix, name and id, the first two without a colon of their own.
-    const end = cacheKey.indexOf(':', cacheKey.indexOf(':') + 1) + 1;
-    const entries = this.#byPrefix.get(cacheKey.slice(0, end));
+    const keyPrefix = prefixOf(cacheKey);
+    if (this.#tags.get(keyPrefix) === true) this.#tagChanges?.changed(cacheKey);
+    const entries = this.#byPrefix.get(keyPrefix);
     if (entries !== undefined) entries.changed(cacheKey);
     else this.#byListKey.get(cacheKey)?.clear();
   }
@@ -96,18 +139,9 @@ export class NearWatch implements ChangeListener {
   lost(): void {
     this.#losses++;
     this.provenAtMs = Number.NEGATIVE_INFINITY;
+    this.sinceMs = Number.POSITIVE_INFINITY;
     if (!this.#pinging) this.nextPingMs = Number.NEGATIVE_INFINITY;
     this.clear();
-  }
-
-  /** A command of this process may have changed the entry. */
-  written(cacheKey: string): void {
-    this.changed(cacheKey);
-  }
-
-  /** A ping that was sent then has come back. */
-  prove(sentAtMs: number): void {
-    this.provenAtMs = sentAtMs;
   }
 
   /** Drops all entries of all collections. */
@@ -129,7 +163,9 @@ export class NearWatch implements ChangeListener {
         this.#pinging = false;
         this.#failures = 0;
         this.nextPingMs = losses === this.#losses ? nowMs + this.#everyMs : Number.NEGATIVE_INFINITY;
-        if (losses === this.#losses) this.prove(nowMs);
+        if (losses !== this.#losses) return;
+        this.provenAtMs = nowMs;
+        this.sinceMs = Math.min(this.sinceMs, nowMs);
       },
       (error: unknown) => {
         this.#pinging = false;
@@ -153,4 +189,9 @@ export class NearWatch implements ChangeListener {
   async close(): Promise<void> {
     await this.#watch?.close();
   }
+}
+
+/** Prefix and name, both without a colon of their own. */
+function prefixOf(cacheKey: string): string {
+  return cacheKey.slice(0, cacheKey.indexOf(':', cacheKey.indexOf(':') + 1) + 1);
 }

@@ -17,6 +17,12 @@ export const ANY_ROW = 'any';
 /** The list of the tags of rows that were ended (`ended.ts`). */
 export const ENDED = 'ended';
 
+const ID = 'id:';
+const WHERE = 'where:';
+const HASH = '#';
+/** The starts of the names of all tags, but for the list's: none starts with another. */
+export const TAG_STARTS = ['a', 'u', ID, WHERE, HASH] as const;
+
 /** Longer names are hashed, so that keys stay short, whatever ids and values are. */
 const MAX_NAME_BYTES = 200;
 
@@ -41,7 +47,7 @@ export function viewPrefix(prefix: string, view: string): string {
 
 /** Replaced by each change of the row at a key. */
 export function rowTag(key: string): string {
-  return bounded(`id:${key}`);
+  return bounded(ID + key);
 }
 
 /**
@@ -54,7 +60,7 @@ export function valueTag(
   texts: readonly (string | null)[],
   columnsText = JSON.stringify(columns),
 ): string {
-  return bounded(`where:[${columnsText},${JSON.stringify(texts)}]`);
+  return bounded(`${WHERE}[${columnsText},${JSON.stringify(texts)}]`);
 }
 
 /** The part of a change that tells which tags it replaces. */
@@ -83,7 +89,7 @@ export function addTagsOf(
 
 function bounded(name: string): string {
   if (name.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES) return name;
-  return `#${createHash('sha256').update(name).digest('hex')}`;
+  return `${HASH}${createHash('sha256').update(name).digest('hex')}`;
 }
 
 /** The token of a tag; `undefined`: there is no tag. */

@@ -278,12 +278,18 @@ function tag(entry: Held, command: TagCommand, nowMs: number): Transition<TagRep
   if (entry?.kind === 'value') {
     if (entry.unflushed) return { entry, reply: { kind: 'tag', token: undefined } };
     const token = tokenOf(entry.payload);
-    const expiresAtMs = Math.max(entry.expiresAtMs, nowMs + command.ttlMs);
-    if (token !== undefined) return { entry: { ...entry, expiresAtMs }, reply: { kind: 'tag', token } };
+    if (token !== undefined)
+      return { entry: prolonged(entry, command, nowMs), reply: { kind: 'tag', token } };
   }
   const token = `${command.token}@${Math.trunc(nowMs * 1_000)}`;
   const made = { ...command, version: NO_VERSION, payload: token, staleAtMs: 0 };
   return { entry: valueFrom(made, nowMs), reply: { kind: 'tag', token } };
+}
+
+/** Lives on for its whole time once a quarter of that is over: each change of an entry ends what is near. */
+function prolonged(entry: Held & { kind: 'value' }, { ttlMs }: TagCommand, nowMs: number): Held {
+  const leftMs = entry.expiresAtMs - nowMs;
+  return leftMs * 4 < ttlMs * 3 ? { ...entry, expiresAtMs: nowMs + ttlMs } : entry;
 }
 
 function tokenOf(payload: Payload | null): string | undefined {

@@ -1,9 +1,11 @@
 import type { ViewOptions } from '../contracts/views.js';
+import type { NearMark } from '../near/entries.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Tally } from '../runtime/tally.js';
 import type { RowsDependency } from './dependency.js';
 import type { ViewCodec } from './entry.js';
 import type { Generations } from './generations.js';
+import type { NearView } from './near.js';
 import type { ViewSettings } from './settings.js';
 
 /** What the parts of one view share. */
@@ -15,6 +17,8 @@ export interface ViewParts<Params, Value> extends EngineContext {
   readonly keyPrefix: string;
   readonly codec: ViewCodec<Value>;
   readonly generations: Generations;
+  /** `undefined`: it has no near entries. */
+  readonly near: NearView<Value> | undefined;
   readonly tally: Tally;
 }
 
@@ -30,4 +34,6 @@ export interface Asked<Params> {
   readonly tags: readonly string[];
   /** By the clock's `monotonic`. */
   readonly startedAtMs: number;
+  /** `undefined`: what is found is not stored near. */
+  readonly mark: NearMark | undefined;
 }

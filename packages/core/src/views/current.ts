@@ -52,6 +52,7 @@ export class Currency<Params, Value> {
     if (!entry.ok) return entry;
     const { body, found } = entry;
     if (found === undefined) return this.#value(asked, hit, body);
+    if (asked.mark !== undefined) this.#context.near?.alsoNote(asked.mark, found.keys);
     return this.areUnchanged(found.keys, found).then((same) =>
       same ? this.#value(asked, hit, body) : CHANGED,
     );

@@ -2,6 +2,7 @@ import { INVALIDATE } from '../collection/call-options.js';
 import { COLLECTION, NAME, SERIALIZER, TIMEOUT, TTL } from '../collection/settings.js';
 import type { VerifyOptions, ViewOptions } from '../contracts/views.js';
 import { type OptionsOf, option, type Settings } from '../kit/options.js';
+import { NEAR_BOUNDS } from '../near/settings.js';
 
 type AnyOptions = ViewOptions<never, never, never>;
 
@@ -12,6 +13,7 @@ export const VIEW = {
   params: COLLECTION.schema,
   schema: COLLECTION.schema,
   flushFirst: option.flag(false),
+  near: option.optionalGroup(NEAR_BOUNDS),
   ttlMs: TTL,
   ttlJitter: COLLECTION.ttlJitter,
   serializer: SERIALIZER,

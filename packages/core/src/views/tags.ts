@@ -60,7 +60,8 @@ export class CollectionTags {
   readonly #handover: Handover;
   readonly #collection: string;
   readonly #declared: StoreAdapter<unknown, never>['declared'];
-  readonly #prefix: string;
+  /** The start of the tags' keys. */
+  readonly keyPrefix: string;
   readonly #sets: readonly TagSet[];
 
   /** Throws `UnsupportedError`. */
@@ -88,11 +89,11 @@ export class CollectionTags {
       return { properties, columns, columnsText: JSON.stringify(columns), description };
     });
     const name = tagsName(collection);
-    this.#prefix = tagsPrefix(prefix, name) as string;
-    const recorded = { name, source: store.source, keyPrefix: this.#prefix, holeTtlMs, holeOnEmpty: false };
+    this.keyPrefix = tagsPrefix(prefix, name) as string;
+    const recorded = { name, source: store.source, keyPrefix: this.keyPrefix, holeTtlMs, holeOnEmpty: false };
     const tags = this.#sets.map(({ columns }) => columns);
     this.member = consumer.join({ ...recorded, tags }, additional);
-    const key = this.#prefix + ENDED;
+    const key = this.keyPrefix + ENDED;
     const namesOf = (row: Readonly<Record<string, unknown>>) =>
       this.#sets.map((set) => this.#nameOf(set, row));
     this.rows = sets.length === 0 ? undefined : new RowTags({ ...options, key, namesOf });
@@ -114,30 +115,30 @@ export class CollectionTags {
 
   /** Every view of the collection depends on it. */
   get all(): string {
-    return this.#prefix + ALL_ROWS;
+    return this.keyPrefix + ALL_ROWS;
   }
 
   get unflushed(): string {
-    return this.#prefix + UNFLUSHED;
+    return this.keyPrefix + UNFLUSHED;
   }
 
   get any(): string {
-    return this.#prefix + ANY_ROW;
+    return this.keyPrefix + ANY_ROW;
   }
 
   row(key: string): string {
-    return this.#prefix + rowTag(key);
+    return this.keyPrefix + rowTag(key);
   }
 
   /** The tag of these values, of an open collection. Throws `InvalidIdError`. */
   where(set: TagSet, values: Readonly<Record<string, unknown>>): string {
-    return this.#prefix + this.#nameOf(set, values);
+    return this.keyPrefix + this.#nameOf(set, values);
   }
 
   /** Ends what views and rows have of these values. As `where`; does not reject. */
   endValues(values: Readonly<Record<string, unknown>>): Promise<CacheOutcome[]> {
     const name = this.#nameOf(this.setOf(values), values);
-    return Promise.all([this.end(this.#prefix + name), this.rows?.end(name) ?? 'invalidated']);
+    return Promise.all([this.end(this.keyPrefix + name), this.rows?.end(name) ?? 'invalidated']);
   }
 
   #nameOf({ columns, columnsText, properties }: TagSet, values: Readonly<Record<string, unknown>>): string {

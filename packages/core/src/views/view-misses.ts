@@ -62,8 +62,9 @@ export class ViewMisses<Params, Value> {
     this.#uncacheable = new UncacheableKeys(context.clock);
   }
 
-  /** No reader that begins from now on joins a load that began before. */
+  /** No reader that begins from now on joins a load that began before, or gets what this process holds. */
   detach(cacheKey: string): void {
+    this.#context.near?.drop(cacheKey);
     this.#flights.delete(cacheKey);
   }
 
@@ -124,6 +125,7 @@ export class ViewMisses<Params, Value> {
 
   /** Loads, and replaces what the cache holds. */
   async refresh(asked: Asked<Params>): Promise<Value> {
+    this.#context.near?.drop(asked.cacheKey);
     if (this.#context.cacheSwitch.off || !mayFill(asked)) return await this.#loader.load(asked);
     const token = this.#context.nextToken();
     const { before, lease } = await this.#bid(asked, token, undefined);

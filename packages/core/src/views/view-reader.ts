@@ -1,6 +1,7 @@
 import type { CacheHit } from '../contracts/cache-commands.js';
 import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
+import type { NearEntry } from '../near/entries.js';
 import { tokenOf } from '../protocol/tags.js';
 import type { Asked, ViewParts } from './context.js';
 import type { Currency, ViewDecoded } from './current.js';
@@ -120,14 +121,31 @@ export class ViewReader<Params, Value> {
     return this.#miss(asked, reason === 'later-shape' ? 'shape' : reason, entry.version);
   }
 
-  #hit({ key, startedAtMs }: Asked<Params>, { version }: CacheHit, value: Value): Value {
+  #hit(asked: Asked<Params>, hit: CacheHit, value: Value): Value {
+    if (asked.mark !== undefined) this.#context.near?.store(asked, hit, value);
+    this.#told(asked, hit, 'cache');
+    return value;
+  }
+
+  /** The entry of this process, if it may be served now. Hot path: synchronous, and makes nothing. */
+  near(key: string): NearEntry<Value> | undefined {
+    const { clock, events, near } = this.#context;
+    const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
+    const found = near?.find(key);
+    if (found !== undefined) this.#told({ key, startedAtMs }, found, 'near');
+    return found;
+  }
+
+  #told(
+    { key, startedAtMs }: Pick<Asked<Params>, 'key' | 'startedAtMs'>,
+    { version }: Pick<CacheHit, 'version'>,
+    from: 'near' | 'cache',
+  ): void {
     const { clock, events, settings, tally } = this.#context;
     tally.hits++;
-    if (events.hit.wanted) {
-      const durationMs = clock.monotonic() - startedAtMs;
-      events.hit.emit({ collection: settings.name, key, version, from: 'cache', stale: false, durationMs });
-    }
-    return value;
+    if (!events.hit.wanted) return;
+    const durationMs = clock.monotonic() - startedAtMs;
+    events.hit.emit({ collection: settings.name, key, version, from, stale: false, durationMs });
   }
 
   async #miss(

@@ -14,17 +14,21 @@ import type {
 import { ClosedError, InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
 import { checkOptions, withDefaults } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
+import type { NearEntry } from '../near/entries.js';
+import { nearViewSettings } from '../near/settings.js';
 import { viewPrefix } from '../protocol/tags.js';
 import type { EngineContext } from '../runtime/context.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Compression, checkCompression } from '../values/compression.js';
+import { copyOf } from '../values/copy.js';
 import { asLockstepTransaction } from '../write/inside.js';
 import type { Asked, ViewParts } from './context.js';
 import { Currency } from './current.js';
 import { type RowsDependency, rowsOf, tagKeys, ViewDependency } from './dependency.js';
 import { ViewCodec } from './entry.js';
 import { Generations } from './generations.js';
+import { NearView } from './near.js';
 import { paramsKey, paramsOf } from './params.js';
 import { probe } from './probe.js';
 import { VERIFY, VIEW } from './settings.js';
@@ -52,6 +56,8 @@ export function viewOf<Params, Value>(
   const keyPrefix = viewPrefix(context.prefix, settings.name);
   const rows = rowsAtDefinition(dependsOn, settings.name);
   const strict = rows.find(({ collection }) => collection.settings.consistency === 'strict');
+  const nearSettings =
+    settings.near && nearViewSettings(settings.near, strict?.description, context.adapter, name);
   if (strict !== undefined) {
     const problem = `depends on ${strict.description} of a strict collection: a view promises G2, and not G7`;
     context.events.error.emit({
@@ -73,8 +79,10 @@ export function viewOf<Params, Value>(
     keyPrefix,
   });
   const generations = new Generations(context.cache.trust);
+  const near =
+    nearSettings && new NearView({ context, settings, near: nearSettings, keyPrefix, codec, rows });
   const tally = context.announced.add('view', settings);
-  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations, tally };
+  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations, near, tally };
   const calls = new ViewCalls<Params, Value>(parts);
   return { name: settings.name, calls, keyPrefix, encoding: serializer.encoding, paramsOf };
 }
@@ -99,20 +107,39 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     this.#reader = new ViewReader(context, this.#loader, this.#misses, this.#currency);
   }
 
+  get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
+    return this.page(params, undefined, options);
+  }
+
   /** Adds no promise of its own to a hit. */
-  get(
-    params: Params,
-    options: CallOptions = NO_OPTIONS,
-    isTraced = TRACES.get.hasSubscribers,
-  ): Promise<Value> {
-    if (isTraced) return this.#traced(() => this.get(params, options, false));
+  page(params: Params, cursor?: unknown, options: CallOptions = NO_OPTIONS): Promise<Value> {
     try {
-      const asked = this.#asked(params);
-      if (options === NO_OPTIONS && !(asked instanceof Promise)) return this.#reader.read(asked);
-      return this.#getWith(asked, options);
+      if (this.#context.near !== undefined) {
+        const found = this.#nearBy(params, cursor, options);
+        if (found !== undefined) return Promise.resolve(copyOf(found.value as Value));
+      }
+      if (TRACES.get.hasSubscribers)
+        return this.#traced(async () => await this.#get(params, cursor, options));
+      return this.#get(params, cursor, options);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** The entry of this process that answers the call. Throws for a wrong one. */
+  #nearBy(params: Params, cursor: unknown, options: CallOptions): NearEntry<Value> | undefined {
+    if (options !== NO_OPTIONS) {
+      this.#checkOptions(options, CALL);
+      if (options.tx !== undefined) return undefined;
+    }
+    return this.#reader.near(this.#named(params, cursor).key);
+  }
+
+  /** May throw. */
+  #get(params: Params, cursor: unknown, options: CallOptions): Promise<Value> {
+    const asked = this.#asked(params, cursor);
+    if (options === NO_OPTIONS && !(asked instanceof Promise)) return this.#reader.read(asked);
+    return this.#getWith(asked, options);
   }
 
   async #getWith(asking: Asked<Params> | Promise<Asked<Params>>, options: CallOptions): Promise<Value> {
@@ -122,20 +149,6 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     const reading = (): Promise<Value> =>
       tx === undefined ? this.#reader.read(asked) : this.#loadInside(asked, tx);
     return await this.#bounded(reading, options);
-  }
-
-  page(
-    params: Params,
-    cursor?: unknown,
-    options: CallOptions = NO_OPTIONS,
-    isTraced = TRACES.get.hasSubscribers,
-  ): Promise<Value> {
-    if (isTraced) return this.#traced(() => this.page(params, cursor, options, false));
-    try {
-      return this.#getWith(this.#asked(params, cursor), options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
   }
 
   #traced(call: () => Promise<Value>): Promise<Value> {
@@ -227,28 +240,34 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     }
   }
 
-  /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */
-  #asked(given: Params, cursor?: unknown): Asked<Params> | Promise<Asked<Params>> {
-    const { clock, keyPrefix, lifecycle, settings } = this.#context;
+  /** Throws for params that can't be. */
+  #named(
+    given: Params,
+    cursor: unknown,
+  ): { readonly params: Params; readonly first: string; readonly key: string } {
+    const { lifecycle, settings } = this.#context;
     if (lifecycle.closed) throw new ClosedError(`view "${this.name}": this Lockstep is closed`);
-    const startedAtMs = clock.monotonic();
     const params = checkedParams(given, settings);
     const first = paramsKey(params, this.name);
     // No text of params alone begins so.
-    const key = cursor === undefined ? first : `>${paramsKey([params, cursor], this.name)}`;
+    return {
+      params,
+      first,
+      key: cursor === undefined ? first : `>${paramsKey([params, cursor], this.name)}`,
+    };
+  }
+
+  /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */
+  #asked(given: Params, cursor?: unknown): Asked<Params> | Promise<Asked<Params>> {
+    const { clock, keyPrefix, near, settings } = this.#context;
+    const startedAtMs = clock.monotonic();
+    const { first, key, params } = this.#named(given, cursor);
     const rows = this.#rows(params);
     const made = (): Asked<Params> => {
       const tags = tagKeys(rows, settings.flushFirst);
       if (cursor !== undefined) tags.push(this.#pagesTag(first));
-      return {
-        params,
-        cursor,
-        key,
-        cacheKey: keyPrefix + key,
-        rows,
-        tags,
-        startedAtMs,
-      };
+      const mark = near?.mark(key, tags, rows);
+      return { params, cursor, key, cacheKey: keyPrefix + key, rows, tags, startedAtMs, mark };
     };
     if (rows.every(({ collection }) => collection.opening.opened)) return made();
     return Promise.all(rows.map(({ collection }) => collection.opening.open())).then(made);

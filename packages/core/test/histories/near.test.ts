@@ -1,9 +1,11 @@
 import { describe, expect, test, vi } from 'vitest';
-import type { Clock } from '../../src/contracts/clock.js';
+import { KeyChanges } from '../../src/near/changes.js';
 import { NearEntries } from '../../src/near/entries.js';
 import { NearWatch } from '../../src/near/watch.js';
+import { countedAtAnswers, messagesAlone, tagsNotedLate, unordered } from './near-controls.js';
 import { type NearWorldOptions, runNearWorld } from './near-world.js';
 import { searchIn } from './search.js';
+import { type NearLists, runViewsWorld, type ViewsWorldOptions } from './views-world.js';
 
 /** As in `histories.test.ts`. */
 const RUNS = Number(process.env['LOCKSTEP_HISTORIES'] ?? 40);
@@ -31,32 +33,14 @@ describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
   });
 
   test('a ping whose answer does not come behind the changes before it is caught', async () => {
-    const cacheOf: NearWorldOptions['cacheOf'] = (cache) => ({
-      ...cache,
-      watchChanges(prefix, listener) {
-        const watch = cache.watchChanges?.(prefix, listener) as ReturnType<
-          NonNullable<typeof cache.watchChanges>
-        >;
-        return { add: () => undefined, ping: async () => undefined, close: () => watch.close() };
-      },
-    });
-    expect(await searchIn(within({ cacheOf, faults: 0 }), CONTROL_RUNS)).toBeDefined();
+    expect(await searchIn(within({ cacheOf: unordered, faults: 0 }), CONTROL_RUNS)).toBeDefined();
   });
 
   test('a ping that is counted at its answer is caught', async () => {
     const run = async (seed: number): Promise<string[]> => {
-      let clock: Clock | undefined;
-      using _ = vi.spyOn(NearWatch.prototype, 'prove').mockImplementation(function (this: NearWatch) {
-        this.provenAtMs = clock?.monotonic() ?? 0;
-      });
-      return await runNearWorld({
-        seed,
-        faults: 0,
-        ...{ holds: { chance: 0.2, maxMs: 300 }, cacheTimeoutMs: 300 },
-        onClock: (given) => {
-          clock = given;
-        },
-      });
+      using counted = countedAtAnswers();
+      const holds = { chance: 0.2, maxMs: 300 };
+      return await runNearWorld({ seed, faults: 0, holds, cacheTimeoutMs: 300, onClock: counted.use });
     };
     expect(await searchIn(run, CONTROL_RUNS)).toBeDefined();
   });
@@ -80,7 +64,70 @@ describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
   });
 
   test('a write that its own process sees with the message alone is caught', async () => {
-    using _ = vi.spyOn(NearWatch.prototype, 'written').mockReturnValue();
-    expect(await searchIn(within({ faults: 0 }), CONTROL_RUNS)).toBeDefined();
+    const run = async (seed: number): Promise<string[]> => {
+      using messages = messagesAlone();
+      return await runNearWorld({ seed, faults: 0, cacheOf: messages.cacheOf });
+    };
+    expect(await searchIn(run, CONTROL_RUNS)).toBeDefined();
+  });
+});
+
+/** As `within`, of views' near entries. */
+const views =
+  (near: NearLists, options: Omit<ViewsWorldOptions, 'seed' | 'near'> = {}) =>
+  (seed: number) =>
+    runViewsWorld({ seed, near, ...options });
+
+describe('histories of near entries of views', { timeout: TIMEOUT_MS }, () => {
+  test.for([
+    { name: 'channels that break, evictions and restarts', faults: 0.01 },
+    { name: 'channels that are slow alone', faults: 0 },
+  ])('no list is older than the bound allows: $name', async ({ faults }) => {
+    const from = { near: 0, beyond: 0 };
+    const onRead: NearLists['onRead'] = (each) => void from[each]++;
+    expect(await searchIn(views({ onRead }, { faults }), RUNS)).toBeUndefined();
+    expect(from.near).toBeGreaterThan(5 * RUNS);
+    expect(from.beyond).toBeGreaterThan(RUNS);
+  });
+
+  test('a message that is lost unseen is caught', async () => {
+    const tells: NearLists['tells'] = (_, chance) => !chance(0.3);
+    expect(await searchIn(views({ tells }, { faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a ping whose answer does not come behind the changes before it is caught', async () => {
+    expect(await searchIn(views({}, { cacheOf: unordered, faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a ping that is counted at its answer, over channels that hang, is caught', async () => {
+    const run = async (seed: number): Promise<string[]> => {
+      using counted = countedAtAnswers();
+      const near = { holds: { chance: 0.2, maxMs: 300 }, onClock: counted.use };
+      return await runViewsWorld({ seed, faults: 0, near });
+    };
+    expect(await searchIn(run, CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a change of a tag that is not looked at is caught', async () => {
+    using _ = vi.spyOn(KeyChanges.prototype, 'areAt').mockReturnValue(true);
+    expect(await searchIn(views({}, { faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a reply that is stored though a tag changed while it was under way is caught', async () => {
+    using _ = tagsNotedLate();
+    expect(await searchIn(views({}, { faults: 0 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a channel whose break is not told is caught', async () => {
+    using _ = vi.spyOn(NearWatch.prototype, 'lost').mockReturnValue();
+    expect(await searchIn(views({}, { faults: 0.06 }), CONTROL_RUNS)).toBeDefined();
+  });
+
+  test('a write that its own process sees with the message alone is caught', async () => {
+    const run = async (seed: number): Promise<string[]> => {
+      using messages = messagesAlone();
+      return await runViewsWorld({ seed, faults: 0, near: {}, cacheOf: messages.cacheOf });
+    };
+    expect(await searchIn(run, CONTROL_RUNS)).toBeDefined();
   });
 });

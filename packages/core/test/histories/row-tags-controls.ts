@@ -1,20 +1,11 @@
 import { vi } from 'vitest';
-import type { CacheHit } from '../../src/contracts/cache-commands.js';
 import { parseEnded } from '../../src/protocol/ended.js';
 import { type Entry, hitOf } from '../../src/protocol/entry.js';
 import { tokenOf } from '../../src/protocol/tags.js';
 import { applyCommand } from '../../src/protocol/transitions.js';
 import { Codec } from '../../src/values/codec.js';
+import { type Control, missingIsLast, restoring } from './grouped-world.js';
 import type { RowTagsWorldOptions } from './row-tags-world.js';
-
-/** One rule of tagged rows taken out, and the world in which that must show. */
-export interface RowTagsControl {
-  readonly name: string;
-  /** Made anew for each history. */
-  readonly world: () => Omit<RowTagsWorldOptions, 'seed'>;
-  /** Changes the engine itself, until it is disposed. */
-  readonly change?: () => Disposable;
-}
 
 const isList = (key: string): boolean => key.endsWith('%t:ended');
 
@@ -36,10 +27,11 @@ function markAfterTheLoad(): Disposable {
     const late = list && generation && `${generation} ${list.token} ${list.last}`;
     return encode.call(this, value, key, version, late ?? mark);
   });
-  return { [Symbol.dispose]: () => encoding.mockRestore() };
+  return restoring(encoding);
 }
 
-export const ROW_TAGS_CONTROLS: readonly RowTagsControl[] = [
+/** Rules of tagged rows. */
+export const ROW_TAGS_CONTROLS: readonly Control<RowTagsWorldOptions>[] = [
   {
     name: 'entries note the tags that were ended by the end of the load',
     world: () => {
@@ -56,23 +48,7 @@ export const ROW_TAGS_CONTROLS: readonly RowTagsControl[] = [
   },
   {
     name: 'a missing list counts as unchanged',
-    world: () => {
-      const last = new Map<string, CacheHit>();
-      return {
-        cacheOf: (cache) => ({
-          ...cache,
-          async read(keys, encoding) {
-            const hits = await cache.read(keys, encoding);
-            return hits.map((hit, i) => {
-              const key = keys[i] as string;
-              if (!isList(key) || hit instanceof Error) return hit;
-              if (hit !== undefined) last.set(key, hit);
-              return hit ?? last.get(key);
-            });
-          },
-        }),
-      };
-    },
+    world: () => ({ cacheOf: missingIsLast(isList) }),
   },
   {
     name: 'what others have added to the list meanwhile is overwritten',

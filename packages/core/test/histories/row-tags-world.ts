@@ -2,16 +2,18 @@ import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { StoreRow } from '../../src/contracts/store.js';
 import { type MemoryStore, memoryStore } from '../../src/memory/index.js';
-import { applyCommand } from '../../src/protocol/transitions.js';
-import { createLockstep } from '../../src/runtime/lockstep.js';
-import { Scheduler } from './scheduler.js';
-import { type Apply, SimCache } from './sim-cache.js';
+import {
+  KEYS as ALL_KEYS,
+  type Grouped as AnyGrouped,
+  GROUPS,
+  GroupedWorld,
+  TIMES,
+} from './grouped-world.js';
+import type { Apply } from './sim-cache.js';
 import { simStore } from './sim-store.js';
 
-/** `n` is unique per write. `seen` counts what something has changed unseen: no version, no trigger and no feed tells it. */
-interface Grouped {
-  readonly n: number;
-  readonly group: string;
+/** `seen` counts what something has changed unseen: no version, no trigger and no feed tells it. */
+interface Grouped extends AnyGrouped {
   readonly seen?: number;
 }
 
@@ -35,19 +37,12 @@ interface Ended {
   readonly end: number;
 }
 
-interface Acknowledged {
-  readonly key: string;
-  readonly end: number;
-  readonly version: number;
-}
-
 interface Process {
   readonly lockstep: Lockstep;
   readonly rows: Collection<Grouped>;
 }
 
-const KEYS: readonly string[] = ['a', 'b', 'c'];
-const GROUPS = ['x', 'y'];
+const KEYS: readonly string[] = ALL_KEYS;
 const USUAL = {
   keys: KEYS,
   clients: 5,
@@ -64,7 +59,6 @@ const CROWDED = {
   ends: 0.3,
   evictions: 0.1,
 } as const;
-const BEAT_MS = 50;
 
 /**
  * Two processes with tagged rows, a cache and a store behind a bad network. Something changes the rows of a group unseen, and
@@ -72,20 +66,14 @@ const BEAT_MS = 50;
  * it was before an acknowledged write (G2).
  */
 export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<string[]> {
-  const { apply = applyCommand, crowded, faults = 0.02, seed, strict } = options;
+  const { apply, crowded, faults = 0.02, seed, strict } = options;
   const { calls, clients, ends, evictions, keys, writes } = crowded ? CROWDED : USUAL;
-  const scheduler = new Scheduler(seed);
-  const { clock } = scheduler;
-  // The scheduler's time stands still, and a server's does not: no two commands meet one time of it.
-  let micros = 0;
-  const timed: Apply = (entry, command, nowMs) => apply(entry, command, nowMs + ++micros / 1_000);
-  const cache = new SimCache({ scheduler, faults, evicts: !strict, apply: timed });
-  const memory = memoryStore<Grouped>({ name: 'rows', clock, feedGraceMs: 50 });
+  const world = new GroupedWorld({ seed, faults, evicts: !strict, ...(apply && { apply }) });
+  const { cache, scheduler } = world;
+  const memory = memoryStore<Grouped>({ name: 'rows', clock: scheduler.clock, feedGraceMs: 50 });
   const hidden = new Map(keys.map((key) => [key, 0]));
   const ended: Ended[] = [];
-  const acknowledged: Acknowledged[] = [];
   const problems: string[] = [];
-  let count = 0;
 
   const shown = (key: string, value: Grouped): Grouped => ({ ...value, seen: hidden.get(key) ?? 0 });
   const inner: MemoryStore<Grouped> = {
@@ -120,22 +108,13 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
   };
 
   const processes = Array.from({ length: 2 }, (): Process => {
-    const lockstep = createLockstep({
-      cache: options.cacheOf?.(apart) ?? apart,
-      clock,
-      random: scheduler.random,
-      cacheTimeoutMs: 100,
-      breaker: { threshold: 1_000_000 },
-    });
+    const lockstep = world.lockstep(options.cacheOf?.(apart) ?? apart);
     const rows = lockstep.collection<Grouped>({
       name: 'rows',
       store,
       tags: ['group'],
-      ttlMs: 10_000,
       holeTtlMs: 2_000,
-      leaseMs: 300,
-      leaseWaitMs: 200,
-      storeTimeoutMs: 500,
+      ...TIMES,
       ...(strict ? { consistency: 'strict' } : {}),
     });
     return { lockstep, rows };
@@ -143,11 +122,8 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
 
   async function write({ rows }: Process): Promise<void> {
     const key = scheduler.pick(keys);
-    const row = { n: ++count, group: scheduler.pick<string>(GROUPS) };
-    const writing = scheduler.chance(0.5) ? rows.put(key, row) : rows.patch(key, row);
-    const result = await writing.catch(() => undefined);
-    if (result?.cache !== 'updated' && result?.cache !== 'invalidated') return;
-    acknowledged.push({ key, end: scheduler.step, version: result.version });
+    const row = world.row();
+    await world.write(0, key, scheduler.chance(0.5) ? rows.put(key, row) : rows.patch(key, { ...row }));
   }
 
   async function end({ rows }: Process): Promise<void> {
@@ -169,8 +145,7 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
     const read = await rows.getVersioned(key).catch(() => undefined);
     if (read === undefined) return;
     const { value, version } = read;
-    const newest = acknowledged.filter((write) => write.key === key && write.end < begin);
-    const owed = Math.max(0, ...newest.map((write) => write.version));
+    const owed = world.newest(key, (write) => write.end < begin);
     if (version < owed) problems.push(`G2: "${key}" was at ${owed} before a read at ${begin} had ${version}`);
     const before = ended.filter(
       (each) => each.key === key && each.group === value?.group && each.end < begin,
@@ -199,28 +174,10 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
     if (from.length > 0) cache.entries.delete(scheduler.pick(from));
   }
 
-  async function until(work: Promise<unknown>): Promise<void> {
-    let over = false;
-    const stop = (): void => {
-      over = true;
-    };
-    work.then(stop, stop);
-    // A read that waits for another's answer is sent a turn later, in which nothing else may be left to happen.
-    const beat = (): void => {
-      if (!over) clock.schedule(beat, BEAT_MS);
-    };
-    beat();
-    await scheduler.run(
-      () => over,
-      () => {
-        if (scheduler.chance(evictions)) evict();
-      },
-    );
-    await work;
-  }
-
-  await until(Promise.all(Array.from({ length: clients }, client)));
-  cache.calm = true;
-  await until(Promise.all(processes.map(({ lockstep }) => lockstep.drain())));
+  const between = (): void => {
+    if (scheduler.chance(evictions)) evict();
+  };
+  await world.until(Promise.all(Array.from({ length: clients }, client)), between);
+  await world.calm(processes.map(({ lockstep }) => lockstep));
   return problems;
 }

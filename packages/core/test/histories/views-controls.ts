@@ -1,18 +1,9 @@
 import { vi } from 'vitest';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
-import type { CacheHit } from '../../src/contracts/cache-commands.js';
 import { Currency } from '../../src/views/current.js';
 import { type Tokens, ViewCodec } from '../../src/views/entry.js';
+import { type Control, missingIsLast, restoring } from './grouped-world.js';
 import type { ViewsWorldOptions } from './views-world.js';
-
-/** One rule of views taken out, and the world in which that must show. */
-export interface ViewsControl {
-  readonly name: string;
-  /** Made anew for each history. */
-  readonly world: () => Omit<ViewsWorldOptions, 'seed'>;
-  /** Changes the engine itself, until it is disposed. */
-  readonly change?: () => Disposable;
-}
 
 /** Entries get the tokens that their tags have once they are loaded. */
 function tokensAfterTheLoad(): Disposable {
@@ -39,12 +30,7 @@ function tokensAfterTheLoad(): Disposable {
   ) {
     return await encode.call(this, (await later.get(before)?.()) ?? before, ...rest);
   });
-  return {
-    [Symbol.dispose]() {
-      asking.mockRestore();
-      encoding.mockRestore();
-    },
-  };
+  return restoring(asking, encoding);
 }
 
 /** Every question for a tag's token comes twice, the second time whenever it likes. */
@@ -59,7 +45,8 @@ export function repeatsTags(cache: CacheAdapter): CacheAdapter {
   };
 }
 
-export const VIEWS_CONTROLS: readonly ViewsControl[] = [
+/** Rules of views. */
+export const VIEWS_CONTROLS: readonly Control<ViewsWorldOptions>[] = [
   {
     name: 'tokens are read after the load',
     world: () => ({}),
@@ -81,23 +68,7 @@ export const VIEWS_CONTROLS: readonly ViewsControl[] = [
   },
   {
     name: 'a missing tag counts as unchanged',
-    world: () => {
-      const last = new Map<string, CacheHit>();
-      return {
-        cacheOf: (cache) => ({
-          ...cache,
-          async read(keys, encoding) {
-            const hits = await cache.read(keys, encoding);
-            return hits.map((hit, i) => {
-              const key = keys[i] as string;
-              if (!key.includes('%t:') || hit instanceof Error) return hit;
-              if (hit !== undefined) last.set(key, hit);
-              return hit ?? last.get(key);
-            });
-          },
-        }),
-      };
-    },
+    world: () => ({ cacheOf: missingIsLast((key) => key.includes('%t:')) }),
   },
   {
     name: 'views are loaded from a replica that lags',

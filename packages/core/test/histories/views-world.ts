@@ -1,18 +1,22 @@
-import type { Collection, Lockstep, WriteResult } from '../../src/contracts/api.js';
+import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
+import type { Clock } from '../../src/contracts/clock.js';
 import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
 import type { View } from '../../src/contracts/views.js';
 import { memoryStore } from '../../src/memory/index.js';
-import { applyCommand } from '../../src/protocol/transitions.js';
-import { createLockstep } from '../../src/runtime/lockstep.js';
-import { Scheduler } from './scheduler.js';
-import { type Apply, SimCache } from './sim-cache.js';
+import { type Acknowledged, GROUPS, type Grouped, GroupedWorld, KEYS, TIMES } from './grouped-world.js';
+import type { Apply } from './sim-cache.js';
+import type { Holds } from './sim-changes.js';
 import { simStore } from './sim-store.js';
 
-/** `n` is unique per write, so that a row tells its commit. */
-export interface Grouped {
-  readonly n: number;
-  readonly group: string;
+/** Near entries of the views, whose bound is judged by the clock. */
+export interface NearLists {
+  /** False: a change that nobody is told of, though no channel breaks; a control. */
+  readonly tells?: (key: string, chance: (probability: number) => boolean) => boolean;
+  readonly holds?: Holds;
+  readonly onClock?: (clock: Clock) => void;
+  /** Told of each read's origin. */
+  readonly onRead?: (from: 'near' | 'beyond') => void;
 }
 
 export interface ViewsWorldOptions {
@@ -29,6 +33,8 @@ export interface ViewsWorldOptions {
   readonly replica?: boolean;
   /** More readers of one list: for what shows only when several of them meet. @defaultValue false */
   readonly crowded?: boolean;
+  /** @defaultValue no near entries */
+  readonly near?: NearLists;
 }
 
 interface Commit {
@@ -37,13 +43,6 @@ interface Commit {
   readonly version: number;
   /** `undefined`: deleted. */
   readonly row: Grouped | undefined;
-}
-
-/** A write that was acknowledged, and no older state of the row may be read from then on. */
-interface Acknowledged {
-  readonly key: string;
-  readonly end: number;
-  readonly version: number;
 }
 
 interface Process {
@@ -57,12 +56,13 @@ interface Listed {
   readonly n: number;
 }
 
-const KEYS = ['a', 'b', 'c'];
-const GROUPS = ['x', 'y'];
-const USUAL = { clients: 5, calls: 6, writes: 0.45, groups: GROUPS } as const;
-const CROWDED = { clients: 9, calls: 6, writes: 0.25, groups: ['x'] } as const;
+const USUAL = { clients: 5, calls: 6, writes: 0.45, groups: GROUPS, pauseMs: 0 } as const;
+const CROWDED = { clients: 9, calls: 6, writes: 0.25, groups: ['x'], pauseMs: 0 } as const;
+const NEAR = { clients: 6, calls: 14, writes: 0.15, groups: GROUPS, pauseMs: 40 } as const;
+const MAX_STALE_MS = 100;
 const EVICTION = 0.04;
-const BEAT_MS = 50;
+const NEAR_EVICTION = 0.005;
+const RESTART = 0.001;
 const CALL = { timeoutMs: 1_000, primary: true } as const;
 
 /**
@@ -71,19 +71,22 @@ const CALL = { timeoutMs: 1_000, primary: true } as const;
  * entered (G2). Once the network is well and the feed is drained, each list is what the store has.
  */
 export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[]> {
-  const { apply = applyCommand, crowded, evicts = true, faults = 0.02, replica, seed } = options;
-  const shape = crowded ? CROWDED : USUAL;
-  const scheduler = new Scheduler(seed);
+  const { apply, crowded, evicts = true, near, replica, seed } = options;
+  const faults = options.faults ?? (near === undefined ? 0.02 : 0.01);
+  const shape = near !== undefined ? NEAR : crowded ? CROWDED : USUAL;
+  const chance = (probability: number): boolean => world.scheduler.chance(probability);
+  const { holds, tells } = near ?? {};
+  const world: GroupedWorld = new GroupedWorld({
+    ...{ seed, faults, evicts, holds },
+    ...(tells && { tells: (key: string) => tells(key, chance) }),
+    ...(apply && { apply }),
+  });
+  const { cache, scheduler } = world;
   const { clock } = scheduler;
-  // The scheduler's time stands still, and a server's does not: no two commands meet one time of it.
-  let micros = 0;
-  const timed: Apply = (entry, command, nowMs) => apply(entry, command, nowMs + ++micros / 1_000);
-  const cache = new SimCache({ scheduler, faults, evicts, apply: timed });
+  near?.onClock?.(clock);
   const inner = memoryStore<Grouped>({ name: 'rows', clock, feedGraceMs: 50 });
   const commits: Commit[] = [];
-  const acknowledged: Acknowledged[] = [];
   const problems: string[] = [];
-  let count = 0;
 
   const committed = (key: string, value: Grouped | null, version: number): void => {
     commits.push({ key, step: scheduler.step, version, row: value ?? undefined });
@@ -102,23 +105,16 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
     committed,
   });
 
+  /** Of a near hit the event comes within the call. */
+  let lastHit: string | undefined;
   const processes = Array.from({ length: 2 }, (): Process => {
-    const lockstep = createLockstep({
-      cache: options.cacheOf?.(cache.adapter) ?? cache.adapter,
-      clock,
-      random: scheduler.random,
-      cacheTimeoutMs: 100,
-      breaker: { threshold: 1_000_000 },
-    });
+    const lockstep = world.lockstep(options.cacheOf?.(cache.adapter) ?? cache.adapter);
     const rows = lockstep.collection<Grouped>({
       name: 'rows',
       store: options.storeOf?.(store) ?? store,
       tags: ['group'],
-      ttlMs: 10_000,
       holeTtlMs: 2_000,
-      leaseMs: 300,
-      leaseWaitMs: 200,
-      storeTimeoutMs: 500,
+      ...TIMES,
     });
     const lists = lockstep.view<string, Listed[]>({
       name: 'lists',
@@ -127,42 +123,52 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
         return found.flatMap((row) => (row?.value.group === group ? [{ key: row.key, n: row.value.n }] : []));
       },
       dependsOn: (group) => rows.where({ group }),
-      ttlMs: 10_000,
-      leaseMs: 300,
-      leaseWaitMs: 200,
-      storeTimeoutMs: 500,
+      ...TIMES,
+      ...(near && { near: { maxItems: 10, maxStaleMs: MAX_STALE_MS } }),
+    });
+    lockstep.events.on('hit', ({ collection, from }) => {
+      if (collection === 'lists') lastHit = from;
     });
     return { lockstep, rows, lists };
   });
 
-  const newRow = (): Grouped => ({ n: ++count, group: scheduler.pick<string>(GROUPS) });
-
-  async function write({ rows }: Process): Promise<void> {
+  async function write(process: number): Promise<void> {
+    const { rows } = processes[process] as Process;
     const key = scheduler.pick(KEYS);
     const kind = scheduler.random();
-    const writing: Promise<WriteResult<Grouped>> =
+    const writing =
       kind < 0.25
         ? rows.delete(key)
         : kind < 0.5
-          ? rows.patch(key, { ...newRow() })
-          : rows.put(key, newRow());
-    const result = await writing.catch(() => undefined);
-    if (result?.cache !== 'updated' && result?.cache !== 'invalidated') return;
-    acknowledged.push({ key, end: scheduler.step, version: result.version });
+          ? rows.patch(key, { ...world.row() })
+          : rows.put(key, world.row());
+    await world.write(process, key, writing);
   }
 
-  async function read({ lists }: Process): Promise<void> {
+  async function read(process: number): Promise<void> {
+    const { lists } = processes[process] as Process;
     const group = scheduler.pick<string>(shape.groups);
-    const begin = scheduler.step;
-    const list = await lists.get(group).catch(() => undefined);
+    const [begin, beginMs] = [scheduler.step, clock.now()];
+    lastHit = undefined;
+    const reading = lists.get(group).catch(() => undefined);
+    const isNear = lastHit === 'near';
+    near?.onRead?.(isNear ? 'near' : 'beyond');
+    const list = await reading;
     if (list === undefined) return;
-    for (const key of KEYS) judge(group, key, list.find((each) => each.key === key)?.n, begin);
+    const isOwed = (each: Acknowledged): boolean =>
+      isNear && each.process !== process ? each.endMs + MAX_STALE_MS <= beginMs : each.end < begin;
+    for (const key of KEYS) judge(group, key, list.find((each) => each.key === key)?.n, begin, isOwed);
   }
 
-  /** What a list shows of a key must be a state of the row that is no older than what was acknowledged before. */
-  function judge(group: string, key: string, n: number | undefined, begin: number): void {
-    const owed = acknowledged.filter((write) => write.key === key && write.end < begin);
-    const newest = Math.max(0, ...owed.map(({ version }) => version));
+  /** What a list shows of a key must be a state of the row that is no older than what the reader is owed. */
+  function judge(
+    group: string,
+    key: string,
+    n: number | undefined,
+    begin: number,
+    isOwed: (write: Acknowledged) => boolean,
+  ): void {
+    const newest = world.newest(key, isOwed);
     const shows = ({ row }: Commit): boolean =>
       n === undefined ? row?.group !== group : row?.n === n && row.group === group;
     const own = commits.filter((commit) => commit.key === key);
@@ -174,7 +180,8 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
 
   async function client(): Promise<void> {
     for (let call = 0; call < shape.calls; call++) {
-      const process = scheduler.pick(processes);
+      if (shape.pauseMs > 0) await scheduler.sleep(shape.pauseMs * scheduler.random());
+      const process = scheduler.chance(0.5) ? 0 : 1;
       await (scheduler.chance(shape.writes) ? write(process) : read(process));
     }
   }
@@ -185,44 +192,29 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
       const key = scheduler.pick(KEYS);
       const command = scheduler.chance(0.3)
         ? ({ kind: 'delete', key, above: 0 } as const)
-        : ({ kind: 'put', key, value: newRow(), above: 0 } as const);
+        : ({ kind: 'put', key, value: world.row(), above: 0 } as const);
       const [outcome] = await inner.write([command], CALL);
       if (outcome?.kind === 'written') committed(key, outcome.value, outcome.version);
     }
   }
 
-  async function until(work: Promise<unknown>, between?: () => void): Promise<void> {
-    let over = false;
-    const end = (): void => {
-      over = true;
-    };
-    work.then(end, end);
-    // A read that waits for another's answer is sent a turn later, in which nothing else may be left to happen.
-    const beat = (): void => {
-      if (!over) clock.schedule(beat, BEAT_MS);
-    };
-    beat();
-    await scheduler.run(() => over, between);
-    await work;
-  }
-
-  const evict = (): void => {
-    if (scheduler.chance(EVICTION)) cache.evict();
+  const between = (): void => {
+    if (scheduler.chance(near === undefined ? EVICTION : NEAR_EVICTION)) cache.evict();
+    if (near !== undefined && faults > 0 && scheduler.chance(RESTART)) cache.restart();
   };
   const clients = Array.from({ length: shape.clients }, client);
-  await until(Promise.all([...clients, foreigner()]), evict);
-
-  cache.calm = true;
-  await until(Promise.all(processes.map(({ lockstep }) => lockstep.drain())));
+  await world.until(Promise.all([...clients, foreigner()]), between);
+  await world.calm(processes.map(({ lockstep }) => lockstep));
   const relay = (processes[0] as Process).lockstep.startRelay();
   const drained = async (): Promise<void> => {
     while ((await inner.feed.status(['rows'])).pending > 0) {
       await new Promise<void>((resolve) => void clock.schedule(resolve, 20));
     }
   };
-  await until(drained());
-  await until(relay.stop());
+  await world.until(drained());
+  await world.until(relay.stop());
   if (replica) return problems;
+  if (near !== undefined) await world.until(scheduler.sleep(MAX_STALE_MS));
   for (const { lists } of processes) {
     for (const group of GROUPS) {
       const found = await inner.read(KEYS, CALL);
@@ -236,7 +228,7 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
           (list) => list.map(({ key, n }) => `${key}${n}`),
           () => undefined,
         );
-        await until(reading.then((list) => (got = list)));
+        await world.until(reading.then((list) => (got = list)));
       }
       if (got.join() !== expected.join()) {
         problems.push(`G5: list "${group}" is [${got}] after the drain, and the store has [${expected}]`);

@@ -157,6 +157,18 @@ export async function types(): Promise<void> {
   // @ts-expect-error there is no version yet
   products.create({ name: 'lamp' }, { ifVersion: 5 });
 
+  // A view's value is what its load gives; its near entries have bounds, and nothing to validate by.
+  const names = lockstep.view({
+    name: 'names',
+    load: async (prefix: string) => [prefix],
+    dependsOn: () => products.any(),
+    near: { maxItems: 10, maxStaleMs: 200 },
+  });
+  expectTypeOf(names.get('a')).resolves.toEqualTypeOf<string[]>();
+  const unbounded = { name: 'n', load: () => 1, dependsOn: () => products.any() };
+  // @ts-expect-error no such bound
+  lockstep.view({ ...unbounded, near: { validate: true } });
+
   // Events carry what their name says.
   lockstep.events.on('write', (event) => {
     expectTypeOf(event).toEqualTypeOf<LockstepEventMap['write']>();

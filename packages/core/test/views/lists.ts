@@ -16,15 +16,18 @@ export type Any = Readonly<Record<'ids' | 'name', readonly string[]>>;
 type Listing = ViewOptions<{ category: string }, string[]>;
 
 /** A shop with a list of each category, and a count of its loads. */
-export function openLists(more: Partial<Listing> = {}) {
+export function openLists(
+  more: Partial<Listing> = {},
+  adapt: (cache: CacheAdapter) => CacheAdapter = (same) => same,
+) {
   const clock = manualClock();
   const memory = memoryCache({ clock });
   const plan = faultPlan<CacheCalls>({ clock });
   const server = { generation: 'first' };
-  const cache: CacheAdapter = {
+  const cache: CacheAdapter = adapt({
     ...faultyCache(memory, plan),
     probe: async () => new Map([['', { generation: server.generation, nowMs: clock.now() }]]),
-  };
+  });
   const database = memoryDatabase({ name: 'lists', clock, feedGraceMs: 0 });
   const rows = memoryStore<Product>({ name: 'items', database });
   const loads: string[] = [];
