@@ -66,6 +66,7 @@ export function writeRegistries(home: string, { authority, token, url }: Registr
     'enableTelemetry: false',
     // What was published a moment ago.
     'npmMinimalAgeGate: 0',
+    'npmPreapprovedPackages: ["@lockstep/*"]',
   ];
   const bun = ['[install]', `registry = "${others}"`, '[install.scopes]', `lockstep = "${url}"`];
   const pnpm = ['minimumReleaseAge: 0'];

@@ -1,6 +1,7 @@
 import type { StoreFinding } from '@lockstep/core';
 import type { Knex } from 'knex';
 import type { Run } from '../sql/catalog.js';
+import { examinePooler, type PoolerNeeds } from './pooler.js';
 
 /** The oldest server that is tested. */
 const OLDEST = 130_000;
@@ -15,7 +16,7 @@ pg_catalog.pg_is_in_recovery() AS standby, current_setting('max_connections')::i
 export async function examineServer(
   run: Run,
   knex: Knex,
-  listens: boolean,
+  needs: PoolerNeeds,
 ): Promise<readonly StoreFinding[]> {
   const [server] = await run(SERVER);
   const isStandby = server?.['standby'] === true;
@@ -28,7 +29,7 @@ export async function examineServer(
       says: `${version}${isStandby ? ': a standby takes no writes: connect to the primary' : ''}${isOld ? ': needs 13 or later' : ''}`,
     },
     connections(knex, Number(server?.['connections'])),
-    await pooler(knex, listens),
+    await examinePooler(knex, needs),
     await network(run),
   ];
 }
@@ -41,37 +42,6 @@ function connections(knex: Knex, limit: number): StoreFinding {
     isWell: pool < limit,
     says: `a pool of up to ${pool} for each process, of the server's ${limit} for all${pool < limit ? '' : ': pool.max is too large'}`,
   };
-}
-
-/** A driver's connection, as far as it is asked here. */
-interface Backend {
-  readonly processID?: number;
-  query(sql: string): Promise<{ readonly rows: readonly { readonly pid: number }[] }>;
-}
-
-/** The process that the connection was told of at its start is the server's own, unless somebody stands between. */
-async function pooler(knex: Knex, listens: boolean): Promise<StoreFinding> {
-  const client = knex.client as {
-    acquireConnection(): Promise<Backend>;
-    releaseConnection(connection: Backend): Promise<void>;
-  };
-  const connection = await client.acquireConnection();
-  try {
-    const { rows } = await connection.query('SELECT pg_catalog.pg_backend_pid() AS pid');
-    if (connection.processID === undefined || rows[0]?.pid === connection.processID) {
-      return { what: 'pooler', isWell: true, says: 'none between this and the server' };
-    }
-    const says = 'there is one (PgBouncer or the like) between this and the server';
-    return {
-      what: 'pooler',
-      isWell: !listens,
-      says: listens
-        ? `${says}: prepared: false, where it pools by transaction: prepared statements and notifications need connections of their own`
-        : `${says}; the relay polls`,
-    };
-  } finally {
-    await client.releaseConnection(connection);
-  }
 }
 
 async function network(run: Run): Promise<StoreFinding> {

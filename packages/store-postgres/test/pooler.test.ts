@@ -1,0 +1,86 @@
+import type { Knex } from 'knex';
+import { describe, expect, test } from 'vitest';
+import { type Backend, examinePooler } from '../src/attach/pooler.js';
+
+/** What PgBouncer's processes look like to a client, by what it pools. */
+class Pooler {
+  readonly #mode: 'session' | 'transaction' | 'statement' | 'none';
+  readonly #tracks: boolean;
+  /** Statements that each server process knows by their names. */
+  readonly #names = new Map<number, Set<string>>();
+  connections = 0;
+
+  constructor(mode: 'session' | 'transaction' | 'statement' | 'none', tracks = false) {
+    this.#mode = mode;
+    this.#tracks = tracks;
+  }
+
+  knex(max = 10): Knex {
+    return {
+      client: {
+        config: { pool: { max } },
+        acquireConnection: async () => this.#connection(),
+        releaseConnection: async () => {
+          this.connections -= 1;
+        },
+      },
+    } as unknown as Knex;
+  }
+
+  #connection(): Backend {
+    this.connections += 1;
+    const own = this.connections;
+    const pid = this.#mode === 'session' || this.#mode === 'none' ? own : 1;
+    return {
+      processID: this.#mode === 'none' ? own : 4_711 + own,
+      query: async (statement) => {
+        if (statement === 'BEGIN' && this.#mode === 'statement') {
+          throw new Error('transaction blocks not allowed in statement pooling mode');
+        }
+        if (typeof statement !== 'string' && !this.#tracks) {
+          const names = this.#names.get(pid) ?? new Set();
+          if (names.has(statement.name)) throw new Error(`"${statement.name}" already exists`);
+          this.#names.set(pid, names.add(statement.name));
+        }
+        return { rows: [{ pid }] };
+      },
+    };
+  }
+}
+
+describe('the doctor tells what is between this and the server', () => {
+  const all = { prepared: true, listens: true };
+  const none = { prepared: false, listens: false };
+  test.each([
+    ['nothing', new Pooler('none'), all, true, 'none'],
+    ['sessions', new Pooler('session'), all, true, 'pools by session'],
+    ['transactions, with all', new Pooler('transaction'), all, false, 'feed.listen: false'],
+    [
+      'transactions, with names',
+      new Pooler('transaction'),
+      { ...none, prepared: true },
+      false,
+      'prepared: false',
+    ],
+    [
+      'transactions, with names that it tracks',
+      new Pooler('transaction', true),
+      { ...none, prepared: true },
+      true,
+      'the relay polls',
+    ],
+    ['transactions, with neither', new Pooler('transaction'), none, true, 'the relay polls'],
+    ['statements', new Pooler('statement'), none, false, 'refuses transactions'],
+  ] as const)('%s', async (_, pooler, needs, isWell, says) => {
+    expect(await examinePooler(pooler.knex(), needs)).toEqual({
+      what: 'pooler',
+      isWell,
+      says: expect.stringContaining(says),
+    });
+    expect(pooler.connections).toBe(0);
+  });
+
+  test('a pool of one connection: what can not be looked at is taken for the worst', async () => {
+    expect(await examinePooler(new Pooler('transaction').knex(1), all)).toMatchObject({ isWell: false });
+  });
+});
