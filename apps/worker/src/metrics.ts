@@ -2,7 +2,9 @@ import type { Lockstep } from '@lockstep/core';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Auditor } from './audit/auditor.js';
 import { auditMetrics } from './audit/metrics.js';
+import { fleetMetrics } from './fleet-metrics.js';
 import type { Health } from './health.js';
+import type { Recorder } from './recorder.js';
 import { Sampler } from './sampler.js';
 
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
@@ -16,7 +18,7 @@ export class Metrics {
   readonly #unsubscribe: (() => void)[] = [];
   readonly #text = new Sampler(() => this.#render());
 
-  constructor(lockstep: Lockstep, health: Health, auditor: Auditor | undefined) {
+  constructor(lockstep: Lockstep, health: Health, auditor: Auditor | undefined, recorder: Recorder) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
@@ -63,7 +65,12 @@ export class Metrics {
       lockstep.events.on('breaker', ({ state }) => breaker.set(BREAKER_STATES.indexOf(state))),
     );
     if (auditor !== undefined) auditMetrics(auditor, registers);
-    this.#look = this.#gauges(health, registers);
+    const fleet = fleetMetrics(lockstep, recorder, registers);
+    const own = this.#gauges(health, registers);
+    this.#look = async () => {
+      fleet();
+      await own();
+    };
   }
 
   get contentType(): string {

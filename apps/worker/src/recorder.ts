@@ -5,6 +5,7 @@ import type {
   CancelTimer,
   Figures,
   Fleet,
+  NearStatus,
 } from '@lockstep/core';
 import { systemClock } from '@lockstep/core';
 import type { Health, WorkerStatus } from './health.js';
@@ -24,6 +25,9 @@ export interface Point extends Rates {
   readonly jobs: number | null;
   readonly deadLetters: number | null;
   readonly unflushed: number;
+  /** Near entries of all processes, and the reads that they answered. */
+  readonly nearItems: number;
+  readonly nearHitsPerSecond: number;
   /** Processes whose breaker is not closed. */
   readonly breakers: number;
   readonly processes: number;
@@ -48,6 +52,15 @@ export interface PartState {
   /** Processes that buffer its writes now; `null`: its writes are never buffered. */
   readonly buffering: number | null;
   readonly unflushed: number | null;
+  /** The near entries of all processes; `null`: there are none. */
+  readonly near: NearState | null;
+}
+
+/** Near entries, over all processes; counts are since each of them began. */
+export interface NearState extends Omit<NearStatus, 'collection' | 'live'> {
+  readonly processes: number;
+  /** Processes that may serve them now: their cache's messages are proven to arrive. One that nobody reads from does not ask. */
+  readonly live: number;
 }
 
 export interface State {
@@ -59,6 +72,8 @@ export interface State {
 interface Seen {
   readonly announcement: Announcement;
   readonly total: Figures;
+  readonly nearHits: number;
+  readonly nearHitsPerSecond: number;
   readonly rates: Rates;
 }
 
@@ -126,8 +141,11 @@ export class Recorder {
         seen.set(announcement.id, before);
         continue;
       }
-      const counted = difference(total, before?.total ?? EMPTY);
-      seen.set(announcement.id, { announcement, total, rates: ratesOf(counted, elapsedMs) });
+      const rates = ratesOf(difference(total, before?.total ?? EMPTY), elapsedMs);
+      const nearHits = announcement.parts.reduce((sum, { near }) => sum + (near?.hits ?? 0), 0);
+      const added = Math.max(0, nearHits - (before?.nearHits ?? 0));
+      const nearHitsPerSecond = (added * 1_000) / Math.max(elapsedMs, 1);
+      seen.set(announcement.id, { announcement, total, rates, nearHits, nearHitsPerSecond });
     }
     this.#seen = seen;
   }
@@ -159,9 +177,15 @@ function pointOf(status: WorkerStatus, seen: readonly Seen[]): Point {
     jobs: queue === null ? null : queue.waiting + queue.active + queue.delayed,
     deadLetters: queue === null ? null : queue.dead,
     unflushed: Object.values(status.unflushed).reduce((all, keys) => all + keys, 0),
+    nearItems: seen.reduce((all, { announcement }) => all + nearItemsOf(announcement), 0),
+    nearHitsPerSecond: seen.reduce((all, one) => all + one.nearHitsPerSecond, 0),
     breakers: seen.filter(({ announcement }) => announcement.cache.breaker !== 'closed').length,
     processes: seen.length,
   };
+}
+
+function nearItemsOf({ parts }: Announcement): number {
+  return parts.reduce((all, { near }) => all + (near?.items ?? 0), 0);
 }
 
 function partsOf(
@@ -187,8 +211,21 @@ function partsOf(
       processes: parts.length,
       buffering: buffers.length === 0 ? null : buffers.filter((state) => state !== 'synchronous').length,
       unflushed: unflushed[first.name] ?? null,
+      near: nearOf(parts.flatMap(({ near }) => near ?? [])),
     };
   });
+}
+
+function nearOf(nears: readonly Omit<NearStatus, 'collection'>[]): NearState | null {
+  if (nears.length === 0) return null;
+  const sum = (name: 'items' | 'bytes' | 'hits' | 'misses' | 'dropped'): number =>
+    nears.reduce((all, near) => all + near[name], 0);
+  return {
+    ...{ items: sum('items'), bytes: sum('bytes'), hits: sum('hits'), misses: sum('misses') },
+    dropped: sum('dropped'),
+    processes: nears.length,
+    live: nears.filter(({ live }) => live).length,
+  };
 }
 
 function differingOf(parts: readonly AnnouncedPart[]): string[] {

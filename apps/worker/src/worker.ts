@@ -71,8 +71,8 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const { perSecond } = settings.audit;
     const auditor = perSecond === 0 ? undefined : new Auditor({ lockstep, perSecond, logger });
     const health = new Health(lockstep, relay, settings.maxFeedLagMs, auditor);
-    const metrics = new Metrics(lockstep, health, auditor);
     const recorder = new Recorder(lockstep.fleet, health);
+    const metrics = new Metrics(lockstep, health, auditor, recorder);
     const { allowedHosts, bullBoardUrl, host, metricsHost, metricsPort, port, proxyUserHeader, token } =
       settings;
     const dashboard = dashboardServer(

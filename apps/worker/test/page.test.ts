@@ -28,9 +28,15 @@ beforeAll(async () => {
   queue = memoryQueue();
   const lockstep = createLockstep({ cache: memoryCache(), queue, announce: { name: 'worker-1' } });
   const store = memoryStore<Product>({ name: 'products' });
-  const products = lockstep.collection<Product>({ name: 'products', store, strategy: 'write-behind' });
+  const products = lockstep.collection<Product>({
+    name: 'products',
+    store,
+    strategy: 'write-behind',
+    near: { maxItems: 100, maxBytes: 100_000 },
+  });
   for (const id of ['lamp', 'chair']) await products.put(id, { id, name: SECRET });
   await products.getMany(['lamp', 'lamp', 'chair', 'nothing']);
+  while ((await products.getVersioned('lamp')).from !== 'near');
   [browser, worker] = await Promise.all([
     startChromium(),
     startWorker({
@@ -95,7 +101,8 @@ describe('the page', () => {
   test('shows what is happening, live', async () => {
     await expect.poll(() => text('state')).toBe('ready');
     expect(await text('run')).toContain('worker-1');
-    expect(await page.locator('#chart-reads canvas').count()).toBe(1);
+    for (const chart of ['reads', 'near', 'buffer'])
+      expect(await page.locator(`#chart-${chart} canvas`).count()).toBe(1);
     await expect.poll(() => text('dead-count')).toBe('2');
     await expect.poll(() => text('hits')).toMatch(/^(–|\d)/);
   });
@@ -117,6 +124,12 @@ describe('the page', () => {
     const card = page.locator('.part');
     await expect.poll(() => card.textContent()).toContain('write-behind');
     expect(await card.textContent()).toContain('misses: absent');
+    expect(await card.textContent()).toMatch(
+      /near entries[1-9].*near bytes\d+.*near hits\d+.*of 1 processes/,
+    );
+    const metrics = await (await fetch(`${worker.metricsUrl}/metrics`)).text();
+    expect(metrics).toMatch(/^lockstep_fleet_near_entries\{collection="products"\} [1-9]/m);
+    expect(metrics).toMatch(/^lockstep_fleet_processes 1$/m);
     expect(await page.content()).not.toContain(SECRET);
   });
 

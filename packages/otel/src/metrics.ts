@@ -9,6 +9,7 @@ const BOUNDARIES = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
 const BREAKER_STATES = ['closed', 'half-open', 'open'];
+const BUFFER_STATES = ['synchronous', 'draining', 'buffering'];
 
 /** Records metrics of every Lockstep of the process. Returns what ends that. */
 export function subscribeMetrics(meterOf: () => Meter): () => void {
@@ -36,6 +37,12 @@ export function subscribeMetrics(meterOf: () => Meter): () => void {
   });
   const flushes = meter.createCounter('lockstep.flushes', {
     description: 'Buffered writes that left the buffer',
+  });
+  const buffer = meter.createGauge('lockstep.buffer.state', {
+    description: 'Where writes go: 0 to the store, 1 into the buffer while it drains, 2 into the buffer',
+  });
+  const unbuffered = meter.createCounter('lockstep.buffer.refused', {
+    description: 'Writes that were to be buffered and went to the store',
   });
   const errors = meter.createCounter('lockstep.errors', { description: 'Failures behind the scenes' });
   const breaker = meter.createGauge('lockstep.breaker.state', {
@@ -87,6 +94,12 @@ export function subscribeMetrics(meterOf: () => Meter): () => void {
       if (event.changes > 0) lag.record(event.lagMs / 1_000, { 'lockstep.feed': event.feed });
     }),
     onEvent('handover', ({ jobs, taken }) => handovers.add(jobs, { 'lockstep.taken': taken })),
+    onEvent('buffer', ({ collection, state }) =>
+      buffer.record(BUFFER_STATES.indexOf(state), { 'lockstep.collection': collection }),
+    ),
+    onEvent('bufferRefused', ({ collection, reason }) =>
+      unbuffered.add(1, { 'lockstep.collection': collection, 'lockstep.reason': reason }),
+    ),
     onEvent('flush', ({ collection, outcome }) =>
       flushes.add(1, { 'lockstep.collection': collection, 'lockstep.outcome': outcome }),
     ),

@@ -111,6 +111,27 @@ test('metrics: durations by outcome, hits and misses, in a scrape of Prometheus'
   expect(text).not.toContain(SECRET);
 });
 
+test('near entries of an observed Lockstep; nothing of it once it is not observed any more', async () => {
+  const lockstep = createLockstep({ cache: memoryCache() });
+  const store = memoryStore<User>({ name: 'users' });
+  const users = lockstep.collection({ name: 'users', store, near: { maxItems: 10 } });
+  const end = instrumentation.observe(lockstep);
+  await users.put(SECRET, { name: 'Ada', visits: 1 });
+  while ((await users.getVersioned(SECRET)).from !== 'near');
+  const of = async (name: string) =>
+    new RegExp(`^lockstep_near_${name}\\{lockstep_collection="users"[^}]*\\} (\\d+)`, 'm').exec(
+      await scrape(),
+    )?.[1];
+  expect([await of('entries'), await of('hits_total'), await of('live')]).toEqual(['1', '1', '1']);
+  await users.put(SECRET, { name: 'Ada', visits: 2 });
+  expect([await of('entries'), await of('dropped_total')]).toEqual(['0', '1']);
+  end();
+  while ((await users.getVersioned(SECRET)).from !== 'near');
+  // A collector goes on with what it was told last.
+  expect(await of('entries')).toBe('0');
+  await lockstep.close();
+});
+
 test('disabled, nothing is recorded; an unknown option is refused by name', async () => {
   instrumentation.disable();
   const { lockstep, users } = shop();

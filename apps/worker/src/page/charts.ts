@@ -69,6 +69,18 @@ export const CHARTS: readonly ChartSpec<Point>[] = [
     ],
   },
   {
+    id: 'chart-near',
+    lines: [
+      {
+        label: 'near hits/s',
+        colour: 'cache',
+        area: true,
+        value: ({ nearHitsPerSecond }) => nearHitsPerSecond,
+      },
+      { label: 'near entries', colour: 'feed', right: true, value: ({ nearItems }) => nearItems },
+    ],
+  },
+  {
     id: 'chart-buffer',
     lines: [
       { label: 'unflushed keys', colour: 'cache', area: true, value: ({ unflushed }) => unflushed },

@@ -1,9 +1,10 @@
-import type { Point, State } from '../recorder.js';
+import type { Point, ProcessState, State } from '../recorder.js';
 import { byId, clock, element, percent, setState, setText, whole } from './kit/index.js';
 
 /** The figures of a moment, above the charts and in the header. */
 export function showOverview(state: State, point: Point | undefined): void {
-  const { cache, problems, ready } = state.status;
+  const { cache, ready } = state.status;
+  const problems = [...state.status.problems, ...state.processes.flatMap(breakerOf)];
   const list = byId('problems');
   list.hidden = problems.length === 0;
   list.replaceChildren(...problems.map((problem) => element('li', problem)));
@@ -30,4 +31,10 @@ export function showOverview(state: State, point: Point | undefined): void {
   const dead = point.deadLetters ?? 0;
   byId('dead-count').hidden = dead === 0;
   setText('dead-count', whole(dead));
+}
+
+/** Why a process does not use the cache. */
+function breakerOf({ cache, name, pid }: ProcessState): string[] {
+  if (cache.breaker === 'closed') return [];
+  return [`${name}, process ${pid}, does without the cache: ${cache.cause ?? 'it is being tried again'}`];
 }

@@ -62,6 +62,7 @@ function fill(card: HTMLElement, part: PartState): void {
     pair('rows loaded', whole(figures.loadedRows)),
     ...writes,
     ...buffer,
+    ...nearPairs(part.near),
     pair('processes', whole(part.processes)),
   ];
   card.querySelector('.figures')?.replaceChildren(...rows.flat());
@@ -70,6 +71,19 @@ function fill(card: HTMLElement, part: PartState): void {
     return pair(name, differs ? `${String(value)}, and others in other processes` : String(value), differs);
   });
   card.querySelector('.settings')?.replaceChildren(...settings.flat());
+}
+
+function nearPairs(near: PartState['near']): HTMLElement[][] {
+  if (near === null) return [];
+  const { bytes, dropped, hits, items, live, misses, processes } = near;
+  const share = hits + misses === 0 ? '–' : `${percent(hits / (hits + misses))} %`;
+  return [
+    pair('near entries', whole(items)),
+    ...(bytes === 0 ? [] : [pair('near bytes', whole(bytes))]),
+    pair('near hits', `${whole(hits)}, ${share}`),
+    pair('near, dropped by changes', whole(dropped)),
+    pair('near channel', `proven in ${live} of ${processes} processes`),
+  ];
 }
 
 function pair(name: string, value: string, differs = false): HTMLElement[] {

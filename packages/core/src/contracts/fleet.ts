@@ -1,4 +1,5 @@
 import type { BufferState } from './events.js';
+import type { NearStatus } from './near.js';
 import type { CacheOutcome, MissReason } from './outcome.js';
 import type { RelayStatus } from './relay.js';
 import type { LockstepStatus } from './status.js';
@@ -26,6 +27,8 @@ export interface AnnouncedPart {
   readonly figures: Figures;
   /** Where writes go now; absent: they are never buffered. */
   readonly buffer?: BufferState;
+  /** Its near entries; absent: it has none. Their hits are among the hits above. */
+  readonly near?: Omit<NearStatus, 'collection'>;
 }
 
 /** What a process says of itself: no keys, no values, no addresses of servers. Times are in ms. */

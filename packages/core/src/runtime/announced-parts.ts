@@ -1,4 +1,5 @@
 import type { AnnouncedPart, AnnouncedSettings } from '../contracts/fleet.js';
+import type { NearStatus } from '../contracts/near.js';
 import { Tally } from './tally.js';
 
 /** The parts that one announcement names; more are counted as omitted. */
@@ -44,12 +45,17 @@ export class AnnouncedParts {
     return Math.max(0, this.#parts.length - MAX_PARTS);
   }
 
-  list(): AnnouncedPart[] {
+  list(nears: readonly NearStatus[]): AnnouncedPart[] {
+    const nearOf = new Map(nears.map(({ collection, ...near }) => [collection, near]));
     return this.#parts.slice(0, MAX_PARTS).map(({ kind, settings, tally }) => {
       const { buffer, hits, loadedRows, loads, misses, writes } = tally;
       const figures = { hits, misses: { ...misses }, loads, loadedRows, writes: { ...writes } };
-      const part = { kind, name: settings.name, settings: shown(settings), figures };
-      return buffer === undefined ? part : { ...part, buffer };
+      const near = kind === 'collection' ? nearOf.get(settings.name) : undefined;
+      return {
+        ...{ kind, name: settings.name, settings: shown(settings), figures },
+        ...(buffer === undefined ? {} : { buffer }),
+        ...(near === undefined ? {} : { near }),
+      };
     });
   }
 }
@@ -66,6 +72,7 @@ function shown(settings: Named): AnnouncedSettings {
     ...(Array.isArray(tags) ? { tags: tags.length } : {}),
     ...(given['schema'] === undefined ? {} : { schema: true }),
     ...(given['burst'] === undefined ? {} : { burst: true }),
+    ...(given['near'] === undefined ? {} : { near: true }),
   };
 }
 

@@ -72,6 +72,15 @@ const either =
   (value) =>
     forms.some((form) => fits(value, form));
 
+const NEAR: Form = {
+  items: 'number',
+  bytes: 'number',
+  hits: 'number',
+  misses: 'number',
+  dropped: 'number',
+  live: 'boolean',
+};
+
 const PART: Form = {
   kind: oneOf('collection', 'view'),
   name: 'string',
@@ -84,6 +93,7 @@ const PART: Form = {
     writes: recordOf('number'),
   },
   buffer: oneOf(undefined, 'synchronous', 'buffering', 'draining'),
+  near: either(oneOf(undefined), NEAR),
 };
 
 const RELAY: Form = {

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { CancelTimer, Clock } from '../contracts/clock.js';
 import type { Announcement, Fleet } from '../contracts/fleet.js';
+import type { NearStatus } from '../contracts/near.js';
 import type { RelayStatus } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
 import { CacheUnavailableError } from '../errors.js';
@@ -31,6 +32,7 @@ export interface FleetParts {
   readonly clock: Clock;
   readonly events: EventHub;
   readonly relay: () => RelayStatus | undefined;
+  readonly near: () => readonly NearStatus[];
   readonly queue: string | null;
   readonly settings: AnnounceSettings;
   readonly status: () => LockstepStatus;
@@ -89,7 +91,7 @@ export class Announcements implements Fleet {
   }
 
   own(): Announcement {
-    const { adapter, announced, queue, relay, settings, status } = this.#parts;
+    const { adapter, announced, near, queue, relay, settings, status } = this.#parts;
     const { enabled, switchedOff } = status();
     const { breaker, cause } = this.#breaker;
     const facts = Object.fromEntries([...this.#facts].map(([name, fact]) => [name, fact()]));
@@ -111,7 +113,7 @@ export class Announcements implements Fleet {
       },
       queue,
       relay: relayOf(relay()),
-      parts: announced.list(),
+      parts: announced.list(near()),
       omitted: announced.omitted,
       facts,
     };

@@ -151,6 +151,7 @@ class LockstepEngine implements Lockstep {
       clock,
       events,
       relay: () => [...this.#relays][0]?.status(),
+      near: () => nearWatch.status(),
       queue: queue?.name ?? null,
       settings: settings.announce,
       status: () => cacheSwitch.status,

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { CacheAdapter, NoticeBoard } from '../../src/contracts/cache.js';
 import { CacheUnavailableError } from '../../src/errors.js';
 import { refuse } from '../../src/faults/index.js';
+import { memoryCache, memoryStore } from '../../src/memory/index.js';
 import { announcementText, parseAnnouncement } from '../../src/runtime/announcement.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
 import { elapse, LAMP, openShop, type ShopOptions, turns } from '../support/shop.js';
@@ -71,6 +72,25 @@ test('a process says that it is alive once in each interval, from its first use 
   expect(JSON.stringify(said)).not.toContain(LAMP.name);
   await lockstep.close();
   expect(board.held.size).toBe(0);
+});
+
+test('near entries are told with their collection, and heard by the others', async () => {
+  const lockstep = createLockstep({ cache: memoryCache() });
+  const store = memoryStore<{ readonly name: string }>({ name: 'near' });
+  const near = lockstep.collection({ name: 'near', store, near: { maxItems: 10 } });
+  await near.put('1', LAMP);
+  while ((await near.getVersioned('1')).from !== 'near');
+  const own = lockstep.fleet.own();
+  const told = own.parts.find(({ name }) => name === 'near');
+  expect(told).toMatchObject({
+    settings: { near: true },
+    near: { items: 1, bytes: 0, hits: 1, dropped: 0, live: true },
+  });
+  expect(own.parts.filter(({ near }) => near !== undefined)).toHaveLength(1);
+  expect(parseAnnouncement(announcementText(own))?.parts).toContainEqual(told);
+  const forged = { ...own, parts: [{ ...told, near: { ...told?.near, items: '<b>' } }] };
+  expect(parseAnnouncement(announcementText(forged as never))).toBeUndefined();
+  await lockstep.close();
 });
 
 test('each of several processes finds the others; own figures are those of now', async () => {
