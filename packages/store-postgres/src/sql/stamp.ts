@@ -31,22 +31,21 @@ const MAX_AHEAD_US = 24 * 3600 * 1_000_000;
 export const limitSql = (): string => plus(microsSql('pg_catalog.now()'), String(MAX_AHEAD_US));
 
 /**
- * True of a version that is not ahead of what is believed: {@link limitSql} without whole numbers, whose rounding
- * costs each row two more calls than a bound of a day needs.
+ * {@link limitSql} without whole numbers, whose rounding costs each row two more calls than a bound of a day needs.
  */
-export const notAheadSql = (version: string): string =>
-  atMost(
-    version,
-    plus(times("pg_catalog.date_part('epoch', pg_catalog.now())", '1e6'), String(MAX_AHEAD_US)),
-  );
+export const highestSql = (): string =>
+  plus(times("pg_catalog.date_part('epoch', pg_catalog.now())", '1e6'), String(MAX_AHEAD_US));
+
+/** True of a version that is not ahead of what is believed. */
+export const notAheadSql = (version: string, highest = highestSql()): string => atMost(version, highest);
 
 /** True of a version that may be believed. */
-export const believedSql = (version: string): string =>
-  `(${atLeast(version, '1')} AND ${notAheadSql(version)})`;
+export const believedSql = (version: string, highest = highestSql()): string =>
+  `(${atLeast(version, '1')} AND ${notAheadSql(version, highest)})`;
 
 /** The version where it is believed, NULL elsewhere: `greatest` passes over it. */
-export const ifBelievedSql = (version: string): string =>
-  `CASE WHEN ${believedSql(version)} THEN ${version} END`;
+export const ifBelievedSql = (version: string, highest = highestSql()): string =>
+  `CASE WHEN ${believedSql(version, highest)} THEN ${version} END`;
 
 /** In an answer, in place of a version that is not believed. */
 export const UNBELIEVED = -1;
@@ -108,6 +107,8 @@ export const SETTING_TX = 'lockstep.tx';
 export const SETTING_STAMPED = 'lockstep.stamped';
 /** `yes` inside a transaction that has changed a row's key. */
 export const SETTING_MOVED = 'lockstep.moved';
+/** `yes` inside a transaction that has inserted rows which are recorded together. */
+export const SETTING_INSERTED = 'lockstep.inserted';
 /** `yes` between the trigger that finds a row below its tombstone and the one that has it stamped anew. */
 export const SETTING_BELOW = 'lockstep.below';
 /** The version that a delete of ours is stamped above; empty for a foreign one. */
