@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { redisCache } from '@lockstep/cache-redis';
 import { createLockstep, type Lockstep } from '@lockstep/core';
 import { startPostgres, startRedis } from '@lockstep/dev-services';
@@ -10,6 +8,7 @@ import { createProducts, DURABLE } from './bursts/postgres.js';
 import { type ProcessorTimes, perCall, processorTimes } from './bursts/processor.js';
 import { type Product, product } from './bursts/product.js';
 import { median } from './bursts/turn.js';
+import { collectedHeap } from './heap.js';
 
 /** What the cache holds of the rows that somebody else changes, and how often each row is changed. */
 export const BACKLOGS = {
@@ -101,15 +100,6 @@ export async function runRelay(
   }
 }
 
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-/** What is left of the heap, in bytes, after a collection. */
-function collected(): number {
-  collect();
-  return process.memoryUsage().heapUsed;
-}
-
 const idOf = (n: number): string => String(n);
 
 interface Prepared {
@@ -163,7 +153,7 @@ async function drain(
   changes: number,
   processor: () => ProcessorTimes,
 ): Promise<Drain> {
-  const before = collected();
+  const before = collectedHeap();
   const heldBytes: number[] = [];
   let [handled, pausedMs] = [0, 0];
   const all = Promise.withResolvers<void>();
@@ -171,7 +161,7 @@ async function drain(
     handled += event.changes;
     if (handled >= ((heldBytes.length + 1) * changes) / SAMPLES) {
       const beganAt = performance.now();
-      heldBytes.push(collected() - before);
+      heldBytes.push(collectedHeap() - before);
       pausedMs += performance.now() - beganAt;
     }
     if (handled >= changes) all.resolve();

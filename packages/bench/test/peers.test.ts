@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { type CaseResult, caseOf } from '../src/peers/figures.js';
 import { GROUND } from '../src/peers/ground.js';
+import { MISSES, runMisses } from '../src/peers/misses.js';
 import { MIX, runMix } from '../src/peers/mix.js';
 import { PEERS } from '../src/peers/peers.js';
+import { rowOf } from '../src/peers/row.js';
 import { runStampede, STAMPEDE } from '../src/peers/stampede.js';
+import { runTransactions, TRANSACTIONS } from '../src/peers/transactions.js';
 import { runWrites, WRITES } from '../src/peers/writes.js';
 import { zipf } from '../src/peers/zipf.js';
 
@@ -18,9 +21,9 @@ function expectWhole(
   others: readonly string[] = Object.keys(PEERS),
 ): void {
   expect(Object.keys(result)).toHaveLength(count);
-  for (const [name, { ours, peers, ratio, spread }] of Object.entries(result)) {
+  for (const [name, { limit = {}, ours, peers, ratio, spread }] of Object.entries(result)) {
     expect(Object.keys(peers), name).toEqual(others);
-    expect(Object.keys(ratio), name).toEqual(others);
+    expect(Object.keys(ratio), name).toEqual([...others, ...Object.keys(limit)]);
     for (const figure of [ours, ...Object.values(peers), ...Object.values(spread).flat()]) {
       expect(figure, name).toBeGreaterThanOrEqual(0);
     }
@@ -32,14 +35,15 @@ test('writes', async () => {
   const isPut = ([name]: readonly [string, unknown]) => name.startsWith('put');
   expectWhole(Object.fromEntries(result.filter(isPut)), 2);
   const changes = Object.fromEntries(result.filter((each) => !isPut(each)));
-  expectWhole(changes, 4, ['by hand']);
+  expectWhole(changes, 4, ['by hand', 'tuned by hand']);
 });
 
-test('a stampede asks the database once, whatever the number of instances', async () => {
-  const result = await runStampede({ ...STAMPEDE, ...SMALL, readers: 20 }, silent);
-  expectWhole(result, 4);
+test('a stampede asks the database once, whatever the number of processes', async () => {
+  const peers = ['by hand', 'bentocache'] as const;
+  const options = { ...STAMPEDE, ...SMALL, peers: [...peers], readers: 20, processes: [1, 2] };
+  const result = await runStampede(options, silent);
   expect(result['loads, 1 × 20 readers']?.ours).toBe(1);
-  expect(result['loads, 4 × 20 readers']?.ours).toBe(1);
+  expect(result['loads, 2 × 20 readers']?.ours).toBe(1);
   // The count counts: by hand each reader asks.
   expect(result['loads, 1 × 20 readers']?.peers['by hand']).toBeGreaterThan(1);
 });
@@ -48,6 +52,31 @@ test('a mix of reads and writes leaves nothing stale', async () => {
   const { cases, stale } = await runMix({ ...MIX, ...SMALL, callers: 8, reads: [50], skews: [0.9] }, silent);
   expectWhole(cases, 1);
   expect(stale['lockstep']).toBe(0);
+});
+
+test('on MongoDB: writes, misses, transactions, a mix', async () => {
+  const options = { ...SMALL, store: 'mongo' as const };
+  const some = { ...options, peers: ['by hand' as const] };
+  const { 'put, 1 writer': put } = await runWrites({ ...WRITES, ...options, writers: [1] }, silent);
+  // Change streams need no outbox: nothing there is tuned by hand.
+  expect(Object.keys(put?.peers ?? {})).toEqual(Object.keys(PEERS).filter((name) => !name.includes('tuned')));
+  const misses = await runMisses({ ...MISSES, ...some, readers: [1], rowsOf: () => 10 }, silent);
+  const transactions = await runTransactions({ ...TRANSACTIONS, ...some, callers: [1] }, silent);
+  const { cases, stale } = await runMix({ ...MIX, ...some, callers: 8, reads: [50], skews: [0.9] }, silent);
+  expect(stale['lockstep']).toBe(0);
+  for (const each of [misses, transactions, cases]) {
+    for (const [name, { ours, peers }] of Object.entries(each)) {
+      for (const figure of [ours, ...Object.values(peers)]) expect(figure, name).toBeGreaterThan(0);
+    }
+  }
+});
+
+test('a row has about as many bytes as asked for, and is the same each time', () => {
+  for (const bytes of [300, 10_000, 100_000]) {
+    expect(JSON.stringify(rowOf(7, bytes)).length / bytes).toBeCloseTo(1, 0);
+    expect(rowOf(7, bytes)).toEqual(rowOf(7, bytes));
+  }
+  expect(rowOf(7, 300).attributes.text).not.toBe(rowOf(8, 300).attributes.text);
 });
 
 test('ratios are the medians of the turns’ own', () => {

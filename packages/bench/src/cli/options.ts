@@ -1,10 +1,9 @@
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { PEERS } from '../peers/peers.js';
+import { PEERS, type PeerName } from '../peers/peers.js';
+import type { StoreName } from '../peers/sides.js';
 import { machine } from './machine.js';
-
-export type PeerName = keyof typeof PEERS;
 
 /** Options that several suites have. */
 export interface Flags {
@@ -12,7 +11,7 @@ export interface Flags {
   readonly turns: number;
   readonly turnMs: number;
   readonly pool: number;
-  readonly store: 'postgres' | 'mongo';
+  readonly store: StoreName;
   readonly peers: readonly PeerName[];
 }
 

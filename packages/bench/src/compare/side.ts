@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
+import { answerOf, letGo } from '../children.js';
 import type { Answered, Asked, SuiteName, Used } from './suites.js';
 
 /** One suite of one checkout, in a process of its own with servers of its own, which works only when it is asked to. */
@@ -29,21 +29,6 @@ export class Side {
   }
 
   async end(): Promise<void> {
-    const ended = once(this.#child, 'exit');
-    this.#child.disconnect();
-    await ended;
-  }
-}
-
-async function answerOf(child: ChildProcess): Promise<Answered> {
-  const over = new AbortController();
-  try {
-    const ended = once(child, 'exit', over).then(([code]) => {
-      throw new Error(`a measured process ended with ${String(code)}`);
-    });
-    const answered = once(child, 'message', over).then(([answer]) => answer as Answered);
-    return await Promise.race([answered, ended]);
-  } finally {
-    over.abort();
+    await letGo(this.#child);
   }
 }

@@ -1,8 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { answerOf, letGo } from '../children.js';
+import { collectedHeap } from '../heap.js';
 
 /** What members of a fleet are told when they start. */
 export interface MemberOptions {
@@ -56,27 +55,9 @@ export class Member {
   }
 
   async end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.disconnect();
-    await ended;
+    await letGo(this.#child);
   }
 }
-
-async function answerOf(child: ChildProcess): Promise<unknown> {
-  const over = new AbortController();
-  try {
-    const ended = once(child, 'exit', over).then(([code]) => {
-      throw new Error(`a member of the fleet ended with ${String(code)}`);
-    });
-    return await Promise.race([once(child, 'message', over).then(([answer]) => answer as unknown), ended]);
-  } finally {
-    over.abort();
-  }
-}
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 
 /** The member's own side: starts what it is for, then answers until its parent lets go of it. */
 export async function serve(
@@ -87,8 +68,8 @@ export async function serve(
 ): Promise<void> {
   const { close, counts } = await start(JSON.parse(process.argv[2] ?? '{}') as MemberOptions);
   process.on('message', () => {
-    collect();
-    const { heapUsed: heap, rss } = process.memoryUsage();
+    const heap = collectedHeap();
+    const { rss } = process.memoryUsage();
     const { system, user } = process.cpuUsage();
     process.send?.({ rss, heap, processorUs: user + system, ...counts() } satisfies Usage);
   });

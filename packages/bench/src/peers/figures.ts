@@ -10,7 +10,7 @@ export interface CaseResult {
   readonly peers: Readonly<Record<string, number>>;
   /** What nobody can beat: the bare client. Absent where there is nothing to compare with. */
   readonly limit?: Readonly<Record<string, number>>;
-  /** Ours ÷ each other side, medians of the turns' own ratios. */
+  /** Ours ÷ each other side, medians of the turns' own ratios; none where the other side's figures are 0. */
   readonly ratio: Readonly<Record<string, number>>;
   /** The lowest and the highest turn of each side. */
   readonly spread: Readonly<Record<string, readonly [number, number]>>;
@@ -39,10 +39,12 @@ export function caseOf(
     peers: of('peer'),
     ...(Object.keys(limit).length > 0 && { limit }),
     ratio: Object.fromEntries(
-      others.map(([name, { figures }]) => [
-        name,
-        median(own.figures.map((figure, i) => figure / (figures[i] ?? Number.NaN))),
-      ]),
+      others.flatMap(([name, { figures }]) => {
+        const ratios = own.figures
+          .map((figure, i) => figure / (figures[i] ?? Number.NaN))
+          .filter(Number.isFinite);
+        return ratios.length === 0 ? [] : [[name, median(ratios)]];
+      }),
     ),
     spread: Object.fromEntries(
       Object.entries(turns).map(([name, { figures }]) => [
