@@ -94,6 +94,14 @@ function bytes(payload: Payload): Stored {
 /** The script's reply where another release's entry stands. */
 const FOREIGN = 'foreign';
 
+/** Replies to puts, one for all: a call brings hundreds. */
+const PUT_REPLIES = {
+  stored: { kind: 'put', outcome: 'stored' },
+  superseded: { kind: 'put', outcome: 'superseded' },
+  floored: { kind: 'put', outcome: 'floored' },
+  [FOREIGN]: { kind: 'put', outcome: FOREIGN },
+} as const;
+
 /** The server counts whole milliseconds. */
 function millis(ms: number): string {
   return String(Math.max(0, Math.ceil(ms)));
@@ -113,7 +121,7 @@ export function replyOf(command: CacheCommand, reply: unknown): CacheReply | Err
       return { kind: 'reserved', known: Number(text.slice(1)), unflushed: true };
     case 'put':
       if (text === 'stored' || text === 'superseded' || text === 'floored' || text === FOREIGN) {
-        return { kind: 'put', outcome: text };
+        return PUT_REPLIES[text];
       }
       break;
     case 'refresh':

@@ -69,7 +69,7 @@ export function chunksOf(calls: readonly ScriptCall[]): (ScriptCall | Chunk)[] {
     for (; from < to; from += 1) {
       const call = calls[from] as ScriptCall;
       keys.push(call.key);
-      args.push(...call.args);
+      for (const arg of call.args) args.push(arg);
     }
     chunks.push({ keys, args });
   }
@@ -86,14 +86,20 @@ function together(first: ScriptCall, other: ScriptCall | undefined): boolean {
 
 /** The replies of calls that travelled as {@link chunksOf} made of them. */
 export function unchunked(chunks: readonly (ScriptCall | Chunk)[], replies: readonly unknown[]): unknown[] {
-  return chunks.flatMap((chunk, index) => {
+  const all: unknown[] = [];
+  chunks.forEach((chunk, index) => {
     const reply = replies[index];
-    if (!('keys' in chunk)) return [reply];
-    if (!Array.isArray(reply)) return chunk.keys.map(() => reply);
-    return reply.map((each: unknown) =>
-      typeof each === 'string' && each.startsWith(FAILED) ? new Error(each.slice(FAILED.length)) : each,
-    );
+    if (!('keys' in chunk)) all.push(reply);
+    else if (!Array.isArray(reply)) for (const _ of chunk.keys) all.push(reply);
+    else for (const each of reply) all.push(unmarked(each));
   });
+  return all;
+}
+
+function unmarked(reply: unknown): unknown {
+  return typeof reply === 'string' && reply.startsWith(FAILED)
+    ? new Error(reply.slice(FAILED.length))
+    : reply;
 }
 
 /** The first bytes of texts, sent together; those that met a moved slot once more on their own. */

@@ -12,6 +12,7 @@ import { commandResult, seen } from './results.js';
 export type WriteOf<Value, Given> = (
   key: string,
   own: Given,
+  options: WriteOptions,
 ) => StoreWrite<Value> | Promise<StoreWrite<Value>>;
 
 type Context<Value> = Pick<CallContext<Value, unknown>, 'activity' | 'codec' | 'settings'>;

@@ -19,24 +19,24 @@ export class Commands<Value> {
    * The value as it will be written, if it can be encoded; a promise only where the schema validates asynchronously,
    * so that a caller's writes of one key keep their order. Throws `ValidationError`, `InvalidOptionError`.
    */
-  put(
-    key: string,
-    value: Value,
-    { ifVersion, ttlMs }: PutOptions,
-  ): StoreWrite<Value> | Promise<StoreWrite<Value>> {
+  put(key: string, value: Value, options: PutOptions): StoreWrite<Value> | Promise<StoreWrite<Value>> {
     const { checks, codec, settings } = this.#context;
-    if (ifVersion !== undefined) checks.condition();
+    if (options.ifVersion !== undefined) checks.condition();
     if (value === undefined || value === null) {
       const problem = `must not be ${String(value)}; use delete()`;
       throw new InvalidOptionError('value', problem, { collection: settings.name, key });
     }
-    const writeOf = (valid: Value): StoreWrite<Value> => {
-      const put = new BlindPut(key, valid, NO_VERSION);
-      const command = ifVersion === undefined ? put : { ...put, ifVersion };
-      return new StoreWrite(command, codec.measure(valid, key), ttlMs ?? settings.ttlMs);
-    };
     const valid = codec.validate(value, key);
-    return valid instanceof Promise ? valid.then(writeOf) : writeOf(valid);
+    return valid instanceof Promise
+      ? valid.then((late) => this.#putOf(key, late, options))
+      : this.#putOf(key, valid, options);
+  }
+
+  #putOf(key: string, valid: Value, { ifVersion, ttlMs }: PutOptions): StoreWrite<Value> {
+    const { codec, settings } = this.#context;
+    const put = new BlindPut(key, valid, NO_VERSION);
+    const command = ifVersion === undefined ? put : { ...put, ifVersion };
+    return new StoreWrite(command, codec.measure(valid, key), ttlMs ?? settings.ttlMs);
   }
 
   patch(

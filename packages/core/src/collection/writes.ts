@@ -49,12 +49,15 @@ export class CollectionCalls<Value, Id, Tx>
   readonly #commands: Commands<Value>;
   readonly #updates: Updates<Value>;
   readonly #creation: Creation<Value>;
+  /** A field: a function for each put would cost as much as what it does. */
+  readonly #putOf: WriteOf<Value, Value>;
 
   constructor(context: CallContext<Value, Id>) {
     super(context);
     this.name = context.settings.name;
     this.#context = context;
     this.#commands = new Commands(context as CallContext<Value, unknown>);
+    this.#putOf = (key, own, options) => this.#commands.put(key, own, options);
     this.#updates = new Updates({
       context: context as CallContext<Value, unknown>,
       commands: this.#commands,
@@ -75,7 +78,7 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#command(id, options, PUT, (key, own) => this.#commands.put(key, own, options), value);
+    return this.#command(id, options, PUT, this.#putOf, value);
   }
 
   async putMany(
@@ -276,7 +279,7 @@ export class CollectionCalls<Value, Id, Tx>
     const { id, known, options, writeOf } = call;
     call.key = this.#begin(id, options, known);
     const { signal, timeoutMs, tx } = options;
-    const made = writeOf(call.key, own);
+    const made = writeOf(call.key, own, options);
     if (made instanceof Promise || signal !== undefined || timeoutMs !== undefined || tx !== undefined) {
       void this.#submitMade(call, made);
     } else {

@@ -225,8 +225,8 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   }
 
   /** True while the record is recent enough to acknowledge a write by it. */
-  isBelieved(): boolean {
-    return this.#options.clock.monotonic() - this.#readAtMs <= BELIEVED_MS;
+  isBelieved(nowMs = this.#options.clock.monotonic()): boolean {
+    return nowMs - this.#readAtMs <= BELIEVED_MS;
   }
 
   /** Reads the registry; joins a read under way. Rejects where it can't be read; the first of several failures is told. */
@@ -304,9 +304,13 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState): void {
+  acknowledge(
+    change: Pick<Change, 'source' | 'key' | 'version'>,
+    under: ConsumerState,
+    nowMs?: number,
+  ): void {
     // The cache must have been seen lately.
-    if (under.epoch !== 0 && !this.identity.wasSeenWithin(BELIEVED_MS)) return;
+    if (under.epoch !== 0 && !this.identity.wasSeenWithin(BELIEVED_MS, nowMs)) return;
     try {
       this.feed.acknowledge([change], under);
     } catch (error) {

@@ -61,8 +61,8 @@ export class CacheIdentity {
   }
 
   /** True when the cache has answered a question that was asked within the last `ms`. */
-  wasSeenWithin(ms: number): boolean {
-    return this.#options.clock.monotonic() - this.#seenAtMs <= ms;
+  wasSeenWithin(ms: number, nowMs = this.#options.clock.monotonic()): boolean {
+    return nowMs - this.#seenAtMs <= ms;
   }
 
   /** True when this process's connections lead to the cache of that identity. */

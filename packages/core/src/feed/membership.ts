@@ -10,10 +10,10 @@ import { invalidations, type RowChange, tells } from './invalidations.js';
 export interface KnownRegistry {
   /** A write begins: the registry is read again in time, so that the record is recent when the write is acknowledged. */
   touch(): void;
-  /** True while the record is recent enough to acknowledge a write by it. */
-  isBelieved(): boolean;
+  /** True while the record is recent enough to acknowledge a write by it. `nowMs`: the clock's `monotonic`. */
+  isBelieved(nowMs?: number): boolean;
   renew(): Promise<void>;
-  acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState): void;
+  acknowledge(change: Pick<Change, 'source' | 'key' | 'version'>, under: ConsumerState, nowMs?: number): void;
 }
 
 export interface MembershipOptions {
@@ -26,6 +26,8 @@ export interface MembershipOptions {
 }
 
 const NONE: readonly RecordedCollection[] = [];
+/** By the clock's `monotonic`: a time that has come. */
+const LONG_SINCE = Number.NEGATIVE_INFINITY;
 /** How often a write that is to be acknowledged reads the registry because it changed meanwhile. */
 const MAX_READS = 3;
 
@@ -81,7 +83,11 @@ export class Membership {
   /** True when a value may be put into the cache: every writer knows of this collection. */
   mayFill(): boolean {
     if (this.suspended || this.#fillsAtMs === undefined) return false;
-    return this.#options.clock.monotonic() >= this.#fillsAtMs;
+    if (this.#fillsAtMs === LONG_SINCE) return true;
+    if (this.#options.clock.monotonic() < this.#fillsAtMs) return false;
+    // The clock never steps back: nobody has to look at it again.
+    this.#fillsAtMs = LONG_SINCE;
+    return true;
   }
 
   /** Called by each write at its begin. */
@@ -133,23 +139,26 @@ export class Membership {
    *
    * @param begun what {@link invalidateOthers} gave
    * @param written as it was given
+   * @param nowMs the clock's `monotonic`, where it is known
    */
   dealtWith(
     begun: Promise<boolean> | undefined,
     key: string,
     version: Version,
     written?: ChangedTexts,
+    nowMs?: number,
   ): boolean | Promise<boolean> {
-    const alone = this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved();
-    if (alone) return this.#acknowledged(key, version);
+    const alone = this.#siblings === NONE && !this.#left && this.#options.registry.isBelieved(nowMs);
+    if (alone) return this.#acknowledged(key, version, nowMs);
     return (begun ?? this.#inStep(NONE, { key, version, texts: written?.texts })).then(
       (inStep) => inStep && !this.#left && this.#acknowledged(key, version),
     );
   }
 
-  #acknowledged(key: string, version: Version): true {
+  #acknowledged(key: string, version: Version, nowMs?: number): true {
     const { source } = this.collection;
-    if (this.#state !== undefined) this.#options.registry.acknowledge({ source, key, version }, this.#state);
+    const state = this.#state;
+    if (state !== undefined) this.#options.registry.acknowledge({ source, key, version }, state, nowMs);
     return true;
   }
 }

@@ -51,7 +51,8 @@ export class Misses<Value> {
    * acknowledged: the cache may not have heard of it, and the fill be accepted.
    */
   detach(cacheKey: string): void {
-    this.#flights.delete(cacheKey);
+    // An empty map would still ask for the key's hash.
+    if (this.#flights.size > 0) this.#flights.delete(cacheKey);
   }
 
   /** See {@link Fills.sent}. */

@@ -52,7 +52,7 @@ export class Reader<Value> {
   detach(cacheKey: string): void {
     this.#context.near?.changed(cacheKey);
     this.#misses.detach(cacheKey);
-    this.#renewals.delete(cacheKey);
+    if (this.#renewals.size > 0) this.#renewals.delete(cacheKey);
   }
 
   /** See {@link Fills.sent}. */

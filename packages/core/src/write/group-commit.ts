@@ -1,6 +1,6 @@
 import type { Clock } from '../contracts/clock.js';
 import { type LockstepError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
-import { KeyOrder } from './key-order.js';
+import { KeyOrder, type KeyPlace } from './key-order.js';
 import { LinkedList } from './linked-list.js';
 import {
   type Caller,
@@ -88,9 +88,10 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   /** As `submit`, without a promise: the caller is told, never at once. */
   send(caller: Caller<Request, Answer>): void {
     const { request } = caller;
-    const last = this.#byKey.last(request.key);
+    const place = this.#byKey.place(request.key);
+    const { last } = place;
     const joined = last && this.#joined(last, request);
-    if (last === undefined || joined === undefined) this.#add(Array.of(caller), request, true);
+    if (last === undefined || joined === undefined) this.#add(Array.of(caller), request, place, true);
     else {
       last.callers.push(caller);
       last.request = joined;
@@ -111,11 +112,13 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   #add(
     callers: Callers<Request, Answer>,
     request: Request,
+    place: KeyPlace<PendingWrite<Request, Answer, Prepared>>,
     joinable: boolean,
     behind?: PendingWrite<Request, Answer, Prepared>,
   ): PendingWrite<Request, Answer, Prepared> {
     const { bounds, clock } = this.#options;
-    const write = new PendingWrite<Request, Answer, Prepared>(callers, request, joinable, clock.monotonic());
+    const nowMs = clock.monotonic();
+    const write = new PendingWrite<Request, Answer, Prepared>(callers, request, place, joinable, nowMs);
     this.#byKey.add(write, behind);
     const full = this.#waiting.size >= bounds.maxWaiting && behind === undefined;
     this.#enter(write, full ? 'outside' : 'queued');
@@ -289,7 +292,7 @@ export abstract class GroupCommit<Request extends WriteRequest, Answer, Prepared
   ): PendingWrite<Request, Answer, Prepared> {
     const requests = callers.map(({ request }) => request);
     const request = requests.reduce((earlier, later) => this.merged(earlier, later) as Request);
-    return this.#add(callers, request, false, behind);
+    return this.#add(callers, request, behind.place, false, behind);
   }
 
   /** The oldest of all that wait. */

@@ -1,6 +1,17 @@
+/** A key's place: where its items are found. A write looks it up once, and goes by it from then on. */
+export class KeyPlace<Item> {
+  readonly key: string;
+  /** The key's last item. */
+  last: Item | undefined = undefined;
+
+  constructor(key: string) {
+    this.key = key;
+  }
+}
+
 /** The links of a {@link KeyOrder}. */
 export interface Ordered<Item> {
-  readonly key: string;
+  readonly place: KeyPlace<Item>;
   earlier: Item | undefined;
   later: Item | undefined;
 }
@@ -14,19 +25,25 @@ const MIN_LIMIT = 1_024;
  * (`docs/performance.md`).
  */
 export class KeyOrder<Item extends Ordered<Item>> {
-  #lasts = new Map<string, Item | undefined>();
+  #places = new Map<string, KeyPlace<Item>>();
   #limit = MIN_LIMIT;
 
   /** The key's last item. */
   last(key: string): Item | undefined {
-    return this.#lasts.get(key);
+    return this.#places.get(key)?.last;
+  }
+
+  /** The key's place, for an item that is added now: an empty one goes at the next renewal. */
+  place(key: string): KeyPlace<Item> {
+    return this.#places.get(key) ?? this.#newPlace(key);
   }
 
   /** Behind the key's last one, or right behind another of the key. */
   add(item: Item, behind?: Item): void {
-    const last = this.#lasts.get(item.key);
+    const { place } = item;
+    const { last } = place;
     const earlier = behind ?? last;
-    if (earlier === last) this.#setLast(item.key, item);
+    if (earlier === last) place.last = item;
     if (earlier === undefined) return;
     item.earlier = earlier;
     item.later = earlier.later;
@@ -36,25 +53,29 @@ export class KeyOrder<Item extends Ordered<Item>> {
 
   /** Returns the item that is first of the key now, if the deleted one was. */
   delete(item: Item): Item | undefined {
-    const { earlier, key, later } = item;
+    const { earlier, later, place } = item;
     item.earlier = undefined;
     item.later = undefined;
     if (later !== undefined) later.earlier = earlier;
-    else this.#lasts.set(key, earlier);
+    else place.last = earlier;
     if (earlier === undefined) return later;
     earlier.later = later;
     return undefined;
   }
 
-  #setLast(key: string, item: Item): void {
-    if (this.#lasts.size >= this.#limit) {
-      const kept = new Map<string, Item>();
-      this.#lasts.forEach((last, each) => {
-        if (last !== undefined) kept.set(each, last);
-      });
-      this.#lasts = kept;
-      this.#limit = Math.max(MIN_LIMIT, this.#lasts.size * 2);
-    }
-    this.#lasts.set(key, item);
+  #newPlace(key: string): KeyPlace<Item> {
+    if (this.#places.size >= this.#limit) this.#renew();
+    const place = new KeyPlace<Item>(key);
+    this.#places.set(key, place);
+    return place;
+  }
+
+  #renew(): void {
+    const kept = new Map<string, KeyPlace<Item>>();
+    this.#places.forEach((place, key) => {
+      if (place.last !== undefined) kept.set(key, place);
+    });
+    this.#places = kept;
+    this.#limit = Math.max(MIN_LIMIT, kept.size * 2);
   }
 }

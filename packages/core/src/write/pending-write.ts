@@ -1,4 +1,4 @@
-import type { Ordered } from './key-order.js';
+import type { KeyPlace, Ordered } from './key-order.js';
 import type { Linked } from './linked-list.js';
 
 /**
@@ -54,6 +54,7 @@ export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
   implements Linked<PendingWrite<Request, Answer, Prepared>>, Ordered<PendingWrite<Request, Answer, Prepared>>
 {
   readonly key: string;
+  readonly place: KeyPlace<PendingWrite<Request, Answer, Prepared>>;
   readonly createdAtMs: number;
   /** False: it was merged before, and refused. */
   readonly joinable: boolean;
@@ -68,8 +69,15 @@ export class PendingWrite<Request extends WriteRequest, Answer, Prepared>
   earlier: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
   later: PendingWrite<Request, Answer, Prepared> | undefined = undefined;
 
-  constructor(callers: Caller<Request, Answer>[], request: Request, joinable: boolean, createdAtMs: number) {
+  constructor(
+    callers: Caller<Request, Answer>[],
+    request: Request,
+    place: KeyPlace<PendingWrite<Request, Answer, Prepared>>,
+    joinable: boolean,
+    createdAtMs: number,
+  ) {
     this.key = request.key;
+    this.place = place;
     this.createdAtMs = createdAtMs;
     this.joinable = joinable;
     this.callers = callers;

@@ -28,6 +28,30 @@ export interface CommittedRow<Value> {
   readonly written: ChangedTexts | undefined;
 }
 
+/** A class, not a literal: see `pending-write.ts`. */
+class WrittenRow<Value> implements CommittedRow<Value> {
+  readonly key: string;
+  readonly reservation: Reservation;
+  readonly value: Value | null;
+  readonly version: Version;
+  readonly ttlMs: number;
+  readonly written: ChangedTexts;
+
+  constructor(
+    key: string,
+    reservation: Reservation,
+    written: Extract<Applied<Value>, { readonly kind: 'written' }>,
+    ttlMs: number,
+  ) {
+    this.key = key;
+    this.reservation = reservation;
+    this.value = written.value;
+    this.version = written.version;
+    this.ttlMs = ttlMs;
+    this.written = written;
+  }
+}
+
 /** `null`: of a deletion; `undefined`: there is none. */
 export type MadePayload = Payload | null | undefined;
 
@@ -60,8 +84,8 @@ class Put implements PutCommand {
   }
 }
 
-/** Told once, never at once, what became of the cache. */
-type Published = (cache: CacheOutcome) => void;
+/** Told once, never at once, what became of the cache. `nowMs`: the clock's `monotonic`, where it is known. */
+type Published = (cache: CacheOutcome, nowMs?: number) => void;
 
 /**
  * The last step of a write: the cache is brought in step with the commit. Put, else invalidate, else the queue, else
@@ -96,8 +120,7 @@ export class Publication<Value> {
     published: Published,
   ): void {
     if (outcome.kind === 'written' && !isMoved(key, outcome)) {
-      const { value, version } = outcome;
-      this.publishRow({ key, reservation, value, version, ttlMs, written: outcome }, published);
+      this.publishRow(new WrittenRow(key, reservation, outcome, ttlMs), published);
       return;
     }
     this.#preparation.abandon(key, reservation);
@@ -113,7 +136,7 @@ export class Publication<Value> {
     }
     // Nothing was written, and the caller's idea of the row was wrong: so may be what is cached.
     const version = outcome.kind === 'missing' ? NO_VERSION : outcome.version;
-    void this.invalidate(key, version).then(published);
+    void this.invalidate(key, version).then((cache) => published(cache));
   }
 
   publishRow(row: CommittedRow<Value>, published: Published): void {
@@ -129,7 +152,7 @@ export class Publication<Value> {
     if (payload instanceof Promise) {
       payload
         .then((late) => this.#publishPayload(row, late, published))
-        .catch(() => void this.invalidate(key, version).then(published));
+        .catch(() => void this.invalidate(key, version).then((cache) => published(cache)));
     } else this.#publishPayload(row, payload, published);
   }
 
@@ -160,15 +183,20 @@ export class Publication<Value> {
     const { codec, events } = this.#collection;
     if (value === null) return codec.encodeAbsent(key, version);
     try {
-      const fitting = (payload: Payload): MadePayload => (codec.fits(payload) ? payload : undefined);
       const payload = codec.encode(value, key, version, mark);
-      return payload instanceof Promise ? payload.then(fitting) : fitting(payload);
+      return payload instanceof Promise
+        ? payload.then((late) => this.#fitting(late))
+        : this.#fitting(payload);
     } catch (error) {
       // The row is committed and not what was checked before (a default, a trigger).
       if (!(error instanceof SerializationError)) throw error;
       events.error.emit({ where: 'serialize', error });
       return undefined;
     }
+  }
+
+  #fitting(payload: Payload): MadePayload {
+    return this.#collection.codec.fits(payload) ? payload : undefined;
   }
 
   #floor(
@@ -185,37 +213,42 @@ export class Publication<Value> {
   }
 
   /** Hot path: the answer comes without a promise of its own. */
-  #put(
-    { key, reservation, ttlMs, version, written }: CommittedRow<Value>,
-    payload: Payload | null,
-    published: Published,
-  ): void {
-    const { cache, keyPrefix, lifetime, member, settings, store } = this.#collection;
+  #put(row: CommittedRow<Value>, payload: Payload | null, published: Published): void {
+    const { cache, keyPrefix, lifetime, member, settings } = this.#collection;
+    const { key, reservation, ttlMs, version, written } = row;
     const cacheKey = keyPrefix + key;
-    const { token } = reservation;
-    const { holeTtlMs } = settings;
-    const put = new Put(cacheKey, token, version, payload, lifetime(ttlMs), holeTtlMs);
-    cache.send<PutCommand>(put, (reply) => {
+    const put = new Put(cacheKey, reservation.token, version, payload, lifetime(ttlMs), settings.holeTtlMs);
+    cache.send<PutCommand>(put, (reply, nowMs) => {
       if (reply instanceof Error || reply.outcome === 'foreign') {
-        void this.invalidate(key, version, false, written).then(published);
-        return;
+        void this.invalidate(row.key, row.version, false, row.written).then((cache) => published(cache));
+      } else {
+        this.#detach(cacheKey);
+        this.#took(row, reply.outcome, others, published, nowMs);
       }
-      const { outcome } = reply;
-      this.#detach(cacheKey);
-      if (outcome === 'floored') this.#hints?.delete(key);
-      else this.#hints?.set(key, version, reservation);
-      if (outcome !== 'stored') this.#refused(key, version, outcome);
-      const done = outcome === 'floored' ? 'invalidated' : 'updated';
-      if (outcome === 'superseded' && store.capabilities.adopts === true) {
-        void this.#superseded(others, key, version, written).then(published);
-        return;
-      }
-      const dealt = member?.dealtWith(others, key, version, written) ?? true;
-      if (dealt instanceof Promise) void dealt.then((all) => published(all ? done : 'deferred'));
-      else published(dealt ? done : 'deferred');
     });
     // Behind the put, in the same batch.
     const others = member?.invalidateOthers(key, version, written);
+  }
+
+  #took(
+    { key, reservation, version, written }: CommittedRow<Value>,
+    outcome: 'stored' | 'superseded' | 'floored',
+    others: Promise<boolean> | undefined,
+    published: Published,
+    nowMs: number,
+  ): void {
+    const { member, store } = this.#collection;
+    if (outcome === 'floored') this.#hints?.delete(key);
+    else this.#hints?.set(key, version, reservation);
+    if (outcome !== 'stored') this.#refused(key, version, outcome);
+    const done = outcome === 'floored' ? 'invalidated' : 'updated';
+    if (outcome === 'superseded' && store.capabilities.adopts === true) {
+      void this.#superseded(others, key, version, written).then((cache) => published(cache));
+      return;
+    }
+    const dealt = member?.dealtWith(others, key, version, written, nowMs) ?? true;
+    if (dealt instanceof Promise) void dealt.then((all) => published(all ? done : 'deferred'));
+    else published(dealt ? done : 'deferred', nowMs);
   }
 
   /**

@@ -120,8 +120,11 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
         this.#collection,
         store.write(commands, { timeoutMs: storeTimeoutMs, notAfterMs }),
       );
-      const storeMs = this.#ended(startedAt);
-      for (let i = 0; i < batch.length; i++) this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs);
+      const arrivedAt = this.#ended(startedAt);
+      const storeMs = arrivedAt - startedAt;
+      for (let i = 0; i < batch.length; i++) {
+        this.#arrived(batch[i] as Write<Value>, outcomes[i], storeMs, arrivedAt);
+      }
     } catch (error) {
       this.#ended(startedAt);
       const cause = asStoreError(error, collection, 'unknown');
@@ -130,15 +133,21 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     }
   }
 
+  /** Returns the present time. */
   #ended(startedAt: number): number {
     const place = this.#underWay.indexOf(startedAt);
     if (place >= 0) this.#underWay.splice(place, 1);
-    const storeMs = this.#collection.clock.monotonic() - startedAt;
-    this.#options.committed?.(storeMs);
-    return storeMs;
+    const nowMs = this.#collection.clock.monotonic();
+    this.#options.committed?.(nowMs - startedAt);
+    return nowMs;
   }
 
-  #arrived(write: Write<Value>, outcome: StoreOutcome<Value> | undefined, storeMs: number): void {
+  #arrived(
+    write: Write<Value>,
+    outcome: StoreOutcome<Value> | undefined,
+    storeMs: number,
+    arrivedAt: number,
+  ): void {
     const { settings, store } = this.#collection;
     if (outcome === undefined) {
       this.fail(
@@ -149,31 +158,19 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
       const { name: collection } = settings;
       this.refuse(write, ofOneRow(outcome.error, { collection, key: write.key }));
     } else {
-      this.#publish(write, outcome, storeMs);
+      this.#publish(write, outcome, storeMs, arrivedAt);
       // The key's next write may start now: its cache commands travel behind this one's.
       this.end(write);
     }
   }
 
-  /** Each caller is answered once the cache was dealt with. */
-  #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number): void {
+  /** Each caller is answered once the cache was dealt with. Batches have one clock reading before it, and one behind. */
+  #publish(write: Write<Value>, outcome: Applied<Value>, storeMs: number, arrivedAt: number): void {
     const { cache } = this.#options;
-    const { clock, store, tally } = this.#collection;
+    const { store } = this.#collection;
     const { key, prepared, request } = write;
-    const startedAt = clock.monotonic();
-    const published = (cacheOutcome: CacheOutcome): void => {
-      // Flushes, which bring no cache in step, were counted when they were buffered.
-      if (cache !== undefined && outcome.kind === 'written') tally.writes[cacheOutcome]++;
-      const cacheMs = clock.monotonic() - startedAt;
-      const last = new Committed(outcome, cacheOutcome, false, storeMs, cacheMs);
-      const { command } = request;
-      const coalesced = command.kind !== 'patch';
-      this.answer(write, last, (place) => {
-        const own =
-          command.kind === 'increment' ? stepOutcome(outcome, command.field, place) : ownOutcome(outcome);
-        return new Committed(own, cacheOutcome, coalesced, storeMs, cacheMs);
-      });
-    };
+    const published = (cacheOutcome: CacheOutcome, nowMs = this.#collection.clock.monotonic()): void =>
+      this.#published(write, new Committed(outcome, cacheOutcome, false, storeMs, nowMs - arrivedAt));
     try {
       if (outcome.kind === 'written' && store.capabilities.versioned) {
         const problem = checkVersion(outcome.version, key, store);
@@ -184,6 +181,24 @@ export class StoreCommit<Value> extends GroupCommit<StoreWrite<Value>, Answer<Va
     } catch (error) {
       this.reject(write, error as Error);
     }
+  }
+
+  #published(write: Write<Value>, last: Committed<Value>): void {
+    const { cache, cacheMs, outcome, storeMs } = last;
+    // Flushes, which bring no cache in step, were counted when they were buffered.
+    if (this.#options.cache !== undefined && outcome.kind === 'written')
+      this.#collection.tally.writes[cache]++;
+    if (write.callers.length === 1) {
+      this.answer(write, last);
+      return;
+    }
+    const { command } = write.request;
+    const coalesced = command.kind !== 'patch';
+    this.answer(write, last, (place) => {
+      const own =
+        command.kind === 'increment' ? stepOutcome(outcome, command.field, place) : ownOutcome(outcome);
+      return new Committed(own, cache, coalesced, storeMs, cacheMs);
+    });
   }
 }
 

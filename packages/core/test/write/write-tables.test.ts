@@ -1,36 +1,44 @@
 import { describe, expect, test } from 'vitest';
-import { KeyOrder, type Ordered } from '../../src/write/key-order.js';
+import { KeyOrder, KeyPlace, type Ordered } from '../../src/write/key-order.js';
 import { type Linked, LinkedList } from '../../src/write/linked-list.js';
 
 class Item implements Linked<Item>, Ordered<Item> {
-  readonly key: string;
+  readonly place: KeyPlace<Item>;
   previous: Item | undefined;
   next: Item | undefined;
   earlier: Item | undefined;
   later: Item | undefined;
 
-  constructor(key = 'a') {
-    this.key = key;
+  constructor(place = new KeyPlace<Item>('a')) {
+    this.place = place;
   }
 }
 
 describe("items in their keys' order", () => {
   test('what stays is found after ten thousand others came and went', () => {
     const order = new KeyOrder<Item>();
-    const staying = Array.from({ length: 3_000 }, (_, i) => new Item(`staying-${i}`));
-    for (const item of staying) order.add(item);
+    const staying = Array.from({ length: 3_000 }, (_, i) => {
+      const item = new Item(order.place(`staying-${i}`));
+      order.add(item);
+      return item;
+    });
     for (let i = 0; i < 10_000; i++) {
-      const passing = new Item(`passing-${i}`);
+      const passing = new Item(order.place(`passing-${i}`));
       order.add(passing);
       order.delete(passing);
     }
-    for (const item of staying) expect(order.last(item.key)).toBe(item);
+    for (const item of staying) {
+      expect(order.last(item.place.key)).toBe(item);
+      expect(order.place(item.place.key)).toBe(item.place);
+    }
     expect(order.last('passing-9999')).toBeUndefined();
   });
 
   test('the next one is first once the first has gone, and the last one is known', () => {
     const order = new KeyOrder<Item>();
-    const [a, b, c, other] = [new Item(), new Item(), new Item(), new Item('b')];
+    const place = order.place('a');
+    const [a, b, c] = [new Item(place), new Item(place), new Item(place)];
+    const other = new Item(order.place('b'));
     for (const item of [a, b, c, other]) order.add(item);
     expect([order.last('a'), order.last('b')]).toEqual([c, other]);
     expect(order.delete(b)).toBeUndefined();
@@ -41,7 +49,8 @@ describe("items in their keys' order", () => {
 
   test('an item can go right behind another', () => {
     const order = new KeyOrder<Item>();
-    const [a, b, between, end] = [new Item(), new Item(), new Item(), new Item()];
+    const place = order.place('a');
+    const [a, b, between, end] = [new Item(place), new Item(place), new Item(place), new Item(place)];
     order.add(a);
     order.add(b);
     order.add(between, a);
@@ -52,7 +61,8 @@ describe("items in their keys' order", () => {
 
   test('when the last one goes, the one before it is last', () => {
     const order = new KeyOrder<Item>();
-    const [a, b] = [new Item(), new Item()];
+    const place = order.place('a');
+    const [a, b] = [new Item(place), new Item(place)];
     order.add(a);
     order.add(b);
     order.delete(b);

@@ -18,6 +18,8 @@ interface SharedRow {
 class Member {
   readonly key: string;
   readonly shared: SharedRow;
+  /** An acknowledged one leaves with the next renewal: `docs/performance.md` says why. */
+  acknowledged = false;
   /** Another change of the same version: of another key, or of another table's. */
   readonly next: Member | undefined;
 
@@ -37,8 +39,7 @@ const MIN_RENEWAL = 1_024;
  */
 export class SharedOutboxRows {
   readonly #limit: number;
-  /** A change that was acknowledged leaves its version behind until the next renewal: `docs/performance.md` says why. */
-  #byVersion = new Map<Version, Member | undefined>();
+  #byVersion = new Map<Version, Member>();
   #renewAbove: number;
 
   constructor(limit: number) {
@@ -61,7 +62,8 @@ export class SharedOutboxRows {
   #renew(): void {
     const live = new Map<Version, Member>();
     this.#byVersion.forEach((member, version) => {
-      if (member !== undefined) live.set(version, member);
+      const waiting = unacknowledged(member);
+      if (waiting !== undefined) live.set(version, waiting);
     });
     this.#byVersion = live.size > this.#limit ? new Map([...live].slice(-this.#limit)) : live;
     this.#renewAbove = Math.max(Math.min(this.#limit, MIN_RENEWAL), 2 * this.#byVersion.size);
@@ -69,10 +71,9 @@ export class SharedOutboxRows {
 
   /** The row to remove now that a change is acknowledged: `undefined` while others of its row are not. */
   take({ source, key, version }: Acknowledgement): OutboxRow | undefined {
-    const first = this.#byVersion.get(version);
-    const found = memberOf(first, source, key);
+    const found = memberOf(this.#byVersion.get(version), source, key);
     if (found === undefined) return { source, key, version, shared: false };
-    this.#byVersion.set(version, without(first, found));
+    found.acknowledged = true;
     found.shared.unacknowledged -= 1;
     return found.shared.unacknowledged === 0 ? found.shared.row : undefined;
   }
@@ -80,12 +81,15 @@ export class SharedOutboxRows {
 
 function memberOf(first: Member | undefined, source: string, key: string): Member | undefined {
   for (let member = first; member !== undefined; member = member.next) {
-    if (member.key === key && member.shared.row.source === source) return member;
+    if (member.key === key && member.shared.row.source === source && !member.acknowledged) return member;
   }
   return undefined;
 }
 
-function without(first: Member | undefined, gone: Member): Member | undefined {
-  if (first === undefined || first === gone) return first?.next;
-  return new Member(first.key, first.shared, without(first.next, gone));
+/** Those that wait, in their order. */
+function unacknowledged(first: Member | undefined): Member | undefined {
+  if (first === undefined) return undefined;
+  const next = unacknowledged(first.next);
+  if (first.acknowledged) return next;
+  return next === first.next ? first : new Member(first.key, first.shared, next);
 }

@@ -76,7 +76,7 @@ export interface PlanParts {
 /** Sorts commands into statements; `asRecords`: no value travels as cells. Keys are ordered within each, so that two batches never deadlock. */
 export function planWrite<Value>(
   commands: readonly StoreCommand<Value>[],
-  { codec, shapes, sums }: PlanParts,
+  parts: PlanParts,
   nowMs: number,
   asRecords = false,
 ): Plan<Value> {
@@ -85,7 +85,7 @@ export function planWrite<Value>(
   const farAhead = nowMs * 1000 + FAR_AHEAD_US;
   commands.forEach((command, index) => {
     try {
-      gather(groups, command, index, { codec, shapes, sums }, farAhead, asRecords);
+      gather(groups, command, index, parts, farAhead, asRecords);
     } catch (error) {
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
@@ -118,14 +118,22 @@ function gather(
   const record = cells === undefined ? recordOf(command, index, inputs, shape, value) : '';
   const item = new Item(command, index, record, cells);
   const alone = item.above > farAhead;
-  // A batch is of a few groups, and mostly of one.
-  const group = alone
-    ? undefined
-    : groups.find(
-        (each) => each.kind === kind && each.shape === shape && each.field === field && !each.alone,
-      );
+  const group = alone ? undefined : groupOf(groups, kind, shape, field);
   if (group === undefined) groups.push({ kind, shape, field, alone, items: [item] });
   else group.items.push(item);
+}
+
+/** A batch is of a few groups, and mostly of one. */
+function groupOf(
+  groups: readonly Gathered[],
+  kind: GroupKind,
+  shape: Shape,
+  field: TableColumn | undefined,
+): Gathered | undefined {
+  for (const each of groups) {
+    if (each.kind === kind && each.shape === shape && each.field === field && !each.alone) return each;
+  }
+  return undefined;
 }
 
 function shapeOf(command: StoreCommand<unknown>, value: RowValue, shapes: Shapes): Shape {
