@@ -38,7 +38,12 @@ export interface WorkerConfig {
    * port that nobody reaches past the proxy. @defaultValue none
    */
   readonly proxyUserHeader?: string;
-  /** The address of a bull-board that you run for the raw queues: the dashboard links to it. @defaultValue none */
+  /**
+   * Shows BullMQ's own view of the queue on the dashboard, by bull-board, read-only and without values:
+   * `npm install @bull-board/api @bull-board/ui`. @defaultValue false
+   */
+  readonly bullBoard?: boolean;
+  /** The address of a bull-board that you run yourself: the dashboard links to it. @defaultValue none */
   readonly bullBoardUrl?: string;
   /** Not ready while the oldest change is older than this, in ms. @defaultValue 5_000 */
   readonly maxFeedLagMs?: number;

@@ -40,6 +40,7 @@ export const WORKER = {
     'the name of a header',
     (name) => typeof name === 'string' && /^[a-z0-9-]{1,64}$/i.test(name),
   ),
+  bullBoard: option.flag(false),
   bullBoardUrl: option.is<string>(
     'an http:// or https:// address',
     (url) => typeof url === 'string' && URL.canParse(url) && /^https?:$/.test(new URL(url).protocol),

@@ -73,10 +73,19 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     const health = new Health(lockstep, relay, settings.maxFeedLagMs, auditor);
     const recorder = new Recorder(lockstep.fleet, health);
     const metrics = new Metrics(lockstep, health, auditor, recorder);
-    const { allowedHosts, bullBoardUrl, host, metricsHost, metricsPort, port, proxyUserHeader, token } =
-      settings;
-    const dashboard = dashboardServer(
-      { lockstep, health, recorder, auditor, bullBoardUrl, assets: await readAssets() },
+    const {
+      allowedHosts,
+      bullBoard,
+      bullBoardUrl,
+      host,
+      metricsHost,
+      metricsPort,
+      port,
+      proxyUserHeader,
+      token,
+    } = settings;
+    const dashboard = await dashboardServer(
+      { lockstep, health, recorder, auditor, bullBoard, bullBoardUrl, assets: await readAssets() },
       { host, allowedHosts, logger, token, proxyUserHeader },
     );
     const probes = probeServer({ health, metrics }, { host: metricsHost, allowedHosts, logger });

@@ -24,6 +24,11 @@ import { isHigher, Versions } from './versions.js';
 export interface BullmqQueue extends QueueAdapter {
   /** True when the server may drop jobs (a `maxmemory-policy` other than `noeviction`); `undefined`: it does not say. */
   evicts(): Promise<boolean | undefined>;
+  /**
+   * BullMQ's own queue, for tools that look at it: jobs that others add, change or remove are not counted, merged or
+   * signed. It is closed with this one. Rejects with `QueueUnavailableError`.
+   */
+  raw(): Promise<Queue<QueueJob>>;
 }
 
 /** How long the count of waiting jobs is trusted. */
@@ -164,6 +169,11 @@ class BullmqAdapter implements BullmqQueue {
     const info = await this.#call(() => this.#redis.info('memory'));
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
     return policy === undefined ? undefined : policy !== 'noeviction';
+  }
+
+  async raw(): Promise<Queue<QueueJob>> {
+    this.#checkOpen();
+    return await this.#call(async (queue) => queue);
   }
 
   async close(): Promise<void> {

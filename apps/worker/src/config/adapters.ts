@@ -6,6 +6,7 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
   '@lockstep/store-mongo': ['mongodb'],
   '@lockstep/cache-redis': ['ioredis'],
   '@lockstep/queue-bullmq': ['bullmq', 'ioredis'],
+  '@bull-board/api': ['@bull-board/ui'],
 };
 
 /**

@@ -26,6 +26,7 @@ export const VARIABLES = {
   LOCKSTEP_TOKEN: 'what people must know to see the dashboard; needed where LOCKSTEP_HOST is not loopback',
   LOCKSTEP_TOKEN_FILE: 'a file with that token',
   LOCKSTEP_PROXY_USER_HEADER: 'instead of a token: the header in which a proxy names who has logged in',
+  LOCKSTEP_BULL_BOARD: 'true: the dashboard has a bull-board for the raw queue, read-only (default false)',
   LOCKSTEP_BULL_BOARD_URL: 'a bull-board for the raw queues, to which the dashboard links (default none)',
   LOCKSTEP_METRICS_HOST: 'the address that probes and metrics listen on (default 127.0.0.1)',
   LOCKSTEP_METRICS_PORT: 'the port of probes and metrics (default: one above LOCKSTEP_PORT)',
@@ -201,6 +202,7 @@ function numbers(environment: Environment): Partial<WorkerConfig> {
       WORKER.proxyUserHeader,
       'LOCKSTEP_PROXY_USER_HEADER',
     ),
+    bullBoard: flag(environment, 'LOCKSTEP_BULL_BOARD') || undefined,
     bullBoardUrl: optionValue(
       environment['LOCKSTEP_BULL_BOARD_URL'] || undefined,
       WORKER.bullBoardUrl,

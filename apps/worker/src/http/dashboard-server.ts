@@ -5,6 +5,7 @@ import type { Health } from '../health.js';
 import type { Recorder } from '../recorder.js';
 import { type AccessOptions, busy, restrict } from './access.js';
 import type { Asset } from './assets.js';
+import { BOARD, mountBullBoard } from './bull-board.js';
 import {
   LETTERS,
   type LettersQuery,
@@ -24,17 +25,22 @@ export interface DashboardParts {
   readonly recorder: Recorder;
   readonly auditor: Auditor | undefined;
   readonly assets: ReadonlyMap<string, Asset>;
+  readonly bullBoard: boolean;
   readonly bullBoardUrl: string | undefined;
 }
 
 /** Calls of servers on behalf of pages at once; who asks beyond that is told to come again. */
 const MAX_CALLS = 4;
+/** Of bull-board: a page of its asks for several things. */
+const MAX_BOARD_CALLS = 16;
+
+type Ask = (reply: FastifyReply, call: () => Promise<unknown>) => Promise<unknown>;
 
 /** The page of operators. It shows values to those who ask: for people who may see them. */
-export function dashboardServer(
-  { assets, auditor, bullBoardUrl, health, lockstep, recorder }: DashboardParts,
+export async function dashboardServer(
+  { assets, auditor, bullBoard, bullBoardUrl, health, lockstep, recorder }: DashboardParts,
   options: ListenerOptions & AccessOptions,
-): FastifyInstance {
+): Promise<FastifyInstance> {
   const server = listener(options);
   server.addHook('onRequest', ownPagesOnly);
   restrict(server, options, new Set(assets.keys()));
@@ -46,7 +52,7 @@ export function dashboardServer(
     consistency: auditor?.status ?? null,
     offenders: auditor?.offenders ?? [],
   }));
-  server.get('/api/links', async () => ({ bullBoard: bullBoardUrl ?? null }));
+  server.get('/api/links', async () => ({ bullBoard: bullBoard ? `${BOARD}/` : (bullBoardUrl ?? null) }));
   server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
   const watchers = new Watchers(recorder);
   server.addHook('preClose', async () => watchers.stop());
@@ -57,28 +63,29 @@ export function dashboardServer(
     return reply;
   });
 
+  const ask = atOnce(MAX_CALLS);
+  server.post<{ Body: InspectBody }>('/api/inspect', { schema: INSPECT }, async ({ body }, reply) =>
+    ask(reply, () => inspection(lockstep, body)),
+  );
+  deadLetterRoutes(server, lockstep, ask);
+  if (bullBoard) await mountBullBoard(server, lockstep, atOnce(MAX_BOARD_CALLS));
+  return server;
+}
+
+function atOnce(most: number): Ask {
   let calls = 0;
-  async function ask(reply: FastifyReply, call: () => Promise<unknown>): Promise<unknown> {
-    if (calls >= MAX_CALLS) return busy(reply);
+  return async (reply, call) => {
+    if (calls >= most) return busy(reply);
     calls++;
     try {
       return await call();
     } finally {
       calls--;
     }
-  }
-  server.post<{ Body: InspectBody }>('/api/inspect', { schema: INSPECT }, async ({ body }, reply) =>
-    ask(reply, () => inspection(lockstep, body)),
-  );
-  deadLetterRoutes(server, lockstep, ask);
-  return server;
+  };
 }
 
-function deadLetterRoutes(
-  server: FastifyInstance,
-  { queue }: Lockstep,
-  ask: (reply: FastifyReply, call: () => Promise<unknown>) => Promise<unknown>,
-): void {
+function deadLetterRoutes(server: FastifyInstance, { queue }: Lockstep, ask: Ask): void {
   const path = '/api/dead-letters';
   server.get<{ Querystring: LettersQuery }>(path, { schema: LETTERS }, async ({ query }, reply) =>
     queue === undefined ? noQueue(reply) : await ask(reply, () => letters(queue.deadLetters, query)),

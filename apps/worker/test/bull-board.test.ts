@@ -1,0 +1,99 @@
+import { createLockstep } from '@lockstep/core';
+import { memoryCache, memoryQueue, memoryStore } from '@lockstep/core/memory';
+import { startRedis } from '@lockstep/dev-services';
+import { startChromium } from '@lockstep/dev-services/chromium';
+import { bullmqQueue } from '@lockstep/queue-bullmq';
+import pino from 'pino';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startWorker, type Worker } from '../src/index.js';
+import { until } from './support/until.js';
+
+const TOKEN = 'correct horse battery staple';
+const SECRET = 'a name that nobody must see unasked';
+
+let browser: Browser;
+let page: Page;
+let redis: Awaited<ReturnType<typeof startRedis>>;
+let worker: Worker;
+const foreign: string[] = [];
+
+beforeAll(async () => {
+  [browser, redis] = await Promise.all([startChromium(), startRedis()]);
+  const queue = bullmqQueue({ connection: { url: redis.url }, name: 'raw' });
+  const lockstep = createLockstep({ cache: memoryCache(), queue });
+  lockstep.collection({
+    name: 'products',
+    store: memoryStore({ name: 'products' }),
+    strategy: 'write-behind',
+  });
+  const logger = pino({ enabled: false });
+  worker = await startWorker({ lockstep: () => lockstep, port: 0, token: TOKEN, bullBoard: true, logger });
+  const refused = { version: 1, payload: `{"name":"${SECRET}`, encoding: 'utf8' } as const;
+  await queue.enqueue([{ kind: 'flush', collection: 'products', key: 'lamp', refused }]);
+  await until('it is a dead letter', async () => (await queue.status()).dead === 1);
+  page = await browser.newPage();
+  page.on('request', (request) => {
+    if (!request.url().startsWith(worker.url)) foreign.push(request.url());
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  await worker?.close();
+  await redis?.stop();
+});
+
+const status = async (path: string, init: RequestInit = {}): Promise<number> =>
+  (await fetch(worker.url + path, init)).status;
+const headers = { authorization: `Bearer ${TOKEN}` };
+
+test('asks for the token, as everything of the dashboard does', async () => {
+  const raw = '/queues/api/queues';
+  for (const path of ['/queues', '/queues/', '/queues/queue/raw', raw, '/queues/static/images/logo.svg'])
+    expect(await status(path), path).toBe(401);
+  expect(await status(raw, { headers })).toBe(200);
+  expect(await status(raw, { headers: { ...headers, origin: 'https://elsewhere.example' } })).toBe(403);
+  expect(await status(raw, { headers: { ...headers, 'sec-fetch-site': 'same-site' } })).toBe(403);
+});
+
+test('changes nothing: what would is not there', async () => {
+  for (const path of ['pause', 'raw/pause', 'raw/retry/failed', 'raw/1/retry', 'raw/empty', 'raw/1/clean'])
+    for (const method of ['PUT', 'POST', 'PATCH', 'DELETE'])
+      expect(await status(`/queues/api/queues/${path}`, { method, headers }), path).toBeGreaterThanOrEqual(
+        403,
+      );
+  for (const path of [
+    '/queues/static/../../../package.json',
+    '/queues/static/%2e%2e%2f%2e%2e%2fpackage.json',
+  ])
+    expect(await status(path, { headers }), path).toBe(404);
+});
+
+test('shows the raw jobs without their values, and asks nobody else', async () => {
+  await page.goto(worker.url);
+  await page.locator('#token').fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await page.locator('#nav a[href="#letters"]').click();
+  await page.getByRole('link', { name: 'The raw queues' }).click();
+  await page.getByText('raw', { exact: true }).first().click();
+  await page.goto(`${worker.url}/queues/queue/raw?status=failed`);
+  await expect.poll(() => page.locator('body').textContent()).toContain('flush');
+  const found = await (
+    await fetch(`${worker.url}/queues/api/queues?activeQueue=raw&status=failed&jobsPerPage=1000000&page=1`, {
+      headers,
+    })
+  ).text();
+  expect(JSON.parse(found)).toMatchObject({
+    queues: [{ readOnlyMode: true, pagination: { range: { end: 49 } } }],
+  });
+  expect(found).toContain('lamp');
+  expect(found).not.toContain(SECRET);
+  expect(await page.content()).not.toContain(SECRET);
+  expect(foreign).toEqual([]);
+});
+
+test('a queue that is not BullMQ’s has none: the worker does not start', async () => {
+  const lockstep = createLockstep({ cache: memoryCache(), queue: memoryQueue() });
+  const starting = startWorker({ lockstep: () => lockstep, port: 0, bullBoard: true });
+  await expect(starting).rejects.toThrow('worker.bullBoard: needs a queue on BullMQ');
+});
