@@ -147,6 +147,40 @@ test.for([
   expect(await shop.lists.get(books)).toEqual(expected);
 });
 
+const AWAY = "UPDATE products SET category = 'toys' WHERE id = 1";
+
+test.for<[string, sql: string, write: () => Promise<unknown>]>([
+  ['a put', AWAY, () => shop.products.put(1, row(1, 'games'))],
+  ['a patch', AWAY, () => shop.products.patch(1, { status: 'old' })],
+  ['a delete', AWAY, () => shop.products.delete(1)],
+  [
+    'a put after two changes',
+    `${AWAY}; UPDATE products SET category = NULL`,
+    () => shop.products.put(1, row(1, 'games')),
+  ],
+  ['a put after a delete', 'DELETE FROM products', () => shop.products.put(1, row(1, 'games'))],
+  [
+    'a transaction',
+    AWAY,
+    () => shop.lockstep.transaction((tx) => shop.products.put(1, row(1, 'games'), { tx })),
+  ],
+  [
+    "a transaction's own statement",
+    AWAY,
+    () => shop.lockstep.transaction((tx) => (tx.client as Knex)('products').update({ status: 'old' })),
+  ],
+])(
+  '%s of a row that another program has taken out of a list shows so, before the relay has told',
+  async ([, sql, write]) => {
+    expect(await cached()).toEqual([1]);
+    await relay.stop();
+    await knex.raw(sql);
+    expect(await shop.lists.get(books)).toEqual([1]);
+    await write();
+    expect(await shop.lists.get(books)).toEqual([]);
+  },
+);
+
 test('a column that was added is seen, without a change of any row', async () => {
   const { lockstep, products } = shop;
   const all = lockstep.view<undefined, object[], Knex>({

@@ -9,7 +9,8 @@ export type ColumnTexts = Readonly<Record<string, string | null>>;
 export interface ChangedTexts {
   /**
    * One for each state of the row that the change began at, passed or ended at; whether a row had, has or gets a value
-   * makes no difference to what is named by it. Absent: not known, or nothing is declared.
+   * makes no difference to what is named by it. So may come states of earlier changes by others. Absent: not known, or
+   * nothing is declared.
    */
   readonly texts?: readonly ColumnTexts[] | undefined;
 }

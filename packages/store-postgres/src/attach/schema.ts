@@ -1,4 +1,17 @@
-import { SCHEMA } from '../sql/stamp.js';
+import { equal } from '../sql/operators.js';
+import { isForeignSql, SCHEMA } from '../sql/stamp.js';
+
+/** The index of {@link beforeOfOthers}: nothing but records of others with texts is in it, and most tables have none. */
+const OF_OTHERS = 'outbox_of_others';
+
+/**
+ * The texts of rows before what others did to a key, of changes that no relay has dealt with yet: whoever writes the row
+ * next ends what hangs on them, too. An expression: a JSON array. Nothing where an earlier release attached.
+ */
+export const beforeOfOthers = (source: string, key: string): string =>
+  `coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(f.before)) FROM ${SCHEMA}.outbox f
+WHERE ${equal('f.source', source)} AND ${equal('f.key', key)} AND f.before IS NOT NULL AND ${isForeignSql('f.version')}
+AND pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NOT NULL), '[]'::pg_catalog.jsonb)`;
 
 /**
  * Shared by all tables. Small by construction: a handled change is deleted, a delete leaves a tombstone.
@@ -100,6 +113,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '${SCHEMA}.consumer'::pg_catalog.regclass AND attname = 'catalogue') THEN
     ALTER TABLE ${SCHEMA}.consumer ADD COLUMN catalogue pg_catalog.jsonb;
+  END IF;
+  IF pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NULL THEN
+    CREATE INDEX ${OF_OTHERS} ON ${SCHEMA}.outbox (source, key) WHERE before IS NOT NULL AND ${isForeignSql('version')};
   END IF;
 END
 $lockstep$`,

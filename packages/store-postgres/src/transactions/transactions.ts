@@ -9,6 +9,7 @@ import {
 } from '@lockstep/core';
 import { Backoff, type Deadline } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
+import { beforeOfOthers } from '../attach/schema.js';
 import {
   isFatal,
   isLate,
@@ -18,7 +19,7 @@ import {
   stateOf,
   storeError,
 } from '../errors.js';
-import { atLeast, equal, minus, plus, times } from '../sql/operators.js';
+import { atLeast, equal, minus, operator, plus, times } from '../sql/operators.js';
 import { microsSql, SCHEMA, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js';
 import { isAlteredMeanwhile } from '../table/shape.js';
 import { textsIn } from '../values/texts.js';
@@ -39,16 +40,19 @@ pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
 
 /**
  * Newest change per key, of those that one record holds together, too. A version is never below the clock of the transaction's start, which bounds
- * the search in the outbox's primary key; a second of slack covers a clock that steps back.
+ * the search in the outbox's primary key; a second of slack covers a clock that steps back. With the texts come those that
+ * others' changes of the row have replaced, while the feed still holds these.
  */
-const CHANGES = `SELECT DISTINCT ON (o.source, c.key) o.source, c.key, c.version::pg_catalog.text AS version, op::pg_catalog.text AS op,
+const CHANGES = `SELECT n.source, n.key, n.version, n.op, n.at,
+${operator('n.texts', '||', `CASE WHEN n.texts IS NOT NULL THEN ${beforeOfOthers('n.source', 'n.key')} END`)}::pg_catalog.text AS texts
+FROM (SELECT DISTINCT ON (o.source, c.key) o.source, c.key, c.version::pg_catalog.text AS version, op::pg_catalog.text AS op,
 ${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at,
-(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(before, after)) FILTER (WHERE before IS NOT NULL OR after IS NOT NULL)
-  OVER (PARTITION BY o.source, c.key))::pg_catalog.text AS texts
+pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(before, after)) FILTER (WHERE before IS NOT NULL OR after IS NOT NULL)
+  OVER (PARTITION BY o.source, c.key) AS texts
 FROM lockstep.outbox o, LATERAL ROWS FROM (pg_catalog.unnest(coalesce(o.keys, ARRAY[o.key])), pg_catalog.unnest(coalesce(o.versions, ARRAY[o.version]))) AS c(key, version)
 WHERE ${atLeast('o.version', minus(microsSql('pg_catalog.now()'), '1000000'))}
 AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
-ORDER BY o.source, c.key, c.version DESC, id DESC`;
+ORDER BY o.source, c.key, c.version DESC, id DESC) n`;
 
 const OUTBOX = `SELECT pg_catalog.to_regclass('${SCHEMA}.outbox') IS NOT NULL AS there`;
 

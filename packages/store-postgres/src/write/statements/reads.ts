@@ -1,6 +1,7 @@
+import { beforeOfOthers } from '../../attach/schema.js';
 import type { KeyColumn } from '../../keys/codec.js';
 import { tableKeySql } from '../../sql/catalog.js';
-import { atLeast, equal } from '../../sql/operators.js';
+import { atLeast, equal, operator } from '../../sql/operators.js';
 import { identifier } from '../../sql/quote.js';
 import { microsSql } from '../../sql/stamp.js';
 import { OUT, type TableSql, together } from './table-sql.js';
@@ -26,12 +27,14 @@ CROSS JOIN LATERAL (SELECT ${row} FROM ${sql.table} t WHERE ${sql.sameKey()} OFF
 
 /**
  * What triggers have recorded of the table in this transaction, which has just begun: no version is below the clock then,
- * but those that flushes bring. ($1: the lowest of these.) What a clock that stepped back hides is not known.
+ * but those that flushes bring. ($1: the lowest of these.) What a clock that stepped back hides is not known. With it come
+ * the texts that others' changes of the same rows have replaced, while the feed still holds these.
  */
 export function recordedSql({ source }: TableSql): string {
   const least = `least($1::pg_catalog.int8, ${microsSql('pg_catalog.now()')})`;
   const texts = 'pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(o.before, o.after))';
-  return `SELECT o.key AS "${OUT.key}", ${texts}::pg_catalog.text AS "${OUT.texts}" FROM lockstep.outbox o
+  const all = operator(texts, '||', beforeOfOthers(source, 'o.key'));
+  return `SELECT o.key AS "${OUT.key}", ${all}::pg_catalog.text AS "${OUT.texts}" FROM lockstep.outbox o
 WHERE ${atLeast('o.version', least)} AND ${equal('o.txid', 'pg_catalog.pg_current_xact_id_if_assigned()')} AND ${equal('o.source', source)}
 AND (o.before IS NOT NULL OR o.after IS NOT NULL) GROUP BY o.key`;
 }
