@@ -7,6 +7,7 @@ import { CALL, testServer } from './support/database.js';
 interface Note {
   readonly id: number;
   readonly text: string;
+  readonly count?: number;
 }
 
 const server = testServer();
@@ -16,7 +17,7 @@ let notes: PostgresTable<Note, number>;
 beforeAll(async () => {
   const store = server.store();
   ({ knex } = store);
-  await knex.raw('CREATE TABLE notes (id int PRIMARY KEY, text text)');
+  await knex.raw('CREATE TABLE notes (id int PRIMARY KEY, text text, count int NOT NULL DEFAULT 0)');
   notes = store.pg.table<Note, number>('notes', { key: 'id' });
   await store.pg.attach(notes);
   await notes.open();
@@ -56,6 +57,38 @@ test('puts that insert and puts that replace are recorded once each, alone and i
   expect(await recorded(1)).toEqual([inserted, replaced, third]);
   expect(await recorded(2)).toEqual([other]);
 });
+
+test.each([
+  ['increment', { kind: 'increment', field: 'count', by: 1 }],
+  ['patch', { kind: 'patch', set: { text: 'b' } }],
+  ['replace', { kind: 'put', value: { id: 5, text: 'c' } }],
+] as const)(
+  'a lone %s stamps and records its row by itself, above whatever it was told of',
+  async (_, change) => {
+    const far = (Date.now() + 3_600_000) * 1_000;
+    const first = await put(5, 'a');
+    const versions = [first];
+    for (const above of [0, far]) {
+      const ifVersion = change.kind === 'increment' ? {} : { ifVersion: versions.at(-1) };
+      const [outcome] = await notes.write([{ ...change, ...ifVersion, key: '5', above } as never], CALL);
+      versions.push(versionOf(outcome));
+    }
+    expect(versions).toEqual(versions.toSorted((a, b) => a - b));
+    expect(versions[2]).toBeGreaterThan(far);
+    // The trigger would have stamped them with 6.
+    expect(versions.map((version) => version % 8)).toEqual([2, 2, 2]);
+    const outdated = {
+      kind: 'patch',
+      key: '5',
+      above: 0,
+      set: { text: 'd' },
+      ifVersion: first,
+    } as const;
+    expect(await notes.write([outdated], CALL)).toEqual([{ kind: 'conflict', version: versions[2] }]);
+    expect((await recorded(5)).slice(-3)).toEqual(versions);
+    await notes.write([{ kind: 'delete', key: '5', above: 0 }], CALL);
+  },
+);
 
 test("what a user's trigger writes on behalf of a put is stamped and recorded as a foreign write", async () => {
   await put(10, 'a');

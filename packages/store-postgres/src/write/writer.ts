@@ -183,15 +183,10 @@ export class Writer<Value> {
     }
   }
 
-  /**
-   * True when the statement stamps and records its rows by itself. Only the trigger checks deadlines, and sees what declared
-   * columns held, and what
-   * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
-   */
-  #isStamping({ kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
-    const { changed, declares, stampsItself } = this.#parts.statements;
-    const alone = tx === undefined && notAfterMs === undefined;
-    return kind === 'put' && alone && stampsItself && !changed && !declares;
+  /** True when the statement stamps and records its rows by itself. Only the trigger checks deadlines. */
+  #isStamping({ field, items, kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
+    const { statements } = this.#parts;
+    return tx === undefined && notAfterMs === undefined && statements.stamps(kind, items.length === 1, field);
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {
@@ -237,8 +232,8 @@ export class Writer<Value> {
       recorded: recorded.length === 0 ? undefined : results[last],
     });
     if (options.tx === undefined) {
-      const settings = stamps ? { stamps: source } : { byKey: statements.firesNothing };
-      return answer(await session.send(calls, { ...send, ...settings }), at);
+      const byKey = group.kind !== 'put' || !stamps ? statements.firesNothing : false;
+      return answer(await session.send(calls, { ...send, byKey, ...(stamps ? { stamps: source } : {}) }), at);
     }
     const trx = transactionOf(options.tx);
     if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
@@ -261,7 +256,7 @@ export class Writer<Value> {
     return { statement: this.#parts.statements.lockShared(), values: [keys] };
   }
 
-  /** `stamps`: puts stamp and record themselves. `least`: what all are stamped above, too. */
+  /** `stamps`: the statement stamps and records its rows itself. `least`: what all are stamped above, too. */
   #calls({ kind, shape, field, items }: Group, stamps: boolean, least = 0): Call[] {
     const { statements } = this.#parts;
     const alone = items.length === 1;
@@ -269,6 +264,8 @@ export class Writer<Value> {
       alone ? (items[0]?.record ?? '{}') : `[${items.map((item) => item.record).join(',')}]`;
     const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
     const stamp = stampAbove(above);
+    const mode = stamps ? 'stamped' : alone ? 'alone' : 'batch';
+    const given = stamps ? String(above) : stamp;
     const keys = (): string => arrayText(items.map((item) => item.key));
     switch (kind) {
       case 'put': {
@@ -289,15 +286,15 @@ export class Writer<Value> {
         return [{ statement: insert, values: [rows(), stamp, keys()] }];
       }
       case 'replace':
-        return [{ statement: statements.replace(shape, alone), values: [rows(), stamp] }];
+        return [{ statement: statements.replace(shape, mode), values: [rows(), given] }];
       case 'patch':
-        return [{ statement: statements.patch(shape, alone), values: [rows(), stamp] }];
+        return [{ statement: statements.patch(shape, mode), values: [rows(), given] }];
       case 'restamp':
         return [{ statement: statements.restamp(alone), values: [rows(), stamp] }];
       case 'increment':
         if (field === undefined)
           throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
-        return [{ statement: statements.increment(field, alone), values: [rows(), stamp] }];
+        return [{ statement: statements.increment(field, mode), values: [rows(), given] }];
       case 'delete':
         return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
       case 'flushPut':

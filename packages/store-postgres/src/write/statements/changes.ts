@@ -6,12 +6,17 @@ import {
   ifBelievedSql,
   microsSql,
   nextDeletedSql,
+  nextStampedSql,
+  notAheadSql,
   SETTING_DELETE_BASE,
   UNBELIEVED,
 } from '../../sql/stamp.js';
 import { isPath, type Shape } from '../shape.js';
 import { withPath } from './paths.js';
 import { OUT, type TableSql } from './table-sql.js';
+
+/** How a change's statement goes: of one row, or of a batch; or of one that it stamps and records by itself. */
+export type ChangeMode = 'alone' | 'batch' | 'stamped';
 
 /** True, in SQL, of a locked row whose version is believed. A row whose version is not is left as it is, and told. */
 export const BELIEVED = operator('l."#l"', '<>', `(${UNBELIEVED})`);
@@ -26,6 +31,8 @@ interface Change {
   /** The columns that it returns of a row. */
   readonly returned: readonly string[];
   readonly first?: string;
+  /** What is done with the rows that were written. */
+  readonly then?: string;
 }
 
 /**
@@ -35,7 +42,7 @@ interface Change {
  */
 function changeSql(
   sql: TableSql,
-  { columns, first, guard, returned, write }: Change,
+  { columns, first, guard, returned, then = '', write }: Change,
   alone: boolean,
 ): string {
   const version = `t.${sql.version}`;
@@ -47,7 +54,7 @@ function changeSql(
   if (alone && !after && !before) {
     return `${head},
 w AS (${write('r')} WHERE ${sql.sameKey()} AND ${believedSql(version)} AND ${guard('r', version)} RETURNING ${written('r')}),
-l AS (SELECT * FROM (${sql.locked}) l WHERE NOT EXISTS (SELECT FROM w))
+l AS (SELECT * FROM (${sql.locked}) l WHERE NOT EXISTS (SELECT FROM w))${then}
 SELECT * FROM w UNION ALL SELECT l."#n", l."#l", ${nulls} FROM l`;
   }
   return `${head},
@@ -61,12 +68,20 @@ function updateSql(
   columns: readonly TableColumn[],
   sets: (records: string) => readonly string[],
   guard: Change['guard'],
-  alone: boolean,
+  mode: ChangeMode,
 ): string {
-  const { table, version } = sql;
+  const { returned, table, version } = sql;
+  const stamp = mode === 'stamped' ? stampedAbove(sql, '$2::pg_catalog.int8') : '$2::pg_catalog.int8';
   const write = (records: string): string =>
-    `UPDATE ${table} t SET ${[...sets(records), `${version} = $2::pg_catalog.int8`].join(', ')} FROM ${records}`;
-  return changeSql(sql, { columns, write, guard, returned: sql.returned }, alone);
+    `UPDATE ${table} t SET ${[...sets(records), `${version} = ${stamp}`].join(', ')} FROM ${records}`;
+  const then = mode === 'stamped' ? `,\no AS (INSERT INTO lockstep.outbox ${sql.recordOfOne})` : '';
+  return changeSql(sql, { columns, write, guard, returned, then }, mode !== 'batch');
+}
+
+/** As the trigger would stamp the row: its own version is the one that it has under the lock, whoever changed it before. */
+function stampedAbove(sql: TableSql, above: string): string {
+  const believed = `CASE WHEN ${notAheadSql(above)} THEN ${above} END`;
+  return nextStampedSql(`greatest(t.${sql.version}, ${believed}, ${microsSql()})`);
 }
 
 const isAtVersion: Change['guard'] = (records, version) => equal(version, `${records}."#i"`);
@@ -74,8 +89,8 @@ const isAtVersion: Change['guard'] = (records, version) => equal(version, `${rec
 const isAtVersionIfAny: Change['guard'] = (records, version) =>
   `(${records}."#i" IS NULL OR ${equal(`${records}."#i"`, version)})`;
 
-/** Puts of rows that still are at a version. $1: rows with `#i`, $2: stamp. */
-export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): string {
+/** Puts of rows that still are at a version. $1: rows with `#i`, $2: stamp; of what stamps itself the version to stay above. */
+export function replaceSql(sql: TableSql, { columns }: Shape, mode: ChangeMode): string {
   const defaults = sql.info.columns
     .filter((column) => sql.settable(column) && !columns.includes(column))
     .map((column) => `${identifier(column.name)} = DEFAULT`);
@@ -85,16 +100,16 @@ export function replaceSql(sql: TableSql, { columns }: Shape, alone: boolean): s
     ),
     ...defaults,
   ];
-  return updateSql(sql, columns, sets, isAtVersion, alone);
+  return updateSql(sql, columns, sets, isAtVersion, mode);
 }
 
-/** Some columns of rows, that still are at a version where one is named. $1: rows with `#i` or without, $2: stamp. */
-export function patchSql(sql: TableSql, { columns, unset = [] }: Shape, alone: boolean): string {
+/** Some columns of rows, that still are at a version where one is named. $1: rows with `#i` or without, $2: as {@link replaceSql}. */
+export function patchSql(sql: TableSql, { columns, unset = [] }: Shape, mode: ChangeMode): string {
   const sets = (records: string): string[] => [
     ...assignments(columns, records),
     ...unset.map((column) => `${identifier(column.name)} = DEFAULT`),
   ];
-  return updateSql(sql, columns, sets, isAtVersionIfAny, alone);
+  return updateSql(sql, columns, sets, isAtVersionIfAny, mode);
 }
 
 /** A column once, with all that is set in it: the column itself comes before what paths lead to. */
@@ -113,16 +128,16 @@ export function assignments(columns: Shape['columns'], records: string): string[
 
 /** New versions for rows that still are at one. $1: rows with `#i`, $2: stamp. */
 export function restampSql(sql: TableSql, alone: boolean): string {
-  return updateSql(sql, [], () => [], isAtVersion, alone);
+  return updateSql(sql, [], () => [], isAtVersion, alone ? 'alone' : 'batch');
 }
 
-/** Sums. $1: rows with `#b`, $2: stamp. A NULL stays as it is, and is not returned. */
-export function incrementSql(sql: TableSql, column: TableColumn, alone: boolean): string {
+/** Sums. $1: rows with `#b`, $2: as {@link replaceSql}. A NULL stays as it is, and is not returned. */
+export function incrementSql(sql: TableSql, column: TableColumn, mode: ChangeMode): string {
   const name = identifier(column.name);
   const sets = (records: string): string[] => [
     `${name} = ${operator(`t.${name}`, '+', `${records}."#b"::pg_catalog.text::${column.sqlType}`, column.operators)}`,
   ];
-  return updateSql(sql, [], sets, () => `t.${name} IS NOT NULL`, alone);
+  return updateSql(sql, [], sets, () => `t.${name} IS NOT NULL`, mode);
 }
 
 /** Deletes. $1: rows with `#i` or without, $2: the version to stay above. */

@@ -36,9 +36,8 @@ ${sql.onConflict('$1::pg_catalog.int8')} WHERE ${sql.believed} RETURNING ${sql.r
  * is new still meets the trigger that looks for a concurrent delete. $1: the version to stay above.
  */
 export function putOneStampedSql(sql: TableSql, shape: Shape): string {
-  const record = `(version, source, key, op) SELECT "${OUT.version}", ${sql.source}, "${OUT.key}", 'p' FROM w`;
   const values = parametersOf(sql, shape, 2);
-  return stamped(sql, shape, (stamp) => `VALUES (${values}, ${stamp})`, record);
+  return stamped(sql, shape, (stamp) => `VALUES (${values}, ${stamp})`, sql.recordOfOne);
 }
 
 /**

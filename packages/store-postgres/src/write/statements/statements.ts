@@ -1,8 +1,9 @@
 import type { KeyColumn } from '../../keys/codec.js';
 import type { TableColumn, TableInfo } from '../../sql/catalog.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
+import type { GroupKind } from '../plan.js';
 import type { Shape } from '../shape.js';
-import { deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
+import { type ChangeMode, deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
 import { findSql, readManySql, readOneSql, recordedSql } from './reads.js';
@@ -42,14 +43,20 @@ export class Statements {
     return !after && !before;
   }
 
-  /** See {@link TableInfo.stampsItself}. */
-  get stampsItself(): boolean {
-    return this.#info.stampsItself;
-  }
-
-  /** True when triggers may change a row before it is written. */
-  get changed(): boolean {
-    return this.#info.userTriggers.before;
+  /**
+   * True when the statement of such commands stamps and records its rows by itself: puts, and changes of one row where it
+   * stands, not from one partition to another. Only the trigger sees what declared columns held, and what
+   * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
+   */
+  stamps(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
+    const { partitioned, stampsItself, userTriggers } = this.#info;
+    if (!stampsItself || userTriggers.before || this.declares) return false;
+    if (kind === 'put') return true;
+    if (!alone || partitioned || userTriggers.after) return false;
+    // Whoever made a type may have made its sums, too, and have them write anything.
+    return (
+      kind === 'patch' || kind === 'replace' || (kind === 'increment' && field?.operators === 'pg_catalog')
+    );
   }
 
   /** True when triggers may write a row again once a statement has. */
@@ -92,20 +99,20 @@ export class Statements {
     return this.#get(`insert ${alone} ${drawn} ${shape.id}`, () => insertSql(this.#sql, shape, alone, drawn));
   }
 
-  replace(shape: Shape, alone: boolean): Statement {
-    return this.#get(`replace ${alone} ${shape.id}`, () => replaceSql(this.#sql, shape, alone));
+  replace(shape: Shape, mode: ChangeMode): Statement {
+    return this.#get(`replace ${mode} ${shape.id}`, () => replaceSql(this.#sql, shape, mode));
   }
 
-  patch(shape: Shape, alone: boolean): Statement {
-    return this.#get(`patch ${alone} ${shape.id}`, () => patchSql(this.#sql, shape, alone));
+  patch(shape: Shape, mode: ChangeMode): Statement {
+    return this.#get(`patch ${mode} ${shape.id}`, () => patchSql(this.#sql, shape, mode));
   }
 
   restamp(alone: boolean): Statement {
     return this.#get(`restamp ${alone}`, () => restampSql(this.#sql, alone));
   }
 
-  increment(column: TableColumn, alone: boolean): Statement {
-    return this.#get(`increment ${alone} ${column.name}`, () => incrementSql(this.#sql, column, alone));
+  increment(column: TableColumn, mode: ChangeMode): Statement {
+    return this.#get(`increment ${mode} ${column.name}`, () => incrementSql(this.#sql, column, mode));
   }
 
   delete(alone: boolean): Statement {

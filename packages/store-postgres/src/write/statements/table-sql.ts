@@ -49,6 +49,11 @@ export class TableSql {
     ];
   }
 
+  /** What the outbox gets of one row that `w` has written. */
+  get recordOfOne(): string {
+    return `(version, source, key, op) SELECT "${OUT.version}", ${this.source}, "${OUT.key}", 'p' FROM w`;
+  }
+
   /** The key of a row of the table. */
   get keyOfRow(): string {
     return tableKeySql(this.info, 't');
