@@ -79,15 +79,29 @@ function tellWarnings(): void {
   });
 }
 
+/** What `--json` prints in the place of a result. */
+function errorOf(error: unknown): {
+  readonly error: { readonly code: string | null; readonly message: string };
+} {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : null;
+  return { error: { code, message: messageOf(error).replace(/^error: /, '') } };
+}
+
 /** Runs the command line. */
 export async function main(): Promise<void> {
   tellWarnings();
+  // Whoever read it has seen enough: `| head`.
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) =>
+    process.exit(code === 'EPIPE' ? OK : FAILED),
+  );
   try {
     await program().parseAsync();
   } catch (error) {
-    const isHelp = error instanceof CommanderError;
-    if (!isHelp) console.error(`lockstep: ${messageOf(error)}`);
-    process.exitCode = isHelp && error.exitCode === 0 ? OK : FAILED;
+    const isParsing = error instanceof CommanderError;
+    const isHelp = isParsing && error.exitCode === 0;
+    if (!isParsing) console.error(`lockstep: ${messageOf(error)}`);
+    if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify(errorOf(error), null, 2));
+    process.exitCode = isHelp ? OK : FAILED;
   }
   await exitIfStuck();
 }

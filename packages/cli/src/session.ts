@@ -64,9 +64,9 @@ let isStuck = false;
 async function ended(close: () => Promise<void>): Promise<void> {
   const late = (): Error => new Error(`not within ${CLOSE_MS} ms`);
   const deadline = new Deadline({ timeoutMs: CLOSE_MS, late, keepsAlive: true });
-  await deadline.bound(close()).catch((error: unknown) => {
+  // What does not answer was told by the command.
+  await deadline.bound(close()).catch(() => {
     isStuck = true;
-    console.error(`closing: ${messageOf(error)}`);
   });
 }
 
@@ -75,6 +75,18 @@ export async function exitIfStuck(): Promise<void> {
   if (!isStuck) return;
   await new Promise((resolve) => process.stdout.write('', resolve));
   process.exit(process.exitCode ?? FAILED);
+}
+
+/** Opens the collection. What is wrong says which one it is, and of which store: a driver's own words name neither. */
+export async function opened({ name, open, store }: CollectionInfo): Promise<void> {
+  try {
+    await open();
+  } catch (error) {
+    const at = [name, store.name].filter((part) => !messageOf(error).includes(part)).join(', ');
+    if (at === '' || !(error instanceof Error)) throw error;
+    error.message = `${at}: ${error.message}`;
+    throw error;
+  }
 }
 
 /** The collections of these names; all of them where none is named. */

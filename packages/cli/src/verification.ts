@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectionInfo, Lockstep } from '@lockstep/core';
 import { compare } from '@lockstep/worker/inspect';
 import { bar } from './progress.js';
-import { bounded, type Session, STORE_TIMEOUT_MS } from './session.js';
+import { bounded, opened, type Session, STORE_TIMEOUT_MS } from './session.js';
 
 /** Entries by what the store says of them. */
 export interface Counts {
@@ -70,8 +70,8 @@ export async function verifyCollection(
   collection: CollectionInfo,
   { from, lag, limit, perSecond, repair, save }: VerifyOptions,
 ): Promise<Verified> {
-  const { keyPrefix, name, open, serializer } = collection;
-  await open();
+  const { keyPrefix, name, serializer } = collection;
+  await opened(collection);
   const counts: Counts = { ...NOTHING, ...from };
   const keys = [...(from?.keys ?? [])];
   const found = (at: string | undefined): Verified => {

@@ -9,6 +9,8 @@ interface Finding {
   readonly says: string;
 }
 
+/** How long a question may take: several are asked of one server. */
+const ANSWER_MS = 5_000;
 const PROBES = 20;
 const SLOW_MS = 5;
 const SKEW_MS = 1_000;
@@ -19,14 +21,15 @@ export function doctorCommand(): Command {
     .action(async (_, command: Command) => {
       await withSession(command, async (session) => {
         // What is wrong with a part its own question tells.
-        await session.lockstep.open().catch(() => undefined);
+        await session.lockstep.open({ timeoutMs: ANSWER_MS }).catch(() => undefined);
         const findings: Finding[] = [];
         const ask = async (what: string, question: () => Promise<Answer>): Promise<void> => {
           findings.push(await finding(what, question));
         };
+        await Promise.all(
+          session.lockstep.collections.map((each) => ask(`collection ${each.name}`, () => bound(each))),
+        );
         // One after the other: the network is measured alone.
-        for (const each of session.lockstep.collections)
-          await ask(`collection ${each.name}`, () => opened(each));
         for (const [name, store] of storesOf(session.lockstep)) {
           findings.push(...(await examined(name, store)));
           await ask(`${name} clock`, () => storeClock(store));
@@ -48,7 +51,7 @@ type Answer = Pick<Finding, 'isWell' | 'says'>;
 
 async function finding(what: string, ask: () => Promise<Answer>): Promise<Finding> {
   try {
-    return { what, ...(await bounded(what, ask())) };
+    return { what, ...(await bounded(what, ask(), ANSWER_MS)) };
   } catch (error) {
     return { what, isWell: false, says: messageOf(error) };
   }
@@ -70,7 +73,7 @@ function storesOf({ collections }: Session['lockstep']): Map<string, Store> {
 async function examined(name: string, { installation }: Store): Promise<Finding[]> {
   if (installation?.examine === undefined) return [];
   try {
-    const found = await bounded(name, installation.examine());
+    const found = await bounded(name, installation.examine(), ANSWER_MS);
     return found.map(({ isWell, says, what }) => ({ what: `${name} ${what}`, isWell, says }));
   } catch (error) {
     return [{ what: name, isWell: false, says: messageOf(error) }];
@@ -85,7 +88,7 @@ async function storeClock({ fence }: Store): Promise<Answer> {
   return { isWell: Math.abs(aheadMs) < SKEW_MS, says: `${aheadMs} ms ahead of this machine` };
 }
 
-async function opened({ open, store }: Session['lockstep']['collections'][number]): Promise<Answer> {
+async function bound({ open, store }: Session['lockstep']['collections'][number]): Promise<Answer> {
   await open();
   const { feed, source } = store;
   if (feed !== undefined) return { isWell: true, says: `${source}, with a change feed` };

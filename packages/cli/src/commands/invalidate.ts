@@ -2,7 +2,7 @@ import { InvalidOptionError } from '@lockstep/core';
 import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
-import { FOUND, OK, withSession } from '../session.js';
+import { FOUND, OK, opened, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 interface Flags {
@@ -32,7 +32,7 @@ export function invalidateCommand(): Command {
           result(done, [`${done.invalidated} entries: ${done.outcome}`]);
           return OK;
         }
-        await collection.open();
+        await opened(collection);
         const outcome = await collection.calls.invalidateMany(ids.map((id) => idOf(collection, id)));
         result({ invalidated: ids.length, outcome }, [`${ids.length} entries: ${outcome}`]);
         return outcome === 'invalidated' ? OK : FOUND;

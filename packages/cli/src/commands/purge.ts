@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
 import { erase, settled, type Traces, tracesOf } from '../erasure.js';
 import { table } from '../output.js';
-import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
+import { bounded, FOUND, OK, opened, type Session, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 interface Flags {
@@ -37,7 +37,7 @@ export function purgeCommand(): Command {
     .action(async (name: string, id: string, flags: Flags, command: Command) => {
       await withSession(command, async (session) => {
         const collection = collectionOf(session.lockstep, name);
-        await collection.open();
+        await opened(collection);
         const parsed = idOf(collection, id);
         const key = collection.store.keyOf(parsed as never);
         const target = { collection, id: parsed, key, perSecond: flags.perSecond };

@@ -2,7 +2,7 @@ import type { CollectionInfo, StoreRepair } from '@lockstep/core';
 import type { Command } from 'commander';
 import { confirmed } from '../confirm.js';
 import { table } from '../output.js';
-import { collectionsOf, FOUND, OK, withSession } from '../session.js';
+import { collectionsOf, FOUND, OK, opened, withSession } from '../session.js';
 import { isWell, makeUnreadable } from '../verification.js';
 import { type CompareFlags, compared, comparing, comparisonLines } from './verify.js';
 
@@ -26,7 +26,7 @@ clock: look first whether the server's clock is right. In the cache as verify --
       await withSession(command, async (session) => {
         const { lockstep, result } = session;
         const collections = collectionsOf(lockstep, names);
-        for (const { open } of collections) await open();
+        for (const collection of collections) await opened(collection);
         const all = collections.map(({ name }) => name).join(', ');
         if (!(await confirmed(`Repair ${all}, in store and cache?`, flags.yes))) return FOUND;
         const store: StoreRepair[] = [];

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidOptionError, messageOf } from '@lockstep/core';
 import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
-import { FOUND, OK, withSession } from '../session.js';
+import { bounded, FOUND, OK, opened, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 const BATCH = 200;
@@ -17,7 +17,9 @@ export function warmCommand(): Command {
     .action(async (name: string, file: string, flags: { readonly perSecond: number }, command: Command) => {
       await withSession(command, async ({ lockstep, progress, result }) => {
         const collection = collectionOf(lockstep, name);
-        await collection.open();
+        await opened(collection);
+        // Without it the reads would go to the store, and leave nothing behind.
+        await bounded('cache', lockstep.cache.info());
         const ids = linesOf(file);
         let first: unknown;
         let found = 0;
