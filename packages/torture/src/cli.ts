@@ -111,7 +111,7 @@ program
 program
   .command('near')
   .description(
-    'Near entries of three processes whose channels are held, swallowed, delayed and cut, over a Redis that is flushed, ' +
+    'Near entries of rows and of views of three processes whose channels are held, swallowed, delayed and cut, over a Redis that is flushed, ' +
       'evicts, hangs and restarts. Exit code 1 when a read was older than the bound allows.',
   )
   .option('--reads <n>', 'how many are judged', wholeNumber(1, 10_000_000_000), 10_000_000)

@@ -24,16 +24,12 @@ export interface BreakerParts {
   /** Past the proxies. */
   readonly admin: () => Redis;
   readonly random: Random;
-  readonly keys: readonly string[];
 }
 
 const MAX_MS = 300;
 
 /** One break, and its end. */
-export async function breakOnce(
-  what: Break,
-  { admin, keys, proxies, random, redis }: BreakerParts,
-): Promise<void> {
+export async function breakOnce(what: Break, { admin, proxies, random, redis }: BreakerParts): Promise<void> {
   const proxy = randomChoice(random, proxies);
   const forMs = MAX_MS * random();
   switch (what) {
@@ -53,7 +49,7 @@ export async function breakOnce(
       await admin().call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       return;
     case 'evict':
-      await admin().del(...keys.filter(() => random() < 0.1), 'none');
+      await admin().del(...(await admin().keys('wtc:*')).filter(() => random() < 0.1), 'none');
       return;
     case 'flush':
       await admin().flushall();

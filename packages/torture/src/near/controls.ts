@@ -6,6 +6,7 @@ export const NEAR_CONTROLS = {
   'lost-message': 'one message about a change in ten is lost, and nobody is told',
   'no-proof': 'a ping is answered at once, whatever became of the channel',
   'silent-break': 'a channel that breaks says nothing',
+  'tags-untold': 'nobody is told of changes of tags',
 } as const;
 export type NearControl = keyof typeof NEAR_CONTROLS;
 
@@ -17,6 +18,7 @@ export function without(control: NearControl | undefined, cache: CacheAdapter, r
   const watchChanges: NonNullable<CacheAdapter['watchChanges']> = (prefix, listener) => {
     const watch = cache.watchChanges?.(prefix, {
       changed(key) {
+        if (control === 'tags-untold' && key.includes('%t:')) return;
         if (control !== 'lost-message' || random() >= LOST) listener.changed(key);
       },
       lost() {
