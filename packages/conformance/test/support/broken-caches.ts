@@ -367,7 +367,7 @@ export const BROKEN_CACHES: readonly BrokenCache[] = [
   ),
   flawed(
     'a refresh replaces another value than it was to',
-    ['refresh: with `unchanged`'],
+    ['refresh: with `unchanged`', 'rule 9: a list of ended tags'],
     (entry, command, nowMs) => {
       if (command.kind !== 'refresh') return applyCommand(entry, command, nowMs);
       const { unchanged: _, ...blind } = command;
