@@ -94,6 +94,12 @@ test('shows the raw jobs without their values, and asks nobody else', async () =
 
 test('a queue that is not BullMQ’s has none: the worker does not start', async () => {
   const lockstep = createLockstep({ cache: memoryCache(), queue: memoryQueue() });
-  const starting = startWorker({ lockstep: () => lockstep, port: 0, bullBoard: true });
+  lockstep.collection({ name: 'products', store: memoryStore({ name: 'products' }) });
+  const starting = startWorker({
+    lockstep: () => lockstep,
+    port: 0,
+    bullBoard: true,
+    logger: pino({ enabled: false }),
+  });
   await expect(starting).rejects.toThrow('worker.bullBoard: needs a queue on BullMQ');
 });
