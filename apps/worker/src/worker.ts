@@ -1,10 +1,12 @@
 import {
+  InvalidOptionError,
   type Lockstep,
   type QueueConsumer,
   type QueueJob,
   systemClock,
   type UnreadableJob,
 } from '@lockstep/core';
+import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { Auditor } from './audit/auditor.js';
 import { bounded } from './bounded.js';
@@ -97,8 +99,8 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
     ends.push(() => relay.stop());
     const consumer = await consume(lockstep, settings.concurrency, logger, metrics);
     if (consumer !== undefined) ends.push(() => consumer.close());
-    const url = await dashboard.listen({ host, port });
-    const metricsUrl = await probes.listen({ host: metricsHost, port: metricsPort });
+    const url = await listening('port', dashboard, host, port);
+    const metricsUrl = await listening('metricsPort', probes, metricsHost, metricsPort);
     recorder.start();
     ends.push(() => recorder.stop());
     if (auditor !== undefined) {
@@ -127,6 +129,21 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
   } catch (error) {
     await bounded('shutdown', settings.shutdownTimeoutMs, end()).catch(() => undefined);
     throw error;
+  }
+}
+
+async function listening(
+  option: 'port' | 'metricsPort',
+  server: FastifyInstance,
+  host: string,
+  port: number,
+): Promise<string> {
+  try {
+    return await server.listen({ host, port });
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== 'EADDRINUSE') throw error;
+    const problem = `${port} on ${host} is taken, by another worker perhaps: give another one; 0 takes any that is free`;
+    throw new InvalidOptionError(`worker.${option}`, problem, { cause: error });
   }
 }
 

@@ -52,7 +52,8 @@ describe('a dashboard with a token', () => {
   test.each(ROUTES)('%s %s: for those alone who know it', async (...route) => {
     expect(await ask(worker, route)).toBe(401);
     const wrong = [`Bearer ${TOKEN}0`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, 'Bearer ', TOKEN];
-    for (const authorization of wrong) expect(await ask(worker, route, { authorization })).toBe(401);
+    const answers = wrong.map((authorization) => ask(worker, route, { authorization }));
+    expect(await Promise.all(answers)).toEqual(wrong.map(() => 401));
     for (const cookie of [
       'lockstep_session=',
       'lockstep_session=9999999999.x',
@@ -106,6 +107,29 @@ describe('a dashboard with a token', () => {
     ).toBe(403);
   });
 
+  test('who guesses is not told faster than a log-in takes, wherever the guess is sent; sessions go on', async () => {
+    const answer = await fetch(`${worker.url}/api/session`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body: JSON.stringify({ token: TOKEN }),
+    });
+    const [cookie = ''] = (answer.headers.get('set-cookie') ?? '').split('; ');
+    for (const path of ['/api/status', '/api/session', '/']) {
+      const guesses = Array.from({ length: 40 }, (_, i) =>
+        ask(worker, ['GET', path], { authorization: `Bearer ${1e15 + i}` }),
+      );
+      const told = await Promise.all(guesses);
+      expect(told.filter((status) => status === 401).length, path).toBeLessThanOrEqual(4);
+      expect(new Set(told), path).toEqual(new Set([401, 503]));
+    }
+    const guesses = Array.from({ length: 4 }, () =>
+      ask(worker, ['GET', '/api/status'], { authorization: 'Bearer a guess that is wrong' }),
+    );
+    expect(await ask(worker, ['GET', '/api/status'], { cookie })).toBe(200);
+    expect(await Promise.all(guesses)).toEqual([401, 401, 401, 401]);
+    expect(await ask(worker, ['GET', '/api/status'], { authorization: `Bearer ${TOKEN}` })).toBe(200);
+  });
+
   test('the page and the probes need none, and hold nothing', async () => {
     expect(await ask(worker, ['GET', '/'])).toBe(200);
     expect(await (await fetch(`${worker.url}/api/session`)).json()).toEqual({ passes: false, login: true });
@@ -125,6 +149,14 @@ test('behind a proxy: whom it names may pass, and nobody else', async () => {
   } finally {
     await worker.close();
   }
+});
+
+test('a port that is taken is named, with what to do', async () => {
+  await using worker = await open({});
+  const port = Number(new URL(worker.url).port);
+  const metricsPort = Number(new URL(worker.metricsUrl).port);
+  await expect(open({ port, metricsPort: 0 })).rejects.toThrow(`worker.port: ${port} on 127.0.0.1 is taken`);
+  await expect(open({ port: 0, metricsPort })).rejects.toThrow(`worker.metricsPort: ${metricsPort} on`);
 });
 
 test.each([

@@ -13,9 +13,10 @@ export interface AccessOptions {
 const SESSION = '/api/session';
 const COOKIE = 'lockstep_session';
 const SESSION_SECONDS = 12 * 3_600;
-/** What a guess costs. With the few that may wait at once nobody gets through a token's possibilities. */
+/** What a wrong token costs, wherever it was sent. With the few that may wait at once nobody gets through the possibilities. */
 const WRONG_MS = 500;
-const MAX_LOGINS = 4;
+/** Wrong tokens of one address that wait at once. Meanwhile it is told nothing, and others log in. */
+const MAX_WRONG = 4;
 
 const LOGIN = {
   body: {
@@ -43,12 +44,16 @@ export function restrict(
       if (typeof user === 'string' && user !== '') return true;
     }
     if (token === undefined) return false;
-    const [, bearer] = /^bearer (.{1,256})$/i.exec(headers.authorization ?? '') ?? [];
+    const bearer = bearerOf(headers);
     return bearer !== undefined ? isSame(bearer, token) : hasSession(headers.cookie ?? '', token);
   };
+  const guesses = new Guesses();
   server.addHook('onRequest', async (request, reply) => {
     // By the route that it leads to: one path has many spellings.
     const { url: route } = request.routeOptions;
+    const bearer = bearerOf(request.headers);
+    if (token !== undefined && bearer !== undefined && !(await guesses.admit(request, reply, bearer, token)))
+      return;
     if (route === undefined || route === SESSION || open.has(route) || passes(request)) return;
     const how = token === undefined ? 'log in to the proxy' : 'send the token';
     await reply.code(401).header('www-authenticate', 'Bearer').send({ error: how });
@@ -58,29 +63,47 @@ export function restrict(
     login: token !== undefined,
   }));
   if (token === undefined) return;
-  let logins = 0;
   server.post<{ Body: { token: string } }>(SESSION, { schema: LOGIN }, async (request, reply) => {
-    if (logins >= MAX_LOGINS) return await busy(reply);
-    logins++;
-    try {
-      if (!isSame(request.body.token, token)) {
-        await sleep(systemClock, WRONG_MS);
-        return await reply.code(401).send({ error: 'that is not the token' });
-      }
-      const secure = request.headers['x-forwarded-proto'] === 'https' ? '; Secure' : '';
-      const session = `${COOKIE}=${sessionOf(token)}; Path=/; HttpOnly; SameSite=Strict`;
-      return await reply
-        .header('set-cookie', `${session}; Max-Age=${SESSION_SECONDS}${secure}`)
-        .send({ passes: true });
-    } finally {
-      logins--;
-    }
+    if (!(await guesses.admit(request, reply, request.body.token, token))) return reply;
+    const secure = request.headers['x-forwarded-proto'] === 'https' ? '; Secure' : '';
+    const session = `${COOKIE}=${sessionOf(token)}; Path=/; HttpOnly; SameSite=Strict`;
+    return await reply
+      .header('set-cookie', `${session}; Max-Age=${SESSION_SECONDS}${secure}`)
+      .send({ passes: true });
   });
   server.post(`${SESSION}/end`, async (_, reply) =>
     reply
       .header('set-cookie', `${COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0`)
       .send({ passes: false }),
   );
+}
+
+/** Wrong tokens that wait for their answer, by the address that sent them: as many as there are connections, at most. */
+class Guesses {
+  readonly #waiting = new Map<string, number>();
+
+  /** True where it is the token. Otherwise the request has been answered. */
+  async admit(request: FastifyRequest, reply: FastifyReply, guess: string, token: string): Promise<boolean> {
+    const { remoteAddress = '' } = request.socket;
+    const waiting = this.#waiting.get(remoteAddress) ?? 0;
+    // Before it is compared: who is told at once which one was right may try as many as the network carries.
+    if (waiting >= MAX_WRONG) {
+      await busy(reply);
+      return false;
+    }
+    if (isSame(guess, token)) return true;
+    this.#waiting.set(remoteAddress, waiting + 1);
+    await sleep(systemClock, WRONG_MS);
+    const left = (this.#waiting.get(remoteAddress) ?? 1) - 1;
+    if (left > 0) this.#waiting.set(remoteAddress, left);
+    else this.#waiting.delete(remoteAddress);
+    await reply.code(401).header('www-authenticate', 'Bearer').send({ error: 'that is not the token' });
+    return false;
+  }
+}
+
+function bearerOf({ authorization = '' }: FastifyRequest['headers']): string | undefined {
+  return /^bearer (.{1,256})$/i.exec(authorization)?.[1];
 }
 
 export function busy(reply: FastifyReply): FastifyReply {

@@ -56,7 +56,8 @@ export async function dashboardServer(
   server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
   const watchers = new Watchers(recorder);
   server.addHook('preClose', async () => watchers.stop());
-  server.get('/api/events', (_, reply) => {
+  // Its answer does not end.
+  server.get('/api/events', { exposeHeadRoute: false }, (_, reply) => {
     if (watchers.full) return busy(reply);
     reply.hijack();
     watchers.add(reply.raw, HEADERS);
