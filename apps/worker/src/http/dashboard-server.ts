@@ -53,7 +53,10 @@ export async function dashboardServer(
     offenders: auditor?.offenders ?? [],
   }));
   server.get('/api/links', async () => ({ bullBoard: bullBoard ? `${BOARD}/` : (bullBoardUrl ?? null) }));
-  server.get('/api/overview', async () => ({ points: recorder.points, state: recorder.state ?? null }));
+  const overview = overviewOf(recorder);
+  server.get('/api/overview', async (_, reply) =>
+    reply.type('application/json; charset=utf-8').send(overview()),
+  );
   const watchers = new Watchers(recorder);
   server.addHook('preClose', async () => watchers.stop());
   // Its answer does not end.
@@ -71,6 +74,16 @@ export async function dashboardServer(
   deadLetterRoutes(server, lockstep, ask);
   if (bullBoard) await mountBullBoard(server, lockstep, atOnce(MAX_BOARD_CALLS));
   return server;
+}
+
+/** The text of ten minutes, made once for each look of the recorder, however many ask. */
+function overviewOf(recorder: Recorder): () => string {
+  let made: { readonly points: Recorder['points']; readonly text: string } | undefined;
+  return () => {
+    const { points, state } = recorder;
+    if (made?.points !== points) made = { points, text: JSON.stringify({ points, state: state ?? null }) };
+    return made.text;
+  };
 }
 
 function atOnce(most: number): Ask {
