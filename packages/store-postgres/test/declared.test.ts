@@ -204,6 +204,24 @@ describe('outcomes of writes tell what declared columns held and hold', () => {
     expect((await writing)[0]?.texts).toEqual(states);
   });
 
+  test('no change of others that the feed still holds where there are too many, or an earlier release attached', async () => {
+    await write(put(user(1, 'a@b')));
+    await knex.raw(
+      `DO $$ BEGIN FOR i IN 1..101 LOOP UPDATE users SET email = i WHERE id = 1; END LOOP; END $$`,
+    );
+    const [outcome] = await write(put(user(1, 'c@d')));
+    expect(outcome).toMatchObject({ kind: 'written' });
+    expect(outcome?.texts).toBeUndefined();
+    await knex.raw('DROP INDEX lockstep.outbox_of_others');
+    try {
+      const opened = bind(server.store().pg);
+      const [plain] = await opened.write([put(user(1, 'e@f'))], CALL);
+      expect(plain).toMatchObject({ texts: [texts('c@d', 1, 'u1'), texts('e@f', 1, 'u1')] });
+    } finally {
+      await pg.attach(users);
+    }
+  });
+
   test('of a transaction: what it found and leaves, and what was between', async () => {
     await write(put(user(1, 'a@b')));
     await pg.transactions.transaction(async (tx) => {

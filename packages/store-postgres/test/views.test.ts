@@ -158,6 +158,11 @@ test.for<[string, sql: string, write: () => Promise<unknown>]>([
     `${AWAY}; UPDATE products SET category = NULL`,
     () => shop.products.put(1, row(1, 'games')),
   ],
+  [
+    'a put after more changes than it looks at',
+    `${AWAY}; DO $$ BEGIN FOR i IN 1..101 LOOP UPDATE products SET category = i; END LOOP; END $$`,
+    () => shop.products.put(1, row(1, 'games')),
+  ],
   ['a put after a delete', 'DELETE FROM products', () => shop.products.put(1, row(1, 'games'))],
   [
     'a transaction',

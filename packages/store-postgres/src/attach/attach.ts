@@ -6,7 +6,7 @@ import { objectName } from '../sql/names.js';
 import { identifier, literal } from '../sql/quote.js';
 import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { GUARD, keyGuard, lookupGuard, strangersIn } from './guard.js';
-import { BASE, POLICIES } from './schema.js';
+import { BASE, OF_OTHERS, POLICIES } from './schema.js';
 import { guarded } from './triggers/guarded.js';
 import { ROWS, type TriggerSql, writerFunction } from './triggers/pieces.js';
 import {
@@ -245,6 +245,8 @@ export interface Attached {
   readonly declared: DeclaredSets;
   /** False where an earlier release attached it, which recorded no caches. */
   readonly hasRegistry: boolean;
+  /** False where an earlier release attached it: nobody can find what others did to a row. */
+  readonly findsOthers: boolean;
 }
 
 /**
@@ -260,7 +262,7 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     );
   }
   const [there] = await run(
-    `SELECT pg_catalog.to_regclass('${SCHEMA}.attached') IS NOT NULL AS yes, pg_catalog.to_regclass('${SCHEMA}.consumer') IS NOT NULL AS registry`,
+    `SELECT pg_catalog.to_regclass('${SCHEMA}.attached') IS NOT NULL AS yes, pg_catalog.to_regclass('${SCHEMA}.consumer') IS NOT NULL AS registry, pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NOT NULL AS others`,
   );
   if (there?.['yes'] !== true) return undefined;
   const [row] = await run(
@@ -277,5 +279,6 @@ export async function readAttached(run: Run, { source, spec }: TableInfo): Promi
     fingerprint: String(row['fingerprint']),
     declared: typeof row['declared'] === 'string' ? (JSON.parse(row['declared']) as DeclaredSets) : {},
     hasRegistry: there['registry'] === true,
+    findsOthers: there['others'] === true,
   };
 }

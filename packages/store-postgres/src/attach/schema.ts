@@ -2,16 +2,20 @@ import { equal } from '../sql/operators.js';
 import { isForeignSql, SCHEMA } from '../sql/stamp.js';
 
 /** The index of {@link beforeOfOthers}: nothing but records of others with texts is in it, and most tables have none. */
-const OF_OTHERS = 'outbox_of_others';
+export const OF_OTHERS = 'outbox_of_others';
+
+/** The most changes of one key that a write of it looks at. */
+const MOST_OF_OTHERS = 100;
 
 /**
  * The texts of rows before what others did to a key, of changes that no relay has dealt with yet: whoever writes the row
- * next ends what hangs on them, too. An expression: a JSON array. Nothing where an earlier release attached.
+ * next ends what hangs on them, too. An expression: a JSON array; NULL where there are too many. Nothing where an earlier
+ * release attached.
  */
 export const beforeOfOthers = (source: string, key: string): string =>
-  `coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(f.before)) FROM ${SCHEMA}.outbox f
-WHERE ${equal('f.source', source)} AND ${equal('f.key', key)} AND f.before IS NOT NULL AND ${isForeignSql('f.version')}
-AND pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NOT NULL), '[]'::pg_catalog.jsonb)`;
+  `(SELECT CASE WHEN pg_catalog.count(*) <= ${MOST_OF_OTHERS} THEN coalesce(pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(f.before)), '[]') END
+FROM (SELECT o.before FROM ${SCHEMA}.outbox o WHERE ${equal('o.source', source)} AND ${equal('o.key', key)} AND o.before IS NOT NULL
+  AND ${isForeignSql('o.version')} AND pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NOT NULL LIMIT ${MOST_OF_OTHERS + 1}) f)`;
 
 /**
  * Shared by all tables. Small by construction: a handled change is deleted, a delete leaves a tombstone.

@@ -85,6 +85,8 @@ export interface TableInfo {
   /** The columns of each unique index that is neither partial, nor deferrable, nor of an expression. */
   readonly uniques: readonly (readonly string[])[];
   readonly hasVersion: boolean;
+  /** The outbox has an index of what others did to rows; absent: not asked. */
+  readonly findsOthers?: boolean;
   /** Names of Lockstep's triggers that are there and enabled. */
   readonly triggers: readonly string[];
   /** Why changes of its rows may go unseen. */

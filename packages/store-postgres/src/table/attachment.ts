@@ -109,8 +109,8 @@ export async function describeAttached(
     try {
       await assertRights(run, info);
       await assertWriter(run, info);
-      const { declared } = await assertAttached(run, info);
-      return { info: withDeclared(info, declared), problem: '' };
+      const { declared, findsOthers } = await assertAttached(run, info);
+      return { info: { ...withDeclared(info, declared), findsOthers }, problem: '' };
     } catch (error) {
       if (again && error instanceof InvalidOptionError) return { info, problem: error.message };
       throw error;

@@ -56,7 +56,7 @@ export class Outcomes<Value> {
 
   /** Adds the texts of declared columns, by the rows' own keys. */
   noteTexts({ items }: Group, rows: readonly Row[], outcomes: (StoreOutcome<Value> | undefined)[]): void {
-    const byKey = new Map(rows.map(({ meta }) => [meta[OUT.key], String(meta[OUT.texts])]));
+    const byKey = new Map(rows.map(({ meta }) => [meta[OUT.key], meta[OUT.texts] as string | null]));
     for (const { index, key } of items) {
       const outcome = outcomes[index];
       const texts = outcome?.kind === 'written' ? textsIn(byKey.get(outcome.key ?? key)) : undefined;

@@ -30,13 +30,13 @@ CROSS JOIN LATERAL (SELECT ${row} FROM ${sql.table} t WHERE ${sql.sameKey()} OFF
  * but those that flushes bring. ($1: the lowest of these.) What a clock that stepped back hides is not known. With it come
  * the texts that others' changes of the same rows have replaced, while the feed still holds these.
  */
-export function recordedSql({ source }: TableSql): string {
+export function recordedSql({ info, source }: TableSql): string {
   const least = `least($1::pg_catalog.int8, ${microsSql('pg_catalog.now()')})`;
-  const texts = 'pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(o.before, o.after))';
-  const all = operator(texts, '||', beforeOfOthers(source, 'o.key'));
-  return `SELECT o.key AS "${OUT.key}", ${all}::pg_catalog.text AS "${OUT.texts}" FROM lockstep.outbox o
-WHERE ${atLeast('o.version', least)} AND ${equal('o.txid', 'pg_catalog.pg_current_xact_id_if_assigned()')} AND ${equal('o.source', source)}
-AND (o.before IS NOT NULL OR o.after IS NOT NULL) GROUP BY o.key`;
+  const texts = 'pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(r.before, r.after))';
+  const all = info.findsOthers === true ? operator(texts, '||', beforeOfOthers(source, 'r.key')) : texts;
+  return `SELECT r.key AS "${OUT.key}", ${all}::pg_catalog.text AS "${OUT.texts}" FROM lockstep.outbox r
+WHERE ${atLeast('r.version', least)} AND ${equal('r.txid', 'pg_catalog.pg_current_xact_id_if_assigned()')} AND ${equal('r.source', source)}
+AND (r.before IS NOT NULL OR r.after IS NOT NULL) GROUP BY r.key`;
 }
 
 /** $1…: an array for each column of a unique index. Answers with the places, from 1, and the keys of the rows. */
