@@ -1,7 +1,7 @@
 import { BULK, type BulkResult, runBulk } from './bulk.js';
 import { CONTENTION, runContention } from './contention.js';
 import { IDLE, runIdle } from './fleet/idle.js';
-import { HITS, type Measured, runHits } from './hits.js';
+import { HITS, type Measured, type OtherSide, runHits } from './hits.js';
 import { NEAR_BENCH, runNear } from './near.js';
 import { COSTS, runCosts } from './peers/costs.js';
 import type { CaseResult } from './peers/figures.js';
@@ -150,11 +150,19 @@ export async function runAll(
 }
 
 function besideLimit(cases: Readonly<Record<string, Measured>>): Section {
+  const names = new Set(Object.values(cases).flatMap(({ others }) => Object.keys(others) as OtherSide[]));
+  const bySide = (figure: 'figure' | 'ratio'): Readonly<Record<string, Figures>> =>
+    Object.fromEntries(
+      [...names].map((name) => [
+        name,
+        mapped(cases, ({ others }) => others[name]?.[figure].median ?? Number.NaN),
+      ]),
+    );
   return {
     ours: mapped(cases, ({ ours }) => ours.median),
     peers: {},
-    limit: { 'the bare client': mapped(cases, ({ limit }) => limit.median) },
-    ratio: { 'the bare client': mapped(cases, ({ ratio }) => ratio.median) },
+    limit: bySide('figure'),
+    ratio: bySide('ratio'),
     spread: mapped(cases, ({ ours }) => [ours.low, ours.high] as const),
     unit: mapped(cases, ({ unit }) => unit),
   };

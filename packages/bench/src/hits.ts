@@ -37,13 +37,22 @@ export interface Spread {
   readonly high: number;
 }
 
-/** One case: medians of each side's turns, and ours ÷ the limit's, turn by turn. */
+/**
+ * The other sides, all on ioredis: its `GET`, or `MGET`, and `JSON.parse`; the same with `enableAutoPipelining`; and
+ * gets of one tick in one `MGET`, with nothing around them.
+ */
+export const OTHERS = {
+  reads: ['the bare client', 'autopipelined', 'MGET of a tick'],
+  getMany: ['the bare client'],
+} as const satisfies Record<keyof typeof CASES, readonly OtherSide[]>;
+
+export type OtherSide = 'the bare client' | 'autopipelined' | 'MGET of a tick';
+
+/** One case: medians of each side's turns, and ours ÷ the others', turn by turn. */
 export interface Measured {
   readonly unit: 'ms' | 'rows/s';
   readonly ours: Spread;
-  /** The bare client's `GET`, or `MGET`, and `JSON.parse`. */
-  readonly limit: Spread;
-  readonly ratio: Spread;
+  readonly others: Readonly<Partial<Record<OtherSide, { readonly figure: Spread; readonly ratio: Spread }>>>;
 }
 
 /** By the names of {@link CASES}. */
@@ -52,39 +61,52 @@ export type HitsResult = Readonly<Record<keyof typeof CASES, Readonly<Record<str
 /** Hits of one row and of many, against the bare client on the same server, in turns that change places. */
 export async function runHits(options: HitsOptions, progress: (line: string) => void): Promise<HitsResult> {
   const bench = await readBench();
-  const measuredOf = async (cases: readonly Case[]): Promise<Record<string, Measured>> => {
+  const measuredOf = async (kind: keyof typeof CASES): Promise<Record<string, Measured>> => {
     const all: Record<string, Measured> = {};
-    for (const each of cases) {
-      const measured = await measure(bench, each, options);
+    for (const each of CASES[kind]) {
+      const measured = await measure(bench, each, OTHERS[kind], options);
       all[each.name] = measured;
-      progress(lineOf(each.name, measured));
+      progress(textOf(each.name, measured));
     }
     return all;
   };
   try {
-    return { reads: await measuredOf(CASES.reads), getMany: await measuredOf(CASES.getMany) };
+    return { reads: await measuredOf('reads'), getMany: await measuredOf('getMany') };
   } finally {
     await bench.close();
   }
 }
 
-async function measure(bench: ReadBench, each: Case, { turnMs, turns }: HitsOptions): Promise<Measured> {
-  const { callers, latency, rows } = each;
-  const call = {
-    ours: (n: number) => (rows === 1 ? bench.ours(n) : bench.oursMany(n, rows)),
-    limit: (n: number) => (rows === 1 ? bench.theirs(n) : bench.theirsMany(n, rows)),
+async function measure(
+  bench: ReadBench,
+  { callers, latency, rows }: Case,
+  others: readonly OtherSide[],
+  { turnMs, turns }: HitsOptions,
+): Promise<Measured> {
+  const calls: Readonly<Record<'ours' | OtherSide, (n: number) => Promise<unknown>>> = {
+    ours: (n) => (rows === 1 ? bench.ours(n) : bench.oursMany(n, rows)),
+    'the bare client': (n) => (rows === 1 ? bench.theirs(n) : bench.theirsMany(n, rows)),
+    autopipelined: bench.piped,
+    'MGET of a tick': bench.batched,
   };
-  const sides = { ours: [] as number[], limit: [] as number[] };
+  const sides = ['ours', ...others] as const;
+  const figures = new Map(sides.map((side) => [side, [] as number[]]));
   for (let round = 0; round <= turns; round++) {
-    for (const side of round % 2 === 0 ? (['ours', 'limit'] as const) : (['limit', 'ours'] as const)) {
-      const { p50Ms, perSecond } = await turn(callers, { ms: turnMs }, call[side]);
+    for (const side of round % 2 === 0 ? sides : sides.toReversed()) {
+      const { p50Ms, perSecond } = await turn(callers, { ms: turnMs }, calls[side]);
       // The first round warms up.
-      if (round > 0) sides[side].push(latency === true ? p50Ms : perSecond * rows);
+      if (round > 0) figures.get(side)?.push(latency === true ? p50Ms : perSecond * rows);
     }
   }
-  const ratios = sides.ours.map((ours, i) => ours / (sides.limit[i] as number));
-  const unit = latency === true ? 'ms' : 'rows/s';
-  return { unit, ours: spread(sides.ours), limit: spread(sides.limit), ratio: spread(ratios) };
+  const ours = figures.get('ours') ?? [];
+  const beside = others.map((side) => {
+    const theirs = figures.get(side) ?? [];
+    return [
+      side,
+      { figure: spread(theirs), ratio: spread(ours.map((each, i) => each / (theirs[i] as number))) },
+    ];
+  });
+  return { unit: latency === true ? 'ms' : 'rows/s', ours: spread(ours), others: Object.fromEntries(beside) };
 }
 
 /** The median, and the quartiles, of values that come in any order. */
@@ -94,9 +116,12 @@ function spread(values: readonly number[]): Spread {
   return { median: at(0.5), low: at(0.25), high: at(0.75) };
 }
 
-function lineOf(name: string, { limit, ours, ratio, unit }: Measured): string {
+function textOf(name: string, { others, ours, unit }: Measured): string {
   const digits = unit === 'ms' ? 3 : 0;
   const text = ({ high, low, median }: Spread, places: number): string =>
     `${median.toFixed(places)} (${low.toFixed(places)} to ${high.toFixed(places)})`;
-  return `${name}: ratio ${text(ratio, 2)}; ours ${text(ours, digits)} ${unit}, limit ${text(limit, digits)}`;
+  const beside = Object.entries(others).map(
+    ([side, { figure, ratio }]) => `  ${side}: ${text(figure, digits)}, ratio ${text(ratio, 2)}`,
+  );
+  return [`${name}: ours ${text(ours, digits)} ${unit}`, ...beside].join('\n');
 }

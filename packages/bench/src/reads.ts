@@ -21,6 +21,10 @@ export interface ReadResult {
 export interface ReadBench {
   ours(n: number): Promise<unknown>;
   theirs(n: number): Promise<unknown>;
+  /** As `theirs`, by a client with `enableAutoPipelining`. */
+  piped(n: number): Promise<unknown>;
+  /** As `theirs`, by the least code that asks for all that is wanted in one tick with one MGET. */
+  batched(n: number): Promise<unknown>;
   /** As `ours`, of the n-th part of so many products. */
   oursMany(n: number, rows: number): Promise<unknown>;
   theirsMany(n: number, rows: number): Promise<unknown>;
@@ -37,6 +41,8 @@ export async function readBench(): Promise<ReadBench> {
   const store = memoryStore<Product>({ name: 'products' });
   const products = lockstep.collection({ name: 'products', store, ttlMs: TTL_S * 1_000 });
   const client = new Redis(redis.url);
+  const pipeliner = new Redis(redis.url, { enableAutoPipelining: true });
+  const batchedGet = batchedGets(client);
   const idOf = (n: number): string => String((n * 7_919) % PRODUCTS);
   const idsOf = (n: number, rows: number): string[] =>
     Array.from({ length: rows }, (_, i) => idOf(n * rows + i));
@@ -44,6 +50,7 @@ export async function readBench(): Promise<ReadBench> {
   const close = async (): Promise<void> => {
     await lockstep.close();
     client.disconnect();
+    pipeliner.disconnect();
     await redis.stop();
   };
   try {
@@ -59,12 +66,38 @@ export async function readBench(): Promise<ReadBench> {
   return {
     ours: (n) => products.get(idOf(n)),
     theirs: async (n) => parsed(await client.get(`products:${idOf(n)}`)),
+    piped: async (n) => parsed(await pipeliner.get(`products:${idOf(n)}`)),
+    batched: async (n) => parsed(await batchedGet(`products:${idOf(n)}`)),
     oursMany: (n, rows) => products.getMany(idsOf(n, rows)),
     theirsMany: async (n, rows) =>
       (await client.mget(idsOf(n, rows).map((id) => `products:${id}`))).map(parsed),
     processor: () => processorTimes({ redis: redis.process?.pid }),
     close,
   };
+}
+
+const MGET_KEYS = 128;
+
+/** Gets of one tick in one MGET, or in some of them. Nothing is bounded, timed or taken apart when it fails. */
+function batchedGets(client: Redis): (key: string) => Promise<string | null> {
+  let keys: string[] = [];
+  let callers: ((text: string | null) => void)[] = [];
+  const send = (): void => {
+    const [sent, waiting] = [keys, callers];
+    keys = [];
+    callers = [];
+    for (let from = 0; from < sent.length; from += MGET_KEYS) {
+      void client.mget(sent.slice(from, from + MGET_KEYS)).then((texts) => {
+        for (const [i, text] of texts.entries()) waiting[from + i]?.(text);
+      });
+    }
+  };
+  return (key) =>
+    new Promise((resolve) => {
+      if (keys.length === 0) process.nextTick(send);
+      keys.push(key);
+      callers.push(resolve);
+    });
 }
 
 /**

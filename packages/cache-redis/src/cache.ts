@@ -16,7 +16,7 @@ import { type Client, clusterClient, isCluster, resends, sentinelClient, urlClie
 import { Connection } from './connection.js';
 import { Dispatch } from './dispatch.js';
 import { DurableLane } from './durable.js';
-import { decode, HEADER_LENGTH, headOf, hitOf } from './format.js';
+import { ENTRIES, HEADER_LENGTH, HITS, headOf } from './format.js';
 import { noticeBoard } from './notices.js';
 import { type RedisCacheOptions, type Settings, settingsOf } from './options.js';
 import { keptByPrimaries, probePrimaries } from './probe.js';
@@ -40,7 +40,9 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
   const settings = settingsOf(options);
   const client = clientOf(settings);
   const connection = new Connection(client, settings.client === undefined, settings);
-  const topology: Topology = isCluster(client) ? new ClusterTopology(client) : new SingleTopology(client);
+  const topology: Topology = isCluster(client)
+    ? new ClusterTopology(client)
+    : new SingleTopology(client, settings.client === undefined);
   const dispatch = new Dispatch(connection, topology, settings);
   const { commandTimeoutMs } = settings;
   const lane = isCluster(client) ? undefined : new DurableLane(client, settings);
@@ -58,9 +60,9 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
     async read(
       keys: readonly string[],
       encoding: PayloadEncoding,
-    ): Promise<(CacheHit | undefined | Error)[]> {
-      const texts = await dispatch.read(keys);
-      return texts.map((text) => (text instanceof Error ? refusalOf(text) : hitOf(text, encoding)));
+    ): Promise<readonly (CacheHit | undefined | Error)[]> {
+      const found = await dispatch.read(keys, HITS[encoding]);
+      return found.some(isError) ? found.map((each) => (isError(each) ? refusalOf(each) : each)) : found;
     },
     async readHeads(keys: readonly string[]): Promise<(CacheHead | undefined | Error)[]> {
       const headers = await dispatch.readHeads(keys, HEADER_LENGTH);
@@ -92,12 +94,11 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       yield* scanEntries({ topology, dispatch, encoding, timeoutMs: commandTimeoutMs }, prefix, options);
     },
     async inspect(key: string, encoding: PayloadEncoding) {
-      const [[text], ttlMs] = await Promise.all([
-        dispatch.read([key]),
+      const [[entry], ttlMs] = await Promise.all([
+        dispatch.read([key], ENTRIES[encoding]),
         bounded(client.pttl(key), commandTimeoutMs),
       ]);
-      if (text instanceof Error) throw refusalOf(text);
-      const entry = text ? decode(text, encoding) : undefined;
+      if (isError(entry)) throw refusalOf(entry);
       if (entry === undefined) return undefined;
       const { unflushed, ...shown } = entry;
       const expiresInMs = ttlMs < 0 ? undefined : ttlMs;
@@ -109,6 +110,10 @@ export function redisCache(options: RedisCacheOptions): CacheAdapter {
       await Promise.all([connection.close(), lane?.close()]);
     },
   };
+}
+
+function isError(answer: unknown): answer is Error {
+  return answer instanceof Error;
 }
 
 function isDurable(command: CacheCommand): boolean {

@@ -168,7 +168,7 @@ export function isVersion(reply: unknown): boolean {
 }
 
 function leaseReply(reply: Stored, encoding: PayloadEncoding): LeaseReply | undefined {
-  const hit = hitOf(reply, encoding);
+  const hit = hitOf(typeof reply === 'string' ? Buffer.from(reply) : reply, encoding);
   if (hit !== undefined) return { kind: 'lease', outcome: 'hit', hit };
   const text = reply.toString();
   if (text === FOREIGN) return { kind: 'lease', outcome: FOREIGN };

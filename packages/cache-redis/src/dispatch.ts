@@ -3,6 +3,7 @@ import type { ScriptCall } from './calls.js';
 import type { Connection } from './connection.js';
 import type { Settings } from './options.js';
 import { Pending } from './pending.js';
+import type { DecodeAt } from './replies/read-command.js';
 import type { Group, Topology } from './topology/topology.js';
 
 /** The name of the server of a topology that has but one. */
@@ -22,16 +23,21 @@ export class Dispatch {
   }
 
   /**
-   * The texts at the keys, a failed one's `Error` in its place. Throws, or rejects when there is one server and
-   * it fails.
+   * What there is at the keys, `undefined` for nothing, a failed one's `Error` in its place. Throws, or rejects when there
+   * is one server and it fails.
    */
-  read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]> {
-    return this.#dispatch<string, Buffer | null | Error>(keys, KEYS, (some) => this.#topology.read(some));
+  read<Found>(
+    keys: readonly string[],
+    decode: DecodeAt<Found>,
+  ): Promise<readonly (Found | undefined | Error)[]> {
+    return this.#dispatch<string, Found | undefined | Error>(keys, KEYS, (some) =>
+      this.#topology.read(some, decode),
+    );
   }
 
   /** As `read`, of the first bytes. */
-  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {
-    return this.#dispatch<string, string | Error>(keys, KEYS, (some) =>
+  readHeads(keys: readonly string[], length: number): Promise<readonly (Buffer | Error)[]> {
+    return this.#dispatch<string, Buffer | Error>(keys, KEYS, (some) =>
       this.#topology.readHeads(some, length),
     );
   }

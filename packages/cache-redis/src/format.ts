@@ -32,6 +32,9 @@ import {
   type Version,
 } from '@lockstep/core';
 import { isTail } from './hole-text.js';
+import type { DecodeAt } from './replies/read-command.js';
+
+type DecodeAs<Found> = Readonly<Record<PayloadEncoding, DecodeAt<Found>>>;
 
 export const HEADER_LENGTH = 31;
 const MAX_STALE_AT = 9_999_999_999_999;
@@ -78,29 +81,34 @@ export interface Decoded {
 }
 
 /**
- * `undefined`: not an entry of ours, or of a format that is not known. Versions and times are judged by who knows the
- * clock.
+ * The entry that the bytes from there to there are; `undefined`: none of ours, or of a format that is not known. Versions
+ * and times are judged by who knows the clock.
  */
-export function decode(text: Stored, encoding: PayloadEncoding): Decoded | undefined {
-  const header = typeof text === 'string' ? Buffer.from(text.slice(0, HEADER_LENGTH)) : text;
-  if (header.length < HEADER_LENGTH) return undefined;
-  const state = header[0];
-  const unflushed = header[1] === U;
-  if (!unflushed && header[1] !== DASH) return undefined;
-  const version = versionOf(header);
-  const staleAtMs = digits(header, 18, HEADER_LENGTH);
+export function decode(
+  bytes: Buffer,
+  encoding: PayloadEncoding,
+  from = 0,
+  to = bytes.length,
+): Decoded | undefined {
+  const end = from + HEADER_LENGTH;
+  if (to < end) return undefined;
+  const state = bytes[from];
+  const unflushed = bytes[from + 1] === U;
+  if (!unflushed && bytes[from + 1] !== DASH) return undefined;
+  const version = versionOf(bytes, from + 2);
+  const staleAtMs = digits(bytes, from + 18, end);
   if (version < 0 || staleAtMs < 0 || version > Number.MAX_SAFE_INTEGER) return undefined;
   if (unflushed && version % 2 === 0) return undefined;
   if (state === V) {
-    const payload = payloadOf(text, encoding);
+    const payload = encoding === 'utf8' ? bytes.toString('utf8', end, to) : bytes.subarray(end, to);
     return { state: 'value', version, payload, staleAtMs, knownAbsent: false, unflushed };
   }
   if (state === A) {
-    if (text.length > HEADER_LENGTH) return undefined;
+    if (to > end) return undefined;
     return { state: 'value', version, payload: null, staleAtMs, knownAbsent: false, unflushed };
   }
   if ((state !== H && state !== K) || unflushed || staleAtMs !== 0) return undefined;
-  if (text.length > HEADER_LENGTH && !isTail(text, HEADER_LENGTH)) return undefined;
+  if (to > end && !isTail(bytes.subarray(end, to))) return undefined;
   return { state: 'hole', version, payload: null, staleAtMs, knownAbsent: state === K, unflushed };
 }
 
@@ -108,40 +116,49 @@ const [V, A, H, K, U] = [0x56, 0x41, 0x48, 0x4b, 0x55];
 const [DASH, ZERO] = [0x2d, 0x30];
 
 /** In halves: V8 adds up digits of numbers below 2³⁰ several times as fast. Negative: not all are digits. */
-function versionOf(header: Buffer): Version {
-  const high = digits(header, 2, 10);
-  const low = digits(header, 10, 18);
+function versionOf(bytes: Buffer, from: number): Version {
+  const high = digits(bytes, from, from + 8);
+  const low = digits(bytes, from + 8, from + 16);
   return high < 0 || low < 0 ? -1 : high * HALF + low;
 }
 
 /** The number that the digits from there to there make; -1: not all are digits. */
-function digits(header: Buffer, from: number, to: number): number {
+function digits(bytes: Buffer, from: number, to: number): number {
   let value = 0;
   for (let at = from; at < to; at++) {
-    const digit = (header[at] as number) - ZERO;
+    const digit = (bytes[at] as number) - ZERO;
     if (digit < 0 || digit > 9) return -1;
     value = value * 10 + digit;
   }
   return value;
 }
 
-function payloadOf(text: Stored, encoding: PayloadEncoding): Payload {
-  if (typeof text === 'string') return text.slice(HEADER_LENGTH);
-  return encoding === 'utf8' ? text.toString('utf8', HEADER_LENGTH) : text.subarray(HEADER_LENGTH);
-}
-
 /** What the header of an entry's text tells; `undefined`: a miss. */
-export function headOf(header: string): CacheHead | undefined {
-  const hit = hitOf(header, 'utf8');
+export function headOf(header: Buffer): CacheHead | undefined {
+  const hit = hitOf(header, 'binary');
   return hit && { version: hit.version, staleAtMs: hit.staleAtMs, absent: hit.payload === null };
 }
 
-/** The hit that a reader may return from an entry's text; `undefined`: a miss. */
-export function hitOf(text: Stored | null, encoding: PayloadEncoding): CacheHit | undefined {
-  if (text === null) return undefined;
-  const entry = decode(text, encoding);
+/** The hit that a reader may return from an entry's text, from there to there; `undefined`: a miss. */
+export function hitOf(
+  bytes: Buffer,
+  encoding: PayloadEncoding,
+  from = 0,
+  to = bytes.length,
+): CacheHit | undefined {
+  const entry = decode(bytes, encoding, from, to);
   if (entry === undefined) return undefined;
   if (entry.state === 'hole') return entry.knownAbsent ? KNOWN_ABSENT : undefined;
   const { version, payload, staleAtMs } = entry;
   return entry.unflushed ? { version, payload, staleAtMs, unflushed: true } : { version, payload, staleAtMs };
 }
+
+/** {@link decode} and {@link hitOf}, as reads take them. */
+export const ENTRIES: DecodeAs<Decoded> = {
+  utf8: (bytes, from, to) => decode(bytes, 'utf8', from, to),
+  binary: (bytes, from, to) => decode(bytes, 'binary', from, to),
+};
+export const HITS: DecodeAs<CacheHit> = {
+  utf8: (bytes, from, to) => hitOf(bytes, 'utf8', from, to),
+  binary: (bytes, from, to) => hitOf(bytes, 'binary', from, to),
+};

@@ -9,12 +9,8 @@ const LENGTH = /(?:0|[1-9]\d{0,2}):/y;
 const TIME = /\d{13}/y;
 const OVERLAPPED = /[01]/y;
 
-/** True when the text from there on is a hole's tail. */
-export function isTail(text: string | Buffer, from: number): boolean {
-  // Bytes that are no UTF-8 came as another character, of another length: nobody here wrote them.
-  if (typeof text === 'string' && text.includes('\ufffd', from)) return false;
-  if (text.length - from > MAX_TAIL_BYTES) return false;
-  const bytes = typeof text === 'string' ? Buffer.from(text.slice(from)) : text.subarray(from);
+/** True when the bytes are a hole's tail. */
+export function isTail(bytes: Buffer): boolean {
   return bytes.length <= MAX_TAIL_BYTES && new Tail(bytes.toString('latin1')).parses();
 }
 

@@ -2,7 +2,7 @@ import { type PayloadEncoding, type ScannedEntry, type ScanOptions, systemClock 
 import { sleep } from '@lockstep/core/kit';
 import { bounded } from './bounded.js';
 import type { Dispatch } from './dispatch.js';
-import { decode } from './format.js';
+import { ENTRIES } from './format.js';
 import type { Topology } from './topology/topology.js';
 
 /** Keys that one SCAN looks at, and the most that one read asks for. */
@@ -75,10 +75,9 @@ async function* entriesAt(
   keys: readonly string[],
   encoding: PayloadEncoding,
 ): AsyncGenerator<ScannedEntry> {
-  const texts = await dispatch.read(keys);
-  for (const [index, text] of texts.entries()) {
-    if (text instanceof Error) throw text;
-    const entry = text === null ? undefined : decode(text, encoding);
+  const entries = await dispatch.read(keys, ENTRIES[encoding]);
+  for (const [index, entry] of entries.entries()) {
+    if (entry instanceof Error) throw entry;
     const key = keys[index];
     if (entry === undefined || key === undefined) continue;
     const { version, state, payload } = entry;

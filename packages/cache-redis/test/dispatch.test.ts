@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { type ScriptCall, scriptCall } from '../src/calls.js';
 import { Connection } from '../src/connection.js';
 import { Dispatch } from '../src/dispatch.js';
-import { decode } from '../src/format.js';
+import { decode, HITS } from '../src/format.js';
 import { settingsOf } from '../src/options.js';
 import { SingleTopology } from '../src/topology/single.js';
 import { put } from './support/entries.js';
@@ -26,11 +26,13 @@ class Scripted extends SingleTopology {
   }
 
   override async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    this.reran.push(...calls.map(({ key, args }) => `${key}@${decode(args[1] ?? '', 'utf8')?.version}`));
+    this.reran.push(
+      ...calls.map(({ key, args }) => `${key}@${decode(Buffer.from(args[1] ?? ''), 'utf8')?.version}`),
+    );
     return calls.map(() => 'again');
   }
 
-  override async read(): Promise<readonly (Buffer | null)[]> {
+  override async read(): Promise<never> {
     return new Promise(() => undefined);
   }
 }
@@ -63,10 +65,10 @@ describe('scripts that a server has lost', () => {
 describe('what a server has not answered', () => {
   test('is bounded in number: beyond it calls fail at once, though their callers gave up long ago', async () => {
     const calls = dispatch(new Scripted([]), { maxPending: 3 });
-    await expect(calls.read(['a', 'b'])).rejects.toThrow('within 50 ms');
-    await expect(calls.read(['c', 'd'])).rejects.toThrow('maxPending');
-    await expect(calls.read(['e'])).rejects.toThrow('within 50 ms');
-    await expect(calls.read(['f'])).rejects.toThrow('maxPending');
+    await expect(calls.read(['a', 'b'], HITS.utf8)).rejects.toThrow('within 50 ms');
+    await expect(calls.read(['c', 'd'], HITS.utf8)).rejects.toThrow('maxPending');
+    await expect(calls.read(['e'], HITS.utf8)).rejects.toThrow('within 50 ms');
+    await expect(calls.read(['f'], HITS.utf8)).rejects.toThrow('maxPending');
   });
 
   test('makes room once it is answered', async () => {
@@ -82,7 +84,7 @@ describe('what a server has not answered', () => {
 
   test('is bounded in bytes', async () => {
     const calls = dispatch(new Scripted([]), { maxPendingBytes: 100 });
-    await expect(calls.read(['a'.repeat(80)])).rejects.toThrow('within 50 ms');
-    await expect(calls.read(['b'.repeat(21)])).rejects.toThrow('maxPendingBytes');
+    await expect(calls.read(['a'.repeat(80)], HITS.utf8)).rejects.toThrow('within 50 ms');
+    await expect(calls.read(['b'.repeat(21)], HITS.utf8)).rejects.toThrow('maxPendingBytes');
   });
 });

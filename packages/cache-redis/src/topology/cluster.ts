@@ -3,6 +3,7 @@ import slotOf from 'cluster-key-slot';
 import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
+import { type DecodeAt, decodeText } from '../replies/read-command.js';
 import {
   addBySha,
   answerOf,
@@ -72,26 +73,31 @@ export class ClusterTopology implements Topology {
     return `the Redis node ${server} is not connected (${node.status})`;
   }
 
-  async read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]> {
+  async read<Found>(
+    keys: readonly string[],
+    decode: DecodeAt<Found>,
+  ): Promise<readonly (Found | undefined | Error)[]> {
     const client = this.#client;
-    const one = (key: string): Promise<Buffer | null | Error> => client.getBuffer(key).catch(answerOf);
+    const found = (text: unknown): Found | undefined => decodeText(text as Buffer | null, decode);
+    const one = (key: string): Promise<Found | undefined | Error> =>
+      client.getBuffer(key).then(found, answerOf);
     if (keys.length === 1) return settled(keys.map(one));
     const pipeline = client.pipeline();
     for (const key of keys) pipeline.getBuffer(key);
-    const answers = (await execute(pipeline)) as (Buffer | null | Error)[];
+    const answers = await execute(pipeline);
     // Not through Promise.all, which makes two promises for each answer.
-    if (!answers.some((answer) => answer instanceof Error)) return answers;
+    if (!answers.some((answer) => answer instanceof Error)) return answers.map(found);
     return Promise.all(
       answers.map((answer, index) => {
         const key = keys[index];
-        if (key === undefined || !(answer instanceof Error)) return answer;
+        if (key === undefined || !(answer instanceof Error)) return found(answer);
         if (redirects(answer)) return one(key).catch(asError);
-        return answer.message.startsWith('WRONGTYPE') ? null : answer;
+        return answer.message.startsWith('WRONGTYPE') ? undefined : answer;
       }),
     );
   }
 
-  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]> {
+  readHeads(keys: readonly string[], length: number): Promise<readonly (Buffer | Error)[]> {
     return headsOf(this.#client, keys, length, redirects);
   }
 

@@ -102,25 +102,27 @@ function unmarked(reply: unknown): unknown {
     : reply;
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** The first bytes of texts, sent together; those that met a moved slot once more on their own. */
 export async function headsOf(
   client: Client,
   keys: readonly string[],
   length: number,
   redirects: (error: Error) => boolean,
-): Promise<readonly (string | Error)[]> {
-  const one = (key: string): Promise<string | Error> =>
-    (client.getrange(key, 0, length - 1) as Promise<string>).catch((error: unknown) => answerOf(error) ?? '');
+): Promise<readonly (Buffer | Error)[]> {
+  const one = (key: string): Promise<Buffer | Error> =>
+    client.getrangeBuffer(key, 0, length - 1).catch((error: unknown) => answerOf(error) ?? NOTHING);
   const [first] = keys;
   if (first !== undefined && keys.length === 1) return [await one(first)];
   const pipeline = client.pipeline();
-  for (const key of keys) pipeline.getrange(key, 0, length - 1);
+  for (const key of keys) pipeline.getrangeBuffer(key, 0, length - 1);
   const answers = await execute(pipeline);
   return await Promise.all(
     answers.map((answer, index) => {
-      if (!(answer instanceof Error)) return String(answer);
+      if (!(answer instanceof Error)) return answer as Buffer;
       if (redirects(answer)) return one(keys[index] as string).catch(asError);
-      return answer.message.startsWith('WRONGTYPE') ? '' : answer;
+      return answer.message.startsWith('WRONGTYPE') ? NOTHING : answer;
     }),
   );
 }
@@ -141,9 +143,9 @@ export function settled<T>(answers: readonly Promise<T>[]): Promise<(T | Error)[
  * The answer of a failed GET: nothing where there is no text, which is no entry (MGET says so by itself); the
  * server's error in the key's place. Throws any other.
  */
-export function answerOf(error: unknown): null | Error {
+export function answerOf(error: unknown): undefined | Error {
   if (!isReply(error)) throw error;
-  return error.message.startsWith('WRONGTYPE') ? null : error;
+  return error.message.startsWith('WRONGTYPE') ? undefined : error;
 }
 
 export function isLostScript(error: unknown): boolean {

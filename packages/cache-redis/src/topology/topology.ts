@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
+import type { DecodeAt } from '../replies/read-command.js';
 
 /** Positions of a call whose keys one server holds. */
 export interface Group {
@@ -14,10 +15,13 @@ export interface Group {
 export interface Topology {
   /** Absent: one server holds all keys. */
   groups?(keys: readonly string[]): readonly Group[];
-  /** The texts at keys of one group; `null` where nothing is. */
-  read(keys: readonly string[]): Promise<readonly (Buffer | null | Error)[]>;
+  /** What there is at keys of one group, an `Error` in a failed one's place. */
+  read<Found>(
+    keys: readonly string[],
+    decode: DecodeAt<Found>,
+  ): Promise<readonly (Found | undefined | Error)[]>;
   /** The first bytes of the texts at keys of one group; empty where nothing is. */
-  readHeads(keys: readonly string[], length: number): Promise<readonly (string | Error)[]>;
+  readHeads(keys: readonly string[], length: number): Promise<readonly (Buffer | Error)[]>;
   /** The replies of calls on keys of one group, in order. */
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]>;
   /** Runs calls again, for servers that have lost the script or handed the keys on. */
