@@ -139,11 +139,14 @@ export async function runAll(
   options: AllOptions,
   suites: readonly AllSuite[],
   progress: (line: string) => void,
+  /** Told what there is after each suite: a run that is interrupted has it. */
+  keep: (result: Partial<AllResult>) => void = () => undefined,
 ): Promise<Partial<AllResult>> {
   let result: Partial<AllResult> = {};
   for (const suite of suites) {
     const startedAt = performance.now();
     result = { ...result, ...(await RUNS[suite](progress, options)) };
+    keep(result);
     progress(`${suite}: ${((performance.now() - startedAt) / 1_000).toFixed(0)} s`);
   }
   return result;

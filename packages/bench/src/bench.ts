@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { ALL_COMMAND, allCommand } from './cli/all.js';
 import { peerSuites } from './cli/beside-peers.js';
+import { chartsCommand } from './cli/charts.js';
 import { compareCommand } from './cli/compare.js';
 import { fleetSuites } from './cli/fleet.js';
 import { ownSuites } from './cli/own.js';
@@ -18,6 +19,7 @@ ownSuites(program);
 peerSuites(program);
 fleetSuites(program);
 compareCommand(program);
+chartsCommand(program);
 
 const [, , first] = process.argv;
 const ofProgram = first !== undefined && (!first.startsWith('-') || first === '--help' || first === '-h');

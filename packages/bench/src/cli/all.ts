@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { ALL, ALL_SUITES, type AllOptions, type AllSuite, runAll } from '../all.js';
 import type { StoreName } from '../peers/sides.js';
-import { integer, json, names, progress, store, write } from './options.js';
+import { integer, json, names, progress, save, store, write } from './options.js';
 
 /** The name of the command that runs where none is named. */
 export const ALL_COMMAND = 'all';
@@ -34,8 +34,9 @@ export function allCommand(program: Command): void {
     )
     .action(async ({ json: file, suites, ...flags }: AllFlags) => {
       const possible = suites.filter((suite) => flags.store === 'postgres' || !POSTGRES_ONLY.includes(suite));
-      const result = await runAll(withFlags(flags), possible, progress);
-      write({ store: flags.store, ...result }, file);
+      const whole = (sections: object) => ({ store: flags.store, ...sections });
+      const keep = (sections: object) => save(whole(sections), file);
+      write(whole(await runAll(withFlags(flags), possible, progress, keep)), file);
     });
 }
 

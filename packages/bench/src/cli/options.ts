@@ -78,9 +78,14 @@ export function progress(text: string): void {
   console.error(text);
 }
 
-/** Prints the result, with the machine that it is of, and writes it to the file. */
-export function write(result: object, file: string | undefined): void {
+/** Writes the result to the file, with the machine that it is of; the text of it. */
+export function save(result: object, file: string | undefined): string {
   const text = `${JSON.stringify({ machine: machine(), ...result }, null, 2)}\n`;
-  console.log(text);
   if (file !== undefined) writeFileSync(file, text);
+  return text;
+}
+
+/** As {@link save}, and prints it. */
+export function write(result: object, file: string | undefined): void {
+  console.log(save(result, file));
 }
