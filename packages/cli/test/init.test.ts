@@ -151,6 +151,18 @@ describe('a project that exists', () => {
     expect(readdirSync(cwd)).toContain('lockstep.config.mjs');
   });
 
+  test('pnpm: its settings get the decision on a build script, and keep what they have', async () => {
+    const settings = "# ours\npackages:\n  - 'packages/*'\n";
+    const root = project('workspace', { 'pnpm-workspace.yaml': settings });
+    const cwd = join(root, 'packages');
+    mkdirSync(cwd);
+    writeFileSync(join(cwd, 'package.json'), '{}');
+    await init(cwd, '--package-manager', 'pnpm');
+    expect(read(root, 'pnpm-workspace.yaml')).toBe(`${settings}allowBuilds:\n  msgpackr-extract: false\n`);
+    const again = await init(cwd, '--package-manager', 'pnpm');
+    expect(again.found.files.filter(({ written }) => written)).toEqual([]);
+  });
+
   test.each([
     ['yarn.lock', '', 'yarn'],
     ['bun.lock', '', 'bun'],

@@ -5,9 +5,10 @@ import { exampleFile, testFile } from './files/example.js';
 import type { Layout } from './files/layout.js';
 import { composeFile, knexFile, migrationFile, tsconfigFile } from './files/services.js';
 import type { Dependencies } from './packages.js';
+import { pnpmSettings } from './pnpm.js';
 import type { PackageJson } from './project.js';
 
-/** A file, and what is there already. `edit`: a package.json that keeps all that it has. */
+/** A file, and what is there already. `edit`: one that keeps all that it has. */
 export interface PlannedFile {
   readonly path: string;
   readonly text: string;
@@ -38,21 +39,22 @@ export function planOf(layout: Layout, packages: Dependencies): Plan {
     [layout.test, testFile(layout)],
     ['tsconfig.json', project.isNew && layout.isTypeScript ? tsconfigFile() : undefined],
     ['.gitignore', project.isNew ? 'node_modules/\n' : undefined],
-    // pnpm stops at a build script that nobody has decided on: BullMQ works without this one's.
-    [
-      'pnpm-workspace.yaml',
-      project.isNew && project.manager === 'pnpm' ? 'allowBuilds:\n  msgpackr-extract: false\n' : undefined,
-    ],
     // Yarn before 2 ignores it; later ones leave no node_modules otherwise, in which npx and editors look.
     ['.yarnrc.yml', project.isNew && project.manager === 'yarn' ? 'nodeLinker: node-modules\n' : undefined],
   ];
   const files = texts.flatMap(([path, text]) =>
     text === undefined ? [] : [{ path, text, state: stateOf(join(project.folder, path), text) } as const],
   );
-  const edited = stateOf(join(project.folder, 'package.json'), packageJson);
-  const state = edited === 'differs' ? 'edit' : edited;
+  const settings = project.manager === 'pnpm' ? pnpmSettings(project.folder) : undefined;
+  const edited = [{ path: 'package.json', text: packageJson }, ...(settings === undefined ? [] : [settings])];
   return {
-    files: [{ path: 'package.json', text: packageJson, state }, ...files],
+    files: [
+      ...edited.map(({ path, text }) => {
+        const state = stateOf(join(project.folder, path), text);
+        return { path, text, state: state === 'differs' ? 'edit' : state } as const;
+      }),
+      ...files,
+    ],
     scripts: named,
     packages,
   };
