@@ -99,3 +99,7 @@ export function patchSet<Value>(
   if (set.length > 0) return Object.fromEntries(set) as RowPatch<Value>;
   throw new InvalidOptionError('partial', 'must set at least one property', concerns);
 }
+
+export function checkFunction(given: unknown, name: string): void {
+  if (typeof given !== 'function') throw new InvalidOptionError(name, 'must be a function');
+}

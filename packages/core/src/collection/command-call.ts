@@ -18,11 +18,10 @@ export type WriteOf<Value, Given> = (
 type Context<Value> = Pick<CallContext<Value, unknown>, 'activity' | 'codec' | 'settings'>;
 
 /**
- * One call of a command. Its write's answer is told to it, so that no promise is made on the way but the caller's own. It
+ * One write of a call. Its answer is told to it, so that no promise is made on the way but the caller's own. It
  * counts from its first moment, so that `close` waits for it.
  */
-export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, Answer<Value>> {
-  readonly promise: Promise<WriteResult<Value>>;
+export abstract class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, Answer<Value>> {
   readonly id: Id;
   readonly options: WriteOptions;
   readonly known: OptionTable;
@@ -31,6 +30,47 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
   /** The write, once it is made. */
   request!: StoreWrite<Value>;
   readonly #context: Context<Value>;
+
+  constructor(
+    context: Context<Value>,
+    id: Id,
+    options: WriteOptions,
+    known: OptionTable,
+    writeOf: WriteOf<Value, Given>,
+  ) {
+    this.id = id;
+    this.options = options;
+    this.known = known;
+    this.writeOf = writeOf;
+    this.#context = context;
+    context.activity.enter();
+  }
+
+  protected abstract told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void;
+
+  protected abstract failed(error: unknown): void;
+
+  resolve(answer: Answer<Value>): void {
+    const { activity, codec, settings } = this.#context;
+    try {
+      const result = commandResult(settings.name, this.request.command, answer);
+      this.told(codec.hasSchema ? seen(codec, result) : result);
+      activity.leave();
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  reject(error: unknown): void {
+    const { activity, settings } = this.#context;
+    this.failed(concerning(error, { collection: settings.name, key: this.key }));
+    activity.leave();
+  }
+}
+
+/** The one write of a call. */
+export class OneCommandCall<Value, Id, Given> extends CommandCall<Value, Id, Given> {
+  readonly promise: Promise<WriteResult<Value>>;
   readonly #resolve: (result: WriteResult<Value> | Promise<WriteResult<Value>>) => void;
   readonly #reject: (error: unknown) => void;
 
@@ -41,32 +81,18 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
     known: OptionTable,
     writeOf: WriteOf<Value, Given>,
   ) {
+    super(context, id, options, known, writeOf);
     const { promise, reject, resolve } = Promise.withResolvers<WriteResult<Value>>();
     this.promise = promise;
-    this.id = id;
-    this.options = options;
-    this.known = known;
-    this.writeOf = writeOf;
-    this.#context = context;
     this.#resolve = resolve;
     this.#reject = reject;
-    context.activity.enter();
   }
 
-  resolve(answer: Answer<Value>): void {
-    const { activity, codec, settings } = this.#context;
-    try {
-      const result = commandResult(settings.name, this.request.command, answer);
-      this.#resolve(codec.hasSchema ? seen(codec, result) : result);
-      activity.leave();
-    } catch (error) {
-      this.reject(error);
-    }
+  protected override told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void {
+    this.#resolve(result);
   }
 
-  reject(error: unknown): void {
-    const { activity, settings } = this.#context;
-    this.#reject(concerning(error, { collection: settings.name, key: this.key }));
-    activity.leave();
+  protected override failed(error: unknown): void {
+    this.#reject(error);
   }
 }

@@ -72,17 +72,14 @@ export function conflictOf(
   return new ConflictError(message, { collection, key });
 }
 
-/** The results of many writes. Rejects with `PartialWriteError` unless all succeeded. */
-export async function manyResults<Result>(
+/** The results of many writes. Throws `PartialWriteError` unless all succeeded. */
+export function manyResults<Result>(
   collection: string,
-  writes: readonly Promise<Result>[],
-): Promise<Result[]> {
-  const results = await Promise.allSettled(writes);
+  results: readonly PromiseSettledResult<Result>[],
+): Result[] {
   const failed = results.filter((result) => result.status === 'rejected');
   const [first] = failed;
-  if (first === undefined) {
-    return results.map((result) => (result as PromiseFulfilledResult<Awaited<Result>>).value);
-  }
+  if (first === undefined) return results.map((result) => (result as PromiseFulfilledResult<Result>).value);
   const unknown = failed.filter(({ reason }) => isUnknown(reason)).length;
   const counts = counted(failed.length - unknown, unknown, results.length);
   const message = `collection "${collection}": ${counts}: ${String(first.reason)}`;

@@ -12,7 +12,7 @@ import type {
 import type { RowPatch } from '../contracts/store.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
 import type { Version } from '../contracts/version.js';
-import { type ConflictError, InvalidOptionError } from '../errors.js';
+import { InvalidOptionError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import type { Amount } from '../kit/decimal.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
@@ -26,11 +26,12 @@ import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
-import { patchSet } from './checks.js';
-import { CommandCall, type WriteOf } from './command-call.js';
+import { checkFunction, patchSet } from './checks.js';
+import { type CommandCall, OneCommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
+import { ManyResults, OneOfMany } from './many-calls.js';
 import { checkNotHeld, runHolding } from './own-key.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
 import type { RowChange } from './update.js';
@@ -49,8 +50,9 @@ export class CollectionCalls<Value, Id, Tx>
   readonly #commands: Commands<Value>;
   readonly #updates: Updates<Value>;
   readonly #creation: Creation<Value>;
-  /** A field: a function for each put would cost as much as what it does. */
+  /** Fields: a function for each put would cost as much as what it does. */
   readonly #putOf: WriteOf<Value, Value>;
+  readonly #deleteOf: WriteOf<Value, undefined>;
 
   constructor(context: CallContext<Value, Id>) {
     super(context);
@@ -58,6 +60,7 @@ export class CollectionCalls<Value, Id, Tx>
     this.#context = context;
     this.#commands = new Commands(context as CallContext<Value, unknown>);
     this.#putOf = (key, own, options) => this.#commands.put(key, own, options);
+    this.#deleteOf = (key, _, options) => this.#commands.delete(key, options);
     this.#updates = new Updates({
       context: context as CallContext<Value, unknown>,
       commands: this.#commands,
@@ -83,10 +86,9 @@ export class CollectionCalls<Value, Id, Tx>
 
   async putMany(
     entries: Iterable<readonly [Id, Value]>,
-    options: WriteOptions = {},
+    options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>[]> {
-    const writes = [...entries].map(([id, value]) => this.put(id, value, options));
-    return await manyResults(this.name, writes);
+    return manyResults(this.name, await this.#many([...entries], options, PUT, this.#putOf));
   }
 
   patch(id: Id, partial: RowPatch<Value>, options: PatchOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -107,7 +109,8 @@ export class CollectionCalls<Value, Id, Tx>
       const set = patchSet(partial, { collection: this.name, key });
       const { ifVersion } = options;
       const change = (row: Value | undefined, version: Version): Value => {
-        if (ifVersion !== undefined && version !== ifVersion) throw this.#conflict(key, ifVersion, version);
+        if (ifVersion !== undefined && version !== ifVersion)
+          throw conflictOf(this.name, key, ifVersion, version);
         if (row === undefined) throw noRow(this.name, key, 'patch');
         return patched(row, set);
       };
@@ -121,12 +124,12 @@ export class CollectionCalls<Value, Id, Tx>
   }
 
   delete(id: Id, options: DeleteOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
-    return this.#command(id, options, DELETE, (key) => this.#commands.delete(key, options));
+    return this.#command(id, options, DELETE, this.#deleteOf);
   }
 
-  async deleteMany(ids: Iterable<Id>, options: WriteOptions = {}): Promise<WriteResult<Value>[]> {
-    const writes = [...ids].map((id) => this.delete(id, options));
-    return await manyResults(this.name, writes);
+  async deleteMany(ids: Iterable<Id>, options: WriteOptions = NO_OPTIONS): Promise<WriteResult<Value>[]> {
+    const rows = Array.from(ids, (id) => [id, undefined] as const);
+    return manyResults(this.name, await this.#many(rows, options, DELETE, this.#deleteOf));
   }
 
   increment(
@@ -164,10 +167,6 @@ export class CollectionCalls<Value, Id, Tx>
       checkFunction(change, 'change');
       return this.#updates.update(key, (row) => change(row), options, 'update');
     });
-  }
-
-  #conflict(key: string, expected: Version, found: Version): ConflictError {
-    return conflictOf(this.name, key, expected, found);
   }
 
   async write<T>(
@@ -246,15 +245,38 @@ export class CollectionCalls<Value, Id, Tx>
     given?: Given,
   ): Promise<WriteResult<Value>> {
     const context = this.#context as CallContext<Value, unknown>;
-    const call = new CommandCall<Value, Id, Given>(context, id, options, known, writeOf);
-    return TRACES.write.hasSubscribers ? this.#runTraced(call, given) : this.#run(call, given);
+    const call = new OneCommandCall<Value, Id, Given>(context, id, options, known, writeOf);
+    if (TRACES.write.hasSubscribers) return this.#runTraced(call, given);
+    this.#run(call, given);
+    return call.promise;
   }
 
-  #runTraced<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined) {
-    return this.#traced(call.known, () => this.#run(call, given));
+  #runTraced<Given>(call: OneCommandCall<Value, Id, Given>, given: Given | undefined) {
+    return this.#traced(call.known, () => {
+      this.#run(call, given);
+      return call.promise;
+    });
   }
 
-  #run<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined): Promise<WriteResult<Value>> {
+  /** Runs a command for each row, as `#command` does. Rows that are traced have a promise each. */
+  #many<Given>(
+    rows: readonly (readonly [Id, Given])[],
+    options: WriteOptions,
+    known: OptionTable,
+    writeOf: WriteOf<Value, Given>,
+  ): Promise<readonly PromiseSettledResult<WriteResult<Value>>[]> {
+    if (TRACES.write.hasSubscribers) {
+      return Promise.allSettled(rows.map(([id, given]) => this.#command(id, options, known, writeOf, given)));
+    }
+    const context = this.#context as CallContext<Value, unknown>;
+    const many = new ManyResults<Value>(rows.length);
+    rows.forEach(([id, given], place) => {
+      this.#run(new OneOfMany(many, place, context, id, options, known, writeOf), given);
+    });
+    return many.promise;
+  }
+
+  #run<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined): void {
     try {
       const own = copyOf(given) as Given;
       if (this.#context.opening.opened) this.#make(call, own);
@@ -262,7 +284,6 @@ export class CollectionCalls<Value, Id, Tx>
     } catch (error) {
       call.reject(error);
     }
-    return call.promise;
   }
 
   async #makeOpened<Given>(call: CommandCall<Value, Id, Given>, own: Given): Promise<void> {
@@ -325,8 +346,4 @@ export class CollectionCalls<Value, Id, Tx>
     checkNotHeld(settings, this.name, key);
     return key;
   }
-}
-
-function checkFunction(given: unknown, name: string): void {
-  if (typeof given !== 'function') throw new InvalidOptionError(name, 'must be a function');
 }

@@ -70,6 +70,34 @@ test('getMany of hits: as many promises for a hundred keys as for one', async ()
   expect(await made(100)).toBe(await made(1));
 });
 
+test('putMany and deleteMany: as many promises for a hundred rows as for one', async () => {
+  const clock = manualClock();
+  const memory = memoryCache({ clock });
+  const outcomes = Promise.resolve(
+    Array.from({ length: 100 }, () => ({ kind: 'written', value: LAMP, version: 2 }) as const),
+  );
+  const replies = Promise.resolve(
+    Array.from({ length: 100 }, () => ({ kind: 'put', outcome: 'stored' }) as const),
+  );
+  const rows = memoryStore<typeof LAMP>({ name: 'products', clock });
+  const write = (commands: readonly unknown[]) => outcomes.then((all) => all.slice(0, commands.length));
+  const store = { ...rows, feed: undefined, keyOf: (id: string) => id, write };
+  const lockstep = createLockstep({ cache: memory, clock });
+  const products = lockstep.collection({ name: 'products', store });
+  const ids = Array.from({ length: 100 }, (_, i) => `id-${i}`);
+  const entries = ids.map((id) => [id, LAMP] as const);
+  // From now on each key is thought to hold a value.
+  await products.putMany(entries);
+  memory.execute = (commands) => replies.then((all) => all.slice(0, commands.length));
+  const made = async (count: number): Promise<number> =>
+    await promisesOf(async () => {
+      await products.putMany(entries.slice(0, count));
+      await products.deleteMany(ids.slice(0, count));
+    });
+  await made(1);
+  expect(await made(100)).toBe(await made(1));
+});
+
 /** A relay whose feed hands over a batch of so many changes, and how it got from there to the cache. */
 async function relayed(count: number): Promise<{ readonly entered: string[]; readonly batches: number[] }> {
   const { monotonic, now, schedule } = manualClock();

@@ -1,0 +1,56 @@
+import type { WriteResult } from '../contracts/api.js';
+import { CommandCall } from './command-call.js';
+
+type Settled<Value> = PromiseSettledResult<WriteResult<Value>>;
+
+/** The results of a call that writes many rows, which its caller waits for together: one promise for all. */
+export class ManyResults<Value> {
+  readonly promise: Promise<readonly Settled<Value>[]>;
+  readonly #results: Settled<Value>[];
+  readonly #resolve: (results: readonly Settled<Value>[]) => void;
+  #missing: number;
+
+  constructor(count: number) {
+    const { promise, resolve } = Promise.withResolvers<readonly Settled<Value>[]>();
+    this.promise = promise;
+    this.#resolve = resolve;
+    this.#results = new Array<Settled<Value>>(count);
+    this.#missing = count;
+    if (count === 0) resolve(this.#results);
+  }
+
+  settle(place: number, result: Settled<Value>): void {
+    this.#results[place] = result;
+    this.#missing -= 1;
+    if (this.#missing === 0) this.#resolve(this.#results);
+  }
+}
+
+/** One write of a call that writes many rows. */
+export class OneOfMany<Value, Id, Given> extends CommandCall<Value, Id, Given> {
+  readonly #many: ManyResults<Value>;
+  readonly #place: number;
+
+  constructor(
+    many: ManyResults<Value>,
+    place: number,
+    ...call: ConstructorParameters<typeof CommandCall<Value, Id, Given>>
+  ) {
+    super(...call);
+    this.#many = many;
+    this.#place = place;
+  }
+
+  protected override told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void {
+    if (result instanceof Promise) {
+      result.then(
+        (value) => this.#many.settle(this.#place, { status: 'fulfilled', value }),
+        (error: unknown) => this.failed(error),
+      );
+    } else this.#many.settle(this.#place, { status: 'fulfilled', value: result });
+  }
+
+  protected override failed(reason: unknown): void {
+    this.#many.settle(this.#place, { status: 'rejected', reason });
+  }
+}
