@@ -212,11 +212,12 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const outcomes = await writer.write(commands, options);
     const places: number[] = [];
     let error: unknown;
-    outcomes.forEach((outcome, place) => {
-      if (outcome.kind !== 'failed' || !isDoubtful(outcome.error)) return;
+    for (let place = 0; place < outcomes.length; place++) {
+      const outcome = outcomes[place] as StoreOutcome<Value>;
+      if (outcome.kind !== 'failed' || !isDoubtful(outcome.error)) continue;
       places.push(place);
       error ??= outcome.error;
-    });
+    }
     if (places.length === 0) return outcomes;
     const leftMs = (): number => Math.ceil(options.timeoutMs - (this.#parts.clock.monotonic() - startedMs));
     const altered = await this.shape.altered(error, known, leftMs());

@@ -3,7 +3,14 @@ import type { Deadline } from '@lockstep/core/kit';
 import { isReadOnlyServer, isStalePlan, ReadOnlyServerError, storeError } from '../errors.js';
 import type { Lender, PooledClient } from './lender.js';
 import { isOutlived, outlive } from './outlived.js';
-import { type Call, type Described, forgetPrepared, Pipeline, type Row } from './pipeline.js';
+import {
+  type Call,
+  type Described,
+  forgetPrepared,
+  Pipeline,
+  type PipelineCallback,
+  type Row,
+} from './pipeline.js';
 
 /** The column of a first statement that says whether the server is no primary. */
 export const READ_ONLY = '#readOnly';
@@ -20,41 +27,50 @@ export interface ExchangeOptions {
 }
 
 /**
- * One pipeline on a connection that is lent for it, all by one deadline. Written with callbacks, since
+ * Sends the calls as one pipeline on a connection that is lent for it, all by one deadline. Written with callbacks, since
  * each promise on the way is felt by a writer that is alone.
+ *
+ * @param calls asked once there is a connection
+ * @param ended told once the answers of the calls, or the error that pg threw, or one of Lockstep; must not throw
  */
-export class Exchange {
+export function exchange(
+  lender: Lender,
+  calls: () => readonly Call[],
+  options: ExchangeOptions,
+  ended: PipelineCallback,
+): void {
+  new Exchange(lender, calls, options, ended).borrow();
+}
+
+class Exchange {
   readonly #lender: Lender;
   readonly #calls: () => readonly Call[];
   readonly #options: ExchangeOptions;
   readonly #stop: () => void;
-  readonly #resolve: (results: Row[][]) => void;
-  readonly #reject: (error: unknown) => void;
+  readonly #ended: PipelineCallback;
   #client: PooledClient | undefined;
   #over = false;
-  /** The answers of the calls; rejects with the error that pg threw, or one of Lockstep. */
-  readonly done: Promise<Row[][]>;
 
-  /** `calls` is asked once there is a connection. */
-  constructor(lender: Lender, calls: () => readonly Call[], options: ExchangeOptions) {
+  constructor(
+    lender: Lender,
+    calls: () => readonly Call[],
+    options: ExchangeOptions,
+    ended: PipelineCallback,
+  ) {
     this.#lender = lender;
     this.#calls = calls;
     this.#options = options;
-    const { promise, resolve, reject } = Promise.withResolvers<Row[][]>();
-    this.done = promise;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#ended = ended;
     this.#stop = options.deadline.onOver(() => this.#late());
     options.signal?.addEventListener('abort', this.#aborted, { once: true });
-    this.#borrow();
   }
 
-  #borrow(): void {
+  borrow(): void {
     this.#lender.acquireConnection().then(
       (client) => {
         if (!isOutlived(this.#lender, client)) return this.#lent(client);
         this.#release(client);
-        this.#borrow();
+        this.borrow();
       },
       (error: unknown) => this.#end(storeError(error, this.#options.what, false)),
     );
@@ -105,13 +121,13 @@ export class Exchange {
     if (this.#over) return;
     this.#over = true;
     this.#stop();
-    if (results === undefined) this.#reject(error);
-    else this.#resolve(results);
     const client = this.#client;
-    if (client === undefined) return;
-    if (isStalePlan(error)) forgetPrepared(client);
-    if (isReadOnlyServer(error)) outlive(this.#lender, client, error);
-    this.#release(client);
+    if (client !== undefined) {
+      if (isStalePlan(error)) forgetPrepared(client);
+      if (isReadOnlyServer(error)) outlive(this.#lender, client, error);
+      this.#release(client);
+    }
+    this.#ended(error, results);
   }
 
   #release(client: PooledClient): void {

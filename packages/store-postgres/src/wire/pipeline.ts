@@ -85,11 +85,18 @@ export interface WireClient {
 /** Statements that a connection holds; beyond this the oldest is closed. */
 const MAX_PREPARED = 200;
 
+/** The columns that a statement answers with. */
+interface Columns {
+  readonly described: readonly FieldDescription[];
+  readonly fields: readonly Field[];
+}
+
 /**
- * The statements that each connection has prepared, and the fields that they answer with once they are known: a
- * statement is described once, since the server refuses one whose result has changed its type.
+ * The statements that each connection has prepared, and the columns that they answer with once they are known: a
+ * statement is described once, since the server refuses one whose result has changed its type, and its columns' parsers
+ * are looked up once.
  */
-const preparedOf = new WeakMap<WireConnection, Map<string, readonly FieldDescription[] | undefined>>();
+const preparedOf = new WeakMap<WireConnection, Map<string, Columns | undefined>>();
 
 /** Told, before the rows of an answer, what their columns are. */
 export type Described = (fields: readonly FieldDescription[]) => void;
@@ -108,7 +115,7 @@ export class Pipeline {
   readonly #results: Row[][] = [];
   #rows: Row[] = [];
   /** The fields of the rows that arrive; `undefined` until the first row of a statement that was described before. */
-  #fields: Field[] | undefined;
+  #fields: readonly Field[] | undefined;
   readonly #fresh: string[] = [];
   #done: PipelineCallback | undefined;
   readonly #described: Described | undefined;
@@ -154,7 +161,7 @@ export class Pipeline {
   #send(
     connection: WireConnection,
     { statement: { name, text }, values }: Call,
-    prepared: Map<string, readonly FieldDescription[] | undefined>,
+    prepared: Map<string, Columns | undefined>,
   ): void {
     if (name === '' || !prepared.has(name)) {
       if (name !== '') {
@@ -175,10 +182,11 @@ export class Pipeline {
     connection.execute({ portal: '', rows: 0 });
   }
 
-  handleRowDescription(message: { readonly fields: readonly FieldDescription[] }): void {
+  handleRowDescription({ fields }: { readonly fields: readonly FieldDescription[] }): void {
     const prepared = preparedOf.get(this.#client.connection);
-    if (prepared?.has(this.#answering)) prepared.set(this.#answering, message.fields);
-    this.#fields = this.#fieldsOf(message.fields);
+    const columns = this.#columnsOf(fields);
+    if (prepared?.has(this.#answering)) prepared.set(this.#answering, columns);
+    this.#begin(columns);
   }
 
   /** The name of the statement whose answer is arriving. */
@@ -186,21 +194,28 @@ export class Pipeline {
     return this.#calls[this.#results.length]?.statement.name ?? '';
   }
 
-  #fieldsOf(described: readonly FieldDescription[]): Field[] {
-    this.#described?.(described);
-    return described.map(({ name, dataTypeID }) => ({
+  #columnsOf(described: readonly FieldDescription[]): Columns {
+    const fields = described.map(({ name, dataTypeID }) => ({
       name,
       own: name.startsWith('#'),
       parse: this.#client.getTypeParser(dataTypeID, 'text'),
     }));
+    return { described, fields };
+  }
+
+  #begin(columns: Columns | undefined): readonly Field[] {
+    if (columns !== undefined) this.#described?.(columns.described);
+    this.#fields = columns?.fields ?? [];
+    return this.#fields;
   }
 
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
     try {
-      this.#fields ??= this.#fieldsOf(preparedOf.get(this.#client.connection)?.get(this.#answering) ?? []);
-      const row = new Row(this.#fields, message.fields);
-      for (let index = 0; index < this.#fields.length; index++) {
-        const { name, own, parse } = this.#fields[index] as Field;
+      const fields =
+        this.#fields ?? this.#begin(preparedOf.get(this.#client.connection)?.get(this.#answering));
+      const row = new Row(fields, message.fields);
+      for (let index = 0; index < fields.length; index++) {
+        const { name, own, parse } = fields[index] as Field;
         const raw = message.fields[index];
         const target = own ? row.meta : row.value;
         const value = raw === null || raw === undefined ? null : parse(raw);

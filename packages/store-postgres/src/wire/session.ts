@@ -5,16 +5,17 @@ import {
   isConnectionLoss,
   isLate,
   isReadOnlyServer,
+  isRefusal,
   isStalePlan,
   isStampedTooEarly,
   isTransient,
 } from '../errors.js';
 import { microsSql, SET_SAFE_PATH, SETTING_DEADLINE, SETTING_STAMPED } from '../sql/stamp.js';
 import { storeDeadline } from './deadline.js';
-import { Exchange, type ExchangeOptions, READ_ONLY } from './exchange.js';
+import { type ExchangeOptions, exchange, READ_ONLY } from './exchange.js';
 import { lenderOf, type PooledClient } from './lender.js';
 import { IS_READ_ONLY } from './outlived.js';
-import { type Call, type Row, statement } from './pipeline.js';
+import { type Call, type PipelineCallback, type Row, statement } from './pipeline.js';
 import { ServerClock } from './server-clock.js';
 
 export interface SendOptions extends ExchangeOptions {
@@ -45,6 +46,13 @@ const SETTINGS = {
   read: { timeout: variants(asRead(SET_TIMEOUT)), deadline: variants(asRead(SET_DEADLINE)) },
 } as const;
 const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
+
+const bare = (text: string): Call => ({ statement: statement(text, false), values: [] });
+const GUARD = [
+  bare('SAVEPOINT lockstep'),
+  bare('RELEASE SAVEPOINT lockstep'),
+  bare('ROLLBACK TO SAVEPOINT lockstep'),
+] as const;
 
 /** How many servers that are no primaries one call leaves for others. */
 const MAX_SERVERS_LEFT = 2;
@@ -80,31 +88,51 @@ export class Session {
    * again within the deadline, and so does a server that is no primary any more, on another connection; a stamp that
    * came too early is the caller's to raise. Throws what pg threw, or an error of Lockstep.
    */
-  async send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
+  send(calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
+    return new Promise((resolve, reject) => {
+      options.signal?.throwIfAborted();
+      this.#try(calls, options, (error, results) => {
+        if (results === undefined) this.#again(calls, options, error).then(resolve, reject);
+        else resolve(results);
+      });
+    });
+  }
+
+  #try(calls: readonly Call[], options: SendOptions, ended: PipelineCallback): void {
     let sentAtMs = 0;
     const all = (): Call[] => {
       sentAtMs = this.#clock.monotonic();
       return [this.#settings(options), ...calls];
     };
+    exchange(lenderOf(this.#knex), all, options, (error, results) => {
+      const [settings] = results?.shift() ?? [];
+      if (results !== undefined && options.notAfterMs !== undefined)
+        this.serverClock.sample(sentAtMs, Number(settings?.meta['#now']));
+      ended(error, results);
+    });
+  }
+
+  /** The tries behind a first one that has failed. */
+  async #again(calls: readonly Call[], options: SendOptions, first: unknown): Promise<Row[][]> {
     const backoff = new Backoff(BETWEEN_TRIES);
     let serversLeft = 0;
+    let error = first;
     for (let attempt = 1; ; attempt++) {
-      options.signal?.throwIfAborted();
-      try {
-        const results = await new Exchange(lenderOf(this.#knex), all, options).done;
-        const [settings] = results.shift() ?? [];
-        if (options.notAfterMs !== undefined)
-          this.serverClock.sample(sentAtMs, Number(settings?.meta['#now']));
-        return results;
-      } catch (error) {
-        if (isLate(error)) this.serverClock.forget();
-        if (isStampedTooEarly(error) || attempt === MAX_TRIES) throw error;
-        const elsewhere = isReadOnlyServer(error) && ++serversLeft <= MAX_SERVERS_LEFT;
-        const again = elsewhere || isTransient(error) || isStalePlan(error);
-        if (!again && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
-      }
+      if (isLate(error)) this.serverClock.forget();
+      if (isStampedTooEarly(error) || attempt === MAX_TRIES) throw error;
+      const elsewhere = isReadOnlyServer(error) && ++serversLeft <= MAX_SERVERS_LEFT;
+      const again = elsewhere || isTransient(error) || isStalePlan(error);
+      if (!again && !(options.readOnly && attempt === 1 && isConnectionLoss(error))) throw error;
       // Without time for the pause the next try says so, or is just in time.
       await backoff.waitWithin(options.deadline, options.signal);
+      options.signal?.throwIfAborted();
+      const { promise, resolve } = Promise.withResolvers<Row[][] | undefined>();
+      this.#try(calls, options, (failure, results) => {
+        error = failure;
+        resolve(results);
+      });
+      const results = await promise;
+      if (results !== undefined) return results;
     }
   }
 
@@ -135,8 +163,26 @@ export class Session {
   }
 
   /** Runs the calls inside a transaction, whose own settings bound each statement. */
-  async sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
-    return await new Exchange(lenderOf(trx), () => calls, options).done;
+  sendIn(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
+    return new Promise((resolve, reject) => {
+      exchange(
+        lenderOf(trx),
+        () => calls,
+        options,
+        (error, results) => (results === undefined ? reject(error) : resolve(results)),
+      );
+    });
+  }
+
+  /** As {@link sendIn}; a refused statement leaves the transaction as it was before. */
+  async sendGuarded(trx: Knex.Transaction, calls: readonly Call[], options: SendOptions): Promise<Row[][]> {
+    const [savepoint, release, rollback] = GUARD;
+    try {
+      return (await this.sendIn(trx, [savepoint, ...calls, release], options)).slice(1, -1);
+    } catch (error) {
+      if (isRefusal(error)) await this.sendIn(trx, [rollback], options);
+      throw error;
+    }
   }
 
   async #askClock(timeoutMs: number): Promise<void> {

@@ -50,13 +50,6 @@ export interface WriterParts {
   readonly recordedTogether: (changes: readonly RecordedChange[]) => void;
 }
 
-interface Answer {
-  readonly rows: readonly Row[];
-  readonly again: readonly Row[] | undefined;
-  /** The texts of the rows' declared columns. */
-  readonly recorded: readonly Row[] | undefined;
-}
-
 interface WriteSend extends SendOptions {
   /** As the table tells it; asked once for a write. */
   readonly altered: (error: unknown) => Promise<boolean>;
@@ -73,10 +66,6 @@ const MAX_CONCURRENT = 4;
 const FLUSH_LOCK_MS = 200;
 const FLUSH_LOCK_AGAIN_MS = 20;
 const LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', $1, true)";
-
-const SAVEPOINT = statement('SAVEPOINT lockstep', false);
-const RELEASE = statement('RELEASE SAVEPOINT lockstep', false);
-const ROLLBACK = statement('ROLLBACK TO SAVEPOINT lockstep', false);
 
 /** Writes batches: one statement for each kind of command; a refused row fails alone. */
 export class Writer<Value> {
@@ -154,11 +143,22 @@ export class Writer<Value> {
   ): Promise<void> {
     const { items } = group;
     try {
-      const { rows, again, recorded } = await this.#run(group, send, options, restamp.above, lockMs);
+      const { codec, statements } = this.#parts;
+      const own = options.tx === undefined;
+      const stamps = this.#isStamping(group, options);
+      const calls = this.#locked(group, stamps, send, options, restamp.above, lockMs);
+      const at = answerOf(group, calls);
+      const again = readAgain(group, statements, codec, own);
+      const recorded = readRecorded(group, statements, own);
+      calls.push(...again, ...recorded);
+      const results = await this.#send(calls, stamps, group, send, options);
+      const last = calls.length - 1;
+      const rows = results[at] ?? [];
       this.#outcomes.noteRows(group, rows, outcomes);
-      if (again !== undefined) this.#outcomes.noteCommitted(group, again, outcomes);
-      if (recorded !== undefined) this.#outcomes.noteTexts(group, recorded, outcomes);
-      if (this.#isStamping(group, options) && items.length > 1) {
+      if (again.length > 0)
+        this.#outcomes.noteCommitted(group, results[last - recorded.length] ?? [], outcomes);
+      if (recorded.length > 0) this.#outcomes.noteTexts(group, results[last] ?? [], outcomes);
+      if (stamps && items.length > 1) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
       if (group.kind === 'flushDelete' && options.tx === undefined)
@@ -207,47 +207,38 @@ export class Writer<Value> {
     return { kind: 'failed', error: storeError(error, what, true) };
   }
 
-  /** The answer of the group's statement, and what is asked behind it. */
-  async #run(
-    group: Group,
+  /** The answers of the calls, in one round trip. */
+  #send(
+    calls: readonly Call[],
+    stamps: boolean,
+    { kind }: Group,
     send: WriteSend,
-    options: StoreWriteOptions,
+    { tx }: StoreWriteOptions,
+  ): Promise<Row[][]> {
+    const { session, source, statements } = this.#parts;
+    if (tx === undefined) {
+      const byKey = statements.firesNothing && (kind !== 'put' || !stamps);
+      return session.send(calls, { ...send, byKey, stamps: stamps ? source : '' });
+    }
+    return session[send.savepoint ? 'sendGuarded' : 'sendIn'](transactionOf(tx), calls, send);
+  }
+
+  /** The group's calls, behind the locks that they take. */
+  #locked(
+    group: Group,
+    stamps: boolean,
+    { prepared }: WriteSend,
+    { notAfterMs, tx }: StoreWriteOptions,
     above: number,
     lockMs: number,
-  ): Promise<Answer> {
-    const { codec, session, source, statements } = this.#parts;
-    const stamps = this.#isStamping(group, options);
+  ): Call[] {
     const calls = this.#calls(group, stamps, above);
-    if (options.tx === undefined && options.notAfterMs !== undefined) calls.unshift(this.#known(group));
-    if (options.tx === undefined && isFlush(group)) {
-      calls.unshift({ statement: statement(LOCK_TIMEOUT, send.prepared), values: [String(lockMs)] });
+    if (tx !== undefined) return calls;
+    if (notAfterMs !== undefined) calls.unshift(this.#known(group));
+    if (isFlush(group)) {
+      calls.unshift({ statement: statement(LOCK_TIMEOUT, prepared), values: [String(lockMs)] });
     }
-    const at = answerOf(group, calls);
-    const again = readAgain(group, statements, codec, options.tx === undefined);
-    const recorded = readRecorded(group, statements, options.tx === undefined);
-    calls.push(...again, ...recorded);
-    const answer = (results: readonly Row[][], at: number, last = calls.length - 1): Answer => ({
-      rows: results[at] ?? [],
-      again: again.length === 0 ? undefined : results[last - recorded.length],
-      recorded: recorded.length === 0 ? undefined : results[last],
-    });
-    if (options.tx === undefined) {
-      const byKey = group.kind !== 'put' || !stamps ? statements.firesNothing : false;
-      return answer(await session.send(calls, { ...send, byKey, ...(stamps ? { stamps: source } : {}) }), at);
-    }
-    const trx = transactionOf(options.tx);
-    if (!send.savepoint) return answer(await session.sendIn(trx, calls, send), at);
-    const guarded: Call[] = [
-      { statement: SAVEPOINT, values: [] },
-      ...calls,
-      { statement: RELEASE, values: [] },
-    ];
-    try {
-      return answer(await session.sendIn(trx, guarded, send), at + 1, calls.length);
-    } catch (error) {
-      if (isRefusal(error)) await session.sendIn(trx, [{ statement: ROLLBACK, values: [] }], send);
-      throw error;
-    }
+    return calls;
   }
 
   /** Readers whose intents in the cache ran out can wait for the statement: a key without a row has no lock of its own. */
@@ -263,21 +254,20 @@ export class Writer<Value> {
     const rows = (): string =>
       alone ? (items[0]?.record ?? '{}') : `[${items.map((item) => item.record).join(',')}]`;
     const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
-    const stamp = stampAbove(above);
     const mode = stamps ? 'stamped' : alone ? 'alone' : 'batch';
-    const given = stamps ? String(above) : stamp;
+    const stamp = stamps ? String(above) : stampAbove(above);
     const keys = (): string => arrayText(items.map((item) => item.key));
     switch (kind) {
       case 'put': {
         const [only] = items;
         if (alone && only?.cells !== undefined) {
           return stamps
-            ? [{ statement: statements.putOneStamped(shape), values: [String(above), ...only.cells] }]
+            ? [{ statement: statements.putOneStamped(shape), values: [stamp, ...only.cells] }]
             : [{ statement: statements.putOne(shape), values: [stamp, only.key, ...only.cells] }];
         }
         const put = shape.scalar ? columnsOf(items) : [`[${items.map((item) => item.record).join(',')}]`];
         return stamps
-          ? [{ statement: statements.putManyStamped(shape), values: [String(above), ...put] }]
+          ? [{ statement: statements.putManyStamped(shape), values: [stamp, ...put] }]
           : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
       }
       case 'insert':
@@ -286,15 +276,15 @@ export class Writer<Value> {
         return [{ statement: insert, values: [rows(), stamp, keys()] }];
       }
       case 'replace':
-        return [{ statement: statements.replace(shape, mode), values: [rows(), given] }];
+        return [{ statement: statements.replace(shape, mode), values: [rows(), stamp] }];
       case 'patch':
-        return [{ statement: statements.patch(shape, mode), values: [rows(), given] }];
+        return [{ statement: statements.patch(shape, mode), values: [rows(), stamp] }];
       case 'restamp':
         return [{ statement: statements.restamp(alone), values: [rows(), stamp] }];
       case 'increment':
         if (field === undefined)
           throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
-        return [{ statement: statements.increment(field, mode), values: [rows(), given] }];
+        return [{ statement: statements.increment(field, mode), values: [rows(), stamp] }];
       case 'delete':
         return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
       case 'flushPut':
@@ -327,7 +317,15 @@ export class Writer<Value> {
       rows.filter((row) => row.meta[OUT.key] === true).map((row) => Number(row.meta[OUT.number])),
     );
     const items = group.items.filter((item) => buried.has(item.index));
-    if (items.length > 0) await this.#run({ ...group, items }, send, options, 0, FLUSH_LOCK_MS);
+    if (items.length === 0) return;
+    const again = { ...group, items };
+    await this.#send(
+      this.#locked(again, false, send, options, 0, FLUSH_LOCK_MS),
+      false,
+      again,
+      send,
+      options,
+    );
   }
 }
 
