@@ -6,6 +6,7 @@ import { postgresBench } from '../bursts/postgres.js';
 import { runBursts, SCENARIO_NAMES } from '../bursts/scenarios.js';
 import { CONTENTION, runContention } from '../contention.js';
 import { HITS, runHits } from '../hits.js';
+import { LONE, PARTS, runLone } from '../lone.js';
 import { NEAR_BENCH, runNear } from '../near.js';
 import { PLANS, runPlans } from '../plans.js';
 import { runReads } from '../reads.js';
@@ -60,6 +61,22 @@ export function ownSuites(program: Command): void {
         ? await bufferAck(flags.store, flags.turns, progress)
         : undefined;
       write({ ...result, bufferAckMs }, flags.json);
+    });
+
+  program
+    .command('lone')
+    .description(
+      'Where the time of one writer goes, call by call against an upsert (knex) followed by SETEX.',
+    )
+    .addOption(json())
+    .addOption(size('--calls <n>', 'puts of each side', LONE.calls))
+    .action(async ({ calls, json }: Pick<Flags, 'json'> & { readonly calls: number }) => {
+      const lone = await runLone({ ...LONE, calls });
+      for (const part of [...PARTS, 'all'] as const) {
+        const [ours, theirs] = [lone.ours[part], lone.theirs[part]].map((us) => String(us).padStart(6));
+        progress(`${part.padEnd(34)}${ours} µs  by hand${theirs} µs`);
+      }
+      write({ lone }, json);
     });
 
   program
