@@ -108,7 +108,7 @@ export class CollectionReads<Value, Id> {
     }
     const key = checks.key(id);
     if (options !== undefined) return this.readWith(key, options);
-    const reading = reader.read(key, settings.ttlMs);
+    const reading = reader.read(key, settings.ttlMs, true);
     return codec.hasSchema ? this.#shown(reading) : reading;
   }
 

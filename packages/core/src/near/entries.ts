@@ -97,6 +97,8 @@ export class NearEntries<Value> implements WatchedEntries {
   readonly #changes = new KeyChanges(COUNTERS);
   /** Counts the times that everything was dropped. */
   #era = 0;
+  /** The list of ended tags, as the cache had it in this era: a change of it ends the era. */
+  #list: CacheHit | undefined;
   #hits = 0;
   #misses = 0;
   #dropped = 0;
@@ -172,6 +174,21 @@ export class NearEntries<Value> implements WatchedEntries {
     return isSame;
   }
 
+  /** The list of ended tags, while that is as near as an entry may be. Hot path. */
+  get list(): CacheHit | undefined {
+    if (this.#list === undefined) return undefined;
+    const agoMs = this.#clock.monotonic() - this.#watch.provenAtMs;
+    return agoMs < this.maxStaleMs ? this.#list : undefined;
+  }
+
+  /** Keeps the list that came with a read that began at the mark, unless it may have changed since. */
+  keepList({ era }: NearMark, list: CacheHit | undefined): void {
+    const { listKey } = this;
+    if (era !== this.#era || listKey === undefined || this.validates) return;
+    // Right behind a failover the list would be held against the generation of the cache from before.
+    if (this.#options.cache.trust.isKnownSince([listKey], this.#watch.sinceMs)) this.#list = list;
+  }
+
   /** Before a read of the key is sent to the cache; `undefined`: what it finds is not to be stored. */
   mark(key: string, tags?: NotedTags): NearMark | undefined {
     if (!this.validates && this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
@@ -209,6 +226,7 @@ export class NearEntries<Value> implements WatchedEntries {
 
   clear(): void {
     this.#era++;
+    this.#list = undefined;
     this.#dropped += this.#entries.size;
     this.#entries.clear();
   }

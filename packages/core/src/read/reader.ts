@@ -60,8 +60,12 @@ export class Reader<Value> {
     return this.#misses.sent(cacheKey);
   }
 
-  /** Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs. */
-  read(key: string, ttlMs: number): Promise<Versioned<Value>> {
+  /**
+   * Reads one entity. Hot path: `test/runtime/hops.test.ts` counts what a hit costs.
+   *
+   * @param mayBeNear that a tag was ended may be known as late as a near entry would be
+   */
+  read(key: string, ttlMs: number, mayBeNear = false): Promise<Versioned<Value>> {
     const { cache, cacheSwitch, clock, flushKey, keyPrefix, member, near } = this.#context;
     const cacheKey = keyPrefix + key;
     const mark = near === undefined ? undefined : near.mark(key);
@@ -72,8 +76,9 @@ export class Reader<Value> {
       return this.#readStore(lookup);
     }
     const { promise, resolve } = Promise.withResolvers<Versioned<Value>>();
-    if (this.#rowTags !== undefined) this.#readTagged(lookup, this.#rowTags, resolve);
-    else this.#reads.add(cacheKey, (answer, nowMs) => resolve(this.#found(lookup, answer, nowMs)));
+    const list = mayBeNear ? near?.list : undefined;
+    if (this.#rowTags !== undefined && list === undefined) this.#readTagged(lookup, this.#rowTags, resolve);
+    else this.#reads.add(cacheKey, (answer, nowMs) => resolve(this.#found(lookup, answer, nowMs, list)));
     return promise;
   }
 
@@ -84,7 +89,10 @@ export class Reader<Value> {
     let left = 2;
     const arrived = (nowMs: number): void => {
       left--;
-      if (left === 0) resolve(this.#found(lookup, entry, nowMs, list));
+      if (left > 0) return;
+      const { mark } = lookup;
+      if (mark !== undefined && !(list instanceof Error)) this.#context.near?.keepList(mark, list);
+      resolve(this.#found(lookup, entry, nowMs, list));
     };
     this.#reads.add(lookup.cacheKey, (answer, nowMs) => {
       entry = answer;

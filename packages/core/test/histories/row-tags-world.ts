@@ -25,6 +25,11 @@ export interface RowTagsWorldOptions {
   /** A control changes what the engine sees of the cache, and the cache's transitions. */
   readonly cacheOf?: (cache: CacheAdapter) => CacheAdapter;
   readonly apply?: Apply;
+  /** Near entries, which may be as late as their bound. `false` of `tells`: a change that nobody is told of; a control. */
+  readonly near?: {
+    readonly tells?: (key: string, chance: (probability: number) => boolean) => boolean;
+    readonly onRead?: (from: string) => void;
+  };
   /** More readers of one row: for what shows only when several of them meet. @defaultValue false */
   readonly crowded?: boolean;
 }
@@ -34,7 +39,9 @@ interface Ended {
   readonly key: string;
   readonly group: string;
   readonly seen: number;
+  readonly process: number;
   readonly end: number;
+  readonly endMs: number;
 }
 
 interface Process {
@@ -60,15 +67,27 @@ const CROWDED = {
   evictions: 0.1,
 } as const;
 
+/** Near rows, and those that are not: time must go on, for the bound to be passed. */
+const NEAR = { keys: KEYS, clients: 6, calls: 14, writes: 0.1, ends: 0.1, evictions: 0.005 } as const;
+const NEAR_PAUSE_MS = 40;
+const MAX_STALE_MS = 100;
+
 /**
  * Two processes with tagged rows, a cache and a store behind a bad network. Something changes the rows of a group unseen, and
  * ends the group's tag. No read that begins after the acknowledgement may return such a row as it was before; nor a row as
  * it was before an acknowledged write (G2).
  */
 export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<string[]> {
-  const { apply, crowded, faults = 0.02, seed, strict } = options;
-  const { calls, clients, ends, evictions, keys, writes } = crowded ? CROWDED : USUAL;
-  const world = new GroupedWorld({ seed, faults, evicts: !strict, ...(apply && { apply }) });
+  const { apply, crowded, faults = 0.02, near, seed, strict } = options;
+  const shape = near !== undefined ? NEAR : crowded ? CROWDED : USUAL;
+  const { calls, clients, ends, evictions, keys, writes } = shape;
+  const chance = (probability: number): boolean => world.scheduler.chance(probability);
+  const { tells } = near ?? {};
+  const world: GroupedWorld = new GroupedWorld({
+    ...{ seed, faults, evicts: !strict },
+    ...(tells && { tells: (key: string) => tells(key, chance) }),
+    ...(apply && { apply }),
+  });
   const { cache, scheduler } = world;
   const memory = memoryStore<Grouped>({ name: 'rows', clock: scheduler.clock, feedGraceMs: 50 });
   const hidden = new Map(keys.map((key) => [key, 0]));
@@ -116,17 +135,20 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
       holeTtlMs: 2_000,
       ...TIMES,
       ...(strict ? { consistency: 'strict' } : {}),
+      ...(near && { near: { maxItems: 1, maxStaleMs: MAX_STALE_MS } }),
     });
     return { lockstep, rows };
   });
 
-  async function write({ rows }: Process): Promise<void> {
+  async function write(process: number): Promise<void> {
+    const { rows } = processes[process] as Process;
     const key = scheduler.pick(keys);
     const row = world.row();
-    await world.write(0, key, scheduler.chance(0.5) ? rows.put(key, row) : rows.patch(key, { ...row }));
+    await world.write(process, key, scheduler.chance(0.5) ? rows.put(key, row) : rows.patch(key, { ...row }));
   }
 
-  async function end({ rows }: Process): Promise<void> {
+  async function end(process: number): Promise<void> {
+    const { rows } = processes[process] as Process;
     const group = scheduler.pick<string>(GROUPS);
     const found = await memory.read(keys, { timeoutMs: 1_000, primary: true });
     const members = found.filter((row): row is StoreRow<Grouped> => row?.value.group === group);
@@ -136,19 +158,26 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
       return { key, group, seen };
     });
     if ((await rows.invalidateTag({ group })) !== 'invalidated') return;
-    for (const state of states) ended.push({ ...state, end: scheduler.step });
+    const [endStep, endMs] = [scheduler.step, scheduler.clock.now()];
+    for (const state of states) ended.push({ ...state, process, end: endStep, endMs });
   }
 
-  async function read({ rows }: Process): Promise<void> {
+  async function read(process: number): Promise<void> {
+    const { rows } = processes[process] as Process;
     const key = scheduler.pick(keys);
-    const begin = scheduler.step;
+    const [begin, beginMs] = [scheduler.step, scheduler.clock.now()];
     const read = await rows.getVersioned(key).catch(() => undefined);
     if (read === undefined) return;
-    const { value, version } = read;
-    const owed = world.newest(key, (write) => write.end < begin);
+    const { from, value, version } = read;
+    near?.onRead?.(from);
+    type Past = Pick<Ended, 'process' | 'end' | 'endMs'>;
+    const isPast = (each: Past, late: boolean): boolean =>
+      late && each.process !== process ? each.endMs + MAX_STALE_MS <= beginMs : each.end < begin;
+    const owed = world.newest(key, (write) => isPast(write, from === 'near'));
     if (version < owed) problems.push(`G2: "${key}" was at ${owed} before a read at ${begin} had ${version}`);
+    // The list of what was ended is as near as rows are.
     const before = ended.filter(
-      (each) => each.key === key && each.group === value?.group && each.end < begin,
+      (each) => each.key === key && each.group === value?.group && isPast(each, near !== undefined),
     );
     const least = Math.max(0, ...before.map(({ seen }) => seen));
     if ((value?.seen ?? least) >= least) return;
@@ -159,7 +188,8 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
 
   async function client(): Promise<void> {
     for (let call = 0; call < calls; call++) {
-      const process = scheduler.pick(processes);
+      if (near !== undefined) await scheduler.sleep(NEAR_PAUSE_MS * scheduler.random());
+      const process = scheduler.chance(0.5) ? 0 : 1;
       const kind = scheduler.random();
       await (kind < writes ? write(process) : kind < writes + ends ? end(process) : read(process));
     }
@@ -168,6 +198,10 @@ export async function runRowTagsWorld(options: RowTagsWorldOptions): Promise<str
   /** Mostly a row: without the list no entry is current, and nothing could go wrong. */
   function evict(): void {
     if (cache.calm || strict) return;
+    if (near !== undefined) {
+      cache.evict();
+      return;
+    }
     const all = [...cache.entries.keys()];
     const rows = all.filter((key) => !key.includes('%t:'));
     const from = scheduler.chance(0.1) ? all : rows;

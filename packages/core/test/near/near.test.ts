@@ -318,6 +318,32 @@ describe('a definition with near', () => {
   });
 });
 
+test('the list of ended tags is near, too: reads of rows that are not do not ask for it, but for those that judge by them', async () => {
+  const shop = openNear({ collection: { tags: ['name'] } });
+  const other = shop.join();
+  for (const id of ['a', 'b', 'c']) await shop.products.put(id, LAMP);
+  await warm(shop, 'a', LAMP);
+  const asked: string[] = [];
+  shop.cachePlan.always('read', async (call) => {
+    asked.push(...call.input);
+    return await call.proceed();
+  });
+  const listIsAsked = async (read: () => Promise<unknown>): Promise<boolean> => {
+    asked.length = 0;
+    await read();
+    return asked.some((key) => key.endsWith('%t:ended'));
+  };
+  expect(await listIsAsked(() => shop.products.get('b'))).toBe(false);
+  expect(asked).toEqual(['wtc:products:b']);
+  expect(await listIsAsked(() => shop.products.update('c', (row) => row))).toBe(true);
+  await other.products.invalidateTag({ name: LAMP.name });
+  expect(await listIsAsked(() => shop.products.getVersioned('c'))).toBe(true);
+  await warm(shop, 'a', LAMP);
+  shop.mute();
+  await shop.products.invalidateTag({ name: LAMP.name });
+  expect((await shop.products.getVersioned('c')).from).toBe('store');
+});
+
 test('a tag that is ended takes the rows out, in this process at once', async () => {
   const shop = openNear({ collection: { tags: ['name'] } });
   await warm(shop, 'a', LAMP);
