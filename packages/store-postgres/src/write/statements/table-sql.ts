@@ -99,11 +99,6 @@ export class TableSql {
     return `CASE WHEN w."${OUT.version}" IS NULL THEN (${told}) END`;
   }
 
-  /** The version of a record's tombstone as the snapshot has it; NULL where `w` has written the row. */
-  get tombstoneUnlessWritten(): string {
-    return `CASE WHEN w."${OUT.version}" IS NULL THEN ${this.tombstoneOfRecord} END`;
-  }
-
   /** The version of a record's tombstone as the snapshot has it. */
   get tombstoneOfRecord(): string {
     return `(SELECT ${toldSql('s.version')} FROM lockstep.tombstone s WHERE ${equal('s.source', this.source)} AND ${equal('s.key', this.rowKey)})`;
