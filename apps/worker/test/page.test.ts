@@ -101,7 +101,7 @@ describe('the page', () => {
   test('shows what is happening, live', async () => {
     await expect.poll(() => text('state')).toBe('ready');
     expect(await text('run')).toContain('worker-1');
-    for (const chart of ['reads', 'near', 'buffer'])
+    for (const chart of ['reads', 'near', 'buffer', 'breakers'])
       expect(await page.locator(`#chart-${chart} canvas`).count()).toBe(1);
     await expect.poll(() => text('dead-count')).toBe('2');
     await expect.poll(() => text('hits')).toMatch(/^(–|\d)/);

@@ -52,28 +52,37 @@ beforeAll(async () => {
   let lockstep: Lockstep | undefined;
   let users: Collection<{ readonly name: string }> | undefined;
   const store = memoryStore<{ readonly name: string }>({ name: 'users' });
+  const other = memoryStore<{ readonly name: string }>({ name: 'near' });
+  let near: typeof users;
   const worker = await startWorker({
     lockstep: () => {
       lockstep = createLockstep({ cache: memoryCache(), queue: memoryQueue() });
       users = lockstep.collection({ name: 'users', store, burst: {} });
+      near = lockstep.collection({ name: 'near', store: other, near: { maxItems: 10 } });
       return lockstep;
     },
     port: 0,
     logger: pino({ enabled: false }),
   });
-  if (users === undefined) throw new Error('no Lockstep was made');
+  if (users === undefined || near === undefined) throw new Error('no Lockstep was made');
   const relayed = new Promise<void>((resolve) => lockstep?.events.on('relay', () => resolve()));
   lockstep?.events.on('write', () => {
     throw new Error('what fails behind the scenes');
   });
   await users.put('1', { name: 'Ada' });
   await users.get('1');
+  await near.put('1', { name: 'Ada' });
+  while ((await near.getVersioned('1')).from !== 'near');
   await users.get('2');
   await users.get('').catch(() => undefined);
   await users.put('', { name: '' }).catch(() => undefined);
   await store.foreignWrite('1', { name: 'Ada L.' });
   await relayed;
-  note(await (await fetch(`${worker.metricsUrl}/metrics`)).text());
+  const scrape = async () => (await fetch(`${worker.metricsUrl}/metrics`)).text();
+  // Once the worker has seen who is alive.
+  let text = '';
+  while (!text.includes('lockstep_fleet_near_entries{')) text = await scrape();
+  note(text);
   note(new PrometheusSerializer().serialize((await reader.collect()).resourceMetrics));
   instrumentation.disable();
   await worker.close();

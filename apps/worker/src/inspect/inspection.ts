@@ -6,7 +6,7 @@ import { jobsAbout, keptOf, lettersAbout, recordedOf } from './traces.js';
 import { type ReadableVersion, readable, timeOf } from './versions.js';
 
 /** How many of the newest dead letters are searched. */
-const MAX_LETTERS = 5_000;
+const MAX_LETTERS = 1_000;
 /** Verdicts that nothing has to be done about. */
 const WELL: readonly string[] = ['in step', 'not cached', 'not flushed yet'];
 
@@ -34,7 +34,7 @@ export interface FeedFacts {
 export interface QueueFacts {
   /** Jobs that wait or are active; `null`: the queue can't tell. */
   readonly jobs: number | null;
-  /** Among the newest 5,000. */
+  /** Among the newest 1,000. */
   readonly deadLetters: number;
 }
 

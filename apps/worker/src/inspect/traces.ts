@@ -10,7 +10,8 @@ import type {
 import { bounded } from '../bounded.js';
 import { TIMEOUT_MS } from './compare.js';
 
-const PAGE = 500;
+/** Letters may hold values of a megabyte. */
+const PAGE = 100;
 
 /** What the feed holds of a row. Of a store that keeps nothing beside the row: `undefined`. */
 export async function keptOf({ store }: CollectionInfo, key: string): Promise<KeptOfRow | undefined> {

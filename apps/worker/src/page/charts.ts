@@ -84,7 +84,19 @@ export const CHARTS: readonly ChartSpec<Point>[] = [
     id: 'chart-buffer',
     lines: [
       { label: 'unflushed keys', colour: 'cache', area: true, value: ({ unflushed }) => unflushed },
-      { label: 'open breakers', colour: 'store', right: true, value: ({ breakers }) => breakers },
+      {
+        label: 'buffered/s',
+        colour: 'feed',
+        right: true,
+        value: ({ bufferedPerSecond }) => bufferedPerSecond,
+      },
+    ],
+  },
+  {
+    id: 'chart-breakers',
+    lines: [
+      { label: 'alive', colour: 'queue', value: ({ processes }) => processes },
+      { label: 'without the cache', colour: 'store', area: true, value: ({ breakers }) => breakers },
     ],
   },
 ];
