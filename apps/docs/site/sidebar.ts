@@ -9,7 +9,7 @@ const GROUPS: readonly Group[] = [
   { label: 'Guides', items: ['consistency', 'views', 'durability', 'failures', 'testing', 'scaling'] },
   {
     label: 'In production',
-    items: ['operations', 'cli', 'deployments', 'security', 'performance', 'configuration'],
+    items: ['operations', 'cli', 'deployments', 'security', 'performance', 'benchmarks', 'configuration'],
   },
   {
     label: 'Coming from another cache',

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import type { Section } from '../src/all.js';
 import { draw } from '../src/charts/draw.js';
 import { readResults } from '../src/charts/results.js';
-import { tables } from '../src/charts/tables.js';
+import { page } from '../src/charts/tables.js';
 
 const section = (ours: number): Section => ({
   ours: { 'put, 1 writer': ours },
@@ -33,7 +33,10 @@ test('charts and tables are of the medians of all runs', () => {
   const results = readResults(runs);
   expect(results.sections['writes']?.ours).toEqual({ 'put, 1 writer': 6 });
   expect(results.sections['writes']?.ratio['by hand']).toEqual({ 'put, 1 writer': 1.5 });
-  expect(tables(results)).toContain('| put, 1 writer | 6 ms | 4 ms (1.50) | 2 ms | 1 ms |');
+  const text = page(results, draw(results));
+  expect(text).toContain('Medians of 3 runs');
+  expect(text).toContain('](charts/writes.svg)');
+  expect(text).toContain('| put, 1 writer | 6 ms | 4 ms (1.50) | 2 ms | 1 ms |');
   const chart = draw(results).get('writes.svg') ?? '';
   expect(chart).toMatch(/<title id="title">.+<\/title>/);
   expect(chart).toContain('Lockstep 6 ms, by hand 4 ms');

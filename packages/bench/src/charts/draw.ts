@@ -4,7 +4,7 @@ import { barChart, type Group, type Row } from './bars.js';
 import { lineChart } from './lines.js';
 import type { Results } from './results.js';
 
-interface Definition {
+export interface Definition {
   readonly file: string;
   readonly title: string;
   /** The suites that it shows, in this order. */
@@ -20,7 +20,7 @@ interface Definition {
 /** Enough to compare with, where there are many cases. */
 const FEW = ['by hand', 'tuned by hand', 'bentocache', 'the bare clients'];
 
-const DEFINITIONS: readonly Definition[] = [
+export const DEFINITIONS: readonly Definition[] = [
   { file: 'reads', title: 'Hits in Redis', sections: ['reads', 'getMany'] },
   { file: 'near', title: 'Hits in the process', sections: ['near'] },
   { file: 'misses', title: 'Reads of rows that nobody has read', sections: ['misses'] },
@@ -51,7 +51,7 @@ const DEFINITIONS: readonly Definition[] = [
 ];
 
 /** The unit of a suite's figures, where it does not tell it by case. */
-const UNITS: Readonly<Record<string, string>> = {
+export const UNITS: Readonly<Record<string, string>> = {
   near: 'hits/s',
   contention: 'calls/s',
   relay: 'changes/s',

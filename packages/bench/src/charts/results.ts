@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Figures, Section } from '../all.js';
 import { median } from '../bursts/turn.js';
+import type { Machine } from '../cli/machine.js';
 import type { GrowthResult } from '../fleet/growth.js';
 
 /** What several runs have in common: medians of their figures. */
@@ -8,6 +9,8 @@ export interface Results {
   readonly runs: number;
   readonly sections: Readonly<Record<string, Section>>;
   readonly growth?: GrowthResult;
+  /** Of the last of them that has sections. */
+  readonly machine?: Partial<Machine>;
 }
 
 /** Reads results that `--json` wrote. Throws an error that names the file which is none. */
@@ -26,7 +29,16 @@ export function readResults(files: readonly string[]): Results {
       `${files.join(', ')}: no suite with ours, peers, limit and ratio, and no growth: write it with bench --json`,
     );
   }
-  return { runs: files.length, sections, ...(growth !== undefined && { growth }) };
+  const machine = runs.findLast((run) => Object.values(run).some(isSection))?.['machine'] as
+    | Partial<Machine>
+    | undefined;
+  const count = Math.max(1, ...names.map((name) => runs.filter((run) => isSection(run[name])).length));
+  return {
+    runs: count,
+    sections,
+    ...(growth !== undefined && { growth }),
+    ...(machine !== undefined && { machine }),
+  };
 }
 
 function read(file: string): Readonly<Record<string, unknown>> {
