@@ -1,20 +1,16 @@
 import type { Collection, Lockstep } from '../../src/contracts/api.js';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
-import type { Clock } from '../../src/contracts/clock.js';
 import type { StoreAdapter, StoreRow } from '../../src/contracts/store.js';
 import type { View } from '../../src/contracts/views.js';
 import { memoryStore } from '../../src/memory/index.js';
 import { type Acknowledged, GROUPS, type Grouped, GroupedWorld, KEYS, TIMES } from './grouped-world.js';
 import type { Apply } from './sim-cache.js';
-import type { Holds } from './sim-changes.js';
 import { simStore } from './sim-store.js';
 
 /** Near entries of the views, whose bound is judged by the clock. */
 export interface NearLists {
   /** False: a change that nobody is told of, though no channel breaks; a control. */
   readonly tells?: (key: string, chance: (probability: number) => boolean) => boolean;
-  readonly holds?: Holds;
-  readonly onClock?: (clock: Clock) => void;
   /** Told of each read's origin. */
   readonly onRead?: (from: 'near' | 'beyond') => void;
 }
@@ -75,15 +71,14 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
   const faults = options.faults ?? (near === undefined ? 0.02 : 0.01);
   const shape = near !== undefined ? NEAR : crowded ? CROWDED : USUAL;
   const chance = (probability: number): boolean => world.scheduler.chance(probability);
-  const { holds, tells } = near ?? {};
+  const { tells } = near ?? {};
   const world: GroupedWorld = new GroupedWorld({
-    ...{ seed, faults, evicts, holds },
+    ...{ seed, faults, evicts },
     ...(tells && { tells: (key: string) => tells(key, chance) }),
     ...(apply && { apply }),
   });
   const { cache, scheduler } = world;
   const { clock } = scheduler;
-  near?.onClock?.(clock);
   const inner = memoryStore<Grouped>({ name: 'rows', clock, feedGraceMs: 50 });
   const commits: Commit[] = [];
   const problems: string[] = [];
@@ -155,9 +150,22 @@ export async function runViewsWorld(options: ViewsWorldOptions): Promise<string[
     near?.onRead?.(isNear ? 'near' : 'beyond');
     const list = await reading;
     if (list === undefined) return;
-    const isOwed = (each: Acknowledged): boolean =>
-      isNear && each.process !== process ? each.endMs + MAX_STALE_MS <= beginMs : each.end < begin;
+    const isOwed = (each: Acknowledged): boolean => {
+      if (near === undefined || each.end >= begin) return each.end < begin;
+      const isDue = !isNear || each.process === process || each.endMs + MAX_STALE_MS <= beginMs;
+      return isDue && touches(each, group);
+    };
     for (const key of KEYS) judge(group, key, list.find((each) => each.key === key)?.n, begin, isOwed);
+  }
+
+  /**
+   * True of a write of a row that was in the group, or is since. What was changed before it is not hurried by it: by others,
+   * where it is near, or by a write that was not acknowledged.
+   */
+  function touches({ key, version }: Acknowledged, group: string): boolean {
+    const own = commits.filter((commit) => commit.key === key);
+    const at = own.findIndex((commit) => commit.version === version);
+    return [own[at - 1], own[at]].some((commit) => commit?.row?.group === group);
   }
 
   /** What a list shows of a key must be a state of the row that is no older than what the reader is owed. */
