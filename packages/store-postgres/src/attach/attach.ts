@@ -72,7 +72,9 @@ $lockstep$`;
 function createFunction(info: TableInfo, trigger: TriggerSql): string {
   // Rows that a policy hides from the owner would go unrecorded: the server refuses instead.
   const readsRows = trigger.event.endsWith('TRUNCATE') ? ' SET row_security = off' : '';
-  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
+  // A session keeps its plans: one that was made beside few tombstones must not scan a million for each row.
+  const looksUp = trigger.looksUp === true ? ' SET enable_seqscan = off' : '';
+  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}${looksUp}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
 $lockstep$`;
 }
 

@@ -26,6 +26,8 @@ export interface TriggerSql {
   readonly rows?: 'NEW' | 'OLD';
   /** The function is called where this holds; always when absent. */
   readonly when?: string;
+  /** Looks tombstones up: by their index, whatever their number was when a session made its plan. */
+  readonly looksUp?: boolean;
   /** Runs with the rights and the `search_path` of whoever writes. */
   readonly asWriter?: boolean;
   /** plpgsql. */

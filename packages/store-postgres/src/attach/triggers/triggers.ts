@@ -72,6 +72,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       event: 'AFTER INSERT',
       level: 'ROW',
       when: together ? `${inReplication} AND ${isNotStampedSql(newVersion)}` : isNotStampedSql(newVersion),
+      looksUp: true,
       body: recordInsertBody(info),
     },
     // After the one before: by their names, which is the order in which a row's triggers fire. A condition would cost
@@ -91,6 +92,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       level: 'ROW',
       // As short as can be: once a session has moved a key, it is called for nothing.
       when: `${setting(SETTING_MOVED)} IS NOT NULL`,
+      looksUp: true,
       body: checkMoveBody(info),
     },
     {
@@ -118,6 +120,7 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
       level: 'STATEMENT',
       rows: 'NEW',
       when,
+      looksUp: true,
       body: recordInsertsBody(info),
     },
     {
