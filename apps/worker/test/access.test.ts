@@ -151,6 +151,15 @@ test('behind a proxy: whom it names may pass, and nobody else', async () => {
   }
 });
 
+test('whom a proxy names passes, whatever token of its own the proxy sends on', async () => {
+  await using worker = await open({ token: TOKEN, proxyUserHeader: 'X-Forwarded-User' });
+  const authorization = 'Bearer of-the-proxy';
+  for (const route of ROUTES) {
+    expect([200, 400]).toContain(await ask(worker, route, { authorization, 'x-forwarded-user': 'ada' }));
+  }
+  expect(await ask(worker, ['GET', '/api/status'], { authorization, 'x-forwarded-user': '' })).toBe(401);
+});
+
 test('a port that is taken is named, with what to do', async () => {
   await using worker = await open({});
   const port = Number(new URL(worker.url).port);

@@ -37,13 +37,14 @@ export function restrict(
   open: ReadonlySet<string>,
 ): void {
   const isOpen = token === undefined && proxyUserHeader === undefined;
-  const passes = ({ headers }: FastifyRequest): boolean => {
-    if (isOpen) return true;
-    if (proxyUserHeader !== undefined) {
-      const user = headers[proxyUserHeader.toLowerCase()];
-      if (typeof user === 'string' && user !== '') return true;
-    }
+  const isNamed = ({ headers }: FastifyRequest): boolean => {
+    const user = proxyUserHeader === undefined ? undefined : headers[proxyUserHeader.toLowerCase()];
+    return typeof user === 'string' && user !== '';
+  };
+  const passes = (request: FastifyRequest): boolean => {
+    if (isOpen || isNamed(request)) return true;
     if (token === undefined) return false;
+    const { headers } = request;
     const bearer = bearerOf(headers);
     return bearer !== undefined ? isSame(bearer, token) : hasSession(headers.cookie ?? '', token);
   };
@@ -51,7 +52,8 @@ export function restrict(
   server.addHook('onRequest', async (request, reply) => {
     // By the route that it leads to: one path has many spellings.
     const { url: route } = request.routeOptions;
-    const bearer = bearerOf(request.headers);
+    // What a proxy sends on with a name may be a token of its own.
+    const bearer = isNamed(request) ? undefined : bearerOf(request.headers);
     if (token !== undefined && bearer !== undefined && !(await guesses.admit(request, reply, bearer, token)))
       return;
     if (route === undefined || route === SESSION || open.has(route) || passes(request)) return;
