@@ -122,3 +122,43 @@ test('repair mends versions that nobody believes, in rows, tombstones and feed o
   expect(again.out).toMatch(/public\.products +0 +0 +0/);
   expect(again.code).toBe(0);
 });
+
+test('repair mends each of two databases that have a table of one name', async () => {
+  const [postgres, redis] = services;
+  await knex.raw('CREATE DATABASE other');
+  const other = Object.assign(new URL(postgres.url), { pathname: '/other' }).href;
+  await using second = Object.assign(knexPackage({ client: 'pg', connection: other }), {
+    [Symbol.asyncDispose]: () => second.destroy(),
+  });
+  for (const each of [knex, second]) {
+    await each.raw('CREATE TABLE boxes (id int PRIMARY KEY)');
+    const store = postgresStore({ knex: each });
+    await store.attach(store.table('boxes', { key: 'id' }));
+    await each.raw('INSERT INTO boxes VALUES (1); ALTER TABLE boxes DISABLE TRIGGER ALL');
+    await each.raw(`UPDATE boxes SET lockstep_version = ${FUTURE}; ALTER TABLE boxes ENABLE TRIGGER ALL`);
+  }
+  const config = join(folder, 'two.config.ts');
+  writeFileSync(
+    config,
+    `import { redisCache } from '@lockstep/cache-redis';
+    import { createLockstep } from '@lockstep/core';
+    import { postgresStore } from '@lockstep/store-postgres';
+    import knexPackage from 'knex';
+    const both = ${JSON.stringify([postgres.url, other])}.map((connection) => knexPackage({ client: 'pg', connection }));
+    export default {
+      lockstep: () => {
+        const lockstep = createLockstep({ cache: redisCache({ url: '${redis.url}' }), prefix: 'two' });
+        for (const [index, knex] of both.entries()) {
+          const store = postgresStore({ knex }).table('boxes', { key: 'id' });
+          lockstep.collection({ name: 'boxes' + index, store });
+        }
+        return lockstep;
+      },
+      close: () => Promise.all(both.map((knex) => knex.destroy())),
+    };`,
+  );
+  const { err, out } = await runCli(['--json', '--config', config, 'repair', '--yes'], { cwd: folder });
+  expect(err).toBe('');
+  const mended = { source: 'public.boxes', rows: 1, keys: ['1'] };
+  expect(JSON.parse(out)).toMatchObject({ store: [mended, mended] });
+});

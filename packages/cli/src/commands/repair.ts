@@ -30,11 +30,15 @@ clock: look first whether the server's clock is right. In the cache as verify --
         const all = collections.map(({ name }) => name).join(', ');
         if (!(await confirmed(`Repair ${all}, in store and cache?`, flags.yes))) return FOUND;
         const store: StoreRepair[] = [];
-        for (const bound of bySource(collections)) {
+        for (const bound of byTable(collections)) {
           const report = await bound[0]?.store.installation?.repair?.();
-          if (report === undefined) continue;
-          store.push(report);
-          for (const { keyPrefix } of bound) await makeUnreadable(lockstep, keyPrefix, report.keys);
+          if (report !== undefined) store.push(report);
+        }
+        // Two stores on one table can't be told from two tables of one name: a key too many costs a miss.
+        for (const { keyPrefix, store: bound } of collections) {
+          for (const { keys, source } of store) {
+            if (source === bound.source) await makeUnreadable(lockstep, keyPrefix, keys);
+          }
         }
         const cache = await compared(session, names, { ...flags, repair: true });
         const columns = ['rows', 'tombstones', 'changes'] as const;
@@ -54,12 +58,14 @@ clock: look first whether the server's clock is right. In the cache as verify --
     });
 }
 
-/** The collections of one table together: its rows are repaired once. */
-function bySource(collections: readonly CollectionInfo[]): (readonly CollectionInfo[])[] {
-  const sources = new Map<string, CollectionInfo[]>();
+/** The collections of one table together: its rows are repaired once. Two databases may have tables of one name. */
+function byTable(collections: readonly CollectionInfo[]): (readonly CollectionInfo[])[] {
+  const tables = new Map<unknown, Map<string, CollectionInfo[]>>();
   for (const collection of collections) {
-    const source = `${collection.store.name} ${collection.store.source}`;
-    sources.set(source, [...(sources.get(source) ?? []), collection]);
+    const { feed, source } = collection.store;
+    const database = feed ?? collection.store;
+    const bySource = tables.get(database) ?? new Map<string, CollectionInfo[]>();
+    tables.set(database, bySource.set(source, [...(bySource.get(source) ?? []), collection]));
   }
-  return [...sources.values()];
+  return [...tables.values()].flatMap((bySource) => [...bySource.values()]);
 }
