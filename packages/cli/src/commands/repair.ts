@@ -32,12 +32,12 @@ clock: look first whether the server's clock is right. In the cache as verify --
         const store: StoreRepair[] = [];
         for (const bound of byTable(collections)) {
           const report = await bound[0]?.store.installation?.repair?.();
-          if (report !== undefined) store.push(report);
-        }
-        // Two stores on one table can't be told from two tables of one name: a key too many costs a miss.
-        for (const { keyPrefix, store: bound } of collections) {
-          for (const { keys, source } of store) {
-            if (source === bound.source) await makeUnreadable(lockstep, keyPrefix, keys);
+          if (report === undefined) continue;
+          store.push(report);
+          // Two stores on one table can't be told from two tables of one name: a key too many costs a miss.
+          for (const { keyPrefix, store: other } of collections) {
+            if (other.source === bound[0]?.store.source)
+              await makeUnreadable(lockstep, keyPrefix, report.keys);
           }
         }
         const cache = await compared(session, names, { ...flags, repair: true });
