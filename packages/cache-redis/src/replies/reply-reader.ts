@@ -79,12 +79,21 @@ class ReplyReader {
       start = 0;
     }
     const { commandQueue } = this.#client;
-    if (commandQueue.peekFront()?.command !== command || !command.take(bytes, start)) {
+    if (commandQueue.peekFront()?.command !== command || !tookFrom(command, bytes, start)) {
       this.#handOn(bytes === chunk ? chunk.subarray(from, end) : bytes);
       return;
     }
     commandQueue.shift();
     command.resolve(null);
+  }
+}
+
+/** What can't be decoded (a text longer than a string may be) is ioredis' to hand on, whose caller is told. */
+function tookFrom(command: ReadCommand<unknown>, bytes: Buffer, start: number): boolean {
+  try {
+    return command.take(bytes, start);
+  } catch {
+    return false;
   }
 }
 
