@@ -3,6 +3,7 @@ import type { Clock } from '../contracts/clock.js';
 import type { NearStatus } from '../contracts/near.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
+import { keyPrefixOf } from '../protocol/key.js';
 import { TAG_STARTS } from '../protocol/tags.js';
 import { type Kept, KeyChanges, NotedTags, TAG_COUNTERS } from './changes.js';
 
@@ -122,14 +123,14 @@ export class NearWatch implements ChangeListener {
 
   /** Notes more of them. False: the entry is not to be kept. */
   alsoNote(noted: NotedTags, keys: readonly string[]): boolean {
-    const areWatched = keys.every((key) => this.watchTags(prefixOf(key)));
+    const areWatched = keys.every((key) => this.watchTags(keyPrefixOf(key)));
     if (areWatched) noted.add(keys);
     else noted.end();
     return areWatched;
   }
 
   changed(cacheKey: string): void {
-    const keyPrefix = prefixOf(cacheKey);
+    const keyPrefix = keyPrefixOf(cacheKey);
     if (this.#tags.get(keyPrefix) === true) this.#tagChanges?.changed(cacheKey);
     const entries = this.#byPrefix.get(keyPrefix);
     if (entries !== undefined) entries.changed(cacheKey);
@@ -189,9 +190,4 @@ export class NearWatch implements ChangeListener {
   async close(): Promise<void> {
     await this.#watch?.close();
   }
-}
-
-/** Prefix and name, both without a colon of their own. */
-function prefixOf(cacheKey: string): string {
-  return cacheKey.slice(0, cacheKey.indexOf(':', cacheKey.indexOf(':') + 1) + 1);
 }

@@ -15,6 +15,11 @@ export function keyPrefix(prefix: string, collection: string): string {
   return `${prefixStart(prefix)}${encodePart(collection)}:`;
 }
 
+/** The `keyPrefix` that a cache key starts with. */
+export function keyPrefixOf(cacheKey: string): string {
+  return cacheKey.slice(0, cacheKey.indexOf(':', cacheKey.indexOf(':') + 1) + 1);
+}
+
 /** The start of the cache keys of all collections. */
 export function prefixStart(prefix: string): string {
   return `${encodePart(prefix)}:`;

@@ -10,7 +10,9 @@ import {
   UnsupportedError,
 } from '../errors.js';
 import type { JobTarget } from '../feed/job-runner.js';
+import { keyPrefixOf } from '../protocol/key.js';
 import { WHATEVER_ENDED } from '../values/tag-heads.js';
+import type { CollectionTags } from '../views/tags.js';
 import type { TransactionParticipant } from '../write/transaction.js';
 
 type AnyCollection = CollectionEngine<unknown, never, never>;
@@ -19,6 +21,8 @@ type AnyCollection = CollectionEngine<unknown, never, never>;
 export class Collections {
   readonly #byName = new Map<string, AnyCollection>();
   readonly #views = new Map<string, ViewInfo>();
+  /** By the start of the keys of their tags. */
+  readonly #tags = new Map<string, CollectionTags>();
 
   /** Throws `DuplicateCollectionError`. */
   checkFree(name: string): void {
@@ -39,6 +43,12 @@ export class Collections {
 
   add<Value, Id, Tx>(collection: CollectionEngine<Value, Id, Tx>): void {
     this.#byName.set(collection.settings.name, collection as unknown as AnyCollection);
+    if (collection.tags !== undefined) this.#tags.set(collection.tags.keyPrefix, collection.tags);
+  }
+
+  /** True where the store does not keep the rows of any of these tags in step. */
+  anySuspended(tagKeys: readonly string[]): boolean {
+    return tagKeys.some((key) => this.#tags.get(keyPrefixOf(key))?.member.suspended === true);
   }
 
   [Symbol.iterator](): Iterator<AnyCollection> {

@@ -44,6 +44,8 @@ export interface EngineContext {
   readonly local: boolean;
   readonly cacheSwitch: CacheSwitch;
   readonly nearWatch: NearWatch;
+  /** True where the store does not keep the rows of any of these tags in step. */
+  readonly anySuspended: (tagKeys: readonly string[]) => boolean;
   /** `closed`: calls reject with `ClosedError`. A field: every call looks at it. */
   readonly lifecycle: { readonly closed: boolean };
   /** Runs a transaction and brings the cache in step with its commit. */

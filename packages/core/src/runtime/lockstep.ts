@@ -130,6 +130,7 @@ class LockstepEngine implements Lockstep {
       buffers,
       cacheSwitch,
       nearWatch,
+      anySuspended: (tagKeys) => this.#collections.anySuspended(tagKeys),
       clock,
       random,
       nextToken: tokenSource(),

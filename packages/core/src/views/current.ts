@@ -69,9 +69,10 @@ export class Currency<Params, Value> {
       | Promise<ViewDecoded<Value>>;
   }
 
-  /** True when the tags, asked after this call, have the tokens that they had. Does not reject. */
+  /** True when the tags, asked after this call, have the tokens that they had, and are kept in step. Does not reject. */
   async areUnchanged(keys: readonly string[], before: Tokens): Promise<boolean> {
-    const { cache, codec, generations } = this.#context;
+    const { anySuspended, cache, codec, generations } = this.#context;
+    if (anySuspended(keys)) return false;
     const { encoding } = codec.serializer;
     const reading = keys.map((key) => cache.read(key, encoding));
     const now = await Promise.all(reading).catch(() => undefined);

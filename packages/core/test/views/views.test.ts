@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { StoreOpenOptions } from '../../src/contracts/store-open.js';
+import { memoryDatabase, memoryStore } from '../../src/memory/index.js';
 import { elapse, turns } from '../support/shop.js';
 import { books, openLists } from './lists.js';
 
@@ -151,5 +153,35 @@ describe('a view', () => {
     expect(loaded).toBe(2);
     await items.put('2', { category: 'books', name: 'c' });
     expect(await found.get(undefined)).toEqual(['both', 'c']);
+  });
+
+  test('is not served where a table that only its load has found is not kept in step any more', async () => {
+    const { clock, join } = openLists();
+    const database = memoryDatabase({ name: 'other', clock, feedGraceMs: 0 });
+    const rows = memoryStore<string>({ name: 'authors', database });
+    const joinFound = () => {
+      const told: StoreOpenOptions[] = [];
+      const { items, lockstep } = join();
+      const store = { ...rows, open: async (options: StoreOpenOptions = {}) => void told.push(options) };
+      const authors = lockstep.collection({ name: 'authors', store, tags: [] });
+      const found = lockstep.view<undefined, string | undefined>({
+        name: 'found',
+        load: async () => (await rows.read(['x'], { timeoutMs: 1_000, primary: true }))[0]?.value,
+        dependsOn: (_, name) => (name === undefined ? items.id('1') : [items.id('1'), authors.id('x')]),
+      });
+      return { authors, found, lockstep, told };
+    };
+    const { authors, found, told } = joinFound();
+    const late = joinFound();
+    await authors.put('x', 'first');
+    await found.get(undefined);
+    told[0]?.onKept?.(false, 'it is detached');
+    await turns();
+    // Another process has not noticed.
+    expect(await late.found.get(undefined)).toBe('first');
+    await late.lockstep.drain();
+    await rows.foreignWrite('x', 'second');
+    expect(await late.found.get(undefined)).toBe('first');
+    expect(await found.get(undefined)).toBe('second');
   });
 });
