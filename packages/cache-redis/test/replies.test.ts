@@ -172,3 +172,15 @@ test('a cache with a connection of its own takes its replies out, before and aft
     await cache.close();
   }
 });
+
+test.each([
+  ['a line that ends otherwise', 1, '$3\nabc\r\n'],
+  ['no line end at all', 1, '$3\nabcxx'],
+  ['a length that is none', 1, '$?\r\n'],
+  ['a text that is shorter than it says', 1, '$9\r\nabc\r\n'],
+  ['fewer texts than keys', 2, '*1\r\n$1\r\na\r\n'],
+  ['a count that is none', 2, '*2\n$1\r\na\r\n$1\r\nb\r\n'],
+])('what no Redis sends is left to ioredis: %s', (_, keys, reply) => {
+  const command = new ReadCommand(['a', 'b'].slice(0, keys), text, '');
+  expect(command.take(Buffer.from(reply), 0)).toBe(false);
+});

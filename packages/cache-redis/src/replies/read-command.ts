@@ -47,8 +47,10 @@ export class ReadCommand<Found> extends Command {
         at = bytes.indexOf(LF, at) + 1;
       } else if (type === BLOB) {
         const { end, number } = lineOf(bytes, at + 1);
+        const next = end + number + 2;
+        if (!(next <= bytes.length)) return false;
         found.push(this.#decode(bytes, end, end + number));
-        at = end + number + 2;
+        at = next;
       } else return false;
     }
     this.#found = found;
@@ -65,10 +67,12 @@ export class ReadCommand<Found> extends Command {
 
 const UNPREFIXED = { replyEncoding: null };
 
-/** The number that the line says from there on, and the place behind it. */
+/** The number that the line says from there on, and the place behind it; `NaN`: the line is not one of digits. */
 function lineOf(bytes: Buffer, from: number): { readonly number: number; readonly end: number } {
   let number = 0;
-  let at = from;
-  for (; bytes[at] !== CR; at++) number = number * 10 + (bytes[at] as number) - ZERO;
-  return { number, end: at + 2 };
+  for (let at = from; ; at++) {
+    const digit = (bytes[at] ?? CR) - ZERO;
+    if (!(digit >= 0 && digit <= 9)) return { number: bytes[at] === CR ? number : Number.NaN, end: at + 2 };
+    number = number * 10 + digit;
+  }
 }
