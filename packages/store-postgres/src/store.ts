@@ -130,7 +130,7 @@ export class PostgresStore {
     this.#database = databaseOf(knex);
     this.#ask = (sql, values = []) => this.#session.rows(sql, values, openTimeoutMs, 'open');
     const name = `postgres:${this.#database}`;
-    this.transactions = new PostgresTransactions(knex, clock, name);
+    this.transactions = new PostgresTransactions(knex, clock, name, prepared);
     const feed = { ...settings.feed, listen: settings.feed.listen ?? prepared };
     this.#listens = feed.listen;
     this.#feed = new PostgresFeed({ name, knex, session: this.#session, clock, options: feed, prepared });

@@ -1,4 +1,4 @@
-import { equal } from '../sql/operators.js';
+import { atLeast, equal } from '../sql/operators.js';
 import { isForeignSql, SCHEMA } from '../sql/stamp.js';
 
 /** The index of {@link beforeOfOthers}: nothing but records of others with texts is in it, and most tables have none. */
@@ -13,7 +13,7 @@ const MOST_OF_OTHERS = 100;
  * release attached.
  */
 export const beforeOfOthers = (source: string, key: string): string =>
-  `(SELECT CASE WHEN pg_catalog.count(*) <= ${MOST_OF_OTHERS} THEN coalesce(pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(f.before)), '[]') END
+  `(SELECT CASE WHEN ${atLeast(String(MOST_OF_OTHERS), 'pg_catalog.count(*)')} THEN coalesce(pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(f.before)), '[]') END
 FROM (SELECT o.before FROM ${SCHEMA}.outbox o WHERE ${equal('o.source', source)} AND ${equal('o.key', key)} AND o.before IS NOT NULL
   AND ${isForeignSql('o.version')} AND pg_catalog.to_regclass('${SCHEMA}.${OF_OTHERS}') IS NOT NULL LIMIT ${MOST_OF_OTHERS + 1}) f)`;
 

@@ -24,24 +24,28 @@ import { microsSql, SCHEMA, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js
 import { isAlteredMeanwhile } from '../table/shape.js';
 import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
-import { statement } from '../wire/pipeline.js';
+import { type Statement, statement } from '../wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
 
 const MAX_TRIES = 4;
 const BETWEEN_TRIES = { firstMs: 20, lastMs: 80, jitter: 1 };
 const IDLE_SLACK_MS = 5000;
+/** Between the two clocks that tell for how long a transaction has been open. */
+const SLACK_US = 100_000;
 /** A commit that was sent is waited for, whatever time is left: nothing but its answer says whether it was one. */
 const COMMIT_MS = 2000;
 
-const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', ?, true),
-pg_catalog.set_config('idle_in_transaction_session_timeout', ?, true),
-pg_catalog.set_config('${SETTING_DEADLINE}', ${plus(microsSql(), '?::pg_catalog.int8')}::pg_catalog.text, true),
+/** $1: the bound of each statement, $2: of idling, in ms; $3: that of the whole, in µs. */
+const BEGIN_SETTINGS = `SELECT pg_catalog.set_config('statement_timeout', $1, true),
+pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true),
+pg_catalog.set_config('${SETTING_DEADLINE}', ${plus(microsSql(), '$3::pg_catalog.int8')}::pg_catalog.text, true),
 pg_catalog.set_config('${SETTING_TX}', 'own', true)`;
 
 /**
- * Newest change per key, of those that one record holds together, too. A version is never below the clock of the transaction's start, which bounds
- * the search in the outbox's primary key; a second of slack covers a clock that steps back. With the texts come those that
- * others' changes of the row have replaced, while the feed still holds these.
+ * Newest change per key, of those that one record holds together, too. A version is never below the clock of the transaction's
+ * start, which bounds the search in the outbox's primary key. A clock that was set back since lies behind that by as much as
+ * it lacks of the time that has passed. With the texts come those that others' changes of the row have replaced, while the feed
+ * still holds these. $1: for how long the transaction has been open, in µs.
  */
 const CHANGES = `SELECT n.source, n.key, n.version, n.op, n.at,
 ${operator('n.texts', '||', `CASE WHEN n.texts IS NOT NULL THEN ${beforeOfOthers('n.source', 'n.key')} END`)}::pg_catalog.text AS texts
@@ -50,11 +54,14 @@ ${times("pg_catalog.date_part('epoch', changed_at)", '1000')} AS at,
 pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(before, after)) FILTER (WHERE before IS NOT NULL OR after IS NOT NULL)
   OVER (PARTITION BY o.source, c.key) AS texts
 FROM lockstep.outbox o, LATERAL ROWS FROM (pg_catalog.unnest(coalesce(o.keys, ARRAY[o.key])), pg_catalog.unnest(coalesce(o.versions, ARRAY[o.version]))) AS c(key, version)
-WHERE ${atLeast('o.version', minus(microsSql('pg_catalog.now()'), '1000000'))}
+WHERE ${atLeast('o.version', minus(`least(${microsSql('pg_catalog.now()')}, ${minus(microsSql(), '$1::pg_catalog.int8')})`, String(SLACK_US)))}
 AND ${equal('txid', 'pg_catalog.pg_current_xact_id_if_assigned()')}
 ORDER BY o.source, c.key, c.version DESC, id DESC) n`;
 
 const OUTBOX = `SELECT pg_catalog.to_regclass('${SCHEMA}.outbox') IS NOT NULL AS there`;
+
+/** A plan that was made beside another outbox must not become a scan of this one, nor be compiled for one. Nothing but the commit comes after it. */
+const BY_INDEX = `SELECT pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('jit', 'off', true)`;
 
 /** A change as a query of the outbox gives it. */
 export interface ChangeRecord {
@@ -80,6 +87,9 @@ export function toChange(row: ChangeRecord): Change {
   return texts === undefined ? change : { ...change, texts };
 }
 
+/** The statements around a body's own. */
+type TransactionStatements = Readonly<Record<'settings' | 'constraints' | 'byIndex' | 'changes', Statement>>;
+
 /**
  * Transactions through knex; every statement in them is bounded and counts as Lockstep's own. Once one is over, for
  * whatever reason, its gate refuses what its body goes on to send, on the handle or through the tables.
@@ -90,11 +100,19 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
   readonly #clock: Clock;
   readonly #name: string;
   readonly #outbox = { missing: false };
+  readonly #statements: TransactionStatements;
 
-  constructor(knex: Knex, clock: Clock, name: string) {
+  /** @param prepared false: no statement is sent by name */
+  constructor(knex: Knex, clock: Clock, name: string, prepared: boolean) {
     this.#knex = knex;
     this.#clock = clock;
     this.#name = name;
+    this.#statements = {
+      settings: statement(BEGIN_SETTINGS, prepared),
+      constraints: statement('SET CONSTRAINTS ALL IMMEDIATE', false),
+      byIndex: statement(BY_INDEX, prepared),
+      changes: statement(CHANGES, prepared),
+    };
   }
 
   /** For statements outside of transactions. */
@@ -134,7 +152,11 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
     const { gate } = transaction;
     let result: T;
     try {
-      result = await deadline.bound(body(handleOf(transaction, this.#outbox)));
+      result = await deadline.bound(
+        body(
+          handleOf(transaction, { clock: this.#clock, outbox: this.#outbox, statements: this.#statements }),
+        ),
+      );
       gate.end('its body has returned');
       if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
@@ -171,12 +193,8 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
       if (mode !== undefined) await deadline.bound(transaction.trx.raw(mode));
       // The server's bound on idling comes after our own, whose rollback keeps the connection.
       const ms = Math.max(1, Math.ceil(deadline.remainingMs));
-      const settings = transaction.trx.raw(BEGIN_SETTINGS, [
-        String(ms),
-        String(ms + IDLE_SLACK_MS),
-        String(ms * 1_000),
-      ]);
-      await deadline.bound(settings);
+      const values = [String(ms), String(ms + IDLE_SLACK_MS), String(ms * 1_000)];
+      await deadline.bound(transaction.gate.ask([{ statement: this.#statements.settings, values }]));
       return transaction;
     } catch (error) {
       await transaction?.rollBack();
@@ -206,8 +224,18 @@ function isMissingOutbox(error: unknown): boolean {
   return isMissingTable(error) && error instanceof Error && error.message.includes(SCHEMA);
 }
 
-/** `outbox`: whether it was missing when a transaction looked last. */
-function handleOf({ gate, trx }: BoundedTransaction, outbox: { missing: boolean }): StoreTransaction {
+interface Handled {
+  /** Whether it was missing when a transaction looked last. */
+  readonly outbox: { missing: boolean };
+  readonly statements: TransactionStatements;
+  readonly clock: Clock;
+}
+
+function handleOf(
+  { gate, trx }: BoundedTransaction,
+  { clock, outbox, statements }: Handled,
+): StoreTransaction {
+  const beganMs = clock.monotonic();
   const failed = (): void => {
     if (gate.problem !== undefined) throw gate.problem;
   };
@@ -217,18 +245,20 @@ function handleOf({ gate, trx }: BoundedTransaction, outbox: { missing: boolean 
     changes: async () => {
       failed();
       // Triggers that wait for the commit may change rows, too.
-      const ask = (sql: string) =>
-        gate.ask([
-          { statement: statement('SET CONSTRAINTS ALL IMMEDIATE', false), values: [] },
-          { statement: statement(sql, false), values: [] },
-        ]);
+      const constraints = { statement: statements.constraints, values: [] };
       try {
         if (outbox.missing) {
-          const [row] = await ask(OUTBOX);
+          const [row] = await gate.ask([constraints, { statement: statement(OUTBOX, false), values: [] }]);
           if (row?.value['there'] !== true) return [];
           outbox.missing = false;
         }
-        const rows = await ask(CHANGES);
+        const byIndex = { statement: statements.byIndex, values: [] };
+        const openUs = String(Math.max(0, Math.round((clock.monotonic() - beganMs) * 1_000)));
+        const rows = await gate.ask([
+          constraints,
+          byIndex,
+          { statement: statements.changes, values: [openUs] },
+        ]);
         return rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
       } catch (error) {
         outbox.missing ||= isMissingOutbox(error);
