@@ -103,3 +103,11 @@ export function patchSet<Value>(
 export function checkFunction(given: unknown, name: string): void {
   if (typeof given !== 'function') throw new InvalidOptionError(name, 'must be a function');
 }
+
+/** The entries of a call that writes many rows. Throws `InvalidOptionError` for the first that is none. */
+export function entriesOf<Entry extends readonly [unknown, unknown]>(given: Iterable<Entry>): Entry[] {
+  const entries = [...given];
+  const wrong = entries.findIndex((entry: unknown) => !Array.isArray(entry));
+  if (wrong >= 0) throw new InvalidOptionError(`entries[${wrong}]`, 'must be [id, value]');
+  return entries;
+}

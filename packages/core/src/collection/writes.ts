@@ -26,7 +26,7 @@ import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
 import { DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
-import { checkFunction, patchSet } from './checks.js';
+import { checkFunction, entriesOf, patchSet } from './checks.js';
 import { type CommandCall, OneCommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
@@ -88,7 +88,7 @@ export class CollectionCalls<Value, Id, Tx>
     entries: Iterable<readonly [Id, Value]>,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>[]> {
-    return manyResults(this.name, await this.#many([...entries], options, PUT, this.#putOf));
+    return manyResults(this.name, await this.#many(entriesOf(entries), options, PUT, this.#putOf));
   }
 
   patch(id: Id, partial: RowPatch<Value>, options: PatchOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -258,13 +258,14 @@ export class CollectionCalls<Value, Id, Tx>
     });
   }
 
-  /** Runs a command for each row, as `#command` does. Rows that are traced have a promise each. */
+  /** Runs a command for each row, as `#command` does; none once the signal has aborted. Rows that are traced have a promise each. */
   #many<Given>(
     rows: readonly (readonly [Id, Given])[],
     options: WriteOptions,
     known: OptionTable,
     writeOf: WriteOf<Value, Given>,
   ): Promise<readonly PromiseSettledResult<WriteResult<Value>>[]> {
+    if (options?.signal?.aborted === true) return Promise.reject(options.signal.reason);
     if (TRACES.write.hasSubscribers) {
       return Promise.allSettled(rows.map(([id, given]) => this.#command(id, options, known, writeOf, given)));
     }

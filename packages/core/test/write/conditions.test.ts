@@ -277,6 +277,16 @@ describe('delete and many', () => {
     expect(await shop.products.getMany(['a', 'b'])).toEqual([undefined, undefined]);
   });
 
+  test('putMany and deleteMany send nothing for an entry that is none, or once the signal has aborted', async () => {
+    const shop = openShop();
+    const odd = shop.products.putMany([['a', LAMP], undefined as never]);
+    await expect(odd).rejects.toMatchObject({ code: 'LOCKSTEP_INVALID_OPTION', option: 'entries[1]' });
+    const signal = AbortSignal.abort(new Error('gone'));
+    await expect(shop.products.putMany([['a', LAMP]], { signal })).rejects.toThrow(/^gone$/);
+    await expect(shop.products.deleteMany(['a'], { signal })).rejects.toThrow(/^gone$/);
+    expect(shop.storePlan.calls('write')).toBe(0);
+  });
+
   test('putMany commits the others when some are refused: PartialWriteError says which', async () => {
     const shop = openShop({
       validate: ({ stock }) => {
