@@ -119,8 +119,9 @@ describe('a run without a page', () => {
     });
     const { failedWrites } = figures;
     expect({ failedWrites, failures }).toEqual({ failedWrites: figures.unknownWrites, failures });
-    // Of one lost connection's writes; the rest waits for the next primary.
-    expect(figures.unknownWrites).toBeLessThan(figures.writes * 0.02);
+    // What was under way when a connection was lost; who comes later waits for the next primary.
+    const cameMeanwhile = (figures.storeDownMs / 1_000) * 40;
+    expect(figures.unknownWrites).toBeLessThan(cameMeanwhile / 4);
     expect(figures.storeDownMs).toBeGreaterThan(500);
     // Without a primary there is no feed: a change of the moment before waits for the next one.
     expect(figures.feedLagMs.p999).toBeLessThan(figures.storeDownMs + 1_000);

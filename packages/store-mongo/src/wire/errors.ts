@@ -64,6 +64,12 @@ export function toStoreError(
   options: LockstepErrorOptions = {},
 ): LockstepError {
   if (error instanceof LockstepError) return error;
+  const ended = endOfBulk(error);
+  if (ended !== undefined) {
+    const told = toStoreError(ended, what, options);
+    const isNone = told instanceof StoreUnavailableError && told.outcome === 'not-committed';
+    return isNone && hasWritten(error) ? new StoreUnavailableError(told.message, 'unknown', told) : told;
+  }
   const text = error instanceof Error ? error.message : String(error);
   const message = `${what}: ${text}`;
   const withCause = { ...options, cause: error };
@@ -76,6 +82,20 @@ export function toStoreError(
   }
   // The rest failed in the driver before anything was sent: a value that BSON can't hold, a bad option.
   return new StoreRefusedError(message, withCause);
+}
+
+/** The driver's own error that ended a bulk write: it comes as one of the server's, without a code. */
+function endOfBulk(error: unknown): Error | undefined {
+  if (!(error instanceof MongoBulkWriteError)) return undefined;
+  const response: unknown = error.errorResponse;
+  return response instanceof Error ? response : undefined;
+}
+
+/** True where a bulk write, which may go in several commands, has written something. */
+function hasWritten(error: unknown): boolean {
+  if (!(error instanceof MongoBulkWriteError)) return false;
+  const { deletedCount, insertedCount, matchedCount, upsertedCount } = error;
+  return deletedCount + insertedCount + matchedCount + upsertedCount > 0;
 }
 
 function fromServer(error: MongoServerError, message: string, options: LockstepErrorOptions): LockstepError {
