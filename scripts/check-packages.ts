@@ -130,8 +130,12 @@ export default defineWorker({ lockstep });
       says: 'npm install @lockstep/store-postgres knex pg',
     },
   ];
+  // The worker refuses variables of its own that it does not know, and whoever runs this may have some.
+  const unset = Object.fromEntries(
+    Object.keys(process.env).flatMap((name) => (name.startsWith('LOCKSTEP_') ? [[name, undefined]] : [])),
+  );
   for (const { args, env, says } of asking) {
-    const { ok, output } = await execute(worker, args, { cwd: alone, env });
+    const { ok, output } = await execute(worker, args, { cwd: alone, env: { ...unset, ...env } });
     if (ok || !output.trimEnd().endsWith(says)) problem(`a worker without what it needs\n${output}`);
   }
 }

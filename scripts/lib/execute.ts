@@ -14,7 +14,7 @@ export interface Execution {
 export async function execute(
   command: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string | undefined>> } = {},
 ): Promise<Execution> {
   const result = await execa(command, args, {
     cwd: options.cwd ?? ROOT,

@@ -1,7 +1,7 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import type { Section } from '../src/all.js';
 import { draw } from '../src/charts/draw.js';
 import { readResults } from '../src/charts/results.js';
@@ -15,8 +15,14 @@ const section = (ours: number): Section => ({
   unit: { 'put, 1 writer': 'ms' },
 });
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
 function files(...results: readonly object[]): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'charts-'));
+  folders.push(folder);
   return results.map((result, n) => {
     const file = join(folder, `${n}.json`);
     writeFileSync(file, JSON.stringify(result));
