@@ -119,7 +119,7 @@ describe('a run without a page', () => {
     });
     const { failedWrites } = figures;
     expect({ failedWrites, failures }).toEqual({ failedWrites: figures.unknownWrites, failures });
-    // What was under way when a connection was lost; who comes later waits for the next primary.
+    // Writes under way when a connection was lost; later ones wait for the next primary.
     const cameMeanwhile = (figures.storeDownMs / 1_000) * 40;
     expect(figures.unknownWrites).toBeLessThan(cameMeanwhile / 4);
     expect(figures.storeDownMs).toBeGreaterThan(500);

@@ -64,7 +64,7 @@ class Marks {
 }
 
 /**
- * Where one writer's time goes: puts of both sides, one after the other, call by call, so that whatever else the machine
+ * The parts of one writer's time: puts of both sides, one after the other, call by call, so that whatever else the machine
  * does meets both. A put that shared its way with something else (an acknowledgement, a second read) is left out.
  */
 export async function runLone({ calls, products }: LoneOptions): Promise<LoneResult> {

@@ -1,5 +1,5 @@
 /**
- * What hits cost the application without sockets: processor time for each row by `get` and `getMany`, beside the bare
+ * The cost of hits to the application, without sockets: processor time for each row by `get` and `getMany`, beside the bare
  * client's GET and MGET, with JSON.parse and without, all on a server that is a table in this process. Sides take short turns.
  * Run after a build, with Node 24: `node packages/cache-redis/bench/rows.ts`; with `--cpu-prof` it tells where that goes.
  */

@@ -23,7 +23,7 @@ export class Dispatch {
   }
 
   /**
-   * What there is at the keys, `undefined` for nothing, a failed one's `Error` in its place. Throws, or rejects when there
+   * The entries at the keys, `undefined` for none, a failed one's `Error` in its place. Throws, or rejects when there
    * is one server and it fails.
    */
   read<Found>(

@@ -83,4 +83,38 @@ describe('the doctor tells what is between this and the server', () => {
   test('a pool of one connection: what can not be looked at is taken for the worst', async () => {
     expect(await examinePooler(new Pooler('transaction').knex(1), all)).toMatchObject({ isWell: false });
   });
+
+  test('a second connection that comes too late goes back', async () => {
+    const released: string[] = [];
+    const late = Promise.withResolvers<Backend>();
+    const first: Backend = { processID: 1, query: async () => ({ rows: [{ pid: 2 }] }) };
+    let asked = 0;
+    const client = {
+      config: { pool: { max: 2 } },
+      acquireConnection: async () => (asked++ === 0 ? first : await late.promise),
+      releaseConnection: async (connection: Backend) => {
+        released.push(connection === first ? 'first' : 'second');
+      },
+    };
+    const found = await examinePooler({ client } as unknown as Knex, all);
+    expect(found).toMatchObject({ says: expect.stringContaining('no second connection') });
+    late.resolve({ ...first });
+    await expect.poll(() => released).toEqual(['first', 'second']);
+  });
+
+  test('a second connection that may have begun a transaction does not go back inside it', async () => {
+    const sent: unknown[] = [];
+    const query = async (statement: unknown): ReturnType<Backend['query']> => {
+      sent.push(statement);
+      if (statement === 'BEGIN') throw new Error('the answer was lost');
+      return { rows: [{ pid: 2 }] };
+    };
+    const client = {
+      config: { pool: { max: 2 } },
+      acquireConnection: async () => ({ processID: 1, query }),
+      releaseConnection: async () => {},
+    };
+    await examinePooler({ client } as unknown as Knex, all);
+    expect(sent.slice(-2)).toEqual(['BEGIN', 'ROLLBACK']);
+  });
 });

@@ -52,7 +52,7 @@ export function restrict(
   server.addHook('onRequest', async (request, reply) => {
     // By the route that it leads to: one path has many spellings.
     const { url: route } = request.routeOptions;
-    // What a proxy sends on with a name may be a token of its own.
+    // A proxy that names its users may send a token of its own with them.
     const bearer = isNamed(request) ? undefined : bearerOf(request.headers);
     if (token !== undefined && bearer !== undefined && !(await guesses.admit(request, reply, bearer, token)))
       return;

@@ -26,7 +26,7 @@ type Way = readonly [
 ];
 
 /**
- * What a write adds to the database's log (WAL, oplog), and to the records of changes, in bytes. Turns have the same number
+ * Bytes that a write adds to the database's log (WAL, oplog), and to the records of changes. Turns have the same number
  * of calls. What a checkpoint adds (whole pages) hits the turns behind it, and the medians not.
  */
 export async function runLog(
@@ -42,7 +42,7 @@ export async function runLog(
     ['put, 256 writers', 256, (side, n) => side.put(row(n))],
     ['increment, 1 writer', 1, (side, n) => side.increment(String(keyOf(n)))],
     ['3 rows, 1 caller', 1, (side, n) => side.transact([row(3 * n), row(3 * n + 1), row(3 * n + 2)])],
-    // Of a program without Lockstep: its changes are recorded, and wait for a relay, of which there is none.
+    // A program without Lockstep writes: its changes are recorded, and wait for a relay, of which there is none.
     ['foreign increment', 1, ({ table }, n) => table.add(String(keyOf(n)), 1)],
   ];
   try {

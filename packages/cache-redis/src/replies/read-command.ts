@@ -13,7 +13,7 @@ const [ARRAY, BLOB, NULL, MINUS] = [0x2a, 0x24, 0x5f, 0x2d];
 /**
  * A GET, or an MGET of more keys, whose reply is decoded where it lies in what the socket has received
  * ({@link ReplyReader}): without a `Buffer` for each key, which costs as much as a good part of what a hit costs.
- * Where ioredis has made buffers of it, these are decoded.
+ * Buffers that ioredis has made of it after all are decoded, too.
  */
 export class ReadCommand<Found> extends Command {
   readonly #count: number;

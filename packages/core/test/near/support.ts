@@ -1,12 +1,10 @@
-import type { CacheAdapter, ChangeListener } from '../../src/contracts/cache.js';
+import type { CacheAdapter, ChangeListener, ChangeWatch } from '../../src/contracts/cache.js';
 import type { NearOptions } from '../../src/contracts/near.js';
 import { CacheUnavailableError } from '../../src/errors.js';
 import { openShop, type Product, type ShopOptions, turns } from '../support/shop.js';
 
-/** A shop with near entries, and a sibling of its collection. `tell`: what becomes of the watch's messages. */
-export function openNear(
-  options: ShopOptions = {},
-  near: NearOptions = {},
+/** A cache's watch and probe, as a test has them go. `tell`: what becomes of the watch's messages. */
+export function heldWatch(
   tell: (key: string, listener: ChangeListener) => void = (key, listener) => listener.changed(key),
 ) {
   let listener: ChangeListener | undefined;
@@ -16,24 +14,17 @@ export function openNear(
     ...cache,
     watchChanges(prefix, given) {
       listener = given;
-      const watch = cache.watchChanges?.(prefix, {
-        changed: (key) => muted || tell(key, given),
-        lost: () => given.lost(),
-      });
-      return watch as NonNullable<typeof watch>;
+      const told = { changed: (key: string) => muted || tell(key, given), lost: () => given.lost() };
+      return cache.watchChanges?.(prefix, told) as ChangeWatch;
     },
     async probe(prefix) {
       if (lost) throw new CacheUnavailableError('READONLY', { refuses: true });
       return await cache.probe(prefix);
     },
   });
-  const bounds = near.maxItems === undefined && near.maxBytes === undefined ? { maxItems: 100 } : {};
-  const collection = { near: { ...bounds, maxStaleMs: 1_000, ...near }, ...options.collection };
-  const shop = openShop({ adapt, ...options, collection });
-  const others = shop.lockstep.collection<Product>({ name: 'others', store: shop.store });
   return {
-    ...shop,
-    others,
+    adapt,
+    /** Of the Lockstep that began to watch last. */
     listener: () => listener as ChangeListener,
     /** The watch tells nothing from now on, though it answers pings. */
     mute: () => {
@@ -44,6 +35,20 @@ export function openNear(
       lost = true;
     },
   };
+}
+
+/** A shop with near entries, and a sibling of its collection. `tell`: see {@link heldWatch}. */
+export function openNear(
+  options: ShopOptions = {},
+  near: NearOptions = {},
+  tell?: (key: string, listener: ChangeListener) => void,
+) {
+  const { adapt, ...watch } = heldWatch(tell);
+  const bounds = near.maxItems === undefined && near.maxBytes === undefined ? { maxItems: 100 } : {};
+  const collection = { near: { ...bounds, maxStaleMs: 1_000, ...near }, ...options.collection };
+  const shop = openShop({ adapt, ...options, collection });
+  const others = shop.lockstep.collection<Product>({ name: 'others', store: shop.store });
+  return { ...shop, others, ...watch };
 }
 
 /** Puts a row and reads it until it is near. */

@@ -1,32 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import type { CacheAdapter, ChangeListener, ChangeWatch } from '../../src/contracts/cache.js';
+import type { CacheAdapter } from '../../src/contracts/cache.js';
 import type { Dependency, ViewOptions } from '../../src/contracts/views.js';
-import { CacheUnavailableError } from '../../src/errors.js';
 import { hang } from '../../src/faults/index.js';
 import { elapse, turns } from '../support/shop.js';
 import { books, openLists } from '../views/lists.js';
+import { heldWatch } from './support.js';
 
 const toys = { category: 'toys' };
 const A = { category: 'books', name: 'a' };
 const B = { category: 'books', name: 'b' };
 
-/** Lists with near entries. `mute`: the watch tells nothing from then on, though it answers pings. */
+/** Lists with near entries. */
 function openNear(more: Partial<ViewOptions<{ category: string }, string[]>> = {}) {
-  let listener: ChangeListener | undefined;
-  let muted = false;
-  let lost = false;
-  const adapt = (cache: CacheAdapter): CacheAdapter => ({
-    ...cache,
-    watchChanges(prefix, given) {
-      listener ??= given;
-      const told = { changed: (key: string) => muted || given.changed(key), lost: () => given.lost() };
-      return cache.watchChanges?.(prefix, told) as ChangeWatch;
-    },
-    async probe(prefix) {
-      if (lost) throw new CacheUnavailableError('READONLY', { refuses: true });
-      return await cache.probe(prefix);
-    },
-  });
+  const { adapt, ...watch } = heldWatch();
   const shop = openLists({ near: { maxItems: 100, maxStaleMs: 1_000 }, ...more }, adapt);
   const hits: string[] = [];
   shop.lockstep.events.on('hit', ({ from }) => void hits.push(from));
@@ -38,14 +24,7 @@ function openNear(more: Partial<ViewOptions<{ category: string }, string[]>> = {
       const names = await lists.get(params);
       return `${hits[0] ?? 'store'}: ${names.join()}`;
     },
-    listener: () => listener as ChangeListener,
-    mute: () => {
-      muted = true;
-    },
-    /** The cache refuses invalidations from then on. */
-    lose: () => {
-      lost = true;
-    },
+    ...watch,
   };
 }
 

@@ -34,6 +34,8 @@ const TRIES = 3;
 /** A pooler without a connection to spare lets its clients wait. */
 const SECOND_MS = 2_000;
 
+const ignore = (): void => undefined;
+
 /** The process that a connection was told of at its start is the server's own, unless somebody stands between. */
 export async function examinePooler(knex: Knex, needs: PoolerNeeds): Promise<StoreFinding> {
   const client = knex.client as Client;
@@ -76,8 +78,12 @@ async function looked(
   const late = (): Error => new Error(`no second connection within ${SECOND_MS} ms`);
   const bounded = <T>(promise: Promise<T>): Promise<T> =>
     new Deadline({ timeoutMs: SECOND_MS, late, keepsAlive: true }).bound(promise);
-  const second = await bounded(client.acquireConnection()).catch(() => undefined);
-  if (second === undefined) return unknown;
+  const acquiring = client.acquireConnection();
+  const second = await bounded(acquiring).catch(() => undefined);
+  if (second === undefined) {
+    acquiring.then((late) => client.releaseConnection(late)).catch(ignore);
+    return unknown;
+  }
   try {
     for (let i = 0; i < TRIES; i += 1) {
       const name = `lockstep_${randomUUID()}`;
@@ -88,7 +94,11 @@ async function looked(
         (error: Error) => !/transaction block/.test(error.message) && error,
       );
       if (began === false) return { mode: 'statement', carries: false };
-      if (began instanceof Error) return unknown;
+      if (began instanceof Error) {
+        // It may still begin: whoever has the connection next is served behind this.
+        second.query('ROLLBACK').catch(ignore);
+        return unknown;
+      }
       try {
         if ((await pidOf(second)) !== pid) continue;
         // Its server has the name already: only a pooler that keeps account of names lets both have it.
