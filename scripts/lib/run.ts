@@ -27,8 +27,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** `ignore`: what it prints is dropped. @defaultValue 'inherit' */
-  readonly output?: 'inherit' | 'ignore';
+  /** `ignore`: what it prints is dropped; a number: the descriptor of the file that gets it. @defaultValue 'inherit' */
+  readonly output?: 'inherit' | 'ignore' | number;
 }
 
 /**
