@@ -18,6 +18,7 @@ export default defineConfig({
       title: 'Lockstep',
       description: 'A write-through cache for Node.js that keeps Redis in step with the database.',
       favicon: '/favicon.svg',
+      logo: { src: './public/favicon.svg', alt: '' },
       customCss: ['./src/styles/site.css'],
       lastUpdated: false,
       plugins: [

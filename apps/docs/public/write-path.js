@@ -3,12 +3,12 @@
  * message between two places, and says what store and cache hold afterwards.
  */
 const PLACES = {
-  writer: { x: 90, y: 70, label: 'writer' },
-  other: { x: 90, y: 250, label: 'another process' },
-  store: { x: 390, y: 70, label: 'store' },
-  feed: { x: 390, y: 170, label: 'its change feed' },
-  cache: { x: 690, y: 70, label: 'cache' },
-  relay: { x: 690, y: 250, label: 'relay' },
+  writer: { x: 80, y: 45, label: 'writer' },
+  other: { x: 80, y: 225, label: 'another process' },
+  store: { x: 250, y: 45, label: 'store' },
+  feed: { x: 250, y: 145, label: 'its change feed' },
+  cache: { x: 420, y: 45, label: 'cache' },
+  relay: { x: 420, y: 225, label: 'relay' },
 };
 
 const step = (from, to, message, text, state = {}) => ({ from, to, message, text, ...state });
@@ -132,23 +132,26 @@ const SCENES = [
 ];
 
 const STYLE = `
-  :host { display: block; border: 1px solid var(--sl-color-gray-5, #ccc); border-radius: 0.5rem; padding: 1rem; }
-  svg { width: 100%; height: auto; font: 16px system-ui, sans-serif; }
+  :host { display: block; box-sizing: border-box; border: 1px solid var(--sl-color-gray-5, #ccc); border-radius: 0.75rem; padding: 1rem; text-align: start; }
+  svg { display: block; width: 100%; max-width: 38rem; height: auto; margin: 0.75rem auto; font: 17px system-ui, sans-serif; }
   rect { fill: var(--sl-color-bg-sidebar, #f4f4f6); stroke: var(--sl-color-gray-3, #888); }
   .dead rect { stroke-dasharray: 6 4; opacity: 0.5; }
   text { fill: var(--sl-color-text, #222); text-anchor: middle; }
-  .held { font-weight: 600; fill: var(--sl-color-text-accent, #0b5fa5); }
-  .message rect { fill: var(--sl-color-accent, #0b5fa5); stroke: none; }
+  .held { font-weight: 600; fill: var(--sl-color-text-accent, #0b6b57); }
+  .message rect { fill: var(--sl-color-accent, #0b6b57); stroke: none; }
   .message text { fill: #fff; font-size: 14px; }
   .message.refused rect { fill: #b3261e; }
   .message { transition: transform 900ms ease-in-out; }
   @media (prefers-reduced-motion: reduce) { .message { transition: none; } }
-  .controls { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: center; margin: 0 0 0.5rem; }
+  .controls { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: center; }
+  label { display: flex; flex: 1 1 12rem; gap: 0.5rem; align-items: center; min-width: 0; white-space: nowrap; }
+  .controls > span { margin-inline-start: auto; font-size: 0.875em; }
+  select { flex: 1 1 0; min-width: 0; text-overflow: ellipsis; }
   select, button { font: inherit; padding: 0.35rem 0.8rem; border-radius: 0.375rem; border: 1px solid var(--sl-color-gray-3, #888);
     background: var(--sl-color-bg, #fff); color: var(--sl-color-text, #222); cursor: pointer; }
   button:disabled { opacity: 0.5; cursor: default; }
-  :focus-visible { outline: 2px solid var(--sl-color-text-accent, #0b5fa5); outline-offset: 2px; }
-  p { margin: 0.5rem 0 0; min-height: 3.2em; color: var(--sl-color-text, #222); }
+  :focus-visible { outline: 2px solid var(--sl-color-text-accent, #0b6b57); outline-offset: 2px; }
+  p { margin: 0.5rem 0 0; min-height: 4.5em; line-height: 1.5; color: var(--sl-color-text, #222); }
 `;
 
 class WritePath extends HTMLElement {
@@ -160,12 +163,12 @@ class WritePath extends HTMLElement {
     const options = SCENES.map(({ name }, index) => `<option value="${index}">${name}</option>`).join('');
     root.innerHTML = `<style>${STYLE}</style>
       <div class="controls">
-        <label>What fails: <select>${options}</select></label>
+        <label>What fails <select>${options}</select></label>
         <button type="button" data-by="-1">Back</button>
         <button type="button" data-by="1">Next step</button>
         <span></span>
       </div>
-      <svg viewBox="0 0 780 310" role="img" aria-label="Writer, store with its change feed, cache, relay, and the message of this step"></svg>
+      <svg viewBox="0 0 500 300" role="img" aria-label="Writer, store with its change feed, cache, relay, and the message of this step"></svg>
       <p aria-live="polite"></p>`;
     root.querySelector('select').addEventListener('change', (event) => {
       this.#scene = SCENES[Number(event.target.value)];
@@ -199,7 +202,7 @@ class WritePath extends HTMLElement {
     const places = Object.entries(PLACES).map(
       ([name, { label, x, y }]) => `
       <g class="${current.dead === name ? 'dead' : ''}">
-        <rect x="${x - 80}" y="${y - 40}" width="160" height="70" rx="8"/>
+        <rect x="${x - 75}" y="${y - 40}" width="150" height="70" rx="8"/>
         <text x="${x}" y="${y - 12}">${label}</text>
         <text class="held" x="${x}" y="${y + 14}">${held[name] ?? ''}</text>
       </g>`,
