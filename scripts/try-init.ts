@@ -198,7 +198,7 @@ async function tryInit(trial: Trial, folder: string, registry: Registry, others:
     await user(`${manager.local} lockstep status`);
     await user(`${manager.local} lockstep verify`);
     const again = await user(`${manager.local} lockstep --json init ${choices}`);
-    const { files } = JSON.parse(again.slice(again.indexOf('{'))) as {
+    const { files } = JSON.parse(again.slice(again.indexOf('{'), again.lastIndexOf('}') + 1)) as {
       readonly files: readonly { readonly path: string; readonly written: boolean }[];
     };
     for (const file of files) if (file.written) problem(`a second run wrote ${file.path}`);

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { createLockstep } from '@lockstep/core';
 import { memoryCache, memoryQueue, memoryStore } from '@lockstep/core/memory';
 import pino from 'pino';
@@ -6,6 +7,8 @@ import { startWorker, type Worker, type WorkerConfig } from '../src/index.js';
 import { request, sendRaw } from './support/raw-http.js';
 
 const TOKEN = '0123456789abcdef';
+/** Of that token. */
+const COOKIE = `lockstep_session_${createHmac('sha256', TOKEN).update('lockstep cookie').digest('hex').slice(0, 8)}`;
 const JSON_TYPE = { 'content-type': 'application/json' };
 /** Everything that is not the page itself. */
 const ROUTES = [
@@ -54,11 +57,7 @@ describe('a dashboard with a token', () => {
     const wrong = [`Bearer ${TOKEN}0`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, 'Bearer ', TOKEN];
     const answers = wrong.map((authorization) => ask(worker, route, { authorization }));
     expect(await Promise.all(answers)).toEqual(wrong.map(() => 401));
-    for (const cookie of [
-      'lockstep_session=',
-      'lockstep_session=9999999999.x',
-      `lockstep_session=${TOKEN}`,
-    ]) {
+    for (const cookie of [`${COOKIE}=`, `${COOKIE}=9999999999.x`, `${COOKIE}=${TOKEN}`]) {
       expect(await ask(worker, route, { cookie })).toBe(401);
     }
     expect(await ask(worker, route, { 'x-forwarded-user': 'admin' })).toBe(401);
@@ -97,7 +96,8 @@ describe('a dashboard with a token', () => {
     expect(session).not.toContain(TOKEN);
     expect(await ask(worker, ['GET', '/api/status'], { cookie: session })).toBe(200);
     const [, end = '', proof = ''] = /=(\d+)\.(.+)$/.exec(session) ?? [];
-    const later = `lockstep_session=${Number(end) + 1}.${proof}`;
+    expect(session).toContain(`${COOKIE}=`);
+    const later = `${COOKIE}=${Number(end) + 1}.${proof}`;
     expect(await ask(worker, ['GET', '/api/status'], { cookie: later })).toBe(401);
     expect(
       await ask(worker, ['POST', '/api/dead-letters/discard'], {
@@ -105,6 +105,23 @@ describe('a dashboard with a token', () => {
         origin: 'http://evil.example',
       }),
     ).toBe(403);
+  });
+
+  test('dashboards on one host keep each other’s log-ins: a token has a cookie of its own', async () => {
+    const other = await open({ token: `${TOKEN}-other` });
+    const logIn = async ({ url }: Worker, token: string): Promise<string> => {
+      const body = JSON.stringify({ token });
+      const answer = await fetch(`${url}/api/session`, { method: 'POST', headers: JSON_TYPE, body });
+      return (answer.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
+    };
+    // A browser's: by name alone, whatever the port.
+    const jar = new Map<string, string>();
+    for (const session of [await logIn(worker, TOKEN), await logIn(other, `${TOKEN}-other`)]) {
+      jar.set(session.split('=')[0] ?? '', session);
+    }
+    const cookie = [...jar.values()].join('; ');
+    for (const each of [worker, other]) expect(await ask(each, ['GET', '/api/status'], { cookie })).toBe(200);
+    await other.close();
   });
 
   test('who guesses is not told faster than a log-in takes, wherever the guess is sent; sessions go on', async () => {

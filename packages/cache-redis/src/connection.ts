@@ -1,5 +1,5 @@
 import { CacheUnavailableError, ClosedError, systemClock } from '@lockstep/core';
-import { tlsHint } from '@lockstep/core/kit';
+import { tlsHint, withTimeout } from '@lockstep/core/kit';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
 import { type Client, isCluster, retryDelayMs } from './clients.js';
@@ -126,7 +126,10 @@ export class Connection {
       };
     });
     try {
-      await bounded(settled, connectTimeoutMs + commandTimeoutMs);
+      const ms = connectTimeoutMs + commandTimeoutMs;
+      await withTimeout(systemClock, settled, ms, () =>
+        this.unavailable(`Redis did not answer within ${ms} ms`),
+      );
     } finally {
       stop();
     }

@@ -65,7 +65,9 @@ export async function stateOf(lockstep: Lockstep): Promise<State> {
   await lockstep.open({ timeoutMs: ANSWER_MS }).catch((error: unknown) => {
     if (!(error instanceof NotReadyError)) throw error;
     for (const { error: cause, name, part } of error.problems) {
-      found.problems.push(`${part} ${name}: ${messageOf(cause)}${mending(part, messageOf(cause))}`);
+      const message = messageOf(cause);
+      const says = message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
+      found.problems.push(`${part} ${name}: ${says}${mending(part, message)}`);
     }
   });
   const bindings = feedsOf(lockstep);
@@ -116,8 +118,11 @@ function mending(part: string, message: string): string {
   if (/attached (?:with|by)|another key/i.test(message)) return ' → lockstep detach, then attach';
   if (/prefix/i.test(message) && part === 'collection')
     return ' → lockstep forget PREFIX, if it is used no more';
-  if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|no answer|not answer/.test(message)) {
-    return ` → is the server up, and its address right? lockstep doctor`;
+  if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(message)) {
+    return ' → is the server up, and its address right? lockstep doctor';
+  }
+  if (/ETIMEDOUT|no answer|not answer|not connected/.test(message)) {
+    return ' → is the server up, its address right, and TLS as it wants it? lockstep doctor';
   }
   return '';
 }

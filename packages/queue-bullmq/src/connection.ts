@@ -8,6 +8,9 @@ function retryStrategy(times: number): number {
   return backoffMs(times, { firstMs: 100, lastMs: 500 });
 }
 
+/** How long the first contact may take of those who can wait for it, in ms. */
+const FIRST_CONTACT_MS = 2_500;
+
 const SHARED: RedisOptions = { retryStrategy, disconnectTimeout: 100, connectTimeout: 2_000 };
 
 /**
@@ -18,8 +21,9 @@ export function boundedClient(connection: BullmqQueueOptions['connection'], time
   return client(connection, {
     ...SHARED,
     commandTimeout: timeoutMs,
-    // Commands that timed out would pile up on a connection that is silent.
-    socketTimeout: timeoutMs,
+    // Commands that timed out would pile up on a connection that is silent. Later than they: an answer may have arrived
+    // that a busy process has not read.
+    socketTimeout: 2 * timeoutMs,
     maxRetriesPerRequest: 1,
   });
 }
@@ -80,12 +84,29 @@ const withoutDatabase = new WeakMap<Redis, Error>();
  * Resolves when commands can be sent; rejects when they can't within `ms`. Those who ask meanwhile share
  * the wait, however many they are.
  */
-export async function ready(redis: Redis, ms: number): Promise<void> {
+export async function ready(redis: Redis, ms: number, toldMs = ms): Promise<void> {
   if (redis.status === 'ready') return checkDatabase(redis);
-  const under = waits.get(redis) ?? becomesReady(redis, ms).finally(() => waits.delete(redis));
+  const under = waits.get(redis) ?? becomesReady(redis, ms, toldMs).finally(() => waits.delete(redis));
   waits.set(redis, under);
   await under;
   checkDatabase(redis);
+}
+
+/**
+ * As `ready`, for whoever can wait longer for the first contact: a busy machine takes its time to connect. Not where
+ * the server has refused it.
+ */
+export async function contacted(redis: Redis, ms: number): Promise<void> {
+  try {
+    return await ready(redis, ms);
+  } catch (error) {
+    if (ms >= FIRST_CONTACT_MS || reached.has(redis) || isRefused(lastErrors.get(redis))) throw error;
+  }
+  await ready(redis, FIRST_CONTACT_MS - ms, FIRST_CONTACT_MS);
+}
+
+function isRefused(error: Error | undefined): boolean {
+  return error !== undefined && !/timed ?out|timeout/i.test(error.message);
 }
 
 /** Throws where the server has no database of that number. */
@@ -95,7 +116,7 @@ export function checkDatabase(redis: Redis): void {
   throw new Error(`Redis has no database ${redis.options.db}: ${cause.message}`, { cause });
 }
 
-async function becomesReady(redis: Redis, ms: number): Promise<void> {
+async function becomesReady(redis: Redis, ms: number, toldMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   redis.once('ready', resolve);
   try {
@@ -103,7 +124,7 @@ async function becomesReady(redis: Redis, ms: number): Promise<void> {
       const cause = lastErrors.get(redis);
       const why = cause === undefined ? '' : `: ${cause.message}`;
       const hint = reached.has(redis) ? '' : tlsHint(Boolean(redis.options.tls), cause);
-      return new Error(`not connected within ${ms} ms${why}${hint}`, { cause });
+      return new Error(`not connected within ${toldMs} ms${why}${hint}`, { cause });
     });
   } finally {
     redis.off('ready', resolve);

@@ -25,7 +25,10 @@ export interface BullmqQueueOptions {
   readonly maxBackoffMs?: number;
   /** Dead letters kept; the oldest goes first. @defaultValue 10_000 */
   readonly deadLetterLimit?: number;
-  /** The bound of `enqueue` and of the other calls, in ms. @defaultValue 1_000 */
+  /**
+   * The bound of `enqueue` and of the other calls, in ms. Those that only look wait up to 2.5 s for the first contact.
+   * @defaultValue 1_000
+   */
   readonly timeoutMs?: number;
   /** Jobs that `enqueue` may have under way at once in this process. @defaultValue 10_000 */
   readonly maxPending?: number;

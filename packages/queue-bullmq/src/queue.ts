@@ -14,7 +14,7 @@ import {
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
-import { boundedClient, checkDatabase, ready } from './connection.js';
+import { boundedClient, checkDatabase, contacted, ready } from './connection.js';
 import { startConsumer } from './consumer.js';
 import { deadLettersOf } from './dead-letters.js';
 import { type BullmqQueueOptions, type QueueSettings, queueSettings } from './options.js';
@@ -64,7 +64,7 @@ class BullmqAdapter implements BullmqQueue {
       quickTries,
       redis: this.#redis,
       enqueue: (jobs) => this.enqueue(jobs),
-      call: (run) => this.#call(run),
+      call: (run) => this.#look(run),
     });
   }
 
@@ -151,14 +151,14 @@ class BullmqAdapter implements BullmqQueue {
 
   async status(): Promise<QueueStatus> {
     this.#checkOpen();
-    const counts = await this.#call((queue) => queue.getJobCounts('wait', 'active', 'delayed', 'failed'));
+    const counts = await this.#look((queue) => queue.getJobCounts('wait', 'active', 'delayed', 'failed'));
     const { active = 0, delayed = 0, failed = 0, wait = 0 } = counts;
     return { waiting: wait, active, delayed, dead: failed };
   }
 
   async holds(jobs: readonly QueueJob[]): Promise<number> {
     this.#checkOpen();
-    const ids = await this.#call((queue) =>
+    const ids = await this.#look((queue) =>
       Promise.all(jobs.map((job) => queue.getDeduplicationJobId(jobIdentity(job)))),
     );
     return ids.filter((id) => id !== null).length;
@@ -166,14 +166,14 @@ class BullmqAdapter implements BullmqQueue {
 
   async evicts(): Promise<boolean | undefined> {
     this.#checkOpen();
-    const info = await this.#call(() => this.#redis.info('memory'));
+    const info = await this.#look(() => this.#redis.info('memory'));
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
     return policy === undefined ? undefined : policy !== 'noeviction';
   }
 
   async raw(): Promise<Queue<QueueJob>> {
     this.#checkOpen();
-    return await this.#call(async (queue) => queue);
+    return await this.#look(async (queue) => queue);
   }
 
   async close(): Promise<void> {
@@ -185,6 +185,14 @@ class BullmqAdapter implements BullmqQueue {
     const closing = this.#queue?.then((queue) => queue.close());
     await bounded(this.name, timeoutMs, closing ?? Promise.resolve()).catch(() => undefined);
     this.#redis.disconnect();
+  }
+
+  /** A call of those who want to know how the queue is, and can wait for the first contact. */
+  async #look<T>(run: (queue: Queue<QueueJob>) => Promise<T>): Promise<T> {
+    await contacted(this.#redis, this.#settings.timeoutMs).catch((error: unknown) => {
+      throw new QueueUnavailableError(`${this.name}: ${messageOf(error)}`, { cause: error });
+    });
+    return await this.#call(run);
   }
 
   /** One call on a connection that is there, within the bound. Rejects with `QueueUnavailableError`. */

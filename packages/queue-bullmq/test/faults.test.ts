@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { QueueJob } from '@lockstep/core';
 import { startRedis } from '@lockstep/dev-services';
@@ -124,6 +125,22 @@ describe('a server that hangs', () => {
     server().thaw();
     await queue.close();
   });
+});
+
+test('the first contact: whoever looks waits for a silent server, a producer does not, and nobody for one that refuses', async () => {
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => void sockets.add(socket.on('error', () => undefined).resume()));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as AddressInfo;
+  const quiet = bullmqQueue({ connection: { url: `redis://127.0.0.1:${port}` }, timeoutMs: 100 });
+  const looking = expect(quiet.status()).rejects.toThrow(/not connected within 2500 ms.* want TLS\?/);
+  await expect(quiet.enqueue([invalidation('a', 1)])).rejects.toThrow('within 100 ms');
+  await looking;
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+  const refused = bullmqQueue({ connection: { url: 'redis://127.0.0.1:1' }, timeoutMs: 100 });
+  await expect(refused.status()).rejects.toThrow(/within 100 ms: .*ECONNREFUSED/);
+  await Promise.all([quiet.close(), refused.close()]);
 });
 
 test('G9: jobs survive a kill of the server, and the queue finds it again', async () => {

@@ -11,7 +11,6 @@ export interface AccessOptions {
 }
 
 const SESSION = '/api/session';
-const COOKIE = 'lockstep_session';
 const SESSION_SECONDS = 12 * 3_600;
 /** What a wrong token costs, wherever it was sent. With the few that may wait at once nobody gets through the possibilities. */
 const WRONG_MS = 500;
@@ -46,8 +45,9 @@ export function restrict(
     if (token === undefined) return false;
     const { headers } = request;
     const bearer = bearerOf(headers);
-    return bearer !== undefined ? isSame(bearer, token) : hasSession(headers.cookie ?? '', token);
+    return bearer !== undefined ? isSame(bearer, token) : hasSession(headers.cookie ?? '', cookie, token);
   };
+  const cookie = token === undefined ? '' : cookieOf(token);
   const guesses = new Guesses();
   server.addHook('onRequest', async (request, reply) => {
     // By the route that it leads to: one path has many spellings.
@@ -68,14 +68,14 @@ export function restrict(
   server.post<{ Body: { token: string } }>(SESSION, { schema: LOGIN }, async (request, reply) => {
     if (!(await guesses.admit(request, reply, request.body.token, token))) return reply;
     const secure = request.headers['x-forwarded-proto'] === 'https' ? '; Secure' : '';
-    const session = `${COOKIE}=${sessionOf(token)}; Path=/; HttpOnly; SameSite=Strict`;
+    const session = `${cookie}=${sessionOf(token)}; Path=/; HttpOnly; SameSite=Strict`;
     return await reply
       .header('set-cookie', `${session}; Max-Age=${SESSION_SECONDS}${secure}`)
       .send({ passes: true });
   });
   server.post(`${SESSION}/end`, async (_, reply) =>
     reply
-      .header('set-cookie', `${COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0`)
+      .header('set-cookie', `${cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0`)
       .send({ passes: false }),
   );
 }
@@ -118,6 +118,14 @@ function isSame(one: string, other: string): boolean {
   return timingSafeEqual(digest(one), digest(other));
 }
 
+/**
+ * A cookie's name. Browsers send a cookie to all ports of a host: dashboards with other tokens there keep cookies of
+ * their own, and those with the same token share one.
+ */
+function cookieOf(token: string): string {
+  return `lockstep_session_${hmac(token, 'lockstep cookie').toString('hex').slice(0, 8)}`;
+}
+
 /** When it ends, in s since the epoch, and the proof that it was made with the token. */
 function sessionOf(token: string): string {
   const end = Math.floor(Date.now() / 1_000) + SESSION_SECONDS;
@@ -125,11 +133,15 @@ function sessionOf(token: string): string {
 }
 
 function proofOf(end: number, token: string): string {
-  return createHmac('sha256', token).update(`lockstep session ${end}`).digest('base64url');
+  return hmac(token, `lockstep session ${end}`).toString('base64url');
 }
 
-function hasSession(cookies: string, token: string): boolean {
+function hmac(token: string, text: string): Buffer {
+  return createHmac('sha256', token).update(text).digest();
+}
+
+function hasSession(cookies: string, name: string, token: string): boolean {
   const [, end = '', proof = ''] =
-    /(?:^|;\s*)lockstep_session=(\d{1,12})\.([\w-]{1,64})(?:;|$)/.exec(cookies) ?? [];
+    new RegExp(`(?:^|;\\s*)${name}=(\\d{1,12})\\.([\\w-]{1,64})(?:;|$)`).exec(cookies) ?? [];
   return Number(end) > Date.now() / 1_000 && isSame(proof, proofOf(Number(end), token));
 }

@@ -43,7 +43,7 @@ export class CollectionReads<Value, Id> {
     return await this.#read(id, options);
   }
 
-  /** The near entry that answers the call. Hot path: adds no promise. Throws for a wrong call. */
+  /** The near entry that answers the call; of a wrong one, none: `#read` refuses it, traced. Hot path: adds no promise. */
   #nearBy(
     near: NearEntries<Value>,
     id: Id,
@@ -51,11 +51,17 @@ export class CollectionReads<Value, Id> {
   ): NearEntry<Value> | undefined {
     const { checks, lifecycle, opening } = this.#context;
     if (!opening.opened || lifecycle.closed || this.#goesPast) return undefined;
-    if (options !== undefined) {
-      this.checkOptions(options, READ_ONE);
-      if (options.fresh === true || options.tx !== undefined) return undefined;
+    let key: string;
+    try {
+      if (options !== undefined) {
+        this.checkOptions(options, READ_ONE);
+        if (options.fresh === true || options.tx !== undefined) return undefined;
+      }
+      key = checks.key(id);
+    } catch {
+      return undefined;
     }
-    return this.#served(near, checks.key(id), options?.minVersion ?? NO_VERSION);
+    return this.#served(near, key, options?.minVersion ?? NO_VERSION);
   }
 
   #served(near: NearEntries<Value>, key: string, minVersion: Version): NearEntry<Value> | undefined {

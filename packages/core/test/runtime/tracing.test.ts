@@ -69,6 +69,23 @@ test('reads: one message for each call, which tells where the row came from', as
   expect(loads.filter(([moment]) => moment === 'asyncEnd').map(([, { keys }]) => keys)).toEqual([1, 1]); // that there is no b is cached
 });
 
+test('a wrong call is traced where entries are near, as everywhere', async () => {
+  const { lockstep } = shop();
+  const store = memoryStore<Product>({ name: 'kept' });
+  const kept = lockstep.collection({ name: 'kept', store, near: { maxItems: 10 } });
+  await kept.put('a', LAMP);
+  const gets = listen('get');
+  await expect(kept.get('')).rejects.toMatchObject({ code: 'LOCKSTEP_INVALID_ID' });
+  await expect(kept.getVersioned('a', { minVersion: -1 as never })).rejects.toMatchObject({
+    code: 'LOCKSTEP_INVALID_OPTION',
+  });
+  const failed = gets.filter(([moment]) => moment === 'error').map(([, message]) => message);
+  expect(failed).toMatchObject([
+    { collection: 'kept', operation: 'get', error: { code: 'LOCKSTEP_INVALID_ID' } },
+    { collection: 'kept', operation: 'get', error: { code: 'LOCKSTEP_INVALID_OPTION' } },
+  ]);
+});
+
 test('writes: one message for each call, with its result or its error', async () => {
   const { products } = shop();
   const writes = listen('write');
