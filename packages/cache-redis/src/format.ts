@@ -153,12 +153,16 @@ export function hitOf(
   return entry.unflushed ? { version, payload, staleAtMs, unflushed: true } : { version, payload, staleAtMs };
 }
 
-/** {@link decode} and {@link hitOf}, as reads take them. */
+/** {@link decode} and {@link hitOf}, as reads take them. Bytes are a part of what was received, text is a copy. */
+const KEEPS = { keeps: true };
 export const ENTRIES: DecodeAs<Decoded> = {
   utf8: (bytes, from, to) => decode(bytes, 'utf8', from, to),
-  binary: (bytes, from, to) => decode(bytes, 'binary', from, to),
+  binary: Object.assign(
+    (bytes: Buffer, from: number, to: number) => decode(bytes, 'binary', from, to),
+    KEEPS,
+  ),
 };
 export const HITS: DecodeAs<CacheHit> = {
   utf8: (bytes, from, to) => hitOf(bytes, 'utf8', from, to),
-  binary: (bytes, from, to) => hitOf(bytes, 'binary', from, to),
+  binary: Object.assign((bytes: Buffer, from: number, to: number) => hitOf(bytes, 'binary', from, to), KEEPS),
 };

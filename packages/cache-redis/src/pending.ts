@@ -1,4 +1,5 @@
-import { CacheUnavailableError, type CancelTimer, systemClock } from '@lockstep/core';
+import { CacheUnavailableError, systemClock } from '@lockstep/core';
+import { Timeouts } from '@lockstep/core/kit';
 import { asError, unanswered } from './bounded.js';
 import { refusalOf } from './refusal.js';
 
@@ -8,30 +9,19 @@ export interface PendingLimits {
   readonly commandTimeoutMs: number;
 }
 
-/** A caller, and when it gives up. */
-interface Waiting {
-  readonly untilMs: number;
-  /** `undefined` once it has its answer. */
-  reject: ((error: Error) => void) | undefined;
-}
-
 /**
  * Calls that were sent to one server and not answered. Each counts until the client lets go of it, however
  * long ago its caller gave up: that is what memory holds.
- *
- * One timer serves all callers, and runs on when they have their answers: a timer for each would be
- * a good part of what a call costs.
  */
 export class Pending {
   readonly #limits: PendingLimits;
   #commands = 0;
   #bytes = 0;
-  /** In the order in which they give up, all waiting for the same time. The first one has no answer yet. */
-  readonly #waiting: Waiting[] = [];
-  #timer: CancelTimer | undefined;
+  readonly #timeouts: Timeouts;
 
   constructor(limits: PendingLimits) {
     this.#limits = limits;
+    this.#timeouts = new Timeouts(systemClock, limits.commandTimeoutMs);
   }
 
   /**
@@ -45,12 +35,9 @@ export class Pending {
     this.#bytes += bytes;
     return new Promise<T>((resolve, reject) => {
       const sent = send();
-      const waiting: Waiting = { untilMs: systemClock.monotonic() + this.#limits.commandTimeoutMs, reject };
-      this.#waiting.push(waiting);
-      if (this.#timer === undefined) this.#wait(this.#limits.commandTimeoutMs);
+      const timeout = this.#timeouts.begin(() => reject(unanswered(this.#limits.commandTimeoutMs)));
       const released = (): void => {
-        waiting.reject = undefined;
-        this.#dropAnswered();
+        this.#timeouts.end(timeout);
         this.#commands -= commands;
         this.#bytes -= bytes;
       };
@@ -77,27 +64,5 @@ export class Pending {
       return `Redis has not answered ${this.#bytes} bytes (maxPendingBytes)`;
     }
     return undefined;
-  }
-
-  #dropAnswered(): void {
-    while (this.#waiting.length > 0 && this.#waiting[0]?.reject === undefined) this.#waiting.shift();
-  }
-
-  #wait(ms: number): void {
-    this.#timer = systemClock.schedule(() => this.#giveUp(), Math.ceil(ms));
-  }
-
-  #giveUp(): void {
-    this.#timer = undefined;
-    const nowMs = systemClock.monotonic();
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (first.untilMs > nowMs) {
-        this.#wait(first.untilMs - nowMs);
-        return;
-      }
-      first.reject?.(unanswered(this.#limits.commandTimeoutMs));
-      first.reject = undefined;
-      this.#dropAnswered();
-    }
   }
 }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { redisCache } from '../src/index.js';
-import { ReadCommand } from '../src/replies/read-command.js';
+import { type DecodeAt, ReadCommand } from '../src/replies/read-command.js';
 import { readReplies } from '../src/replies/reply-reader.js';
 import { LONG_MS, newKey } from './support/entries.js';
 
@@ -41,15 +41,18 @@ async function inPieces(protocol: 2 | 3, sizes: readonly number[]) {
     stream.off('data', read);
   });
   await client.connect();
-  const reading = async (keys: readonly string[]): Promise<readonly (string | undefined)[]> => {
-    const command = new ReadCommand(keys, text, '');
+  const reading = async <Found = string>(
+    keys: readonly string[],
+    decode: DecodeAt<Found> = text as unknown as DecodeAt<Found>,
+  ): Promise<readonly (Found | undefined)[]> => {
+    const command = new ReadCommand(keys, decode, '');
     const { take } = command;
     command.take = (bytes, from) => {
       const took = take.call(command, bytes, from);
       if (took) taken.replies++;
       return took;
     };
-    return (await client.sendCommand(command)) as readonly (string | undefined)[];
+    return (await client.sendCommand(command)) as readonly (Found | undefined)[];
   };
   return { client, reading, taken };
 }
@@ -137,6 +140,20 @@ describe.each([2, 3] as const)('RESP %i', (protocol) => {
       { numRuns: 25 },
     );
   });
+});
+
+test('bytes that came in pieces stay as they are, whatever comes later', async () => {
+  const keys = [newKey(), newKey()] as const;
+  await plain.mset(keys[0], 'a'.repeat(1_000), keys[1], 'b'.repeat(1_000));
+  const { client, reading } = await inPieces(2, [300]);
+  const bytes = Object.assign((all: Buffer, from: number, to: number) => all.subarray(from, to), {
+    keeps: true,
+  });
+  const [first] = await reading([keys[0]], bytes);
+  await reading([keys[1]], bytes);
+  await reading([keys[1]]);
+  client.disconnect();
+  expect(first?.toString()).toBe('a'.repeat(1_000));
 });
 
 test('a cache with a connection of its own takes its replies out, before and after it was cut off', async () => {

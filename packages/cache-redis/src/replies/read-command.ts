@@ -1,7 +1,11 @@
 import { Command } from 'ioredis';
 
 /** Makes what is asked for of the text at `from` to `to`; `undefined`: there is nothing. */
-export type DecodeAt<Found> = (bytes: Buffer, from: number, to: number) => Found | undefined;
+export interface DecodeAt<Found> {
+  (bytes: Buffer, from: number, to: number): Found | undefined;
+  /** True where what it makes keeps some of the bytes: nothing else may be written there. */
+  readonly keeps?: boolean;
+}
 
 export function decodeText<Found>(text: Buffer | null, decode: DecodeAt<Found>): Found | undefined {
   return text === null ? undefined : decode(text, 0, text.length);
@@ -28,6 +32,11 @@ export class ReadCommand<Found> extends Command {
     );
     this.#count = keys.length;
     this.#decode = decode;
+  }
+
+  /** See {@link DecodeAt.keeps}. */
+  get keeps(): boolean {
+    return this.#decode.keeps === true;
   }
 
   /** True where the whole reply that begins there is one of texts, which are found then: resolve it. */

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { ReadCommand } from './read-command.js';
 import { ReplyEnd } from './reply-end.js';
+import { joined } from './scratch.js';
 
 type Listener = (chunk: Buffer) => void;
 
@@ -71,18 +72,18 @@ class ReplyReader {
       this.#parts.push(chunk.subarray(from));
       return;
     }
-    let bytes = chunk;
-    let start = from;
-    if (this.#parts.length > 0) {
-      bytes = Buffer.concat([...this.#parts, chunk.subarray(from, end)]);
-      this.#parts.length = 0;
-      start = 0;
-    }
     const { commandQueue } = this.#client;
-    if (commandQueue.peekFront()?.command !== command || !tookFrom(command, bytes, start)) {
-      this.#handOn(bytes === chunk ? chunk.subarray(from, end) : bytes);
-      return;
+    let took = commandQueue.peekFront()?.command === command;
+    if (this.#parts.length === 0) {
+      took &&= tookFrom(command, chunk, from);
+      if (!took) this.#handOn(chunk.subarray(from, end));
+    } else {
+      const parts = this.#parts.splice(0);
+      parts.push(chunk.subarray(0, end));
+      took &&= tookFrom(command, joined(parts, command.keeps), 0);
+      if (!took) for (const part of parts) this.#handOn(part);
     }
+    if (!took) return;
     commandQueue.shift();
     command.resolve(null);
   }

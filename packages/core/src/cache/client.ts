@@ -13,7 +13,7 @@ import { CacheUnavailableError, messageOf } from '../errors.js';
 import { type Answered, Batcher } from '../kit/batcher.js';
 import { Breaker } from '../kit/breaker.js';
 import type { EventHub } from '../runtime/events.js';
-import { averageBytes, MAX_BATCH_BYTES, payloadBytes } from './payload-bytes.js';
+import { averageBytes, MAX_BATCH_BYTES, payloadBytes, READ_BATCH_BYTES } from './payload-bytes.js';
 import { Trust } from './trust.js';
 
 /** Reads of what tells hits of keys apart. */
@@ -33,8 +33,10 @@ export interface CacheClientOptions {
   readonly events: EventHub;
 }
 
-/** The most keys, or commands, of one call. */
+/** The most commands of one call. */
 const MAX_BATCH = 512;
+/** The most keys of one call, for the same reason as {@link READ_BATCH_BYTES}. */
+const READ_BATCH = 128;
 /** The most reads, and the most commands, under way; more wait, and their time-out begins when they are sent. */
 const MAX_IN_FLIGHT = 2_048;
 const MAX_WAITING = 100_000;
@@ -106,6 +108,9 @@ export class CacheClient {
     const reads = (encoding: PayloadEncoding): CacheReads => {
       const batcher: CacheReads = new Batcher({
         ...shared,
+        maxItems: READ_BATCH,
+        maxBytes: READ_BATCH_BYTES,
+        maxBytesInFlight: 2 * MAX_BATCH_BYTES,
         merges: true,
         call: (keys) => {
           const opened = this.#opened;
@@ -117,7 +122,7 @@ export class CacheClient {
         },
         // The answer may have been too large to come in time: the next call asks for half as many keys.
         late: (keys) => {
-          batcher.bytesEach = Math.max(batcher.bytesEach, (2 * MAX_BATCH_BYTES) / keys.length);
+          batcher.bytesEach = Math.max(batcher.bytesEach, (2 * READ_BATCH_BYTES) / keys.length);
           return late();
         },
         ended: (_, hits) => {

@@ -3,6 +3,12 @@ import type { CacheCommand, CacheHit } from '../contracts/cache-commands.js';
 /** The payloads of one message to the cache, or from it: what a server answers well within any time-out. */
 export const MAX_BATCH_BYTES = 2 ** 20;
 
+/**
+ * The payloads that one call reads. Less than a server could answer: while the client decodes one call's, the server reads
+ * the next one's, and callers who have their rows ask again.
+ */
+export const READ_BATCH_BYTES = 2 ** 17;
+
 /** Reads, late ones not counted, that the average of sizes remembers. */
 const REMEMBERED = 64;
 

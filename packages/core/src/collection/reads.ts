@@ -11,7 +11,7 @@ import type { CallContext } from './call-context.js';
 import { READ, READ_ONE } from './call-options.js';
 import { seen } from './results.js';
 
-/** Keys of one `getMany` that are asked for at once, in two calls of the cache: others' reads wait behind no more. */
+/** Keys of one `getMany` that are asked for at once, in eight calls of the cache: others' reads wait behind no more. */
 const READ_TOGETHER = 1_024;
 
 /** The calls of a collection that read. */

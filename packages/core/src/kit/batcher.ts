@@ -1,5 +1,6 @@
 import type { Clock } from '../contracts/clock.js';
 import type { Breaker } from './breaker.js';
+import { Timeouts } from './timeouts.js';
 
 /** Told the answer to one request, once, never at once. Must not throw. `nowMs`: the clock's `monotonic`. */
 export type Answered<Answer> = (answer: Answer | Error, nowMs: number) => void;
@@ -11,19 +12,18 @@ export interface BatcherOptions<Request, Answer> {
   readonly maxItems: number;
   /**
    * `never`: requests wait for others of the same tick only. `always`: for all that the event loop receives in this
-   * turn. `busy`: for those while a call is under way, since one round trip less gains more than the wait costs.
+   * turn. `busy`: for those while a call is under way, since one round trip less gains more than the wait costs; but not
+   * once half a call's worth waits: whoever is called has work to do while more is received.
    */
   readonly waitsForTurn: 'always' | 'busy' | 'never';
   /** The most calls under way at once. @defaultValue no limit */
   readonly maxInFlight?: number;
   /** No call starts while so many requests are under way. @defaultValue no limit */
   readonly maxItemsInFlight?: number;
-  /**
-   * The most bytes of a call of more than one request; none starts while twice as many are under way.
-   *
-   * @defaultValue no limit
-   */
+  /** The most bytes of a call of more than one request. @defaultValue no limit */
   readonly maxBytes?: number;
+  /** No call starts while so many bytes are under way. @defaultValue twice `maxBytes` */
+  readonly maxBytesInFlight?: number;
   /** Requests that wait; more are refused. @defaultValue no limit */
   readonly maxWaiting?: number;
   /** A request that equals one that waits is not sent, and shares its answer. @defaultValue false */
@@ -99,10 +99,14 @@ export class Batcher<Request, Answer> {
   #itemsInFlight = 0;
   #bytesInFlight = 0;
   #isFull = false;
-  #scheduled = false;
+  /** When `#start` runs. */
+  #scheduled: 'not' | 'in this turn' | 'in this tick' = 'not';
+  readonly #timeouts: Timeouts | undefined;
 
   constructor(options: BatcherOptions<Request, Answer>) {
     this.#options = options;
+    const { clock, timeoutMs } = options;
+    if (timeoutMs !== undefined) this.#timeouts = new Timeouts(clock, timeoutMs);
   }
 
   /** Requests that were not sent yet. */
@@ -135,12 +139,20 @@ export class Batcher<Request, Answer> {
     open.bytes += bytes;
     this.#waiting++;
     if (merges) this.#callers.set(request, caller);
-    if (this.#scheduled || this.#isFull) return;
-    this.#scheduled = true;
+    if (this.#scheduled === 'in this tick' || this.#isFull) return;
     const { waitsForTurn } = this.#options;
-    if (waitsForTurn === 'always' || (waitsForTurn === 'busy' && this.#inFlight > 0))
-      setImmediate(this.#start);
-    else process.nextTick(this.#start);
+    if (waitsForTurn === 'always' || (waitsForTurn === 'busy' && this.#inFlight > 0 && !this.#isHalf(open))) {
+      if (this.#scheduled === 'not') setImmediate(this.#start);
+      this.#scheduled = 'in this turn';
+    } else {
+      process.nextTick(this.#start);
+      this.#scheduled = 'in this tick';
+    }
+  }
+
+  #isHalf(open: Batch<Request, Answer>): boolean {
+    const { maxBytes = Number.POSITIVE_INFINITY, maxItems } = this.#options;
+    return 2 * this.#waiting >= maxItems || 2 * open.bytes >= maxBytes;
   }
 
   /**
@@ -175,7 +187,7 @@ export class Batcher<Request, Answer> {
     close(requests.length);
     this.#open = undefined;
     this.#waiting += requests.length;
-    if (!this.#scheduled) this.#start();
+    if (this.#scheduled === 'not') this.#start();
     const [first, ...others] = parts as [Promise<readonly (Answer | Error)[]>];
     return others.length === 0 ? first : Promise.all(parts).then((all) => all.flat());
   }
@@ -187,7 +199,7 @@ export class Batcher<Request, Answer> {
   // Sending.
 
   readonly #start = (): void => {
-    this.#scheduled = false;
+    this.#scheduled = 'not';
     const { breaker, call, clock, merges } = this.#options;
     while (this.#queue.length > 0 && !this.#isFull) {
       const batch = this.#queue.shift() as Batch<Request, Answer>;
@@ -215,27 +227,24 @@ export class Batcher<Request, Answer> {
 
   /** Awaits a call's answers, in bounded time. */
   #await(batch: Batch<Request, Answer>, answering: Promise<readonly (Answer | Error)[]>): void {
-    const { breaker, clock, failureOf, late, timeoutMs } = this.#options;
+    const { breaker, clock, failureOf, late } = this.#options;
     const startedAtMs = clock.monotonic();
     this.#count(batch, 1);
     let over = false;
     const end = (answers: readonly (Answer | Error)[] | undefined, error: unknown): void => {
       if (over) return;
       over = true;
-      cancel?.();
+      if (timeout !== undefined) this.#timeouts?.end(timeout);
       const failure = answers === undefined ? error : failureOf?.(answers);
       if (answers !== undefined && failure === undefined) breaker?.succeeded();
       else breaker?.failed(failure);
       this.#count(batch, -1);
       this.#answer(batch, answers, error, startedAtMs);
-      if (this.#queue.length === 0 || this.#scheduled || this.#isFull) return;
-      this.#scheduled = true;
+      if (this.#queue.length === 0 || this.#scheduled !== 'not' || this.#isFull) return;
+      this.#scheduled = 'in this turn';
       setImmediate(this.#start);
     };
-    const cancel =
-      timeoutMs === undefined
-        ? undefined
-        : clock.schedule(() => end(undefined, late?.(batch.requests)), timeoutMs);
+    const timeout = this.#timeouts?.begin(() => end(undefined, late?.(batch.requests)), startedAtMs);
     answering.then(
       (answers) =>
         Array.isArray(answers)
@@ -246,14 +255,15 @@ export class Batcher<Request, Answer> {
   }
 
   #count({ bytes, requests }: Batch<Request, Answer>, sign: 1 | -1): void {
-    const { maxBytes, maxInFlight, maxItemsInFlight } = this.#options;
+    const { maxBytes = Number.POSITIVE_INFINITY, maxInFlight, maxItemsInFlight } = this.#options;
+    const { maxBytesInFlight = 2 * maxBytes } = this.#options;
     this.#inFlight += sign;
     this.#itemsInFlight += sign * requests.length;
     this.#bytesInFlight += sign * bytes;
     this.#isFull =
       (maxInFlight !== undefined && this.#inFlight >= maxInFlight) ||
       (maxItemsInFlight !== undefined && this.#itemsInFlight >= maxItemsInFlight) ||
-      (maxBytes !== undefined && this.#bytesInFlight >= 2 * maxBytes);
+      this.#bytesInFlight >= maxBytesInFlight;
   }
 
   /** @param answers `undefined`: there are none, for the reason that `error` gives */

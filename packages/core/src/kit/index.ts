@@ -14,5 +14,6 @@ export {
   type Settings,
   withDefaults,
 } from './options.js';
+export { type Timeout, Timeouts } from './timeouts.js';
 export { tlsHint } from './tls-hint.js';
 export { callerSleep, Deadline, type DeadlineOptions, sleep, withTimeout } from './wait.js';

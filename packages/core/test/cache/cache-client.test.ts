@@ -83,24 +83,26 @@ describe('messages to the cache are bounded in bytes', () => {
 
   test('small values are read many at a time', async () => {
     const { readAll } = clientOf(100);
-    expect(await readAll(1_000)).toEqual([512, 488]);
-    expect(await readAll(1_000)).toEqual([512, 488]);
+    const batches = [...new Array<number>(7).fill(128), 104];
+    expect(await readAll(1_000)).toEqual(batches);
+    expect(await readAll(1_000)).toEqual(batches);
   });
 
-  test('large values are read a few at a time, once it is known that they are large', async () => {
-    const { readAll } = clientOf(MIB / 8);
-    await readAll(512);
+  test('large values are read a few at a time, 128 KiB, once it is known that they are large', async () => {
+    const { readAll } = clientOf(MIB / 80);
+    await readAll(1_024);
     const batches = await readAll(512);
-    expect(Math.max(...batches)).toBeLessThanOrEqual(10);
+    expect(Math.max(...batches)).toBeGreaterThan(5);
+    expect(Math.max(...batches)).toBeLessThanOrEqual(11);
     expect(batches.reduce((sum, count) => sum + count)).toBe(512);
   });
 
   test('what was not answered in time is asked for in halves the next time', async () => {
     const { readAll, hang } = clientOf(0);
     hang();
-    expect(await readAll(512)).toEqual([512]);
-    expect((await readAll(512))[0]).toBe(256);
-    expect((await readAll(512))[0]).toBe(128);
+    expect(await readAll(128)).toEqual([128]);
+    expect((await readAll(128))[0]).toBe(64);
+    expect((await readAll(128))[0]).toBe(32);
   });
 });
 

@@ -111,6 +111,32 @@ describe('a batcher', () => {
     expect(await many).toEqual([2, 3]);
   });
 
+  test('gives each call its whole time, whichever one its timer was set for', async () => {
+    const { add, answer, clock, told } = batcher();
+    await add(1);
+    clock.advance(60);
+    await add(2);
+    await answer();
+    clock.advance(TIMEOUT_MS - 1);
+    await turns();
+    expect(told).toEqual([1]);
+    clock.advance(1);
+    await turns();
+    expect(told).toEqual([1, 'late']);
+  });
+
+  test('that waits for neighbours while a call is under way sends half a call at once', async () => {
+    const { add, batches, made } = batcher({ waitsForTurn: 'busy' });
+    await add(1);
+    const thisTick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+    made.add(2, () => undefined);
+    await thisTick();
+    expect(batches).toEqual([[1]]);
+    made.add(3, () => undefined);
+    await thisTick();
+    expect(batches).toEqual([[1], [2, 3]]);
+  });
+
   test.each([
     [
       'throws',
