@@ -1,7 +1,8 @@
 /**
- * `pnpm try:init [MANAGER…] [--store STORE] [--queue QUEUE] [--project new|existing|workspace]`: a new user's first
- * minutes. Publishes all packages to a registry of its own, and with an empty home runs what the documentation says:
- * init, the types, the test, the migration, the worker, the example. Real servers take the place of Docker's.
+ * `pnpm try:init [MANAGER…] [--store STORE] [--queue QUEUE] [--project new|existing|workspace] [--docker]`: a new user's
+ * first minutes. Publishes all packages to a registry of its own, and with an empty home runs what the documentation says:
+ * init, the types, the test, the migration, the worker, the example. Real servers take the place of Docker's, unless
+ * `--docker` says that there is one, and that the ports of the compose file are free.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -102,6 +103,7 @@ interface Trial {
   readonly project: string;
   readonly store: string;
   readonly queue: string;
+  readonly docker: boolean;
 }
 
 async function tryInit(trial: Trial, folder: string, registry: Registry, others: string): Promise<void> {
@@ -143,20 +145,23 @@ async function tryInit(trial: Trial, folder: string, registry: Registry, others:
     children.push(child);
     return child;
   };
+  let runsCompose = false;
   try {
-    const servers = ['--json', ...(SERVERS[trial.store] ?? []), 'redis'];
-    const services = spawn('node', [SERVICES, ...servers], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      detached: true,
-    });
-    children.push(services);
-    const { MONGO_URL = '', POSTGRES_URL = '', REDIS_URL = '' } = await addressesOf(services);
-    Object.assign(env, {
-      DATABASE_URL: POSTGRES_URL,
-      MONGO_URL,
-      REDIS_URL,
-      QUEUE_REDIS_URL: new URL('/1', REDIS_URL).href,
-    });
+    if (!trial.docker) {
+      const servers = ['--json', ...(SERVERS[trial.store] ?? []), 'redis'];
+      const services = spawn('node', [SERVICES, ...servers], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        detached: true,
+      });
+      children.push(services);
+      const { MONGO_URL = '', POSTGRES_URL = '', REDIS_URL = '' } = await addressesOf(services);
+      Object.assign(env, {
+        DATABASE_URL: POSTGRES_URL,
+        MONGO_URL,
+        REDIS_URL,
+        QUEUE_REDIS_URL: new URL('/1', REDIS_URL).href,
+      });
+    }
     const choices = `--store ${trial.store} --queue ${trial.queue} --yes${manager.flags}`;
     await user(`${manager.once} @lockstep/cli init ${choices}`);
     const text = readFileSync(join(project, 'package.json'), 'utf8');
@@ -167,6 +172,10 @@ async function tryInit(trial: Trial, folder: string, registry: Registry, others:
     const run = (name: string): string =>
       `${manager.script} ${`lockstep:${name}` in scripts ? `lockstep:${name}` : name}`;
     await user(run('test'));
+    if (trial.docker) {
+      runsCompose = true;
+      await user(run('services'));
+    }
     if ('typescript' in devDependencies) await user(`${manager.local} tsc`);
     await user(run('migrate'));
     await user(`${manager.local} lockstep attach --check`);
@@ -205,6 +214,7 @@ async function tryInit(trial: Trial, folder: string, registry: Registry, others:
     if (readFileSync(join(project, 'package.json'), 'utf8') !== text) problem('package.json has changed');
   } finally {
     for (const child of children) await ended(child);
+    if (runsCompose) await user('docker compose -f compose.lockstep.yaml down --volumes');
   }
 }
 
@@ -229,6 +239,7 @@ async function tryAll(names: readonly string[], given: Omit<Trial, 'name'>): Pro
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
+    docker: { type: 'boolean', default: false },
     project: { type: 'string', default: 'new' },
     queue: { type: 'string', default: 'bullmq' },
     store: { type: 'string', default: 'postgres' },

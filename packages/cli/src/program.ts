@@ -20,7 +20,7 @@ import { EXAMPLES } from './examples.js';
 import { PACKAGE } from './package.js';
 import { exitIfStuck, FAILED, OK } from './session.js';
 
-function program(): Command {
+export function program(): Command {
   const root = new Command('lockstep')
     .description('Looks after a cache that Lockstep keeps in step with its database.')
     .version(PACKAGE.version)

@@ -10,6 +10,8 @@ import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { postgresStore } from '@lockstep/store-postgres';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { takesFile } from '../src/completion.js';
+import { program } from '../src/program.js';
 import { CLI, type Ran, runCli, runProgram } from './run.js';
 
 // In this package's folder, so that a configuration finds what it imports.
@@ -297,6 +299,21 @@ test('every command explains itself; a flag that is none is refused', async () =
   expect(await run(['status', '--no-such-flag'])).toMatchObject({ code: 2 });
 });
 
+test.each([
+  ['--config x', true],
+  ['status --config x', true],
+  ['init x', true],
+  ['warm products x', true],
+  ['warm x', false],
+  ['verify --resume x', true],
+  ['verify x', false],
+  ['migrate print --out x', true],
+  ['migrate print --format x', false],
+  ['inspect products x', false],
+])('completion of "%s": names of files: %s', (words, files) => {
+  expect(takesFile(program(), words.split(' '))).toBe(files);
+});
+
 test('what completion prints for bash can be read twice, completes, and takes typed words for words', async () => {
   const { out } = await run(['completion', 'bash']);
   const script = join(folder, 'completion.bash');
@@ -310,17 +327,21 @@ test('what completion prints for bash can be read twice, completes, and takes ty
       '-c',
       `_get_comp_words_by_ref() { words=("\${COMP_WORDS[@]}"); cur=\${words[-1]}; }
       lockstep() { "${process.execPath}" "${CLI}" "$@"; }
-      compopt() { :; }
-      source "${script}"; source "${script}"
+      compopt() { echo "compopt $*" >&2; }
+      source "${script}"; source "${script}"; complete -p lockstep
       for typed in sta '' '$(touch "${trap}")'; do
         COMP_WORDS=(lockstep "$typed"); __lockstep_complete; echo "\${COMPREPLY[*]}"
-      done`,
+      done
+      lockstep complete -- --config x | tail -1`,
     ],
     { cwd: tmpdir() },
   );
-  expect(asked.err).toBe('');
-  const [status, all = ''] = asked.out.split('\n');
+  // No names of files beside names of commands.
+  expect(asked.err).toBe('compopt +o default\n'.repeat(3));
+  const [registered, status, all = '', _, asksFile] = asked.out.split('\n');
+  expect(registered).toBe('complete -o default -F __lockstep_complete lockstep');
   expect(status).toBe('status');
   expect(all.split(' ')).toEqual(expect.arrayContaining(['attach', 'verify', 'worker']));
   expect(existsSync(trap)).toBe(false);
+  expect(asksFile).toBe(':0');
 });

@@ -13,9 +13,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import composeSchema from 'docker-compose/schema/compose-spec.json' with { type: 'json' };
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
 import { RANGES } from '../src/init/packages.js';
+import { projectIn } from '../src/init/project.js';
 import { runCli, runProgram } from './run.js';
 
 // In this package's folder, so that what is written finds what it imports.
@@ -161,6 +162,29 @@ describe('a project that exists', () => {
     expect(read(root, 'pnpm-workspace.yaml')).toBe(`${settings}allowBuilds:\n  msgpackr-extract: false\n`);
     const again = await init(cwd, '--package-manager', 'pnpm');
     expect(again.found.files.filter(({ written }) => written)).toEqual([]);
+  });
+
+  test.each([
+    ['pnpm', { 'pnpm-workspace.yaml': "packages: ['packages/*']\n" }],
+    ['yarn', { 'package.json': '{ "workspaces": ["packages/*"] }', 'yarn.lock': '' }],
+    ['bun', { 'package.json': '{ "workspaces": ["packages/*"], "packageManager": "bun@1.2.0" }' }],
+  ])(
+    'an empty folder of a workspace: installs with its %s, not with the caller’s',
+    async (manager, files) => {
+      const root = project(`empty-${manager}`, files);
+      const cwd = join(root, 'packages', 'new');
+      mkdirSync(cwd, { recursive: true });
+      expect((await init(cwd, '--dry-run')).found).toMatchObject({ packageManager: manager });
+    },
+  );
+
+  test('an empty folder below somebody else’s lockfile: installs with what the caller uses', async () => {
+    const root = project('stray', { 'package.json': '{}', 'yarn.lock': '' });
+    const cwd = join(root, 'new');
+    mkdirSync(cwd);
+    vi.stubEnv('npm_config_user_agent', 'bun/1.2.0');
+    expect(await projectIn(cwd, {})).toMatchObject({ manager: 'bun' });
+    vi.unstubAllEnvs();
   });
 
   test.each([

@@ -11,6 +11,7 @@ import { HEADERS } from './listener.js';
 /** Where the board is, and everything that it asks for. */
 export const BOARD = '/queues';
 const MAX_JOBS = 50;
+const HIDDEN = 'hidden: the dashboard shows it among the dead letters';
 const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.ico': 'image/x-icon',
@@ -44,7 +45,8 @@ interface Board {
 type Raw = () => Promise<Queue>;
 
 /**
- * Mounts bull-board for the raw queue, read-only: what would change a job is not there, and values of jobs are hidden.
+ * Mounts bull-board for the raw queue, read-only: what would change a job is not there, and values of jobs are hidden, as
+ * are the reasons why they failed.
  * Rejects with `InvalidOptionError` where it is not installed, or the queue is not BullMQ's.
  */
 export async function mountBullBoard(
@@ -76,19 +78,48 @@ export async function mountBullBoard(
             headers: {},
           });
           reply.code(status);
-          return body;
+          return withoutReasons(body);
         }),
       );
     }
   }
 }
 
-/** Whoever asks for a page of all jobs at once gets a page. */
+/** Whoever asks for a page of all jobs at once gets a page. Throws `InvalidOptionError` for what bull-board would fail at. */
 function bounded(query: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const { jobsPerPage } = query;
+  const { activeQueue, jobsPerPage } = query;
+  if (typeof activeQueue === 'string' && !isEncoded(activeQueue))
+    throw new InvalidOptionError('activeQueue', 'must be the name of a queue, encoded for an address');
   return jobsPerPage === undefined
     ? query
     : { ...query, jobsPerPage: String(Math.min(Number(jobsPerPage) || MAX_JOBS, MAX_JOBS)) };
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface Shown {
+  readonly job?: object;
+  readonly queues?: readonly { readonly jobs: readonly object[] }[];
+}
+
+/** An answer without the words of stores, which may name values of the row that they refused. */
+function withoutReasons(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null) return body;
+  const hide = (job: object): object =>
+    'failedReason' in job && job.failedReason
+      ? { ...job, failedReason: HIDDEN, stacktrace: [] }
+      : { ...job, stacktrace: [] };
+  const { job, queues } = body as Shown;
+  if (job !== undefined) return { ...body, job: hide(job) };
+  if (queues === undefined) return body;
+  return { ...body, queues: queues.map((queue) => ({ ...queue, jobs: queue.jobs.map(hide) })) };
 }
 
 async function boardOf(raw: Raw): Promise<Board> {
@@ -136,7 +167,7 @@ function withoutValues(data: unknown): object {
   );
   return {
     ...Object.fromEntries(plain),
-    ...(refused === undefined ? {} : { refused: 'hidden: the dashboard shows it among the dead letters' }),
+    ...(refused === undefined ? {} : { refused: HIDDEN }),
   };
 }
 

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { InvalidOptionError, messageOf } from '@lockstep/core';
 import detectIndent from 'detect-indent';
 import { type AgentName, detect, getUserAgent } from 'package-manager-detector';
+import { workspaceOf } from './workspace.js';
 
 export const MANAGERS = ['npm', 'pnpm', 'yarn', 'bun'] as const;
 
@@ -85,14 +86,20 @@ function parsed(text: string): PackageJson {
   throw new InvalidOptionError('package.json', 'holds no object');
 }
 
-/** The flag's; else the project's, by lockfile or `packageManager`, also of a workspace above; else who started this. */
+/**
+ * The flag's; else the project's, by lockfile or `packageManager`, also of a workspace above; else who started this. Of an
+ * empty folder nothing above it but a workspace decides: a stray lockfile there is somebody else's.
+ */
 async function managerOf(
   folder: string,
   flag: Manager | undefined,
 ): Promise<{ readonly name: Manager; readonly agent: string }> {
   if (flag !== undefined) return { name: flag, agent: flag };
-  const found = isEmpty(folder) ? null : await detect({ cwd: folder });
-  const name = found?.name ?? getUserAgent() ?? 'npm';
+  const workspace = workspaceOf(folder);
+  const found = isEmpty(folder)
+    ? workspace && (await detect({ cwd: workspace.folder, stopDir: workspace.folder }))
+    : await detect({ cwd: folder });
+  const name = found?.name ?? workspace?.manager ?? getUserAgent() ?? 'npm';
   if (isKnown(name)) return { name, agent: found?.agent ?? name };
   throw new InvalidOptionError('--package-manager', `must be given: the project has ${name}`);
 }
