@@ -335,8 +335,8 @@ export interface CollectionInfo {
   readonly serializer: Serializer;
   /**
    * The row that an entry holds, as a read of this process would give it; `null`: absent. For whoever compares the cache
-   * with the store, once the collection was used: payloads are more than what the serializer made. Rejects with
-   * `SerializationError` where this process can't read it, e.g. an entry of a later release's columns.
+   * with the store: payloads are more than what the serializer made. Opens the collection where that is needed. Rejects
+   * with `SerializationError` where this process can't read it, e.g. an entry of a later release's columns.
    */
   readonly decode: (entry: Pick<CacheHit, 'payload' | 'version'>, key: string) => Promise<unknown>;
   /** A row that `store.read` gave, as a read of this process would give it: through the schema. */

@@ -60,6 +60,11 @@ export class Collections {
       ({ calls, codec, keyPrefix, opening, settings: { name }, store, writes: { buffer } }) => {
         const decode: CollectionInfo['decode'] = async ({ payload, version }, key) => {
           const hit = { payload, version, staleAtMs: 0 };
+          const first = await codec.decode(hit, key, WHATEVER_ENDED);
+          if (first.ok) return first.value;
+          // The shape of the rows is not known before the store is open, nor while a statement's answer has put it in doubt.
+          await opening.open();
+          await store.shape?.renew();
           const decoded = await codec.decode(hit, key, WHATEVER_ENDED);
           if (decoded.ok) return decoded.value;
           const message = `collection "${name}", key "${key}": the entry can't be read: ${decoded.reason}`;

@@ -332,3 +332,17 @@ test('tools decode an entry as a read would, and are told which one can’t be r
     key: '1',
   });
 });
+
+test('what an entry holds is told to a process that does not know its rows’ shape yet', async () => {
+  const at = world();
+  const writer = processOf(at, NEW);
+  await writer.users.put('1', { name: 'a', plan: 'free' });
+  const reader = processOf(at, NEW);
+  reader.become(undefined);
+  reader.renewing(() => reader.become(NEW));
+  const { keyPrefix, decode, serializer } = reader.info;
+  const key = `${keyPrefix}1`;
+  const [entry] = await at.cache.read([key], serializer.encoding);
+  if (entry === undefined || entry instanceof Error) throw new Error('no entry');
+  expect(await decode(entry, key)).toEqual({ name: 'a', plan: 'free' });
+});
