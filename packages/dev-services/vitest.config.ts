@@ -1,4 +1,4 @@
 import { defineConfig } from 'vitest/config';
+import { base } from '../../vitest.base.js';
 
-// Real servers on a machine that may be busy with the tests of other packages.
-export default defineConfig({ test: { testTimeout: 120_000, hookTimeout: 120_000 } });
+export default defineConfig({ test: base });

@@ -1,3 +1,4 @@
 import { defineConfig } from 'vitest/config';
+import { base } from '../../vitest.base.js';
 
-export default defineConfig({ test: { testTimeout: 60_000 } });
+export default defineConfig({ test: base });

@@ -1,4 +1,4 @@
 import { defineConfig } from 'vitest/config';
+import { base } from '../../vitest.base.js';
 
-// Real servers on a shared machine: a case that hangs still ends by itself.
-export default defineConfig({ test: { testTimeout: 30_000, hookTimeout: 120_000 } });
+export default defineConfig({ test: base });

@@ -1,6 +1,5 @@
 import { defineConfig } from 'vitest/config';
-
-const test = { testTimeout: 30_000, hookTimeout: 120_000 };
+import { base } from '../../vitest.base.js';
 
 /** What depends on the server's release: triggers, the catalogue, the texts of types. */
 const OF_RELEASES = [
@@ -18,10 +17,10 @@ const OF_RELEASES = [
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...test, name: 'postgres' } },
+      { test: { ...base, name: 'postgres' } },
       {
         test: {
-          ...test,
+          ...base,
           name: 'postgres-18',
           include: OF_RELEASES.map((file) => `test/${file}.test.ts`),
           // The one that the lockfile pins, whatever is installed.

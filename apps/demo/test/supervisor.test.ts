@@ -31,13 +31,13 @@ describe('the exchange of facts', () => {
     exchange.join(a.one);
     exchange.join(b.one);
     const before = exchange.horizonMs;
-    exchange.report(a.one, facts(7), before + 100);
+    exchange.report(a.one, facts(7), before + 60_000);
     expect(b.heard.at(-1)?.versions).toEqual([7]);
     expect(a.heard.at(-1)?.versions).toEqual([]);
-    expect(exchange.horizonMs - before).toBeLessThan(50);
-    exchange.report(b.one, new Float64Array(), before + 60);
-    expect(exchange.horizonMs).toBe(before + 60);
-    expect(a.heard.at(-1)).toEqual({ versions: [], horizonMs: before + 60 });
+    expect(exchange.horizonMs - before).toBeLessThan(30_000);
+    exchange.report(b.one, new Float64Array(), before + 40_000);
+    expect(exchange.horizonMs).toBe(before + 40_000);
+    expect(a.heard.at(-1)).toEqual({ versions: [], horizonMs: before + 40_000 });
   });
 
   test('waits for nobody who is gone', () => {

@@ -34,8 +34,8 @@ test('one application uses both stores, a collection each, and one relay brings 
 
     await sql('orders').where({ id: '1' }).update({ total: 20 });
     await documents.updateOne({ _id: 'ada' }, { $set: { name: 'Lovelace' } });
-    await until(async () => (await orders.get('1'))?.total === 20, 10_000, 'the row’s change');
-    await until(async () => (await users.get('ada'))?.name === 'Lovelace', 10_000, 'the document’s change');
+    await until(async () => (await orders.get('1'))?.total === 20, 60_000, 'the row’s change');
+    await until(async () => (await users.get('ada'))?.name === 'Lovelace', 60_000, 'the document’s change');
     await relay.stop();
   } finally {
     await mongo.close();

@@ -7,7 +7,7 @@ import { listening } from './support/changes.js';
 import { put, run, setValue } from './support/entries.js';
 import { until } from './support/time.js';
 
-const WITHIN_MS = 10_000;
+const WITHIN_MS = 30_000;
 
 let service: RedisService;
 let other: Redis;

@@ -50,7 +50,8 @@ test('a keyPrefix counts for the slot, and scan walks all primaries', async () =
 });
 
 test('a dead node fails its own commands, at once; it is found again when it restarts', async () => {
-  const cache = redisCache({ cluster: { nodes } });
+  const commandTimeoutMs = 30_000;
+  const cache = redisCache({ cluster: { nodes }, commandTimeoutMs });
   await cache.open?.();
   const [alive, other, dead] = [keyOf(0), keyOf(1), keyOf(2)];
   const { generation } = await cache.info();
@@ -67,7 +68,7 @@ test('a dead node fails its own commands, at once; it is found again when it res
     expect(hits[0]).toMatchObject({ version: 4 });
     expect(hits[1]).toBeInstanceOf(CacheUnavailableError);
     expect(hits[2]).toMatchObject({ version: 4 });
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(performance.now() - began).toBeLessThan(commandTimeoutMs / 2);
     expect((await cache.info()).generation).toBeUndefined();
   } finally {
     await victim?.restart({ keepData: true });

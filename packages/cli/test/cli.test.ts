@@ -116,12 +116,12 @@ describe('from the first deployment to an audit', () => {
     const from = async (): Promise<string> => (await products.getVersioned(1)).from;
     await expect.poll(from).toBe('cache');
     expect(await run(['off'])).toMatchObject({ code: 0, out: 'off: public.products\n' });
-    await expect.poll(from, { timeout: 5_000 }).toBe('store');
+    await expect.poll(from).toBe('store');
     const off = await run(['status']);
     expect(off.out).toContain('✗ the cache is switched off: lockstep on');
     expect(off.code).toBe(1);
     expect(await run(['on'])).toMatchObject({ code: 0, out: 'on: public.products\n' });
-    await expect.poll(from, { timeout: 5_000 }).toBe('cache');
+    await expect.poll(from).toBe('cache');
     expect(await run(['off'], { LOCKSTEP_PREFIX: 'misspelt' })).toMatchObject({
       code: 2,
       err: expect.stringContaining('prefix: no store has a record of a cache of prefix "misspelt"'),
@@ -209,7 +209,7 @@ describe('from the first deployment to an audit', () => {
       stdio: 'ignore',
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    await expect.poll(() => existsSync(file), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => existsSync(file)).toBe(true);
     child.kill('SIGINT');
     expect(await ended).toBe(130);
     const { products: saved } = JSON.parse(readFileSync(file, 'utf8'));

@@ -43,7 +43,7 @@ async function owner(kinds: string, how = 'run', env: Record<string, string> = {
 
 async function nothingIsLeft({ child, pids }: Owner): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  await expect.poll(() => pids.filter(isAlive), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => pids.filter(isAlive)).toEqual([]);
   expect(await readdir(folder)).toEqual([]);
   expect(await sharedMemory(pids)).toEqual([]);
 }
@@ -113,8 +113,8 @@ test('when the supervisor is killed, the owner ends the servers itself', async (
   const [supervisor] = started.pids;
   if (supervisor === undefined) throw new Error('there is a supervisor');
   process.kill(supervisor, 'SIGKILL');
-  await expect.poll(() => started.pids.filter(isAlive), { timeout: 20_000 }).toEqual([]);
-  await expect.poll(() => readdir(folder), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => started.pids.filter(isAlive)).toEqual([]);
+  await expect.poll(() => readdir(folder)).toEqual([]);
   expect(await sharedMemory(started.pids)).toEqual([]);
   expect(started.child.exitCode).toBeNull();
   started.child.kill('SIGKILL');

@@ -35,5 +35,5 @@ test('what comes behind a reset does not arrive', () => {
   new Pipe(from as unknown as Socket, to as unknown as Socket, faults, () => resets++);
   for (const text of ['ab', 'cd', 'ef']) from.emit('data', Buffer.from(text));
   expect(String(to.read())).toBe('abc');
-  return vi.waitFor(() => expect(resets).toBe(1));
+  return vi.waitFor(() => expect(resets).toBe(1), { timeout: 60_000 });
 });

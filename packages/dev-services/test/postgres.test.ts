@@ -88,7 +88,7 @@ describe('Postgres', () => {
     service.process?.freeze();
     const began = performance.now();
     await service.stop();
-    expect(performance.now() - began).toBeLessThan(6_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test('answers nothing while frozen, on open connections either, and goes on when thawed', async () => {

@@ -16,9 +16,9 @@ describe('Redis with Sentinel', () => {
       await using promoted = impatientRedis(service.replica.url);
       expect(await promoted.set('after', '1')).toBe('OK');
 
-      await expect.poll(() => roleOf(service.primary.url), { timeout: 30_000 }).toBe('slave up');
+      await expect.poll(() => roleOf(service.primary.url)).toBe('slave up');
       await service.replica.process.kill();
-      await expect.poll(() => service.currentPrimary(), { timeout: 30_000 }).toBe(service.primary);
+      await expect.poll(() => service.currentPrimary()).toBe(service.primary);
       await expect
         .poll(() => client.set('again', '1').catch(() => 'not yet'), { timeout: 30_000 })
         .toBe('OK');

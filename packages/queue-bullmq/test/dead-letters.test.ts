@@ -14,11 +14,9 @@ test('dead letters: a replay of all ends, though what it replays is refused agai
       throw new JobRefusedError('refused', job);
     });
     await queue.enqueue(keys.map((key) => ({ kind: 'flush', collection: 'products', key })));
-    await expect.poll(() => queue.status(), { timeout: 60_000 }).toMatchObject({ dead: 3 });
+    await expect.poll(() => queue.status()).toMatchObject({ dead: 3 });
     expect(await queue.deadLetters.replay()).toBe(3);
-    await expect
-      .poll(() => queue.status(), { timeout: 60_000 })
-      .toMatchObject({ dead: 3, waiting: 0, active: 0 });
+    await expect.poll(() => queue.status()).toMatchObject({ dead: 3, waiting: 0, active: 0 });
     expect(runs).toBe(6);
     await consumer.close();
   } finally {

@@ -80,7 +80,7 @@ describe('a server that hangs', () => {
         ...Array.from({ length: 12 }, (_, i) => queue.enqueue([invalidation(`b${i}`, 1)])),
         queue.status(),
       ]);
-      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(performance.now() - began).toBeLessThan(20_000);
       const messages = calls.map((call) => (call.status === 'rejected' ? String(call.reason) : 'taken'));
       expect(messages.filter((message) => message.includes('maxPending'))).toHaveLength(2);
       expect(messages.every((message) => message.includes('QueueUnavailableError'))).toBe(true);
@@ -96,7 +96,7 @@ describe('a server that hangs', () => {
     server().freeze();
     const closing = performance.now();
     await queue.close();
-    expect(performance.now() - closing).toBeLessThan(5_000);
+    expect(performance.now() - closing).toBeLessThan(20_000);
     server().thaw();
   });
 
@@ -121,7 +121,7 @@ describe('a server that hangs', () => {
     server().freeze();
     const began = performance.now();
     await consumer.close();
-    expect(performance.now() - began).toBeLessThan(25_000);
+    expect(performance.now() - began).toBeLessThan(60_000);
     server().thaw();
     await queue.close();
   });

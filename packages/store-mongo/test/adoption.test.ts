@@ -45,7 +45,7 @@ async function adopted(key: string, foreign: () => Promise<unknown>, above = 0):
   const before = consumer.newest(key)?.version ?? 0;
   expect(before).toBeGreaterThan(above);
   await foreign();
-  return [before, (await consumer.tookAbove(key, before, 3_000)).version];
+  return [before, (await consumer.tookAbove(key, before)).version];
 }
 
 const FOREIGN: Record<string, (key: string) => Promise<unknown>> = {

@@ -31,7 +31,7 @@ interface Member {
 
 const server = testServer();
 const UNIQUE = ['email', ['tenant', 'slug']] as const;
-const PATIENCE = { timeout: 20_000, interval: 10 } as const;
+const PATIENCE = { timeout: 60_000, interval: 10 } as const;
 let client: MongoClient;
 let mongo: MongoStore;
 let raw: Collection<Member>;

@@ -58,9 +58,9 @@ test('Lockstep on MongoDB: every kind of write, and a foreign one, is what the n
   expect((await users.get(id))?.name).toBe('in a transaction');
 
   await raw.updateOne({ _id: id }, { $set: { name: 'foreign' } });
-  await until(async () => ((await users.get(id))?.name === 'foreign' ? true : undefined), 5_000);
+  await until(async () => ((await users.get(id))?.name === 'foreign' ? true : undefined));
   await raw.deleteOne({ _id: id });
-  await until(async () => ((await users.get(id)) === undefined ? true : undefined), 5_000);
+  await until(async () => ((await users.get(id)) === undefined ? true : undefined));
 
   await users.put(id, user('again'));
   await users.delete(id);

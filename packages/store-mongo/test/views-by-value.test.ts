@@ -8,7 +8,7 @@ interface Good {
   readonly category: string;
 }
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const server = testServer();
 
 test('lists by a declared field follow own writes at once, and foreign ones by their pre-images (G2, G6)', async () => {

@@ -14,7 +14,7 @@ interface Line {
   readonly o: string;
 }
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const server = testServer();
 const lockstep = createLockstep({ cache: memoryCache() });
 let knex: Knex;

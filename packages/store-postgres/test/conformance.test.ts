@@ -100,7 +100,6 @@ for (const each of TABLES) {
     describe,
     test,
     name: `the Postgres store conforms: ${each.title}`,
-    deadlineMs: 20_000,
     hooks: [
       ...([
         'second',

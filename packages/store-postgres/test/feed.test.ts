@@ -11,7 +11,7 @@ interface Item {
 
 const server = testServer();
 const SOURCE = 'public.items';
-const PATIENCE = { timeout: 15_000, interval: 5 } as const;
+const PATIENCE = { timeout: 60_000, interval: 5 } as const;
 let knex: Knex;
 let pg: PostgresStore;
 let items: PostgresTable<Item, number>;

@@ -60,7 +60,7 @@ test.each([
   lockstep.events.on('relay', () => handled.resolve());
   const relay = lockstep.startRelay();
   const replayed = async () => (await pg.feed.registry.read('wtc', [store.source]))[0]?.replayed;
-  await expect.poll(replayed, { timeout: 20_000 }).toBe(true);
+  await expect.poll(replayed).toBe(true);
   await knex.raw('INSERT INTO t VALUES (0, 0)');
   await handled.promise;
   await relay.stop();

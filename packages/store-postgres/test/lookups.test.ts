@@ -14,7 +14,7 @@ interface Member {
 
 const server = testServer();
 const UNIQUE = ['email', ['tenant', 'slug']] as const;
-const PATIENCE = { timeout: 15_000, interval: 10 } as const;
+const PATIENCE = { timeout: 60_000, interval: 10 } as const;
 const [ONE, TWO] = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222'];
 let knex: Knex;
 let pg: PostgresStore;

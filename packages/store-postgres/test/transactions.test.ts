@@ -12,7 +12,7 @@ interface Account {
 }
 
 const OVER = { code: 'LOCKSTEP_TRANSACTION_OVER' };
-const PATIENCE = { timeout: 15_000 };
+const PATIENCE = { timeout: 60_000 };
 const server = testServer();
 let knex: Knex;
 /** Another client: it holds rows, and sees what is committed. */

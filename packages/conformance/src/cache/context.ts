@@ -86,7 +86,7 @@ export async function cacheContext(options: CacheConformanceOptions): Promise<Ca
   const holeTtlMs = LONG_MS;
   const ttlMs = LONG_MS;
   const context: CacheContext = {
-    ...waits(options.deadlineMs ?? 10_000, underTest.advance?.bind(underTest)),
+    ...waits(options.deadlineMs ?? 30_000, underTest.advance?.bind(underTest)),
     underTest,
     cache,
     keyStart: start,

@@ -11,9 +11,9 @@ export interface Runner {
 export interface KitOptions extends Runner {
   /** The name of the outer `describe`. */
   readonly name?: string;
-  /** The bound of one case, in ms. @defaultValue 20_000 */
+  /** The bound of one case, in ms. @defaultValue 60_000 */
   readonly caseTimeoutMs?: number;
-  /** How long a case waits for something that the adapter does on its own, in ms. @defaultValue 10_000 */
+  /** How long a case waits for something that the adapter does on its own, in ms. @defaultValue 30_000 */
   readonly deadlineMs?: number;
 }
 
@@ -65,7 +65,7 @@ export function caseRunner<Context extends { dispose(): Promise<void> }>(
   options: KitOptions,
   create: () => Promise<Context>,
 ): (name: string, body: (context: Context) => Promise<void>) => void {
-  const caseTimeoutMs = options.caseTimeoutMs ?? 20_000;
+  const caseTimeoutMs = options.caseTimeoutMs ?? 60_000;
   return (name, body) => {
     options.test(
       name,

@@ -42,7 +42,7 @@ export async function queueContext(options: QueueConformanceOptions): Promise<Qu
   const { queue } = underTest;
   const consumers: QueueConsumer[] = [];
   return {
-    ...waits(options.deadlineMs ?? 10_000, underTest.advance?.bind(underTest)),
+    ...waits(options.deadlineMs ?? 30_000, underTest.advance?.bind(underTest)),
     underTest,
     queue,
     key: () => unique('wtc:conformance:q'),

@@ -74,7 +74,7 @@ export async function storeContext<Value, Id>(
   const underTest = await options.create();
   const { store } = underTest;
   const versioned = options.requires?.versioned ?? true;
-  const call: StoreCallOptions = { timeoutMs: options.deadlineMs ?? 10_000 };
+  const call: StoreCallOptions = { timeoutMs: options.deadlineMs ?? 30_000 };
   const matches = underTest.matches?.bind(underTest) ?? sentIsStored;
 
   async function write(
@@ -155,7 +155,7 @@ export async function storeContext<Value, Id>(
   }
 
   return {
-    ...waits(options.deadlineMs ?? 10_000, underTest.advance?.bind(underTest)),
+    ...waits(options.deadlineMs ?? 30_000, underTest.advance?.bind(underTest)),
     underTest,
     store,
     call,

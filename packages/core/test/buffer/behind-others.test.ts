@@ -39,7 +39,7 @@ async function until(shop: ReturnType<typeof open>, holds: () => Promise<unknown
       await shop.clock.advance(50);
       await holds();
     },
-    { timeout: 10_000, interval: 1 },
+    { timeout: 60_000, interval: 1 },
   );
 }
 

@@ -91,7 +91,7 @@ describe.each(ODD)('throwing %s', (_name, odd) => {
     lockstep.events.on('write', fails as () => never);
     lockstep.events.on('error', ({ where, error }) => told.push(where, error));
     await rows.put('a', { n: 1 });
-    await vi.waitFor(() => expect(told).toEqual(['listener', odd, 'listener', odd]));
+    await expect.poll(() => told).toEqual(['listener', odd, 'listener', odd]);
     await lockstep.close();
   });
 

@@ -33,7 +33,7 @@ export class Consumer {
   }
 
   /** Waits for a change of the key above `version`. */
-  async tookAbove(key: string, version: number, timeoutMs = 10_000): Promise<Change> {
+  async tookAbove(key: string, version: number, timeoutMs = 60_000): Promise<Change> {
     return await until(() => {
       const change = this.newest(key);
       return change !== undefined && change.version > version ? change : undefined;
@@ -49,7 +49,7 @@ export class Consumer {
 /** Polls until there is something. */
 export async function until<T>(
   check: () => Promise<T | undefined> | T | undefined,
-  timeoutMs = 10_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   return await vi.waitFor(
     async () => {
