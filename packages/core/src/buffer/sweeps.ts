@@ -1,5 +1,5 @@
 import type { CollectionContext } from '../collection/context.js';
-import { sleep } from '../kit/wait.js';
+import { repeat } from '../kit/wait.js';
 import type { Flusher } from './flusher.js';
 import type { OpenedIndex } from './opened.js';
 
@@ -114,20 +114,10 @@ export class Sweeps<Value> {
       }
       rebuiltAtMs = clock.monotonic();
     };
-    await Promise.all([this.#repeated(sweep, signal), this.#repeated(rebuild, signal)]);
+    const onError = (error: unknown): void => events.error.emit({ where: 'sweep', error });
+    const how = { clock, everyMs: EVERY_MS, onError };
+    await Promise.all([repeat(sweep, how, signal), repeat(rebuild, how, signal)]);
     unsubscribe();
-  }
-
-  async #repeated(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { clock, events } = this.#collection;
-    while (!signal.aborted) {
-      try {
-        await round();
-      } catch (error) {
-        events.error.emit({ where: 'sweep', error });
-      }
-      await sleep(clock, EVERY_MS, signal);
-    }
   }
 
   /** Adds to the index what the cache holds unflushed: after the index itself may have been lost. */

@@ -1,8 +1,7 @@
 import type { CacheCommand, CacheReply, LeaseCommand } from '../contracts/cache-commands.js';
 import type { RecordedCollection } from '../contracts/registry.js';
-import { NO_VERSION } from '../contracts/version.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
-import { resetCollection } from '../feed/reset.js';
+import { resetCollections } from '../feed/reset.js';
 import { sleep, withTimeout } from '../kit/wait.js';
 import { keyPrefix } from '../protocol/key.js';
 import type { CollectionContext } from './context.js';
@@ -15,8 +14,6 @@ const LEASE_MS = 1_000;
 /** How often, and how long apart, a note that another process is writing is read again. */
 const MAX_READS = 5;
 const READ_AGAIN_MS = 20;
-/** Entries that are made unreadable at once. */
-const RESET_BATCH = 500;
 
 /**
  * A note in the cache of whose rows a collection's keys hold. Two services that leave the prefix as it is, and call a
@@ -84,9 +81,7 @@ export class StoreNote {
     const { holeTtlMs, name } = settings;
     const collection = { name, source: store.source, keyPrefix: start, holeTtlMs, holeOnEmpty: false };
     try {
-      for (const each of [collection, ...this.#lookups]) {
-        await resetCollection(cache, each, NO_VERSION, RESET_BATCH);
-      }
+      await resetCollections(cache, [collection, ...this.#lookups]);
       await this.#write(own);
     } catch (error) {
       events.error.emit({ where: 'open', error });

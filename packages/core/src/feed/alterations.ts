@@ -1,15 +1,12 @@
-import type { Clock } from '../contracts/clock.js';
 import type { Alteration, Alterations } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { StoreTimeoutError } from '../errors.js';
-import { sleep, withTimeout } from '../kit/wait.js';
-import type { EventHub } from '../runtime/events.js';
+import { repeat, withTimeout } from '../kit/wait.js';
+import type { EngineContext } from '../runtime/context.js';
 import type { Consumer } from './consumer.js';
 
-export interface AlterationWatchOptions {
+export interface AlterationWatchOptions extends Pick<EngineContext, 'clock' | 'events'> {
   readonly consumer: Consumer;
-  readonly clock: Clock;
-  readonly events: EventHub;
   /** Makes unreadable what the cache holds of these collections. Answers how many entries it was. */
   readonly reset: (collections: readonly RecordedCollection[]) => Promise<number>;
 }
@@ -25,17 +22,12 @@ const AGAIN_MS = 5_000;
  * once more for what was on its way. Where a table has only got more, its rows stay, and views of it go.
  */
 export async function watchAlterations(options: AlterationWatchOptions, signal: AbortSignal): Promise<void> {
-  const { alterations } = options.consumer.feed;
+  const { clock, consumer, events } = options;
+  const { alterations } = consumer.feed;
   if (alterations === undefined) return;
   const watch = new AlterationWatch(options, alterations);
-  while (!signal.aborted) {
-    try {
-      await watch.look(signal);
-    } catch (error) {
-      options.events.error.emit({ where: 'alterations', error });
-    }
-    await sleep(options.clock, POLL_MS, signal);
-  }
+  const onError = (error: unknown): void => events.error.emit({ where: 'alterations', error });
+  await repeat(() => watch.look(signal), { clock, everyMs: POLL_MS, onError }, signal);
 }
 
 class AlterationWatch {

@@ -1,18 +1,14 @@
-import type { CacheClient } from '../cache/client.js';
-import type { CancelTimer, Clock } from '../contracts/clock.js';
+import type { CancelTimer } from '../contracts/clock.js';
 import type { ConsumerRecord } from '../contracts/registry.js';
-import { sleep } from '../kit/wait.js';
-import type { EventHub } from '../runtime/events.js';
+import { repeat } from '../kit/wait.js';
+import type { EngineContext } from '../runtime/context.js';
 import type { Consumer } from './consumer.js';
 import { Positions } from './positions.js';
 import { epochsOf } from './start-epoch.js';
 
-export interface GenerationWatchOptions {
+export interface GenerationWatchOptions
+  extends Pick<EngineContext, 'cache' | 'clock' | 'events' | 'nextToken'> {
   readonly consumer: Consumer;
-  readonly cache: CacheClient;
-  readonly clock: Clock;
-  readonly events: EventHub;
-  readonly nextToken: () => string;
   /** Hands over what was not dealt with at the oldest of a source's positions, for these sources. */
   readonly replay: (
     since: ReadonlyMap<string, readonly string[]>,
@@ -32,17 +28,14 @@ const LEASE_MS = 10_000;
 export async function watchGeneration(options: GenerationWatchOptions, signal: AbortSignal): Promise<void> {
   const { clock, consumer, events } = options;
   const positions = new Positions(options);
-  while (!signal.aborted) {
-    try {
-      const records = await consumer.observe();
-      await positions.keep(records.filter(({ replayed }) => replayed));
-      const due = records.filter(({ replayed }) => !replayed);
-      if (due.length > 0) await replayEpochs(options, positions, due, signal);
-    } catch (error) {
-      events.error.emit({ where: 'generation', error });
-    }
-    await sleep(clock, POLL_MS, signal);
-  }
+  const onError = (error: unknown): void => events.error.emit({ where: 'generation', error });
+  const look = async (): Promise<void> => {
+    const records = await consumer.observe();
+    await positions.keep(records.filter(({ replayed }) => replayed));
+    const due = records.filter(({ replayed }) => !replayed);
+    if (due.length > 0) await replayEpochs(options, positions, due, signal);
+  };
+  await repeat(look, { clock, everyMs: POLL_MS, onError }, signal);
 }
 
 async function replayEpochs(

@@ -1,15 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { CacheClient } from '../cache/client.js';
-import type { Clock } from '../contracts/clock.js';
 import type { ConsumerRecord } from '../contracts/registry.js';
 import { keyPrefix } from '../protocol/key.js';
+import type { EngineContext } from '../runtime/context.js';
 import type { Consumer } from './consumer.js';
 
-export interface PositionsOptions {
+export interface PositionsOptions extends Pick<EngineContext, 'cache' | 'clock' | 'nextToken'> {
   readonly consumer: Consumer;
-  readonly cache: CacheClient;
-  readonly clock: Clock;
-  readonly nextToken: () => string;
 }
 
 /** A position gets into the cache so long after it was true, in case the cache is replaced in between. */

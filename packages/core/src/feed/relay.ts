@@ -1,7 +1,6 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
-import { type CacheClient, foreignEntry } from '../cache/client.js';
+import { foreignEntry } from '../cache/client.js';
 import type { InvalidateCommand, InvalidateReply } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
 import type { Change } from '../contracts/feed.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import type { Relay, RelayOptions, RelayStatus } from '../contracts/relay.js';
@@ -10,15 +9,14 @@ import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../
 import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { sleep } from '../kit/wait.js';
-import type { EventHub } from '../runtime/events.js';
+import type { EngineContext } from '../runtime/context.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { watchAlterations } from './alterations.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
-import type { Handover } from './handover.js';
 import { invalidations, tells } from './invalidations.js';
 import { LagWindow } from './lag-window.js';
-import { resetCollection } from './reset.js';
+import { resetCollections } from './reset.js';
 
 /** The pause before a feed that has ended by itself is read again. */
 const ENDED_MS = 1_000;
@@ -32,13 +30,9 @@ export interface RelayConsumers {
   onNext(listener: (consumer: Consumer) => void): () => void;
 }
 
-export interface RelayContext {
-  readonly cache: CacheClient;
-  readonly handover: Handover;
+export interface RelayContext
+  extends Pick<EngineContext, 'cache' | 'clock' | 'events' | 'handover' | 'nextToken'> {
   readonly hasQueue: boolean;
-  readonly events: EventHub;
-  readonly clock: Clock;
-  readonly nextToken: () => string;
   /** The cache may lose acknowledged writes. */
   readonly watched: boolean;
   /** The buffers of the collections that have one. */
@@ -156,10 +150,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
    * Without a version it keeps its own as a floor, so that a row that did not change can be cached again as it is.
    */
   async function reset(collections: readonly RecordedCollection[], version: Version): Promise<number> {
-    let floored = 0;
-    for (const collection of collections) {
-      floored += await resetCollection(cache, collection, version, batchSize);
-    }
+    const floored = await resetCollections(cache, collections, version, batchSize);
     counts.floored += floored;
     return floored;
   }

@@ -4,14 +4,25 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { ALL_ROWS, ANY_ROW } from '../protocol/tags.js';
 import { invalidations, type RowChange, tagInvalidation } from './invalidations.js';
 
-/** Entries that are made unreadable at once, where it is not for a relay, which says itself. */
-const ADDED_BATCH = 500;
+/** Entries that are made unreadable at once. A relay says itself how many. */
+const BATCH = 500;
 
 /**
- * Makes unreadable what the cache holds of a collection below a version, or at any where that is `0`, in batches.
- * Resolves with how many entries became holes; rejects where the cache did not take one.
+ * Makes unreadable what the cache holds of collections, one after the other, below a version, or at any where that is
+ * `0`, in batches. Resolves with how many entries became holes; rejects where the cache did not take one.
  */
-export async function resetCollection(
+export async function resetCollections(
+  cache: CacheClient,
+  collections: Iterable<RecordedCollection>,
+  version = NO_VERSION,
+  batchSize = BATCH,
+): Promise<number> {
+  let floored = 0;
+  for (const each of collections) floored += await resetCollection(cache, each, version, batchSize);
+  return floored;
+}
+
+async function resetCollection(
   cache: CacheClient,
   collection: RecordedCollection,
   version: Version,
@@ -67,5 +78,5 @@ export async function resetAdded(
     if (record === undefined || record.epoch === 0 || !record.replayed) return false;
     return !record.collections.some((each) => each.name === name);
   });
-  await Promise.all(added.map((each) => resetCollection(cache, each, NO_VERSION, ADDED_BATCH)));
+  await Promise.all(added.map((each) => resetCollections(cache, [each])));
 }

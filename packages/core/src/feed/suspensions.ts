@@ -1,12 +1,11 @@
 import type { CacheClient } from '../cache/client.js';
 import type { Clock } from '../contracts/clock.js';
 import type { RecordedCollection } from '../contracts/registry.js';
-import { NO_VERSION } from '../contracts/version.js';
 import { StoreUnavailableError } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
 import type { EventHub } from '../runtime/events.js';
 import type { Membership } from './membership.js';
-import { resetCollection } from './reset.js';
+import { resetCollections } from './reset.js';
 
 export interface SuspensionsOptions {
   readonly cache: CacheClient;
@@ -20,7 +19,6 @@ export interface SuspensionsOptions {
   readonly renew: () => Promise<void>;
 }
 
-const RESET_BATCH = 500;
 const BETWEEN_TRIES = { firstMs: 100, lastMs: 2_000 };
 
 /**
@@ -96,10 +94,8 @@ export class Suspensions {
     for (const member of this.#options.members(source)) member.suspended = suspended;
   }
 
-  async #reset(source: string): Promise<void> {
+  #reset(source: string): Promise<number> {
     const { cache, collections } = this.#options;
-    for (const collection of collections(source)) {
-      await resetCollection(cache, collection, NO_VERSION, RESET_BATCH);
-    }
+    return resetCollections(cache, collections(source));
   }
 }

@@ -172,6 +172,30 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
+export interface RepeatOptions {
+  readonly clock: Clock;
+  /** From the end of one round to the next, in ms. */
+  readonly everyMs: number;
+  /** Told why a round failed. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Runs rounds, one after the other, until the signal aborts. Does not reject. */
+export async function repeat(
+  round: () => Promise<void>,
+  { clock, everyMs, onError }: RepeatOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await round();
+    } catch (error) {
+      onError(error);
+    }
+    await sleep(clock, everyMs, signal);
+  }
+}
+
 /** As `sleep`, for a wait that a caller waits for: it keeps the process alive, as a call to a server does. */
 export async function callerSleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   const release = keepAlive();

@@ -183,10 +183,6 @@ export class NearWatch implements ChangeListener {
     );
   }
 
-  get isEmpty(): boolean {
-    return this.#byPrefix.size === 0;
-  }
-
   async close(): Promise<void> {
     await this.#watch?.close();
   }
