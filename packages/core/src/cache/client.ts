@@ -167,23 +167,22 @@ export class CacheClient {
 
   /** As `reads`, of one key. */
   read(key: string, encoding: PayloadEncoding): Promise<CacheHit | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#reads[encoding].add(key, (answer) =>
-        answer instanceof Error ? reject(answer) : resolve(answer),
-      );
-    });
+    return this.#reads[encoding].ask(key);
   }
 
   /** Runs one transition. */
   run<C extends CacheCommand>(command: C): Promise<ReplyOf<C>> {
-    return new Promise<ReplyOf<C>>((resolve, reject) => {
-      this.send(command, (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)));
-    });
+    return this.#commands.ask(command, payloadBytes(command)) as Promise<ReplyOf<C>>;
   }
 
   /** Runs one transition without a promise of its own: `answered` is called once, never at once, and must not throw. */
   send<C extends CacheCommand>(command: C, answered: Answered<ReplyOf<C>>): void {
     this.#commands.add(command, answered as Answered<CacheReply>, payloadBytes(command));
+  }
+
+  /** Gives back a lease, a reservation or an intent, which unanswered runs out by itself. Does not reject. */
+  release(key: string, token: string): Promise<unknown> {
+    return this.run({ kind: 'release', key, token }).catch(() => undefined);
   }
 
   /** Runs many transitions, which stay together; a failed one is an `Error` in its place. */

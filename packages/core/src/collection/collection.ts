@@ -10,10 +10,9 @@ import { Reader } from '../read/reader.js';
 import type { EngineContext } from '../runtime/context.js';
 import { carrying } from '../serializers/carrying.js';
 import { jsonSerializer } from '../serializers/json.js';
-import { Codec } from '../values/codec.js';
 import { Compression } from '../values/compression.js';
 import { Shapes } from '../values/shapes.js';
-import { SignedCodec } from '../values/signed-codec.js';
+import { codecOf } from '../values/signed-codec.js';
 import { CollectionTags } from '../views/tags.js';
 import { WritePath } from '../write/write-path.js';
 import type { CallContext } from './call-context.js';
@@ -53,18 +52,10 @@ export function collectionEngine<Value, Id, Tx>(
   // What promises more than near entries keep is not kept so.
   if (tags !== undefined && settings.consistency !== 'strict') context.nearWatch.addTags(tags.keyPrefix);
   const values = {
-    collection: name,
-    serializer,
-    schema,
-    maxBytes: maxPayloadBytes,
-    shapes,
-    compression,
+    ...{ collection: name, serializer, schema, maxBytes: maxPayloadBytes, shapes, compression },
     tags: tags?.rows,
   };
-  const codec =
-    integrity === undefined
-      ? new Codec(values)
-      : new SignedCodec({ ...values, integrity, keyPrefix: prefix });
+  const codec = codecOf(values, integrity, prefix);
   const recorded = {
     name,
     source: store.source,

@@ -1,7 +1,7 @@
 import type { CacheOutcome, InvalidatedAll } from '../contracts/api.js';
 import type { PayloadEncoding } from '../contracts/cache-commands.js';
 import type { InvalidateAllOptions, InvalidateOptions } from '../contracts/options.js';
-import { checkOptions } from '../kit/options.js';
+import type { OptionTable } from '../kit/options.js';
 import { callerSleep } from '../kit/wait.js';
 import type { CallContext } from './call-context.js';
 import { INVALIDATE, INVALIDATE_ALL } from './call-options.js';
@@ -33,14 +33,17 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
   }
 
   async #invalidate(keysOf: () => string[], options: InvalidateOptions = {}): Promise<CacheOutcome> {
-    const { activity, checks, opening, writes } = this.#context;
-    await opening.open();
-    checkOptions(options, INVALIDATE, 'options');
-    options.signal?.throwIfAborted();
+    const { activity, checks, writes } = this.#context;
+    await this.#begin(options, INVALIDATE);
     const keys = keysOf();
     const all = (): Promise<CacheOutcome[]> =>
       activity.track(Promise.all([...keys.map((key) => writes.invalidate(key)), ...this.#endViews()]));
     return worstOf(await checks.bounded(all, options));
+  }
+
+  async #begin(options: InvalidateOptions, known: OptionTable): Promise<void> {
+    await this.#context.opening.open();
+    this.checkOptions(options, known);
   }
 
   /** Which values rows had that something has changed unseen, nobody knows. */
@@ -50,20 +53,16 @@ export class CollectionInvalidations<Value, Id> extends CollectionDependencies<V
   }
 
   async invalidateTag(values: Partial<Value>, options: InvalidateOptions = {}): Promise<CacheOutcome> {
-    const { activity, checks, opening } = this.#context;
+    const { activity, checks } = this.#context;
     const { tags } = this.where(values);
-    await opening.open();
-    checkOptions(options, INVALIDATE, 'options');
-    options.signal?.throwIfAborted();
+    await this.#begin(options, INVALIDATE);
     const ending = () => activity.track(tags.endValues(values as Readonly<Record<string, unknown>>));
     return worstOf(await checks.bounded(ending, options));
   }
 
   async invalidateAll(options: InvalidateAllOptions = {}): Promise<InvalidatedAll> {
-    const { activity, checks, opening } = this.#context;
-    await opening.open();
-    checkOptions(options, INVALIDATE_ALL, 'options');
-    options.signal?.throwIfAborted();
+    const { activity, checks } = this.#context;
+    await this.#begin(options, INVALIDATE_ALL);
     let over = false;
     try {
       const all = () => activity.track(invalidateAll(this.#context, options, () => over));

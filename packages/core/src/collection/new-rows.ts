@@ -33,10 +33,7 @@ export class NewRowDraws<Value> {
 
   /** Rejects as the store does. */
   draw(value: Value, tx: Transaction | undefined): Promise<NewRow<Value>> {
-    if (tx !== undefined) return this.#drawIn(value, tx);
-    return new Promise((resolve, reject) => {
-      this.#batcher.add(value, (row) => (row instanceof Error ? reject(row) : resolve(row)));
-    });
+    return tx === undefined ? this.#batcher.ask(value) : this.#drawIn(value, tx);
   }
 
   async #draw(values: readonly Value[]): Promise<readonly unknown[] | undefined> {

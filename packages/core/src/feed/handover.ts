@@ -1,4 +1,7 @@
+import type { CacheClient } from '../cache/client.js';
+import type { InvalidateCommand } from '../contracts/cache-commands.js';
 import type { Clock } from '../contracts/clock.js';
+import type { CacheOutcome } from '../contracts/outcome.js';
 import { jobIdentity, type QueueAdapter, type QueueJob } from '../contracts/queue.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { messageOf, QueueUnavailableError } from '../errors.js';
@@ -57,7 +60,15 @@ export class Handover {
   /** True when the queue has the job; false, never a rejection, when it does not. */
   async offer(job: QueueJob): Promise<boolean> {
     if (this.#queue === undefined || this.#batcher.waiting >= MAX_WAITING) return false;
-    return await new Promise((resolve) => this.#batcher.add(job, (taken) => resolve(taken === true)));
+    return await this.#batcher.ask(job).catch(() => false);
+  }
+
+  /** Makes an entry unreadable, by whichever way is left. Never rejects. */
+  async invalidate(cache: CacheClient, command: InvalidateCommand): Promise<CacheOutcome> {
+    const { key, version } = command;
+    const reply = await cache.run(command).catch(() => undefined);
+    if (reply !== undefined && reply.outcome !== 'foreign') return 'invalidated';
+    return (await this.offer({ kind: 'invalidate', key, version })) ? 'queued' : 'deferred';
   }
 
   async #enqueue(jobs: readonly QueueJob[]): Promise<true[]> {

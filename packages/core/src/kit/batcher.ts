@@ -155,6 +155,13 @@ export class Batcher<Request, Answer> {
     return 2 * this.#waiting >= maxItems || 2 * open.bytes >= maxBytes;
   }
 
+  /** As `add`, for who awaits the answer. Rejects with what it is answered with, where that is an error. */
+  ask(request: Request, bytes?: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.add(request, (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)), bytes);
+    });
+  }
+
   /**
    * As `add`, for many, whose answers come together: they wait for no neighbours, and are merged with nothing. Never
    * rejects.

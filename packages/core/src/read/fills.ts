@@ -184,8 +184,7 @@ export class Fills<Value> {
 
   release(cacheKey: string, token: string): void {
     const { activity, cache } = this.#context;
-    // Unanswered, the lease runs out by itself.
-    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+    activity.track(cache.release(cacheKey, token));
   }
 
   refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {

@@ -1,4 +1,3 @@
-import { foreignEntry } from '../cache/client.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { RecordedCollection } from '../contracts/registry.js';
@@ -8,9 +7,8 @@ import { UnsupportedError } from '../errors.js';
 import type { Membership } from '../feed/membership.js';
 import { lookupKey, lookupName, lookupPrefix, textsOfKey } from '../protocol/lookup.js';
 import { jsonSerializer } from '../serializers/json.js';
-import { Codec } from '../values/codec.js';
 import { Compression } from '../values/compression.js';
-import { SignedCodec } from '../values/signed-codec.js';
+import { codecOf } from '../values/signed-codec.js';
 import { Loader } from './loader.js';
 import { Reader } from './reader.js';
 
@@ -47,18 +45,9 @@ export class Pointers {
     this.recorded = { name, source: store.source, keyPrefix, holeTtlMs, holeOnEmpty: false, lookup: columns };
     const settings = settingsOf(collection, name);
     const compression = new Compression(undefined, settings.maxPayloadBytes);
-    const values = {
-      collection: name,
-      serializer: jsonSerializer(),
-      schema: undefined,
-      maxBytes: settings.maxPayloadBytes,
-      shapes: undefined,
-      compression,
-    };
-    const codec =
-      integrity === undefined
-        ? new Codec<string>(values)
-        : new SignedCodec<string>({ ...values, integrity, keyPrefix });
+    const bounds = { maxBytes: settings.maxPayloadBytes, compression };
+    const plain = { serializer: jsonSerializer(), schema: undefined, shapes: undefined };
+    const codec = codecOf<string>({ collection: name, ...plain, ...bounds }, integrity, keyPrefix);
     const context = {
       ...collection,
       settings,
@@ -81,15 +70,12 @@ export class Pointers {
   async invalidate(key: string): Promise<CacheOutcome> {
     const { cache, handover } = this.#collection;
     const { holeOnEmpty, holeTtlMs, keyPrefix } = this.recorded;
-    const pointer = { kind: 'invalidate', key: keyPrefix + key, version: NO_VERSION } as const;
+    const cacheKey = keyPrefix + key;
+    const pointer = { key: cacheKey, version: NO_VERSION, holeTtlMs, holeOnEmpty };
     try {
-      const { outcome } = await cache.run({ ...pointer, holeTtlMs, holeOnEmpty });
-      if (outcome === 'foreign') throw foreignEntry(pointer.key);
-      return 'invalidated';
-    } catch {
-      return (await handover.offer(pointer)) ? 'queued' : 'deferred';
+      return await handover.invalidate(cache, { kind: 'invalidate', ...pointer });
     } finally {
-      this.reader.detach(pointer.key);
+      this.reader.detach(cacheKey);
     }
   }
 

@@ -8,13 +8,13 @@ import type { TagsNow, WHATEVER_ENDED } from './tag-heads.js';
 const FORGED = { ok: false, reason: 'integrity' } as const;
 const ABSENT = { ok: true, value: null } as const;
 
-export interface SignedCodecParts<Value> extends CodecParts<Value> {
+interface SignedCodecParts<Value> extends CodecParts<Value> {
   readonly integrity: Integrity;
   readonly keyPrefix: string;
 }
 
 /** A codec whose payloads prove that they were made with one of the keys, for this key of the cache and this version. */
-export class SignedCodec<Value> extends Codec<Value> {
+class SignedCodec<Value> extends Codec<Value> {
   readonly #integrity: Integrity;
   readonly #keyPrefix: string;
 
@@ -81,6 +81,15 @@ export class SignedCodec<Value> extends Codec<Value> {
   #head(kind: SignedKind, key: string, version: Version | undefined): string {
     return `${kind} ${version ?? ''} ${this.#keyPrefix}${key}`;
   }
+}
+
+/** A codec whose payloads are signed where anything is. */
+export function codecOf<Value>(
+  parts: CodecParts<Value>,
+  integrity: Integrity | undefined,
+  keyPrefix: string,
+): Codec<Value> {
+  return integrity === undefined ? new Codec(parts) : new SignedCodec({ ...parts, integrity, keyPrefix });
 }
 
 function isDeletion(kind: SignedKind): boolean {

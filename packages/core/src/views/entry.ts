@@ -4,7 +4,7 @@ import type { Version } from '../contracts/version.js';
 import { Codec, type CodecParts, type Undecoded } from '../values/codec.js';
 import { Compression } from '../values/compression.js';
 import type { Integrity } from '../values/integrity.js';
-import { SignedCodec } from '../values/signed-codec.js';
+import { codecOf } from '../values/signed-codec.js';
 
 /*
  * The payload of a view's entry: a line that says which tokens its tags had before it was loaded, and the generation that
@@ -68,8 +68,7 @@ export class ViewCodec<Value> {
     };
     const plain = { collection, serializer: whole, schema: undefined, maxBytes, shapes: undefined };
     const asItIs = { ...plain, compression: new Compression(undefined, maxBytes) };
-    this.#payloads =
-      integrity === undefined ? new Codec(asItIs) : new SignedCodec({ ...asItIs, integrity, keyPrefix });
+    this.#payloads = codecOf(asItIs, integrity, keyPrefix);
   }
 
   /** Rejects with `SerializationError`. */

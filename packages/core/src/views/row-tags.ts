@@ -1,15 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { CacheClient } from '../cache/client.js';
 import { MAX_TTL_MS } from '../collection/settings.js';
 import type { CacheHit } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
 import type { CacheOutcome } from '../contracts/outcome.js';
 import { NO_VERSION } from '../contracts/version.js';
-import type { Handover } from '../feed/handover.js';
 import { tagInvalidation } from '../feed/invalidations.js';
 import { type EndedTags, parseEnded, UNTOLD, withEnded } from '../protocol/ended.js';
 import { tokenOf } from '../protocol/tags.js';
-import type { Activity } from '../runtime/activity.js';
+import type { EngineContext } from '../runtime/context.js';
 import { marked, type TagsNow } from '../values/tag-heads.js';
 import { Generations } from './generations.js';
 
@@ -22,12 +19,8 @@ const MAX_HASHES = 1_000;
 /** 48 bits: two tags that share a name cost a miss. */
 const HASH_LENGTH = 8;
 
-export interface RowTagsOptions {
-  readonly cache: CacheClient;
-  readonly clock: Clock;
-  readonly activity: Activity;
-  readonly handover: Handover;
-  readonly nextToken: () => string;
+export interface RowTagsOptions
+  extends Pick<EngineContext, 'activity' | 'cache' | 'clock' | 'handover' | 'nextToken'> {
   /** The cache's key of the list. */
   readonly key: string;
   /** The names of a row's tags. Throws where one has none. */
@@ -173,12 +166,10 @@ export class RowTags {
         const { outcome } = await cache.run({ ...longer, ...lifetime, unchanged: held });
         if (outcome === 'stored') return 'invalidated';
       }
-      const { outcome } = await cache.run(tagInvalidation(key));
-      if (outcome !== 'foreign') return 'invalidated';
     } catch {
-      // The queue is told.
+      // The whole list ends.
     }
-    return (await handover.offer({ kind: 'invalidate', key, version: NO_VERSION })) ? 'queued' : 'deferred';
+    return await handover.invalidate(cache, tagInvalidation(key));
   }
 
   #hashOf(name: string): string {

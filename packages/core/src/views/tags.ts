@@ -1,9 +1,7 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CollectionSettings } from '../collection/settings.js';
-import type { Clock } from '../contracts/clock.js';
 import type { CacheOutcome } from '../contracts/outcome.js';
 import type { StoreAdapter } from '../contracts/store.js';
-import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError, UnsupportedError } from '../errors.js';
 import type { Consumer } from '../feed/consumer.js';
 import type { Handover } from '../feed/handover.js';
@@ -19,7 +17,7 @@ import {
   UNFLUSHED,
   valueTag,
 } from '../protocol/tags.js';
-import type { Activity } from '../runtime/activity.js';
+import type { EngineContext } from '../runtime/context.js';
 import { type Probe, probe } from './probe.js';
 import { RowTags } from './row-tags.js';
 
@@ -36,14 +34,8 @@ interface TagSet {
 /** Of params that nobody gave. */
 const NO_SET: TagSet = { properties: [], columns: [], columnsText: '[]', description: 'where()' };
 
-export interface TagsOptions {
-  /** The Lockstep's. */
-  readonly prefix: string;
-  readonly cache: CacheClient;
-  readonly clock: Clock;
-  readonly activity: Activity;
-  readonly nextToken: () => string;
-  readonly handover: Handover;
+export interface TagsOptions
+  extends Pick<EngineContext, 'activity' | 'cache' | 'clock' | 'handover' | 'nextToken' | 'prefix'> {
   readonly settings: Pick<CollectionSettings, 'additional' | 'holeTtlMs' | 'name'>;
   readonly sets: readonly (string | readonly string[])[];
   readonly store: Pick<StoreAdapter<unknown, never>, 'declared' | 'name' | 'source'>;
@@ -106,11 +98,8 @@ export class CollectionTags {
   }
 
   /** Ends a tag, outside of any write to the store, by whichever way is left. Never rejects. */
-  async end(key: string): Promise<CacheOutcome> {
-    const reply = await this.#cache.run(tagInvalidation(key)).catch(() => undefined);
-    if (reply !== undefined && reply.outcome !== 'foreign') return 'invalidated';
-    const taken = await this.#handover.offer({ kind: 'invalidate', key, version: NO_VERSION });
-    return taken ? 'queued' : 'deferred';
+  end(key: string): Promise<CacheOutcome> {
+    return this.#handover.invalidate(this.#cache, tagInvalidation(key));
   }
 
   /** Every view of the collection depends on it. */

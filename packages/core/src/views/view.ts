@@ -202,16 +202,12 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
 
   async #invalidate(key: string, holeTtlMs: number): Promise<CacheOutcome> {
     const { cache, handover } = this.#context;
-    const command = { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs } as const;
+    const command = { kind: 'invalidate', key, version: NO_VERSION, holeTtlMs, holeOnEmpty: false } as const;
     try {
-      const { outcome } = await cache.run({ ...command, holeOnEmpty: false });
-      if (outcome !== 'foreign') return 'invalidated';
-    } catch {
-      // The queue is told.
+      return await handover.invalidate(cache, command);
     } finally {
       this.#misses.detach(key);
     }
-    return (await handover.offer({ kind: 'invalidate', key, version: NO_VERSION })) ? 'queued' : 'deferred';
   }
 
   async verify(params: Params, options: VerifyOptions = NO_OPTIONS): Promise<ViewComparison<Value>> {

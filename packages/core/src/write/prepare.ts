@@ -192,10 +192,9 @@ export class Preparation<Value> {
     if (error === undefined || isCertain(error)) this.#release(this.#collection.keyPrefix + key, token);
   }
 
-  /** Unanswered, an intent runs out by itself. */
   #release(cacheKey: string, token: string): void {
     const { activity, cache } = this.#collection;
-    activity.track(cache.run({ kind: 'release', key: cacheKey, token }).catch(() => undefined));
+    activity.track(cache.release(cacheKey, token));
   }
 }
 
