@@ -3,7 +3,7 @@ import { NO_VERSION } from '../contracts/version.js';
 import { InvalidOptionError, SerializationError, StoreRefusedError, ValidationError } from '../errors.js';
 import { copyOf } from '../values/copy.js';
 import type { UpdateCall } from './line-calls.js';
-import type { UpdatedRow } from './update.js';
+import type { RowToUpdate } from './row-to-update.js';
 
 /** A row as the functions of a round find it. */
 export interface Found<Value> extends Pick<Versioned<Value>, 'value' | 'version'> {
@@ -28,7 +28,7 @@ export interface Step<Value> {
 
 /** Sends the change of a row that some functions have made together, if it still is as they found it. */
 export async function write<Value>(
-  row: UpdatedRow<Value>,
+  row: RowToUpdate<Value>,
   { value, version }: Found<Value>,
   { call: { ttlMs }, row: next }: Step<Value>,
 ): Promise<WriteResult<Value> | undefined> {

@@ -9,8 +9,8 @@ import { type Found, isCurrent, isOfContent, type Step, settle, unwritten, write
 import { type LineCall, Turn, UpdateCall } from './line-calls.js';
 import type { Line } from './lines.js';
 import { isThenable, runHolding } from './own-key.js';
+import type { RowToUpdate } from './row-to-update.js';
 import type { CollectionSettings } from './settings.js';
-import type { UpdatedRow } from './update.js';
 
 /** Writers that lost against each other at the same time would meet again without jitter. */
 const BETWEEN_TRIES = { firstMs: 2, lastMs: 64, jitter: 1 };
@@ -98,7 +98,7 @@ export class Folds<Value> {
   /** Other processes write the row, too: while this one holds it, they wait for their turns. */
   async #underLock(
     line: UpdateLine<Value>,
-    row: UpdatedRow<Value>,
+    row: RowToUpdate<Value>,
     joined: number,
     steps: Step<Value>[],
   ): Promise<void> {
@@ -129,7 +129,7 @@ export class Folds<Value> {
   }
 
   /** Whoever waits shares one read. */
-  async #read(row: UpdatedRow<Value>, fresh: boolean, joined: number): Promise<Found<Value>> {
+  async #read(row: RowToUpdate<Value>, fresh: boolean, joined: number): Promise<Found<Value>> {
     const { value, version, from } = await row.read(fresh);
     const pending = from === 'transaction';
     return { value, version, fresh: from === 'store' || pending, pending, locked: false, joined };
@@ -138,7 +138,7 @@ export class Folds<Value> {
   /** Runs the functions and sends what they made; `undefined`: nothing was to be written. */
   async #turn(
     line: UpdateLine<Value>,
-    row: UpdatedRow<Value>,
+    row: RowToUpdate<Value>,
     found: Found<Value>,
     steps: Step<Value>[],
   ): Promise<WriteResult<Value> | undefined> {
@@ -157,7 +157,7 @@ export class Folds<Value> {
 
   async #run(
     line: UpdateLine<Value>,
-    row: UpdatedRow<Value>,
+    row: RowToUpdate<Value>,
     found: Found<Value>,
     steps: Step<Value>[],
   ): Promise<void> {

@@ -1,6 +1,13 @@
-import type { WriteResult } from '../contracts/api.js';
+import type { Collection, WriteResult } from '../contracts/api.js';
+import type { Version } from '../contracts/version.js';
 import type { InLine } from './lines.js';
-import type { RowStep, UpdatedRow } from './update.js';
+import type { RowToUpdate } from './row-to-update.js';
+
+/** The function that `update` applies to a row. */
+export type RowChange<Value> = Parameters<Collection<Value>['update']>[1];
+
+/** The same, told the version of what it gets; `0`: it has none, since another function of the line made it. */
+export type RowStep<Value> = (current: Value | undefined, version: Version) => ReturnType<RowChange<Value>>;
 
 /** Whatever stands in a line. */
 export type LineCall<Value> = UpdateCall<Value> | Turn<Value>;
@@ -15,7 +22,7 @@ interface HowToUpdate {
 
 /** One call of `update`, or of `patch` where that reads the row first. */
 export class UpdateCall<Value> implements InLine<LineCall<Value>> {
-  readonly row: UpdatedRow<Value>;
+  readonly row: RowToUpdate<Value>;
   readonly change: RowStep<Value>;
   readonly fromCache: boolean;
   readonly retries: number;
@@ -38,7 +45,7 @@ export class UpdateCall<Value> implements InLine<LineCall<Value>> {
   next: LineCall<Value> | undefined;
 
   constructor(
-    row: UpdatedRow<Value>,
+    row: RowToUpdate<Value>,
     change: RowStep<Value>,
     { fromCache, retries, sinceMs, ttlMs }: HowToUpdate,
   ) {

@@ -8,7 +8,6 @@ import type { StoreWrite } from '../write/commands.js';
 import type { CallContext } from './call-context.js';
 import type { Commands } from './commands.js';
 import { conflictOf, seen } from './results.js';
-import type { UpdatedRow } from './update.js';
 
 /** The other calls, as updates use them. */
 export interface UpdateParts<Value> {
@@ -18,8 +17,8 @@ export interface UpdateParts<Value> {
   readonly write: (write: StoreWrite<Value>, options: WriteOptions) => Promise<WriteResult<Value>>;
 }
 
-/** The row of a key, in a transaction or not. */
-export class RowToUpdate<Value> implements UpdatedRow<Value> {
+/** The row of a key, in a transaction or not. Writes reject with `ConflictError` where it is at another version. */
+export class RowToUpdate<Value> {
   readonly key: string;
   readonly #parts: UpdateParts<Value>;
   readonly #inside: { readonly tx?: Transaction };
@@ -30,17 +29,23 @@ export class RowToUpdate<Value> implements UpdatedRow<Value> {
     this.#inside = tx === undefined ? {} : { tx };
   }
 
+  /** @param fresh from the store's primary */
   read(fresh: boolean): Promise<Versioned<Value>> {
     return this.#parts.read(this.key, fresh ? { ...this.#inside, fresh } : this.#inside);
   }
 
+  /** `locked` may be called. */
   get locks(): boolean {
     const { capabilities, transactions } = this.#parts.context.store;
     return capabilities.locks === true && transactions !== undefined && this.#inside.tx === undefined;
   }
 
+  /**
+   * Runs a body that reads and writes the row in a transaction of its own, in which nobody else changes it: perhaps more
+   * than once. Resolves with what it has written, once that is committed.
+   */
   async locked(
-    body: (row: UpdatedRow<Value>, found: Versioned<Value>) => Promise<WriteResult<Value> | undefined>,
+    body: (row: RowToUpdate<Value>, found: Versioned<Value>) => Promise<WriteResult<Value> | undefined>,
   ): Promise<WriteResult<Value> | undefined> {
     const { codec, store, writes } = this.#parts.context;
     const { inside } = writes;
@@ -66,6 +71,7 @@ export class RowToUpdate<Value> implements UpdatedRow<Value> {
     return this.#put(value, null, ttlMs);
   }
 
+  /** Writes what differs; `undefined`: nothing does, and nothing was sent. */
   async change(
     before: Value,
     after: Value,
@@ -85,10 +91,15 @@ export class RowToUpdate<Value> implements UpdatedRow<Value> {
     return await this.#submit(this.#parts.commands.delete(this.key, { ifVersion, ttlMs }));
   }
 
+  /** Someone else has changed it. */
   conflict(expected: Version, found: Version): ConflictError {
     return conflictOf(this.#parts.context.settings.name, this.key, expected, found);
   }
 
+  /**
+   * The row as the next function of the line would find it, had this change been written; `undefined`: nobody can tell
+   * before it is. Throws what the change would be refused for before it is sent.
+   */
   async foreseen(before: Value | null, after: Value | null): Promise<Value | undefined> {
     const { commands, context } = this.#parts;
     const { codec, settings, store } = context;

@@ -26,10 +26,6 @@ const IN_FLIGHT = 2;
 /** A store that takes one command a call gets more calls at once instead. */
 const UNBATCHED_IN_FLIGHT = 32;
 
-/** Each costs a write one or two more commands to the cache. */
-const MAX_TAGS = 16;
-const MAX_TAG_PROPERTIES = 8;
-
 /** A name that becomes a part of keys. */
 export const NAME = option.is<string, never>(
   `a string of 1 to ${MAX_NAME_LENGTH} characters`,
@@ -47,15 +43,14 @@ const STORE = option.is<AnyStore>(
     typeof (store as AnyStore).capabilities === 'object',
 );
 
-function areTags(tags: unknown): boolean {
-  if (!Array.isArray(tags) || tags.length > MAX_TAGS) return false;
-  const sets = tags.map((tag) => (Array.isArray(tag) ? tag : [tag]));
-  const isSet = (set: readonly unknown[]): boolean =>
-    set.length > 0 &&
-    set.length <= MAX_TAG_PROPERTIES &&
-    set.every((each) => typeof each === 'string' && each !== '') &&
-    new Set(set).size === set.length;
-  return sets.every(isSet) && new Set(sets.map((set) => JSON.stringify(set.toSorted()))).size === sets.length;
+const TAGS = option.is<readonly (string | readonly string[])[]>(
+  `${DECLARED_SETS.range}, each once`,
+  (tags) => DECLARED_SETS.fits(tags) && areDistinct(tags as readonly (string | readonly string[])[]),
+);
+
+/** No two sets are of the same properties. */
+function areDistinct(sets: readonly (string | readonly string[])[]): boolean {
+  return new Set(sets.map((set) => JSON.stringify([set].flat().sort()))).size === sets.length;
 }
 
 export const BATCH = {
@@ -80,10 +75,7 @@ export const COLLECTION = {
   negativeTtlMs: option.integer(30_000, 0, MAX_TTL_MS),
   staleWhileRevalidateMs: option.integer(0, 0, MAX_TTL_MS),
   staleIfErrorMs: option.integer(0, 0, MAX_TTL_MS),
-  tags: option.is<readonly (string | readonly string[])[]>(
-    `a list of at most ${MAX_TAGS} properties, or lists of 1 to ${MAX_TAG_PROPERTIES} properties, each once`,
-    areTags,
-  ),
+  tags: TAGS,
   strategy: option.choice(['write-through', 'write-behind', 'cache-aside'], 'write-through'),
   consistency: option.choice(['available', 'strict'], 'available'),
   serializer: SERIALIZER,
@@ -150,8 +142,7 @@ function uniqueSettings(
   const { declared } = store;
   if (declared === undefined)
     return refuse(`needs a store that tells values of columns, which ${store.name} does not`);
-  const names = unique.map((set) => [...set].sort().join());
-  if (new Set(names).size < names.length) return refuse('names an index twice');
+  if (!areDistinct(unique)) return refuse('names an index twice');
   const tooLong = unique.find(
     (set) =>
       lookupName(

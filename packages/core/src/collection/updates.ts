@@ -3,10 +3,9 @@ import type { UpdateOptions } from '../contracts/options.js';
 import type { TransactionTurn } from '../write/inside.js';
 import { UPDATE } from './call-options.js';
 import { Folds } from './folds.js';
-import { type LineCall, Turn, UpdateCall } from './line-calls.js';
+import { type LineCall, type RowStep, Turn, UpdateCall } from './line-calls.js';
 import { KeyLines, Line } from './lines.js';
 import { RowToUpdate, type UpdateParts } from './row-to-update.js';
-import type { RowStep } from './update.js';
 
 /** The calls that read a row, change it and write it: those of one key stand in line. */
 export class Updates<Value> {

@@ -31,10 +31,10 @@ import { type CommandCall, OneCommandCall, type WriteOf } from './command-call.j
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
+import type { RowChange } from './line-calls.js';
 import { ManyResults, OneOfMany } from './many-calls.js';
 import { checkNotHeld, runHolding } from './own-key.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
-import type { RowChange } from './update.js';
 import { Updates } from './updates.js';
 
 /** The options of a call without any: there is nothing to check. */

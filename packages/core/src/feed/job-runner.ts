@@ -1,13 +1,11 @@
 import type { BufferedWrites } from '../buffer/buffers.js';
-import { type CacheClient, foreignEntry } from '../cache/client.js';
-import type { InvalidateCommand } from '../contracts/cache-commands.js';
-import type { Clock } from '../contracts/clock.js';
+import { foreignEntry } from '../cache/client.js';
 import { jobProblem } from '../contracts/job-problem.js';
 import type { FlushJob, InvalidateJob, QueueJob } from '../contracts/queue.js';
 import { isBelievable } from '../contracts/version.js';
 import { JobRefusedError, UnsupportedError } from '../errors.js';
 import { MAX_KEY_LENGTH, prefixStart } from '../protocol/key.js';
-import type { Integrity } from '../values/integrity.js';
+import type { EngineContext } from '../runtime/context.js';
 
 /** A collection as jobs need it. */
 export interface JobTarget {
@@ -20,11 +18,7 @@ export interface JobTarget {
   readonly buffer: Pick<BufferedWrites, 'flushJob'> | undefined;
 }
 
-export interface JobRunnerOptions {
-  readonly prefix: string;
-  readonly cache: CacheClient;
-  readonly clock: Clock;
-  readonly integrity: Integrity | undefined;
+export interface JobRunnerOptions extends Pick<EngineContext, 'cache' | 'clock' | 'integrity' | 'prefix'> {
   readonly targets: () => Iterable<JobTarget>;
 }
 
@@ -75,14 +69,8 @@ export class JobRunner {
   async #invalidate({ key, version }: InvalidateJob): Promise<void> {
     const target = this.#find(({ keyPrefix }) => key.startsWith(keyPrefix));
     const { holeTtlMs, replicaReads } = target ?? UNKNOWN;
-    const command: InvalidateCommand = {
-      kind: 'invalidate',
-      key,
-      version,
-      holeTtlMs,
-      holeOnEmpty: replicaReads,
-    };
-    const { outcome } = await this.#options.cache.run(command);
+    const entry = { key, version, holeTtlMs, holeOnEmpty: replicaReads };
+    const { outcome } = await this.#options.cache.run({ kind: 'invalidate', ...entry });
     // The queue keeps it for a release that knows the format.
     if (outcome === 'foreign') throw foreignEntry(key);
   }

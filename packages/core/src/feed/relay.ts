@@ -9,6 +9,7 @@ import { CacheUnavailableError, InvalidOptionError, UnsupportedError } from '../
 import { Backoff } from '../kit/backoff.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { sleep } from '../kit/wait.js';
+import type { Consumers } from '../runtime/consumers.js';
 import type { EngineContext } from '../runtime/context.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { watchAlterations } from './alterations.js';
@@ -25,10 +26,7 @@ const ENDED_MS = 1_000;
 const SAMPLE = 8;
 
 /** The feeds that a relay reads: those that are there, and those that come later. */
-export interface RelayConsumers {
-  readonly all: readonly Consumer[];
-  onNext(listener: (consumer: Consumer) => void): () => void;
-}
+type RelayConsumers = Pick<Consumers, 'all' | 'onNext'>;
 
 export interface RelayContext
   extends Pick<EngineContext, 'cache' | 'clock' | 'events' | 'handover' | 'nextToken'> {

@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { CacheAdapter } from '../contracts/cache.js';
-import type { CancelTimer, Clock } from '../contracts/clock.js';
+import type { CancelTimer } from '../contracts/clock.js';
 import type { Announcement, Fleet } from '../contracts/fleet.js';
 import type { NearStatus } from '../contracts/near.js';
 import type { RelayStatus } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
 import { CacheUnavailableError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import type { AnnouncedParts } from './announced-parts.js';
 import { announcementText, parseAnnouncement } from './announcement.js';
-import type { EventHub } from './events.js';
+import type { EngineContext } from './context.js';
 import type { AnnounceSettings } from './options.js';
 
 /** What lives for a shorter time, a script, is not announced. */
@@ -22,15 +20,11 @@ const MAX_CAUSE_LENGTH = 200;
 /** How long the end of a process waits for the cache. */
 const LEAVE_MS = 500;
 
-export interface FleetParts {
-  readonly adapter: CacheAdapter;
+export interface FleetParts extends Pick<EngineContext, 'adapter' | 'announced' | 'clock' | 'events'> {
   /** False: nothing is sent, since nothing was asked of the cache yet. */
   readonly isConnected: () => boolean;
   /** The start of the keys that belong to no collection. */
   readonly ownPrefix: string;
-  readonly announced: AnnouncedParts;
-  readonly clock: Clock;
-  readonly events: EventHub;
   readonly relay: () => RelayStatus | undefined;
   readonly near: () => readonly NearStatus[];
   readonly queue: string | null;
@@ -139,21 +133,19 @@ export class Announcements implements Fleet {
   async end(): Promise<void> {
     this.#over = true;
     this.#cancel?.();
-    const { adapter, clock, isConnected } = this.#parts;
+    const { adapter, isConnected } = this.#parts;
     const { notices } = adapter;
     if (this.#cancel === undefined || notices === undefined || !isConnected()) return;
-    const late = (): Error => new CacheUnavailableError(`the cache did not answer within ${LEAVE_MS} ms`);
     const leaving = (async () => {
       await this.#posting;
       await notices.remove(this.#board, this.#id);
     })();
-    await withTimeout(clock, leaving, LEAVE_MS, late).catch(() => undefined);
+    await this.#bounded(leaving, LEAVE_MS).catch(() => undefined);
   }
 
-  #bounded<T>(answer: Promise<T>): Promise<T> {
-    const { clock, timeoutMs } = this.#parts;
-    const late = (): Error => new CacheUnavailableError(`the cache did not answer within ${timeoutMs} ms`);
-    return withTimeout(clock, answer, timeoutMs, late);
+  #bounded<T>(answer: Promise<T>, ms = this.#parts.timeoutMs): Promise<T> {
+    const late = (): Error => new CacheUnavailableError(`the cache did not answer within ${ms} ms`);
+    return withTimeout(this.#parts.clock, answer, ms, late);
   }
 }
 

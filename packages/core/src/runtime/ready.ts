@@ -1,13 +1,10 @@
-import type { CacheClient } from '../cache/client.js';
 import { SIGNAL } from '../collection/call-options.js';
-import type { CacheAdapter } from '../contracts/cache.js';
-import type { Clock } from '../contracts/clock.js';
 import type { OpenOptions } from '../contracts/options.js';
-import type { QueueAdapter } from '../contracts/queue.js';
 import { NotReadyError, type NotReadyProblem } from '../errors.js';
 import { type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
 import type { Collections } from './collections.js';
+import type { EngineContext } from './context.js';
 
 const DAY_MS = 86_400_000;
 
@@ -16,14 +13,10 @@ export const OPEN = {
   signal: SIGNAL,
 } satisfies OptionsOf<OpenOptions>;
 
-export interface ReadyParts {
-  readonly adapter: CacheAdapter;
-  readonly cache: Pick<CacheClient, 'open'>;
+export interface ReadyParts extends Pick<EngineContext, 'adapter' | 'cache' | 'clock' | 'queue'> {
   /** The start of the probes' keys. */
   readonly prefix: string;
-  readonly queue: QueueAdapter | undefined;
   readonly collections: Collections;
-  readonly clock: Clock;
 }
 
 /** Opens and asks everything, each within the time. Rejects with `NotReadyError`, which names all that is wrong. */
