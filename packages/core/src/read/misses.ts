@@ -8,21 +8,13 @@ import { copyOf } from '../values/copy.js';
 import { type TagsNow, WHATEVER_ENDED } from '../values/tag-heads.js';
 import type { RowTags } from '../views/row-tags.js';
 import { Fills } from './fills.js';
+import { Flights } from './flights.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import type { UncacheableKeys } from './uncacheable.js';
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 25;
-
-/** A load under this process's lease that other readers of the process may join. */
-interface Flight<Value> {
-  /** Somebody has joined it. */
-  joined: boolean;
-  /** The loaded row, once the fill has proved it current; `undefined` when it has not. */
-  readonly proven: Promise<Versioned<Value> | undefined>;
-  end(proven: Versioned<Value> | undefined): void;
-}
 
 /**
  * Loads what the cache lacks, once per process (single flight) and once per fleet (the lease).
@@ -35,7 +27,7 @@ export class Misses<Value> {
   readonly #context: ReadContext<Value>;
   readonly #fills: Fills<Value>;
   /** Loads that have not sent their fill yet. */
-  readonly #flights = new Map<string, Flight<Value>>();
+  readonly #flights = new Flights<Versioned<Value>>();
   readonly #strict: boolean;
   readonly #rowTags: RowTags | undefined;
 
@@ -51,8 +43,7 @@ export class Misses<Value> {
    * acknowledged: the cache may not have heard of it, and the fill be accepted.
    */
   detach(cacheKey: string): void {
-    // An empty map would still ask for the key's hash.
-    if (this.#flights.size > 0) this.#flights.delete(cacheKey);
+    this.#flights.close(cacheKey);
   }
 
   /** See {@link Fills.sent}. */
@@ -64,8 +55,7 @@ export class Misses<Value> {
   async read(lookup: Lookup): Promise<Versioned<Value>> {
     const { clock, codec, loader, member, nextToken, settings } = this.#context;
     const { cacheKey, key } = lookup;
-    const earlier = this.#flights.get(cacheKey);
-    const joined = earlier && (await join(earlier));
+    const joined = this.#flights.has(cacheKey) ? await this.#flights.join(cacheKey) : undefined;
     if (joined !== undefined) return joined;
     if (member?.mayFill() === false) return await loader.loadOnly(key);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
@@ -86,13 +76,12 @@ export class Misses<Value> {
           this.#fills.refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
         return await loader.loadOnly(key);
       }
-      const flight = this.#flights.get(cacheKey);
-      if (flight === undefined) {
+      if (!this.#flights.has(cacheKey)) {
         await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
         continue;
       }
       // The holder is of this process: readers of one turn, and of one `getMany`, meet here.
-      const proven = await join(flight);
+      const proven = await this.#flights.join(cacheKey);
       if (proven !== undefined) return proven;
     }
   }
@@ -175,33 +164,31 @@ export class Misses<Value> {
       this.#fills.refused(key, 'writers');
       return await loader.loadOnly(key);
     }
-    const { promise: proven, resolve: end } = Promise.withResolvers<Versioned<Value> | undefined>();
-    const flight = { joined: false, proven, end };
-    this.#flights.set(cacheKey, flight);
+    const flight = this.#flights.begin(cacheKey);
     let row: StoreRow<Value> | undefined;
     try {
       row = await loader.load(key, primary);
       const lags = (row?.version ?? NO_VERSION) < floor;
       if (lags && store.capabilities.replicaReads) row = await loader.load(key, true);
     } catch (error) {
-      this.#leave(cacheKey, flight);
-      end(undefined);
+      this.#flights.close(cacheKey, flight);
+      flight.end(undefined);
       this.#fills.release(cacheKey, token);
       throw error;
     }
     const found = versioned(row);
-    this.#leave(cacheKey, flight);
+    this.#flights.close(cacheKey, flight);
     // This reader may change what it gets before the others have theirs.
-    const shared = flight.joined ? ownOf(found) : found;
+    const shared = flight.joined ? { ...found, value: copyOf(found.value) } : found;
     // That the fill is accepted does not say that no tag was ended meanwhile.
     const proving = flight.joined && now !== undefined ? rowTags?.isStill(now) : undefined;
     const filling = this.#fills.fill(lookup, token, floor, row, now?.mark).then(
       (filled) => {
-        if (proving === undefined || !filled) end(filled ? shared : undefined);
-        else void proving.then((still) => end(still ? shared : undefined));
+        if (proving === undefined || !filled) flight.end(filled ? shared : undefined);
+        else void proving.then((still) => flight.end(still ? shared : undefined));
       },
       (error: unknown) => {
-        end(undefined);
+        flight.end(undefined);
         this.#fills.release(cacheKey, token);
         events.error.emit({ where: 'fill', error });
       },
@@ -209,22 +196,6 @@ export class Misses<Value> {
     activity.track(filling);
     return found;
   }
-
-  /** Nobody joins the flight any more. */
-  #leave(cacheKey: string, flight: Flight<Value>): void {
-    if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
-  }
-}
-
-/** The row that the flight has loaded, if it was proved current, as a copy for this reader alone. */
-async function join<Value>(flight: Flight<Value>): Promise<Versioned<Value> | undefined> {
-  flight.joined = true;
-  const proven = await flight.proven;
-  return proven && ownOf(proven);
-}
-
-function ownOf<Value>(found: Versioned<Value>): Versioned<Value> {
-  return { ...found, value: copyOf(found.value) };
 }
 
 /** True of what has no version to compare a load with, and no value that anyone could still want. */

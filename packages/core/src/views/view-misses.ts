@@ -3,6 +3,7 @@ import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
+import { Flights } from '../read/flights.js';
 import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
 import type { Asked, ViewParts } from './context.js';
@@ -30,14 +31,6 @@ interface LoadedView<Value> extends Boxed<Value> {
   readonly found: FoundTags | undefined;
 }
 
-/** A load of this process that other readers may join. */
-interface Flight<Value> {
-  joined: boolean;
-  /** The value, once its tags have proved to be unchanged; `undefined` when they have not. */
-  readonly proven: Promise<Boxed<Value> | undefined>;
-  end(proven: Boxed<Value> | undefined): void;
-}
-
 /**
  * Loads what the cache lacks, once per process and once per fleet (the lease), as with entities. The tags' tokens are asked
  * for before the load, so that a change which the load may have missed replaces one of them.
@@ -48,7 +41,7 @@ export class ViewMisses<Params, Value> {
   readonly #context: ViewParts<Params, Value>;
   readonly #loader: ViewLoader<Params, Value>;
   readonly #currency: Currency<Params, Value>;
-  readonly #flights = new Map<string, Flight<Value>>();
+  readonly #flights = new Flights<Boxed<Value>>();
   readonly #uncacheable: UncacheableKeys;
 
   constructor(
@@ -65,7 +58,7 @@ export class ViewMisses<Params, Value> {
   /** No reader that begins from now on joins a load that began before, or gets what this process holds. */
   detach(cacheKey: string): void {
     this.#context.near?.drop(cacheKey);
-    this.#flights.delete(cacheKey);
+    this.#flights.close(cacheKey);
   }
 
   /**
@@ -76,7 +69,7 @@ export class ViewMisses<Params, Value> {
   async read(asked: Asked<Params>, unusable: Version | undefined): Promise<Value> {
     const { clock, nextToken, settings } = this.#context;
     const { cacheKey, key } = asked;
-    const joined = await join(this.#flights.get(cacheKey));
+    const joined = await this.#flights.join(cacheKey);
     if (joined !== undefined) return joined.value;
     if (!mayFill(asked)) return await this.#loader.load(asked);
     if (this.#uncacheable.has(cacheKey)) return await this.#readUncacheable(asked);
@@ -98,9 +91,8 @@ export class ViewMisses<Params, Value> {
       if (clock.monotonic() >= giveUpAt) return await this.#loader.load(asked);
       if (lease.outcome === 'hit') continue;
       // The holder may be of this process: readers of one turn meet here.
-      const flight = this.#flights.get(cacheKey);
-      if (flight === undefined) await callerSleep(clock, Math.min(pollMs, lease.remainingMs + 1));
-      const proven = await join(flight);
+      if (!this.#flights.has(cacheKey)) await callerSleep(clock, Math.min(pollMs, lease.remainingMs + 1));
+      const proven = await this.#flights.join(cacheKey);
       if (proven !== undefined) return proven.value;
     }
   }
@@ -115,9 +107,9 @@ export class ViewMisses<Params, Value> {
       const before = generation === undefined ? undefined : await this.#currency.askUnder(generation, tags);
       if (before === undefined) break;
       // Readers of one turn meet here.
-      const flight = this.#flights.get(cacheKey);
-      if (flight === undefined) return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
-      const joined = await join(flight);
+      if (!this.#flights.has(cacheKey))
+        return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
+      const joined = await this.#flights.join(cacheKey);
       if (joined !== undefined) return joined.value;
     }
     return await this.#loader.load(asked);
@@ -174,27 +166,24 @@ export class ViewMisses<Params, Value> {
   ): Promise<Value> {
     const { activity } = this.#context;
     const { cacheKey } = asked;
-    const { promise: proven, resolve: end } = Promise.withResolvers<Boxed<Value> | undefined>();
-    const flight = { joined: false, proven, end };
-    this.#flights.set(cacheKey, flight);
+    const flight = this.#flights.begin(cacheKey);
     let loaded: LoadedView<Value>;
     try {
       loaded = await this.#load(asked, before);
     } catch (error) {
-      end(undefined);
+      flight.end(undefined);
       if (token !== undefined) this.#release(cacheKey, token);
       throw error;
     } finally {
-      // Nobody joins it from here on.
-      if (this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+      this.#flights.close(cacheKey, flight);
     }
     if (flight.joined) {
       // This reader may change what it gets before the others have theirs.
       const shared = { value: copyOf(loaded.value) };
       const { found } = loaded;
       const proving = loaded.before && this.#currency.isStill(asked, loaded.before, found);
-      activity.track(Promise.resolve(proving).then((still) => end(still ? shared : undefined)));
-    } else end(undefined);
+      activity.track(Promise.resolve(proving).then((still) => flight.end(still ? shared : undefined)));
+    } else flight.end(undefined);
     if (token !== undefined) activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
     return loaded.value;
   }
@@ -301,12 +290,4 @@ export class ViewMisses<Params, Value> {
 /** True when every writer knows of all tags. */
 function mayFill({ rows }: Asked<unknown>): boolean {
   return rows.every(({ tags }) => tags.member.mayFill());
-}
-
-/** The value that the flight has loaded, if it was proved current, as a copy for this reader alone. */
-async function join<Value>(flight: Flight<Value> | undefined): Promise<Boxed<Value> | undefined> {
-  if (flight === undefined) return undefined;
-  flight.joined = true;
-  const proven = await flight.proven;
-  return proven && { value: copyOf(proven.value) };
 }

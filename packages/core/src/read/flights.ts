@@ -1,0 +1,45 @@
+import { copyOf } from '../values/copy.js';
+
+/** A load of this process that other readers may join. */
+export interface Flight<Loaded> {
+  /** Somebody has joined it. */
+  joined: boolean;
+  /** What was loaded, once it has proved to be current; `undefined` when it has not. */
+  readonly proven: Promise<Loaded | undefined>;
+  end(proven: Loaded | undefined): void;
+}
+
+/**
+ * The loads of this process, one at the most for each key, that other readers may join: only while it is open whether
+ * what they load is current (G2).
+ */
+export class Flights<Loaded extends { readonly value: unknown }> {
+  readonly #flights = new Map<string, Flight<Loaded>>();
+
+  has(cacheKey: string): boolean {
+    return this.#flights.has(cacheKey);
+  }
+
+  begin(cacheKey: string): Flight<Loaded> {
+    const { promise: proven, resolve: end } = Promise.withResolvers<Loaded | undefined>();
+    const flight = { joined: false, proven, end };
+    this.#flights.set(cacheKey, flight);
+    return flight;
+  }
+
+  /** What the load of a key proves to be current, as a copy for this reader alone; `undefined`: nothing, or there is none. */
+  async join(cacheKey: string): Promise<Loaded | undefined> {
+    const flight = this.#flights.get(cacheKey);
+    if (flight === undefined) return undefined;
+    flight.joined = true;
+    const proven = await flight.proven;
+    return proven && { ...proven, value: copyOf(proven.value) };
+  }
+
+  /** Nobody joins the load of a key any more; `flight`: unless it is another one by now. */
+  close(cacheKey: string, flight?: Flight<Loaded>): void {
+    // An empty map would still ask for the key's hash.
+    if (this.#flights.size === 0) return;
+    if (flight === undefined || this.#flights.get(cacheKey) === flight) this.#flights.delete(cacheKey);
+  }
+}
