@@ -259,6 +259,17 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
+/** True of a refusal of what was to be written: the same would be refused again. */
+export function isRefusal(error: unknown): error is LockstepError {
+  return (
+    error instanceof StoreRefusedError ||
+    error instanceof SerializationError ||
+    error instanceof ValidationError ||
+    error instanceof InvalidOptionError ||
+    error instanceof InvalidIdError
+  );
+}
+
 /** Any error that a store's call rejects with. */
 export type StoreError =
   | StoreRefusedError

@@ -5,8 +5,7 @@ import type { FlushJob, RefusedWrite } from '../contracts/queue.js';
 import type { StoreFlush, StoreOutcome } from '../contracts/store.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import {
-  InvalidIdError,
-  InvalidOptionError,
+  isRefusal,
   JobRefusedError,
   messageOf,
   QueueUnavailableError,
@@ -15,10 +14,10 @@ import {
   StoreContractError,
   StoreRefusedError,
   StoreUnavailableError,
-  ValidationError,
 } from '../errors.js';
 import { Backoff } from '../kit/backoff.js';
 import { Deadline, withTimeout } from '../kit/wait.js';
+import { isSamePayload } from '../protocol/entry.js';
 import { checkKey } from '../protocol/key.js';
 import { withoutHead } from '../values/tag-heads.js';
 import { StoreCommit } from '../write/store-commit.js';
@@ -198,7 +197,7 @@ export class Flusher<Value> {
       events.error.emit({ where: 'serialize', error });
     }
     if (payload === undefined || !codec.fits(payload)) return await this.#invalidate(key, NO_VERSION);
-    if (sent !== null && isSame(withoutHead(payload), withoutHead(sent))) return;
+    if (sent !== null && isSamePayload(withoutHead(payload), withoutHead(sent))) return;
     const entry = { key: keyPrefix + key, version, payload, ...lifetime(settings.ttlMs) };
     await cache.run({ kind: 'refresh', ...entry });
   }
@@ -300,22 +299,6 @@ type BufferedEntry = Pick<CacheHit, 'payload' | 'version'>;
 
 type Stored<Value> = Exclude<StoreOutcome<Value>, { kind: 'failed' }>;
 type Written<Value> = Extract<StoreOutcome<Value>, { kind: 'written' }>;
-
-function isSame(one: Payload, other: Payload): boolean {
-  if (typeof one === 'string' || typeof other === 'string') return one === other;
-  return Buffer.compare(one, other) === 0;
-}
-
-/** Trying again would end the same way. */
-function isRefusal(error: unknown): error is Error {
-  return (
-    error instanceof StoreRefusedError ||
-    error instanceof SerializationError ||
-    error instanceof ValidationError ||
-    error instanceof InvalidOptionError ||
-    error instanceof InvalidIdError
-  );
-}
 
 function refusedWrite({ payload, version }: BufferedEntry): RefusedWrite {
   if (payload === null || typeof payload === 'string') return { version, payload, encoding: 'utf8' };

@@ -1,6 +1,5 @@
 import type { Versioned, WriteResult } from '../contracts/api.js';
 import { NO_VERSION } from '../contracts/version.js';
-import { InvalidOptionError, SerializationError, StoreRefusedError, ValidationError } from '../errors.js';
 import { copyOf } from '../values/copy.js';
 import type { UpdateCall } from './line-calls.js';
 import type { RowToUpdate } from './row-to-update.js';
@@ -40,16 +39,6 @@ export async function write<Value>(
 /** True when the row is known to have been the store's while each of the calls waited. */
 export function isCurrent<Value>({ fresh, joined }: Found<Value>, steps: readonly Step<Value>[]): boolean {
   return fresh && steps.every(({ call }) => call.place <= joined);
-}
-
-/** True of an error that some of the functions are at fault for, and others not. */
-export function isOfContent(error: unknown): boolean {
-  return (
-    error instanceof StoreRefusedError ||
-    error instanceof SerializationError ||
-    error instanceof ValidationError ||
-    error instanceof InvalidOptionError
-  );
 }
 
 /**

@@ -1,11 +1,11 @@
 import type { WriteResult } from '../contracts/api.js';
 import { NO_VERSION } from '../contracts/version.js';
-import { ConflictError, StoreRefusedError } from '../errors.js';
+import { ConflictError, isRefusal, StoreRefusedError } from '../errors.js';
 import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import { copyOf } from '../values/copy.js';
-import { type Found, isCurrent, isOfContent, type Step, settle, unwritten, write } from './fold-steps.js';
+import { type Found, isCurrent, type Step, settle, unwritten, write } from './fold-steps.js';
 import { type LineCall, Turn, UpdateCall } from './line-calls.js';
 import type { Line } from './lines.js';
 import { isThenable, runHolding } from './own-key.js';
@@ -261,7 +261,8 @@ export class Folds<Value> {
       line.putBack(steps.map(({ call }) => call).filter(({ lost, retries }) => lost <= retries));
       return;
     }
-    if (!isOfContent(error)) {
+    // Of a refusal some of the functions are at fault, and others not.
+    if (!isRefusal(error)) {
       for (const { call } of steps) call.reject(error);
       return;
     }

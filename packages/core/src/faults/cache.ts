@@ -1,18 +1,5 @@
-import type {
-  CacheAdapter,
-  CacheInfo,
-  CacheProbe,
-  ChangeWatch,
-  NoticeBoard,
-  UnflushedIndex,
-} from '../contracts/cache.js';
-import type {
-  CacheCommand,
-  CacheHead,
-  CacheHit,
-  CacheReply,
-  PayloadEncoding,
-} from '../contracts/cache-commands.js';
+import type { CacheAdapter, CacheInfo, CacheProbe, NoticeBoard, UnflushedIndex } from '../contracts/cache.js';
+import type { CacheCommand, CacheHead, CacheHit, CacheReply } from '../contracts/cache-commands.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { FaultPlan } from './plan.js';
 
@@ -49,76 +36,61 @@ const refusal = (message: string): Error => new CacheUnavailableError(message);
 
 /** The cache with the plan's faults at its boundary; they are `CacheUnavailableError`s unless told otherwise. */
 export function faultyCache(cache: CacheAdapter, plan: FaultPlan<CacheCalls>): CacheAdapter {
-  const { notices, unflushed } = cache;
+  const { notices, readHeads, unflushed, watchChanges } = cache;
+  const run = <Op extends keyof CacheCalls>(
+    op: Op,
+    input: CacheCalls[Op]['input'],
+    effect: () => Promise<CacheCalls[Op]['output']>,
+  ): Promise<CacheCalls[Op]['output']> => plan.run(op, { input, effect, refusal });
+  /** A part of the cache whose calls are one to the plan; `input` says which. */
+  const part = async <Op extends 'index' | 'notices', T>(
+    op: Op,
+    input: CacheCalls[Op]['input'],
+    effect: () => Promise<T>,
+  ): Promise<T> => (await run(op, input, effect)) as T;
   return {
     name: cache.name,
     shared: cache.shared,
     local: cache.local,
     open: async () => cache.open?.(),
-    read: (keys: readonly string[], encoding: PayloadEncoding) =>
-      plan.run('read', { input: keys, effect: () => cache.read(keys, encoding), refusal }),
-    execute: (commands: readonly CacheCommand[]) =>
-      plan.run('execute', { input: commands, effect: () => cache.execute(commands), refusal }),
-    info: () => plan.run('info', { input: undefined, effect: () => cache.info(), refusal }),
-    probe: (prefix: string) =>
-      plan.run('probe', { input: prefix, effect: () => cache.probe(prefix), refusal }),
-    kept: (prefix: string) => plan.run('kept', { input: prefix, effect: () => cache.kept(prefix), refusal }),
-    ...(cache.primaryOf === undefined ? {} : { primaryOf: cache.primaryOf.bind(cache) }),
-    ...(cache.inspect === undefined ? {} : { inspect: cache.inspect.bind(cache) }),
-    async *scan(...call: Parameters<CacheAdapter['scan']>) {
-      await plan.run('scan', { input: call[0], effect: async () => undefined, refusal });
-      yield* cache.scan(...call);
+    read: (keys, encoding) => run('read', keys, () => cache.read(keys, encoding)),
+    execute: (commands) => run('execute', commands, () => cache.execute(commands)),
+    info: () => run('info', undefined, () => cache.info()),
+    probe: (prefix) => run('probe', prefix, () => cache.probe(prefix)),
+    kept: (prefix) => run('kept', prefix, () => cache.kept(prefix)),
+    ...(cache.primaryOf && { primaryOf: cache.primaryOf.bind(cache) }),
+    ...(cache.inspect && { inspect: cache.inspect.bind(cache) }),
+    async *scan(prefix, encoding) {
+      await run('scan', prefix, async () => undefined);
+      yield* cache.scan(prefix, encoding);
     },
-    ...(cache.readHeads === undefined
-      ? {}
-      : {
-          readHeads: (keys: readonly string[]) =>
-            plan.run('heads', {
-              input: keys,
-              effect: async () => (await cache.readHeads?.(keys)) ?? [],
-              refusal,
-            }),
-        }),
-    ...(cache.watchChanges === undefined ? {} : { watchChanges: watchOf(cache, plan) }),
-    ...(unflushed === undefined ? {} : { unflushed: faultyIndex(unflushed, plan) }),
-    ...(notices === undefined ? {} : { notices: faultyNotices(notices, plan) }),
+    ...(readHeads && { readHeads: (keys) => run('heads', keys, () => readHeads.call(cache, keys)) }),
+    ...(watchChanges && {
+      watchChanges(prefix, listener) {
+        const watch = watchChanges.call(cache, prefix, listener);
+        return {
+          add: (added) => watch.add(added),
+          ping: () => run('ping', undefined, async () => void (await watch.ping())),
+          close: () => watch.close(),
+        };
+      },
+    }),
+    ...(unflushed && {
+      unflushed: {
+        durable: unflushed.durable,
+        add: (...call) => part('index', 'add', () => unflushed.add(...call)),
+        list: (...call) => part('index', 'list', () => unflushed.list(...call)),
+        remove: (...call) => part('index', 'remove', () => unflushed.remove(...call)),
+        size: (...call) => part('index', 'size', () => unflushed.size(...call)),
+      },
+    }),
+    ...(notices && {
+      notices: {
+        post: (...call) => part('notices', 'post', () => notices.post(...call)),
+        list: (...call) => part('notices', 'list', () => notices.list(...call)),
+        remove: (...call) => part('notices', 'remove', () => notices.remove(...call)),
+      },
+    }),
     close: () => cache.close(),
-  };
-}
-
-function faultyNotices(notices: NoticeBoard, plan: FaultPlan<CacheCalls>): NoticeBoard {
-  const run = async <T>(input: keyof NoticeBoard, effect: () => Promise<T>): Promise<T> =>
-    (await plan.run('notices', { input, effect, refusal })) as T;
-  return {
-    post: (...call) => run('post', () => notices.post(...call)),
-    list: (...call) => run('list', () => notices.list(...call)),
-    remove: (...call) => run('remove', () => notices.remove(...call)),
-  };
-}
-
-function watchOf(
-  cache: CacheAdapter,
-  plan: FaultPlan<CacheCalls>,
-): NonNullable<CacheAdapter['watchChanges']> {
-  return (prefix, listener) => {
-    const watch = cache.watchChanges?.(prefix, listener) as ChangeWatch;
-    const effect = (): Promise<undefined> => watch.ping().then(() => undefined);
-    return {
-      add: (added) => watch.add(added),
-      ping: () => plan.run('ping', { input: undefined, effect, refusal }),
-      close: () => watch.close(),
-    };
-  };
-}
-
-function faultyIndex(index: UnflushedIndex, plan: FaultPlan<CacheCalls>): UnflushedIndex {
-  const run = async <T>(input: keyof UnflushedIndex, effect: () => Promise<T>): Promise<T> =>
-    (await plan.run('index', { input, effect, refusal })) as T;
-  return {
-    durable: index.durable,
-    add: (...call) => run('add', () => index.add(...call)),
-    list: (...call) => run('list', () => index.list(...call)),
-    remove: (...call) => run('remove', () => index.remove(...call)),
-    size: (...call) => run('size', () => index.size(...call)),
   };
 }

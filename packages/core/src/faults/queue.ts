@@ -16,11 +16,8 @@ export function faultyQueue(queue: QueueAdapter, plan: FaultPlan<QueueCalls>): Q
   return {
     name: queue.name,
     async enqueue(jobs) {
-      await plan.run('enqueue', {
-        input: jobs,
-        effect: async () => void (await queue.enqueue(jobs)),
-        refusal,
-      });
+      const effect = async (): Promise<undefined> => void (await queue.enqueue(jobs));
+      await plan.run('enqueue', { input: jobs, effect, refusal });
     },
     consume: (handler, options) =>
       queue.consume(async (job) => {

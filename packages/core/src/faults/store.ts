@@ -66,8 +66,11 @@ const inTime =
     return new Deadline({ clock, timeoutMs, signal, late }).bound(fault);
   };
 
-const refusal = (message: string): Error => new StoreUnavailableError(message, 'not-committed');
-const loss = (message: string): Error => new StoreUnavailableError(message, 'unknown');
+/** A fault's errors. */
+const errors = {
+  refusal: (message: string): Error => new StoreUnavailableError(message, 'not-committed'),
+  loss: (message: string): Error => new StoreUnavailableError(message, 'unknown'),
+};
 
 /** By plan, so that bindings of one database still share one host and one feed. */
 const wrappers = new WeakMap<FaultPlan<StoreCalls>, WeakMap<object, object>>();
@@ -83,13 +86,8 @@ function shared<T extends object>(plan: FaultPlan<StoreCalls>, inner: T, wrap: (
 function faultyHost<Tx>(host: TransactionHost<Tx>, plan: FaultPlan<StoreCalls>): TransactionHost<Tx> {
   return {
     async transaction<T>(body: Parameters<typeof host.transaction<T>>[0], options: StoreTransactionOptions) {
-      const result = await plan.run('transaction', {
-        input: options,
-        effect: () => host.transaction(body, options),
-        refusal,
-        loss,
-      });
-      return result as T;
+      const effect = () => host.transaction(body, options);
+      return (await plan.run('transaction', { input: options, effect, ...errors })) as T;
     },
   };
 }
@@ -104,7 +102,7 @@ function faultyRegistry(registry: ConsumerRegistry, plan: FaultPlan<StoreCalls>)
     call,
     (consumer, ...rest) => {
       const effect = () => (registry[call] as Call)(consumer, ...rest);
-      return plan.run('registry', { input: { call, consumer }, effect, refusal, loss });
+      return plan.run('registry', { input: { call, consumer }, effect, ...errors });
     },
   ]);
   const consumers: Call = async (sources) => registry.consumers(sources as unknown as readonly string[]);
@@ -116,12 +114,8 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
   const faulty =
     (handler: Handler): Handler =>
     async (changes) => {
-      await plan.run('deliver', {
-        input: changes,
-        effect: async () => void (await handler(changes)),
-        refusal,
-        loss,
-      });
+      const effect = async (): Promise<undefined> => void (await handler(changes));
+      await plan.run('deliver', { input: changes, effect, ...errors });
     };
   return {
     name: feed.name,
@@ -129,12 +123,12 @@ function faultyFeed(feed: ChangeFeed, plan: FaultPlan<StoreCalls>): ChangeFeed {
     acknowledge(changes, under) {
       const effect = async (): Promise<undefined> => void feed.acknowledge(changes, under);
       // Acknowledging never throws: a lost acknowledgement costs an invalidation.
-      plan.run('acknowledge', { input: changes, effect, refusal, loss }).catch(() => {});
+      plan.run('acknowledge', { input: changes, effect, ...errors }).catch(() => {});
     },
     status: (sources, consumer) => feed.status(sources, consumer),
     replay: (since, handler, options) => feed.replay(since, faulty(handler), options),
     registry: faultyRegistry(feed.registry, plan),
-    ...(feed.alterations === undefined ? {} : { alterations: feed.alterations }),
+    ...(feed.alterations && { alterations: feed.alterations }),
     close: () => feed.close(),
   };
 }
@@ -151,7 +145,7 @@ function faultyDeclarations(
     async find(unique, texts, options) {
       const bounded = inTime(name, options);
       const effect = () => declared.find(unique, texts, options);
-      return await plan.run('find', { bounded, input: { texts, options }, effect, refusal, loss });
+      return await plan.run('find', { bounded, input: { texts, options }, effect, ...errors });
     },
   };
 }
@@ -164,7 +158,15 @@ export function faultyStore<Value, Id, Tx>(
   store: StoreAdapter<Value, Id, Tx>,
   plan: FaultPlan<StoreCalls>,
 ): StoreAdapter<Value, Id, Tx> {
-  const { transactions, feed } = store;
+  const { check, feed, insert, newRows, returnsAsSent, transactions } = store;
+  const run = async <Op extends 'read' | 'write' | 'newRows' | 'insert', Output>(
+    op: Op,
+    input: StoreCalls[Op]['input'],
+    effect: () => Promise<Output & StoreCalls[Op]['output']>,
+  ): Promise<Output> => {
+    const bounded = inTime(store.name, input.options);
+    return (await plan.run(op, { bounded, input, effect, ...errors })) as Output;
+  };
   return {
     name: store.name,
     source: store.source,
@@ -179,61 +181,17 @@ export function faultyStore<Value, Id, Tx>(
     open: async (options) => store.open?.(options),
     identity: async (options) => store.identity?.(options),
     keyOf: (id) => store.keyOf(id),
-    ...(store.check === undefined ? {} : { check: (key, value) => store.check?.(key, value) }),
-    ...(store.returnsAsSent === undefined
-      ? {}
-      : { returnsAsSent: (set) => store.returnsAsSent?.(set) === true }),
-    async read(keys, options) {
-      const input = { keys, options };
-      const rows = await plan.run('read', {
-        bounded: inTime(store.name, options),
-        input,
-        effect: () => store.read(keys, options),
-        refusal,
-        loss,
-      });
-      return rows as readonly (StoreRow<Value> | undefined)[];
-    },
-    async write(commands, options) {
-      const input = { commands, options };
-      const outcomes = await plan.run('write', {
-        bounded: inTime(store.name, options),
-        input,
-        effect: () => store.write(commands, options),
-        refusal,
-        loss,
-      });
-      return outcomes as readonly StoreOutcome<Value>[];
-    },
-    ...creating(store, plan),
-    close: () => store.close(),
-  };
-}
-
-/** The calls that make keys, where the store has them. */
-function creating<Value, Id, Tx>(
-  store: StoreAdapter<Value, Id, Tx>,
-  plan: FaultPlan<StoreCalls>,
-): Pick<StoreAdapter<Value, Id, Tx>, 'newRows' | 'insert'> {
-  const { insert, newRows } = store;
-  const faulty = <Op extends 'newRows' | 'insert'>(
-    op: Op,
-    input: StoreCalls[Op]['input'],
-    effect: () => Promise<StoreCalls[Op]['output']>,
-  ): Promise<StoreCalls[Op]['output']> =>
-    plan.run(op, { bounded: inTime(store.name, input.options), input, effect, refusal, loss });
-  return {
+    ...(check && { check: (key, value) => check.call(store, key, value) }),
+    ...(returnsAsSent && { returnsAsSent: (set) => returnsAsSent.call(store, set) }),
+    read: (keys, options) => run('read', { keys, options }, () => store.read(keys, options)),
+    write: (commands, options) => run('write', { commands, options }, () => store.write(commands, options)),
     ...(newRows && {
-      newRows: async (values, options) =>
-        (await faulty('newRows', { values, options }, async () =>
-          newRows.call(store, values, options),
-        )) as NewRows<Value>,
+      newRows: (values, options) =>
+        run('newRows', { values, options }, async () => newRows.call(store, values, options)),
     }),
     ...(insert && {
-      insert: async (value, options) =>
-        (await faulty('insert', { value, options }, () =>
-          insert.call(store, value, options),
-        )) as StoreRow<Value>,
+      insert: (value, options) => run('insert', { value, options }, () => insert.call(store, value, options)),
     }),
+    close: () => store.close(),
   };
 }

@@ -1,6 +1,6 @@
 import type { CacheClient } from '../cache/client.js';
 import type { CacheAdapter } from '../contracts/cache.js';
-import type { Clock } from '../contracts/clock.js';
+import type { CancelTimer, Clock } from '../contracts/clock.js';
 import type { Change, ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import { StoreTimeoutError } from '../errors.js';
@@ -12,7 +12,7 @@ import { CacheIdentity } from './identity.js';
 import { type KnownRegistry, Membership } from './membership.js';
 import { OnlyCache } from './only-cache.js';
 import { RecordJudge } from './recorded.js';
-import { RegistryWatch } from './registry-watch.js';
+import { watchRegistry } from './registry-watch.js';
 import { resetAdded } from './reset.js';
 import { SEARCH_MS, startEpoch } from './start-epoch.js';
 import { Suspensions } from './suspensions.js';
@@ -60,7 +60,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   /** Only what {@link RecordJudge} believes. By source. */
   readonly #records = new Map<string, ConsumerRecord>();
   readonly #judge: RecordJudge;
-  readonly #watch: RegistryWatch;
+  #cancelWatch: CancelTimer | undefined;
   readonly #listeners = new Set<() => void>();
   readonly #registering = new Map<string, Promise<void>>();
   #readAtMs = Number.NEGATIVE_INFINITY;
@@ -72,9 +72,6 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.consumer = options.name;
     this.#options = options;
     this.#judge = new RecordJudge(options.name, options.events);
-    const { clock } = options;
-    const every = { clock, everyMs: RENEW_MS + 1, readAtMs: () => this.#readAtMs };
-    this.#watch = new RegistryWatch({ ...every, read: () => this.touch() });
     // Collections have names, so an empty one can't collide.
     this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
     this.suspensions = new Suspensions({
@@ -127,7 +124,8 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.#registering.set(source, registering);
     await registering;
     this.touch();
-    this.#watch.start();
+    const every = { everyMs: RENEW_MS + 1, readAtMs: () => this.#readAtMs, read: () => this.touch() };
+    this.#cancelWatch ??= watchRegistry({ ...this.#options, ...every });
   }
 
   /** Switches this cache off, or on again, for every process. Resolves with the sources that it is recorded for. */
@@ -142,7 +140,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
 
   /** Notes that this process uses the consumer no more, so that another cache may take its place. Does not reject. */
   async end(): Promise<void> {
-    this.#watch.stop();
+    this.#cancelWatch?.();
     const recorded = this.#members.filter((member) => member.recorded);
     const sources = [...new Set(recorded.map(({ collection }) => collection.source))];
     if (sources.length === 0 || !this.#options.adapter.shared) return;

@@ -119,13 +119,9 @@ export function isUnchanged(entry: ValueEntry, hit: CacheHit): boolean {
   return same && isSamePayload(entry.payload, hit.payload);
 }
 
-function isSamePayload(one: Payload | null, other: Payload | null): boolean {
+export function isSamePayload(one: Payload | null, other: Payload | null): boolean {
   if (one === null || other === null) return one === other;
-  return one === other || bytesOf(one).equals(bytesOf(other));
-}
-
-function bytesOf(payload: Payload): Buffer {
-  return typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload);
+  return one === other || Buffer.from(one as string).equals(Buffer.from(other as string));
 }
 
 export function isClosed(entry: Held): boolean {

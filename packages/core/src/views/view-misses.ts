@@ -107,8 +107,7 @@ export class ViewMisses<Params, Value> {
       const before = generation === undefined ? undefined : await this.#currency.askUnder(generation, tags);
       if (before === undefined) break;
       // Readers of one turn meet here.
-      if (!this.#flights.has(cacheKey))
-        return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
+      if (!this.#flights.has(cacheKey)) return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
       const joined = await this.#flights.join(cacheKey);
       if (joined !== undefined) return joined.value;
     }
