@@ -88,6 +88,7 @@ export const TRANSACT = { ...WRITE, ...MODE } satisfies OptionsOf<WriteOptions &
 
 /** Which call a table is of. */
 export const OPERATIONS = new Map<OptionTable, LockstepTraceMap['write']['operation']>([
+  [CREATE, 'create'],
   [PUT, 'put'],
   [PATCH, 'patch'],
   [DELETE, 'delete'],

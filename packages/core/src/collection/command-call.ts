@@ -15,13 +15,19 @@ export type WriteOf<Value, Given> = (
   options: WriteOptions,
 ) => StoreWrite<Value> | Promise<StoreWrite<Value>>;
 
+/** Whoever waits for a write's result: a promise's resolvers, or a place among the results of many writes. */
+export interface Told<Value> {
+  resolve(result: WriteResult<Value> | Promise<WriteResult<Value>>): void;
+  reject(error: unknown): void;
+}
+
 type Context<Value> = Pick<CallContext<Value, unknown>, 'activity' | 'codec' | 'settings'>;
 
 /**
  * One write of a call. Its answer is told to it, so that no promise is made on the way but the caller's own. It
  * counts from its first moment, so that `close` waits for it.
  */
-export abstract class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, Answer<Value>> {
+export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, Answer<Value>> {
   readonly id: Id;
   readonly options: WriteOptions;
   readonly known: OptionTable;
@@ -30,6 +36,7 @@ export abstract class CommandCall<Value, Id, Given> implements Caller<StoreWrite
   /** The write, once it is made. */
   request!: StoreWrite<Value>;
   readonly #context: Context<Value>;
+  readonly #told: Told<Value>;
 
   constructor(
     context: Context<Value>,
@@ -37,24 +44,22 @@ export abstract class CommandCall<Value, Id, Given> implements Caller<StoreWrite
     options: WriteOptions,
     known: OptionTable,
     writeOf: WriteOf<Value, Given>,
+    told: Told<Value>,
   ) {
     this.id = id;
     this.options = options;
     this.known = known;
     this.writeOf = writeOf;
     this.#context = context;
+    this.#told = told;
     context.activity.enter();
   }
-
-  protected abstract told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void;
-
-  protected abstract failed(error: unknown): void;
 
   resolve(answer: Answer<Value>): void {
     const { activity, codec, settings } = this.#context;
     try {
       const result = commandResult(settings.name, this.request.command, answer);
-      this.told(codec.hasSchema ? seen(codec, result) : result);
+      this.#told.resolve(codec.hasSchema ? seen(codec, result) : result);
       activity.leave();
     } catch (error) {
       this.reject(error);
@@ -63,36 +68,7 @@ export abstract class CommandCall<Value, Id, Given> implements Caller<StoreWrite
 
   reject(error: unknown): void {
     const { activity, settings } = this.#context;
-    this.failed(concerning(error, { collection: settings.name, key: this.key }));
+    this.#told.reject(concerning(error, { collection: settings.name, key: this.key }));
     activity.leave();
-  }
-}
-
-/** The one write of a call. */
-export class OneCommandCall<Value, Id, Given> extends CommandCall<Value, Id, Given> {
-  readonly promise: Promise<WriteResult<Value>>;
-  readonly #resolve: (result: WriteResult<Value> | Promise<WriteResult<Value>>) => void;
-  readonly #reject: (error: unknown) => void;
-
-  constructor(
-    context: Context<Value>,
-    id: Id,
-    options: WriteOptions,
-    known: OptionTable,
-    writeOf: WriteOf<Value, Given>,
-  ) {
-    super(context, id, options, known, writeOf);
-    const { promise, reject, resolve } = Promise.withResolvers<WriteResult<Value>>();
-    this.promise = promise;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  protected override told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void {
-    this.#resolve(result);
-  }
-
-  protected override failed(error: unknown): void {
-    this.#reject(error);
   }
 }

@@ -25,14 +25,14 @@ import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
-import { DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
+import { CREATE, DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
 import { checkFunction, entriesOf, patchSet } from './checks.js';
-import { type CommandCall, OneCommandCall, type WriteOf } from './command-call.js';
+import { CommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';
 import { CollectionInvalidations } from './invalidations.js';
 import type { RowChange } from './line-calls.js';
-import { ManyResults, OneOfMany } from './many-calls.js';
+import { ManyResults, PlaceOfMany } from './many-results.js';
 import { checkNotHeld, runHolding } from './own-key.js';
 import { commandResult, conflictOf, manyResults, noRow, seen } from './results.js';
 import { Updates } from './updates.js';
@@ -76,8 +76,7 @@ export class CollectionCalls<Value, Id, Tx>
 
   create(value: Partial<Value>, options: CreateOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
     const creating = () => this.#creation.create(value, options);
-    if (!TRACES.write.hasSubscribers) return creating();
-    return traced('write', { collection: this.name, operation: 'create' }, creating);
+    return TRACES.write.hasSubscribers ? this.#traced(CREATE, creating) : creating();
   }
 
   put(id: Id, value: Value, options: PutOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -88,7 +87,7 @@ export class CollectionCalls<Value, Id, Tx>
     entries: Iterable<readonly [Id, Value]>,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<WriteResult<Value>[]> {
-    return manyResults(this.name, await this.#many(entriesOf(entries), options, PUT, this.#putOf));
+    return await this.#many(entriesOf(entries), options, PUT, this.#putOf);
   }
 
   patch(id: Id, partial: RowPatch<Value>, options: PatchOptions = NO_OPTIONS): Promise<WriteResult<Value>> {
@@ -114,12 +113,8 @@ export class CollectionCalls<Value, Id, Tx>
         if (row === undefined) throw noRow(this.name, key, 'patch');
         return patched(row, set);
       };
-      return await this.#updates.update(
-        key,
-        change,
-        { ...options, fromCache: ifVersion === undefined },
-        'patch',
-      );
+      const how = { ...options, fromCache: ifVersion === undefined };
+      return await this.#updates.update(key, change, how, 'patch');
     });
   }
 
@@ -129,7 +124,7 @@ export class CollectionCalls<Value, Id, Tx>
 
   async deleteMany(ids: Iterable<Id>, options: WriteOptions = NO_OPTIONS): Promise<WriteResult<Value>[]> {
     const rows = Array.from(ids, (id) => [id, undefined] as const);
-    return manyResults(this.name, await this.#many(rows, options, DELETE, this.#deleteOf));
+    return await this.#many(rows, options, DELETE, this.#deleteOf);
   }
 
   increment(
@@ -245,36 +240,39 @@ export class CollectionCalls<Value, Id, Tx>
     given?: Given,
   ): Promise<WriteResult<Value>> {
     const context = this.#context as CallContext<Value, unknown>;
-    const call = new OneCommandCall<Value, Id, Given>(context, id, options, known, writeOf);
-    if (TRACES.write.hasSubscribers) return this.#runTraced(call, given);
+    const told = Promise.withResolvers<WriteResult<Value>>();
+    const call = new CommandCall<Value, Id, Given>(context, id, options, known, writeOf, told);
+    if (TRACES.write.hasSubscribers) return this.#runTraced(call, given, told.promise);
     this.#run(call, given);
-    return call.promise;
+    return told.promise;
   }
 
-  #runTraced<Given>(call: OneCommandCall<Value, Id, Given>, given: Given | undefined) {
+  #runTraced<Given, T>(call: CommandCall<Value, Id, Given>, given: Given | undefined, result: Promise<T>) {
     return this.#traced(call.known, () => {
       this.#run(call, given);
-      return call.promise;
+      return result;
     });
   }
 
   /** Runs a command for each row, as `#command` does; none once the signal has aborted. Rows that are traced have a promise each. */
-  #many<Given>(
+  async #many<Given>(
     rows: readonly (readonly [Id, Given])[],
     options: WriteOptions,
     known: OptionTable,
     writeOf: WriteOf<Value, Given>,
-  ): Promise<readonly PromiseSettledResult<WriteResult<Value>>[]> {
-    if (options?.signal?.aborted === true) return Promise.reject(options.signal.reason);
+  ): Promise<WriteResult<Value>[]> {
+    if (options?.signal?.aborted === true) throw options.signal.reason;
     if (TRACES.write.hasSubscribers) {
-      return Promise.allSettled(rows.map(([id, given]) => this.#command(id, options, known, writeOf, given)));
+      const writing = rows.map(([id, given]) => this.#command(id, options, known, writeOf, given));
+      return manyResults(this.name, await Promise.allSettled(writing));
     }
     const context = this.#context as CallContext<Value, unknown>;
     const many = new ManyResults<Value>(rows.length);
     rows.forEach(([id, given], place) => {
-      this.#run(new OneOfMany(many, place, context, id, options, known, writeOf), given);
+      const told = new PlaceOfMany(many, place);
+      this.#run(new CommandCall(context, id, options, known, writeOf, told), given);
     });
-    return many.promise;
+    return manyResults(this.name, await many.promise);
   }
 
   #run<Given>(call: CommandCall<Value, Id, Given>, given: Given | undefined): void {

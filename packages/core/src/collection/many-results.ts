@@ -1,5 +1,5 @@
 import type { WriteResult } from '../contracts/api.js';
-import { CommandCall } from './command-call.js';
+import type { Told } from './command-call.js';
 
 type Settled<Value> = PromiseSettledResult<WriteResult<Value>>;
 
@@ -26,31 +26,26 @@ export class ManyResults<Value> {
   }
 }
 
-/** One write of a call that writes many rows. */
-export class OneOfMany<Value, Id, Given> extends CommandCall<Value, Id, Given> {
+/** The place of one row among many results. */
+export class PlaceOfMany<Value> implements Told<Value> {
   readonly #many: ManyResults<Value>;
   readonly #place: number;
 
-  constructor(
-    many: ManyResults<Value>,
-    place: number,
-    ...call: ConstructorParameters<typeof CommandCall<Value, Id, Given>>
-  ) {
-    super(...call);
+  constructor(many: ManyResults<Value>, place: number) {
     this.#many = many;
     this.#place = place;
   }
 
-  protected override told(result: WriteResult<Value> | Promise<WriteResult<Value>>): void {
+  resolve(result: WriteResult<Value> | Promise<WriteResult<Value>>): void {
     if (result instanceof Promise) {
       result.then(
-        (value) => this.#many.settle(this.#place, { status: 'fulfilled', value }),
-        (error: unknown) => this.failed(error),
+        (value) => this.resolve(value),
+        (error: unknown) => this.reject(error),
       );
     } else this.#many.settle(this.#place, { status: 'fulfilled', value: result });
   }
 
-  protected override failed(reason: unknown): void {
+  reject(reason: unknown): void {
     this.#many.settle(this.#place, { status: 'rejected', reason });
   }
 }
