@@ -43,11 +43,12 @@ export class Metrics {
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
     });
-    const breaker = new Gauge({
-      name: 'lockstep_cache_breaker_state',
-      help: 'Circuit breaker in front of the cache: 0 closed, 1 half-open, 2 open',
-      registers,
-    });
+    const gauge = (name: string, help: string, labelNames: string[] = []): Gauge =>
+      new Gauge({ name, help, labelNames, registers });
+    const breaker = gauge(
+      'lockstep_cache_breaker_state',
+      'Circuit breaker in front of the cache: 0 closed, 1 half-open, 2 open',
+    );
     breaker.set(0);
     this.#unsubscribe.push(
       lockstep.events.on('relay', (event) => {
@@ -66,7 +67,7 @@ export class Metrics {
     );
     if (auditor !== undefined) auditMetrics(auditor, registers);
     const fleet = fleetMetrics(lockstep, recorder, registers);
-    const own = this.#gauges(health, registers);
+    const own = this.#gauges(health, gauge);
     this.#look = async () => {
       fleet();
       await own();
@@ -93,43 +94,32 @@ export class Metrics {
     this.#jobs.inc({ result });
   }
 
-  #gauges(health: Health, registers: Registry[]): () => Promise<void> {
-    const oldest = new Gauge({
-      name: 'lockstep_feed_oldest_seconds',
-      help: 'Age of the oldest change that nobody has dealt with',
-      labelNames: ['feed'],
-      registers,
-    });
-    const jobs = new Gauge({
-      name: 'lockstep_queue_jobs',
-      help: 'Jobs of the queue by state',
-      labelNames: ['state'],
-      registers,
-    });
-    const enabled = new Gauge({
-      name: 'lockstep_cache_enabled',
-      help: '0 while the cache is switched off for all processes, or in this one',
-      registers,
-    });
-    const ready = new Gauge({ name: 'lockstep_ready', help: '1 when ready', registers });
-    const pending = new Gauge({
-      name: 'lockstep_feed_pending',
-      help: 'Changes that nobody has dealt with',
-      labelNames: ['feed'],
-      registers,
-    });
-    const aside = new Gauge({
-      name: 'lockstep_feed_set_aside',
-      help: 'Changes that no cache could be told of, since the feed began',
-      labelNames: ['feed'],
-      registers,
-    });
-    const unflushed = new Gauge({
-      name: 'lockstep_unflushed_keys',
-      help: 'Keys with a buffered write that the store may not have',
-      labelNames: ['collection'],
-      registers,
-    });
+  #gauges(
+    health: Health,
+    gauge: (name: string, help: string, labelNames?: string[]) => Gauge,
+  ): () => Promise<void> {
+    const oldest = gauge(
+      'lockstep_feed_oldest_seconds',
+      'Age of the oldest change that nobody has dealt with',
+      ['feed'],
+    );
+    const jobs = gauge('lockstep_queue_jobs', 'Jobs of the queue by state', ['state']);
+    const enabled = gauge(
+      'lockstep_cache_enabled',
+      '0 while the cache is switched off for all processes, or in this one',
+    );
+    const ready = gauge('lockstep_ready', '1 when ready');
+    const pending = gauge('lockstep_feed_pending', 'Changes that nobody has dealt with', ['feed']);
+    const aside = gauge(
+      'lockstep_feed_set_aside',
+      'Changes that no cache could be told of, since the feed began',
+      ['feed'],
+    );
+    const unflushed = gauge(
+      'lockstep_unflushed_keys',
+      'Keys with a buffered write that the store may not have',
+      ['collection'],
+    );
     return async () => {
       const status = await health.status();
       ready.set(status.ready ? 1 : 0);

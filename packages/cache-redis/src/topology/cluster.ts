@@ -4,16 +4,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
 import { type DecodeAt, decodeText } from '../replies/read-command.js';
-import {
-  addBySha,
-  answerOf,
-  callBySha,
-  callByText,
-  execute,
-  headsOf,
-  isLostScript,
-  settled,
-} from './send.js';
+import { addScript, answerOf, callScript, execute, headsOf, isLostScript, settled } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
@@ -102,19 +93,19 @@ export class ClusterTopology implements Topology {
   }
 
   async run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
-    if (calls.length === 1) return settled(calls.map((call) => callBySha(this.#client, call)));
+    if (calls.length === 1) return settled(calls.map((call) => callScript(this.#client, call)));
     const pipeline = this.#client.pipeline();
-    for (const call of calls) addBySha(pipeline, call);
+    for (const call of calls) addScript(pipeline, call);
     return execute(pipeline);
   }
 
   /** One by one, so that ioredis follows where each is sent on to; the first one brings the text. */
   async rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     const client = this.#client;
-    const first = await settled(calls.slice(0, 1).map((call) => callByText(client, call)));
+    const first = await settled(calls.slice(0, 1).map((call) => callScript(client, call, 'text')));
     const others = calls.slice(1).map((call) =>
-      callBySha(client, call).catch((error: unknown) => {
-        if (isLostScript(error)) return callByText(client, call);
+      callScript(client, call).catch((error: unknown) => {
+        if (isLostScript(error)) return callScript(client, call, 'text');
         throw error;
       }),
     );

@@ -8,38 +8,31 @@ import { isReply } from '../refusal.js';
 
 type Sender = Pick<Client, 'call' | 'callBuffer'>;
 
-/** Sends a call to a server that has probably seen the script. */
-export function callBySha(sender: Sender, { kind, key, args, encoding }: ScriptCall): Promise<unknown> {
+/** The script by its digest, for a server that has probably seen it, or by its text, from which a server learns it. */
+const SCRIPT = { digest: ['evalsha', SHA], text: ['eval', LUA] } as const;
+
+export type ScriptForm = keyof typeof SCRIPT;
+
+export function callScript(
+  sender: Sender,
+  { kind, key, args, encoding }: ScriptCall,
+  by: ScriptForm = 'digest',
+): Promise<unknown> {
+  const [run, script] = SCRIPT[by];
   return encoding === 'utf8'
-    ? sender.call('evalsha', SHA, 1, key, kind, ...args)
-    : sender.callBuffer('evalsha', SHA, 1, key, kind, ...args);
+    ? sender.call(run, script, 1, key, kind, ...args)
+    : sender.callBuffer(run, script, 1, key, kind, ...args);
 }
 
-/** Sends a call with the script's text, from which the server learns it. */
-export function callByText(sender: Sender, { kind, key, args, encoding }: ScriptCall): Promise<unknown> {
-  return encoding === 'utf8'
-    ? sender.call('eval', LUA, 1, key, kind, ...args)
-    : sender.callBuffer('eval', LUA, 1, key, kind, ...args);
-}
-
-export function addBySha(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
-  if ('keys' in call) {
-    pipeline.call('evalsha', SHA, call.keys.length, ...call.keys, ...call.args);
-    return;
-  }
-  const { kind, key, args, encoding } = call;
-  if (encoding === 'utf8') pipeline.call('evalsha', SHA, 1, key, kind, ...args);
-  else pipeline.callBuffer('evalsha', SHA, 1, key, kind, ...args);
-}
-
-export function addByText(pipeline: ChainableCommander, call: ScriptCall | Chunk): void {
-  if ('keys' in call) {
-    pipeline.call('eval', LUA, call.keys.length, ...call.keys, ...call.args);
-    return;
-  }
-  const { kind, key, args, encoding } = call;
-  if (encoding === 'utf8') pipeline.call('eval', LUA, 1, key, kind, ...args);
-  else pipeline.callBuffer('eval', LUA, 1, key, kind, ...args);
+export function addScript(
+  pipeline: ChainableCommander,
+  call: ScriptCall | Chunk,
+  by: ScriptForm = 'digest',
+): void {
+  const [run, script] = SCRIPT[by];
+  if ('keys' in call) pipeline.call(run, script, call.keys.length, ...call.keys, ...call.args);
+  else if (call.encoding === 'utf8') pipeline.call(run, script, 1, call.key, call.kind, ...call.args);
+  else pipeline.callBuffer(run, script, 1, call.key, call.kind, ...call.args);
 }
 
 /** Calls on keys of one server that travel as one: its reply is a list of theirs. */

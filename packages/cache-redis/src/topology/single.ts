@@ -1,17 +1,16 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
 import { type DecodeAt, decodeText, ReadCommand } from '../replies/read-command.js';
 import { readReplies } from '../replies/reply-reader.js';
 import {
-  addBySha,
-  addByText,
+  addScript,
   answerOf,
-  type Chunk,
-  callBySha,
+  callScript,
   chunksOf,
   execute,
   headsOf,
   isLostScript,
+  type ScriptForm,
   unchunked,
 } from './send.js';
 import type { Topology } from './topology.js';
@@ -80,26 +79,20 @@ export class SingleTopology implements Topology {
 
   run(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     const [first] = calls;
-    if (first !== undefined && calls.length === 1) return callBySha(this.#client, first).then(alone, alone);
-    return this.#runAll(calls, addBySha);
+    if (first !== undefined && calls.length === 1) return callScript(this.#client, first).then(alone, alone);
+    return this.#runAll(calls, 'digest');
   }
 
   rerun(calls: readonly ScriptCall[]): Promise<readonly unknown[]> {
     // The first one brings the text.
-    return this.#runAll(calls, (pipeline, call, index) => {
-      if (index === 0) addByText(pipeline, call);
-      else addBySha(pipeline, call);
-    });
+    return this.#runAll(calls, 'text');
   }
 
-  async #runAll(
-    calls: readonly ScriptCall[],
-    add: (pipeline: ChainableCommander, call: ScriptCall | Chunk, index: number) => void,
-  ): Promise<readonly unknown[]> {
+  async #runAll(calls: readonly ScriptCall[], first: ScriptForm): Promise<readonly unknown[]> {
     const chunks = chunksOf(calls);
     const pipeline = this.#client.pipeline();
     chunks.forEach((chunk, index) => {
-      add(pipeline, chunk, index);
+      addScript(pipeline, chunk, index === 0 ? first : 'digest');
     });
     return unchunked(chunks, await execute(pipeline));
   }
