@@ -57,6 +57,11 @@ export class Buffers {
     await Promise.allSettled(this.#of(feed).map((buffer) => buffer.flush()));
   }
 
+  /** What this process has buffered; what could not be flushed is told, and left to its own buffer. */
+  async flushOwn(failed: (error: unknown) => void): Promise<void> {
+    await Promise.all(this.all.map((buffer) => buffer.flushOwn().catch(failed)));
+  }
+
   #of(feed: ChangeFeed | undefined): readonly BufferedWrites[] {
     return this.#members.filter((member) => member.feed === feed).map(({ buffer }) => buffer);
   }

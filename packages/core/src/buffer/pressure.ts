@@ -35,7 +35,6 @@ export class Pressure {
     this.#options = options;
   }
 
-  /** Is this write of the key to be buffered? */
   wants(key: string): boolean {
     const { clock, settings, underWayMs, waiting } = this.#options;
     if (settings.always) return true;

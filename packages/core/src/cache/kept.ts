@@ -35,14 +35,10 @@ export class KeptByCache {
    * ms; `0`: it may have lost one that would stand still, or can't be asked. Never rejects.
    */
   async allMs(key: string): Promise<number> {
-    return Math.max(0, (await this.#ms(key)) - this.#longestMs);
-  }
-
-  async #ms(key: string): Promise<number> {
     this.#next ??= this.#underWay.then(() => this.#ask());
     const answer = await this.#next.catch(() => undefined);
     const kept = answer?.get(this.#adapter.primaryOf?.(key) ?? '');
-    return typeof kept === 'number' ? kept : 0;
+    return typeof kept === 'number' ? Math.max(0, kept - this.#longestMs) : 0;
   }
 
   /** One question at a time: who comes meanwhile shares the next one. */

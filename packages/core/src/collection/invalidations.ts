@@ -1,23 +1,45 @@
 import type { CacheOutcome, InvalidatedAll } from '../contracts/api.js';
 import type { PayloadEncoding } from '../contracts/cache-commands.js';
 import type { InvalidateAllOptions, InvalidateOptions } from '../contracts/options.js';
+import type { Dependency } from '../contracts/views.js';
+import { InvalidOptionError } from '../errors.js';
 import type { OptionTable } from '../kit/options.js';
 import { callerSleep } from '../kit/wait.js';
+import { RowsDependency } from '../views/dependency.js';
 import type { CallContext } from './call-context.js';
 import { INVALIDATE, INVALIDATE_ALL } from './call-options.js';
-import { CollectionDependencies } from './dependencies.js';
+import { CollectionLookups } from './lookups.js';
 import { worstOf } from './results.js';
 
 /** The most entries that are invalidated in one call of the cache. */
 const MAX_TOGETHER = 250;
 
-/** The calls of a collection that make what is cached unreadable, beside those that read and that name rows. */
-export class CollectionInvalidations<Value, Id> extends CollectionDependencies<Value, Id> {
+/** The calls of a collection that name its rows to views, and that make what is cached unreadable, beside those that read. */
+export class CollectionInvalidations<Value, Id> extends CollectionLookups<Value, Id> {
   readonly #context: CallContext<Value, Id>;
 
   constructor(context: CallContext<Value, Id>) {
     super(context);
     this.#context = context;
+  }
+
+  any(): Dependency {
+    return new RowsDependency(this.#context, 'any()', (tags) => tags.any);
+  }
+
+  id(id: Id): Dependency {
+    return new RowsDependency(this.#context, 'id(…)', (tags) => tags.row(this.#context.checks.key(id)));
+  }
+
+  where(values: Partial<Value>): RowsDependency {
+    if (typeof values !== 'object' && typeof values !== 'function') {
+      throw new InvalidOptionError(`${this.#context.settings.name}.where`, 'must be an object of properties');
+    }
+    const { tags } = this.#context;
+    const set = tags?.setOf(values);
+    return new RowsDependency(this.#context, set?.description ?? 'where()', (own) =>
+      own.where(set as NonNullable<typeof set>, values),
+    );
   }
 
   async invalidate(id: Id | readonly Id[], options?: InvalidateOptions): Promise<CacheOutcome> {

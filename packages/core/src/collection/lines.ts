@@ -44,7 +44,6 @@ export class Line<Call extends InLine<Call>> {
     for (const call of calls.toReversed()) if (!call.over) this.#waiting.addFirst(call);
   }
 
-  /** All of them fail alike. */
   rejectAll(error: unknown): void {
     for (let call = this.first; call !== undefined; call = this.first) {
       this.take(call);

@@ -81,19 +81,10 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     const { fresh, tx } = options;
     if (tx !== undefined) return await this.#findInside(pointers, key, options, tx);
     if (fresh === true) return await this.#findFresh(pointers, key, options);
-    const pointer = await pointers.reader.read(key, this.#context.checks.ttl(options));
-    return await this.#follow(pointers, key, pointer.value, options);
-  }
-
-  /** The row that a pointer leads to, if that has the value; otherwise what the primary says. */
-  async #follow(
-    pointers: Pointers,
-    key: string,
-    rowKey: string | null,
-    options: ReadOptions,
-  ): Promise<Value | undefined> {
+    const { value: rowKey } = await pointers.reader.read(key, this.#context.checks.ttl(options));
     if (rowKey === null) return undefined;
     const { value } = await this.readAs(rowKey, options);
+    // Where the row has another value, the primary decides.
     return pointers.isOf(value, key) ? (value as Value) : await this.#findFresh(pointers, key, options);
   }
 

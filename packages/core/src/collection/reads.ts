@@ -244,7 +244,6 @@ export class CollectionReads<Value, Id> {
       : Promise.all(keys.map((key) => this.readAs(key, options)));
   }
 
-  /** Reads as the options ask. */
   protected readAs(key: string, options: ReadOptions): Promise<Versioned<Value>> {
     const { checks, reader } = this.#context;
     const { fresh, tx } = options;

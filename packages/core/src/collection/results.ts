@@ -51,7 +51,6 @@ export async function seen<Value, Found extends { readonly value: Value | null }
   return { ...found, value: await codec.seen(found.value) };
 }
 
-/** There is no row to do that to. */
 export function noRow(collection: string, key: string, what: 'increment' | 'patch'): StoreRefusedError {
   return new StoreRefusedError(`collection "${collection}": no row "${key}" to ${what}`, {
     collection,

@@ -34,7 +34,7 @@ export class RowToUpdate<Value> {
     return this.#parts.read(this.key, fresh ? { ...this.#inside, fresh } : this.#inside);
   }
 
-  /** `locked` may be called. */
+  /** True where `locked` may be called. */
   get locks(): boolean {
     const { capabilities, transactions } = this.#parts.context.store;
     return capabilities.locks === true && transactions !== undefined && this.#inside.tx === undefined;

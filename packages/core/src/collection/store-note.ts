@@ -70,7 +70,6 @@ export class StoreNote {
     return undefined;
   }
 
-  /** Replaces what is noted. */
   async #write(own: string): Promise<void> {
     await this.#run({ kind: 'refresh', key: this.#key, payload: own, ...this.#life });
   }

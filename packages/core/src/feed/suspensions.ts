@@ -50,7 +50,6 @@ export class Suspensions {
     this.#reset(source).catch((error: unknown) => events.error.emit({ where: 'suspension', error }));
   }
 
-  /** It does so again. */
   resume(source: string): void {
     if (this.#kept.get(source) !== false) return;
     this.#kept.set(source, true);

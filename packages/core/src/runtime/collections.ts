@@ -74,17 +74,9 @@ export class Collections {
           codec.hasSchema ? await codec.seen(row) : row;
         const unflushed = buffer && (() => buffer.size());
         const open = (): Promise<void> => opening.open();
-        return {
-          name,
-          calls: calls as unknown as CollectionInfo['calls'],
-          open,
-          store,
-          keyPrefix,
-          serializer: codec.serializer,
-          decode,
-          seen,
-          unflushed,
-        };
+        const { serializer } = codec;
+        const info = { name, open, store, keyPrefix, serializer, decode, seen, unflushed };
+        return { ...info, calls: calls as unknown as CollectionInfo['calls'] };
       },
     );
   }

@@ -89,14 +89,10 @@ class LockstepEngine implements Lockstep {
     this.#ownPrefix = ownPrefix;
     const evictions = new EvictionWarning(() => this.#context, timeoutMs * 4);
     const buffers = new Buffers();
-    const flushOwn = (): void => {
-      const failed = (error: unknown): void => events.error.emit({ where: 'flush', error });
-      for (const buffer of buffers.all) activity.track(buffer.flushOwn().catch(failed));
-    };
     const disabled = process.env[DISABLED];
     const onOff = (): void => {
       nearWatch.clear();
-      flushOwn();
+      activity.track(buffers.flushOwn((error) => events.error.emit({ where: 'flush', error })));
     };
     const cacheSwitch = new CacheSwitch({ prefix, events, disabled, onOff });
     const bounds = { breaker, clock, events };
@@ -298,7 +294,7 @@ class LockstepEngine implements Lockstep {
     const { activity, buffers, clock, events } = this.#context;
     const failed = (error: unknown): void => events.error.emit({ where: 'close', error });
     await Promise.all([...this.#relays].map((relay) => relay.stop()));
-    for (const buffer of buffers.all) activity.track(buffer.flushOwn().catch(failed));
+    activity.track(buffers.flushOwn(failed));
     const late = (): Error =>
       new StoreTimeoutError(`calls were still under way after ${CLOSE_TIMEOUT_MS} ms`);
     await withTimeout(clock, activity.idle(), CLOSE_TIMEOUT_MS, late).catch(failed);

@@ -51,7 +51,6 @@ export class QueueJobs {
     return undefined;
   }
 
-  /** Ends the active job. */
   finish(item: QueuedJob): void {
     this.#active.delete(jobIdentity(item.job));
   }

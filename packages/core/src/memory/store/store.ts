@@ -109,7 +109,16 @@ export function memoryStore<Value, Id = string>(
   options: MemoryStoreOptions<Value, Id>,
 ): MemoryStore<Value, Id> {
   const { name: table } = withDefaults(options, MEMORY_STORE, 'memoryStore');
-  const { name: _, database: shared, keyOf, newRow, validate, unique = [], ...databaseOptions } = options;
+  const {
+    name: _,
+    database: shared,
+    keyOf,
+    newRow,
+    validate,
+    unique: given = [],
+    ...databaseOptions
+  } = options;
+  const unique = given.map((set) => (typeof set === 'string' ? [set] : set));
   for (const name of shared === undefined ? [] : Object.keys(databaseOptions)) {
     throw new InvalidOptionError(`memoryStore.${name}`, 'belongs to memoryDatabase when database is given');
   }
@@ -119,7 +128,7 @@ export function memoryStore<Value, Id = string>(
   if (validate !== undefined || unique.length > 0) {
     database.constrain(table, (value, key) => {
       validate?.(value as Value, key);
-      for (const set of unique) checkUnique(value as Value, key, typeof set === 'string' ? [set] : set);
+      for (const set of unique) checkUnique(value as Value, key, set);
     });
   }
   const name = `${database.name}:${table}`;
@@ -187,9 +196,7 @@ export function memoryStore<Value, Id = string>(
     transactions: database.transactions,
     feed: database.feed,
     declared: declarations({
-      name,
-      unique: unique.map((set) => (typeof set === 'string' ? [set] : set)),
-      rows,
+      ...{ name, unique, rows },
       keys: (tx) => [
         ...rows.keys(),
         ...(tx === undefined ? [] : database.transactionOf(tx).changedKeys(table)),

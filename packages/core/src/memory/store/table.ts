@@ -71,7 +71,6 @@ export class MemoryTable {
     yield* this.#tombstones.entries();
   }
 
-  /** The keys of the rows. */
   keys(): string[] {
     return [...this.#rows.keys()];
   }
