@@ -43,9 +43,11 @@ interface Watched {
   prependListener(name: 'data', listener: () => void): unknown;
 }
 
-/** The times at which one put met its sockets. */
+/** The times at which one put met its sockets: when it wrote, and when the last of the answer came. */
 class Marks {
   times: number[] = [];
+  /** Whose answer the last time is of. */
+  #answering: Watched | undefined;
 
   watch(stream: Watched): void {
     const { write } = stream;
@@ -54,10 +56,16 @@ class Marks {
       // The messages of one pipeline are one.
       if (!written) this.times.push(performance.now());
       written = true;
+      this.#answering = undefined;
       return write.apply(stream, args);
     };
     stream.prependListener('data', () => {
-      if (written) this.times.push(performance.now());
+      // A row comes before its commit.
+      if (this.#answering === stream) this.times.pop();
+      if (written || this.#answering === stream) {
+        this.times.push(performance.now());
+        this.#answering = stream;
+      }
       written = false;
     });
   }

@@ -13,9 +13,20 @@ import {
 
 const BATCH = 1000;
 
+/** Rows that are acknowledged under states of which a condition holds. */
+const acknowledged = (condition: string, columns: string, found: string): string => `SELECT ${columns}
+  FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.bool[], $4::pg_catalog.int8[]) AS a(version, key, shared, state)
+  JOIN s ON s.n = a.state AND ${condition}
+  CROSS JOIN LATERAL (
+    SELECT o.ctid, o.done FROM lockstep.outbox o
+    WHERE o.version = a.version AND o.source = s.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.shared
+    ${found}
+  ) o`;
+
 /**
  * Removes nothing under a state that is over. Rows that a consumer holds are left to it: waiting for it would hold up
- * everyone's acknowledgements. A row that other consumers have to deal with notes who has done so.
+ * everyone's acknowledgements. A row that other consumers have to deal with notes who has done so. Where there are no
+ * others rows are not locked first, which would log each once more: a row that nobody holds has no `xmax`.
  */
 const ACKNOWLEDGE = `WITH s AS MATERIALIZED (
   SELECT s.n, s.source, s.consumer, ARRAY(
@@ -24,27 +35,25 @@ const ACKNOWLEDGE = `WITH s AS MATERIALIZED (
   FROM unnest($5::pg_catalog.text[], $6::pg_catalog.text[], $7::pg_catalog.int8[], $8::pg_catalog.int8[]) WITH ORDINALITY AS s(source, consumer, revision, epoch, n)
   LEFT JOIN lockstep.consumer c ON c.source = s.source AND c.consumer = s.consumer AND c.revision = s.revision AND c.epoch = s.epoch
   WHERE s.consumer = '' OR c.consumer IS NOT NULL
+), alone AS (
+  ${acknowledged("s.others = '{}'", 'o.ctid AS place', "AND o.xmax = '0'::pg_catalog.xid OFFSET 0")}
 ), c AS MATERIALIZED (
-  SELECT o.ctid AS place, s.consumer, s.consumer = '' OR s.others <@ coalesce(o.done, '{}') AS last
-  FROM unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.bool[], $4::pg_catalog.int8[]) AS a(version, key, shared, state)
-  JOIN s ON s.n = a.state
-  CROSS JOIN LATERAL (
-    SELECT o.ctid, o.done FROM lockstep.outbox o
-    WHERE o.version = a.version AND o.source = s.source AND o.key = a.key AND (o.keys IS NOT NULL) = a.shared
-    FOR UPDATE SKIP LOCKED
-  ) o
+  ${acknowledged("s.others <> '{}'", "o.ctid AS place, s.consumer, s.consumer = '' OR s.others <@ coalesce(o.done, '{}') AS last", 'FOR UPDATE SKIP LOCKED')}
 ), noted AS (
   UPDATE lockstep.outbox o SET done = coalesce(o.done, '{}') || (SELECT c.consumer FROM c WHERE c.place = o.ctid LIMIT 1)
   WHERE o.ctid = ANY (ARRAY(SELECT place FROM c WHERE NOT last))
 )
-DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(SELECT place FROM c WHERE last))`;
+DELETE FROM lockstep.outbox WHERE ctid = ANY (ARRAY(SELECT place FROM alone UNION ALL SELECT place FROM c WHERE last))`;
+
+/** For the case that a consumer takes a row between the look at it and its removal: consumers get what is not removed. */
+const LOCK_TIMEOUT_MS = 20;
 
 /**
  * A crash may forget an acknowledgement; waiting for the disk would cost the writers. And a plan made
  * while the outbox was empty must not become a scan of a full one. The server would plan anew for each batch, in twice
  * the time that it takes to carry it out, and come to the same plan.
  */
-const SETTINGS = `SELECT ${SET_SAFE_PATH}, pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)`;
+const SETTINGS = `SELECT ${SET_SAFE_PATH}, pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), pg_catalog.set_config('lock_timeout', '${LOCK_TIMEOUT_MS}', true)`;
 
 /** An acknowledged row that waits to be removed, and the state under which it was dealt with. */
 class Waiting {

@@ -1,6 +1,5 @@
 import type { RawTrigger } from '../attach/user-triggers.js';
 
-/** One look at the catalogue: a table, its columns, indexes and triggers. $1: its schema, $2: its name. */
 /**
  * The text of a mark, an SQL expression, as a trigger's definition shows it within an array: quoted as an element, and
  * then as a literal.
@@ -11,6 +10,12 @@ export function markText(session: string, current: string, source: string): stri
   return `replace(replace(${element}, E'\\\\', E'\\\\\\\\'), '''', '''''')`;
 }
 
+/** Whether the condition of one of these triggers of the table has the mark of this session's roles. */
+const isMarked = (...triggers: readonly string[]): string =>
+  `(SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${markText('session_user', 'current_user', "$1 || '.' || $2")}) > 0)
+   FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname IN (${triggers.map((name) => `'${name}'`).join(', ')}))`;
+
+/** One look at the catalogue: a table, its columns, indexes and triggers. $1: its schema, $2: its name. */
 export const CATALOG = `
 WITH RECURSIVE tab AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -94,8 +99,8 @@ SELECT
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'f') AS "foreignParts",
   pg_catalog.current_setting('session_replication_role') AS "replicationRole",
-  (SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${markText('session_user', 'current_user', "$1 || '.' || $2")}) > 0)
-   FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname = '~lockstep_stamp') AS marked,
+  ${isMarked('~lockstep_stamp')} AS marked,
+  ${isMarked('lockstep_record_delete', 'lockstep_record_deletes')} AS "deletesMarked",
   (SELECT EXISTS (
     SELECT FROM (
       SELECT 'pg_catalog.pg_attrdef'::regclass AS class, e.oid FROM tab JOIN pg_catalog.pg_attrdef e ON e.adrelid = tab.oid
@@ -149,6 +154,8 @@ export interface RawTable {
   readonly replicationRole: string;
   /** The stamping trigger's condition has the mark of this session's roles. */
   readonly marked: boolean | null;
+  /** So does that of the trigger that records what is deleted. */
+  readonly deletesMarked: boolean | null;
   /** A default, a condition or a policy calls a function that may write. */
   readonly calls: boolean;
 }

@@ -103,6 +103,8 @@ export interface TableInfo {
    * that they evaluate may write rows of the table on their behalf, which no trigger would see.
    */
   readonly stampsItself: boolean;
+  /** Likewise of rows that they delete: no release attached the table that records all deletes. */
+  readonly deletesItself: boolean;
   /** True of a session in which triggers fire that are to fire in replication. */
   readonly isReplica: boolean;
 }
@@ -179,6 +181,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     untruncated: raw.untruncated ?? [],
     weakTriggers: raw.weakTriggers ?? [],
     stampsItself: raw.marked === true && !raw.calls,
+    deletesItself: raw.deletesMarked === true && !raw.calls,
     isReplica: raw.replicationRole === 'replica',
   };
 }

@@ -69,10 +69,14 @@ export class TableWatch {
         this.#options.changed(info);
         return;
       }
-      const { stampsItself, userTriggers } = info;
-      const known = [this.#known.stampsItself, this.#known.userTriggers];
-      if (JSON.stringify([stampsItself, userTriggers]) === JSON.stringify(known)) return;
-      this.#known = { ...this.#known, stampsItself, userTriggers };
+      const { deletesItself, stampsItself, userTriggers } = info;
+      const { deletesItself: deletes, stampsItself: stamps, userTriggers: triggers } = this.#known;
+      if (
+        JSON.stringify([deletesItself, stampsItself, userTriggers]) ===
+        JSON.stringify([deletes, stamps, triggers])
+      )
+        return;
+      this.#known = { ...this.#known, deletesItself, stampsItself, userTriggers };
       this.#options.changed(this.#known);
     } catch (error) {
       // Calls that need the database tell when it does not answer.

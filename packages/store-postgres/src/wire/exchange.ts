@@ -5,23 +5,22 @@ import type { Lender, PooledClient } from './lender.js';
 import { isOutlived, outlive } from './outlived.js';
 import {
   type Call,
-  type Described,
   forgetPrepared,
   Pipeline,
   type PipelineCallback,
+  type PipelineOptions,
   type Row,
 } from './pipeline.js';
 
 /** The column of a first statement that says whether the server is no primary. */
 export const READ_ONLY = '#readOnly';
 
-export interface ExchangeOptions {
+export interface ExchangeOptions extends PipelineOptions {
   readonly deadline: Deadline;
   /** Ends the wait for a connection; what was sent can't be taken back. */
   readonly signal?: AbortSignal | undefined;
   /** For messages. */
   readonly what: string;
-  readonly described?: Described | undefined;
   /** Told the connection. */
   readonly lent?: (client: PooledClient) => void;
 }
@@ -89,7 +88,7 @@ class Exchange {
     this.#options.lent?.(client);
     try {
       const answered = (error: unknown, results?: Row[][]): void => this.#answered(error, results);
-      client.query(new Pipeline(client, this.#calls(), answered, this.#options.described));
+      client.query(new Pipeline(client, this.#calls(), answered, this.#options));
     } catch (error) {
       this.#end(error);
     }

@@ -71,6 +71,7 @@ export interface WireConnection {
   describe(message: { type: 'P'; name: string }): void;
   execute(message: { portal: string; rows: number }): void;
   close(message: { type: 'S'; name: string }): void;
+  flush(): void;
   sync(): void;
 }
 
@@ -101,8 +102,19 @@ const preparedOf = new WeakMap<WireConnection, Map<string, Columns | undefined>>
 /** Told, before the rows of an answer, what their columns are. */
 export type Described = (fields: readonly FieldDescription[]) => void;
 
+export interface PipelineOptions {
+  readonly described?: Described | undefined;
+  /**
+   * The server sends the answers before it commits, which waits for its disk: they are decoded meanwhile. Nobody is told
+   * them before the commit. @defaultValue false
+   */
+  readonly decodesAhead?: boolean | undefined;
+}
+
 /** Told the calls' answers, or what pg threw. */
 export type PipelineCallback = (error: unknown, results?: Row[][]) => void;
+
+const NO_OPTIONS: PipelineOptions = {};
 
 /**
  * Several statements in one round trip and one transaction: everything before the Sync commits or
@@ -118,18 +130,23 @@ export class Pipeline {
   #fields: readonly Field[] | undefined;
   readonly #fresh: string[] = [];
   #done: PipelineCallback | undefined;
-  readonly #described: Described | undefined;
+  readonly #options: PipelineOptions;
   /** pg times queries out through this when the user set `query_timeout`. */
   callback = (error?: unknown): void => {
     if (error) this.#end(error);
   };
 
   /** `done` is called once. */
-  constructor(client: WireClient, calls: readonly Call[], done: PipelineCallback, described?: Described) {
+  constructor(
+    client: WireClient,
+    calls: readonly Call[],
+    done: PipelineCallback,
+    options: PipelineOptions = NO_OPTIONS,
+  ) {
     this.#client = client;
     this.#calls = calls;
     this.#done = done;
-    this.#described = described;
+    this.#options = options;
   }
 
   /** The first statement's. */
@@ -151,6 +168,7 @@ export class Pipeline {
     connection.stream.cork?.();
     try {
       for (const call of this.#calls) this.#send(connection, call, prepared);
+      if (this.#options.decodesAhead === true) connection.flush();
       connection.sync();
     } finally {
       connection.stream.uncork?.();
@@ -204,7 +222,7 @@ export class Pipeline {
   }
 
   #begin(columns: Columns | undefined): readonly Field[] {
-    if (columns !== undefined) this.#described?.(columns.described);
+    if (columns !== undefined) this.#options.described?.(columns.described);
     this.#fields = columns?.fields ?? [];
     return this.#fields;
   }

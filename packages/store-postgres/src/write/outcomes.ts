@@ -37,6 +37,12 @@ export class Outcomes<Value> {
       });
       return;
     }
+    const [only] = items;
+    if (only?.cells !== undefined) {
+      // A change that found nothing to change does not say why, but for a delete.
+      if (rows.length > 0 || kind === 'delete') outcomes[only.index] = this.#outcome(kind, only, rows[0]);
+      return;
+    }
     const byNumber = new Map(rows.map((row) => [Number(row.meta[OUT.number]), row]));
     for (const item of items) outcomes[item.index] = this.#outcome(kind, item, byNumber.get(item.index));
   }
@@ -102,13 +108,12 @@ export class Outcomes<Value> {
         return superseded(item, locked, row);
       case 'delete':
         if (row === undefined)
-          return item.record.includes('"#i":') ? { kind: 'conflict', version: 0 } : { kind: 'missing' };
+          return item.conditional ? { kind: 'conflict', version: 0 } : { kind: 'missing' };
         if (versionOf(row.meta[OUT.version]) === 0) return { kind: 'conflict', version: locked };
         return { kind: 'written', value: null, version: versionOf(row.meta[OUT.version]) };
       case 'patch':
       case 'replace':
-        if (row === undefined && kind === 'patch' && !item.record.includes('"#i":'))
-          return { kind: 'missing' };
+        if (row === undefined && kind === 'patch' && !item.conditional) return { kind: 'missing' };
         if (row === undefined || versionOf(row.meta[OUT.version]) === 0)
           return { kind: 'conflict', version: locked };
         return this.#written(item, row);

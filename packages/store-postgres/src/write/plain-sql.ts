@@ -95,7 +95,10 @@ export function replaceSql(sql: TableSql, { columns }: Shape): string {
 }
 
 export function patchSql(sql: TableSql, { columns, unset = [] }: Shape): string {
-  const sets = [...assignments(columns, 'r'), ...unset.map(({ name }) => `${identifier(name)} = DEFAULT`)];
+  const sets = [
+    ...assignments(columns, (index) => `r."c${index}"`),
+    ...unset.map(({ name }) => `${identifier(name)} = DEFAULT`),
+  ];
   return updateSql(sql, columns, sets, isUnchanged);
 }
 

@@ -68,7 +68,7 @@ export class PlainWriter<Value> {
     options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
     const { clock, described, name, session, shapes, sums } = this.#parts;
-    const { groups, outcomes } = planWrite(commands, this.#parts, clock.now(), true);
+    const { groups, outcomes } = planWrite(commands, this.#parts, clock.now(), () => false);
     const send: SendOptions = {
       deadline: session.deadline(options.timeoutMs),
       signal: options.signal,

@@ -12,8 +12,10 @@ export class Item {
   readonly key: string;
   /** The command's element of the batch's JSON; empty where it travels as cells. */
   readonly record: string;
-  /** The texts of a blind put's key and columns, where each value is one text. */
+  /** The command's parameters, where each value is one text and it does not travel as a record. */
   readonly cells: readonly (string | null)[] | undefined;
+  /** The command names a version that the row must be at. */
+  readonly conditional: boolean;
   readonly above: number;
   /** A buffered write's version. */
   readonly exact: number;
@@ -28,6 +30,7 @@ export class Item {
     this.key = command.key;
     this.record = record;
     this.cells = cells;
+    this.conditional = ifVersionOf(command) !== undefined;
     // No number of the store's is none: what is not one says nothing.
     this.above = command.kind !== 'flush' && Number.isSafeInteger(command.above) ? command.above : 0;
     this.exact = command.kind === 'flush' ? command.version : 0;
@@ -73,19 +76,22 @@ export interface PlanParts {
   readonly sums: Sums;
 }
 
-/** Sorts commands into statements; `asRecords`: no value travels as cells. Keys are ordered within each, so that two batches never deadlock. */
+/** True of commands that travel as parameters of their own, where each of their values is one text; the others do as JSON. */
+export type AsCells = (kind: GroupKind, field: TableColumn | undefined) => boolean;
+
+/** Sorts commands into statements. Keys are ordered within each, so that two batches never deadlock. */
 export function planWrite<Value>(
   commands: readonly StoreCommand<Value>[],
   parts: PlanParts,
   nowMs: number,
-  asRecords = false,
+  asCells: AsCells,
 ): Plan<Value> {
   const outcomes = new Array<StoreOutcome<Value> | undefined>(commands.length).fill(undefined);
   const groups: Gathered[] = [];
   const farAhead = nowMs * 1000 + FAR_AHEAD_US;
   commands.forEach((command, index) => {
     try {
-      gather(groups, command, index, parts, farAhead, asRecords);
+      gather(groups, command, index, parts, farAhead, asCells);
     } catch (error) {
       outcomes[index] = { kind: 'failed', error: refusal(error, command.key) };
     }
@@ -106,7 +112,7 @@ function gather(
   index: number,
   { codec, shapes, sums }: PlanParts,
   farAhead: number,
-  asRecords: boolean,
+  asCells: AsCells,
 ): void {
   const inputs = codec.inputs(command.key);
   const value = rowOf(command, codec);
@@ -114,7 +120,7 @@ function gather(
   const field = command.kind === 'increment' ? shapes.field(command.field) : undefined;
   if (command.kind === 'increment' && field !== undefined) sums.check(command, field);
   const kind = kindOf(command);
-  const cells = kind === 'put' && shape.scalar && !asRecords ? cellsOf(inputs, shape, value) : undefined;
+  const cells = shape.scalar && asCells(kind, field) ? cellsOf(command, inputs, shape, value) : undefined;
   const record = cells === undefined ? recordOf(command, index, inputs, shape, value) : '';
   const item = new Item(command, index, record, cells);
   const alone = item.above > farAhead;
@@ -144,9 +150,18 @@ function shapeOf(command: StoreCommand<unknown>, value: RowValue, shapes: Shapes
 
 type RowValue = Readonly<Record<string, unknown>> | undefined;
 
-/** Takes the key's inputs over. */
-function cellsOf(inputs: string[], { columns }: Shape, value: RowValue): (string | null)[] {
+/** Takes the key's inputs over. Behind them, but for blind puts: an increment's amount, or the version that the row must be at. */
+function cellsOf(
+  command: StoreCommand<unknown>,
+  inputs: string[],
+  { columns }: Shape,
+  value: RowValue,
+): (string | null)[] {
   const cells: (string | null)[] = inputs;
+  const ifVersion = ifVersionOf(command);
+  if (command.kind === 'increment') cells.push(String(command.by));
+  else if (command.kind !== 'put' || ifVersion !== undefined)
+    cells.push(ifVersion === undefined ? null : String(ifVersion));
   for (const column of columns) cells.push(toText(value?.[column.property], column));
   return cells;
 }
@@ -165,11 +180,16 @@ function recordOf(
   columns.forEach((column, position) => {
     record[`c${position}`] = toJson(value?.[column.property], column);
   });
-  const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
-  if (typeof ifVersion === 'number') record['#i'] = ifVersion;
+  const ifVersion = ifVersionOf(command);
+  if (ifVersion !== undefined) record['#i'] = ifVersion;
   if (command.kind === 'flush') record['#x'] = command.version;
   if (command.kind === 'increment') record['#b'] = String(command.by);
   return stringify(record, 'row');
+}
+
+function ifVersionOf(command: StoreCommand<unknown>): number | undefined {
+  const ifVersion = 'ifVersion' in command ? command.ifVersion : undefined;
+  return typeof ifVersion === 'number' ? ifVersion : undefined;
 }
 
 function kindOf(command: StoreCommand<unknown>): GroupKind {

@@ -18,14 +18,16 @@ import {
 } from '../errors.js';
 import type { RecordedChange } from '../feed/shared-rows.js';
 import type { KeyCodec } from '../keys/codec.js';
-import { SUPERSEDED_STATE, stampAbove } from '../sql/stamp.js';
+import type { TableColumn } from '../sql/catalog.js';
+import { SUPERSEDED_STATE } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
-import { arrayText, textArray } from '../wire/arrays.js';
+import { arrayText } from '../wire/arrays.js';
 import { type Call, type Described, type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions, Session } from '../wire/session.js';
+import { callsOf } from './calls.js';
 import { readAgain, readRecorded } from './followed.js';
 import { Outcomes } from './outcomes.js';
-import { answerOf, type Group, type Item, isFlush, planWrite } from './plan.js';
+import { answerOf, type Group, type GroupKind, type Item, isFlush, type Plan, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
 import type { Statements } from './statements/statements.js';
 import { OUT } from './statements/table-sql.js';
@@ -81,8 +83,7 @@ export class Writer<Value> {
     commands: readonly StoreCommand<Value>[],
     options: StoreWriteOptions,
   ): Promise<StoreOutcome<Value>[]> {
-    const { altered, described, clock, session, shapes, sums, name, prepared } = this.#parts;
-    const { groups, outcomes } = planWrite(commands, this.#parts, clock.now());
+    const { altered, described, session, shapes, sums, name, prepared } = this.#parts;
     let asked: Promise<boolean> | undefined;
     const deadline = session.deadline(options.timeoutMs);
     const send: WriteSend = {
@@ -100,9 +101,14 @@ export class Writer<Value> {
       notAfterMs: options.notAfterMs,
       described,
     };
-    const [first] = groups;
-    if (groups.length === 1 && first !== undefined) await this.#split(first, send, options, outcomes);
-    else await this.#all(groups, send, options, outcomes);
+    let plan = this.#plan(commands, options, commands.length === 1);
+    await this.#carryOut(plan, send, options);
+    // A change as cells that found nothing to change does not say why: as a record it does.
+    if (commands.length === 1 && plan.outcomes[0] === undefined) {
+      plan = this.#plan(commands, options, false);
+      await this.#carryOut(plan, send, options);
+    }
+    const { outcomes } = plan;
     sums.step(commands, outcomes, shapes);
     if (!outcomes.includes(undefined)) return outcomes as StoreOutcome<Value>[];
     return outcomes.map((outcome, index) => {
@@ -110,6 +116,23 @@ export class Writer<Value> {
       const error = new StoreContractError(`${name}: no answer for a command`, { key: commands[index]?.key });
       return { kind: 'failed', error };
     });
+  }
+
+  /** `asCells`: changes, too, travel as parameters where they can. */
+  #plan(commands: readonly StoreCommand<Value>[], options: StoreWriteOptions, asCells: boolean): Plan<Value> {
+    return planWrite(
+      commands,
+      this.#parts,
+      this.#parts.clock.now(),
+      (kind, field) => kind === 'put' || (asCells && this.#isStamping(kind, true, field, options)),
+    );
+  }
+
+  #carryOut({ groups, outcomes }: Plan<Value>, send: WriteSend, options: StoreWriteOptions): Promise<void> {
+    const [first] = groups;
+    return groups.length === 1 && first !== undefined
+      ? this.#split(first, send, options, outcomes)
+      : this.#all(groups, send, options, outcomes);
   }
 
   async #all(
@@ -145,7 +168,7 @@ export class Writer<Value> {
     try {
       const { codec, statements } = this.#parts;
       const own = options.tx === undefined;
-      const stamps = this.#isStamping(group, options);
+      const stamps = this.#isStamping(group.kind, items.length === 1, group.field, options);
       const calls = this.#locked(group, stamps, send, options, restamp.above, lockMs);
       const at = answerOf(group, calls);
       const again = readAgain(group, statements, codec, own);
@@ -184,9 +207,13 @@ export class Writer<Value> {
   }
 
   /** True when the statement stamps and records its rows by itself. Only the trigger checks deadlines. */
-  #isStamping({ field, items, kind }: Group, { notAfterMs, tx }: StoreWriteOptions): boolean {
-    const { statements } = this.#parts;
-    return tx === undefined && notAfterMs === undefined && statements.stamps(kind, items.length === 1, field);
+  #isStamping(
+    kind: GroupKind,
+    alone: boolean,
+    field: TableColumn | undefined,
+    { notAfterMs, tx }: StoreWriteOptions,
+  ): boolean {
+    return tx === undefined && notAfterMs === undefined && this.#parts.statements.stamps(kind, alone, field);
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {
@@ -211,14 +238,16 @@ export class Writer<Value> {
   #send(
     calls: readonly Call[],
     stamps: boolean,
-    { kind }: Group,
+    { items, kind }: Group,
     send: WriteSend,
     { tx }: StoreWriteOptions,
   ): Promise<Row[][]> {
     const { session, source, statements } = this.#parts;
     if (tx === undefined) {
       const byKey = statements.firesNothing && (kind !== 'put' || !stamps);
-      return session.send(calls, { ...send, byKey, stamps: stamps ? source : '' });
+      // Most of a batch's answer is sent before the commit anyway.
+      const decodesAhead = items.length === 1;
+      return session.send(calls, { ...send, byKey, stamps: stamps ? source : '', decodesAhead });
     }
     return session[send.savepoint ? 'sendGuarded' : 'sendIn'](transactionOf(tx), calls, send);
   }
@@ -232,7 +261,7 @@ export class Writer<Value> {
     above: number,
     lockMs: number,
   ): Call[] {
-    const calls = this.#calls(group, stamps, above);
+    const calls = callsOf(group, this.#parts.statements, stamps, above);
     if (tx !== undefined) return calls;
     if (notAfterMs !== undefined) calls.unshift(this.#known(group));
     if (isFlush(group)) {
@@ -245,62 +274,6 @@ export class Writer<Value> {
   #known({ items }: Group): Call {
     const keys = arrayText(items.map((item) => item.key));
     return { statement: this.#parts.statements.lockShared(), values: [keys] };
-  }
-
-  /** `stamps`: the statement stamps and records its rows itself. `least`: what all are stamped above, too. */
-  #calls({ kind, shape, field, items }: Group, stamps: boolean, least = 0): Call[] {
-    const { statements } = this.#parts;
-    const alone = items.length === 1;
-    const rows = (): string =>
-      alone ? (items[0]?.record ?? '{}') : `[${items.map((item) => item.record).join(',')}]`;
-    const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
-    const mode = stamps ? 'stamped' : alone ? 'alone' : 'batch';
-    const stamp = stamps ? String(above) : stampAbove(above);
-    const keys = (): string => arrayText(items.map((item) => item.key));
-    switch (kind) {
-      case 'put': {
-        const [only] = items;
-        if (alone && only?.cells !== undefined) {
-          return stamps
-            ? [{ statement: statements.putOneStamped(shape), values: [stamp, ...only.cells] }]
-            : [{ statement: statements.putOne(shape), values: [stamp, only.key, ...only.cells] }];
-        }
-        const put = shape.scalar ? columnsOf(items) : [`[${items.map((item) => item.record).join(',')}]`];
-        return stamps
-          ? [{ statement: statements.putManyStamped(shape), values: [stamp, ...put] }]
-          : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
-      }
-      case 'insert':
-      case 'create': {
-        const insert = statements.insert(shape, alone, kind === 'create');
-        return [{ statement: insert, values: [rows(), stamp, keys()] }];
-      }
-      case 'replace':
-        return [{ statement: statements.replace(shape, mode), values: [rows(), stamp] }];
-      case 'patch':
-        return [{ statement: statements.patch(shape, mode), values: [rows(), stamp] }];
-      case 'restamp':
-        return [{ statement: statements.restamp(alone), values: [rows(), stamp] }];
-      case 'increment':
-        if (field === undefined)
-          throw new StoreContractError(`${this.#parts.name}: an increment names a field`);
-        return [{ statement: statements.increment(field, mode), values: [rows(), stamp] }];
-      case 'delete':
-        return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
-      case 'flushPut':
-        return [
-          { statement: statements.lockKeys(), values: [keys()] },
-          { statement: statements.flushPuts(shape, alone), values: [rows()] },
-        ];
-      case 'flushDelete': {
-        const versions = Object.fromEntries(items.map((item) => [item.key, item.exact]));
-        return [
-          { statement: statements.lockKeys(), values: [keys()] },
-          { statement: statements.flushDeletes(alone), values: [rows(), JSON.stringify(versions)] },
-          { statement: statements.endFlush(), values: [] },
-        ];
-      }
-    }
   }
 
   /**
@@ -331,12 +304,4 @@ export class Writer<Value> {
 
 function recordedOf(row: Row): RecordedChange {
   return { key: String(row.meta[OUT.key]), version: versionOf(row.meta[OUT.version]) };
-}
-
-/** The cells of items as an array parameter for each column. */
-function columnsOf(items: readonly Item[]): Buffer[] {
-  const width = items[0]?.cells?.length ?? 0;
-  return Array.from({ length: width }, (_, column) =>
-    textArray(items.map(({ cells }) => cells?.[column] ?? null)),
-  );
 }

@@ -57,13 +57,15 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
   const { newVersion } = namesOf(info);
   const together = recordsByStatement(info);
   const own = [SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT];
+  // Where columns are declared, of every row: only the trigger sees what they held.
+  const whenNeeded =
+    info.declared.columns.length === 0 ? { when: together ? needsTriggerInBulk : needsTrigger } : {};
   return [
     {
       name: '~lockstep_stamp',
       event: 'BEFORE INSERT OR UPDATE',
       level: 'ROW',
-      // Where columns are declared, of every row: only the trigger sees what they held.
-      ...(info.declared.columns.length === 0 ? { when: together ? needsTriggerInBulk : needsTrigger } : {}),
+      ...whenNeeded,
       body: stampBody(info),
     },
     // A row that comes with the version of a stamping statement has passed the trigger above, which checks who may.
@@ -99,7 +101,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       name: 'lockstep_record_delete',
       event: 'AFTER DELETE',
       level: 'ROW',
-      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : {}),
+      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : whenNeeded),
       body: recordDeleteBody(info),
     },
     ...(together ? statementTriggersOf(info) : []),
@@ -145,7 +147,7 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
       event: 'AFTER DELETE',
       level: 'STATEMENT',
       rows: 'OLD',
-      when: notInReplication,
+      when,
       body: recordDeletesBody(info),
     },
     {

@@ -3,7 +3,15 @@ import type { TableColumn, TableInfo } from '../../sql/catalog.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { GroupKind } from '../plan.js';
 import type { Shape } from '../shape.js';
-import { type ChangeMode, deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
+import {
+  type ChangeMode,
+  deleteOneStampedSql,
+  deleteSql,
+  incrementSql,
+  patchSql,
+  replaceSql,
+  restampSql,
+} from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
 import { findSql, readManySql, readOneSql, recordedSql } from './reads.js';
@@ -49,10 +57,11 @@ export class Statements {
    * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
    */
   stamps(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
-    const { partitioned, stampsItself, userTriggers } = this.#info;
+    const { deletesItself, partitioned, stampsItself, userTriggers } = this.#info;
     if (!stampsItself || userTriggers.before || this.declares) return false;
     if (kind === 'put') return true;
     if (!alone || partitioned || userTriggers.after) return false;
+    if (kind === 'delete') return deletesItself;
     // Whoever made a type may have made its sums, too, and have them write anything.
     return (
       kind === 'patch' || kind === 'replace' || (kind === 'increment' && field?.operators === 'pg_catalog')
@@ -117,6 +126,10 @@ export class Statements {
 
   delete(alone: boolean): Statement {
     return this.#get(`delete ${alone}`, () => deleteSql(this.#sql, alone));
+  }
+
+  deleteOneStamped(): Statement {
+    return this.#get('deleteOneStamped', () => deleteOneStampedSql(this.#sql));
   }
 
   flushPuts(shape: Shape, alone: boolean): Statement {
