@@ -41,6 +41,9 @@ export interface LockstepEngineOptions {
  */
 const OPTIMISTIC_RETRIES = 3;
 
+/** How long a write may wait for its turn: elections of a replica set take longer on a busy machine than the default. */
+const QUEUE_TIMEOUT_MS = 20_000;
+
 /** The shop on Lockstep. */
 export class LockstepEngine implements ShopEngine {
   readonly name = 'lockstep';
@@ -63,6 +66,7 @@ export class LockstepEngine implements ShopEngine {
     this.#products = this.#lockstep.collection<Product, number>({
       name: options.name,
       store: countingStore(options.store.adapter, hooks),
+      batch: { queueTimeoutMs: QUEUE_TIMEOUT_MS },
       tags: productTags(options.store),
     });
     const { plain, window } = options.store;
@@ -70,6 +74,7 @@ export class LockstepEngine implements ShopEngine {
     this.#reviews = this.#lockstep.collection<Review, number>({
       name: REVIEWS,
       store: window.adapter,
+      batch: { queueTimeoutMs: QUEUE_TIMEOUT_MS },
       tags: reviewTags(options.store),
     });
     this.#lists = this.#lockstep.view({
