@@ -6,6 +6,9 @@ const REFUSES_WRITES = /(?:^|[ :-])(READONLY|MISCONF|NOREPLICAS)\b/;
 const SERVES_NOTHING =
   /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS|BUSY|UNKILLABLE|MOVED|ASK|TRYAGAIN)\b/;
 
+/** What a node of a Cluster says to a client that takes it for a server of its own. */
+const OF_A_CLUSTER = /^MOVED\b/;
+
 /**
  * The error as the contract has it: `CacheUnavailableError` where the server is away or takes no writes; else
  * the command's own. A script's errors carry what the server said inside a message of their own.
@@ -16,7 +19,10 @@ export function refusalOf(error: Error): Error {
   if (REFUSES_WRITES.test(message))
     return new CacheUnavailableError(message, { cause: error, refuses: true });
   if (isReply(error) && !SERVES_NOTHING.test(message)) return error;
-  return new CacheUnavailableError(message, { cause: error });
+  const hint = OF_A_CLUSTER.test(message)
+    ? ' (a node of a Redis Cluster? redisCache({ cluster: { nodes } }))'
+    : '';
+  return new CacheUnavailableError(message + hint, { cause: error });
 }
 
 /** True for an error that the server sent. Not `instanceof`: a client may come from another copy of ioredis. */

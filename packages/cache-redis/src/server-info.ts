@@ -20,6 +20,7 @@ export async function serverInfo(topology: Topology, timeoutMs: number): Promise
   return {
     evicts: evicts(policies, told),
     evictsPersistent: evictsPersistent(policies, told),
+    appendsToFile: appendsToFile(found, complete),
     generation: complete ? generationOf(found) : undefined,
     primaries: servers.length,
     description: `${versions.join(', ')}, ${topology.description}${count}, maxmemory-policy ${policy}`,
@@ -37,6 +38,13 @@ function evictsPersistent(policies: readonly string[], complete: boolean): boole
   if (policies.some((policy) => policy.startsWith('allkeys-'))) return true;
   const known = policies.every((policy) => policy === 'noeviction' || policy.startsWith('volatile-'));
   return complete && known ? false : undefined;
+}
+
+/** One primary without an append-only file is enough to make it false. */
+function appendsToFile(servers: readonly Fields[], complete: boolean): boolean | undefined {
+  const enabled = servers.map((fields) => fields.get('aof_enabled'));
+  if (enabled.includes('0')) return false;
+  return complete && !enabled.includes(undefined) ? true : undefined;
 }
 
 /**
@@ -63,7 +71,7 @@ function unique(values: readonly (string | undefined)[]): string[] {
 }
 
 async function fieldsOf(server: Redis, timeoutMs: number): Promise<Fields> {
-  const sections = ['server', 'replication', 'memory'] as const;
+  const sections = ['server', 'replication', 'memory', 'persistence'] as const;
   // A user that may not run INFO says nothing of itself; it may still be a fine cache.
   const forbidden = (error: unknown): string => {
     if (asError(error).message.startsWith('NOPERM')) return '';

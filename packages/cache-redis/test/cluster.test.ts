@@ -49,6 +49,15 @@ test('a keyPrefix counts for the slot, and scan walks all primaries', async () =
   client.disconnect();
 });
 
+test('a node that is taken for a server of its own says how a Cluster is named', async () => {
+  const cache = redisCache({ url: service.urls[0] ?? '' });
+  await cache.open?.();
+  const [found] = await cache.read([keyOf(2)], 'utf8');
+  expect(found).toBeInstanceOf(CacheUnavailableError);
+  expect(String(found)).toContain('redisCache({ cluster: { nodes } })');
+  await cache.close();
+});
+
 test('a dead node fails its own commands, at once; it is found again when it restarts', async () => {
   const commandTimeoutMs = 30_000;
   const cache = redisCache({ cluster: { nodes }, commandTimeoutMs });

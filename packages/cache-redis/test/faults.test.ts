@@ -269,6 +269,21 @@ describe('what the server says', () => {
     }
   });
 
+  test('appendsToFile follows appendonly', async () => {
+    await using cache = await opened();
+    const admin = new Redis(service.url);
+    try {
+      const before = await admin.config('GET', 'appendonly');
+      for (const appendonly of ['yes', 'no'] as const) {
+        await admin.config('SET', 'appendonly', appendonly);
+        expect(await cache.info()).toMatchObject({ appendsToFile: appendonly === 'yes' });
+      }
+      await admin.config('SET', ...(before as [string, string]));
+    } finally {
+      admin.disconnect();
+    }
+  });
+
   test('without the right to ask there is nothing to say, and the cache works', async () => {
     const admin = new Redis(service.url);
     await admin.acl('SETUSER', 'limited', 'on', '>secret', '~*', '+@all', '-@dangerous', '-config', '-info');

@@ -10,7 +10,7 @@ import type { ExchangeMember, FactExchange } from './exchange.js';
 import { ManagedProcess } from './managed-process.js';
 import type { Totals } from './totals.js';
 
-const START_MS = 30_000;
+const START_MS = 120_000;
 const LONG_MS = 120_000;
 const INSPECT_MS = 5_000;
 /** Starts in a row that may fail before a slot is given up. */

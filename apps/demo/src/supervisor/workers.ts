@@ -1,7 +1,7 @@
 import type { Nothing, WorkerCalls, WorkerConfig, WorkerTells } from '../messages.js';
 import { ManagedProcess } from './managed-process.js';
 
-const START_MS = 30_000;
+const START_MS = 120_000;
 const STOP_MS = 3_000;
 const RESTART_MS = 200;
 

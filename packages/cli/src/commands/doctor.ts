@@ -80,12 +80,16 @@ async function examined(name: string, { installation }: Store): Promise<Finding[
   }
 }
 
+function clockBeside(aheadMs: number): string {
+  return `${Math.abs(aheadMs)} ms ${aheadMs < 0 ? 'behind' : 'ahead of'} this machine`;
+}
+
 async function storeClock({ fence }: Store): Promise<Answer> {
   if (fence === undefined) return { isWell: true, says: 'not told' };
   const started = Date.now();
   const nowMs = await fence.nowMs();
   const aheadMs = Math.round(nowMs - (started + Date.now()) / 2);
-  return { isWell: Math.abs(aheadMs) < SKEW_MS, says: `${aheadMs} ms ahead of this machine` };
+  return { isWell: Math.abs(aheadMs) < SKEW_MS, says: clockBeside(aheadMs) };
 }
 
 async function bound({ open, store }: Session['lockstep']['collections'][number]): Promise<Answer> {
@@ -129,7 +133,7 @@ async function clocks({ lockstep }: Session): Promise<Answer> {
   const answers = [...proofs].map(([primary, proof]): Answer => {
     if (proof instanceof Error) throw proof;
     const aheadMs = Math.round(proof.nowMs - nowMs);
-    const says = `${primary === '' ? '' : `${primary} `}${aheadMs} ms ahead of this machine`;
+    const says = `${primary === '' ? '' : `${primary} `}${clockBeside(aheadMs)}`;
     return { isWell: Math.abs(aheadMs) < SKEW_MS, says };
   });
   return { isWell: answers.every(({ isWell }) => isWell), says: answers.map(({ says }) => says).join(', ') };

@@ -49,7 +49,8 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   readonly #pressure: Pressure;
   /** Keys with a write that reads first under way in this process, and how many. */
   readonly #held = new Map<string, number>();
-  #evicts = true;
+  /** Why the cache can't keep what is buffered. Until it has said that it can, it may evict. */
+  #unkept: BufferRefusal | undefined = 'evicts';
   #checkedAtMs = Number.NEGATIVE_INFINITY;
   /** Something was buffered here. */
   #dirty = false;
@@ -83,7 +84,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     this.#journal = new Journal(collection, {
       burst,
       cache,
-      fit: () => this.#fit(),
+      unkept: () => this.#whyUnkept(),
       isBusy: (key) => writes.has(key),
       load,
       onJournaled: (keys) => {
@@ -198,19 +199,20 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     return this.#sweeps.run(signal);
   }
 
-  /** Asks the cache whether it keeps what has no expiry. */
+  /** Asks the cache whether it keeps what has no expiry, and on its disk where that is asked for. */
   async #check(): Promise<void> {
     const { clock } = this.#collection;
     this.#checkedAtMs = clock.monotonic();
     const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
     const info = await withTimeout(clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
-    this.#evicts = info.evictsPersistent !== false;
+    const undurable = this.#options.burst.durable && info.appendsToFile === false;
+    this.#unkept = info.evictsPersistent !== false ? 'evicts' : undurable ? 'undurable' : undefined;
   }
 
-  #fit(): boolean {
+  #whyUnkept(): BufferRefusal | undefined {
     const { clock } = this.#collection;
     if (clock.monotonic() >= this.#checkedAtMs + CHECK_EVERY_MS) void this.open();
-    return !this.#evicts;
+    return this.#unkept;
   }
 
   #refused(key: string, reason: BufferRefusal): void {

@@ -31,8 +31,8 @@ export interface Journaled<Value> {
 export interface JournalOptions {
   readonly burst: BurstSettings;
   readonly cache: OpenedCache;
-  /** False while the cache may drop what it must keep. */
-  readonly fit: () => boolean;
+  /** Why the cache can't keep what is buffered; `undefined`: it can. */
+  readonly unkept: () => BufferRefusal | undefined;
   /** True while a synchronous write of the key is under way in this process. */
   readonly isBusy: (key: string) => boolean;
   /** Brings the row into the cache. */
@@ -101,14 +101,15 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
 
   protected override async commit(batch: readonly Write<Value>[]): Promise<void> {
     const { clock } = this.#collection;
-    const { burst, fit, isBusy } = this.#options;
+    const { burst, isBusy, unkept } = this.#options;
     const startedAtMs = clock.monotonic();
     if (batch.some(({ request }) => request.payload instanceof Promise)) await settled(batch);
+    const refusal = unkept();
     const free = batch.filter((write) => {
       if (write.request.payload === undefined) this.#refuse(write, 'unfit');
       // A later write must not be numbered before an earlier one that is on its way to the store.
       else if (isBusy(write.key)) this.#answer(write, undefined);
-      else if (!fit()) this.#refuse(write, 'evicts');
+      else if (refusal !== undefined) this.#refuse(write, refusal);
       else if (!this.#reachable) this.#refuse(write, 'away');
       else return true;
       return false;

@@ -37,7 +37,7 @@ export const TIMEOUT = option.integer(DEFAULT_STORE_TIMEOUT_MS, 1, DAY_MS);
 export const SERIALIZER = option.having<Serializer>('a serializer', 'serialize', 'deserialize');
 
 const STORE = option.is<AnyStore>(
-  'a store adapter',
+  'a table or collection of a store adapter',
   (store) =>
     option.having<AnyStore>('', 'read', 'write').fits(store) &&
     typeof (store as AnyStore).capabilities === 'object',

@@ -14,6 +14,8 @@ export interface CacheInfo {
   readonly evicts: boolean | undefined;
   /** True when it may drop even entries without an expiry, so that it must not hold a buffer; `undefined`: not known. */
   readonly evictsPersistent?: boolean | undefined;
+  /** False when it keeps no append-only file, so that it confirms no write as being on its disk; `undefined`: not known. */
+  readonly appendsToFile?: boolean | undefined;
   /**
    * Changes when the server may have lost acknowledged writes (a restart, a failover); `undefined`
    * when it can't be told. Of several primaries: what each one's probe says, sorted, joined by commas.

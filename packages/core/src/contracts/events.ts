@@ -10,10 +10,11 @@ import type { Version } from './version.js';
 export type BufferState = 'synchronous' | 'buffering' | 'draining';
 
 /**
- * Why a write was not buffered and went to the store: the cache could not be reached, or may evict what it
- * must keep; the buffer is full; the key held nothing to stand on; or the write came too late.
+ * Why a write was not buffered and went to the store: the cache could not be reached, may evict what it must keep,
+ * or keeps no append-only file (`undurable`, with `durability: 'disk'`); the buffer is full; the key held nothing to
+ * stand on; or the write came too late.
  */
-export type BufferRefusal = 'away' | 'evicts' | 'full' | 'unfit' | 'late';
+export type BufferRefusal = 'away' | 'evicts' | 'undurable' | 'full' | 'unfit' | 'late';
 
 /** The events, and what each carries. Times are in ms. */
 export interface LockstepEventMap {

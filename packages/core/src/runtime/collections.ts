@@ -107,7 +107,10 @@ export class Collections {
       throw new UnsupportedError('transaction: no collection has a store with transactions');
     }
     if (second !== undefined) {
-      throw new InvalidOptionError('transaction.on', 'collections live in several databases: say which');
+      throw new InvalidOptionError(
+        'transaction.on',
+        'must say which where collections live in several databases: transaction(body, { on: postgres })',
+      );
     }
     return host;
   }

@@ -29,7 +29,8 @@ export class RowsDependency implements Dependency {
   constructor(collection: DependedOn, what: string, key: (tags: CollectionTags) => string) {
     const { name } = collection.settings;
     if (collection.tags === undefined) {
-      const problem = `must be given, be it as an empty list, where views depend on the collection`;
+      const problem =
+        'must be given (an empty list will do for id and any) where views or invalidateTag name its rows';
       throw new InvalidOptionError(`collection("${name}").tags`, problem);
     }
     this.description = `${name}.${what}`;

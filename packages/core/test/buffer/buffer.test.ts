@@ -275,6 +275,18 @@ describe('a buffer that can not take a write', () => {
     expect(refused).toMatchObject([{ reason: 'evicts' }]);
   });
 
+  test('because the cache has no append-only file it leaves to the store what is to be on its disk', async () => {
+    const unwritten = (cache: CacheAdapter): CacheAdapter => ({
+      ...cache,
+      unflushed: { ...(cache.unflushed as UnflushedIndex), durable: true },
+      info: async () => ({ ...(await cache.info()), appendsToFile: false }),
+    });
+    const shop = await openBehind({ adapt: unwritten, collection: { burst: { durability: 'disk' } } });
+    const refused = shop.record('bufferRefused');
+    expect(await shop.products.put('a', CHAIR)).toMatchObject({ store: 'committed' });
+    expect(refused).toMatchObject([{ reason: 'undurable' }]);
+  });
+
   test('a command that arrives after its caller has given up is not applied', async () => {
     const shop = await openBehind({ collection: { burst: { ackTimeoutMs: 100 } } });
     const late = applyLate();
