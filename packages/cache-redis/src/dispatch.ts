@@ -23,8 +23,8 @@ export class Dispatch {
   }
 
   /**
-   * The entries at the keys, `undefined` for none, a failed one's `Error` in its place. Throws, or rejects when there
-   * is one server and it fails.
+   * The entries at the keys, `undefined` for none, a failed one's `Error`, as the contract has it, in its place. Throws, or
+   * rejects when there is one server and it fails.
    */
   read<Found>(
     keys: readonly string[],

@@ -29,3 +29,12 @@ export function refusalOf(error: Error): Error {
 export function isReply(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError';
 }
+
+/**
+ * The answer of a failed GET: nothing where there is no text, which is no entry (MGET says so by itself); the
+ * server's refusal in the key's place. Throws any other error.
+ */
+export function answerOf(error: unknown): undefined | Error {
+  if (!isReply(error)) throw error;
+  return error.message.startsWith('WRONGTYPE') ? undefined : refusalOf(error);
+}

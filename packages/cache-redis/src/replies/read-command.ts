@@ -1,4 +1,5 @@
 import { Command } from 'ioredis';
+import { answerOf, isReply } from '../refusal.js';
 
 /** Makes what is asked for of the text at `from` to `to`; `undefined`: there is nothing. */
 export interface DecodeAt<Found> {
@@ -22,7 +23,7 @@ const [ARRAY, BLOB, NULL, MINUS] = [0x2a, 0x24, 0x5f, 0x2d];
 export class ReadCommand<Found> extends Command {
   readonly #count: number;
   readonly #decode: DecodeAt<Found>;
-  #found: (Found | undefined)[] | undefined;
+  #found: (Found | undefined | Error)[] | undefined;
 
   constructor(keys: readonly string[], decode: DecodeAt<Found>, keyPrefix: string) {
     super(
@@ -32,6 +33,12 @@ export class ReadCommand<Found> extends Command {
     );
     this.#count = keys.length;
     this.#decode = decode;
+    const { reject } = this;
+    this.reject = (error) => {
+      if (!isReply(error)) return reject(error);
+      this.#found = keys.map(() => answerOf(error));
+      this.resolve(null);
+    };
   }
 
   /** See {@link DecodeAt.keeps}. */
@@ -66,7 +73,7 @@ export class ReadCommand<Found> extends Command {
     return true;
   }
 
-  /** What was found. */
+  /** What was found; what the server refused is an `Error` in each key's place. */
   override transformReply(reply: Buffer | Buffer[]): Buffer[] {
     const texts: readonly (Buffer | null)[] = Array.isArray(reply) ? reply : [reply];
     const found = this.#found ?? texts.map((text) => decodeText(text, this.#decode));

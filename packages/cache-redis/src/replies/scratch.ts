@@ -1,5 +1,5 @@
-/** Most replies of many reads fit, whose calls ask for about 128 kB (core's `cache/client.ts`). */
-const FIRST_BYTES = 2 ** 18;
+/** Most replies of many reads fit, whose calls ask for about 256 kB (core's `cache/client.ts`). */
+const FIRST_BYTES = 2 ** 19;
 /** What it grows to; longer replies get memory of their own. */
 const MAX_BYTES = 2 ** 20;
 

@@ -3,8 +3,9 @@ import slotOf from 'cluster-key-slot';
 import type { Cluster, Redis } from 'ioredis';
 import { asError } from '../bounded.js';
 import type { ScriptCall } from '../calls.js';
+import { answerOf, refusalOf } from '../refusal.js';
 import { type DecodeAt, decodeText } from '../replies/read-command.js';
-import { addScript, answerOf, callScript, execute, headsOf, isLostScript, settled } from './send.js';
+import { addScript, callScript, execute, headsOf, isLostScript, settled } from './send.js';
 import type { Group, Topology } from './topology.js';
 
 /** How often, at the most, a node that is gone makes the client ask who has its slots. */
@@ -71,8 +72,9 @@ export class ClusterTopology implements Topology {
     const client = this.#client;
     const found = (text: unknown): Found | undefined => decodeText(text as Buffer | null, decode);
     const one = (key: string): Promise<Found | undefined | Error> =>
-      client.getBuffer(key).then(found, answerOf);
-    if (keys.length === 1) return settled(keys.map(one));
+      client.getBuffer(key).then(found, answerOf).catch(refusal);
+    const [first] = keys;
+    if (first !== undefined && keys.length === 1) return [await one(first)];
     const pipeline = client.pipeline();
     for (const key of keys) pipeline.getBuffer(key);
     const answers = await execute(pipeline);
@@ -82,8 +84,8 @@ export class ClusterTopology implements Topology {
       answers.map((answer, index) => {
         const key = keys[index];
         if (key === undefined || !(answer instanceof Error)) return found(answer);
-        if (redirects(answer)) return one(key).catch(asError);
-        return answer.message.startsWith('WRONGTYPE') ? undefined : answer;
+        if (redirects(answer)) return one(key);
+        return answer.message.startsWith('WRONGTYPE') ? undefined : refusalOf(answer);
       }),
     );
   }
@@ -148,6 +150,10 @@ export class ClusterTopology implements Topology {
   primaries(): readonly Redis[] {
     return this.#client.nodes('master');
   }
+}
+
+function refusal(error: unknown): Error {
+  return refusalOf(asError(error));
 }
 
 function nodeName(node: Redis): string {

@@ -4,7 +4,7 @@ import type { ScriptCall } from '../calls.js';
 import type { Client } from '../clients.js';
 import type { Stored } from '../format.js';
 import { FAILED, LUA, SHA } from '../lua/script.js';
-import { isReply } from '../refusal.js';
+import { answerOf } from '../refusal.js';
 
 type Sender = Pick<Client, 'call' | 'callBuffer'>;
 
@@ -130,15 +130,6 @@ export async function execute(pipeline: ChainableCommander): Promise<unknown[]> 
 /** The answers of commands sent one by one, a failed command's `Error` in its place. */
 export function settled<T>(answers: readonly Promise<T>[]): Promise<(T | Error)[]> {
   return Promise.all(answers.map((answer) => answer.catch(asError)));
-}
-
-/**
- * The answer of a failed GET: nothing where there is no text, which is no entry (MGET says so by itself); the
- * server's error in the key's place. Throws any other.
- */
-export function answerOf(error: unknown): undefined | Error {
-  if (!isReply(error)) throw error;
-  return error.message.startsWith('WRONGTYPE') ? undefined : error;
 }
 
 export function isLostScript(error: unknown): boolean {

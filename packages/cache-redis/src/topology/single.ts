@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { ScriptCall } from '../calls.js';
+import { answerOf } from '../refusal.js';
 import { type DecodeAt, decodeText, ReadCommand } from '../replies/read-command.js';
 import { readReplies } from '../replies/reply-reader.js';
 import {
   addScript,
-  answerOf,
   callScript,
   chunksOf,
   execute,
@@ -50,20 +50,21 @@ export class SingleTopology implements Topology {
     keys: readonly string[],
     decode: DecodeAt<Found>,
   ): Promise<readonly (Found | undefined | Error)[]> {
-    const reading = this.#owned
-      ? this.#send(new ReadCommand(keys, decode, this.keyPrefix))
-      : this.#texts(keys).then((texts) => texts.map((text) => decodeText(text, decode)));
-    return reading.catch((error: unknown) => keys.map(() => answerOf(error)));
+    if (this.#owned) return this.#send(new ReadCommand(keys, decode, this.keyPrefix));
+    return this.#texts(keys).then(
+      (texts) => texts.map((text) => decodeText(text, decode)),
+      (error: unknown) => keys.map(() => answerOf(error)),
+    );
   }
 
   /** What is sent in one tick is written at once: a write costs as much as the reading of ten rows. */
-  #send<Found>(command: ReadCommand<Found>): Promise<readonly (Found | undefined)[]> {
+  #send<Found>(command: ReadCommand<Found>): Promise<readonly (Found | undefined | Error)[]> {
     const { stream } = this.#client;
     if (stream.writableCorked === 0) {
       stream.cork();
       process.nextTick(uncork, stream);
     }
-    return this.#client.sendCommand(command) as Promise<readonly (Found | undefined)[]>;
+    return this.#client.sendCommand(command) as Promise<readonly (Found | undefined | Error)[]>;
   }
 
   async #texts(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {

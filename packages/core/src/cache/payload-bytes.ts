@@ -7,7 +7,7 @@ export const MAX_BATCH_BYTES = 2 ** 20;
  * The payloads that one call reads. Less than a server could answer: while the client decodes one call's, the server reads
  * the next one's, and callers who have their rows ask again.
  */
-export const READ_BATCH_BYTES = 2 ** 17;
+export const READ_BATCH_BYTES = 2 ** 18;
 
 /** Reads, late ones not counted, that the average of sizes remembers. */
 const REMEMBERED = 64;

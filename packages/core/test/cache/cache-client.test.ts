@@ -88,8 +88,8 @@ describe('messages to the cache are bounded in bytes', () => {
     expect(await readAll(1_000)).toEqual(batches);
   });
 
-  test('large values are read a few at a time, 128 KiB, once it is known that they are large', async () => {
-    const { readAll } = clientOf(MIB / 80);
+  test('large values are read a few at a time, 256 KiB, once it is known that they are large', async () => {
+    const { readAll } = clientOf(MIB / 40);
     await readAll(1_024);
     const batches = await readAll(512);
     expect(Math.max(...batches)).toBeGreaterThan(5);
