@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type DeclaredSets, InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from '../sql/catalog.js';
-import { textsSql } from '../sql/declared.js';
+import { stampedAs, textsSql } from '../sql/declared.js';
 import { objectName } from '../sql/names.js';
 import { identifier, literal } from '../sql/quote.js';
 import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
@@ -86,7 +86,7 @@ export const MAX_MARKS = 16;
  * that can become another.
  */
 function withMarks(info: TableInfo, sql: string): string {
-  const source = literal(info.source);
+  const source = literal(stampedAs(info));
   return `DO $lockstep_marks$
 BEGIN
   EXECUTE pg_catalog.replace(${literal(sql)}, ${literal(MARKS)}, (

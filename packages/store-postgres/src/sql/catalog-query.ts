@@ -2,17 +2,20 @@ import type { RawTrigger } from '../attach/user-triggers.js';
 
 /**
  * The text of a mark, an SQL expression, as a trigger's definition shows it within an array: quoted as an element, and
- * then as a literal.
+ * then as a literal. Up to the table's name: what is declared of the table follows it.
  */
 export function markText(session: string, current: string, source: string): string {
   const mark = `concat_ws(E'\\n', ${session}, ${current}, 0, ${source})`;
-  const element = `'"' || replace(replace(${mark}, E'\\\\', E'\\\\\\\\'), '"', E'\\\\"') || '"'`;
+  const element = `'"' || replace(replace(${mark}, E'\\\\', E'\\\\\\\\'), '"', E'\\\\"')`;
   return `replace(replace(${element}, E'\\\\', E'\\\\\\\\'), '''', '''''')`;
 }
 
+/** The mark of this session's roles. */
+const MARK = markText('session_user', 'current_user', "$1 || '.' || $2");
+
 /** Whether the condition of one of these triggers of the table has the mark of this session's roles. */
 const isMarked = (...triggers: readonly string[]): string =>
-  `(SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${markText('session_user', 'current_user', "$1 || '.' || $2")}) > 0)
+  `(SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${MARK}) > 0)
    FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname IN (${triggers.map((name) => `'${name}'`).join(', ')}))`;
 
 /** One look at the catalogue: a table, its columns, indexes and triggers. $1: its schema, $2: its name. */
@@ -99,8 +102,12 @@ SELECT
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'f') AS "foreignParts",
   pg_catalog.current_setting('session_replication_role') AS "replicationRole",
-  ${isMarked('~lockstep_stamp')} AS marked,
+  (SELECT max(split_part(substr(m.def, strpos(m.def, m.mark) + length(m.mark)), '"', 1)) FROM (
+     SELECT pg_catalog.pg_get_triggerdef(g.oid) AS def, ${MARK} AS mark
+     FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname = '~lockstep_stamp') m
+   WHERE strpos(m.def, m.mark) > 0) AS "markedFor",
   ${isMarked('lockstep_record_delete', 'lockstep_record_deletes')} AS "deletesMarked",
+  current_setting('server_version_num')::int >= 180000 AS "returnsOld",
   (SELECT EXISTS (
     SELECT FROM (
       SELECT 'pg_catalog.pg_attrdef'::regclass AS class, e.oid FROM tab JOIN pg_catalog.pg_attrdef e ON e.adrelid = tab.oid
@@ -152,10 +159,11 @@ export interface RawTable {
   /** Partitions that are foreign tables. */
   readonly foreignParts: readonly string[] | null;
   readonly replicationRole: string;
-  /** The stamping trigger's condition has the mark of this session's roles. */
-  readonly marked: boolean | null;
-  /** So does that of the trigger that records what is deleted. */
+  /** What the mark of this session's roles in the stamping trigger's condition says of declared columns; `null`: there is none. */
+  readonly markedFor: string | null;
+  /** The condition of the trigger that records what is deleted has the mark. */
   readonly deletesMarked: boolean | null;
+  readonly returnsOld: boolean;
   /** A default, a condition or a policy calls a function that may write. */
   readonly calls: boolean;
 }

@@ -105,6 +105,10 @@ export interface TableInfo {
   readonly stampsItself: boolean;
   /** Likewise of rows that they delete: no release attached the table that records all deletes. */
   readonly deletesItself: boolean;
+  /** What the mark says of declared columns: `declaredMark`, as they were attached; empty where there is no mark. */
+  readonly markedFor: string;
+  /** The server's statements return what a row was before them: from Postgres 18 on. */
+  readonly returnsOld: boolean;
   /** True of a session in which triggers fire that are to fire in replication. */
   readonly isReplica: boolean;
 }
@@ -180,8 +184,10 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     userTriggers: userTriggers(raw.others ?? []),
     untruncated: raw.untruncated ?? [],
     weakTriggers: raw.weakTriggers ?? [],
-    stampsItself: raw.marked === true && !raw.calls,
+    stampsItself: raw.markedFor !== null && !raw.calls,
     deletesItself: raw.deletesMarked === true && !raw.calls,
+    markedFor: raw.markedFor ?? '',
+    returnsOld: raw.returnsOld,
     isReplica: raw.replicationRole === 'replica',
   };
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type DeclaredSets, InvalidOptionError } from '@lockstep/core';
 import { MAX_DECLARED_BYTES } from '@lockstep/core/kit';
 import type { KeyColumn } from '../keys/codec.js';
@@ -76,4 +77,21 @@ export function textsSql({ columns }: DeclaredColumns, row: string): string {
     (column) => `${literal(column.column)}::pg_catalog.text, ${textSql(column, row)}`,
   );
   return `pg_catalog.jsonb_build_object(${parts.join(', ')})`;
+}
+
+/** Tells declared columns, and how their texts are made, from others; empty where none are declared. */
+function declaredMark({ declared }: TableInfo): string {
+  if (declared.columns.length === 0) return '';
+  return ` ${createHash('sha256').update(textsSql(declared, 't')).digest('hex').slice(0, 16)}`;
+}
+
+/**
+ * How statements that stamp and record rows of a table name it to its triggers: with the columns that they record the
+ * texts of. Those of a process that knows of others leave all to the triggers.
+ */
+export const stampedAs = (info: TableInfo): string => info.source + declaredMark(info);
+
+/** True where statements may record the texts of declared columns themselves: they see what these held, as the triggers do. */
+export function recordsTexts(info: TableInfo): boolean {
+  return info.returnsOld && info.markedFor === declaredMark(info);
 }

@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { PostgresFeed } from '../feed/feed.js';
 import { KeyCodec } from '../keys/codec.js';
 import type { Run, TableInfo, TableSpec } from '../sql/catalog.js';
+import { stampedAs } from '../sql/declared.js';
 import { AsSent } from '../values/as-sent.js';
 import { PostgresRows } from '../values/carrier.js';
 import type { Session } from '../wire/session.js';
@@ -70,7 +71,7 @@ export function openedTable<Value>(
   }
   const writer = new Writer<Value>({
     ...parts,
-    source,
+    source: stampedAs(info),
     statements,
     prepared,
     altered: (error, timeoutMs) => shape.altered(error, known, timeoutMs),

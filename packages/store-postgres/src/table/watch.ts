@@ -69,14 +69,12 @@ export class TableWatch {
         this.#options.changed(info);
         return;
       }
-      const { deletesItself, stampsItself, userTriggers } = info;
-      const { deletesItself: deletes, stampsItself: stamps, userTriggers: triggers } = this.#known;
-      if (
-        JSON.stringify([deletesItself, stampsItself, userTriggers]) ===
-        JSON.stringify([deletes, stamps, triggers])
-      )
-        return;
-      this.#known = { ...this.#known, deletesItself, stampsItself, userTriggers };
+      const { deletesItself, markedFor, stampsItself, userTriggers } = info;
+      const known = this.#known;
+      const before = [known.deletesItself, known.markedFor, known.stampsItself, known.userTriggers];
+      const now = [deletesItself, markedFor, stampsItself, userTriggers];
+      if (JSON.stringify(now) === JSON.stringify(before)) return;
+      this.#known = { ...known, deletesItself, markedFor, stampsItself, userTriggers };
       this.#options.changed(this.#known);
     } catch (error) {
       // Calls that need the database tell when it does not answer.

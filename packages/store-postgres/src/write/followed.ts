@@ -37,9 +37,22 @@ export function readAgain({ items }: Group, statements: Statements, codec: KeyCo
 /** A plan that was made while the outbox was empty must not become a scan of a full one. */
 const BY_INDEX = statement("SELECT pg_catalog.set_config('enable_seqscan', 'off', true)", false);
 
-/** Asks for the texts that triggers have recorded of a group's rows. On its own: a transaction tells them at its end. */
-export function readRecorded({ items }: Group, statements: Statements, own: boolean): Call[] {
+/**
+ * Asks for the texts that triggers have recorded of a group's rows, and others before; where the statement `stamps`, and so
+ * tells its own, for these alone. On its own: a transaction tells them at its end.
+ */
+export function readRecorded(
+  { items }: Group,
+  statements: Statements,
+  own: boolean,
+  stamps: boolean,
+): Call[] {
   if (!own || !statements.declares) return [];
+  if (stamps) {
+    const others = statements.others();
+    const keys = arrayText(items.map(({ key }) => key));
+    return others === undefined ? [] : [{ statement: others, values: [keys] }];
+  }
   const least = Math.min(...items.map(({ exact }) => (exact > 0 ? exact : Number.MAX_SAFE_INTEGER)));
   const recorded = { statement: statements.recorded(), values: [String(least)] };
   return statements.firesNothing ? [recorded] : [{ statement: BY_INDEX, values: [] }, recorded];

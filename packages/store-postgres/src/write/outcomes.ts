@@ -71,6 +71,30 @@ export class Outcomes<Value> {
     }
   }
 
+  /**
+   * As {@link Outcomes.noteTexts}, of rows that came with their texts.
+   *
+   * @param others what the feed still holds of each row; `undefined`: it can't be asked
+   */
+  noteReturned(
+    { items }: Group,
+    rows: readonly Row[],
+    others: readonly Row[] | undefined,
+    outcomes: (StoreOutcome<Value> | undefined)[],
+  ): void {
+    const byKey = new Map(rows.map(({ meta }) => [meta[OUT.key], meta]));
+    const ofOthers = new Map(others?.map(({ meta }) => [meta[OUT.key], meta[OUT.texts] as string | null]));
+    for (const { index, key } of items) {
+      const outcome = outcomes[index];
+      const meta = byKey.get(key);
+      if (outcome?.kind !== 'written' || meta === undefined) continue;
+      const own = textsIn(`[[${String(meta[OUT.before] ?? null)},${String(meta[OUT.after])}]]`) ?? [];
+      const earlier = others === undefined ? [] : textsIn(ofOthers.get(key));
+      // Too many to be told: what the row has left is not known then.
+      if (earlier !== undefined) outcomes[index] = { ...outcome, texts: [...own, ...earlier] } as typeof outcome;
+    }
+  }
+
   /** A put without a row. Where others have new keys, nobody can tell whose they are. */
   #dropped(item: Item, items: readonly Item[], rows: readonly Row[]): StoreOutcome<Value> {
     const name = this.#name;

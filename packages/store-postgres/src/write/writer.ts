@@ -36,7 +36,7 @@ import { versionOf } from './versions.js';
 
 export interface WriterParts {
   readonly name: string;
-  /** Said to the triggers by statements that stamp their own rows. */
+  /** What statements that stamp their own rows say to the triggers. */
   readonly source: string;
   readonly session: Session;
   readonly statements: Statements;
@@ -172,7 +172,7 @@ export class Writer<Value> {
       const calls = this.#locked(group, stamps, send, options, restamp.above, lockMs);
       const at = answerOf(group, calls);
       const again = readAgain(group, statements, codec, own);
-      const recorded = readRecorded(group, statements, own);
+      const recorded = readRecorded(group, statements, own, stamps);
       calls.push(...again, ...recorded);
       const results = await this.#send(calls, stamps, group, send, options);
       const last = calls.length - 1;
@@ -180,8 +180,11 @@ export class Writer<Value> {
       this.#outcomes.noteRows(group, rows, outcomes);
       if (again.length > 0)
         this.#outcomes.noteCommitted(group, results[last - recorded.length] ?? [], outcomes);
-      if (recorded.length > 0) this.#outcomes.noteTexts(group, results[last] ?? [], outcomes);
-      if (stamps && items.length > 1) {
+      const { declares } = statements;
+      if (stamps && declares)
+        this.#outcomes.noteReturned(group, rows, recorded.length > 0 ? results[last] : undefined, outcomes);
+      else if (recorded.length > 0) this.#outcomes.noteTexts(group, results[last] ?? [], outcomes);
+      if (stamps && items.length > 1 && !declares) {
         this.#parts.recordedTogether(rows.map(recordedOf));
       }
       if (group.kind === 'flushDelete' && options.tx === undefined)
@@ -244,7 +247,8 @@ export class Writer<Value> {
   ): Promise<Row[][]> {
     const { session, source, statements } = this.#parts;
     if (tx === undefined) {
-      const byKey = statements.firesNothing && (kind !== 'put' || !stamps);
+      const looksUp = kind !== 'put' || !stamps || statements.declares;
+      const byKey = statements.firesNothing && looksUp;
       // Most of a batch's answer is sent before the commit anyway.
       const decodesAhead = items.length === 1;
       return session.send(calls, { ...send, byKey, stamps: stamps ? source : '', decodesAhead });

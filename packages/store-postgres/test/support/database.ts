@@ -36,10 +36,13 @@ export class TestServer {
 }
 
 /** Starts a server before the file's tests and stops it after them. */
-export function testServer(settings?: PostgresOptions['settings']): TestServer {
+export function testServer(
+  settings?: PostgresOptions['settings'],
+  origins?: PostgresOptions['origins'],
+): TestServer {
   const server = new TestServer();
   beforeAll(async () => {
-    server.service = await startPostgres({ settings });
+    server.service = await startPostgres({ settings, origins });
   }, 120_000);
   afterAll(() => server.end(), 60_000);
   return server;

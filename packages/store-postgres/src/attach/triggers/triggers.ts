@@ -57,15 +57,15 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
   const { newVersion } = namesOf(info);
   const together = recordsByStatement(info);
   const own = [SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT];
-  // Where columns are declared, of every row: only the trigger sees what they held.
-  const whenNeeded =
-    info.declared.columns.length === 0 ? { when: together ? needsTriggerInBulk : needsTrigger } : {};
+  const condition = together ? needsTriggerInBulk : needsTrigger;
+  // Where columns are declared, of every row: only the trigger sees what they held, but for puts where the server returns that.
+  const whenNeeded = info.declared.columns.length === 0 ? { when: condition } : {};
   return [
     {
       name: '~lockstep_stamp',
       event: 'BEFORE INSERT OR UPDATE',
       level: 'ROW',
-      ...whenNeeded,
+      ...(info.returnsOld ? { when: condition } : whenNeeded),
       body: stampBody(info),
     },
     // A row that comes with the version of a stamping statement has passed the trigger above, which checks who may.

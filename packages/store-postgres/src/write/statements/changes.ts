@@ -107,7 +107,7 @@ function updateSql(
   mode: ChangeMode,
 ): string {
   const { returned, table, version } = sql;
-  const record = `o AS (INSERT INTO lockstep.outbox ${sql.recordOfOne})`;
+  const record = `o AS (INSERT INTO lockstep.outbox ${sql.recordOfEach})`;
   if (mode === 'cells') {
     const given = givenAsCells(sql, columns);
     const set = [...sets(given), `${version} = ${stampedAbove(sql, '$1::pg_catalog.int8')}`].join(', ');

@@ -37,18 +37,19 @@ ${sql.onConflict('$1::pg_catalog.int8')} WHERE ${sql.believed} RETURNING ${sql.r
  */
 export function putOneStampedSql(sql: TableSql, shape: Shape): string {
   const values = parametersOf(sql, shape, 2);
-  return stamped(sql, shape, (stamp) => `VALUES (${values}, ${stamp})`, sql.recordOfOne);
+  return stamped(sql, shape, (stamp) => `VALUES (${values}, ${stamp})`, sql.recordOfEach);
 }
 
 /**
  * As {@link putManySql}, likewise; all are recorded in one row of the outbox, whose own key and version are
- * those of the first row returned. $1: the version to stay above, then the rows.
+ * those of the first row returned, but where each has texts of its own. $1: the version to stay above, then the rows.
  */
 export function putManyStampedSql(sql: TableSql, shape: Shape): string {
   const record = `(version, source, key, op, keys, versions)
 SELECT a.versions[1], ${sql.source}, a.keys[1], 'p', a.keys, a.versions
 FROM (SELECT pg_catalog.array_agg("${OUT.key}") AS keys, pg_catalog.array_agg("${OUT.version}") AS versions FROM w) AS a WHERE a.keys IS NOT NULL`;
-  return stamped(sql, shape, (stamp) => rowsOf(sql, shape, 2, stamp), record);
+  const declares = sql.info.declared.columns.length > 0;
+  return stamped(sql, shape, (stamp) => rowsOf(sql, shape, 2, stamp), declares ? sql.recordOfEach : record);
 }
 
 function stamped(sql: TableSql, { columns }: Shape, rows: (stamp: string) => string, record: string): string {
@@ -59,7 +60,7 @@ function stamped(sql: TableSql, { columns }: Shape, rows: (stamp: string) => str
   // The proposed version is above `$1` already.
   const updated = nextStampedSql(`greatest(t.${sql.version}, EXCLUDED.${sql.version}, ${microsSql()})`);
   return `WITH w AS (${sql.insertInto(columns)} ${rows(inserted)}
-${sql.onConflict(updated)} WHERE ${sql.believed} RETURNING ${sql.returned.join(', ')}),
+${sql.onConflict(updated)} WHERE ${sql.believed} RETURNING ${sql.returnedStamped.join(', ')}),
 o AS (INSERT INTO lockstep.outbox ${record})
 SELECT * FROM w`;
 }

@@ -39,6 +39,11 @@ WHERE ${atLeast('r.version', least)} AND ${equal('r.txid', 'pg_catalog.pg_curren
 AND (r.before IS NOT NULL OR r.after IS NOT NULL) GROUP BY r.key`;
 }
 
+/** As {@link recordedSql} of others, after a statement that has recorded its own: only now it is seen what it waited for. */
+export function othersSql({ source }: TableSql): string {
+  return `SELECT u.k AS "${OUT.key}", ${beforeOfOthers(source, 'u.k')}::pg_catalog.text AS "${OUT.texts}" FROM pg_catalog.unnest($1::pg_catalog.text[]) AS u(k)`;
+}
+
 /** $1…: an array for each column of a unique index. Answers with the places, from 1, and the keys of the rows. */
 export function findSql({ info, table }: TableSql, columns: readonly KeyColumn[]): string {
   const arrays = columns.map(({ type }, index) => `$${index + 1}::${type.sqlType}[]`);

@@ -1,5 +1,6 @@
 import type { KeyColumn } from '../../keys/codec.js';
 import type { TableColumn, TableInfo } from '../../sql/catalog.js';
+import { recordsTexts } from '../../sql/declared.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { GroupKind } from '../plan.js';
 import type { Shape } from '../shape.js';
@@ -14,7 +15,7 @@ import {
 } from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
-import { findSql, readManySql, readOneSql, recordedSql } from './reads.js';
+import { findSql, othersSql, readManySql, readOneSql, recordedSql } from './reads.js';
 import { TableSql } from './table-sql.js';
 
 /**
@@ -53,12 +54,14 @@ export class Statements {
 
   /**
    * True when the statement of such commands stamps and records its rows by itself: puts, and changes of one row where it
-   * stands, not from one partition to another. Only the trigger sees what declared columns held, and what
-   * users' triggers have made of a row before it is written: they may give it another key, or an earlier version.
+   * stands, not from one partition to another. Only the trigger sees what users' triggers have made of a row before it is
+   * written: they may give it another key, or an earlier version; and what declared columns held, but for puts from
+   * Postgres 18 on.
    */
   stamps(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
     const { deletesItself, partitioned, stampsItself, userTriggers } = this.#info;
-    if (!stampsItself || userTriggers.before || this.declares) return false;
+    if (!stampsItself || userTriggers.before) return false;
+    if (this.declares) return kind === 'put' && !userTriggers.after && recordsTexts(this.#info);
     if (kind === 'put') return true;
     if (!alone || partitioned || userTriggers.after) return false;
     if (kind === 'delete') return deletesItself;
@@ -173,6 +176,15 @@ export class Statements {
   /** The texts that triggers have recorded in this transaction, by key. $1: the lowest version that it may have written. */
   recorded(): Statement {
     return this.#get('recorded', () => recordedSql(this.#sql));
+  }
+
+  /**
+   * The texts that others' changes of rows have replaced, by key, while the feed still holds these. $1: keys. `undefined`:
+   * nobody can find them.
+   */
+  others(): Statement | undefined {
+    if (this.#info.findsOthers !== true) return undefined;
+    return this.#get('others', () => othersSql(this.#sql));
   }
 
   /** Keys of the rows that hold texts. $1…: an array for each column. */

@@ -1,4 +1,5 @@
 import { type TableColumn, type TableInfo, tableKeySql } from '../../sql/catalog.js';
+import { textsSql } from '../../sql/declared.js';
 import { atLeast, atMost, equal } from '../../sql/operators.js';
 import { identifier, literal } from '../../sql/quote.js';
 import { believedSql, limitSql, microsSql, stampAboveSql, toldSql } from '../../sql/stamp.js';
@@ -12,6 +13,8 @@ export const OUT = {
   tombstone: '#t',
   done: '#d',
   texts: '#s',
+  before: '#o',
+  after: '#a',
 } as const;
 
 /** Arrays side by side. `unnest` of several is syntax, which looks the name up; of one each it is a function. */
@@ -49,8 +52,24 @@ export class TableSql {
     ];
   }
 
-  /** What the outbox gets of one row that `w` has written. */
-  get recordOfOne(): string {
+  /** As `returned`, of a statement that records its rows itself: with the texts of declared columns before and after it. */
+  get returnedStamped(): readonly string[] {
+    const { declared } = this.info;
+    if (declared.columns.length === 0) return this.returned;
+    const before = `CASE WHEN old.${this.version} IS NOT NULL THEN ${textsSql(declared, 'old')} END`;
+    return [
+      ...this.returned,
+      `(${before})::pg_catalog.text AS "${OUT.before}"`,
+      `${textsSql(declared, 'new')}::pg_catalog.text AS "${OUT.after}"`,
+    ];
+  }
+
+  /** What the outbox gets of each row that `w` has written. */
+  get recordOfEach(): string {
+    if (this.info.declared.columns.length > 0) {
+      const texts = [OUT.before, OUT.after].map((name) => `"${name}"::pg_catalog.jsonb`).join(', ');
+      return `(version, source, key, op, before, after) SELECT "${OUT.version}", ${this.source}, "${OUT.key}", 'p', ${texts} FROM w`;
+    }
     return `(version, source, key, op) SELECT "${OUT.version}", ${this.source}, "${OUT.key}", 'p' FROM w`;
   }
 
