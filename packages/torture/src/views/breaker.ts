@@ -80,8 +80,8 @@ function sentinel(service: RedisSentinelService): BreakableCache {
     version: service.version,
     faults: ['flush', 'evict', 'failover', 'failover'],
     windows,
-    async break(fault) {
-      if (fault === 'failover') return await during(windows, () => service.failover());
+    async break(fault, random) {
+      if (fault === 'failover') return await during(windows, () => failover(service, random));
       await strike((await service.currentPrimary()).url, fault);
     },
     stop: () => service.stop(),
@@ -104,6 +104,30 @@ function cluster(service: RedisClusterService): BreakableCache {
     },
     stop: () => service.stop(),
   };
+}
+
+/** To a replica that was told nothing for a while, so that it has tokens that were replaced since. */
+async function failover(service: RedisSentinelService, random: Random): Promise<void> {
+  const resume = await stopReplication(service);
+  await pause(random() * LONGEST_AWAY_MS);
+  await service.failover();
+  await resume();
+}
+
+/** What the primary takes from now on is lost with a failover. Gives the way back. */
+export async function stopReplication(service: RedisSentinelService): Promise<() => Promise<void>> {
+  const primary = await service.currentPrimary();
+  const replica = primary === service.primary ? service.replica : service.primary;
+  // A primary without passwords refuses whoever gives one.
+  await tell(replica.url, ['CONFIG', 'SET', 'masterauth', 'refused']);
+  await tell(replica.url, ['CLIENT', 'KILL', 'TYPE', 'master']);
+  return () => tell(replica.url, ['CONFIG', 'SET', 'masterauth', '']);
+}
+
+async function tell(url: string, [command = '', ...rest]: readonly string[]): Promise<void> {
+  const client = new Redis(url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
+  client.on('error', () => undefined);
+  await client.call(command, ...rest).finally(() => client.disconnect());
 }
 
 async function during(windows: Window[], replace: () => Promise<void>): Promise<void> {

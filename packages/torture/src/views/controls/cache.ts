@@ -5,6 +5,8 @@ import type { ViewsControl } from './names.js';
 export function controlledViewsCache(cache: CacheAdapter, control: ViewsControl | undefined): CacheAdapter {
   if (control === 'tokens-after-load') return replaced(cache, { execute: withLateTokens(cache) });
   if (control === 'missing-unchanged') return replaced(cache, { read: withLastTokens(cache) });
+  if (control === 'old-generation')
+    return replaced(cache, { probe: (prefix) => withoutGeneration(cache, prefix) });
   return cache;
 }
 
@@ -15,6 +17,16 @@ function replaced(cache: CacheAdapter, members: Partial<CacheAdapter>): CacheAda
       return typeof member === 'function' ? member.bind(target) : member;
     },
   });
+}
+
+async function withoutGeneration(cache: CacheAdapter, prefix: string): ReturnType<CacheAdapter['probe']> {
+  const probes = await cache.probe(prefix);
+  return new Map(
+    [...probes].map(([primary, probe]) => [
+      primary,
+      probe instanceof Error ? probe : { ...probe, generation: undefined },
+    ]),
+  );
 }
 
 /** The tokens in an entry become those that are there when it is put. */
