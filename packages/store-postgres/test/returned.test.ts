@@ -47,7 +47,7 @@ const isStamped = (version: number): boolean => version % 8 === 2;
 
 async function outbox(): Promise<unknown[]> {
   const { rows } = await knex.raw<{ rows: Record<string, unknown>[] }>(
-    `SELECT key, version::float8 AS version, before, after FROM lockstep.outbox ORDER BY version`,
+    `SELECT key, version::float8 AS version, before, after FROM lockstep.outbox ORDER BY version, key`,
   );
   return rows;
 }
@@ -55,7 +55,7 @@ async function outbox(): Promise<unknown[]> {
 test('writes that stamp their rows tell, and record, what these held', async () => {
   const [one] = await write(items, put('1', 'a'));
   const many = await write(items, put('1', 'b'), put('2', 'b'));
-  const [{ version }] = many as [{ version: number }];
+  const version = many[0]?.version;
   const [patched] = await write(items, { kind: 'patch', key: '1', set: { shelf: 'c' }, above: 0 });
   const [counted] = await write(items, { kind: 'increment', key: '1', field: 'count', by: 1, above: 0 });
   const written = [one, ...many, patched, counted];
