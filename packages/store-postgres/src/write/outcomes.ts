@@ -91,7 +91,8 @@ export class Outcomes<Value> {
       const own = textsIn(`[[${String(meta[OUT.before] ?? null)},${String(meta[OUT.after])}]]`) ?? [];
       const earlier = others === undefined ? [] : textsIn(ofOthers.get(key));
       // Too many to be told: what the row has left is not known then.
-      if (earlier !== undefined) outcomes[index] = { ...outcome, texts: [...own, ...earlier] } as typeof outcome;
+      if (earlier !== undefined)
+        outcomes[index] = { ...outcome, texts: [...own, ...earlier] } as typeof outcome;
     }
   }
 
