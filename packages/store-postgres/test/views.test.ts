@@ -180,7 +180,8 @@ test.for<[string, sql: string, write: () => Promise<unknown>]>([
     expect(await cached()).toEqual([1]);
     await relay.stop();
     await knex.raw(sql);
-    expect(await shop.lists.get(books)).toEqual([1]);
+    // Loaded anew, without the row, by a process that was held up, and has lost its proof of the cache.
+    expect([[1], []]).toContainEqual(await shop.lists.get(books));
     await write();
     expect(await shop.lists.get(books)).toEqual([]);
   },
