@@ -1,9 +1,12 @@
 import { once } from 'node:events';
-import { createLockstep, type Transaction } from '@lockstep/core';
+import { createLockstep, systemClock, type Transaction } from '@lockstep/core';
 import { memoryCache } from '@lockstep/core/memory';
 import type { Knex } from 'knex';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { PostgresStore, PostgresTable } from '../src/index.js';
+import { storeDeadline } from '../src/wire/deadline.js';
+import { bare } from '../src/wire/pipeline.js';
+import { BoundedTransaction } from '../src/wire/transaction.js';
 import { testServer } from './support/database.js';
 
 interface Account {
@@ -442,4 +445,86 @@ test('transactions that hold every connection of the pool may be the first to us
   );
   expect((await Promise.all(adding)).sort()).toEqual([1_001, 1_002, 2_001, 3_001]);
   await mine.close();
+});
+
+describe('messages', () => {
+  /** A store of one connection, which tells the states that the server has answered with. */
+  async function listening() {
+    const single = server.store({ knex: server.knex(server.url, 1) });
+    const client = await single.knex.client.acquireConnection();
+    const states: string[] = [];
+    client.connection.on('readyForQuery', ({ status }: { status: string }) => states.push(status));
+    await single.knex.client.releaseConnection(client);
+    const mine = createLockstep({ cache: memoryCache() });
+    const store = single.pg.table<Account, number>('accounts', { key: 'id' });
+    const rows = mine.collection({ name: 'accounts', store });
+    await rows.get(1);
+    const pid = async (): Promise<unknown> => (await single.knex.raw('SELECT pg_backend_pid() AS pid')).rows;
+    return { mine, rows, pid, knex: single.knex, transactions: () => states.join('').match(/T+I/g) };
+  }
+
+  test('begin and settings are one, changes and commit another', async () => {
+    const { mine, rows, transactions } = await listening();
+    await mine.transaction(async (tx) => {
+      for (const id of [1, 2, 3]) await rows.put(id, { id, n: id }, { tx });
+    });
+    // What is in between is read by the collection: the row that it caches.
+    await rows.write(1, (trx) => trx('accounts').where({ id: 1 }).update({ n: 11 }));
+    expect(transactions()).toEqual(['TTTTI', 'TTTI']);
+    expect(await stored()).toEqual([11, 2, 3]);
+    expect(await rows.get(1)).toEqual({ id: 1, n: 11 });
+    await mine.close();
+  });
+
+  test('refused with the commit: nothing is committed, and the connection is clean', async () => {
+    const { mine, rows, pid } = await listening();
+    const before = await pid();
+    const twice = mine.transaction(async (tx) => {
+      await clientOf(tx).raw('SET CONSTRAINTS ALL DEFERRED');
+      await rows.put(1, { id: 1, n: 2_000 }, { tx });
+    });
+    await expect(twice).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_REFUSED' });
+    expect(await stored()).toEqual(UNCHANGED);
+    expect(await rows.get(1)).toEqual({ id: 1, n: 1_000 });
+    await mine.transaction((tx) => rows.increment(1, 'n', 1, { tx }));
+    expect(await stored()).toEqual([1_001, 2_000, 3_000]);
+    expect(await pid()).toEqual(before);
+    await mine.close();
+  });
+
+  test('not serializable with what was committed meanwhile: the body runs again', async () => {
+    let runs = 0;
+    await lockstep.transaction(
+      async (tx) => {
+        const sum = async (of: Knex): Promise<number> => {
+          const all = await of<Account>('accounts');
+          return all.reduce((total, { n }) => total + n, 0);
+        };
+        const n = await sum(clientOf(tx));
+        await accounts.put(1, { id: 1, n }, { tx });
+        if (++runs > 1) return;
+        await other.transaction(
+          async (trx) =>
+            await trx('accounts')
+              .where({ id: 2 })
+              .update({ n: 1 + (await sum(trx)) }),
+          { isolationLevel: 'serializable' },
+        );
+      },
+      { isolation: 'serializable' },
+    );
+    expect(runs).toBe(2);
+    expect(await stored()).toEqual([10_001, 6_001, 3_000]);
+  });
+
+  test('refused with the begin: the connection stays', async () => {
+    const { mine, pid, knex: single } = await listening();
+    const before = await pid();
+    const deadline = storeDeadline(systemClock, 10_000, 'late');
+    const begun = await BoundedTransaction.begin(single, deadline, () => [bare('SELECT 1 / 0')]);
+    expect(begun.gate.openingError).toMatchObject({ code: '22012' });
+    await begun.rollBack();
+    expect(await pid()).toEqual(before);
+    await mine.close();
+  });
 });

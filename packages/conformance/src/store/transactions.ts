@@ -309,6 +309,23 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
     await row.expectRow(1);
   });
 
+  test('transaction: changes that are asked with the commit are there once it has resolved', async (c) => {
+    const [made, gone] = [c.newRow(), c.newRow()];
+    await gone.putVersion(1);
+    const [version, changes] = await hostOf(c).transaction(async (tx) => {
+      const put = await made.putVersion(1, { tx });
+      await gone.deleteVersion({ tx });
+      tx.seal?.();
+      const later = tx.changesWithCommit?.();
+      const now = later === undefined ? await tx.changes() : [];
+      return [put, later ?? (() => now)] as const;
+    }, c.call);
+    expectEqual(changeAt(changes(), made.key)?.version, version, 'the version of what was put');
+    expectEqual(changeAt(changes(), gone.key)?.op, 'delete', 'what became of the deleted row');
+    await made.expectRow(1);
+    await gone.expectRow(undefined);
+  });
+
   if (gives('refusedValue')) {
     test('transaction: a refusal that the body goes on from fails what follows, and nothing is committed (G1)', async (c) => {
       const [row, bad] = [c.newRow(), c.newRow()];

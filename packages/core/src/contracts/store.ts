@@ -237,6 +237,11 @@ export interface StoreTransaction {
    */
   changes(): Promise<readonly Change[]>;
   /**
+   * As `changes`, asked in one message with the commit, which saves a round trip. Called last, in place of it. Returns
+   * what gives them once `transaction` has resolved; `undefined`: they can't be had so, `changes` is to be asked.
+   */
+  changesWithCommit?(): (() => readonly Change[]) | undefined;
+  /**
    * The body has returned: from now on the transaction takes no statement but `changes`. What was sent before goes
    * on. Without it a body's late statements may be committed unseen.
    */

@@ -75,15 +75,13 @@ export class Transactions {
       }
       // Calls that the body began and did not wait for are part of the transaction, or were refused.
       await tx.idle();
-      const changes = await tx.changes();
-      await tx.announce(changes, this.#collections.participants(host));
-      return { value, tx, changes };
+      return { value, tx, changes: await tx.changes(this.#collections.participants(host)) };
     };
     const startedAt = this.#clock.monotonic();
     try {
       const { value, tx, changes } = await host.transaction(attempt, options);
       const storeMs = this.#clock.monotonic() - startedAt;
-      return { value, outcome: await tx.publish(changes, this.#collections.participants(host), storeMs) };
+      return { value, outcome: await tx.publish(changes(), this.#collections.participants(host), storeMs) };
     } catch (error) {
       current?.end('it was rolled back', error);
       if (!mayHaveCommitted(error)) current?.abandon();

@@ -45,6 +45,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   readonly name: string;
   readonly source: string;
   readonly versioned: boolean;
+  readonly announces: boolean;
   readonly #collection: CollectionContext<Value>;
   readonly #preparation: Preparation<Value>;
   readonly #publication: Publication<Value>;
@@ -59,6 +60,7 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     this.name = collection.settings.name;
     this.source = collection.store.source;
     this.versioned = collection.store.capabilities.versioned;
+    this.announces = collection.settings.consistency === 'strict';
     this.#collection = collection;
     this.#preparation = preparation;
     this.#publication = publication;
@@ -273,7 +275,6 @@ export class TransactionWrites<Value> implements TransactionParticipant {
   }
 
   async announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void> {
-    if (this.#collection.settings.consistency !== 'strict') return;
     const { writes } = tx.partOf(this);
     const announcing = changes.map(async ({ key }) => {
       if (writes.has(key)) return;

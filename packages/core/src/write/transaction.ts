@@ -13,6 +13,8 @@ export interface TransactionParticipant {
   readonly source: string;
   /** Its rows have versions. */
   readonly versioned: boolean;
+  /** It has to learn of changes before the commit. */
+  readonly announces: boolean;
   /** Before the commit: makes rows unreadable that others' statements have changed, where that has to come first. */
   announceTransaction(changes: readonly Change[], tx: LockstepTransaction): Promise<void>;
   /** After the commit: brings each key in step with what the transaction left there, its own writes or others'. */
@@ -139,16 +141,17 @@ export class LockstepTransaction implements Transaction {
     writes.set(key, write);
   }
 
-  /** Everything that the transaction changed, asked before the commit. */
-  async changes(): Promise<readonly Change[]> {
-    return await this.#store.changes();
-  }
-
-  /** Before the commit: what statements of the caller's own have changed, they have announced to nobody. */
-  async announce(changes: readonly Change[], participants: readonly TransactionParticipant[]): Promise<void> {
-    await Promise.all(
-      participants.map((one) => one.announceTransaction(changesOf(one.source, changes), this)),
-    );
+  /**
+   * Asks for everything that the transaction changed, by whatever statement, and announces before the commit what nobody
+   * else has. Returns what gives the changes after the commit: with it, where they need not be known before.
+   */
+  async changes(participants: readonly TransactionParticipant[]): Promise<() => readonly Change[]> {
+    const announcing = participants.filter(({ announces }) => announces);
+    const later = announcing.length === 0 ? this.#store.changesWithCommit?.() : undefined;
+    if (later !== undefined) return later;
+    const changes = await this.#store.changes();
+    await Promise.all(announcing.map((one) => one.announceTransaction(changesOf(one.source, changes), this)));
+    return () => changes;
   }
 
   /** Takes no call from now on, nor does the store; what was sent goes on. */

@@ -59,7 +59,7 @@ export class FeedTransaction {
   ): Promise<FeedTransaction> {
     const deadline = feedDeadline(clock, 'begin', options.statementTimeoutMs, signal);
     // Whatever the session's default is: what is checked at the end of a claim is to be read then.
-    const transaction = await BoundedTransaction.begin(knex, deadline, 'read committed');
+    const transaction = await BoundedTransaction.begin(knex, deadline, undefined, 'read committed');
     try {
       const idleMs = options.handlerTimeoutMs + options.statementTimeoutMs;
       const settings = transaction.trx.raw<{ rows: { readOnly: boolean }[] }>(

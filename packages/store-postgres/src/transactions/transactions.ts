@@ -24,7 +24,7 @@ import { microsSql, SCHEMA, SETTING_DEADLINE, SETTING_TX } from '../sql/stamp.js
 import { isAlteredMeanwhile } from '../table/shape.js';
 import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
-import { type Statement, statement } from '../wire/pipeline.js';
+import { bare, type Call, type Row, type Statement, statement } from '../wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
 
 const MAX_TRIES = 4;
@@ -174,6 +174,7 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
       return result;
     } catch (error) {
       if (isTransient(error)) throw error;
+      this.#outbox.missing ||= isMissingOutbox(error);
       if (error instanceof SilentRollback) throw gate.transient ?? gate.problem ?? error;
       if (stateOf(error) !== undefined && !isFatal(error))
         throw storeError(error, `${this.#name}: commit`, true);
@@ -188,19 +189,27 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
   async #begin(options: StoreTransactionOptions, deadline: Deadline): Promise<BoundedTransaction> {
     let transaction: BoundedTransaction | undefined;
     try {
-      transaction = await BoundedTransaction.begin(this.#knex, deadline);
-      const mode = modeSql(options);
-      if (mode !== undefined) await deadline.bound(transaction.trx.raw(mode));
-      // The server's bound on idling comes after our own, whose rollback keeps the connection.
-      const ms = Math.max(1, Math.ceil(deadline.remainingMs));
-      const values = [String(ms), String(ms + IDLE_SLACK_MS), String(ms * 1_000)];
-      await deadline.bound(transaction.gate.ask([{ statement: this.#statements.settings, values }]));
+      transaction = await BoundedTransaction.begin(this.#knex, deadline, () =>
+        this.#opening(options, deadline),
+      );
+      const { openingError } = transaction.gate;
+      if (openingError !== undefined) throw openingError;
       return transaction;
     } catch (error) {
       await transaction?.rollBack();
       if (deadline.signal?.aborted || isTransient(error)) throw error;
       throw storeError(error, `${this.#name}: begin`, false);
     }
+  }
+
+  /** What travels with the BEGIN. */
+  #opening(options: StoreTransactionOptions, deadline: Deadline): Call[] {
+    const mode = modeSql(options);
+    // The server's bound on idling comes after our own, whose rollback keeps the connection.
+    const ms = Math.max(1, Math.ceil(deadline.remainingMs));
+    const values = [String(ms), String(ms + IDLE_SLACK_MS), String(ms * 1_000)];
+    const settings = { statement: this.#statements.settings, values };
+    return mode === undefined ? [settings] : [bare(mode), settings];
   }
 }
 
@@ -239,34 +248,41 @@ function handleOf(
   const failed = (): void => {
     if (gate.problem !== undefined) throw gate.problem;
   };
+  /** Triggers that wait for the commit may change rows, too. */
+  const constraints: Call = { statement: statements.constraints, values: [] };
+  const changed = (): Call[] => {
+    const openUs = String(Math.max(0, Math.round((clock.monotonic() - beganMs) * 1_000)));
+    const changes = { statement: statements.changes, values: [openUs] };
+    return [constraints, { statement: statements.byIndex, values: [] }, changes];
+  };
   return {
     client: trx,
     seal: () => gate.end('its body has returned'),
     changes: async () => {
       failed();
-      // Triggers that wait for the commit may change rows, too.
-      const constraints = { statement: statements.constraints, values: [] };
       try {
         if (outbox.missing) {
           const [row] = await gate.ask([constraints, { statement: statement(OUTBOX, false), values: [] }]);
           if (row?.value['there'] !== true) return [];
           outbox.missing = false;
         }
-        const byIndex = { statement: statements.byIndex, values: [] };
-        const openUs = String(Math.max(0, Math.round((clock.monotonic() - beganMs) * 1_000)));
-        const rows = await gate.ask([
-          constraints,
-          byIndex,
-          { statement: statements.changes, values: [openUs] },
-        ]);
-        return rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
+        return changesIn(await gate.ask(changed()));
       } catch (error) {
         outbox.missing ||= isMissingOutbox(error);
         throw gate.transient ?? storeError(error, 'commit', true);
       }
     },
+    changesWithCommit: () => {
+      failed();
+      if (outbox.missing) return undefined;
+      gate.close(changed());
+      return () => changesIn(gate.closed);
+    },
   };
 }
+
+const changesIn = (rows: readonly Row[]): Change[] =>
+  rows.map(({ value }) => toChange(value as unknown as ChangeRecord));
 
 /** The mode as `SET TRANSACTION` takes it, before anything else is asked; `undefined`: the server's default. */
 function modeSql({ deferrable, isolation, readOnly }: TransactionMode): string | undefined {

@@ -1,8 +1,8 @@
 import { type LockstepError, StoreUnavailableError, TransactionOverError } from '@lockstep/core';
 import type { Knex } from 'knex';
-import { isTransient, storeError } from '../errors.js';
+import { isFatal, isTransient, stateOf, storeError } from '../errors.js';
 import type { PooledClient } from './lender.js';
-import { type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
+import { bare, type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
 
 /** The part of pg's `Connection` that tells what the server says. */
 interface ServerMessages extends WireConnection {
@@ -27,6 +27,9 @@ interface Waiting {
   readonly refuse: (reason: Error) => void;
   readonly isRollback: boolean;
 }
+
+/** What knex calls with a statement's end. */
+type Answered = (error: unknown, response?: { readonly command: string; readonly rows: Row[] }) => void;
 
 /** A statement that a failed transaction still takes: to the savepoint before the failure, or of the whole. */
 const ROLLBACK = /^\s*(?:rollback|abort)\b/i;
@@ -54,12 +57,22 @@ export class TransactionGate {
   /** Why it can't be committed, whatever the body says. */
   #lost: StoreUnavailableError | undefined;
   #committed: StoreUnavailableError | undefined;
+  /** What travels with knex's BEGIN; `undefined` once it has. */
+  #opening: readonly Call[] | undefined;
+  #openingError: unknown;
+  /** What travels with knex's COMMIT, before it; and the answers of the last of them. */
+  #closing: readonly Call[] = [];
+  #closed: Row[] = [];
+  /** The server has refused one of these, and still has the transaction. */
+  #closingFailed = false;
   /** The body's nested transactions that were open at the last look. */
   readonly #nested = new Set<Nested>();
   /** One of them was open at the end: its first statements would be committed without the others. */
   #halfNested = false;
 
-  constructor(client: PooledClient) {
+  /** `opening`: sent in one message with the BEGIN. */
+  constructor(client: PooledClient, opening: readonly Call[] = []) {
+    if (opening.length > 0) this.#opening = opening;
     this.#real = client as WatchedClient;
     this.client = new Proxy(client, {
       get: (target, property) => (property === 'query' ? this.#query : Reflect.get(target, property, target)),
@@ -137,6 +150,26 @@ export class TransactionGate {
     return this.past(send);
   }
 
+  /** What the server refused of that which was sent with the BEGIN: then the transaction can only be rolled back. */
+  get openingError(): unknown {
+    return this.#openingError;
+  }
+
+  /** Sends the calls in one message with the COMMIT, before it: they fail or are committed together. */
+  close(calls: readonly Call[]): void {
+    this.#closing = calls;
+  }
+
+  /** The answer of the last of these. After the commit. */
+  get closed(): Row[] {
+    return this.#closed;
+  }
+
+  /** Rolls back what could not be closed, and so was not committed. */
+  async rollBackUnclosed(): Promise<void> {
+    if (this.#closingFailed) await this.ask([bare('ROLLBACK')]);
+  }
+
   /** Sends the owner's own statements, behind whatever is with the server. */
   past<T>(send: () => T): T {
     this.#own++;
@@ -207,8 +240,13 @@ export class TransactionGate {
   }
 
   readonly #query = (query: unknown, ...rest: unknown[]): unknown => {
-    if (this.#own > 0) return this.#forward(query, rest);
     const text = typeof query === 'string' ? query : (query as { text?: unknown } | null)?.text;
+    const answered = rest.at(-1) as Answered;
+    if (this.#opening !== undefined) return this.#open(String(text), this.#opening, answered);
+    if (this.#own > 0) {
+      const closes = this.#finishing && this.#closing.length > 0 && text === 'COMMIT;';
+      return closes ? this.#close(answered) : this.#forward(query, rest);
+    }
     const isRollback = typeof text === 'string' && ROLLBACK.test(text);
     const wait = (send: () => void, refuse: (reason: Error) => void): void => {
       if (this.#over !== undefined) {
@@ -237,6 +275,29 @@ export class TransactionGate {
       wait(() => (this.#forward(query, rest) as Promise<unknown>).then(resolve, reject), reject);
     });
   };
+
+  /** knex's first statement, its BEGIN. A connection whose transaction was begun is not lost with what came behind it. */
+  #open(begin: string, calls: readonly Call[], answered: Answered): void {
+    this.#opening = undefined;
+    const pipeline = new Pipeline(this.#real, [bare(begin), ...calls], (error) => {
+      const begun = pipeline.answered > 0 && stateOf(error) !== undefined && !isFatal(error);
+      if (begun) this.#openingError = error;
+      if (error === undefined || begun) answered(null, { command: 'BEGIN', rows: [] });
+      else answered(error);
+    });
+    this.#real.query(pipeline);
+  }
+
+  #close(answered: Answered): void {
+    const calls = [...this.#closing, bare('COMMIT')];
+    const pipeline = new Pipeline(this.#real, calls, (error, results) => {
+      this.#closingFailed = results === undefined && pipeline.answered < calls.length - 1;
+      this.#closed = results?.at(-2) ?? [];
+      if (results === undefined) answered(error);
+      else answered(null, { command: 'COMMIT', rows: [] });
+    });
+    this.#real.query(pipeline);
+  }
 
   #next(): void {
     while (!this.#busy) {

@@ -6,6 +6,9 @@ export interface Statement {
   readonly text: string;
 }
 
+/** The call of a statement without parameters that is parsed anew. */
+export const bare = (text: string): Call => ({ statement: statement(text, false), values: [] });
+
 /** Names a statement by its text. An empty name is parsed anew on each use. */
 export function statement(text: string, prepared = true): Statement {
   return {
@@ -152,6 +155,11 @@ export class Pipeline {
   /** The first statement's. */
   get text(): string {
     return this.#calls[0]?.statement.text ?? '';
+  }
+
+  /** How many of the calls have been answered. */
+  get answered(): number {
+    return this.#results.length;
   }
 
   #end(error: unknown, results?: Row[][]): void {

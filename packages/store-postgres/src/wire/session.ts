@@ -15,7 +15,7 @@ import { storeDeadline } from './deadline.js';
 import { type ExchangeOptions, exchange, READ_ONLY } from './exchange.js';
 import { lenderOf, type PooledClient } from './lender.js';
 import { IS_READ_ONLY } from './outlived.js';
-import { type Call, type PipelineCallback, type Row, statement } from './pipeline.js';
+import { bare, type Call, type PipelineCallback, type Row, statement } from './pipeline.js';
 import { ServerClock } from './server-clock.js';
 
 export interface SendOptions extends ExchangeOptions {
@@ -47,7 +47,6 @@ const SETTINGS = {
 } as const;
 const safePath = statement(`SELECT ${SET_SAFE_PATH}`, false);
 
-const bare = (text: string): Call => ({ statement: statement(text, false), values: [] });
 const GUARD = [
   bare('SAVEPOINT lockstep'),
   bare('RELEASE SAVEPOINT lockstep'),

@@ -6,6 +6,7 @@ import { storeDeadline } from './deadline.js';
 import { TransactionGate } from './gate.js';
 import { type Lender, lenderOf, type PooledClient } from './lender.js';
 import { isOutlived, isReadOnly, outlive } from './outlived.js';
+import type { Call } from './pipeline.js';
 
 const ROLLBACK_MS = 2_000;
 
@@ -39,10 +40,16 @@ export class BoundedTransaction {
     this.#clock = clock;
   }
 
-  /** Rejects at the deadline, or as knex does. */
+  /**
+   * Rejects at the deadline, or as knex does.
+   *
+   * @param opening what travels with the BEGIN, asked once there is a connection; where the server refuses it, the
+   * transaction is begun and its gate says so
+   */
   static async begin(
     knex: Knex,
     deadline: Deadline,
+    opening: () => readonly Call[] = () => [],
     isolationLevel?: Knex.IsolationLevels,
   ): Promise<BoundedTransaction> {
     const lender = lenderOf(knex);
@@ -54,7 +61,7 @@ export class BoundedTransaction {
       lending.then((late) => lender.releaseConnection(late)).catch(() => undefined);
       throw error;
     }
-    const gate = new TransactionGate(client);
+    const gate = new TransactionGate(client, opening());
     try {
       const beginning = knex.transaction(undefined, {
         connection: gate.client,
@@ -83,7 +90,7 @@ export class BoundedTransaction {
       this.#finish();
     } catch (error) {
       const answered = error instanceof SilentRollback || (stateOf(error) !== undefined && !isFatal(error));
-      if (answered) this.#finish();
+      if (answered) await this.#leave();
       else this.#destroy(error);
       throw error;
     }
@@ -102,6 +109,17 @@ export class BoundedTransaction {
       const answer = this.gate.finish(() => Promise.resolve(this.trx.rollback()));
       await within.bound(answer);
       if (isReadOnlyServer(reason)) await within.bound(this.#outlive(reason));
+      this.#finish();
+    } catch (error) {
+      this.#destroy(error);
+    }
+  }
+
+  /** Gives the connection back, with no transaction on it. */
+  async #leave(): Promise<void> {
+    const within = storeDeadline(this.#clock, ROLLBACK_MS, 'no answer to the rollback');
+    try {
+      await within.bound(this.gate.rollBackUnclosed());
       this.#finish();
     } catch (error) {
       this.#destroy(error);
