@@ -57,7 +57,7 @@ export class Buffers {
     await Promise.allSettled(this.#of(feed).map((buffer) => buffer.flush()));
   }
 
-  /** What this process has buffered; what could not be flushed is told, and left to its own buffer. */
+  /** Flushes what this process has buffered. Failures are told; their writes stay in their buffers. */
   async flushOwn(failed: (error: unknown) => void): Promise<void> {
     await Promise.all(this.all.map((buffer) => buffer.flushOwn().catch(failed)));
   }

@@ -46,9 +46,11 @@ type Ground = 'as it is' | 'loaded';
 /** `undefined`: not journaled, and it won't be. */
 type Answer<Value> = Journaled<Value> | undefined;
 type Write<Value> = PendingWrite<JournalWrite<Value>, Answer<Value>, Ground>;
+/** With its mark in the index. */
+type IndexedWrite<Value> = { readonly write: Write<Value>; readonly mark: number };
 
 const MAX_WAITING = 10_000;
-/** Whoever submits asks `refusal` first, which bounds what waits; each batch is bounded by its own time-outs. */
+/** No bounds on waiting: `refusal` is asked before a write is submitted, and each batch has its own time-outs. */
 const BOUNDS = {
   maxRows: 512,
   maxBytes: MAX_BATCH_BYTES,
@@ -114,17 +116,17 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
       else return true;
       return false;
     });
-    const indexed = free.length === 0 ? undefined : await this.#index(free);
-    if (indexed === undefined || indexed.writes.length === 0) return;
+    const { nowMs, indexed } = await this.#index(free);
+    if (indexed.length === 0) return;
     const sentAtMs = clock.monotonic();
-    const replies = await this.#execute(indexed.writes, indexed.nowMs + burst.ackTimeoutMs);
+    const replies = await this.#execute(indexed, nowMs + burst.ackTimeoutMs);
     const lost: Write<Value>[] = [];
     const journaled: { key: string; mark: number }[] = [];
-    indexed.writes.forEach((write, i) => {
+    indexed.forEach(({ mark, write }, i) => {
       const reply = replies[i];
       if (reply === undefined || reply instanceof Error || reply.kind !== 'buffer') lost.push(write);
       else if (reply.outcome === 'buffered') {
-        journaled.push({ key: write.key, mark: indexed.marks[i] as number });
+        journaled.push({ key: write.key, mark });
         this.#answer(write, { version: reply.version, cacheMs: clock.monotonic() - startedAtMs });
       } else if (reply.outcome === 'late') this.#refuse(write, 'late');
       // A write has to know what it stands on: write-behind loads it, once.
@@ -135,39 +137,37 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
     if (lost.length > 0) await this.#lose(lost, sentAtMs);
   }
 
-  /** The index first: it names every unflushed entry, at any instant. `undefined`: it could not be reached. */
+  /** The index first: it names every unflushed entry, at any instant. Answers the writes that it has taken. */
   async #index(
     writes: readonly Write<Value>[],
-  ): Promise<{ writes: Write<Value>[]; marks: number[]; nowMs: number } | undefined> {
+  ): Promise<{ readonly nowMs: number; readonly indexed: readonly IndexedWrite<Value>[] }> {
     const { burst, cache } = this.#options;
+    if (writes.length === 0) return { nowMs: 0, indexed: [] };
     const keys = writes.map(({ key }) => key);
     try {
-      const answer = await this.#bounded(cache.index.add(keys, burst.maxUnflushed));
-      const indexed = { writes: [] as Write<Value>[], marks: [] as number[], nowMs: answer.nowMs };
-      writes.forEach((write, i) => {
-        const mark = answer.marks[i];
-        if (mark === undefined) this.#refuse(write, 'full');
-        else {
-          indexed.writes.push(write);
-          indexed.marks.push(mark);
-        }
+      const { marks, nowMs } = await this.#bounded(cache.index.add(keys, burst.maxUnflushed));
+      const indexed = writes.flatMap((write, i) => {
+        const mark = marks[i];
+        if (mark !== undefined) return { write, mark };
+        this.#refuse(write, 'full');
+        return [];
       });
-      return indexed;
+      return { nowMs, indexed };
     } catch {
       this.#away();
       for (const write of writes) this.#refuse(write, 'away');
-      return undefined;
+      return { nowMs: 0, indexed: [] };
     }
   }
 
   async #execute(
-    writes: readonly Write<Value>[],
+    indexed: readonly IndexedWrite<Value>[],
     notAfterMs: number,
   ): Promise<readonly (CacheReply | Error | undefined)[]> {
     const { keyPrefix } = this.#collection;
     const { burst, cache } = this.#options;
     const { durable } = burst;
-    const commands = writes.map(({ key, request }): BufferCommand => {
+    const commands = indexed.map(({ write: { key, request } }): BufferCommand => {
       const payload = request.payload as Payload | null;
       return { kind: 'buffer', key: keyPrefix + key, payload, notAfterMs, durable };
     });

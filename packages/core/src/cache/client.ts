@@ -195,7 +195,7 @@ export class CacheClient {
     if (kind !== 'tag') this.onChange?.(key);
   }
 
-  /** Who meets a cache that refuses writes need not wait for the probe. */
+  /** A command that meets a cache which refuses writes says so before the next probe does. */
   #noteRefusals(commands: readonly CacheCommand[], replies: readonly (CacheReply | Error)[]): void {
     for (let i = 0; i < replies.length; i++) {
       const reply = replies[i];

@@ -26,7 +26,7 @@ const RETRY_MS = 200;
 const DRAIN_POLL_MS = 100;
 const DRAIN_MS = 30_000;
 
-/** That a primary takes invalidations. */
+/** The proof that a primary takes invalidations. */
 export interface Proof {
   /** The highest version that the primary's clock allows. */
   readonly maxVersion: Version;

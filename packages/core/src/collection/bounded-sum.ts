@@ -32,7 +32,7 @@ export function withinBounds<Value>(row: Value, sum: SumOf, { max, min }: Increm
   return { ...row, [field]: next };
 }
 
-/** Of the kind of what the field holds: a number, a bigint or a decimal text. `undefined`: it holds none, or the sum is none. */
+/** The sum, of the field's own kind: a number, a bigint or a decimal text. `undefined`: it holds none, or the sum is none. */
 function added(held: unknown, by: Amount): Amount | undefined {
   if (typeof held !== 'number' && typeof held !== 'bigint' && typeof held !== 'string') return undefined;
   const [one, other] = [decimalOf(held), decimalOf(by)];

@@ -37,7 +37,7 @@ export function collectionEngine<Value, Id, Tx>(
     options as unknown as CollectionOptions<never, never, never>,
     context.adapter,
   );
-  // That a row is known to be absent has no payload that could carry a signature.
+  // The known absence of a row has no payload, so nothing could carry its signature.
   const settings = integrity === undefined ? checked : { ...checked, negativeTtlMs: 0 };
   const { maxPayloadBytes, name } = settings;
   const { schema } = options;
@@ -49,7 +49,7 @@ export function collectionEngine<Value, Id, Tx>(
   const consumer = store.feed && context.consumerOf(store.feed);
   const tags =
     settings.tags && new CollectionTags({ ...context, settings, sets: settings.tags, store, consumer });
-  // What promises more than near entries keep is not kept so.
+  // Strict collections have no near entries: these serve what others have changed a moment ago.
   if (tags !== undefined && settings.consistency !== 'strict') context.nearWatch.addTags(tags.keyPrefix);
   const values = {
     ...{ collection: name, serializer, schema, maxBytes: maxPayloadBytes, shapes, compression },
@@ -101,7 +101,7 @@ export function collectionEngine<Value, Id, Tx>(
   });
   const untyped = shared as unknown as CollectionContext<unknown>;
   const checks = new Checks<Id>(untyped);
-  const opening = new Opening(untyped, consumer, writes.buffer, tags, lookups);
+  const opening = new Opening(untyped, consumer, writes.buffer, lookups);
   const parts = { ...shared, checks, opening, reader, writes, tags, lookups };
   return { ...parts, calls: new CollectionCalls<Value, Id, Tx>(parts) };
 }

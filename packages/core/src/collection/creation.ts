@@ -54,7 +54,7 @@ export class Creation<Value> {
       const own = copyOf(value) as Value;
       if (!opening.opened) await opening.open();
       this.#check(own, options);
-      // What was sent goes on when the caller has given up.
+      // A write that was sent goes on when its caller has given up.
       return await checks.bounded(() => activity.track(this.#create(own, options, giveUp.signal)), options);
     } catch (error) {
       throw concerning(error, { collection: settings.name });

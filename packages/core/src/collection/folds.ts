@@ -128,7 +128,7 @@ export class Folds<Value> {
     if (found !== undefined) settle(steps, found, written);
   }
 
-  /** Whoever waits shares one read. */
+  /** One read for all who wait. */
   async #read(row: RowToUpdate<Value>, fresh: boolean, joined: number): Promise<Found<Value>> {
     const { value, version, from } = await row.read(fresh);
     const pending = from === 'transaction';
@@ -147,7 +147,7 @@ export class Folds<Value> {
     const last = steps.findLast(({ kind }) => kind === 'made');
     const written = last && (await write(row, found, last));
     if (written !== undefined || isCurrent(found, steps)) return written;
-    // That nothing is to be changed is true of the store's row only.
+    // The functions have changed nothing: that counts only if they saw the store's row.
     const joined = this.#joined();
     const { value, version } = await row.read(true);
     this.#left.set(line, { ...found, value, version, fresh: true, joined });
@@ -233,7 +233,7 @@ export class Folds<Value> {
     }
   }
 
-  /** What a function resolves with; `LATE`: it takes too long while others wait, or its caller has given up. */
+  /** The function's result; `LATE`: it takes too long while others wait, or its caller has given up. */
   async #inTime<T>(
     call: UpdateCall<Value>,
     making: Promise<T>,
@@ -261,7 +261,7 @@ export class Folds<Value> {
       line.putBack(steps.map(({ call }) => call).filter(({ lost, retries }) => lost <= retries));
       return;
     }
-    // Of a refusal some of the functions are at fault, and others not.
+    // A refusal is the fault of some of the functions, not of all.
     if (!isRefusal(error)) {
       for (const { call } of steps) call.reject(error);
       return;

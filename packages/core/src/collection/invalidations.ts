@@ -122,7 +122,7 @@ async function invalidateAll<Value, Id>(
     invalidated += keys.length;
     onProgress?.(invalidated);
   };
-  // What can't be flushed now stays, as with each of its keys.
+  // Buffered writes that can't be flushed now stay, as where one key is invalidated.
   await writes.buffer?.flush().catch(() => undefined);
   const walk = async (
     start: string,
@@ -143,7 +143,7 @@ async function invalidateAll<Value, Id>(
   for (const pointers of lookups) {
     await walk(pointers.recorded.keyPrefix, 'utf8', (key) => pointers.invalidate(key));
   }
-  // What the cache had lost by then, and has not told yet.
+  // Near entries that the cache had lost by then, and has not told of yet.
   near?.clear();
   return { invalidated, outcome: worstOf([...worst]) };
 }

@@ -4,7 +4,6 @@ import type { Consumer } from '../feed/consumer.js';
 import { concerning } from '../kit/concerning.js';
 import { withTimeout } from '../kit/wait.js';
 import type { Pointers } from '../read/pointers.js';
-import type { CollectionTags } from '../views/tags.js';
 import type { CollectionContext } from './context.js';
 import { StoreNote } from './store-note.js';
 
@@ -15,7 +14,6 @@ export class Opening {
   readonly #context: CollectionContext<unknown>;
   readonly #consumer: Consumer | undefined;
   readonly #buffer: Pick<BufferedWrites, 'open'> | undefined;
-  readonly #tags: Pick<CollectionTags, 'check'> | undefined;
   readonly #note: StoreNote;
   #opening: Promise<void> | undefined;
   #storeOpening: Promise<void> | undefined;
@@ -24,10 +22,8 @@ export class Opening {
     context: CollectionContext<unknown>,
     consumer: Consumer | undefined,
     buffer: Pick<BufferedWrites, 'open'> | undefined,
-    tags: Pick<CollectionTags, 'check'> | undefined,
     lookups: readonly Pick<Pointers, 'recorded'>[],
   ) {
-    this.#tags = tags;
     this.#context = context;
     this.#note = new StoreNote(
       context,
@@ -65,11 +61,11 @@ export class Opening {
 
   async #open(): Promise<void> {
     this.checkOpen();
-    const { adapter, settings, store, warnIfEvicting } = this.#context;
+    const { adapter, settings, store, tags, warnIfEvicting } = this.#context;
     await this.#openStore();
     await this.#checkUnique();
     await this.#note.check();
-    await this.#tags?.check();
+    await tags?.check();
     await this.#consumer?.open(store.source);
     await this.#buffer?.open();
     if (settings.consistency === 'strict') await warnIfEvicting(settings.name, 'is strict');

@@ -50,7 +50,7 @@ export class StoreNote {
     this.#renewLater(own);
   }
 
-  /** What is noted, this store where nothing was. */
+  /** The store that is noted; this one, where none was. */
   async #noted(own: string): Promise<string | undefined> {
     const { clock, nextToken } = this.#context;
     const token = nextToken();

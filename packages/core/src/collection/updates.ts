@@ -19,7 +19,7 @@ export class Updates<Value> {
     this.#folds = new Folds(parts.context, () => this.#lines.joined);
     this.#lines = new KeyLines({
       ...{ collection: settings.name, clock, bounds: settings.batch },
-      // What was begun goes on when its callers have given up.
+      // Work that was begun goes on when its callers have given up.
       serve: (line) => activity.track(this.#folds.serve(line)),
     });
   }

@@ -138,7 +138,7 @@ export class CollectionCalls<Value, Id, Tx>
       : this.#incrementWithin(id, field, by, options);
   }
 
-  /** Whether a bound holds shows in the row: it is read first. */
+  /** Reads the row first: only it shows whether a bound holds. */
   #incrementWithin(
     id: Id,
     field: string,

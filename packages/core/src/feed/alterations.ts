@@ -13,7 +13,7 @@ export interface AlterationWatchOptions extends Pick<EngineContext, 'clock' | 'e
 
 const POLL_MS = 1_000;
 const TIMEOUT_MS = 5_000;
-/** What was read or written before the alteration, and was still on its way to the cache, has arrived after so long. */
+/** Rows that were on their way to the cache when the table was altered have arrived after so long. */
 const AGAIN_MS = 5_000;
 
 /**

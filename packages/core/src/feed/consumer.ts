@@ -30,7 +30,7 @@ export interface ConsumerOptions {
   readonly cacheSwitch: Pick<CacheSwitch, 'recorded'>;
 }
 
-/** What is known of the registry is read again after so long. */
+/** The registry is read again after so long. */
 const RENEW_MS = 1_000;
 /** Older than this it is not believed: no write is acknowledged by it. */
 const BELIEVED_MS = 3_000;
@@ -132,7 +132,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
   async switch(off: boolean): Promise<readonly string[]> {
     const switching = this.feed.registry.switch(this.consumer, off);
     const sources = await this.#bounded(switching, CHANGE_TIMEOUT_MS);
-    // What was being read may be from before.
+    // A read that was under way may have seen the state from before.
     await this.#renewing?.catch(() => undefined);
     await this.renew();
     return sources;

@@ -20,7 +20,7 @@ export class CacheIdentity {
   readonly #options: CacheIdentityOptions;
   /** The whole identity when it was asked for last. */
   whole: string | undefined;
-  /** That of the primaries that answered. */
+  /** The identity of the primaries that answered. */
   #parts: readonly string[] | undefined;
   #seenAtMs = Number.NEGATIVE_INFINITY;
   /** How many primaries there were, each of which may lose writes by itself. */

@@ -74,7 +74,7 @@ export class Suspensions {
     }
   }
 
-  /** Whoever writes must know of the collections again, and nothing of before may be left, once they are used. */
+  /** Before they are used again all writers must know of the collections, and no entry from before may be left. */
   async #prepare(source: string): Promise<void> {
     const { members, renew } = this.#options;
     // The first may be one that was under way.

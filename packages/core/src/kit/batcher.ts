@@ -56,7 +56,7 @@ export interface BatcherOptions<Request, Answer> {
 /** Whoever waits for the answer to one request. */
 class Caller<Answer> {
   readonly answered: Answered<Answer>;
-  /** Who asked the same while it waited. */
+  /** Callers that asked the same while it waited. */
   others: Answered<Answer>[] | undefined = undefined;
 
   constructor(answered: Answered<Answer>) {

@@ -54,7 +54,7 @@ function signOf(amount: Amount): number {
   return units === 0n ? 0 : units < 0n ? -1 : 1;
 }
 
-/** Of two amounts, exactly: a number where that is a safe integer. */
+/** The exact sum of two amounts: a number where that is a safe integer. */
 export function sumOf(one: Amount, other: Amount): Amount {
   // Most are: a sum of their own that is safe was not rounded.
   if (Number.isSafeInteger(one) && Number.isSafeInteger(other)) {

@@ -1,4 +1,4 @@
-/** Of the keys of a Lockstep's tags: a quarter of a megabyte, and few keys share a counter. */
+/** Counters for the keys of a Lockstep's tags: a quarter of a megabyte, and few keys share one. */
 export const TAG_COUNTERS = 65_536;
 
 /** How often keys were told to have changed. Keys may share a counter: a change of one then counts for the other. */

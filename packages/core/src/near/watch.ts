@@ -93,7 +93,7 @@ export class NearWatch implements ChangeListener {
       this.#byListKey.set(entries.listKey, entries);
       this.#watch?.add(entries.listKey);
     }
-    // What was changed of these before was not told.
+    // Changes of these keys from before were not told.
     this.lost();
   }
 

@@ -103,7 +103,7 @@ export class Fills<Value> {
 
   /** Resolves once what fills the key now is on its way to the cache. */
   async sent(cacheKey: string): Promise<void> {
-    // Whoever sends it has waited for longer, and goes on first.
+    // The filling reader has waited for longer, and goes on first.
     await this.#encodings.get(cacheKey);
   }
 

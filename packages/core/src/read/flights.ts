@@ -4,7 +4,7 @@ import { copyOf } from '../values/copy.js';
 export interface Flight<Loaded> {
   /** Somebody has joined it. */
   joined: boolean;
-  /** What was loaded, once it has proved to be current; `undefined` when it has not. */
+  /** The loaded value, once it has proved to be current; `undefined` when it has not. */
   readonly proven: Promise<Loaded | undefined>;
   end(proven: Loaded | undefined): void;
 }
@@ -27,7 +27,7 @@ export class Flights<Loaded extends { readonly value: unknown }> {
     return flight;
   }
 
-  /** What the load of a key proves to be current, as a copy for this reader alone; `undefined`: nothing, or there is none. */
+  /** The value that the load of a key proves to be current, as a copy for this reader alone; `undefined`: there is none. */
   async join(cacheKey: string): Promise<Loaded | undefined> {
     const flight = this.#flights.get(cacheKey);
     if (flight === undefined) return undefined;

@@ -88,7 +88,7 @@ export class Loader<Value> {
     return versioned(await this.load(key, true));
   }
 
-  /** What fails fails all readers of a call, each with an error of its own. */
+  /** A failure reaches all readers of a call, each with an error of its own. */
   async #called(
     loads: readonly PendingLoad<Value>[],
   ): Promise<readonly (StoreRow<Value> | undefined | Error)[]> {

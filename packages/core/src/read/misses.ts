@@ -96,7 +96,7 @@ export class Misses<Value> {
     const isShape = reason === 'shape' || reason === 'later-shape';
     // The store does not have it yet.
     if (isShape && unflushed === true) await flushKey?.(lookup.key);
-    // Whoever made it would replace what this process knows less of, and so on for ever.
+    // Filled from here it would lack columns that its maker knows, who would replace it, and so on for ever.
     if (reason === 'later-shape') return await loader.loadOnly(lookup.key);
     return await this.reload(lookup, reason);
   }
@@ -180,7 +180,7 @@ export class Misses<Value> {
     this.#flights.close(cacheKey, flight);
     // This reader may change what it gets before the others have theirs.
     const shared = flight.joined ? { ...found, value: copyOf(found.value) } : found;
-    // That the fill is accepted does not say that no tag was ended meanwhile.
+    // An accepted fill does not say that no tag was ended meanwhile.
     const proving = flight.joined && now !== undefined ? rowTags?.isStill(now) : undefined;
     const filling = this.#fills.fill(lookup, token, floor, row, now?.mark).then(
       (filled) => {

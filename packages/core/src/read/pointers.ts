@@ -85,7 +85,7 @@ export class Pointers {
     try {
       return this.keyOf(row as Readonly<Record<string, unknown>>) === key;
     } catch {
-      // What a caller could not ask for is not what this one has asked for.
+      // Nobody can ask for such a value, so this caller has not.
       return false;
     }
   }

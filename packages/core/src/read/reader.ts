@@ -15,7 +15,7 @@ import { UncacheableKeys } from './uncacheable.js';
 
 type Answer = CacheHit | undefined | Error;
 
-/** What a reader has found, so far as it tells whether anything was changed since. */
+/** The parts of a found entry that tell whether anything was changed since. */
 interface Identity extends Pick<CacheHit, 'version' | 'staleAtMs'> {
   /** How far the list of ended tags went; `undefined`: rows have none. */
   readonly mark: string | undefined;
@@ -311,7 +311,7 @@ export class Reader<Value> {
 
   /** The cache is switched off, or the table is not kept in step. Losses of it are looked for all the same: it may be switched on at any time. */
   async #readPast(lookup: Lookup): Promise<Versioned<Value>> {
-    // What is unflushed is not in the store.
+    // The store does not have unflushed writes yet.
     await this.#context.flushKey?.(lookup.key).catch(unlessUnavailable);
     return await this.#readStore(lookup, 'off');
   }

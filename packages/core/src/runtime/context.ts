@@ -26,7 +26,7 @@ export interface EngineContext {
   readonly kept: KeptByCache;
   readonly handover: Handover;
   readonly queue: QueueAdapter | undefined;
-  /** Of collections that don't say otherwise. */
+  /** The default of collections. */
   readonly compression: CompressionSettings | undefined;
   /** `undefined`: entries and jobs carry no signatures. */
   readonly integrity: Integrity | undefined;

@@ -5,28 +5,25 @@ import type { EngineContext } from './context.js';
 /** How soon a cache is asked again. */
 const RETRY_MS = 5_000;
 
-/** Warns, once, of a cache that evicts intents. */
-export class EvictionWarning {
-  readonly #context: () => EngineContext;
-  readonly #timeoutMs: number;
-  #asked = false;
-
-  constructor(context: () => EngineContext, timeoutMs: number) {
-    this.#context = context;
-    this.#timeoutMs = timeoutMs;
-  }
-
-  /** A cache that can't be asked now is asked again: it may be away when the first collection opens. */
-  async warnIfEvicting(collection: string, why: string): Promise<void> {
-    const { adapter, cache, clock, lifecycle } = this.#context();
-    if (this.#asked || lifecycle.closed) return;
-    this.#asked = true;
+/**
+ * Warns, once, of a cache that evicts intents. A cache that can't be asked now is asked again: it may be away when the
+ * first collection opens.
+ */
+export function evictionWarning(
+  context: () => EngineContext,
+  timeoutMs: number,
+): EngineContext['warnIfEvicting'] {
+  let asked = false;
+  return async function warnIfEvicting(collection, why) {
+    const { adapter, cache, clock, lifecycle } = context();
+    if (asked || lifecycle.closed) return;
+    asked = true;
     const asking = cache.open().then(() => adapter.info());
     const late = (): Error => new StoreTimeoutError('the cache did not describe itself');
-    const info = await withTimeout(clock, asking, this.#timeoutMs, late).catch(() => undefined);
+    const info = await withTimeout(clock, asking, timeoutMs, late).catch(() => undefined);
     if (info === undefined) {
-      this.#asked = false;
-      clock.schedule(() => void this.warnIfEvicting(collection, why), RETRY_MS);
+      asked = false;
+      clock.schedule(() => void warnIfEvicting(collection, why), RETRY_MS);
       return;
     }
     if (info.evicts !== true) return;
@@ -35,5 +32,5 @@ export class EvictionWarning {
         'an evicted intent lets readers see an older version. Use maxmemory-policy noeviction.',
       { type: 'LockstepWarning', code: 'LOCKSTEP_STRICT_EVICTION' },
     );
-  }
+  };
 }

@@ -11,7 +11,7 @@ import { announcementText, parseAnnouncement } from './announcement.js';
 import type { EngineContext } from './context.js';
 import type { AnnounceSettings } from './options.js';
 
-/** What lives for a shorter time, a script, is not announced. */
+/** A process that lives for a shorter time, a script, is not announced. */
 const FIRST_MS = 1_000;
 /** Others find nothing of a process that has said nothing for so many intervals. */
 const MISSED_INTERVALS = 3;

@@ -42,7 +42,7 @@ import { Collections } from './collections.js';
 import { Consumers } from './consumers.js';
 import type { EngineContext } from './context.js';
 import { EventHub } from './events.js';
-import { EvictionWarning } from './eviction-warning.js';
+import { evictionWarning } from './eviction-warning.js';
 import { Announcements } from './fleet.js';
 import { LOCKSTEP } from './options.js';
 import { openAll } from './ready.js';
@@ -64,7 +64,7 @@ export function createLockstep(options: LockstepOptions): Lockstep {
 
 class LockstepEngine implements Lockstep {
   readonly #context: EngineContext;
-  /** Of the keys that belong to no collection. */
+  /** The start of the keys that belong to no collection. */
   readonly #ownPrefix: string;
   readonly #lifecycle = { closed: false };
   readonly #adapters = new UsedAdapters();
@@ -87,7 +87,6 @@ class LockstepEngine implements Lockstep {
     // Collections have names, so an empty one can't collide.
     const ownPrefix = keyPrefix(prefix, '');
     this.#ownPrefix = ownPrefix;
-    const evictions = new EvictionWarning(() => this.#context, timeoutMs * 4);
     const buffers = new Buffers();
     const disabled = process.env[DISABLED];
     const onOff = (): void => {
@@ -134,7 +133,7 @@ class LockstepEngine implements Lockstep {
       lifecycle: this.#lifecycle,
       consumerOf: (feed) => this.#consumers.of(feed),
       transaction: (host, body, callOptions) => this.#transactions.run(host, body, callOptions),
-      warnIfEvicting: (collection, why) => evictions.warnIfEvicting(collection, why),
+      warnIfEvicting: evictionWarning(() => this.#context, timeoutMs * 4),
     };
     this.#transactions = new Transactions(this.#collections, activity, clock);
     this.#through = new ThroughCalls(this, clock);

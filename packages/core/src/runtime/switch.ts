@@ -23,14 +23,14 @@ export interface SwitchOptions {
 }
 
 /**
- * Whether the cache is used. Off, every read goes to the store; writes go on to invalidate, so that it can be switched on
+ * Says whether the cache is used. Off, every read goes to the store; writes go on to invalidate, so that it can be switched on
  * again at any time. A process may switch it off for itself, and the stores' registries for all processes.
  */
 export class CacheSwitch {
   /** A field: every read looks at it. */
   off: boolean;
   readonly #options: SwitchOptions;
-  /** Who says so. */
+  /** The sides that have switched it off. */
   readonly #by = new Set<SwitchedOff>();
   /** The registries that say so. */
   readonly #registries = new Set<object>();
@@ -70,7 +70,7 @@ export class CacheSwitch {
     if (this.off) onOff();
   }
 
-  /** What one registry says of it. */
+  /** Notes the switch of one registry. */
   recorded(registry: object, off: boolean): void {
     if (off) this.#registries.add(registry);
     else this.#registries.delete(registry);

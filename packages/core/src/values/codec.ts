@@ -239,7 +239,7 @@ export class Codec<Value> {
    */
   async decodeBuffered(given: Payload | null, key: string, _version: Version): Promise<Buffered<Value>> {
     if (given === null) return { value: null };
-    // Whether this process knows of tags or not.
+    // The head is taken off even where this process knows of no tags.
     const payload = withoutHead(given);
     if (!this.fits(payload)) {
       throw this.unreadable(key, `it is longer than maxPayloadBytes, ${this.#maxBytes} bytes`);
@@ -265,7 +265,7 @@ export class Codec<Value> {
       const valid = await this.validate(value, key);
       const given = value as Readonly<Record<string, unknown>>;
       const keep = unknown.filter((property) => given[property] === undefined);
-      // What the schema puts there is not what the writer meant either.
+      // A value that the schema puts there is not what the writer meant either.
       return keep.length === 0 ? { value: valid } : { value: without(valid, keep), keep };
     } catch (error) {
       if (error instanceof ValidationError) throw error;
@@ -330,7 +330,7 @@ export class Codec<Value> {
   }
 }
 
-/** What the store does not have yet is newer than whatever a tag was ended for. */
+/** False of an unflushed entry: it is newer than any change that a tag was ended for. */
 function hasEnded(
   { unflushed }: CacheHit,
   payload: Payload,

@@ -45,7 +45,7 @@ const DECOMPRESS_ASIDE_BYTES = 256 * 2 ** 10;
 /** The most that is allocated before anything was decompressed. */
 const MAX_CHUNK = 256 * 2 ** 10;
 const MIN_CHUNK = 64;
-/** What is not shorter by this part stays as it is: to decompress it would cost more than it saves. */
+/** A body that is not shorter by this part stays as it is: to decompress it would cost more than it saves. */
 const WORTHWHILE = 1 / 8;
 
 /** The next levels took up to three times as long: zstd's 3 for nothing, brotli's 5 for a tenth less (performance.md). */
@@ -103,7 +103,7 @@ export function checkCompression(
   throw new InvalidOptionError(`${where}.compression.algorithm`, problem);
 }
 
-/** What the serializer made as it is cached, from a threshold on compressed, and what is cached as the serializer made it. */
+/** Turns a serializer's output into what is cached, compressed from a threshold on, and back. */
 export class Compression {
   readonly #codec: Codec | undefined;
   readonly #thresholdBytes: number;

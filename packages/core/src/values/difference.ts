@@ -34,7 +34,7 @@ function isSame(one: unknown, other: unknown): boolean {
   return Object.is(one, other) || (!isOpaque(other) && inOrder(one, other, new Set()));
 }
 
-/** Whether equal values have their properties in one order: to a document database another one is another value. */
+/** True when equal values have their properties in one order: to a document database another order is another value. */
 function inOrder(one: unknown, other: unknown, seen: Set<unknown>): boolean {
   if (typeof one !== 'object' || one === null || isCopied(one) || seen.has(one)) return true;
   seen.add(one);

@@ -133,7 +133,7 @@ function tokenOf([property, type]: readonly [string, string]): string {
 
 function fitOf(header: string, known: Known): ShapeFit {
   const [found, order, kind, tokens = ''] = HEADER.exec(header) ?? [];
-  // Of a process that did not know its shape at the moment, too.
+  // So is one of a process that did not know its shape at the moment.
   if (found === undefined || (kind === ':' && tokens === '')) return 'earlier';
   if (kind === ':' && known.kind === ':' && includesAll(tokens, known.tokens)) return 'wider';
   if (kind === '=' && known.kind === '=' && tokens === known.tokens) return 'wider';

@@ -8,7 +8,7 @@ import type { Generations } from './generations.js';
 import type { NearView } from './near.js';
 import type { ViewSettings } from './settings.js';
 
-/** What the parts of one view share. */
+/** The context that the parts of one view share. */
 export interface ViewParts<Params, Value> extends EngineContext {
   readonly settings: ViewSettings;
   readonly load: ViewOptions<Params, Value>['load'];

@@ -16,7 +16,7 @@ export class Generations {
     this.#trust = trust;
   }
 
-  /** That of the keys' primaries; `undefined`: one of them has no recent proof. `nowMs`: the clock's `monotonic`. */
+  /** The generation of the keys' primaries; `undefined`: one of them has no recent proof. `nowMs`: the clock's `monotonic`. */
   of(keys: readonly string[], nowMs?: number): string | undefined {
     let last: Proof | undefined;
     let text = '';

@@ -16,7 +16,7 @@ export interface NearViewOptions<Value> {
   readonly rows: readonly RowsDependency[];
 }
 
-/** What was asked for, as far as it concerns near entries. */
+/** A reading of a view, as far as it concerns near entries. */
 interface Marked {
   readonly key: string;
   readonly cacheKey: string;
@@ -45,7 +45,7 @@ export class NearView<Value> {
     });
     const where = `view("${name}")`;
     nearWatch.add(this.#entries, where);
-    // That of the pages.
+    // The tag of its pages starts like its keys.
     nearWatch.addTags(keyPrefix, true);
     for (const { description, tags } of rows) {
       if (nearWatch.watchTags(tags.keyPrefix)) continue;

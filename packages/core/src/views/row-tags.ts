@@ -36,7 +36,7 @@ export class RowTags {
   readonly #options: RowTagsOptions;
   readonly #generations: Generations;
   readonly #hashes = new Map<string, string>();
-  /** What was told last, for a load or a write that begins afterwards. */
+  /** The list as it was told last, for a load or a write that begins afterwards. */
   #known: TagsNow | undefined;
   #knownAtMs = Number.NEGATIVE_INFINITY;
   #asking = false;
@@ -119,12 +119,12 @@ export class RowTags {
     }
   }
 
-  /** Whether the list, asked after this call, is what it was. Does not reject. */
+  /** True when the list, asked after this call, is what it was. Does not reject. */
   async isStill({ mark }: TagsNow): Promise<boolean> {
     return (await this.ask())?.mark === mark;
   }
 
-  /** What a write that begins now notes, as far as it was told before; `undefined`: it was not. */
+  /** The mark that a write which begins now notes, as the list was told last; `undefined`: it was not. */
   mark(): string | undefined {
     const { activity, clock } = this.#options;
     if (!this.#asking && clock.monotonic() - this.#knownAtMs >= MARK_MS) {

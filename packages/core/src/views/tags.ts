@@ -31,7 +31,7 @@ interface TagSet {
   readonly description: string;
 }
 
-/** Of params that nobody gave. */
+/** The set that params which nobody gave name. */
 const NO_SET: TagSet = { properties: [], columns: [], columnsText: '[]', description: 'where()' };
 
 export interface TagsOptions
@@ -91,7 +91,7 @@ export class CollectionTags {
     this.rows = sets.length === 0 ? undefined : new RowTags({ ...options, key, namesOf });
   }
 
-  /** Whether the store tells the values of every set. Rejects with `InvalidOptionError`. */
+  /** Asks whether the store tells the values of every set. Rejects with `InvalidOptionError`. */
   async check(): Promise<void> {
     const tags = this.#sets.map(({ properties }) => properties);
     if (tags.length > 0) await this.#declared?.check({ tags });

@@ -75,7 +75,7 @@ export class ViewLoader<Params, Value> {
     }
   }
 
-  /** What was acknowledged and the store does not have yet gets there. */
+  /** Brings acknowledged writes that the store does not have yet into it. */
   async #flush({ key, rows }: Asked<Params>): Promise<void> {
     const { clock, settings } = this.#context;
     const { name, storeTimeoutMs } = settings;

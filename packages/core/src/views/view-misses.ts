@@ -223,7 +223,7 @@ export class ViewMisses<Params, Value> {
     const { cache, events } = this.#context;
     const { cacheKey, key } = asked;
     try {
-      // That a table is not kept in step any more may have been noticed by this very load.
+      // This very load may have noticed that a table is not kept in step any more.
       const payload = mayFill(asked) ? await this.#payload(asked, version, loaded) : undefined;
       if (payload === undefined) return this.#release(cacheKey, token);
       const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;

@@ -167,7 +167,7 @@ export class Preparation<Value> {
     return cacheKey.slice(this.#collection.keyPrefix.length);
   }
 
-  /** What the cache says of many at once is each writer's own. */
+  /** The cache's error for many writers at once, as this writer's own. */
   #ofRow(error: unknown, key: string): unknown {
     const { name: collection } = this.#collection.settings;
     return error instanceof Error ? concerning(ofOneRow(error, { collection, key }), { collection }) : error;

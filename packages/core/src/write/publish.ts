@@ -311,7 +311,7 @@ export class Publication<Value> {
       holeTtlMs: settings.holeTtlMs,
       holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
     });
-    // What was written is told to all, whether its version is believed or not.
+    // All are told of a write, whether its version is believed or not.
     const told = version !== NO_VERSION || written !== undefined;
     const others = told ? member?.invalidateOthers(key, version, written) : undefined;
     const { outcome } = await invalidating;

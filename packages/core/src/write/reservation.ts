@@ -18,5 +18,5 @@ export interface Reservation {
   readonly mark?: string | undefined;
 }
 
-/** Of a write that the cache was not asked for. */
+/** The reservation of a write that the cache was not asked for. */
 export const NOTHING: Reservation = { above: NO_VERSION, token: undefined, intent: false, aheadMs: 0 };

@@ -222,8 +222,8 @@ function ownOutcome<Value>(outcome: Applied<Value>): Applied<Value> {
 }
 
 /**
- * Of an increment that is part of a sum: its own value, which no reader finds in the row; so its version is one that
- * no row of the key ever has, between the one before the sum and the sum's own.
+ * The outcome of an increment that is part of a sum: its own value, which no reader finds in the row; so its version is
+ * one that no row of the key ever has, between the one before the sum and the sum's own.
  */
 function stepOutcome<Value>(outcome: Applied<Value>, field: string, place: number): Applied<Value> {
   if (outcome.kind !== 'written') return outcome;

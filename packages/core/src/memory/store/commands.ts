@@ -135,7 +135,7 @@ function sums(
   });
 }
 
-/** Of the kind of the field: a number, a bigint, or a decimal text. `undefined`: it holds none, or the sum is none. */
+/** The sum, of the field's own kind: a number, a bigint, or a decimal text. `undefined`: it holds none, or the sum is none. */
 function added(before: unknown, term: Amount): unknown {
   if (typeof before === 'number') {
     const sum = before + Number(term);

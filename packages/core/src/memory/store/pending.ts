@@ -63,7 +63,7 @@ export class Pending {
     for (const items of [this.#ready, this.#delayed]) {
       const item = items.get(key);
       if (item === undefined || item.change.version > version) continue;
-      // What the row had before is named by texts that this writer did not know.
+      // This writer did not know the texts that name what the row had before.
       if (item.change.texts !== undefined && item.oldest !== version) continue;
       const rest = left(item);
       if (rest === undefined) items.delete(key);
@@ -78,7 +78,7 @@ export class Pending {
 }
 
 function merge(a: PendingChange, b: PendingChange): PendingChange {
-  // Who has dealt with the newer one needs no older one, unless something is named by what the row had between.
+  // A consumer that has dealt with the newer change needs no older one, unless texts name what the row had between.
   const [older, newer] = a.change.version > b.change.version ? [b, a] : [a, b];
   const texts = bothTexts(older.change, newer.change);
   return {
