@@ -115,7 +115,7 @@ export interface CollectionOptions<
 > {
   /** Unique in this Lockstep; a part of every cache key. */
   readonly name: string;
-  /** A store adapter's binding, e.g. `pg.table(…)`. */
+  /** What holds the rows: `pg.table(…)`, `mongo.collection(…)`, `memoryStore(…)`, `callbackStore(…)`. */
   readonly store: StoreAdapter<Value, Id, Tx>;
   /**
    * Unique indexes of the table (a property, or a list of them) by which `getBy` finds rows. The store has to tell their
