@@ -2,7 +2,7 @@ import type { StoreOutcome } from '@lockstep/core';
 import type { Knex } from 'knex';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { PostgresTable } from '../src/index.js';
-import { CALL, testServer } from './support/database.js';
+import { CALL, READ, testServer } from './support/database.js';
 
 interface Note {
   readonly id: number;
@@ -89,6 +89,20 @@ test.each([
     await notes.write([{ kind: 'delete', key: '5', above: 0 }], CALL);
   },
 );
+
+test('a lone write that its commit refuses is not told as written, though its row came before (G1)', async () => {
+  await knex.raw('CREATE TABLE places (id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED)');
+  const { pg } = server.store({ knex });
+  const places = pg.table<{ id: number; n: number }, number>('places', { key: 'id' });
+  await pg.attach(places);
+  const putAt = (id: number, n: number) =>
+    places.write([{ kind: 'put', key: String(id), value: { id, n }, above: 0 }], CALL);
+  await putAt(1, 1);
+  await putAt(2, 2);
+  expect(await putAt(2, 1)).toMatchObject([{ kind: 'failed', error: { code: 'LOCKSTEP_STORE_REFUSED' } }]);
+  const [row] = await places.read(['2'], READ);
+  expect(row?.value).toEqual({ id: 2, n: 2 });
+});
 
 describe('a lone delete', () => {
   const remove = async (id: number, ifVersion?: number): Promise<StoreOutcome<Note> | undefined> => {
