@@ -5,6 +5,9 @@ import type { Topology } from './topology/topology.js';
 
 type Fields = ReadonlyMap<string, string>;
 
+/** The oldest that is tested. Valkey tells it as the Redis that it is compatible with. */
+const OLDEST = [6, 2] as const;
+
 /** The primaries' own answers about themselves. Rejects when none of them answers. */
 export async function serverInfo(topology: Topology, timeoutMs: number): Promise<CacheInfo> {
   const servers = topology.primaries();
@@ -21,6 +24,7 @@ export async function serverInfo(topology: Topology, timeoutMs: number): Promise
     evicts: evicts(policies, told),
     evictsPersistent: evictsPersistent(policies, told),
     appendsToFile: appendsToFile(found, complete),
+    outdated: found.some(isOld) ? `needs Redis ${OLDEST.join('.')}, or Valkey, or later` : undefined,
     generation: complete ? generationOf(found) : undefined,
     primaries: servers.length,
     description: `${versions.join(', ')}, ${topology.description}${count}, maxmemory-policy ${policy}`,
@@ -64,6 +68,12 @@ export function generationText(run: string | undefined, replication: string | un
 function versionOf(fields: Fields): string {
   const valkey = fields.get('valkey_version');
   return valkey === undefined ? `Redis ${fields.get('redis_version') ?? 'unknown'}` : `Valkey ${valkey}`;
+}
+
+function isOld(fields: Fields): boolean {
+  const [major, minor] = (fields.get('redis_version') ?? '').split('.').map(Number);
+  if (major === undefined || minor === undefined) return false;
+  return major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]);
 }
 
 function unique(values: readonly (string | undefined)[]): string[] {

@@ -8,6 +8,7 @@ import { redisCache } from '@lockstep/cache-redis';
 import { type Collection, createLockstep, type Lockstep } from '@lockstep/core';
 import { startPostgres, startRedis } from '@lockstep/dev-services';
 import { postgresStore } from '@lockstep/store-postgres';
+import { Redis } from 'ioredis';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { takesFile } from '../src/completion.js';
@@ -154,11 +155,40 @@ describe('from the first deployment to an audit', () => {
     const { out } = await run(['doctor']);
     expect(out).toMatch(/✓ collection products: public\.products, with a change feed/);
     expect(out).toMatch(/cache network: a read takes [\d.]+ ms/);
-    expect(out).toMatch(/✓ cache clock: -?\d+ ms ahead/);
+    expect(out).toMatch(/✓ cache clock: \d+ ms (?:ahead of|behind) this machine/);
     expect(out).toMatch(/✓ postgres:\S+ server: Postgres \d+\.\d+/);
     expect(out).toMatch(/✓ postgres:\S+ pooler: none/);
     expect(out).toMatch(/postgres:\S+ network: a statement takes [\d.]+ ms/);
-    expect(out).toMatch(/✓ postgres:\S+ clock: -?\d+ ms ahead/);
+    expect(out).toMatch(/✓ postgres:\S+ clock: \d+ ms (?:ahead of|behind) this machine/);
+  });
+
+  test('doctor: a cache that may evict what is buffered', async () => {
+    const client = new Redis(redis.url);
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    const { code, out } = await run(['doctor'], { LOCKSTEP_BUFFERED: 'products' });
+    await client.config('SET', 'maxmemory-policy', 'noeviction');
+    client.disconnect();
+    expect(out).toMatch(
+      /✗ cache: .*allkeys-lru: may evict what is buffered of products: set maxmemory-policy/,
+    );
+    expect(code).toBe(1);
+  });
+
+  test('doctor: a cache whose clock is off', async () => {
+    const file = join(folder, 'off.config.ts');
+    writeFileSync(
+      file,
+      `import { createLockstep, systemClock } from '@lockstep/core';
+      import { memoryCache, memoryStore } from '@lockstep/core/memory';
+      const { monotonic, schedule } = systemClock;
+      const clock = { now: () => Date.now() - 3_600_000, monotonic: () => monotonic(), schedule };
+      const lockstep = createLockstep({ cache: memoryCache({ clock }) });
+      lockstep.collection({ name: 'products', store: memoryStore({ name: 'products' }) });
+      export default { lockstep };`,
+    );
+    const { code, out } = await run(['--config', file, 'doctor']);
+    expect(out).toMatch(/✗ cache clock: 3\d{6} ms behind this machine: run NTP on both/);
+    expect(code).toBe(1);
   });
 
   test('inspect shows entry and row', async () => {

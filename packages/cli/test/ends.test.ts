@@ -94,6 +94,7 @@ const TABLE: readonly (readonly [end: string, command: string, code: number, say
   ['a role that is not there', 'inspect products 1', 2, /no_such_role/],
   ['a database that only reads', 'purge products 1 --yes', 2, /read-only/],
   ['a database that only reads', 'detach products --yes', 2, /read-only|permission|owner/],
+  ['a database that only reads', 'doctor', 1, /takes no writes: default_transaction_read_only/],
   ['a table that is missing', 'status', 1, /nothing/],
   ['a table that is missing', 'attach', 2, /nothing/],
   ['a key that is no column', 'verify', 2, /sku/],

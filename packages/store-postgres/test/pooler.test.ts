@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { describe, expect, test } from 'vitest';
+import { examineServer } from '../src/attach/examine.js';
 import { type Backend, examinePooler } from '../src/attach/pooler.js';
 
 /** What PgBouncer's processes look like to a client, by what it pools. */
@@ -117,4 +118,24 @@ describe('the doctor tells what is between this and the server', () => {
     await examinePooler({ client } as unknown as Knex, all);
     expect(sent.slice(-2)).toEqual(['BEGIN', 'ROLLBACK']);
   });
+});
+
+test.each([
+  [{}, true, 'Postgres 16.4, role app'],
+  [{ version: '12.22', number: 120_022 }, false, 'Postgres 12.22, role app: needs 13 or later'],
+  [{ standby: true, read_only: 'on' }, false, 'a standby takes no writes: connect to the primary'],
+  [{ read_only: 'on' }, false, 'takes no writes: default_transaction_read_only is on'],
+])('the doctor on the server: %j', async (told, isWell, says) => {
+  const server = {
+    version: '16.4',
+    number: 160_004,
+    standby: false,
+    read_only: 'off',
+    connections: 100,
+    role: 'app',
+  };
+  const run = async (sql: string) => (sql.includes('server_version') ? [{ ...server, ...told }] : []);
+  const needs = { prepared: false, listens: false };
+  const [found] = await examineServer(run as never, new Pooler('none').knex(), needs);
+  expect(found).toEqual({ what: 'server', isWell, says: expect.stringContaining(says) });
 });

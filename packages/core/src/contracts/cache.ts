@@ -16,6 +16,8 @@ export interface CacheInfo {
   readonly evictsPersistent?: boolean | undefined;
   /** False when it keeps no append-only file, so that it confirms no write as being on its disk; `undefined`: not known. */
   readonly appendsToFile?: boolean | undefined;
+  /** What is wrong with the servers' version; `undefined`: nothing, or they do not tell it. */
+  readonly outdated?: string | undefined;
   /**
    * Changes when the server may have lost acknowledged writes (a restart, a failover); `undefined`
    * when it can't be told. Of several primaries: what each one's probe says, sorted, joined by commas.

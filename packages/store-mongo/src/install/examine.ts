@@ -29,13 +29,17 @@ export async function examineServer(db: Db): Promise<readonly StoreFinding[]> {
   ];
 }
 
-function topology({ hosts, msg, setName }: Document): StoreFinding {
+function topology({ hosts, isWritablePrimary, me, msg, setName }: Document): StoreFinding {
   if (msg === 'isdbgrid') {
     return { what: 'topology', isWell: false, says: 'a sharded cluster, which is not tested' };
   }
   if (typeof setName !== 'string') {
     const says =
       'standalone: no change feed, no transactions: start it with --replSet (one member is enough)';
+    return { what: 'topology', isWell: false, says };
+  }
+  if (isWritablePrimary !== true) {
+    const says = `${String(me)} takes no writes: leave directConnection out of the address, and name the set (replicaSet=${setName})`;
     return { what: 'topology', isWell: false, says };
   }
   const members = Array.isArray(hosts) ? hosts.length : 1;

@@ -10,7 +10,7 @@ const PROBES = 10;
 const SLOW_MS = 5;
 
 const SERVER = `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-pg_catalog.pg_is_in_recovery() AS standby, current_setting('max_connections')::int AS connections, current_user::text AS role`;
+pg_catalog.pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS read_only, current_setting('max_connections')::int AS connections, current_user::text AS role`;
 
 /** Looks at the server, the pool and the way to it. */
 export async function examineServer(
@@ -20,13 +20,20 @@ export async function examineServer(
 ): Promise<readonly StoreFinding[]> {
   const [server] = await run(SERVER);
   const isStandby = server?.['standby'] === true;
+  const isReadOnly = !isStandby && server?.['read_only'] === 'on';
   const isOld = Number(server?.['number']) < OLDEST;
+  const problems = [
+    isStandby && 'a standby takes no writes: connect to the primary',
+    isReadOnly &&
+      'takes no writes: default_transaction_read_only is on, for the server, the database or the role',
+    isOld && 'needs 13 or later',
+  ].filter((problem) => problem !== false);
   const version = `Postgres ${String(server?.['version'])}, role ${String(server?.['role'])}`;
   return [
     {
       what: 'server',
-      isWell: !isStandby && !isOld,
-      says: `${version}${isStandby ? ': a standby takes no writes: connect to the primary' : ''}${isOld ? ': needs 13 or later' : ''}`,
+      isWell: problems.length === 0,
+      says: [version, ...problems].join(': '),
     },
     connections(knex, Number(server?.['connections'])),
     await examinePooler(knex, needs),
