@@ -172,6 +172,28 @@ test('a table whose triggers are disabled, and that is a strict collection’s, 
   expect(await app.items.get(1)).toEqual(rowOf(1, 'x'));
 });
 
+test('a table that is kept in step no more although its triggers are there is written as any other', async () => {
+  const at = await world();
+  const { errors, items, suspensions, table } = processOn(at);
+  expect(await items.get(1)).toEqual(rowOf(1, 'a'));
+  await at.knex.raw('CREATE TABLE child () INHERITS (items)');
+  await table.shape.renew();
+  await vi.waitFor(async () => {
+    await items.get(1);
+    expect(suspensions.map(({ state }) => state)).toEqual(['suspended']);
+  }, 15_000);
+  await items.put(2, rowOf(2, 'b'));
+  await items.patch(2, { v: 'c' });
+  await items.update(1, (row) => row && { ...row, v: 'd' });
+  expect(await at.knex('items').select('id', 'v').orderBy('id')).toEqual([
+    { id: 1, v: 'd' },
+    { id: 2, v: 'c' },
+  ]);
+  await items.delete(2);
+  expect(await items.get(2)).toBeUndefined();
+  expect(errors).toEqual([]);
+});
+
 test('buffered writes reach the table', async () => {
   const at = await world();
   const app = processOn(at, { strategy: 'write-behind' });

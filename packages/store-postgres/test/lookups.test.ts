@@ -56,6 +56,29 @@ function processes() {
 const member = (id: string, email: string | null, slug: string): Member => ({ id, email, tenant: 1, slug });
 
 describe('rows by a unique value', () => {
+  test('are found whatever others have put in the place of a pointer', async () => {
+    const cache = memoryCache();
+    const lockstep = createLockstep({ cache });
+    opened.push(lockstep);
+    const members = lockstep.collection({ name: 'members', store: bind(server.store().pg), unique: UNIQUE });
+    await members.put(ONE, member(ONE, 'a@b', 'one'));
+    await members.put(TWO, member(TWO, 'c@d', 'two'));
+    const emails = ['a@b', 'c@d'];
+    const key = 'wtc:members%by-E-Mail:=a@b';
+    await members.getManyBy('email', emails);
+    for (const payload of ['{"id":1}', '5', '"no key"', `"${'x'.repeat(3_000)}"`, 'true', '[]']) {
+      const token = `poison ${payload}`;
+      const outcomes = await cache.execute([
+        { kind: 'invalidate', key, version: 0, holeTtlMs: 60_000, holeOnEmpty: true },
+        { kind: 'lease', key, token, leaseMs: 60_000, holeTtlMs: 60_000, encoding: 'utf8' },
+        { kind: 'fill', key, token, version: 0, payload, ttlMs: 60_000, staleAtMs: 0 },
+      ]);
+      expect(outcomes[2]).toMatchObject({ outcome: 'filled' });
+      expect((await members.getBy('email', 'a@b'))?.slug).toBe('one');
+      expect((await members.getManyBy('email', emails)).map((row) => row?.slug)).toEqual(['one', 'two']);
+    }
+  });
+
   test('are found after each acknowledged write by what they have, in every process (G2)', async () => {
     const [one, two] = processes();
     const found = async (email: string) =>

@@ -100,6 +100,41 @@ test('an installation that lets writers in is named by open and status, and clos
   expect(warnings).toEqual([]);
 });
 
+test('whoever owns an attached table, and gives its name to a view, runs nothing as the role that attached it', async () => {
+  const at = await scene();
+  await at.knex.raw(`GRANT CREATE ON SCHEMA public TO ${at.low}`);
+  const low = at.asLow();
+  await low.raw('CREATE TABLE victim (id int PRIMARY KEY, name text)');
+  await at.pg.attach(at.pg.table<Victim>('victim', { key: 'id' }), { bulk: true });
+  await low.raw(`ALTER TABLE victim RENAME TO renamed; CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC;
+    CREATE FUNCTION spy() RETURNS bigint LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO public.seen VALUES (current_user); RETURN 9000000000000000000; END $$;
+    CREATE VIEW victim AS SELECT 1 AS id, ''::text AS name, public.spy() AS lockstep_version`);
+  await low.raw("SET lockstep.moved = 'yes'");
+  await low.raw(`INSERT INTO renamed VALUES (1, 'a'), (2, 'b')`);
+  await low.raw('DELETE FROM renamed WHERE id = 1');
+  await low.raw('TRUNCATE renamed');
+  expect(await rows(low, 'SELECT DISTINCT who FROM seen')).toEqual([]);
+});
+
+test.each(['$lockstep$', '$lockstep_truncate$', '$lockstep_marks$', '$lockstep_again$'])(
+  'names that hold %s end no statement of attach',
+  async (quote) => {
+    const at = await scene();
+    const name = `a${quote}; SELECT 1/0 --`;
+    await at.knex.raw('CREATE TABLE ?? (?? int PRIMARY KEY, name text)', [name, name]);
+    const table = at.pg.table<Victim>(name, { key: name });
+    for (const bulk of [true, false]) await at.pg.attach(table, { bulk });
+    await at.knex.raw('INSERT INTO ?? VALUES (1)', [name]);
+    await at.knex.raw('TRUNCATE ??', [name]);
+    expect(await rows(at.knex, `SELECT key, op FROM lockstep.outbox ORDER BY version`)).toEqual([
+      { key: '1', op: 'p' },
+      { key: '1', op: 'd' },
+    ]);
+    await at.pg.detach(table);
+  },
+);
+
 const SPY = `CREATE FUNCTION lockstep.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'ran as %', current_user; END $$`;
 const ATTACHED = `CREATE TABLE lockstep.attached (source text PRIMARY KEY, relation text NOT NULL, version_column text NOT NULL,

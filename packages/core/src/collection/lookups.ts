@@ -1,12 +1,18 @@
 import type { LookupValue, UniqueSet } from '../contracts/lookups.js';
 import type { ReadOptions, Transaction } from '../contracts/options.js';
-import { InvalidIdError, InvalidOptionError, StoreOverloadedError } from '../errors.js';
+import { InvalidIdError, InvalidOptionError, StoreOverloadedError, StoreRefusedError } from '../errors.js';
 import { textsOfKey } from '../protocol/lookup.js';
 import type { Pointers } from '../read/pointers.js';
 import type { CallContext } from './call-context.js';
 import { READ } from './call-options.js';
 import { CollectionReads } from './reads.js';
 import { seen } from './results.js';
+
+/** What the store refuses as a key was no pointer that Lockstep has written: the primary is asked. Throws other errors. */
+function asNoRow(error: unknown): { readonly value: null } {
+  if (error instanceof StoreRefusedError || error instanceof InvalidIdError) return { value: null };
+  throw error;
+}
 
 /** How often a pointer and its row are read again because the value went from row to row in between. */
 const MAX_TRIES = 5;
@@ -83,7 +89,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     if (fresh === true) return await this.#findFresh(pointers, key, options);
     const { value: rowKey } = await pointers.reader.read(key, this.#context.checks.ttl(options));
     if (rowKey === null) return undefined;
-    const { value } = await this.readAs(rowKey, options);
+    const { value } = await this.readAs(rowKey, options).catch(asNoRow);
     // Where the row has another value, the primary decides.
     return pointers.isOf(value, key) ? (value as Value) : await this.#findFresh(pointers, key, options);
   }
@@ -98,7 +104,10 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     }
     const found = await pointers.reader.readMany(keys, this.#context.checks.ttl(options));
     const rowKeys = found.flatMap(({ value }) => value ?? []);
-    const rows = await this.readManyAs(rowKeys, options);
+    const rows = await this.readManyAs(rowKeys, options).catch((error: unknown) => {
+      asNoRow(error);
+      return Promise.all(rowKeys.map((rowKey) => this.readAs(rowKey, options).catch(asNoRow)));
+    });
     const byKey = new Map(rowKeys.map((rowKey, i) => [rowKey, rows[i]?.value ?? null]));
     return await Promise.all(
       keys.map(async (key, i) => {

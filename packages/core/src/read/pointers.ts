@@ -1,16 +1,28 @@
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { RecordedCollection } from '../contracts/registry.js';
+import type { Serializer } from '../contracts/serializer.js';
 import type { StoreAdapter, StoreReadOptions, StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { UnsupportedError } from '../errors.js';
 import type { Membership } from '../feed/membership.js';
+import { MAX_KEY_LENGTH } from '../protocol/key.js';
 import { lookupKey, lookupName, lookupPrefix, textsOfKey } from '../protocol/lookup.js';
 import { jsonSerializer } from '../serializers/json.js';
 import { Compression } from '../values/compression.js';
 import { codecOf } from '../values/signed-codec.js';
 import { Loader } from './loader.js';
 import { Reader } from './reader.js';
+
+/** What is no key says nothing: others may write to the cache. */
+const POINTER: Serializer = {
+  ...jsonSerializer(),
+  deserialize(payload) {
+    const key = jsonSerializer().deserialize(payload);
+    if (typeof key === 'string' && key.length <= MAX_KEY_LENGTH) return key;
+    throw new TypeError('a pointer must be the key of a row');
+  },
+};
 
 type Declared = NonNullable<StoreAdapter<never, never>['declared']>;
 
@@ -46,7 +58,7 @@ export class Pointers {
     const settings = settingsOf(collection, name);
     const compression = new Compression(undefined, settings.maxPayloadBytes);
     const bounds = { maxBytes: settings.maxPayloadBytes, compression };
-    const plain = { serializer: jsonSerializer(), schema: undefined, shapes: undefined };
+    const plain = { serializer: POINTER, schema: undefined, shapes: undefined };
     const codec = codecOf<string>({ collection: name, ...plain, ...bounds }, integrity, keyPrefix);
     const context = {
       ...collection,

@@ -3,7 +3,7 @@ import { type DeclaredSets, InvalidOptionError } from '@lockstep/core';
 import { assertSeen, type Run, type TableInfo, tableKeySql } from '../sql/catalog.js';
 import { stampedAs, textsSql } from '../sql/declared.js';
 import { objectName } from '../sql/names.js';
-import { identifier, literal } from '../sql/quote.js';
+import { dollarQuoted, identifier, literal } from '../sql/quote.js';
 import { microsSql, nextForeignSql, SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { GUARD, keyGuard, lookupGuard, strangersIn } from './guard.js';
 import { BASE, OF_OTHERS, POLICIES } from './schema.js';
@@ -50,7 +50,7 @@ function functionName(info: TableInfo, trigger: TriggerSql): string {
  */
 function createWriter(info: TableInfo): string {
   const name = literal(`${writerFunction(info)}()`);
-  return `DO $lockstep$
+  return `DO ${dollarQuoted(`
 DECLARE
   role pg_catalog.name;
   earlier pg_catalog.bool := pg_catalog.to_regprocedure(${name}) IS NULL AND EXISTS (SELECT FROM ${SCHEMA}.attached WHERE source = ${literal(info.source)});
@@ -62,7 +62,7 @@ BEGIN
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', ${name}::pg_catalog.regprocedure, role);
   END LOOP;
 END
-$lockstep$`;
+`)}`;
 }
 
 /**
@@ -74,8 +74,8 @@ function createFunction(info: TableInfo, trigger: TriggerSql): string {
   const readsRows = trigger.event.endsWith('TRUNCATE') ? ' SET row_security = off' : '';
   // A session keeps its plans: one that was made beside few tombstones must not scan a million for each row.
   const looksUp = trigger.looksUp === true ? ' SET enable_seqscan = off' : '';
-  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}${looksUp}`} AS $lockstep$${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
-$lockstep$`;
+  return `CREATE OR REPLACE FUNCTION ${functionName(info, trigger)}() RETURNS pg_catalog.trigger LANGUAGE plpgsql ${trigger.asWriter === true ? 'SECURITY INVOKER' : `SECURITY DEFINER SET search_path = ${SAFE_PATH}${readsRows}${looksUp}`} AS ${dollarQuoted(`${trigger.asWriter === true ? trigger.body : guarded(info, trigger)}
+`)}`;
 }
 
 /** The most pairs of roles that a trigger's condition names: each statement reads it anew. */
@@ -87,7 +87,7 @@ export const MAX_MARKS = 16;
  */
 function withMarks(info: TableInfo, sql: string): string {
   const source = literal(stampedAs(info));
-  return `DO $lockstep_marks$
+  const body = `
 BEGIN
   EXECUTE pg_catalog.replace(${literal(sql)}, ${literal(MARKS)}, (
     WITH writer AS (
@@ -100,7 +100,8 @@ BEGIN
       WHERE s.oid = c.oid OR (s.rolcanlogin AND pg_catalog.pg_has_role(s.oid, c.oid, 'MEMBER'))
       ORDER BY s.oid <> c.oid, s.rolname <> current_user, NOT s.rolcanlogin, s.rolname, c.rolname LIMIT ${MAX_MARKS}) m));
 END
-$lockstep_marks$`;
+`;
+  return `DO ${dollarQuoted(body, 'lockstep_marks')}`;
 }
 
 function createTrigger(info: TableInfo, trigger: TriggerSql, relation: string): string {
@@ -138,7 +139,7 @@ export function attachStatements(info: TableInfo, options: AttachSqlOptions): st
     ]),
     ...leaves.flatMap((leaf) => [createTrigger(info, truncate, leaf), enableTrigger(truncate, leaf)]),
   ];
-  const addColumn = `DO $lockstep$
+  const addColumn = `DO ${dollarQuoted(`
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = ${literal(info.relation)}::pg_catalog.regclass
                  AND attname = ${literal(info.spec.versionColumn)} AND NOT attisdropped) THEN
@@ -146,7 +147,7 @@ BEGIN
       ${nextForeignSql(microsSql())});
   END IF;
 END
-$lockstep$`;
+`)}`;
   return [
     ...begin(options),
     GUARD,
@@ -219,7 +220,7 @@ export function detachStatements(
     `DROP FUNCTION IF EXISTS ${functionName(info, truncate)}()`,
     `DROP FUNCTION IF EXISTS ${writerFunction(info)}()`,
     `ALTER TABLE ${info.relation} DROP COLUMN IF EXISTS ${identifier(info.spec.versionColumn)}`,
-    `DO $lockstep$
+    `DO ${dollarQuoted(`
 BEGIN
   IF pg_catalog.to_regclass('${SCHEMA}.attached') IS NOT NULL THEN
     DELETE FROM ${SCHEMA}.attached WHERE source = ${source};
@@ -232,7 +233,7 @@ BEGIN
     END IF;
   END IF;
 END
-$lockstep$`,
+`)}`,
     RESTORE_PATH,
   ];
 }

@@ -1,5 +1,5 @@
 import type { Run, TableInfo } from '../sql/catalog.js';
-import { literal } from '../sql/quote.js';
+import { dollarQuoted, literal } from '../sql/quote.js';
 import { SAFE_PATH, SCHEMA } from '../sql/stamp.js';
 import { arrayText } from '../wire/arrays.js';
 
@@ -81,7 +81,7 @@ export const KEY_STATE = 'LSKEY';
 export function keyGuard({ keyColumns, relation, source, spec: { versionColumn } }: TableInfo): string {
   const key = `ARRAY[${keyColumns.map(({ column }) => literal(column)).join(', ')}]::pg_catalog.text[]`;
   const column = literal(versionColumn);
-  return `DO $lockstep$
+  return `DO ${dollarQuoted(`
 DECLARE
   recorded ${SCHEMA}.attached;
 BEGIN
@@ -94,7 +94,7 @@ BEGIN
       ${literal(source)}, pg_catalog.array_to_string(recorded.key_columns, ', '), recorded.version_column, pg_catalog.array_to_string(${key}, ', '), ${column} USING ERRCODE = '${KEY_STATE}';
   END IF;
 END
-$lockstep$`;
+`)}`;
 }
 
 /** The SQLSTATE with which attach refuses to leave out a unique index that rows are looked up by. */
@@ -106,7 +106,7 @@ export const LOOKUP_STATE = 'LSUNQ';
  */
 export function lookupGuard({ declared, relation, source }: TableInfo): string {
   const sets = `${literal(JSON.stringify(declared.unique))}::pg_catalog.jsonb`;
-  return `DO $lockstep$
+  return `DO ${dollarQuoted(`
 DECLARE
   recorded pg_catalog.record;
 BEGIN
@@ -122,7 +122,7 @@ BEGIN
       ${literal(source)}, pg_catalog.to_json(recorded.consumer), recorded.columns, recorded.name, recorded.consumer, ${literal(source)}) USING ERRCODE = '${LOOKUP_STATE}';
   END IF;
 END
-$lockstep$`;
+`)}`;
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 import type { WireClient } from './pipeline.js';
 
-/** A pooled connection; knex drops it instead of lending it again once it is marked. */
-export type PooledClient = WireClient & { __knex__disposed?: unknown; __knexTxId?: unknown };
+/** A pooled connection. */
+export type PooledClient = WireClient & { __knexTxId?: unknown };
 
 /** The part of knex's client that lends connections: the pool's, or a transaction's own. */
 export interface Lender {

@@ -82,6 +82,8 @@ export interface WireConnection {
 export interface WireClient {
   readonly connection: WireConnection;
   readonly processID: number | null;
+  /** knex drops a connection that has it instead of lending it again. */
+  __knex__disposed?: unknown;
   query(submittable: object): unknown;
   getTypeParser(oid: number, format: 'text'): (value: string) => unknown;
 }
@@ -178,6 +180,11 @@ export class Pipeline {
       for (const call of this.#calls) this.#send(connection, call, prepared);
       if (this.#options.decodesAhead === true) connection.flush();
       connection.sync();
+    } catch (error) {
+      // Some of it may have been written already, and a Sync would have the server run that: the connection ends instead.
+      this.#client.__knex__disposed = error;
+      connection.stream.destroy();
+      return error instanceof Error ? error : new Error(String(error));
     } finally {
       connection.stream.uncork?.();
     }

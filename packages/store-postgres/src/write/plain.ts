@@ -5,6 +5,7 @@ import {
   type StoreOutcome,
   type StoreWriteOptions,
 } from '@lockstep/core';
+import { STAMP } from '../attach/user-triggers.js';
 import { storeError } from '../errors.js';
 import type { KeyCodec } from '../keys/codec.js';
 import type { TableInfo } from '../sql/catalog.js';
@@ -49,13 +50,15 @@ export class PlainWriter<Value> {
   readonly #parts: PlainParts;
   readonly #sql: TableSql;
   readonly #outcomes: Outcomes<Value>;
-  readonly #notAttached: Statement;
+  /** Absent where attach's triggers were there all the time: they tell the feed of the writes. */
+  readonly #notAttached: Statement | undefined;
 
   constructor(parts: PlainParts) {
     this.#parts = parts;
     this.#sql = new TableSql(parts.info);
     this.#outcomes = new Outcomes(parts.name);
-    this.#notAttached = statement(notAttachedSql(this.#sql), false);
+    const { triggers } = parts.info;
+    this.#notAttached = triggers.includes(STAMP) ? undefined : statement(notAttachedSql(this.#sql), false);
   }
 
   /** The key's parts are arrays. */
@@ -105,7 +108,7 @@ export class PlainWriter<Value> {
       }
       const calls = [
         { statement: statement(text, false), values: [item.record] },
-        { statement: this.#notAttached, values: [] },
+        ...(this.#notAttached === undefined ? [] : [{ statement: this.#notAttached, values: [] }]),
       ];
       const results =
         options.tx === undefined

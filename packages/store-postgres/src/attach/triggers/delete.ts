@@ -1,7 +1,7 @@
 import type { TableInfo } from '../../sql/catalog.js';
 import { tableKeySql } from '../../sql/catalog.js';
 import { textsSql } from '../../sql/declared.js';
-import { identifier, literal } from '../../sql/quote.js';
+import { dollarQuoted, identifier, literal } from '../../sql/quote.js';
 import {
   believedSql,
   CHANNEL,
@@ -87,16 +87,7 @@ export function recordTruncateBody(info: TableInfo): string {
   const key = formatted(tableKeySql(info, 't'));
   const declares = info.declared.columns.length > 0;
   const texts = declares ? `, ${formatted(textsSql(info.declared, 't'))} AS texts` : '';
-  return `
-DECLARE
-  own pg_catalog.bool := ${inOwnTransaction(info)};
-BEGIN
-  -- Rows that this transaction's snapshot does not show would go, and nobody would be told.
-  IF ${keepsSnapshot} THEN
-    RAISE EXCEPTION 'TRUNCATE of a table that Lockstep keeps in step needs the isolation level read committed'
-      USING ERRCODE = 'feature_not_supported', HINT = 'Begin with SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or use DELETE.';
-  END IF;
-  EXECUTE pg_catalog.format($lockstep_truncate$
+  const recorded = `
     WITH gone AS (
       SELECT ${key} AS key,
         CASE WHEN %L::pg_catalog.bool THEN ${nextOwnSql('w.base')} ELSE ${nextForeignSql('w.base')} END AS version${texts}
@@ -107,7 +98,17 @@ BEGIN
       ON CONFLICT (source, key) DO UPDATE SET version = greatest(${ifBelievedSql('b.version')}, EXCLUDED.version)
     )
     INSERT INTO lockstep.outbox (version, source, key, op${declares ? ', before' : ''})
-    SELECT version, ${source}, key, 'd'${declares ? ', texts' : ''} FROM gone$lockstep_truncate$, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    SELECT version, ${source}, key, 'd'${declares ? ', texts' : ''} FROM gone`;
+  return `
+DECLARE
+  own pg_catalog.bool := ${inOwnTransaction(info)};
+BEGIN
+  -- Rows that this transaction's snapshot does not show would go, and nobody would be told.
+  IF ${keepsSnapshot} THEN
+    RAISE EXCEPTION 'TRUNCATE of a table that Lockstep keeps in step needs the isolation level read committed'
+      USING ERRCODE = 'feature_not_supported', HINT = 'Begin with SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or use DELETE.';
+  END IF;
+  EXECUTE pg_catalog.format(${dollarQuoted(recorded, 'lockstep_truncate')}, own, TG_TABLE_SCHEMA, TG_TABLE_NAME);
   IF NOT own AND ${mayNotify} THEN PERFORM pg_catalog.pg_notify('${CHANNEL}', ''); END IF;
   RETURN NULL;
 END`;

@@ -1,6 +1,6 @@
 import { type TableInfo, tableKeySql } from '../../sql/catalog.js';
 import { below, equal, isIn } from '../../sql/operators.js';
-import { identifier } from '../../sql/quote.js';
+import { dollarQuoted, identifier } from '../../sql/quote.js';
 import {
   believedSql,
   highestSql,
@@ -137,14 +137,18 @@ function findAgain(info: TableInfo): string {
   const sameRow = info.keyColumns
     .map(({ column }) => equal(`t.${identifier(column)}`, `r.${identifier(column)}`))
     .join(' AND ');
+  // The table as it is called now, whatever has its former name: of a view its owner's functions would run as this one's.
+  const formatted = (sql: string): string => sql.replaceAll('%', '%%');
+  const above = `SELECT ${below(formatted(versionOf(info, 'r')), formatted(versionOf(info, 't')))} FROM %I.%I t WHERE ${formatted(sameRow)}`;
+  const found = `SELECT pg_catalog.array_agg(a.key), coalesce(pg_catalog.bool_or(NOT a.above), false)
+      FROM (SELECT ${formatted(tableKeySql(info, 'r'))} AS key, (${above}) AS above FROM ${ROWS} r OFFSET 0) a
+      WHERE a.above IS NOT NULL`;
   return `
   IF NOT (${noneSet(SETTING_INSERTED, SETTING_MOVED)}) THEN
     -- A row that a policy hides from the owner would be taken for gone: the server refuses instead.
     row_security := pg_catalog.current_setting('row_security');
     PERFORM pg_catalog.set_config('row_security', 'off', true);
-    SELECT pg_catalog.array_agg(a.key), coalesce(pg_catalog.bool_or(NOT a.above), false) INTO again, is_below
-      FROM (SELECT ${tableKeySql(info, 'r')} AS key, (SELECT ${below(versionOf(info, 'r'), versionOf(info, 't'))} FROM ${info.relation} t WHERE ${sameRow}) AS above FROM ${ROWS} r OFFSET 0) a
-      WHERE a.above IS NOT NULL;
+    EXECUTE pg_catalog.format(${dollarQuoted(found, 'lockstep_again')}, TG_TABLE_SCHEMA, TG_TABLE_NAME) INTO again, is_below;
     PERFORM pg_catalog.set_config('row_security', row_security, true);
     IF is_below THEN
       ${REFUSE_BELOW}
