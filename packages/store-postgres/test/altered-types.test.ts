@@ -41,7 +41,7 @@ test.each([
       // Conditions of triggers read it: the server itself refuses, until the owner has dropped those triggers.
       await expect(low.raw(`ALTER TABLE theirs.t ${alter}`)).rejects.toThrow(/used in a trigger definition/);
       await low.raw(
-        'DROP TRIGGER lockstep_record_insert ON theirs.t; DROP TRIGGER lockstep_restamp ON theirs.t',
+        'DROP TRIGGER "!lockstep_record_insert" ON theirs.t; DROP TRIGGER "!lockstep_restamp" ON theirs.t',
       );
     }
     await low.raw(`ALTER TABLE theirs.t ${alter}`);

@@ -190,6 +190,36 @@ test.each([
   await expect(opening).rejects.toThrow(message);
 });
 
+test('a column whose property no row could have is refused by name', async () => {
+  const { pg, knex } = server.store();
+  await knex.raw('CREATE TABLE odd (id int PRIMARY KEY, "__proto__" json)');
+  await expect(pg.attach(pg.table('odd', { key: 'id' }))).rejects.toThrow(
+    /map column "__proto__" of public\.odd/,
+  );
+  await pg.attach(pg.table('odd', { key: 'id', columns: { proto: '__proto__' } }));
+});
+
+test('attach gives the triggers of earlier attachments their present names', async () => {
+  const { pg, knex } = server.store();
+  await knex.raw('CREATE TABLE renamed (id int PRIMARY KEY)');
+  const table = pg.table('renamed', { key: 'id' });
+  await pg.attach(table);
+  const names = async (): Promise<string[]> => {
+    const { rows } = await knex.raw<{ rows: { tgname: string }[] }>(
+      `SELECT tgname FROM pg_trigger WHERE tgrelid = 'renamed'::regclass ORDER BY tgname COLLATE "C"`,
+    );
+    return rows.map(({ tgname }) => tgname);
+  };
+  const present = await names();
+  for (const name of present.filter((each) => each.startsWith('!'))) {
+    await knex.raw('ALTER TRIGGER ?? ON renamed RENAME TO ??', [name, name.slice(1)]);
+  }
+  await pg.attach(table);
+  expect(await names()).toEqual(present);
+  await pg.detach(table);
+  expect(await names()).toEqual([]);
+});
+
 test('open refuses a table whose triggers are gone or off, or that was attached with another key', async () => {
   const { pg, knex } = server.store();
   await knex.raw('CREATE TABLE guarded (id int PRIMARY KEY, nr int NOT NULL UNIQUE)');
@@ -199,9 +229,9 @@ test('open refuses a table whose triggers are gone or off, or that was attached 
   await expect(pg.table('guarded', { key: 'id', versionColumn: 'v' }).open()).rejects.toThrow(
     /attached with key \(id\) and version column "lockstep_version", not \(id\) and "v"/,
   );
-  await knex.raw('ALTER TABLE guarded DISABLE TRIGGER lockstep_check_move');
+  await knex.raw('ALTER TABLE guarded DISABLE TRIGGER "!lockstep_check_move"');
   await expect(table.open()).rejects.toThrow(/lockstep_check_move/);
-  await knex.raw('DROP TRIGGER lockstep_check_move ON guarded');
+  await knex.raw('DROP TRIGGER "!lockstep_check_move" ON guarded');
   await expect(table.open()).rejects.toThrow(/lockstep_check_move/);
   await pg.attach(table);
   await table.open();

@@ -1,14 +1,15 @@
-import type { PoolClient } from 'pg';
 import { expect, test } from 'vitest';
 import { type Parameter, Pipeline, statement, type WireClient } from '../src/wire/pipeline.js';
 import { testServer } from './support/database.js';
+
+type Client = WireClient & { once(event: 'end', listener: (value?: unknown) => void): unknown };
 
 const server = testServer();
 
 test('what can’t be sent is told at once, ends its connection and commits nothing before it', async () => {
   const knex = server.knex();
   await knex.raw('CREATE TABLE t (v text)');
-  const client = (await knex.client.acquireConnection()) as PoolClient & WireClient;
+  const client = (await knex.client.acquireConnection()) as Client;
   const insert = statement('INSERT INTO t VALUES ($1)', false);
   const calls = [
     { statement: insert, values: ['one'] },

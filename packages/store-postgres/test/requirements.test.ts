@@ -109,9 +109,9 @@ describe('open names what is wrong, and the statement that mends it', () => {
     ['fires in replication only', 'ENABLE REPLICA TRIGGER'],
   ])('a trigger that %s', async (_, state) => {
     const at = await world();
-    await at.knex.raw(`ALTER TABLE items ${state} lockstep_record_delete`);
+    await at.knex.raw(`ALTER TABLE items ${state} "!lockstep_record_delete"`);
     const { error } = await opened(at.knex);
-    expect(error).toMatch(/triggers lockstep_record_delete of public\.items are disabled/);
+    expect(error).toMatch(/triggers !lockstep_record_delete of public\.items are disabled/);
     await mend(at.knex, error);
     expect(await opened(at.knex)).toEqual({ warnings: [] });
   });
@@ -130,7 +130,7 @@ describe('open names what is wrong, and the statement that mends it', () => {
 
   test('a trigger that passes over replicated changes is warned about, and an error in such a session', async () => {
     const at = await world();
-    await at.knex.raw('ALTER TABLE items ENABLE TRIGGER lockstep_record_delete');
+    await at.knex.raw('ALTER TABLE items ENABLE TRIGGER "!lockstep_record_delete"');
     const { warnings } = await opened(at.knex);
     expect(warnings).toEqual([
       expect.stringMatching(/lockstep_record_delete .* don't fire where session_replication_role/),
@@ -148,7 +148,7 @@ describe('open names what is wrong, and the statement that mends it', () => {
 
   test('attach enables triggers again that somebody has weakened', async () => {
     const at = await world();
-    await at.knex.raw('ALTER TABLE items ENABLE TRIGGER lockstep_record_delete');
+    await at.knex.raw('ALTER TABLE items ENABLE TRIGGER "!lockstep_record_delete"');
     await at.pg.attach(at.table);
     expect(await opened(at.knex)).toEqual({ warnings: [] });
   });

@@ -388,7 +388,7 @@ describe('roles that run Lockstep', () => {
   test('keep their rights when an installation from before they were recorded is brought up to date', async () => {
     const at = await attached();
     await at.pg.attach(at.table, { grantTo: [at.low] });
-    await at.knex.raw(`DROP TRIGGER "~lockstep_stamp" ON victim; DROP TRIGGER lockstep_restamp ON victim;
+    await at.knex.raw(`DROP TRIGGER "~lockstep_stamp" ON victim; DROP TRIGGER "!lockstep_restamp" ON victim;
       DROP FUNCTION lockstep."public.victim:writer"() CASCADE`);
     await at.pg.attach(at.table);
     const table = await storeOf(at, at.low);

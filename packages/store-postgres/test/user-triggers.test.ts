@@ -262,6 +262,69 @@ describe('a trigger that drops or keeps rows', () => {
   });
 });
 
+describe('a trigger that writes the row by itself instead of letting it be inserted', () => {
+  const MERGE = (
+    name: string,
+  ): string => `IF pg_trigger_depth() = 1 AND EXISTS (SELECT FROM ${name} WHERE id = NEW.id) THEN
+    UPDATE ${name} SET title = NEW.title || '!' WHERE id = NEW.id; RETURN NULL; END IF;
+    IF NEW.title = 'no' THEN RETURN NULL; END IF; RETURN NEW;`;
+
+  test.each([1, 3])(
+    'outcomes of %i puts are the rows that it wrote; what it drops is refused',
+    async (size) => {
+      const table = await posts(
+        MERGE(`posts_${tables + 1}`),
+        'TRIGGER merged BEFORE INSERT ON $T FOR EACH ROW',
+      );
+      const ids = ['a', 'b', 'c'].slice(0, size);
+      for (const title of ['One', 'Two']) {
+        const commands = ids.map((id) => put(id, title));
+        await expectCommitted(table, commands, await table.write(commands, CALL));
+      }
+      expect((await table.read(['a'], READ))[0]?.value.title).toBe('Two!');
+      const [dropped, merged] = await table.write([put('d', 'no'), put('a', 'Three')], CALL);
+      expect(dropped).toMatchObject({ kind: 'failed', error: { code: 'LOCKSTEP_STORE_REFUSED' } });
+      expect(merged).toMatchObject({ kind: 'written', value: { title: 'Three!' } });
+    },
+  );
+});
+
+describe.each(['aaa', 'zzz'])('a trigger that sorts like %s', (trigger) => {
+  test('may bring deleted rows back: they are above their tombstones', async () => {
+    const table = await posts(
+      "INSERT INTO $T VALUES (OLD.id, 'again'); RETURN NULL;".replaceAll('$T', `posts_${tables + 1}`),
+      `TRIGGER ${trigger} AFTER DELETE ON $T FOR EACH ROW`,
+    );
+    await table.write([put('a', 'One')], CALL);
+    await knex(table.spec.table).delete();
+    await table.write([{ kind: 'delete', key: 'a', above: 0 }], CALL);
+    const [row] = await table.read(['a'], READ);
+    expect(row?.value.title).toBe('again');
+    const { rows } = await knex.raw<{ rows: { version: string }[] }>(
+      `SELECT version FROM lockstep.tombstone WHERE source = ?`,
+      [table.source],
+    );
+    expect(row?.version).toBeGreaterThan(Number(rows[0]?.version));
+  });
+
+  test('may delete a row that was just written and insert another in its place', async () => {
+    const body = (
+      name: string,
+    ): string => `IF pg_trigger_depth() = 1 THEN DELETE FROM ${name} WHERE id = NEW.id;
+      INSERT INTO ${name} VALUES (NEW.id, NEW.title, 'again'); END IF; RETURN NULL;`;
+    const table = await posts(
+      body(`posts_${tables + 1}`),
+      `TRIGGER ${trigger} AFTER INSERT OR UPDATE ON $T FOR EACH ROW`,
+    );
+    for (const title of ['One', 'Two']) {
+      const commands = [put('a', title)];
+      const outcomes = await table.write(commands, CALL);
+      await expectCommitted(table, commands, outcomes);
+      expect(outcomes[0]).toMatchObject({ kind: 'written', value: { title, slug: 'again' } });
+    }
+  });
+});
+
 test('a trigger that would change rows once they are stamped is refused by name', async () => {
   const posting = posts('RETURN NEW;', 'TRIGGER "~zz" BEFORE UPDATE ON $T FOR EACH ROW');
   await expect(posting).rejects.toThrow(/its trigger ~zz fires after ~lockstep_stamp/);

@@ -5,7 +5,7 @@ import type {
   LockstepEvents,
   LockstepListener,
 } from '../contracts/events.js';
-import { messageOf } from '../errors.js';
+import { InvalidOptionError, messageOf } from '../errors.js';
 
 type Emit<Name extends LockstepEventName> = (event: LockstepEventMap[Name]) => void;
 
@@ -74,8 +74,10 @@ export class EventHub implements LockstepEvents {
   readonly error = new Topic('error', warn);
 
   on<Name extends LockstepEventName>(name: Name, listener: LockstepListener<Name>): () => void {
-    const topic = this[name] as unknown as Topic<Name>;
-    return topic.add(listener);
+    const topic = this[name] as unknown;
+    if (!(topic instanceof Topic))
+      throw new InvalidOptionError('name', `there is no event "${String(name)}"`);
+    return (topic as Topic<Name>).add(listener);
   }
 }
 

@@ -10,6 +10,7 @@ import { BASE, OF_OTHERS, POLICIES } from './schema.js';
 import { guarded } from './triggers/guarded.js';
 import { ROWS, type TriggerSql, writerFunction } from './triggers/pieces.js';
 import {
+  FORMER_NAMES,
   MARK_SEPARATOR,
   MARKS,
   otherTriggersOf,
@@ -41,7 +42,7 @@ export interface AttachSqlOptions {
 }
 
 function functionName(info: TableInfo, trigger: TriggerSql): string {
-  return objectName(info, trigger.name.replace(/^~?lockstep_/, ''));
+  return objectName(info, trigger.name.replace(/^[~!]?lockstep_/, ''));
 }
 
 /**
@@ -169,6 +170,7 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
     ...functions,
     addColumn,
     ...triggers,
+    ...dropFormer(info),
     // Only what is there: each of these statements waits for whoever reads the table.
     ...dropTriggers(
       info,
@@ -177,6 +179,9 @@ ON CONFLICT (source) DO UPDATE SET relation = EXCLUDED.relation, version_column 
     RESTORE_PATH,
   ];
 }
+
+const dropFormer = ({ relation }: TableInfo): string[] =>
+  FORMER_NAMES.map((name) => `DROP TRIGGER IF EXISTS ${name} ON ${relation}`);
 
 /** Drops triggers of the table, and their functions. */
 const dropTriggers = (info: TableInfo, triggers: readonly TriggerSql[]): string[] => [
@@ -215,6 +220,7 @@ export function detachStatements(
   return [
     ...begin(options),
     GUARD,
+    ...dropFormer(info),
     ...dropTriggers(info, [...table, ...otherTriggersOf(info)]),
     ...leaves.map((leaf) => `DROP TRIGGER IF EXISTS ${identifier(truncate.name)} ON ${leaf}`),
     `DROP FUNCTION IF EXISTS ${functionName(info, truncate)}()`,

@@ -154,7 +154,8 @@ const OUTDATED = `SELECT coalesce(pg_catalog.array_to_json(pg_catalog.array_agg(
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
 JOIN pg_catalog.pg_trigger g ON g.tgfoid = p.oid AND g.tgparentid = 0
 JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE s.nspname = '${SCHEMA}' AND p.prosecdef AND NOT coalesce('search_path=${SAFE_PATH}' = ANY (p.proconfig), false)
+WHERE s.nspname = '${SCHEMA}' AND p.prosecdef AND NOT EXISTS (
+  SELECT FROM pg_catalog.unnest(p.proconfig) o(setting) WHERE pg_catalog.replace(o.setting, '"', '') = 'search_path=${SAFE_PATH}')
 AND n.nspname || '.' || c.relname = ANY ($1::pg_catalog.text[])`;
 
 /** The warnings about such tables among the sources. */

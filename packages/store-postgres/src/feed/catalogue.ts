@@ -38,7 +38,7 @@ export const catalogueOf = (relation: string): string => `(
     'relations', (SELECT pg_catalog.jsonb_object_agg(oid, relfilenode) FROM tree),
     'triggers', (SELECT pg_catalog.jsonb_object_agg(g.tgrelid, g.states) FROM (
       SELECT g.tgrelid, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.tgname, g.tgenabled, g.xmin), ',' ORDER BY g.tgname)) AS states
-      FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^~?lockstep_' GROUP BY g.tgrelid) g),
+      FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^[~!]?lockstep_' GROUP BY g.tgrelid) g),
     'columns', (SELECT pg_catalog.jsonb_object_agg(c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attcollation,
       CASE WHEN c.attgenerated <> '' THEN (SELECT c.attgenerated::text || pg_catalog.md5(d.adbin::text) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.attrelid AND d.adnum = c.attnum) END)) FROM col c),
     'labels', (SELECT pg_catalog.jsonb_object_agg(e.oid, e.enumlabel) FROM typ JOIN pg_catalog.pg_enum e ON e.enumtypid = typ.oid),

@@ -51,7 +51,7 @@ SELECT
    (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 AS next) x) AS "order",
   (SELECT json_agg(DISTINCT jsonb_build_object('name', g.tgname, 'type', g.tgtype, 'deferrable', g.tgdeferrable))
    FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid
-   WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgname !~ '^~?lockstep_') AS others,
+   WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgname !~ '^[~!]?lockstep_') AS others,
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE tree.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
@@ -69,7 +69,7 @@ SELECT
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE (r.rolsuper OR r.rolbypassrls) AND r.oid = coalesce(
      (SELECT p.proowner FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
-      WHERE g.tgrelid = (SELECT oid FROM tab) AND g.tgname = 'lockstep_record_delete'),
+      WHERE g.tgrelid = (SELECT oid FROM tab) AND g.tgname IN ('!lockstep_record_delete', 'lockstep_record_delete')),
      (SELECT u.oid FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)))) AS forced,
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname) ORDER BY c.oid)
    FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
@@ -94,11 +94,11 @@ SELECT
   (SELECT json_agg(ix.columns) FROM ix WHERE ix.unique AND ix.immediate AND ix.valid AND ix.whole) AS uniques,
   (SELECT json_agg(ix) FROM ix WHERE NOT (ix.unique AND ix.immediate AND ix.valid AND ix.whole)) AS "otherIndexes",
   (SELECT json_agg(g.tgname) FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid
-   WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers,
+   WHERE g.tgname ~ '^[~!]?lockstep_' AND g.tgenabled IN ('O', 'A')) AS triggers,
   (SELECT json_agg(json_build_object('relation', quote_ident(n.nspname) || '.' || quote_ident(c.relname), 'trigger', g.tgname, 'enabled', g.tgenabled)
      ORDER BY c.oid, g.tgname)
    FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^~?lockstep_' AND g.tgenabled <> 'A') AS "weakTriggers",
+   JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid WHERE g.tgname ~ '^[~!]?lockstep_' AND g.tgenabled <> 'A') AS "weakTriggers",
   (SELECT json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) FROM tree
    JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tree.relkind = 'f') AS "foreignParts",
   pg_catalog.current_setting('session_replication_role') AS "replicationRole",

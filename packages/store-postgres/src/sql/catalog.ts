@@ -135,12 +135,12 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
   }
   const propertyOf = new Map(Object.entries(spec.columns).map(([property, column]) => [column, property]));
   checkMapping(spec, raw.columns, source, again);
-  const odd = raw.columns.find((column) => (propertyOf.get(column.name) ?? column.name).startsWith('#'));
-  if (odd !== undefined) {
-    throw new InvalidOptionError(
-      'columns',
-      `map column "${odd.name}" of ${source} to a property that does not start with #`,
-    );
+  for (const { name } of raw.columns) {
+    const property = propertyOf.get(name) ?? name;
+    // Rows are objects: setting `__proto__` sets none of their properties.
+    if (!property.startsWith('#') && property !== '__proto__') continue;
+    const problem = `map column "${name}" of ${source} to a property that does not start with #, and is not __proto__`;
+    throw new InvalidOptionError('columns', problem);
   }
   const key = spec.key.map((property) => keyColumn(property, spec, raw.columns ?? [], source));
   checkKeyIndex(key, raw, { source, relation: relationOf(spec) });

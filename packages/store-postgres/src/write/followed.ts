@@ -20,6 +20,13 @@ export class Written<Value> {
   }
 }
 
+/** Asks for the rows of commands. */
+export function readRows(items: readonly Item[], statements: Statements, codec: KeyCodec): Call {
+  const inputs = items.map(({ key }) => codec.inputs(key));
+  const values = (inputs[0] ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? '')));
+  return { statement: statements.readMany(), values };
+}
+
 /**
  * Reads a group's rows again, in the transaction of the statement that wrote them: the user's triggers may have
  * written them once more. Nothing where there are no such triggers. On its own, what they put off until the commit
@@ -27,10 +34,8 @@ export class Written<Value> {
  */
 export function readAgain({ items }: Group, statements: Statements, codec: KeyCodec, own: boolean): Call[] {
   if (!statements.followed) return [];
-  const inputs = items.map(({ key }) => codec.inputs(key));
-  const values = (inputs[0] ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? '')));
   const now = own ? statements.now() : undefined;
-  const read = { statement: statements.readMany(), values };
+  const read = readRows(items, statements, codec);
   return now === undefined ? [read] : [{ statement: now, values: [] }, read];
 }
 

@@ -26,6 +26,7 @@ import { type Call, type Described, type Row, statement } from '../wire/pipeline
 import type { SendOptions, Session } from '../wire/session.js';
 import { callsOf } from './calls.js';
 import { readAgain, readRecorded } from './followed.js';
+import { findWrittenInstead } from './instead.js';
 import { Outcomes } from './outcomes.js';
 import { answerOf, type Group, type GroupKind, type Item, isFlush, type Plan, planWrite } from './plan.js';
 import type { Shapes } from './shape.js';
@@ -165,8 +166,9 @@ export class Writer<Value> {
     lockMs = FLUSH_LOCK_MS,
   ): Promise<void> {
     const { items } = group;
+    const { clock, codec, statements } = this.#parts;
+    const startedAt = clock.monotonic();
     try {
-      const { codec, statements } = this.#parts;
       const own = options.tx === undefined;
       const stamps = this.#isStamping(group.kind, items.length === 1, group.field, options);
       const calls = this.#locked(group, stamps, send, options, restamp.above, lockMs);
@@ -178,6 +180,12 @@ export class Writer<Value> {
       const last = calls.length - 1;
       const rows = results[at] ?? [];
       this.#outcomes.noteRows(group, rows, outcomes);
+      if (rows.length < items.length && group.kind === 'put') {
+        const read = (some: readonly Item[], reads: readonly Call[]): Promise<Row[][]> =>
+          this.#send(reads, false, { ...group, items: some }, send, options);
+        const elapsedUs = (): number => (clock.monotonic() - startedAt) * 1_000;
+        await findWrittenInstead(items, outcomes, statements, codec, read, elapsedUs);
+      }
       if (again.length > 0)
         this.#outcomes.noteCommitted(group, results[last - recorded.length] ?? [], outcomes);
       const { declares } = statements;

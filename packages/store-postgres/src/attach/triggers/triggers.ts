@@ -51,7 +51,8 @@ const inReplication = `(${setting('session_replication_role')} OPERATOR(pg_catal
  * One trigger stamps, and records what it updates. It fires after users' own (in the order of names), which
  * may change the row or drop it. Conditions spare our own puts the calls: few and short ones, since
  * the server prepares each anew for each statement. What is inserted is recorded afterwards: of a row
- * that is proposed nobody knows yet whether it will be.
+ * that is proposed nobody knows yet whether it will be. Of the triggers that fire afterwards, for each row, ours are the
+ * first: users' own may delete the row, or bring a deleted one back, and what they write is stamped and recorded after it.
  */
 export function triggersOf(info: TableInfo): TriggerSql[] {
   const { newVersion } = namesOf(info);
@@ -70,7 +71,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
     },
     // A row that comes with the version of a stamping statement has passed the trigger above, which checks who may.
     {
-      name: 'lockstep_record_insert',
+      name: '!lockstep_record_insert',
       event: 'AFTER INSERT',
       level: 'ROW',
       when: together ? `${inReplication} AND ${isNotStampedSql(newVersion)}` : isNotStampedSql(newVersion),
@@ -80,7 +81,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
     // After the one before: by their names, which is the order in which a row's triggers fire. A condition would cost
     // more than the call.
     {
-      name: 'lockstep_restamp',
+      name: '!lockstep_restamp',
       event: 'AFTER INSERT',
       level: 'ROW',
       ...(together ? { when: `${isStampedSql(newVersion)} OR ${inReplication}` } : {}),
@@ -89,7 +90,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
     },
     // No mention of the key's columns, which would keep their types from being altered.
     {
-      name: 'lockstep_check_move',
+      name: '!lockstep_check_move',
       event: 'AFTER UPDATE',
       level: 'ROW',
       // As short as can be: once a session has moved a key, it is called for nothing.
@@ -98,7 +99,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       body: checkMoveBody(info),
     },
     {
-      name: 'lockstep_record_delete',
+      name: '!lockstep_record_delete',
       event: 'AFTER DELETE',
       level: 'ROW',
       ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : whenNeeded),
@@ -163,6 +164,14 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
     },
   ];
 }
+
+/** What those are called that earlier attachments gave other names. */
+export const FORMER_NAMES = [
+  'lockstep_record_insert',
+  'lockstep_restamp',
+  'lockstep_check_move',
+  'lockstep_record_delete',
+] as const;
 
 /** The triggers that a table has only where rows are recorded together; none where it has them. */
 export function otherTriggersOf(info: TableInfo): TriggerSql[] {
