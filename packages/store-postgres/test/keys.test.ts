@@ -1,5 +1,5 @@
 import { InvalidIdError, InvalidOptionError } from '@lockstep/core';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { CALL, CHANGES, READ, testServer } from './support/database.js';
 
 const server = testServer();
@@ -263,4 +263,20 @@ describe('an id that is too long', () => {
     expect(() => table.keyOf('€'.repeat(667))).toThrow('at most 2000 bytes, got 2001');
     expect(() => table.keyOf('x'.repeat(1_025))).toThrow('at most 1024 characters, got 1025');
   });
+});
+
+test('a label that an enum gets while its table is open is known soon, in keys and in unique values', async () => {
+  const { pg, knex } = server.store();
+  await knex.raw(
+    `CREATE TYPE kind AS ENUM ('a'); CREATE TABLE kinds (id kind PRIMARY KEY, other kind UNIQUE)`,
+  );
+  const table = pg.table<{ id: string; other: string | null }, string>('kinds', { key: 'id' });
+  await pg.attach(table, { unique: ['other'] });
+  await table.open();
+  expect(table.keyOf('a')).toBe('a');
+  await knex.raw(`ALTER TYPE kind ADD VALUE 'b'`);
+  await vi.waitFor(() => expect(table.keyOf('b')).toBe('b'), 15_000);
+  await knex.raw(`ALTER TYPE kind RENAME VALUE 'b' TO 'c'`);
+  await vi.waitFor(() => expect(table.declared.textOf('other', 'c')).toBe('=c'), 15_000);
+  expect(() => table.keyOf('b')).toThrow(/expected one of a, c/);
 });

@@ -15,6 +15,8 @@ export interface KeyType {
   readonly canonical: (value: unknown) => string;
   /** The canonical text as the column's input syntax. */
   readonly toInput: (text: string) => string;
+  /** An enum's, of which there may be more by now. */
+  readonly labels?: readonly string[];
 }
 
 /** A key column's (base) type in the catalogue. */
@@ -158,6 +160,7 @@ function enumeration(info: KeyTypeInfo): KeyType {
         ? value
         : refuse(`one of ${info.labels.join(', ')}`, value),
     toInput: same,
+    labels: info.labels,
   };
 }
 

@@ -22,6 +22,8 @@ export interface DeclarationsParts {
   readonly opened: () => OpenedTable<unknown>;
   /** Looks at the table again. */
   readonly renewed: () => Promise<void>;
+  /** Looks at the table in the background. */
+  readonly doubted: () => void;
   readonly send: (call: TableCall, options: StoreCallOptions) => Promise<readonly Row[]>;
 }
 
@@ -67,6 +69,8 @@ export class TableDeclarations implements StoreDeclarations<StoreCallOptions> {
     try {
       return declaredText(type.canonical(value));
     } catch (cause) {
+      // An enum may have got a label: the next call knows it.
+      if (type.labels !== undefined) this.#parts.doubted();
       throw new InvalidIdError(`${this.#parts.name}: column "${column}": ${messageOf(cause)}`, { cause });
     }
   }

@@ -52,7 +52,7 @@ export class TableShape implements StoreShape {
 
   current(): RowShape | undefined {
     if (this.#doubts === this.#settled) return this.#shape;
-    this.#lookSoon();
+    this.lookSoon();
     return undefined;
   }
 
@@ -79,7 +79,8 @@ export class TableShape implements StoreShape {
     }
   }
 
-  #lookSoon(): void {
+  /** Looks in the background, not more often than once in a while. */
+  lookSoon(): void {
     if (this.#options.clock.monotonic() - this.#lookedAtMs >= PAUSE_MS) void this.renew();
   }
 
@@ -93,7 +94,7 @@ export class TableShape implements StoreShape {
     const first = this.#doubts === this.#settled;
     this.#doubts += 1;
     if (first) void this.renew();
-    else this.#lookSoon();
+    else this.lookSoon();
   };
 
   /** Whether the fields are no row's, or a row's as it is known: a statement that was made before had others. */
@@ -163,6 +164,7 @@ export function holds(info: TableInfo, known: readonly TableColumn[]): boolean {
   return known.every((column) => types.get(column.property) === signatureOf(column));
 }
 
-function signatureOf({ identityAlways, name, oid, type, writable }: TableColumn): string {
-  return [name, oid, type, writable, identityAlways].join(' ');
+function signatureOf({ identityAlways, name, oid, textType, type, writable }: TableColumn): string {
+  const labels = typeof textType === 'string' ? undefined : textType.labels;
+  return JSON.stringify([name, oid, type, writable, identityAlways, labels]);
 }

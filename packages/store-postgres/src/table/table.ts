@@ -97,6 +97,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
       name: this.name,
       opened: () => this.#ready(),
       renewed: () => this.#lookAgain(),
+      doubted: () => this.shape.lookSoon(),
       send,
     });
     this.capabilities = { ...CAPABILITIES, replicaReads: parts.replica !== undefined };
@@ -120,7 +121,14 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
   }
 
   keyOf(id: Id): string {
-    return this.#ready().codec.keyOf(id);
+    const { codec, info } = this.#ready();
+    try {
+      return codec.keyOf(id);
+    } catch (error) {
+      // An enum may have got a label: the next call knows it.
+      if (info.keyColumns.some(({ type }) => type.labels !== undefined)) this.shape.lookSoon();
+      throw error;
+    }
   }
 
   check(key: string, value: Value): void {
