@@ -2,7 +2,7 @@ import { StoreTimeoutError, StoreUnavailableError } from '@lockstep/core';
 import type { Deadline } from '@lockstep/core/kit';
 import { isReadOnlyServer, isStalePlan, ReadOnlyServerError, storeError } from '../errors.js';
 import type { Lender, PooledClient } from './lender.js';
-import { isOutlived, outlive } from './outlived.js';
+import { isUnfit, outlive } from './outlived.js';
 import {
   type Call,
   forgetPrepared,
@@ -67,7 +67,7 @@ class Exchange {
   borrow(): void {
     this.#lender.acquireConnection().then(
       (client) => {
-        if (!isOutlived(this.#lender, client)) return this.#lent(client);
+        if (!isUnfit(this.#lender, client)) return this.#lent(client);
         this.#release(client);
         this.borrow();
       },

@@ -6,6 +6,8 @@ export type PooledClient = WireClient & { __knexTxId?: unknown };
 
 /** The part of knex's client that lends connections: the pool's, or a transaction's own. */
 export interface Lender {
+  /** True of a transaction's own. */
+  readonly transacting?: boolean;
   acquireConnection(): Promise<PooledClient>;
   releaseConnection(connection: PooledClient): Promise<void>;
 }

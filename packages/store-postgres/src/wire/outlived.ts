@@ -9,6 +9,9 @@ export const IS_READ_ONLY = `(pg_catalog.pg_is_in_recovery() OR (${equal("pg_cat
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE ${equal('s.name', "'default_transaction_read_only'")}
 AND ${isIn('s.source', "ARRAY['client', 'user', 'database', 'database user', 'session']")})))`;
 
+/** A transaction is open, or has failed, as the server said behind its last answer. */
+const INSIDE = new Set<string | null>(['T', 'E']);
+
 /** Asks the connection, which must be idle. */
 export async function isReadOnly(client: PooledClient): Promise<boolean> {
   const asked = client as unknown as {
@@ -25,10 +28,15 @@ const turns = new WeakMap<Lender, number>();
 const turnOf = new WeakMap<PooledClient, number>();
 
 /**
- * True when the connection is older than the last sign of a failover: it leads to where the primary was. knex drops
- * it instead of lending it again.
+ * True of a connection that nothing may be sent on. It is older than the last sign of a failover: it leads to where the
+ * primary was. Or somebody has given it back inside a transaction: what is sent would be committed, or rolled back, with
+ * theirs, whenever that is. knex drops it instead of lending it again.
  */
-export function isOutlived(lender: Lender, client: PooledClient): boolean {
+export function isUnfit(lender: Lender, client: PooledClient): boolean {
+  if (lender.transacting !== true && INSIDE.has(client.getTransactionStatus())) {
+    client.__knex__disposed = new Error('a connection that was given back to the pool inside a transaction');
+    return true;
+  }
   const turn = turns.get(lender) ?? 0;
   const own = turnOf.get(client);
   if (own === undefined) turnOf.set(client, turn);

@@ -82,6 +82,7 @@ export interface WireConnection {
 export interface WireClient {
   readonly connection: WireConnection;
   readonly processID: number | null;
+  getTransactionStatus(): string | null;
   /** knex drops a connection that has it instead of lending it again. */
   __knex__disposed?: unknown;
   query(submittable: object): unknown;

@@ -5,7 +5,7 @@ import { isFatal, isReadOnlyServer, stateOf } from '../errors.js';
 import { storeDeadline } from './deadline.js';
 import { TransactionGate } from './gate.js';
 import { type Lender, lenderOf, type PooledClient } from './lender.js';
-import { isOutlived, isReadOnly, outlive } from './outlived.js';
+import { isReadOnly, isUnfit, outlive } from './outlived.js';
 import type { Call } from './pipeline.js';
 
 const ROLLBACK_MS = 2_000;
@@ -148,7 +148,7 @@ export class BoundedTransaction {
 async function borrow(lender: Lender): Promise<PooledClient> {
   for (;;) {
     const client = await lender.acquireConnection();
-    if (!isOutlived(lender, client)) return client;
+    if (!isUnfit(lender, client)) return client;
     await lender.releaseConnection(client);
   }
 }
