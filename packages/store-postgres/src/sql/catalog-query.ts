@@ -106,7 +106,7 @@ SELECT
      SELECT pg_catalog.pg_get_triggerdef(g.oid) AS def, ${MARK} AS mark
      FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname = '~lockstep_stamp') m
    WHERE strpos(m.def, m.mark) > 0) AS "markedFor",
-  ${isMarked('lockstep_record_delete', 'lockstep_record_deletes')} AS "deletesMarked",
+  ${isMarked('!lockstep_record_delete', 'lockstep_record_deletes')} AS "deletesMarked",
   current_setting('server_version_num')::int >= 180000 AS "returnsOld",
   (SELECT EXISTS (
     SELECT FROM (
