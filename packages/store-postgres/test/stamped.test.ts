@@ -115,11 +115,11 @@ describe('a lone delete', () => {
     return Number(rows[0]?.version);
   };
   const DEFINITION =
-    "SELECT pg_get_triggerdef(oid) AS sql FROM pg_trigger WHERE tgrelid = 'notes'::regclass AND tgname = 'lockstep_record_delete'";
+    "SELECT pg_get_triggerdef(oid) AS sql FROM pg_trigger WHERE tgrelid = 'notes'::regclass AND tgname = '!lockstep_record_delete'";
 
   test('records itself and leaves a tombstone, without a call of the trigger', async () => {
     const written = await put(60, 'a');
-    await knex.raw('ALTER TABLE notes DISABLE TRIGGER lockstep_record_delete');
+    await knex.raw('ALTER TABLE notes DISABLE TRIGGER "!lockstep_record_delete"');
     try {
       const gone = versionOf(await remove(60, written));
       expect(gone).toBeGreaterThan(written);
@@ -128,7 +128,7 @@ describe('a lone delete', () => {
       await put(60, 'b');
       expect(versionOf(await remove(60))).toBe(await tombstoneOf(60));
     } finally {
-      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER lockstep_record_delete');
+      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER "!lockstep_record_delete"');
     }
   });
 
@@ -154,7 +154,7 @@ describe('a lone delete', () => {
       expect(await recorded(63)).toEqual([written, versionOf(outcome)]);
     } finally {
       await knex.raw(now.replaceAll('?', '\\?'));
-      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER lockstep_record_delete');
+      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER "!lockstep_record_delete"');
     }
   });
 });
