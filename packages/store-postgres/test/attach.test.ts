@@ -214,6 +214,8 @@ test('attach gives the triggers of earlier attachments their present names', asy
   for (const name of present.filter((each) => each.startsWith('!'))) {
     await knex.raw('ALTER TRIGGER ?? ON renamed RENAME TO ??', [name, name.slice(1)]);
   }
+  // Kept in step until then, too.
+  await table.open();
   await pg.attach(table);
   expect(await names()).toEqual(present);
   await pg.detach(table);

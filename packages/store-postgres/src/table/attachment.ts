@@ -1,7 +1,7 @@
 import { InvalidOptionError } from '@lockstep/core';
 import { type Attached, fingerprintOf, readAttached } from '../attach/attach.js';
 import { type TriggerSql, writerFunction } from '../attach/triggers/pieces.js';
-import { triggersOf } from '../attach/triggers/triggers.js';
+import { formerNameOf, triggersOf } from '../attach/triggers/triggers.js';
 import { storeError } from '../errors.js';
 import {
   assertSeen,
@@ -52,7 +52,9 @@ export async function assertAttached(run: Run, info: TableInfo): Promise<Attache
   if (!info.hasVersion) throw notAttached(info, advice);
   assertTriggersFire(info);
   const { tags = [], unique = [] } = attached.declared;
-  const isThere = ({ name }: TriggerSql): boolean => info.triggers.includes(name);
+  // Attached by a release that gave them other names, the table is kept in step until it is attached again.
+  const isThere = ({ name }: TriggerSql): boolean =>
+    info.triggers.includes(name) || info.triggers.includes(formerNameOf(name));
   // All of those that see statements may be gone.
   const inBulk = { ...info, bulk: true };
   const bulk = info.bulk || attached.fingerprint === fingerprintOf(inBulk);

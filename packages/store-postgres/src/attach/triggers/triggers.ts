@@ -165,7 +165,10 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
   ];
 }
 
-/** What those are called that earlier attachments gave other names. */
+/** What earlier releases called a trigger. */
+export const formerNameOf = (name: string): string => name.replace(/^!/, '');
+
+/** The triggers that earlier releases gave other names. */
 export const FORMER_NAMES = [
   'lockstep_record_insert',
   'lockstep_restamp',
