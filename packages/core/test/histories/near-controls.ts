@@ -1,10 +1,12 @@
 import { vi } from 'vitest';
 import type { CacheAdapter, ChangeWatch } from '../../src/contracts/cache.js';
 import type { Clock } from '../../src/contracts/clock.js';
+import { sleep } from '../../src/kit/wait.js';
 import { KeyChanges, NotedTags } from '../../src/near/changes.js';
 import { NearEntries } from '../../src/near/entries.js';
 import { NearWatch } from '../../src/near/watch.js';
 import { restoring } from './grouped-world.js';
+import type { NearWorldOptions } from './near-world.js';
 
 /** A ping is answered at once, ahead of the changes that were made before it. */
 export function unordered(cache: CacheAdapter): CacheAdapter {
@@ -14,6 +16,28 @@ export function unordered(cache: CacheAdapter): CacheAdapter {
       const watch = cache.watchChanges?.(prefix, listener) as ChangeWatch;
       return { add: () => undefined, ping: async () => undefined, close: () => watch.close() };
     },
+  };
+}
+
+const REPLY_MS = 60;
+
+/** No control: every other reply to a read is late, so that messages overtake it. */
+export function lateReplies(): Required<Pick<NearWorldOptions, 'cacheOf' | 'cacheTimeoutMs' | 'onClock'>> {
+  let clock: Clock | undefined;
+  let reads = 0;
+  return {
+    cacheTimeoutMs: 5 * REPLY_MS,
+    onClock: (given) => {
+      clock = given;
+    },
+    cacheOf: (cache) => ({
+      ...cache,
+      async read(keys, encoding) {
+        const found = await cache.read(keys, encoding);
+        if (clock !== undefined && reads++ % 2 === 0) await sleep(clock, REPLY_MS);
+        return found;
+      },
+    }),
   };
 }
 

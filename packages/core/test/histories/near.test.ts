@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { KeyChanges } from '../../src/near/changes.js';
 import { NearEntries } from '../../src/near/entries.js';
 import { NearWatch } from '../../src/near/watch.js';
-import { countedAtAnswers, messagesAlone, tagsNotedLate, unordered } from './near-controls.js';
+import { countedAtAnswers, lateReplies, messagesAlone, tagsNotedLate, unordered } from './near-controls.js';
 import { type NearWorldOptions, runNearWorld } from './near-world.js';
 import { searchIn } from './search.js';
 import { type NearLists, runViewsWorld, type ViewsWorldOptions } from './views-world.js';
@@ -15,6 +15,9 @@ const TIMEOUT_MS = 120_000 + RUNS * 100;
 const within = (options: Omit<NearWorldOptions, 'seed'>) => (seed: number) =>
   runNearWorld({ seed, ...options });
 
+const withLateReplies = (seed: number): Promise<string[]> =>
+  runNearWorld({ seed, faults: 0, ...lateReplies() });
+
 describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
   test.for([
     { name: 'channels that break, evictions and restarts', faults: 0.01 },
@@ -25,6 +28,10 @@ describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
     expect(await searchIn(within({ faults, onRead }), RUNS)).toBeUndefined();
     expect(from.get('near')).toBeGreaterThan(5 * RUNS);
     expect(from.get('cache')).toBeGreaterThan(RUNS);
+  });
+
+  test('no read is older than the bound allows: replies that are overtaken by messages', async () => {
+    expect(await searchIn(withLateReplies, RUNS)).toBeUndefined();
   });
 
   test('a message that is lost unseen is caught', async () => {
@@ -55,7 +62,7 @@ describe('histories of near entries', { timeout: TIMEOUT_MS }, () => {
     ) {
       store.call(this, key, this.mark(key) ?? mark, ...found);
     });
-    expect(await searchIn(within({ faults: 0, writes: 0.05 }), CONTROL_RUNS)).toBeDefined();
+    expect(await searchIn(withLateReplies, CONTROL_RUNS)).toBeDefined();
   });
 
   test('a channel whose break is not told is caught', async () => {
