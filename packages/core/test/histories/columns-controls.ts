@@ -107,6 +107,8 @@ export const COLUMNS_CONTROLS: readonly ColumnsControl[] = [
   {
     name: 'a created row is put where nothing was reserved',
     world: {
+      // With faults it shows too rarely: in the 603rd history for the first time.
+      faults: 0,
       inserts: true,
       apply: (entry, command, nowMs) => {
         const absent = entry === undefined || entry.expiresAtMs <= nowMs;

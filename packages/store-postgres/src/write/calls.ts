@@ -56,9 +56,7 @@ export function callsOf(
       if (field === undefined) throw new StoreContractError('an increment names a field');
       return change(statements.increment(field, mode));
     case 'delete':
-      return cells === undefined
-        ? [{ statement: statements.delete(alone), values: [rows(), String(above)] }]
-        : change(statements.deleteOneStamped());
+      return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
     case 'flushPut':
       return [
         { statement: statements.lockKeys(), values: [keys()] },

@@ -102,7 +102,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       name: '!lockstep_record_delete',
       event: 'AFTER DELETE',
       level: 'ROW',
-      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : whenNeeded),
+      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : {}),
       body: recordDeleteBody(info),
     },
     ...(together ? statementTriggersOf(info) : []),
@@ -148,7 +148,7 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
       event: 'AFTER DELETE',
       level: 'STATEMENT',
       rows: 'OLD',
-      when,
+      when: notInReplication,
       body: recordDeletesBody(info),
     },
     {

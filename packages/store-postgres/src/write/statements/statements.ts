@@ -4,15 +4,7 @@ import { recordsTexts } from '../../sql/declared.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { GroupKind } from '../plan.js';
 import type { Shape } from '../shape.js';
-import {
-  type ChangeMode,
-  deleteOneStampedSql,
-  deleteSql,
-  incrementSql,
-  patchSql,
-  replaceSql,
-  restampSql,
-} from './changes.js';
+import { type ChangeMode, deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
 import { findSql, othersSql, readManySql, readOneSql, recordedSql } from './reads.js';
@@ -59,12 +51,11 @@ export class Statements {
    * Postgres 18 on.
    */
   stamps(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
-    const { deletesItself, partitioned, stampsItself, userTriggers } = this.#info;
+    const { partitioned, stampsItself, userTriggers } = this.#info;
     if (!stampsItself || userTriggers.before) return false;
     if (this.declares) return kind === 'put' && !userTriggers.after && recordsTexts(this.#info);
     if (kind === 'put') return true;
     if (!alone || partitioned || userTriggers.after) return false;
-    if (kind === 'delete') return deletesItself;
     // Whoever made a type may have made its sums, too, and have them write anything.
     return (
       kind === 'patch' || kind === 'replace' || (kind === 'increment' && field?.operators === 'pg_catalog')
@@ -129,10 +120,6 @@ export class Statements {
 
   delete(alone: boolean): Statement {
     return this.#get(`delete ${alone}`, () => deleteSql(this.#sql, alone));
-  }
-
-  deleteOneStamped(): Statement {
-    return this.#get('deleteOneStamped', () => deleteOneStampedSql(this.#sql));
   }
 
   flushPuts(shape: Shape, alone: boolean): Statement {
