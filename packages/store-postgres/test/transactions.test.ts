@@ -468,7 +468,7 @@ describe('messages', () => {
     await mine.transaction(async (tx) => {
       for (const id of [1, 2, 3]) await rows.put(id, { id, n: id }, { tx });
     });
-    // What is in between is read by the collection: the row that it caches.
+    // The collection reads in between: the row that it caches.
     await rows.write(1, (trx) => trx('accounts').where({ id: 1 }).update({ n: 11 }));
     expect(transactions()).toEqual(['TTTTI', 'TTTI']);
     expect(await stored()).toEqual([11, 2, 3]);

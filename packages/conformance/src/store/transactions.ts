@@ -340,11 +340,8 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
         }, c.call),
         'a transaction whose body went on from a refusal',
       );
-      expectEqual(
-        (reason as { outcome?: unknown }).outcome,
-        'not-committed',
-        'the outcome that the error tells',
-      );
+      const { outcome } = reason as { outcome?: unknown };
+      expectEqual(outcome, 'not-committed', 'the outcome that the error tells');
       await row.expectRow(undefined);
     });
   }

@@ -90,7 +90,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     const { value: rowKey } = await pointers.reader.read(key, this.#context.checks.ttl(options));
     if (rowKey === null) return undefined;
     const { value } = await this.readAs(rowKey, options).catch(asNoRow);
-    // Where the row has another value, the primary decides.
+    // The primary decides where the row has another value.
     return pointers.isOf(value, key) ? (value as Value) : await this.#findFresh(pointers, key, options);
   }
 

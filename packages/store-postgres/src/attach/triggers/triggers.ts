@@ -59,7 +59,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
   const together = recordsByStatement(info);
   const own = [SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT];
   const condition = together ? needsTriggerInBulk : needsTrigger;
-  // Where columns are declared, of every row: only the trigger sees what they held, but for puts where the server returns that.
+  // The trigger is called for every row where columns are declared: it alone sees what they held, unless the server returns it.
   const whenNeeded = info.declared.columns.length === 0 ? { when: condition } : {};
   return [
     {
