@@ -14,6 +14,7 @@ test('an idle worker is measured', async () => {
   // The counts count: a worker asks the queue for jobs, and polls its feed.
   expect(figures.statements).toBeGreaterThan(0);
   expect(figures.queueCommands).toBeGreaterThan(0);
+  expect(figures.cacheCommands).toBeGreaterThan(0);
 });
 
 test('growth is sampled, and no call fails', async () => {

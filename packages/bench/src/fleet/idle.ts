@@ -4,7 +4,10 @@ import type { Member } from './member.js';
 import { type Fleet, infoOf, openFleet } from './servers.js';
 
 export interface IdleOptions {
-  /** How long the worker is watched, after as long again in which it settles (10 s at most). */
+  /**
+   * How long the worker is watched, after as long again in which it settles (10 s at most): at least so long, and until
+   * it has sent something to each server.
+   */
   readonly ms: number;
 }
 
@@ -24,6 +27,11 @@ export interface IdleResult {
   readonly heap: number;
 }
 
+/** How long a worker is waited for that sends nothing. */
+const SILENT_MS = 60_000;
+const BETWEEN_SAMPLES_MS = 200;
+const COUNTS = ['cacheCommands', 'queueCommands', 'statements'] as const;
+
 /** Every statement is a line of the log, which the database itself reads. */
 const LOGGED = {
   logging_collector: true,
@@ -42,16 +50,24 @@ export async function runIdle({ ms }: IdleOptions, progress: (line: string) => v
     await after(Math.min(ms, 10_000));
     const before = await sample(fleet, worker);
     await after(ms);
-    const { heap, rss, ...counts } = await sample(fleet, worker);
-    const perSecond = (name: keyof typeof counts, own = 0) =>
-      (counts[name] - before[name] - own) / ((counts.atMs - before.atMs) / 1_000);
+    let now = await sample(fleet, worker);
+    // A sample's own: its `INFO`, its statement.
+    let own = 1;
+    const isSilent = () =>
+      COUNTS.some((name) => now[name] - before[name] <= own) && now.atMs - before.atMs < SILENT_MS;
+    for (; isSilent(); own++) {
+      await after(BETWEEN_SAMPLES_MS);
+      now = await sample(fleet, worker);
+    }
+    const { heap, rss } = now;
+    const perSecond = (name: (typeof COUNTS)[number] | 'processorUs', ofSamples = 0) =>
+      (now[name] - before[name] - ofSamples) / ((now.atMs - before.atMs) / 1_000);
     const result: IdleResult = {
       settings: { ...fleet.settings, ms },
       processorMs: perSecond('processorUs') / 1_000,
-      // A sample's own: its `INFO`.
-      cacheCommands: perSecond('cacheCommands', 1),
-      queueCommands: perSecond('queueCommands', 1),
-      statements: perSecond('statements', 1),
+      cacheCommands: perSecond('cacheCommands', own),
+      queueCommands: perSecond('queueCommands', own),
+      statements: perSecond('statements', own),
       rss,
       heap,
     };
