@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { check } from '../src/crash/checker/check.js';
+import { timelinesOf } from '../src/crash/checker/timeline.js';
 import type { Acknowledgement, FinalRow, History, Read, Write } from '../src/crash/history.js';
 
 const SLACK_US = 20;
@@ -164,5 +165,19 @@ describe('stale reads', () => {
   test('a write whose cache update was left to the queue promises nothing yet', () => {
     const queued = wrote('b', 20, 30, 4, { cache: 'queued' });
     expect(found([A, queued], row('b', 4), [read('a', 40, 2)])).toEqual(NOTHING);
+  });
+});
+
+test('the timeline of a key that a finding names has each of its calls, and the row at the end', () => {
+  const writes = [B, unanswered('c', 5_000), A, { ...A, key: 'other' }];
+  const history: History = { writes, reads: [read(null, 1_000, 3)], rows: new Map([['k', row('b', 4)]]) };
+  expect(timelinesOf(['k: a put is gone', 'k: twice'], history)).toEqual({
+    k: [
+      '0.00–0.01 put a a @2, store committed, cache updated',
+      '0.02–0.03 put b b @4, store committed, cache updated',
+      '1.00–1.00 read nothing @3',
+      '5.00– put c never answered',
+      'at the end: b counter 0 @4',
+    ],
   });
 });

@@ -38,4 +38,6 @@ export interface CrashResult {
   readonly seconds: { readonly load: number; readonly settle: number };
   /** The first of each kind, in words. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
+  /** By key, of the first faults' keys: each call in words, in ms of the machine's monotonic clock. */
+  readonly timelines: Readonly<Record<string, readonly string[]>>;
 }

@@ -2,8 +2,9 @@ import { Slot } from '../processes/slot.js';
 import { seededRandom } from '../random.js';
 import { CacheServer } from './cache-server.js';
 import { check, type Findings } from './checker/check.js';
+import { timelinesOf } from './checker/timeline.js';
 import { writeForeign } from './foreign.js';
-import { isAcked } from './history.js';
+import { type History, isAcked } from './history.js';
 import { killAll, type Victim } from './killer.js';
 import { openParty, type Party } from './party.js';
 import { Recorder } from './recorder.js';
@@ -78,10 +79,11 @@ async function conduct(
     const settled = await finish(slots, recorder, party);
     const { rows } = settled;
     const { reads, writes } = recorder;
-    const findings = check({ writes, reads, rows }, { foreignSlackUs: MAX_CLOCK_SKEW_MS * 1_000 });
+    const history = { writes, reads, rows };
+    const findings = check(history, { foreignSlackUs: MAX_CLOCK_SKEW_MS * 1_000 });
     const settleMs = performance.now() - startedAt - loadMs;
     const seconds = { load: Math.round(loadMs / 100) / 10, settle: Math.round(settleMs / 100) / 10 };
-    return resultOf(settings, servers, recorder, killed, settled, findings, seconds);
+    return resultOf(settings, servers, recorder, history, killed, settled, findings, seconds);
   } finally {
     over.abort();
     cache.close();
@@ -110,6 +112,7 @@ function resultOf(
   settings: CrashSettings,
   servers: Servers,
   recorder: Recorder,
+  history: History,
   killed: Record<Victim, number>,
   { differing, pending, unflushed }: Settled,
   { lost, reordered, staleFallbacks, staleReads }: Findings,
@@ -146,5 +149,6 @@ function resultOf(
     examples: Object.fromEntries(
       Object.entries(examples).map(([name, found]) => [name, found.slice(0, EXAMPLES)]),
     ),
+    timelines: timelinesOf([...lost, ...reordered, ...stale].slice(0, EXAMPLES), history),
   };
 }
