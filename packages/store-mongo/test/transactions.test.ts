@@ -230,7 +230,7 @@ describe('a transaction that is over', () => {
       expect(outcome).toMatchObject({ kind: 'failed', error: cause });
       await expect(put('after', 1, tx)).rejects.toMatchObject({ ...OVER, cause });
     }, CALL);
-    await expect(running).rejects.toMatchObject({ outcome: 'not-committed', cause });
+    await expect(running).rejects.toMatchObject({ ...cause, cause });
     expect(await read('swallowed')).toBeUndefined();
   });
 

@@ -239,19 +239,71 @@ describe('a transaction that is over', () => {
   });
 
   test('ended by a statement of its own body: nothing is committed behind that, and it rejects', async () => {
-    for (const end of ['COMMIT', 'ROLLBACK']) {
+    const ends = {
+      COMMIT: 'unknown',
+      END: 'unknown',
+      ROLLBACK: 'not-committed',
+      ABORT: 'not-committed',
+      'ROLLBACK AND CHAIN': 'not-committed',
+      'rollback; begin': 'not-committed',
+      'SAVEPOINT s; ROLLBACK TO s; ROLLBACK AND NO CHAIN; BEGIN; SELECT 1': 'not-committed',
+    };
+    for (const [end, outcome] of Object.entries(ends)) {
       const running = lockstep.transaction(async (tx) => {
         const all = [clientOf(tx).raw(end), clientOf(tx)('accounts').where({ id: 2 }).update({ n: 5 })];
         await Promise.allSettled(all);
         await expect(accounts.increment(3, 'n', 1, { tx })).rejects.toMatchObject(OVER);
       });
-      await expect(running).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_UNAVAILABLE' });
+      await expect(running, end).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_UNAVAILABLE', outcome });
     }
     expect(await stored()).toEqual(UNCHANGED);
   });
 
+  test('ended by its last statement, awaited or not, on either handle: it does not resolve, and nobody is told of its rows', async () => {
+    const cached = open();
+    const ended = async (trx: Knex.Transaction, end: string, isAwaited: boolean): Promise<void> => {
+      await trx('accounts').where({ id: 2 }).update({ n: 5 });
+      const connection = await trx.client.acquireConnection();
+      const ending = settled(isAwaited ? trx.raw(end) : connection.query(end));
+      if (isAwaited) await ending;
+    };
+    const outcome = { outcome: 'not-committed' };
+    for (const [end, isAwaited] of [
+      ['ROLLBACK', false],
+      ['ROLLBACK AND CHAIN', true],
+      ['ROLLBACK; BEGIN', false],
+    ] as const) {
+      const running = lockstep.transaction(async (tx) => {
+        await cached.put(1, { id: 1, n: 7 }, { tx });
+        await ended(clientOf(tx), end, isAwaited);
+      });
+      await expect(running, end).rejects.toMatchObject(outcome);
+      const writing = cached.write(1, (trx) => ended(trx, end, !isAwaited));
+      await expect(writing, end).rejects.toMatchObject(outcome);
+    }
+    expect(await stored()).toEqual(UNCHANGED);
+    expect((await cached.getMany([1, 2])).map((row) => row?.n)).toEqual([1_000, 2_000]);
+  });
+
+  test('a procedural block that would end it is refused, and savepoints end nothing', async () => {
+    const block = lockstep.transaction(async (tx) => {
+      await accounts.increment(1, 'n', 1, { tx });
+      await settled(clientOf(tx).raw('DO $$ BEGIN ROLLBACK; END $$'));
+    });
+    await expect(block).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_REFUSED' });
+    await lockstep.transaction(async (tx) => {
+      for (const back of ['ROLLBACK TO s', 'ROLLBACK TO SAVEPOINT s; SELECT 1', 'ROLLBACK WORK TO "s"']) {
+        await clientOf(tx).raw('SAVEPOINT s');
+        await accounts.increment(2, 'n', 1, { tx });
+        await clientOf(tx).raw(back);
+        await accounts.increment(1, 'n', 1, { tx });
+      }
+    });
+    expect(await stored()).toEqual([1_003, 2_000, 3_000]);
+  });
+
   test('committed by a statement that begins another: it is over all the same, and no rejection passes for a rollback', async () => {
-    for (const end of ['COMMIT AND CHAIN', 'COMMIT; BEGIN', 'COMMIT; SELECT 1']) {
+    for (const end of ['COMMIT AND CHAIN', 'COMMIT; BEGIN', 'COMMIT; SELECT 1', 'END; ROLLBACK']) {
       const running = lockstep.transaction(async (tx) => {
         const all = [clientOf(tx).raw(end), clientOf(tx)('accounts').where({ id: 2 }).update({ n: 5 })];
         await Promise.allSettled(all);
@@ -316,8 +368,9 @@ describe('a statement that failed', () => {
       await expect(clientOf(tx)('accounts').select()).rejects.toMatchObject({ ...OVER, ...refused });
     });
     await expect(running).rejects.toMatchObject({
-      code: 'LOCKSTEP_STORE_UNAVAILABLE',
-      outcome: 'not-committed',
+      code: 'LOCKSTEP_STORE_REFUSED',
+      message: expect.stringContaining('23505'),
+      mayDependOnOthers: true,
       ...refused,
     });
     expect(await stored()).toEqual(UNCHANGED);
@@ -332,7 +385,7 @@ describe('a statement that failed', () => {
         settled(accounts.increment(1, 'n', 1, { tx })),
       ]);
     });
-    await expect(running).rejects.toMatchObject({ outcome: 'not-committed' });
+    await expect(running).rejects.toMatchObject({ code: 'LOCKSTEP_STORE_REFUSED' });
     expect(outcomes).toEqual(['22012', OVER.code, OVER.code]);
   });
 

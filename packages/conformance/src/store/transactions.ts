@@ -340,8 +340,8 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
         }, c.call),
         'a transaction whose body went on from a refusal',
       );
-      const { outcome } = reason as { outcome?: unknown };
-      expectEqual(outcome, 'not-committed', 'the outcome that the error tells');
+      const { code } = reason as { code?: unknown };
+      expectEqual(code, 'LOCKSTEP_STORE_REFUSED', 'the code of the error');
       await row.expectRow(undefined);
     });
   }

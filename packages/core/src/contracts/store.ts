@@ -260,8 +260,9 @@ export interface TransactionHost<Tx = unknown> {
   /**
    * Runs `body` and commits. A throw rolls back and propagates. Transient failures (deadlock,
    * serialization) run the body again, on a new transaction. Rejects with `StoreUnavailableError`
-   * (`outcome: 'unknown'` when the commit's reply was lost; `not-committed`, with the failure as its cause, when a
-   * statement failed and the body went on as if it had not), with `UnsupportedError` for a mode that the store lacks.
+   * (`outcome: 'unknown'` when the commit's reply was lost), with `UnsupportedError` for a mode that the store lacks. When
+   * a statement failed and the body went on as if it had not, with what `rolledBackBy` of `@lockstep/core/kit` makes of
+   * the failure: a `StoreRefusedError` for a refusal, else `not-committed`; the failure is its cause.
    * Statements that change rows of an adapter with a `fence` are refused once `timeoutMs` have passed, by the store's
    * clock, since `body` was called.
    */

@@ -14,6 +14,7 @@ export {
   type Settings,
   withDefaults,
 } from './options.js';
+export { rolledBackBy } from './rolled-back.js';
 export { type Timeout, Timeouts } from './timeouts.js';
 export { tlsHint } from './tls-hint.js';
 export { callerSleep, Deadline, type DeadlineOptions, sleep, withTimeout } from './wait.js';

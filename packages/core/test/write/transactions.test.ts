@@ -316,7 +316,7 @@ describe('lockstep.transaction', () => {
         cause,
       });
     });
-    await expect(running).rejects.toMatchObject({ outcome: 'not-committed', cause });
+    await expect(running).rejects.toMatchObject({ ...cause, cause });
     expect(await products.getMany(['b', 'c'], { fresh: true })).toEqual([undefined, undefined]);
   });
 

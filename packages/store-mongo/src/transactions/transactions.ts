@@ -1,13 +1,14 @@
 import type { Change, StoreTransaction, StoreTransactionOptions, TransactionHost } from '@lockstep/core';
 import {
   checkTransactionMode,
+  type LockstepError,
   StoreBusyError,
   StoreRefusedError,
   StoreTimeoutError,
   StoreUnavailableError,
   TransactionOverError,
 } from '@lockstep/core';
-import { Backoff, withTimeout } from '@lockstep/core/kit';
+import { Backoff, rolledBackBy, withTimeout } from '@lockstep/core/kit';
 import type { ClientSession, MongoClient, TransactionOptions } from 'mongodb';
 import { CallBound } from '../wire/bound.js';
 import {
@@ -83,10 +84,8 @@ export class MongoTransaction extends TransactionLog implements StoreTransaction
   }
 
   /** Why there is nothing to commit, though the body has returned. */
-  get problem(): StoreUnavailableError | undefined {
-    if (this.failure === undefined || this.transient) return undefined;
-    const message = 'a statement of the transaction failed, so it was rolled back';
-    return new StoreUnavailableError(message, 'not-committed', { cause: this.failure });
+  get problem(): LockstepError | undefined {
+    return this.failure === undefined || this.transient ? undefined : rolledBackBy(this.failure);
   }
 
   /** The error of a body that went on after a transient failure; the transaction runs again. */

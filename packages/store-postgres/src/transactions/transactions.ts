@@ -158,11 +158,13 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
         ),
       );
       gate.end('its body has returned');
+      // What the body did not wait for may have ended the transaction, or failed.
+      if (gate.underWay !== undefined) await deadline.bound(gate.underWay);
       if (gate.problem !== undefined) throw gate.problem;
     } catch (error) {
       gate.end('it is being rolled back', error);
-      const { committed, transient } = gate;
       await transaction.rollBack(causeOf(error, isReadOnlyServer));
+      const { committed, transient } = gate;
       throw (
         committed ??
         transient ??

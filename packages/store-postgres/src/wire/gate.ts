@@ -1,21 +1,11 @@
 import { type LockstepError, StoreUnavailableError, TransactionOverError } from '@lockstep/core';
+import { rolledBackBy } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { isFatal, isTransient, stateOf, storeError } from '../errors.js';
 import type { PooledClient } from './lender.js';
 import { bare, type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
-
-/** The part of pg's `Connection` that tells what the server says. */
-interface ServerMessages extends WireConnection {
-  prependListener(name: string, listener: (message: never) => void): void;
-  removeListener(name: string, listener: (message: never) => void): void;
-}
-
-/** The part of pg's `Client` that is watched. */
-interface WatchedClient extends PooledClient {
-  readonly connection: ServerMessages;
-  on(name: 'error' | 'end', listener: (error?: unknown) => void): void;
-  removeListener(name: 'error' | 'end', listener: (error?: unknown) => void): void;
-}
+import { IS_OWN, isRollback, isRollbackToSavepoint } from './rollbacks.js';
+import type { WatchedClient } from './watched.js';
 
 /** The part of knex's nested transaction that is asked. */
 interface Nested {
@@ -25,14 +15,11 @@ interface Nested {
 interface Waiting {
   readonly send: () => void;
   readonly refuse: (reason: Error) => void;
-  readonly isRollback: boolean;
+  readonly text: unknown;
 }
 
 /** What knex calls with a statement's end. */
 type Answered = (error: unknown, response?: { readonly command: string; readonly rows: Row[] }) => void;
-
-/** A statement that a failed transaction still takes: to the savepoint before the failure, or of the whole. */
-const ROLLBACK = /^\s*(?:rollback|abort)\b/i;
 
 /**
  * The connection of one transaction, as its body sees it. Statements go to the server one by one, and each only
@@ -46,8 +33,13 @@ export class TransactionGate {
   readonly client: PooledClient;
   readonly #real: WatchedClient;
   readonly #queue: Waiting[] = [];
-  /** A statement of the body's is with the server. */
+  /** A statement of the body's is with the server; what it says. */
   #busy = false;
+  #text: unknown;
+  /** It has rolled back something: whether the transaction, only the server can tell. */
+  #rolledBack = false;
+  /** Told once no statement of the body's is with the server. */
+  #idle: (() => void) | undefined;
   #begun = false;
   #finishing = false;
   #own = 0;
@@ -92,8 +84,7 @@ export class TransactionGate {
       const half = 'a nested transaction was not over when the body returned, so all was rolled back';
       return new StoreUnavailableError(half, 'not-committed');
     }
-    const message = 'a statement of the transaction failed, so it was rolled back';
-    return new StoreUnavailableError(message, 'not-committed', { cause: this.#refused });
+    return rolledBackBy(this.#refused);
   }
 
   /** A statement of the body's has committed what was done until then, whatever becomes of the rest. */
@@ -132,6 +123,14 @@ export class TransactionGate {
       this.#nested.add(nested);
       return nested;
     };
+  }
+
+  /** Resolves once the server has answered what it has of the body's; `undefined`: it has nothing. */
+  get underWay(): Promise<void> | undefined {
+    if (!this.#busy || this.#lost !== undefined) return undefined;
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+    });
   }
 
   /** From now on nothing of the body's is sent; what is with the server goes on. */
@@ -203,28 +202,58 @@ export class TransactionGate {
     this.#failure ??= error;
   };
 
-  /** With another one begun in the same breath (`COMMIT AND CHAIN`) no answer says that the transaction is over. */
+  /**
+   * With another one begun in the same breath (`COMMIT AND CHAIN`) no answer says that the transaction is over. One that is
+   * prepared may be committed by anybody.
+   */
   readonly #onComplete = ({ text }: { readonly text?: string }): void => {
-    if (text !== 'COMMIT' || this.#finishing || this.#committed !== undefined) return;
-    this.#endedByBody();
+    if (this.#isOwnEnd || this.#committed !== undefined) return;
+    if (text === 'ROLLBACK' && !isRollbackToSavepoint(this.#text)) this.#rolledBack = true;
+    if (text !== 'COMMIT' && text !== 'PREPARE TRANSACTION') return;
+    this.#endedByBody('unknown');
     this.#committed = this.#lost;
   };
 
+  /** What is being answered ends the transaction on its owner's behalf: the body has nothing more with the server. */
+  get #isOwnEnd(): boolean {
+    return this.#finishing && !this.#busy;
+  }
+
   readonly #onReady = ({ status }: { readonly status?: string }): void => {
-    this.#busy = false;
     if (status === 'T') {
       this.#begun = true;
       this.#failure = undefined;
+      if (this.#rolledBack) {
+        this.#askWhetherOwn();
+        return;
+      }
     }
-    if (status === 'I' && this.#begun && !this.#finishing) this.#endedByBody();
-    // Behind pg's own listener, which hands out the answer that this ends.
-    else if (this.#queue.length > 0) queueMicrotask(() => this.#next());
+    const isEnded = status === 'I' && this.#begun && !this.#isOwnEnd;
+    if (isEnded) this.#endedByBody(this.#rolledBack ? 'not-committed' : 'unknown');
+    this.#answered();
   };
 
+  #answered(): void {
+    this.#busy = false;
+    this.#idle?.();
+    // Behind pg's own listener, which hands out the answer that this ends.
+    if (this.#queue.length > 0) queueMicrotask(() => this.#next());
+  }
+
+  /** Before anything else of the body's is sent: behind `ROLLBACK AND CHAIN` there is another transaction. */
+  #askWhetherOwn(): void {
+    this.#rolledBack = false;
+    const asked = new Pipeline(this.#real, [IS_OWN], (error, results) => {
+      if (error === undefined && results?.[0]?.[0]?.value['own'] !== 'own')
+        this.#endedByBody('not-committed');
+    });
+    this.#real.query(asked);
+  }
+
   /** COMMIT or ROLLBACK as a statement of the body's: what it sends next would be committed on its own. */
-  #endedByBody(): void {
+  #endedByBody(outcome: StoreUnavailableError['outcome']): void {
     const message = 'the transaction is over: a statement of its body has ended it';
-    this.#lose(new StoreUnavailableError(message, 'unknown'));
+    this.#lose(new StoreUnavailableError(message, outcome));
     this.#real.__knex__disposed = this.#lost;
     this.#real.connection.stream.destroy();
   }
@@ -237,6 +266,7 @@ export class TransactionGate {
   #lose(reason: StoreUnavailableError): void {
     this.#lost ??= reason;
     this.end('its connection is gone', this.#lost);
+    this.#idle?.();
   }
 
   readonly #query = (query: unknown, ...rest: unknown[]): unknown => {
@@ -247,13 +277,12 @@ export class TransactionGate {
       const closes = this.#finishing && this.#closing.length > 0 && text === 'COMMIT;';
       return closes ? this.#close(answered) : this.#forward(query, rest);
     }
-    const isRollback = typeof text === 'string' && ROLLBACK.test(text);
     const wait = (send: () => void, refuse: (reason: Error) => void): void => {
       if (this.#over !== undefined) {
         refuse(this.#over);
         return;
       }
-      this.#queue.push({ send, refuse, isRollback });
+      this.#queue.push({ send, refuse, text });
       this.#next();
     };
     if (typeof (query as { submit?: unknown } | null)?.submit === 'function') {
@@ -303,9 +332,10 @@ export class TransactionGate {
     while (!this.#busy) {
       const first = this.#queue.shift();
       if (first === undefined) return;
-      const refusal = first.isRollback ? this.#over : this.#refusal;
+      const refusal = this.#failure !== undefined && isRollback(first.text) ? this.#over : this.#refusal;
       if (refusal === undefined) {
         this.#busy = true;
+        this.#text = first.text;
         first.send();
       } else first.refuse(refusal);
     }

@@ -1,6 +1,7 @@
 import type { Change } from '../../contracts/feed.js';
 import type { StoreCommand, StoreOutcome, StoreTransaction } from '../../contracts/store.js';
-import { StoreUnavailableError, TransactionOverError } from '../../errors.js';
+import { TransactionOverError } from '../../errors.js';
+import { rolledBackBy } from '../../kit/rolled-back.js';
 import type { Deadline } from '../../kit/wait.js';
 import { applyStoreCommand, type ValidateRow } from './commands.js';
 import { DeadlockError, type LockOwner, type RowLocks } from './locks.js';
@@ -141,9 +142,7 @@ export class MemoryTransaction implements StoreTransaction {
   /** Throws when it can't commit any more. */
   checkCommit(): void {
     this.#context.deadline.throwIfOver();
-    if (this.#failure === undefined) return;
-    const message = 'a statement of the transaction failed, so it was rolled back';
-    throw new StoreUnavailableError(message, 'not-committed', { cause: this.#failure });
+    if (this.#failure !== undefined) throw rolledBackBy(this.#failure);
   }
 
   /** Ends it: what it did not commit is gone, and its rows are free. */
