@@ -38,6 +38,7 @@ let raw: Collection<Member>;
 let members: MongoCollection<Member, string>;
 let tagged: MongoCollection<Member, string>;
 let rawTagged: Collection<Member>;
+let kept: Collection;
 const opened: Lockstep[] = [];
 
 beforeAll(async () => {
@@ -46,6 +47,7 @@ beforeAll(async () => {
   const db = client.db(server.service.databaseName);
   raw = db.collection<Member>('members');
   rawTagged = db.collection<Member>('tagged');
+  kept = db.collection('lockstep_tombstones');
   await raw.createIndex({ email: 1 }, { unique: true, sparse: true });
   await raw.createIndex({ slug: 1, tenant: 1 }, { unique: true });
   members = mongo.collection<Member, string>('members');
@@ -56,7 +58,8 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  await Promise.all([raw.deleteMany({}), rawTagged.deleteMany({})]);
+  // What is kept of tags, too: else the rows of one test are those of the one before.
+  await Promise.all([raw.deleteMany({}), rawTagged.deleteMany({}), kept.deleteMany({})]);
 });
 
 afterEach(async () => {

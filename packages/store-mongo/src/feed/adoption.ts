@@ -1,7 +1,9 @@
 import { type Change, NO_VERSION, type Version } from '@lockstep/core';
 import { type Document, MongoBulkWriteError } from 'mongodb';
 import { type Binding, keyIfAny } from '../rows/binding.js';
+import { adoptTags } from '../rows/kept-tags.js';
 import { nextEven, restampPipeline } from '../rows/stamp.js';
+import { textsAt } from '../rows/texts-at.js';
 import { type Call, statementOptions } from '../wire/call.js';
 import type { FeedEvent } from './events.js';
 
@@ -39,6 +41,7 @@ export async function adopt(
   const floor = refused.size > 0 ? floorAbove(above, nowMs) : undefined;
   const changes = await changesOf(binding, events, floor, call);
   const gone = goneKeys(events, changes);
+  await adoptKept(binding, changes, gone, call);
   if (gone.length > 0) {
     const deleted = gone.map((key) => ({ key, above }));
     const stamps = await tombstones.stamp(binding.source, deleted, call);
@@ -47,6 +50,20 @@ export async function adopt(
     });
   }
   return [...changes.values()];
+}
+
+/** Before any of it is told, so that own writes until then know what the rows had, and have. */
+async function adoptKept(
+  binding: Binding,
+  there: ReadonlyMap<string, Change>,
+  gone: readonly string[],
+  call: Call,
+): Promise<void> {
+  const { tagged } = binding.declared;
+  if (tagged.length === 0 || there.size + gone.length === 0) return;
+  const keys = [...there.keys()];
+  const rows = keys.length === 0 ? new Map() : await textsAt(binding, keys, tagged, call);
+  await adoptTags(binding, rows, gone, call);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { type Change, NO_VERSION, StoreContractError, systemClock, type Version } from '@lockstep/core';
 import { Backoff, sleep } from '@lockstep/core/kit';
 import type { Db, Document, ResumeToken } from 'mongodb';
-import type { SourceRecords } from '../install/records.js';
+import { isSameMapping, type SourceRecords } from '../install/records.js';
 import type { FeedSettings } from '../options.js';
 import type { Binding } from '../rows/binding.js';
 import { rowName } from '../rows/names.js';
@@ -298,8 +298,10 @@ export class Leader {
     const latestMs = Math.max(...events.map(({ atMs }) => atMs));
     const call = { bound, session: undefined };
     const adopting = async (): Promise<Change[]> => {
-      const [detached] = await this.#context.records.detached([binding]);
-      return await (detached === undefined ? adopt : reportOnly)(binding, events, above, latestMs, call);
+      const record = await this.#context.records.of(source);
+      binding.declared.set(record?.declared ?? {});
+      const isAttached = isSameMapping(record, binding);
+      return await (isAttached ? adopt : reportOnly)(binding, events, above, latestMs, call);
     };
     return await bound.race(adopting());
   }

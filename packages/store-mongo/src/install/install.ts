@@ -1,6 +1,7 @@
 import { type DeclaredSets, NO_VERSION } from '@lockstep/core';
 import type { Db, Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
+import { keptSource } from '../rows/kept-tags.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
 import { CODE } from '../wire/errors.js';
 import type { Installation } from './installation.js';
@@ -107,7 +108,8 @@ export async function uninstall(installation: Installation, binding: Binding): P
     if (code !== CODE.namespaceNotFound && code !== CODE.indexNotFound) throw error;
   }
   await primary.updateMany({ [versionField]: { $exists: true } }, { $unset: { [versionField]: '' } });
-  await db.collection(tombstones).deleteMany({ '_id.s': source } as Document);
+  const own = { '_id.s': { $in: [source, keptSource(source)] } };
+  await db.collection(tombstones).deleteMany(own as Document);
 }
 
 /**

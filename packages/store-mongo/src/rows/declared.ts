@@ -12,10 +12,13 @@ export class DeclaredFields {
   tags: readonly (readonly string[])[] = [];
   /** The fields of all sets. */
   fields: readonly string[] = [];
+  /** The fields of tags. */
+  tagged: readonly string[] = [];
 
   set({ tags = [], unique = [] }: DeclaredSets): void {
     this.unique = unique;
     this.tags = tags;
+    this.tagged = [...new Set(tags.flat())];
     this.fields = [...new Set([...unique, ...tags].flat())];
   }
 }

@@ -1,4 +1,5 @@
 import type { Change, ColumnTexts } from '@lockstep/core';
+import { type KeptTags, keptTags, keptTexts, leaveTags } from '../rows/kept-tags.js';
 import { textsAt } from '../rows/texts-at.js';
 import type { CallBound } from '../wire/bound.js';
 import type { TransactionLog } from './log.js';
@@ -7,8 +8,8 @@ import type { TransactionLog } from './log.js';
 const CHUNK = 1_000;
 
 /**
- * The changes of a transaction, with the values that declared fields had before it and have now. A row that it has changed is
- * its own until it ends, and stands outside exactly as it was before.
+ * The changes of a transaction, with the values that declared fields had before it and have now, and what was kept of tags. A
+ * row that it has changed is its own until it ends, and stands outside exactly as it was before.
  */
 export async function withTexts(tx: TransactionLog, bound: CallBound): Promise<readonly Change[]> {
   const changes = tx.recorded();
@@ -22,13 +23,16 @@ export async function withTexts(tx: TransactionLog, bound: CallBound): Promise<r
       const inside = await textsAt(binding, keys, fields, { bound, session: tx.session });
       const outside = { bound, session: undefined };
       const before = await textsAt(binding, keys, fields, outside, { readConcern: { level: 'local' } });
+      const isTagged = binding.declared.tagged.length > 0;
+      const kept = isTagged ? await keptTags(binding, keys, outside) : new Map<string, KeptTags>();
       for (const change of chunk) {
-        const states = [before.get(change.key), inside.get(change.key)];
-        texts.set(
-          change,
-          states.filter((state) => state !== undefined),
-        );
+        const { key } = change;
+        const states = [before.get(key), inside.get(key)].filter((state) => state !== undefined);
+        texts.set(change, [...keptTexts(binding, kept.get(key), states), ...states]);
       }
+      if (!isTagged) continue;
+      const left = keys.map((key) => ({ key, texts: inside.get(key) }));
+      await leaveTags(binding, left, kept, { bound, session: tx.session });
     }
   }
   if (texts.size === 0) return changes;

@@ -2,6 +2,7 @@ import type { ColumnTexts, StoreCommand, StoreOutcome } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
 import { textsOf } from '../rows/declared.js';
+import { keptTags, keptTexts, leaveTags } from '../rows/kept-tags.js';
 import { textsAt } from '../rows/texts-at.js';
 import type { Call } from '../wire/call.js';
 import { isDuplicateOf } from '../wire/errors.js';
@@ -12,7 +13,8 @@ import { checkValue, runCommand, runCommands } from './writes.js';
 /**
  * Runs commands of a collection some of whose fields are declared: what is written tells their values. Unique values are
  * named by what a row gets alone, which the row says that each write returns. Where fields are tags, each write is a
- * transaction of its own that has read what the row had before: whoever changes the row in between makes it run again.
+ * transaction of its own that has read what the row had before, and what was kept of it: whoever changes the row in between
+ * makes it run again.
  */
 export async function runDeclared<Value>(
   binding: Binding,
@@ -43,9 +45,16 @@ async function runAlone<Value>(
     try {
       return await binding.inTransaction(call.bound, async (own) => {
         const before = await textsAt(binding, [command.key], fields, own);
-        const outcome = await runCommand(binding, command, own);
+        // Only once the snapshot stands: see keptTags.
+        const [outcome, kept] = await Promise.all([
+          runCommand(binding, command, own),
+          keptTags(binding, [command.key], own),
+        ]);
         if (outcome.kind !== 'written') return outcome;
-        return { ...outcome, texts: [...before.values(), ...after(outcome, fields, source)] };
+        const left = after(outcome, fields, source);
+        const texts = [...before.values(), ...left];
+        await leaveTags(binding, [{ key: command.key, texts: left[0] }], kept, own);
+        return { ...outcome, texts: [...keptTexts(binding, kept.get(command.key), texts), ...texts] };
       });
     } catch (error) {
       // Another insert of this key has committed since: now there is a row to write over.
