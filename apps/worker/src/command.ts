@@ -1,26 +1,34 @@
 import { readFileSync } from 'node:fs';
 import { InvalidOptionError } from '@lockstep/core';
-import { option, optionValue } from '@lockstep/core/kit';
+import { Deadline, type Option, option, optionValue } from '@lockstep/core/kit';
 import { Command, CommanderError } from 'commander';
+import type { Logger } from 'pino';
 import { configFromEnvironment, VARIABLES } from './config/environment.js';
 import { configFromFile } from './config/file.js';
 import type { WorkerConfig } from './define.js';
+import type { WorkerStatus } from './health.js';
 import { LOG_LEVELS, workerLogger } from './log.js';
 import { WORKER } from './settings.js';
-import { startWorker } from './worker.js';
+import { startWorker, type Worker } from './worker.js';
 
 interface Flags {
   readonly config?: string;
   readonly host?: string;
   readonly port?: string;
   readonly check?: boolean;
+  readonly timeout: string;
   readonly allowQueueEviction?: boolean;
 }
 
 const USAGE = 2;
 const FAILED = 1;
-/** A check does no work that a drain would have to wait for. */
+/** What a check may take: a server that hangs is named after two seconds, a configuration that hangs at the end. */
+const CHECK_MS = 10_000;
+/** A check does no work that a drain would have to wait for, */
 const CHECK_SHUTDOWN_MS = 2_000;
+/** and a server that did not answer will not answer now. */
+const SILENT_SHUTDOWN_MS = 250;
+const CHECK_TIMEOUT = option.integer(CHECK_MS, 1, 3_600_000);
 
 function program(name: string): Command {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -39,6 +47,7 @@ function program(name: string): Command {
     .option('--host <host>', 'the address that the dashboard listens on')
     .option('--port <port>', "the dashboard's port; 0: any free one")
     .option('--check', 'start, ask everything for its state, print it, and end')
+    .option('--timeout <ms>', 'with --check: the most that it may take', String(CHECK_MS))
     .option('--allow-queue-eviction', "start although the queue's Redis may evict jobs")
     .addHelpText('after', `\nWithout --config, the environment says it all:\n${variables.join('\n')}\n`)
     .addHelpText(
@@ -57,29 +66,23 @@ async function configuration(flags: Flags): Promise<WorkerConfig> {
   return {
     ...config,
     ...(flags.host === undefined ? {} : { host: flags.host }),
-    ...(flags.port === undefined ? {} : { port: portFlag(flags.port) }),
+    ...(flags.port === undefined ? {} : { port: numberFlag('--port', flags.port, WORKER.port) }),
     ...(flags.check ? { port: 0, metricsPort: 0, shutdownTimeoutMs: CHECK_SHUTDOWN_MS } : {}),
     ...(flags.allowQueueEviction ? { allowQueueEviction: true } : {}),
   };
 }
 
-function portFlag(text: string): number {
-  if (/^\d+$/.test(text)) return optionValue(Number(text), WORKER.port, '--port');
-  throw new InvalidOptionError('--port', `must be a whole number, got "${text}"`);
+function numberFlag(flag: string, text: string, known: Option<number, number>): number {
+  if (/^\d+$/.test(text)) return optionValue(Number(text), known, flag);
+  throw new InvalidOptionError(flag, `must be a whole number, got "${text}"`);
 }
 
 async function run(flags: Flags): Promise<void> {
   const asked = (process.env['LOCKSTEP_LOG_LEVEL'] || undefined) as (typeof LOG_LEVELS)[number] | undefined;
   const fallback = flags.check ? 'error' : 'info';
   const logger = workerLogger(optionValue(asked, option.choice(LOG_LEVELS, fallback), 'LOCKSTEP_LOG_LEVEL'));
+  if (flags.check) process.exit(await check(flags, logger));
   const worker = await startWorker({ ...(await configuration(flags)), logger });
-  if (flags.check) {
-    const status = await worker.status();
-    console.log(JSON.stringify(status, null, 2));
-    // What does not end in time is a server that does not answer, which the status says.
-    await worker.close().catch(() => undefined);
-    process.exit(status.ready ? 0 : FAILED);
-  }
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(FAILED);
@@ -95,6 +98,27 @@ async function run(flags: Flags): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+}
+
+/** Ends in time, whatever hangs: a server, or a function of the configuration. */
+async function check(flags: Flags, logger: Logger): Promise<number> {
+  const timeoutMs = numberFlag('--timeout', flags.timeout, CHECK_TIMEOUT);
+  const late = (): Error =>
+    new Error(`the check did not end within ${timeoutMs} ms: does the configuration wait for a server?`);
+  const deadline = new Deadline({ timeoutMs, late, keepsAlive: true });
+  const work = async (): Promise<[Worker, WorkerStatus]> => {
+    const worker = await startWorker({ ...(await configuration(flags)), logger });
+    return [worker, await worker.status()];
+  };
+  const [worker, status] = await deadline.bound(work());
+  console.log(JSON.stringify(status, null, 2));
+  const closeMs = status.ready ? CHECK_SHUTDOWN_MS : SILENT_SHUTDOWN_MS;
+  // What does not end in time is a server that does not answer, which the status says.
+  await deadline
+    .narrowed(closeMs)
+    .bound(worker.close())
+    .catch(() => undefined);
+  return status.ready ? 0 : FAILED;
 }
 
 /** By its code: a configuration may have brought a copy of the core of its own. */

@@ -1,5 +1,5 @@
 import { CacheUnavailableError, ClosedError, systemClock } from '@lockstep/core';
-import { tlsHint, withTimeout } from '@lockstep/core/kit';
+import { saidAtConnect, tlsHint, withTimeout } from '@lockstep/core/kit';
 import type { Redis } from 'ioredis';
 import { bounded } from './bounded.js';
 import { type Client, isCluster, retryDelayMs } from './clients.js';
@@ -13,6 +13,8 @@ export class Connection {
   readonly #owned: boolean;
   readonly #settings: Settings;
   #lastError: Error | undefined;
+  /** Why the server takes no connection, in its words. */
+  #said: Error | undefined;
   #wasReady = false;
   /** The server would not take this connection to its database: commands would go to another one. */
   #noDatabase: Error | undefined;
@@ -47,7 +49,7 @@ export class Connection {
   }
 
   unavailable(message: string): CacheUnavailableError {
-    const cause = this.#lastError;
+    const cause = this.#said ?? this.#lastError;
     // A server that was reached before is away; of a cluster each node may fail in its own way.
     const asksTls = !this.#wasReady && !isCluster(this.client) ? Boolean(this.client.options.tls) : undefined;
     const hint = asksTls === undefined ? '' : tlsHint(asksTls, cause);
@@ -89,6 +91,7 @@ export class Connection {
     });
     client.on('ready', () => {
       this.#lastError = undefined;
+      this.#said = undefined;
       this.#wasReady = true;
     });
     client.on('end', () => this.#revive());
@@ -99,6 +102,14 @@ export class Connection {
     client.on('+node', (node: Redis) => {
       if (client.status === 'ready') this.#connectNodes([node]).catch(ignore);
     });
+  }
+
+  /** A server that was never reached may say why it ends each connection. */
+  async #listen(): Promise<void> {
+    if (this.#wasReady || isCluster(this.client)) return;
+    const { sentinels, tls, ...address } = this.client.options;
+    if (sentinels || tls) return;
+    this.#said = await saidAtConnect(address, this.#lastError);
   }
 
   /** A connector that fails in a way that ioredis takes as final would leave the cache off for ever. */
@@ -114,7 +125,11 @@ export class Connection {
     const { connectTimeoutMs, commandTimeoutMs } = this.#settings;
     let stop = ignore;
     const settled = new Promise<void>((resolve, reject) => {
-      const fail = (): void => reject(this.unavailable(`Redis can't be reached (${client.status})`));
+      const fail = (): void => {
+        const { status } = client;
+        const rejects = (): void => reject(this.unavailable(`Redis can't be reached (${status})`));
+        this.#listen().then(rejects, rejects);
+      };
       if (client.status === 'end') fail();
       client.on('ready', resolve);
       client.on('close', fail);

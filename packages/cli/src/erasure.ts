@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectionInfo, RecordedCollection, ScannedEntry } from '@lockstep/core';
 import { jobsAbout, keptOf, lettersAbout, recordedOf } from '@lockstep/worker/inspect';
 import { bar } from './progress.js';
-import { bounded, type Session, STORE_TIMEOUT_MS } from './session.js';
+import { bounded, type Session } from './session.js';
 
 /** Where something of a person was found. */
 export interface Traces {
@@ -39,15 +39,15 @@ const VIEW = /^[^:]*%v:/;
 
 /** Looks everywhere that is known. Changes nothing. */
 export async function tracesOf(session: Session, target: Target): Promise<Traces> {
-  const { lockstep } = session;
+  const { lockstep, timeoutMs } = session;
   const { collection, key } = target;
   const { store } = collection;
   const recorded = await recordedOf(lockstep, collection);
   const prefixes = [...new Set([collection.keyPrefix, ...rowPrefixes(recorded)])];
   const cacheKeys = prefixes.map((prefix) => prefix + key);
   const [[row], hits, kept, deadLetters, jobs] = await Promise.all([
-    store.read([key], { primary: true, timeoutMs: STORE_TIMEOUT_MS }),
-    bounded('cache', lockstep.cache.read(cacheKeys, collection.serializer.encoding)),
+    store.read([key], { primary: true, timeoutMs }),
+    bounded(session, 'cache', lockstep.cache.read(cacheKeys, collection.serializer.encoding)),
     keptOf(collection, key),
     lettersAbout(lockstep, collection, key, cacheKeys, Number.POSITIVE_INFINITY),
     jobsAbout(lockstep, collection, key, cacheKeys),
@@ -81,13 +81,13 @@ export async function erase(session: Session, target: Target, traces: Traces): P
     const commands = cacheKeys.slice(i, i + BATCH).map((key) => {
       return { kind: 'invalidate', key, version: 0, holeOnEmpty: false, holeTtlMs: HOLE_TTL_MS } as const;
     });
-    const replies = await bounded('cache', lockstep.cache.execute(commands));
+    const replies = await bounded(session, 'cache', lockstep.cache.execute(commands));
     for (const reply of replies) if (reply instanceof Error) throw reply;
     await sleep((commands.length / target.perSecond) * 1_000);
   }
   const { queue } = lockstep;
   if (queue !== undefined && traces.deadLetters.length > 0) {
-    await bounded(queue.name, queue.deadLetters.discard(traces.deadLetters));
+    await bounded(session, queue.name, queue.deadLetters.discard(traces.deadLetters));
   }
 }
 

@@ -12,13 +12,13 @@ import { purgeCommand } from './commands/purge.js';
 import { repairCommand } from './commands/repair.js';
 import { statusCommand } from './commands/status.js';
 import { switchCommands } from './commands/switch.js';
-import { verifyCommand } from './commands/verify.js';
+import { positive, verifyCommand } from './commands/verify.js';
 import { warmCommand } from './commands/warm.js';
 import { workerCommand } from './commands/worker.js';
 import { addCompletion } from './completion.js';
 import { EXAMPLES } from './examples.js';
 import { PACKAGE } from './package.js';
-import { exitIfStuck, FAILED, OK } from './session.js';
+import { exitIfStuck, FAILED, OK, TIMEOUT_MS } from './session.js';
 
 export function program(): Command {
   const root = new Command('lockstep')
@@ -29,6 +29,7 @@ export function program(): Command {
       "the worker's configuration (default: lockstep.config.ts, else the environment)",
     )
     .option('--json', 'print the result as JSON')
+    .option('--timeout <ms>', 'how long servers may take to answer, together', positive, TIMEOUT_MS)
     .addHelpText(
       'after',
       '\nExit codes: 0 all is well, 1 something was found, 2 the command could not be carried out.',

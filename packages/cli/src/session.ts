@@ -8,6 +8,7 @@ import { type Output, output } from './output.js';
 export interface CommonFlags {
   readonly config?: string;
   readonly json?: boolean;
+  readonly timeout: number;
 }
 
 export const OK = 0;
@@ -15,18 +16,30 @@ export const OK = 0;
 export const FOUND = 1;
 /** The command could not be carried out: a wrong flag, a file, a server. */
 export const FAILED = 2;
-/** How long a question to a server may take. */
-export const STORE_TIMEOUT_MS = 10_000;
+/** How long servers may take to answer, unless the flag says so. */
+export const TIMEOUT_MS = 5_000;
 
 /** The fact by which a command tells other processes what it is. */
 export const TOOL = 'command';
 
+/** What did not answer in time. */
+export class NoAnswerError extends Error {}
+
+/** The promise, or a rejection that names what did not answer in time. */
+export type Ask = <T>(what: string, asked: PromiseLike<T>) => Promise<T>;
+
 export interface Session extends Output {
   readonly lockstep: Lockstep;
+  /** How long servers may take to answer, in ms. */
+  readonly timeoutMs: number;
+  /** For what a command asks at its start, side by side: all of it shares one time. */
+  readonly ask: Ask;
 }
 
-/** How long the ends of a session may take together. */
+/** How long the ends of a session may take together, */
 const CLOSE_MS = 3_000;
+/** and where a server has not answered: it will not answer now. */
+const CLOSE_SILENT_MS = 250;
 
 /**
  * Runs a command on the Lockstep of the configuration and closes it afterwards. `work` gives the exit code. What is
@@ -36,7 +49,7 @@ export async function withSession(
   command: Command,
   work: (session: Session) => Promise<number>,
 ): Promise<void> {
-  const { config: path, json = false } = command.optsWithGlobals<CommonFlags>();
+  const { config: path, json = false, timeout: timeoutMs } = command.optsWithGlobals<CommonFlags>();
   // It brings every driver, which --help and init can do without.
   const { loadConfig } = await import('@lockstep/worker');
   const config = await loadConfig(path);
@@ -48,7 +61,7 @@ export async function withSession(
   const stop = (): never => process.exit(130);
   process.once('SIGINT', stop);
   try {
-    process.exitCode = await work({ lockstep, ...output(json) });
+    process.exitCode = await work({ lockstep, timeoutMs, ask: askWithin(timeoutMs), ...output(json) });
   } finally {
     process.off('SIGINT', stop);
     await ended(async () => {
@@ -58,12 +71,15 @@ export async function withSession(
   }
 }
 
+/** True once something did not answer in time. */
+let isSilent = false;
 /** True once a session could not be ended: connections that nobody answers on would keep the process alive. */
 let isStuck = false;
 
 async function ended(close: () => Promise<void>): Promise<void> {
-  const late = (): Error => new Error(`not within ${CLOSE_MS} ms`);
-  const deadline = new Deadline({ timeoutMs: CLOSE_MS, late, keepsAlive: true });
+  const timeoutMs = isSilent ? CLOSE_SILENT_MS : CLOSE_MS;
+  const late = (): Error => new Error(`not within ${timeoutMs} ms`);
+  const deadline = new Deadline({ timeoutMs, late, keepsAlive: true });
   // What does not answer was told by the command.
   await deadline.bound(close()).catch(() => {
     isStuck = true;
@@ -77,16 +93,35 @@ export async function exitIfStuck(): Promise<void> {
   process.exit(process.exitCode ?? FAILED);
 }
 
-/** Opens the collection. What is wrong says which one it is, and of which store: a driver's own words name neither. */
-export async function opened({ name, open, store }: CollectionInfo): Promise<void> {
-  try {
-    await open();
-  } catch (error) {
-    const at = [name, store.name].filter((part) => !messageOf(error).includes(part)).join(', ');
-    if (at === '' || !(error instanceof Error)) throw error;
-    error.message = `${at}: ${error.message}`;
-    throw error;
-  }
+/**
+ * Opens the collections, and the cache where the command can do nothing without it. All are asked side by side, and all that
+ * is wrong is told: which collection it is, and of which store, since a driver's own words name neither.
+ */
+export async function opened(
+  { ask, lockstep }: Session,
+  collections: readonly CollectionInfo[],
+  { withCache = false }: { readonly withCache?: boolean } = {},
+): Promise<void> {
+  const asked = collections.map(async ({ name, open, store }) => {
+    const at = `${name}, ${store.name}`;
+    await ask(at, open()).catch((error: unknown) => {
+      const missing = [name, store.name].filter((part) => !messageOf(error).includes(part)).join(', ');
+      if (missing === '' || !(error instanceof Error)) throw error;
+      error.message = `${missing}: ${error.message}`;
+      throw error;
+    });
+  });
+  if (withCache) asked.push(ask(`cache ${lockstep.cache.name}`, opening(lockstep)));
+  const errors = (await Promise.allSettled(asked)).flatMap((each) =>
+    each.status === 'rejected' ? [each.reason as unknown] : [],
+  );
+  if (errors.length > 1) throw new AggregateError(errors, [...new Set(errors.map(messageOf))].join('; '));
+  if (errors.length > 0) throw errors[0];
+}
+
+/** An adapter without it connects at the first question. */
+export async function opening({ cache }: Lockstep): Promise<void> {
+  await cache.open?.();
 }
 
 /** The collections of these names; all of them where none is named. */
@@ -94,8 +129,17 @@ export function collectionsOf(lockstep: Lockstep, names: readonly string[]): rea
   return names.length === 0 ? lockstep.collections : names.map((name) => collectionOf(lockstep, name));
 }
 
-/** The promise, or a rejection that says what did not answer within the time of a question. */
-export function bounded<T>(what: string, promise: Promise<T>, timeoutMs = STORE_TIMEOUT_MS): Promise<T> {
-  const late = (): Error => new Error(`${what}: no answer within ${timeoutMs} ms`);
-  return new Deadline({ timeoutMs, late, keepsAlive: true }).bound(promise);
+/** A function for questions that share a time from now on. */
+export function askWithin(timeoutMs: number): Ask {
+  const late = (what: string): Error => {
+    isSilent = true;
+    return new NoAnswerError(`${what}: no answer within ${timeoutMs} ms`);
+  };
+  const deadline = new Deadline({ timeoutMs, late: () => late('all'), keepsAlive: true });
+  return (what, asked) => deadline.narrowed(timeoutMs, () => late(what)).bound(asked);
+}
+
+/** As a session's `ask`, with all of the time from now: for a command that goes on. */
+export function bounded<T>({ timeoutMs }: Session, what: string, asked: PromiseLike<T>): Promise<T> {
+  return askWithin(timeoutMs)(what, asked);
 }

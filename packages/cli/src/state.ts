@@ -9,14 +9,7 @@ import {
   type QueueStatus,
 } from '@lockstep/core';
 import { type Process, processOf, processProblems, totalsOf } from './processes.js';
-import { bounded } from './session.js';
-
-/** How long a server may take to say how it is: whoever watches it looks again. */
-const ANSWER_MS = 3_000;
-
-function answer<T>(what: string, promise: Promise<T>): Promise<T> {
-  return bounded(what, promise, ANSWER_MS);
-}
+import { type Ask, opening } from './session.js';
 
 export interface FeedState extends Partial<FeedStatus> {
   readonly name: string;
@@ -60,29 +53,39 @@ interface Found {
   readonly notes: string[];
 }
 
-export async function stateOf(lockstep: Lockstep): Promise<State> {
-  const found: Found = { problems: [], notes: [] };
-  await lockstep.open({ timeoutMs: ANSWER_MS }).catch((error: unknown) => {
-    if (!(error instanceof NotReadyError)) throw error;
-    for (const { error: cause, name, part } of error.problems) {
-      const message = messageOf(cause);
-      const says = message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
-      found.problems.push(`${part} ${name}: ${says}${mending(part, message)}`);
-    }
-  });
+/** What is asked, and within which time. */
+interface Asking {
+  readonly lockstep: Lockstep;
+  readonly timeoutMs: number;
+  readonly ask: Ask;
+}
+
+/** Asks all at once, so that it takes no longer than what answers last; what does not answer in time is named. */
+export async function stateOf(asking: Asking): Promise<State> {
+  const { ask, lockstep } = asking;
   const bindings = feedsOf(lockstep);
+  // In the order in which they are told.
+  const ready: Found = { problems: [], notes: [] };
+  const found: Found = { problems: [], notes: [] };
+  const cacheOpen = ask('cache', opening(lockstep));
+  const whenOpen = async <T>(what: string, question: () => Promise<T>): Promise<T> => {
+    await cacheOpen;
+    return await ask(what, question());
+  };
   const [processes, feeds, consumers, collections, queue, cache] = await Promise.all([
-    processesOf(lockstep),
-    Promise.all(bindings.map((each) => feedState(lockstep, each, found))),
-    Promise.all(bindings.map((each) => consumersOf(lockstep, each, found))),
-    Promise.all(lockstep.collections.map((each) => unflushedOf(each, found))),
-    lockstep.queue === undefined ? null : queueState(lockstep.queue, found),
-    // That it does not answer was found above.
-    answer('cache', lockstep.cache.info()).then(
+    whenOpen('cache', () => processesOf(lockstep)).catch(() => []),
+    Promise.all(bindings.map((each) => feedState(asking, each, found))),
+    Promise.all(bindings.map((each) => consumersOf(asking, each, found))),
+    Promise.all(lockstep.collections.map((each) => unflushedOf(whenOpen, each, found))),
+    lockstep.queue === undefined ? null : queueState(ask, lockstep.queue, found),
+    // That it does not answer is found by the opening.
+    whenOpen('cache', () => lockstep.cache.info()).then(
       ({ description }) => description,
       () => null,
     ),
+    readiness(asking, ready),
   ]);
+  found.problems.unshift(...ready.problems);
   found.problems.push(...processes.flatMap(processProblems));
   const late = feeds.some(({ oldestMs = 0 }) => oldestMs > LATE_MS);
   const hasRelay = processes.some(({ relay }) => relay !== undefined);
@@ -112,12 +115,30 @@ export async function stateOf(lockstep: Lockstep): Promise<State> {
   };
 }
 
+/** What can't be opened. */
+async function readiness({ lockstep, timeoutMs }: Asking, found: Found): Promise<void> {
+  try {
+    await lockstep.open({ timeoutMs });
+  } catch (error) {
+    if (!(error instanceof NotReadyError)) throw error;
+    for (const { error: cause, name, part } of error.problems) {
+      const message = messageOf(cause);
+      const says = message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
+      found.problems.push(`${part} ${name}: ${says}${mending(part, message)}`);
+    }
+  }
+}
+
 /** What mends a part that can't be opened. */
 function mending(part: string, message: string): string {
   if (/not attached|trigger/i.test(message) && part === 'collection') return ' → lockstep attach';
   if (/attached (?:with|by)|another key/i.test(message)) return ' → lockstep detach, then attach';
   if (/prefix/i.test(message) && part === 'collection')
     return ' → lockstep forget PREFIX, if it is used no more';
+  if (/protected mode/.test(message))
+    return ' → give it a password (requirepass), here too: redis://:PASSWORD@…';
+  if (/max number of clients/.test(message))
+    return ' → raise its maxclients, or find who keeps connections open';
   if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(message)) {
     return ' → is the server up, and its address right? lockstep doctor';
   }
@@ -138,10 +159,14 @@ export function feedsOf({ collections }: Lockstep): Bound[] {
   return [...feeds].map(([feed, sources]) => [feed, [...sources]]);
 }
 
-async function feedState({ prefix }: Lockstep, [feed, sources]: Bound, found: Found): Promise<FeedState> {
+async function feedState(
+  { ask, lockstep: { prefix } }: Asking,
+  [feed, sources]: Bound,
+  found: Found,
+): Promise<FeedState> {
   const { name } = feed;
   try {
-    const status = await answer(name, feed.status(sources, prefix));
+    const status = await ask(name, feed.status(sources, prefix));
     if (status.oldestMs > LATE_MS) {
       const age = `the oldest change is ${Math.round(status.oldestMs / 1_000)} s old`;
       found.problems.push(`feed ${name}: ${age}: is a worker running, and well? → lockstep worker`);
@@ -154,18 +179,19 @@ async function feedState({ prefix }: Lockstep, [feed, sources]: Bound, found: Fo
     }
     return { name, ...status };
   } catch (error) {
-    found.problems.push(`feed ${name}: ${messageOf(error)}`);
+    const message = messageOf(error);
+    found.problems.push(`feed ${message.startsWith(`${name}: `) ? message : `${name}: ${message}`}`);
     return { name };
   }
 }
 
 async function consumersOf(
-  { prefix }: Lockstep,
+  { ask, lockstep: { prefix } }: Asking,
   [feed, sources]: Bound,
   found: Found,
 ): Promise<ConsumerState[]> {
   try {
-    const recorded = await answer(feed.name, feed.registry.consumers(sources));
+    const recorded = await ask(feed.name, feed.registry.consumers(sources));
     return recorded.map(({ collections, consumer, ended, source }) => {
       const isOwn = consumer === prefix;
       if (!isOwn) {
@@ -181,25 +207,26 @@ async function consumersOf(
 }
 
 async function unflushedOf(
+  whenOpen: <T>(what: string, question: () => Promise<T>) => Promise<T>,
   { name, unflushed }: Lockstep['collections'][number],
   found: Found,
 ): Promise<{ readonly name: string; readonly unflushed?: number }> {
   if (unflushed === undefined) return { name };
   try {
-    return { name, unflushed: await answer(name, unflushed()) };
+    return { name, unflushed: await whenOpen(name, unflushed) };
   } catch (error) {
     found.problems.push(`collection ${name}: how much is unflushed: ${messageOf(error)}`);
     return { name };
   }
 }
 
-async function queueState(queue: QueueAdapter, found: Found): Promise<State['queue']> {
+async function queueState(ask: Ask, queue: QueueAdapter, found: Found): Promise<State['queue']> {
   const { name } = queue;
-  // That it does not answer was found above.
-  const status = await answer(name, queue.status()).catch(() => null);
+  // That it does not answer is found by the opening.
+  const status = await ask(name, queue.status()).catch(() => null);
   if (status === null) return null;
   if (status.dead > 0) found.problems.push(`queue: ${status.dead} dead letters → lockstep dead-letters`);
-  const evicts = await answer(name, evictsOf(queue)).catch(() => undefined);
+  const evicts = await ask(name, evictsOf(queue)).catch(() => undefined);
   if (evicts) found.problems.push(`queue ${name}: ${EVICTING_QUEUE}`);
   return { name, ...status, ...(evicts === undefined ? {} : { evicts }) };
 }
@@ -212,9 +239,9 @@ export async function evictsOf(queue: QueueAdapter): Promise<boolean | undefined
   return await (queue as { evicts?: () => Promise<boolean | undefined> }).evicts?.();
 }
 
-/** Without this process. None where the cache can't be asked, which was found above. */
+/** Without this process. */
 async function processesOf({ fleet }: Lockstep): Promise<readonly Process[]> {
   const own = fleet.own().id;
-  const list: readonly Announcement[] = await answer('cache', fleet.list()).catch(() => []);
+  const list: readonly Announcement[] = await fleet.list();
   return list.filter(({ id }) => id !== own).map(processOf);
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CollectionInfo, Lockstep } from '@lockstep/core';
+import type { CollectionInfo } from '@lockstep/core';
 import { compare } from '@lockstep/worker/inspect';
 import { bar } from './progress.js';
-import { bounded, opened, type Session, STORE_TIMEOUT_MS } from './session.js';
+import { bounded, type Session } from './session.js';
 
 /** Entries by what the store says of them. */
 export interface Counts {
@@ -64,14 +64,14 @@ export function isWell({ ahead, different, stale, unreadable }: Counts): boolean
   return stale + different + ahead + unreadable === 0;
 }
 
-/** Compares each entry of a collection with its row, throttled. */
+/** Compares each entry of a collection, which is open, with its row, throttled. */
 export async function verifyCollection(
-  { lockstep, progress }: Session,
+  session: Session,
   collection: CollectionInfo,
   { from, lag, limit, perSecond, repair, save }: VerifyOptions,
 ): Promise<Verified> {
+  const { lockstep, progress } = session;
   const { keyPrefix, name, serializer } = collection;
-  await opened(collection);
   const counts: Counts = { ...NOTHING, ...from };
   const keys = [...(from?.keys ?? [])];
   const found = (at: string | undefined): Verified => {
@@ -85,7 +85,7 @@ export async function verifyCollection(
   let position = from?.position;
   const startedAt = performance.now();
   const judge = async (): Promise<void> => {
-    let { gone, suspects } = await suspectsOf(lockstep, collection, batch);
+    let { gone, suspects } = await suspectsOf(session, collection, batch);
     let left = batch.length;
     batch = [];
     if (suspects.length > 0) {
@@ -94,7 +94,7 @@ export async function verifyCollection(
       counts.inStep += left - gone - suspects.length;
       left = suspects.length;
       const again = suspects.map(({ key }) => key);
-      ({ gone, suspects } = await suspectsOf(lockstep, collection, again));
+      ({ gone, suspects } = await suspectsOf(session, collection, again));
     }
     counts.notJudged += gone;
     counts.inStep += left - gone - suspects.length;
@@ -104,7 +104,7 @@ export async function verifyCollection(
     }
     if (repair) {
       const wrong = suspects.map(({ key }) => key);
-      counts.repaired += await makeUnreadable(lockstep, keyPrefix, wrong);
+      counts.repaired += await makeUnreadable(session, keyPrefix, wrong);
     }
   };
   const scan = lockstep.cache.scan(keyPrefix, serializer.encoding, {
@@ -141,14 +141,14 @@ export async function verifyCollection(
 
 /** Those of the keys whose entry is not what the store has, and how many can't be judged any more. Rejects with what a server says. */
 async function suspectsOf(
-  lockstep: Lockstep,
+  { lockstep, timeoutMs }: Session,
   collection: CollectionInfo,
   keys: readonly string[],
 ): Promise<{ readonly gone: number; readonly suspects: readonly Suspect[] }> {
   if (keys.length === 0) return { gone: 0, suspects: [] };
   const suspects: Suspect[] = [];
   let gone = 0;
-  for (const { key, verdict } of await compare(lockstep, collection, keys, STORE_TIMEOUT_MS)) {
+  for (const { key, verdict } of await compare(lockstep, collection, keys, timeoutMs)) {
     if (verdict === 'not cached' || verdict === 'not flushed yet') gone++;
     else if (verdict !== 'in step') suspects.push({ key, kind: verdict });
   }
@@ -157,7 +157,7 @@ async function suspectsOf(
 
 /** Makes holes of the keys' entries, whatever their versions are. Gives how many were values. */
 export async function makeUnreadable(
-  { cache }: Lockstep,
+  session: Session,
   keyPrefix: string,
   keys: readonly string[],
 ): Promise<number> {
@@ -173,7 +173,7 @@ export async function makeUnreadable(
         holeTtlMs: HOLE_TTL_MS,
       } as const;
     });
-    const replies = await bounded('cache', cache.execute(commands));
+    const replies = await bounded(session, 'cache', session.lockstep.cache.execute(commands));
     count += replies.filter(
       (reply) => !(reply instanceof Error) && reply.kind === 'invalidate' && reply.outcome === 'floored',
     ).length;

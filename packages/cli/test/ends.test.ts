@@ -15,6 +15,8 @@ let folder: string;
 let services: readonly [Awaited<ReturnType<typeof startPostgres>>, Awaited<ReturnType<typeof startRedis>>];
 /** Accepts connections, and says nothing. */
 let silent: Server;
+/** Ends each connection, and says why, as a Redis does that takes none from other hosts. */
+let denying: Server;
 let well: Record<string, string>;
 let ends: Record<string, Record<string, string>>;
 
@@ -25,6 +27,11 @@ beforeAll(async () => {
   silent = createServer((socket) => void socket.on('error', () => undefined).resume());
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   const { port } = silent.address() as AddressInfo;
+  denying = createServer((socket) => {
+    socket.on('error', () => undefined).end('-DENIED Redis is running in protected mode. In this mode …\r\n');
+  });
+  await new Promise<void>((resolve) => denying.listen(0, '127.0.0.1', resolve));
+  const denied = `redis://127.0.0.1:${(denying.address() as AddressInfo).port}`;
   const knex = knexPackage({ client: 'pg', connection: postgres.url, pool: { min: 0, max: 2 } });
   await knex.raw('CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL)');
   await knex.raw(`CREATE ROLE reader LOGIN PASSWORD '${PASSWORD}'`);
@@ -52,6 +59,12 @@ beforeAll(async () => {
   ends = {
     well: {},
     'a cache that hangs': { LOCKSTEP_REDIS_URL: `redis://127.0.0.1:${port}` },
+    'all hang': {
+      LOCKSTEP_POSTGRES_URL: `postgres://u:p@127.0.0.1:${port}/hanging`,
+      LOCKSTEP_REDIS_URL: `redis://127.0.0.1:${port}`,
+      LOCKSTEP_QUEUE_REDIS_URL: `redis://127.0.0.1:${port}`,
+    },
+    'a Redis in protected mode': { LOCKSTEP_REDIS_URL: denied, LOCKSTEP_QUEUE_REDIS_URL: denied },
     'a database that hangs': { LOCKSTEP_POSTGRES_URL: `postgres://u:p@127.0.0.1:${port}/hanging` },
     'a wrong password of the cache': { LOCKSTEP_REDIS_URL: withPassword(redis.url, 'wrong') },
     'a role that is not there': {
@@ -69,26 +82,49 @@ beforeAll(async () => {
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   silent?.close();
+  denying?.close();
   await Promise.all(services?.map((service) => service.stop()) ?? []);
 });
 
+/** With what hangs: nothing takes longer than it has to, together. */
+const SOON = '--timeout 1000';
+
 /** With `code`, and these words in what it says. What waits comes first. */
 const TABLE: readonly (readonly [end: string, command: string, code: number, says: RegExp])[] = [
-  ['a database that hangs', 'status', 1, /feed postgres:hanging/],
-  ['a database that hangs', 'doctor', 1, /postgres:hanging clock|"postgres:hanging/],
-  ['a database that hangs', 'repair --yes', 2, /products, postgres:/],
-  ['a database that hangs', 'invalidate products 1', 2, /products, postgres:/],
-  ['a database that hangs', 'off', 2, /answer/],
-  ['a cache that hangs', 'status', 1, /cache redis: Redis/],
-  ['a cache that hangs', 'verify', 2, /Redis/],
-  ['a cache that hangs', 'warm products ids', 2, /Redis|cache/],
+  // Everything is asked at once: nothing is left to be told after the time of all.
+  [
+    'all hang',
+    `${SOON} status`,
+    1,
+    /collection products: no answer within 1000 .*cache redis: no answer within 1000 .*queue bullmq:lockstep: no answer within 1000 .*feed postgres:hanging: no answer within 1000 /s,
+  ],
+  ['all hang', `${SOON} doctor`, 1, /(?:no answer within 1000 ms.*){4}/s],
+  [
+    'all hang',
+    `${SOON} inspect products 1`,
+    2,
+    /products, postgres:.*: no answer within 1000 ms; cache redis: no answer/,
+  ],
+  ['a database that hangs', `${SOON} status`, 1, /feed postgres:hanging/],
+  ['a database that hangs', `${SOON} repair --yes`, 2, /products, postgres:/],
+  ['a database that hangs', `${SOON} invalidate products 1`, 2, /products, postgres:/],
+  ['a database that hangs', `${SOON} attach`, 2, /no answer within 1000/],
+  ['a database that hangs', `${SOON} off`, 2, /no answer within 1000/],
+  ['a cache that hangs', `${SOON} verify`, 2, /cache redis: no answer within 1000/],
+  ['a cache that hangs', `${SOON} warm products ids`, 2, /cache redis: no answer within 1000/],
   ['a cache that hangs', 'invalidate products --all --yes', 2, /Redis/],
-  ['a cache that hangs', 'doctor', 1, /cache/],
+  ['well', '--timeout never status', 2, /--timeout/],
   ['well', 'status --no-such-flag', 2, /unknown option '--no-such-flag'/],
   ['well', 'inspect nothing 1', 2, /there is no \\"nothing\\"/],
   ['well', 'warm products no-such-file', 2, /no-such-file/],
   ['well', '--config none.ts status', 2, /none\.ts/],
   ['well', 'repair', 2, /--yes/],
+  [
+    'a Redis in protected mode',
+    'status',
+    1,
+    /cache redis: .*protected mode.*requirepass.*queue bullmq.*protected mode/s,
+  ],
   ['a wrong password of the cache', 'status', 1, /WRONGPASS/],
   ['a wrong password of the cache', 'verify', 2, /WRONGPASS/],
   ['a role that is not there', 'inspect products 1', 2, /no_such_role/],

@@ -1,5 +1,5 @@
 import { systemClock } from '@lockstep/core';
-import { backoffMs, tlsHint, withTimeout } from '@lockstep/core/kit';
+import { backoffMs, saidAtConnect, tlsHint, withTimeout } from '@lockstep/core/kit';
 import { Redis } from 'ioredis';
 import type { BullmqQueueOptions, RedisOptions } from './options.js';
 
@@ -58,11 +58,21 @@ function client(connection: BullmqQueueOptions['connection'], options: RedisOpti
     withoutDatabase.set(made, error);
   });
   made.on('connect', () => withoutDatabase.delete(made));
+  made.on('close', () => void listen(made));
   made.on('ready', () => {
     lastErrors.delete(made);
+    refusals.delete(made);
     reached.add(made);
   });
   return made;
+}
+
+/** A server that was never reached may say why it ends each connection. */
+async function listen(redis: Redis): Promise<void> {
+  const { sentinels, tls, ...address } = redis.options;
+  if (reached.has(redis) || sentinels || tls) return;
+  const said = await saidAtConnect(address, lastErrors.get(redis));
+  if (said !== undefined) refusals.set(redis, said);
 }
 
 function open(connection: BullmqQueueOptions['connection'], options: RedisOptions): Redis {
@@ -75,6 +85,8 @@ function open(connection: BullmqQueueOptions['connection'], options: RedisOption
 const waits = new WeakMap<Redis, Promise<void>>();
 /** Why a client is not connected: a wrong password, a refused connection. */
 const lastErrors = new WeakMap<Redis, Error>();
+/** Why a server takes no connection, in its words. */
+const refusals = new WeakMap<Redis, Error>();
 /** Clients whose server was reached once: when it fails later, it is away. */
 const reached = new WeakSet<Redis>();
 /** Clients that the server would not take to their database: their commands would go to another one. */
@@ -100,9 +112,13 @@ export async function contacted(redis: Redis, ms: number): Promise<void> {
   try {
     return await ready(redis, ms);
   } catch (error) {
-    if (ms >= FIRST_CONTACT_MS || reached.has(redis) || isRefused(lastErrors.get(redis))) throw error;
+    if (ms >= FIRST_CONTACT_MS || reached.has(redis) || isRefused(causeOf(redis))) throw error;
   }
   await ready(redis, FIRST_CONTACT_MS - ms, FIRST_CONTACT_MS);
+}
+
+function causeOf(redis: Redis): Error | undefined {
+  return refusals.get(redis) ?? lastErrors.get(redis);
 }
 
 function isRefused(error: Error | undefined): boolean {
@@ -121,7 +137,7 @@ async function becomesReady(redis: Redis, ms: number, toldMs: number): Promise<v
   redis.once('ready', resolve);
   try {
     await withTimeout(systemClock, promise, ms, () => {
-      const cause = lastErrors.get(redis);
+      const cause = causeOf(redis);
       const why = cause === undefined ? '' : `: ${cause.message}`;
       const hint = reached.has(redis) ? '' : tlsHint(Boolean(redis.options.tls), cause);
       return new Error(`not connected within ${toldMs} ms${why}${hint}`, { cause });

@@ -77,8 +77,8 @@ export async function inspectRow(
   id: string,
 ): Promise<InspectionWithValues> {
   const collection = collectionOf(lockstep, collectionName);
-  await collection.open();
   const { keyPrefix, store } = collection;
+  await bounded(store.name, TIMEOUT_MS, collection.open());
   const key = store.keyOf(idOf(collection, id) as never);
   const cacheKey = keyPrefix + key;
   const [[compared], found, kept, recorded, queue] = await Promise.all([

@@ -2,7 +2,7 @@ import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
 import { confirmed } from '../confirm.js';
 import { installable } from '../installable.js';
-import { collectionsOf, FOUND, OK, withSession } from '../session.js';
+import { collectionsOf, FOUND, NoAnswerError, OK, withSession } from '../session.js';
 
 interface AttachFlags {
   readonly check?: boolean;
@@ -27,12 +27,24 @@ function attachCommand(): Command {
       'roles that run the application and the worker without owning the schema',
     )
     .action(async (names: string[], { check, grantTo }: AttachFlags, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
+      await withSession(command, async ({ ask, lockstep, result }) => {
         const changes: Change[] = [];
         let missing = 0;
-        for (const collection of installable(collectionsOf(lockstep, names))) {
+        const collections = installable(collectionsOf(lockstep, names));
+        const problems = await Promise.all(
+          collections.map(({ open, store }) =>
+            ask(store.name, open()).then(
+              () => undefined,
+              (error: unknown) => {
+                if (error instanceof NoAnswerError && !check) throw error;
+                return messageOf(error);
+              },
+            ),
+          ),
+        );
+        for (const [i, collection] of collections.entries()) {
           const { source } = collection.store;
-          const problem = await collection.open().then(() => undefined, messageOf);
+          const problem = problems[i];
           if (check && problem !== undefined) missing += 1;
           if (!check) await collection.installation.install(grantTo && { grantTo });
           const says = check ? (problem ?? 'attached') : problem === undefined ? 'was attached' : 'attached';

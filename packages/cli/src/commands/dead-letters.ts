@@ -20,8 +20,8 @@ function listCommand(): Command {
     .description('jobs that failed for good; without their values')
     .option('--limit <n>', 'the newest so many', positive, 50)
     .action(async ({ limit }: { readonly limit: number }, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
-        const letters = await lettersOf(lockstep).list({ limit });
+      await withSession(command, async ({ ask, lockstep, result }) => {
+        const letters = await ask('queue', lettersOf(lockstep).list({ limit }));
         const shown = letters.map(({ error, failedAtMs, id, job }) => {
           const key = job.kind === 'unreadable' ? null : job.key;
           return { id, at: new Date(failedAtMs).toISOString(), kind: job.kind, key, error };

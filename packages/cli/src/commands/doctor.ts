@@ -1,6 +1,6 @@
 import { messageOf } from '@lockstep/core';
 import { Command } from 'commander';
-import { bounded, FOUND, OK, type Session, withSession } from '../session.js';
+import { FOUND, OK, opening, type Session, withSession } from '../session.js';
 import { EVICTING_QUEUE, evictsOf } from '../state.js';
 
 interface Finding {
@@ -9,8 +9,6 @@ interface Finding {
   readonly says: string;
 }
 
-/** How long a question may take: several are asked of one server. */
-const ANSWER_MS = 5_000;
 const PROBES = 20;
 const SLOW_MS = 5;
 const SKEW_MS = 1_000;
@@ -21,24 +19,20 @@ export function doctorCommand(): Command {
     .description('before the first deployment: what servers, rights, clocks and the network are like')
     .action(async (_, command: Command) => {
       await withSession(command, async (session) => {
-        // What is wrong with a part its own question tells.
-        await session.lockstep.open({ timeoutMs: ANSWER_MS }).catch(() => undefined);
-        const findings: Finding[] = [];
-        const ask = async (what: string, question: () => Promise<Answer>): Promise<void> => {
-          findings.push(await finding(what, question));
-        };
-        await Promise.all(
-          session.lockstep.collections.map((each) => ask(`collection ${each.name}`, () => bound(each))),
-        );
-        // One after the other: the network is measured alone.
-        for (const [name, store] of storesOf(session.lockstep)) {
-          findings.push(...(await examined(name, store)));
-          await ask(`${name} clock`, () => storeClock(store));
-        }
-        await ask('cache', () => cacheServer(session));
-        await ask('cache network', () => latency(session));
-        await ask('cache clock', () => clocks(session));
-        await ask('queue', () => queueServer(session));
+        const { lockstep } = session;
+        const groups = await Promise.all([
+          ...lockstep.collections.map((each) =>
+            inOrder(session, [[`collection ${each.name}`, () => bound(each)]]),
+          ),
+          ...[...storesOf(lockstep)].map(([name, store]) => examined(session, name, store)),
+          inOrder(session, [
+            ['cache', () => cacheServer(session)],
+            ['cache network', () => latency(session)],
+            ['cache clock', () => clocks(session)],
+          ]),
+          inOrder(session, [['queue', () => queueServer(session)]]),
+        ]);
+        const findings = groups.flat();
         session.result(
           findings,
           findings.map(({ isWell, says, what }) => `${isWell ? '✓' : '✗'} ${what}: ${says}`),
@@ -49,13 +43,28 @@ export function doctorCommand(): Command {
 }
 
 type Answer = Pick<Finding, 'isWell' | 'says'>;
+type Question = readonly [what: string, ask: () => Promise<Answer>];
 
-async function finding(what: string, ask: () => Promise<Answer>): Promise<Finding> {
-  try {
-    return { what, ...(await bounded(what, ask(), ANSWER_MS)) };
-  } catch (error) {
-    return { what, isWell: false, says: messageOf(error) };
+/** Asks one server, one question after the other. The first that fails is the last: the others would fail as it did. */
+async function inOrder({ ask }: Session, questions: readonly Question[]): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const [what, question] of questions) {
+    try {
+      findings.push({ what, ...(await ask(what, question())) });
+    } catch (error) {
+      return [...findings, failed(what, error)];
+    }
   }
+  return findings;
+}
+
+function failed(what: string, error: unknown): Finding {
+  const message = messageOf(error);
+  return {
+    what,
+    isWell: false,
+    says: message.startsWith(`${what}: `) ? message.slice(what.length + 2) : message,
+  };
 }
 
 type Store = Session['lockstep']['collections'][number]['store'];
@@ -70,15 +79,18 @@ function storesOf({ collections }: Session['lockstep']): Map<string, Store> {
   return stores;
 }
 
-/** Server, version, rights, poolers and network, as the store's adapter tells them. */
-async function examined(name: string, { installation }: Store): Promise<Finding[]> {
-  if (installation?.examine === undefined) return [];
-  try {
-    const found = await bounded(name, installation.examine(), ANSWER_MS);
-    return found.map(({ isWell, says, what }) => ({ what: `${name} ${what}`, isWell, says }));
-  } catch (error) {
-    return [{ what: name, isWell: false, says: messageOf(error) }];
+/** Server, version, rights, poolers and network, as the store's adapter tells them; and its clock. */
+async function examined(session: Session, name: string, store: Store): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  if (store.installation?.examine !== undefined) {
+    try {
+      const found = await session.ask(name, store.installation.examine());
+      findings.push(...found.map(({ isWell, says, what }) => ({ what: `${name} ${what}`, isWell, says })));
+    } catch (error) {
+      return [failed(name, error)];
+    }
   }
+  return [...findings, ...(await inOrder(session, [[`${name} clock`, () => storeClock(store)]]))];
 }
 
 function clockBeside(aheadMs: number): string {
@@ -125,6 +137,7 @@ async function bound({ open, store }: Session['lockstep']['collections'][number]
 }
 
 async function cacheServer({ lockstep }: Session): Promise<Answer> {
+  await opening(lockstep);
   const { description, evicts, evictsPersistent, outdated } = await lockstep.cache.info();
   if (outdated !== undefined) return { isWell: false, says: `${description}: ${outdated}` };
   const buffered = lockstep.collections.filter(({ unflushed }) => unflushed !== undefined);

@@ -10,11 +10,12 @@ export function forgetCommand(): Command {
     .argument('<prefix>', 'of that cache, as status tells it')
     .option('--yes', 'do not ask')
     .action(async (prefix: string, { yes }: { readonly yes?: boolean }, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
+      await withSession(command, async (session) => {
+        const { ask, lockstep, result } = session;
         const forgotten: string[] = [];
         const bindings = await Promise.all(
           feedsOf(lockstep).map(async ([feed, sources]) => {
-            const recorded = await bounded(feed.name, feed.registry.consumers(sources));
+            const recorded = await ask(feed.name, feed.registry.consumers(sources));
             const of = recorded.filter(({ consumer }) => consumer === prefix).map(({ source }) => source);
             return { feed, sources: of };
           }),
@@ -27,7 +28,7 @@ export function forgetCommand(): Command {
         if (!(await confirmed(question, yes))) return FOUND;
         for (const { feed, sources } of bindings) {
           if (sources.length === 0) continue;
-          await bounded(feed.name, feed.registry.forget(prefix, sources));
+          await bounded(session, feed.name, feed.registry.forget(prefix, sources));
           forgotten.push(...sources);
         }
         result({ prefix, forgotten }, [`forgotten: ${prefix} on ${forgotten.join(', ')}`]);

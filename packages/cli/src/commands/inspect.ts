@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import {
+  collectionOf,
   type EntryFacts,
   type FeedFacts,
   inspectRow,
@@ -7,7 +8,7 @@ import {
   versionLine,
 } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
-import { FOUND, OK, withSession } from '../session.js';
+import { FOUND, OK, opened, withSession } from '../session.js';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -18,8 +19,10 @@ export function inspectCommand(): Command {
     .argument('<id>', 'as the application has it; a composite one as JSON: \'["acme","colour"]\'')
     .option('--values', 'print the values, too', false)
     .action(async (name: string, id: string, flags: { readonly values: boolean }, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
-        const { cached, stored, ...found } = await inspectRow(lockstep, name, id);
+      await withSession(command, async (session) => {
+        const { ask, lockstep, result } = session;
+        await opened(session, [collectionOf(lockstep, name)], { withCache: true });
+        const { cached, stored, ...found } = await ask(`${name} ${id}`, inspectRow(lockstep, name, id));
         const { cacheKey, entry, feed, isWell, pointers, problem, queue, row, tags, verdict } = found;
         result({ ...found, ...(flags.values ? { cached, stored } : {}) }, [
           `cache key  ${cacheKey}`,

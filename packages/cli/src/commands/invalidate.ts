@@ -23,7 +23,8 @@ export function invalidateCommand(): Command {
       if (ids.length > 0 === (flags.all === true)) {
         throw new InvalidOptionError('ids', 'name some, or give --all');
       }
-      await withSession(command, async ({ lockstep, progress, result }) => {
+      await withSession(command, async (session) => {
+        const { lockstep, progress, result } = session;
         const collection = collectionOf(lockstep, name);
         if (flags.all) {
           if (!(await confirmed(`Invalidate every entry of ${name}?`, flags.yes))) return FOUND;
@@ -32,7 +33,7 @@ export function invalidateCommand(): Command {
           result(done, [`${done.invalidated} entries: ${done.outcome}`]);
           return OK;
         }
-        await opened(collection);
+        await opened(session, [collection]);
         const outcome = await collection.calls.invalidateMany(ids.map((id) => idOf(collection, id)));
         result({ invalidated: ids.length, outcome }, [`${ids.length} entries: ${outcome}`]);
         return outcome === 'invalidated' ? OK : FOUND;

@@ -10,7 +10,7 @@ import {
   migrationText,
   writeMigration,
 } from '../migrations.js';
-import { collectionsOf, FOUND, OK, withSession } from '../session.js';
+import { type Ask, collectionsOf, FOUND, OK, withSession } from '../session.js';
 
 interface Flags {
   readonly format: MigrationFormat;
@@ -34,14 +34,14 @@ function printCommand(): Command {
     .option('--down', 'what detach would do', false)
     .option('--check', 'print nothing; exit code 1 where the database lacks something of it, for CI', false)
     .action(async (names: string[], flags: Flags, command: Command) => {
-      await withSession(command, async ({ lockstep, result }) => {
+      await withSession(command, async ({ ask, lockstep, result }) => {
         const collections = installable(scriptable(collectionsOf(lockstep, names), names));
         if (flags.check) {
-          const missing = await missingOf(collections);
+          const missing = await missingOf(ask, collections);
           result({ missing }, missing.length === 0 ? ['nothing is missing'] : missing);
           return missing.length === 0 ? OK : FOUND;
         }
-        const scripts = await scriptsOf(collections);
+        const scripts = await ask('the store', scriptsOf(collections));
         const wanted = flags.down ? { up: scripts.down, down: scripts.up } : scripts;
         if (flags.out === undefined) {
           const text = migrationText(flags.format, wanted, isModule());
@@ -67,10 +67,10 @@ function scriptable(
   throw new InvalidOptionError('collections', `"${other.name}" has a store without scripts: lockstep attach`);
 }
 
-async function missingOf(collections: readonly Installable[]): Promise<readonly string[]> {
+async function missingOf(ask: Ask, collections: readonly Installable[]): Promise<readonly string[]> {
   const problems = await Promise.all(
-    collections.map(({ name, open }) =>
-      open().then(
+    collections.map(({ name, open, store }) =>
+      ask(store.name, open()).then(
         () => [],
         (error: unknown) => [`${name}: ${error instanceof Error ? error.message : String(error)}`],
       ),

@@ -37,7 +37,7 @@ export function purgeCommand(): Command {
     .action(async (name: string, id: string, flags: Flags, command: Command) => {
       await withSession(command, async (session) => {
         const collection = collectionOf(session.lockstep, name);
-        await opened(collection);
+        await opened(session, [collection], { withCache: true });
         const parsed = idOf(collection, id);
         const key = collection.store.keyOf(parsed as never);
         const target = { collection, id: parsed, key, perSecond: flags.perSecond };
@@ -114,15 +114,15 @@ function noteLines({ tombstone }: Traces): string[] {
 }
 
 async function otherCaches(
-  { lockstep }: Session,
+  session: Session,
   {
     feed,
     source,
   }: { readonly feed?: Session['lockstep']['collections'][number]['store']['feed']; readonly source: string },
 ): Promise<string[]> {
   if (feed === undefined) return [];
-  const consumers = await bounded(feed.name, feed.registry.consumers([source]));
-  const others = consumers.filter(({ consumer }) => consumer !== lockstep.prefix);
+  const consumers = await bounded(session, feed.name, feed.registry.consumers([source]));
+  const others = consumers.filter(({ consumer }) => consumer !== session.lockstep.prefix);
   return others.map(
     ({ consumer }) =>
       `the cache of prefix "${consumer}": its relay makes the entry unreadable; run purge there, too`,

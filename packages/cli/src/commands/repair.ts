@@ -26,7 +26,7 @@ clock: look first whether the server's clock is right. In the cache as verify --
       await withSession(command, async (session) => {
         const { lockstep, result } = session;
         const collections = collectionsOf(lockstep, names);
-        for (const collection of collections) await opened(collection);
+        await opened(session, collections, { withCache: true });
         const all = collections.map(({ name }) => name).join(', ');
         if (!(await confirmed(`Repair ${all}, in store and cache?`, flags.yes))) return FOUND;
         const store: StoreRepair[] = [];
@@ -37,10 +37,10 @@ clock: look first whether the server's clock is right. In the cache as verify --
           // Two stores on one table can't be told from two tables of one name: a key too many costs a miss.
           for (const { keyPrefix, store: other } of collections) {
             if (other.source === bound[0]?.store.source)
-              await makeUnreadable(lockstep, keyPrefix, report.keys);
+              await makeUnreadable(session, keyPrefix, report.keys);
           }
         }
-        const cache = await compared(session, names, { ...flags, repair: true });
+        const cache = await compared(session, collections, { ...flags, repair: true });
         const columns = ['rows', 'tombstones', 'changes'] as const;
         result({ store, cache }, [
           ...table([

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { table } from '../output.js';
 import { type Process, percent } from '../processes.js';
-import { FOUND, OK, withSession } from '../session.js';
+import { askWithin, FOUND, OK, withSession } from '../session.js';
 import { type State, stateOf } from '../state.js';
 
 const WATCH_MS = 1_000;
@@ -13,8 +13,9 @@ export function statusCommand(): Command {
     .option('--watch', 'again each second, until it is ended')
     .action(async (flags: { readonly watch?: boolean }, command: Command) => {
       await withSession(command, async (session) => {
+        const { lockstep, timeoutMs } = session;
         for (;;) {
-          const state = await stateOf(session.lockstep);
+          const state = await stateOf({ lockstep, timeoutMs, ask: askWithin(timeoutMs) });
           if (flags.watch && process.stdout.isTTY) console.clear();
           session.result(state, linesOf(state));
           if (!flags.watch) return state.well ? OK : FOUND;

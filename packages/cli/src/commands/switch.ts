@@ -4,8 +4,8 @@ import { OK, withSession } from '../session.js';
 function switchCommand(enabled: boolean, description: string): Command {
   const name = enabled ? 'on' : 'off';
   return new Command(name).description(description).action(async (_: object, command: Command) => {
-    await withSession(command, async ({ lockstep, result }) => {
-      const sources = await (enabled ? lockstep.switchOn() : lockstep.switchOff());
+    await withSession(command, async ({ ask, lockstep, result }) => {
+      const sources = await ask('the store', enabled ? lockstep.switchOn() : lockstep.switchOff());
       result({ enabled, sources }, [`${name}: ${sources.join(', ')}`]);
       return OK;
     });

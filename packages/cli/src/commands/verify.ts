@@ -1,7 +1,8 @@
+import type { CollectionInfo } from '@lockstep/core';
 import { Command, InvalidArgumentError } from 'commander';
 import { table } from '../output.js';
 import { Checkpoint } from '../progress.js';
-import { collectionsOf, FOUND, OK, type Session, withSession } from '../session.js';
+import { collectionsOf, FOUND, OK, opened, type Session, withSession } from '../session.js';
 import { isWell, type Verified, verifyCollection } from '../verification.js';
 
 export interface CompareFlags {
@@ -24,7 +25,9 @@ export function verifyCommand(): Command {
     .addHelpText('after', '\nReads the store, where writes go, in batches. Changes nothing without --repair.')
     .action(async (names: string[], flags: CompareFlags, command: Command) => {
       await withSession(command, async (session) => {
-        const results = await compared(session, names, flags);
+        const collections = collectionsOf(session.lockstep, names);
+        await opened(session, collections, { withCache: true });
+        const results = await compared(session, collections, flags);
         session.result(results, comparisonLines(results));
         return results.every(isWell) ? OK : FOUND;
       });
@@ -51,16 +54,17 @@ type Saved = Readonly<Record<string, Verified & { readonly isDone: boolean }>>;
 
 export type Comparison = { readonly collection: string } & Verified;
 
+/** Of collections that are open. */
 export async function compared(
   session: Session,
-  names: readonly string[],
+  collections: readonly CollectionInfo[],
   flags: CompareFlags,
 ): Promise<readonly Comparison[]> {
   const { lag, limit, perSecond, repair, resume } = flags;
   const checkpoint = new Checkpoint<Saved>(resume);
   let saved: Saved = checkpoint.read() ?? {};
   const results: Comparison[] = [];
-  for (const collection of collectionsOf(session.lockstep, names)) {
+  for (const collection of collections) {
     const { name } = collection;
     const save = (found: Verified, isDone = false): void => {
       saved = { ...saved, [name]: { ...found, isDone } };

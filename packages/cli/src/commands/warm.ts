@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidOptionError, messageOf } from '@lockstep/core';
 import { collectionOf, idOf } from '@lockstep/worker/inspect';
 import { Command } from 'commander';
-import { bounded, FOUND, OK, opened, withSession } from '../session.js';
+import { FOUND, OK, opened, withSession } from '../session.js';
 import { positive } from './verify.js';
 
 const BATCH = 200;
@@ -15,11 +15,11 @@ export function warmCommand(): Command {
     .argument('<file>', 'one id a line; -: standard input')
     .option('--per-second <n>', 'the most ids in a second', positive, 2_000)
     .action(async (name: string, file: string, flags: { readonly perSecond: number }, command: Command) => {
-      await withSession(command, async ({ lockstep, progress, result }) => {
+      await withSession(command, async (session) => {
+        const { lockstep, progress, result } = session;
         const collection = collectionOf(lockstep, name);
-        await opened(collection);
-        // Without it the reads would go to the store, and leave nothing behind.
-        await bounded('cache', lockstep.cache.info());
+        // Without the cache the reads would go to the store, and leave nothing behind.
+        await opened(session, [collection], { withCache: true });
         const ids = linesOf(file);
         let first: unknown;
         let found = 0;

@@ -12,8 +12,14 @@ export function workerCommand(): Command {
       .helpOption(false)
       .action(async (options: string[], _: object, command: Command) => {
         const { configFile, runWorker } = await import('@lockstep/worker');
-        const file = command.optsWithGlobals<CommonFlags>().config ?? configFile();
-        const args = file === undefined ? options : ['--config', file, ...options];
+        const { config, timeout } = command.optsWithGlobals<CommonFlags>();
+        const file = config ?? configFile();
+        const isTimed = command.parent?.getOptionValueSource('timeout') === 'cli';
+        const args = [
+          ...(file === undefined ? [] : ['--config', file]),
+          ...(isTimed ? ['--timeout', String(timeout)] : []),
+          ...options,
+        ];
         await runWorker(args, 'lockstep worker');
       })
   );

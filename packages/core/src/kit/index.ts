@@ -15,6 +15,7 @@ export {
   withDefaults,
 } from './options.js';
 export { rolledBackBy } from './rolled-back.js';
+export { type ServerAddress, saidAtConnect } from './said-at-connect.js';
 export { type Timeout, Timeouts } from './timeouts.js';
 export { tlsHint } from './tls-hint.js';
 export { callerSleep, Deadline, type DeadlineOptions, sleep, withTimeout } from './wait.js';
