@@ -104,6 +104,74 @@ test('a lone write that its commit refuses is not told as written, though its ro
   expect(row?.value).toEqual({ id: 2, n: 2 });
 });
 
+describe('a lone delete', () => {
+  const remove = async (id: number, ifVersion?: number): Promise<StoreOutcome<Note> | undefined> => {
+    const condition = ifVersion === undefined ? {} : { ifVersion };
+    return (await notes.write([{ kind: 'delete', key: String(id), above: 0, ...condition }], CALL))[0];
+  };
+  const tombstoneOf = async (id: number): Promise<number> => {
+    const sql = 'SELECT version FROM lockstep.tombstone WHERE source = ? AND key = ?';
+    const { rows } = await knex.raw<{ rows: { version: string }[] }>(sql, [notes.source, String(id)]);
+    return Number(rows[0]?.version);
+  };
+  const DEFINITION =
+    "SELECT pg_get_triggerdef(oid) AS sql FROM pg_trigger WHERE tgrelid = 'notes'::regclass AND tgname = '!lockstep_record_delete'";
+
+  test('records itself and leaves a tombstone, without a call of the trigger', async () => {
+    const written = await put(60, 'a');
+    await knex.raw('ALTER TABLE notes DISABLE TRIGGER "!lockstep_record_delete"');
+    try {
+      const gone = versionOf(await remove(60, written));
+      expect(gone).toBeGreaterThan(written);
+      expect(await recorded(60)).toEqual([written, gone]);
+      expect(await tombstoneOf(60)).toBe(gone);
+      await put(60, 'b');
+      expect(versionOf(await remove(60))).toBe(await tombstoneOf(60));
+    } finally {
+      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER "!lockstep_record_delete"');
+    }
+  });
+
+  test('among other commands leaves both to the trigger', async () => {
+    const [, written = 0] = await putMany([64, 65].map((id) => ({ id, text: 'a' })));
+    const [, outcome] = await notes.write(
+      [
+        { kind: 'put', key: '64', value: { id: 64, text: 'b' }, above: 0 },
+        { kind: 'delete', key: '65', above: 0 },
+      ],
+      CALL,
+    );
+    expect(await recorded(65)).toEqual([written, versionOf(outcome)]);
+    expect(await tombstoneOf(65)).toBe(versionOf(outcome));
+  });
+
+  test('of a row that is at another version, or not there, says so, and changes nothing', async () => {
+    const written = await put(61, 'a');
+    expect(await remove(61, written - 4)).toEqual({ kind: 'conflict', version: written });
+    expect(await remove(62)).toEqual({ kind: 'missing' });
+    expect(await remove(62, written)).toEqual({ kind: 'conflict', version: 0 });
+    expect(await recorded(61)).toEqual([written]);
+    expect(await recorded(62)).toEqual([]);
+  });
+
+  test('is left to the trigger of an earlier release, which records all deletes', async () => {
+    const { rows } = await knex.raw<{ rows: { sql: string }[] }>(DEFINITION);
+    const [now = ''] = rows.map(({ sql }) => sql.replace('CREATE TRIGGER', 'CREATE OR REPLACE TRIGGER'));
+    await knex.raw(now.replace(/ WHEN \(.*\) EXECUTE/s, ' EXECUTE').replaceAll('?', '\\?'));
+    const { pg } = server.store();
+    const earlier = pg.table<Note, number>('notes', { key: 'id' });
+    await earlier.open();
+    try {
+      const written = await put(63, 'a');
+      const [outcome] = await earlier.write([{ kind: 'delete', key: '63', above: 0 }], CALL);
+      expect(await recorded(63)).toEqual([written, versionOf(outcome)]);
+    } finally {
+      await knex.raw(now.replaceAll('?', '\\?'));
+      await knex.raw('ALTER TABLE notes ENABLE ALWAYS TRIGGER "!lockstep_record_delete"');
+    }
+  });
+});
+
 test("what a user's trigger writes on behalf of a put is stamped and recorded as a foreign write", async () => {
   await put(10, 'a');
   const copied = await put(11, 'a');

@@ -1,5 +1,6 @@
 import { expectThat } from '../kit/expect.js';
 import { caseRunner } from '../kit/runner.js';
+import { arrangementCases } from './arrangements.js';
 import { type StoreCase, type StoreClaims, storeContext } from './context.js';
 import { creationCases } from './creations.js';
 import { declaredCases } from './declared.js';
@@ -118,6 +119,7 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     creationCases(test, claims);
     transactionCases(test, claims);
     feedCases(test, claims);
+    arrangementCases(test, claims);
     registryCases(test, claims);
     fenceCases(test, claims);
     declaredCases(test, claims);

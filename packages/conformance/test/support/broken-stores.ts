@@ -81,6 +81,12 @@ function sending(
   }));
 }
 
+/** The only delete of several commands; none where there are more, or nothing else. */
+function deletesAmongOthers(commands: readonly Command[]): readonly Command[] {
+  const deletes = commands.filter(({ kind }) => kind === 'delete');
+  return deletes.length === 1 && commands.length > 1 ? deletes : [];
+}
+
 function without<T extends object, K extends string>(value: T, name: K): Omit<T, K> {
   const { [name]: _, ...rest } = value as T & Record<K, unknown>;
   return rest;
@@ -661,6 +667,43 @@ export const BROKEN_STORES: readonly BrokenStore[] = [
     replay: (since, handler, options) =>
       feed.replay(since, (changes) => handler(changes).catch(() => {}), options),
   })),
+  store(
+    'a delete that comes alone among other kinds is not recorded',
+    ['feed: each command that comes alone among'],
+    (inner) => {
+      const unrecorded = new Set<string>();
+      const feed = inner.feed as ChangeFeed;
+      return {
+        write(commands, options) {
+          for (const { key } of deletesAmongOthers(commands)) unrecorded.add(key);
+          return inner.write(commands, options);
+        },
+        feed: {
+          ...feed,
+          consume: (handler, options) =>
+            feed.consume((changes) => handler(changes.filter(({ key }) => !unrecorded.has(key))), options),
+        },
+      };
+    },
+  ),
+  store(
+    'a delete that comes alone among other kinds is not remembered',
+    ['feed: each command that comes alone among'],
+    (inner) => {
+      const forgotten = new Set<string>();
+      return {
+        write(commands, options) {
+          for (const { key } of deletesAmongOthers(commands)) forgotten.add(key);
+          const sent = commands.map((command): Command => {
+            if (command.kind !== 'flush' || command.value === null || !forgotten.has(command.key))
+              return command;
+            return { kind: 'put', key: command.key, value: command.value, above: 0 };
+          });
+          return inner.write(sent, options);
+        },
+      };
+    },
+  ),
   {
     flaw: 'foreign writes go unseen',
     noticedBy: ['feed: a row that another program wrote', 'feed: acknowledging a writer'],

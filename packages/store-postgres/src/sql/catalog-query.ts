@@ -13,6 +13,11 @@ export function markText(session: string, current: string, source: string): stri
 /** The mark of this session's roles. */
 const MARK = markText('session_user', 'current_user', "$1 || '.' || $2");
 
+/** Whether the condition of one of these triggers of the table has the mark of this session's roles. */
+const isMarked = (...triggers: readonly string[]): string =>
+  `(SELECT bool_or(strpos(pg_catalog.pg_get_triggerdef(g.oid), ${MARK}) > 0)
+   FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname IN (${triggers.map((name) => `'${name}'`).join(', ')}))`;
+
 /** One look at the catalogue: a table, its columns, indexes and triggers. $1: its schema, $2: its name. */
 export const CATALOG = `
 WITH RECURSIVE tab AS (
@@ -101,6 +106,7 @@ SELECT
      SELECT pg_catalog.pg_get_triggerdef(g.oid) AS def, ${MARK} AS mark
      FROM tab JOIN pg_catalog.pg_trigger g ON g.tgrelid = tab.oid WHERE g.tgname = '~lockstep_stamp') m
    WHERE strpos(m.def, m.mark) > 0) AS "markedFor",
+  ${isMarked('!lockstep_record_delete', 'lockstep_record_deletes')} AS "deletesMarked",
   current_setting('server_version_num')::int >= 180000 AS "returnsOld",
   (SELECT EXISTS (
     SELECT FROM (
@@ -155,6 +161,8 @@ export interface RawTable {
   readonly replicationRole: string;
   /** What the mark of this session's roles in the stamping trigger's condition says of declared columns; `null`: there is none. */
   readonly markedFor: string | null;
+  /** The condition of the trigger that records what is deleted has the mark. */
+  readonly deletesMarked: boolean | null;
   readonly returnsOld: boolean;
   /** A default, a condition or a policy calls a function that may write. */
   readonly calls: boolean;

@@ -103,6 +103,8 @@ export interface TableInfo {
    * that they evaluate may write rows of the table on their behalf, which no trigger would see.
    */
   readonly stampsItself: boolean;
+  /** Likewise of rows that they delete: no release attached the table that records all deletes. */
+  readonly deletesItself: boolean;
   /** What the mark says of declared columns: `declaredMark`, as they were attached; empty where there is no mark. */
   readonly markedFor: string;
   /** The server's statements return what a row was before them: from Postgres 18 on. */
@@ -183,6 +185,7 @@ export async function describeTable(run: Run, spec: TableSpec, again = false): P
     untruncated: raw.untruncated ?? [],
     weakTriggers: raw.weakTriggers ?? [],
     stampsItself: raw.markedFor !== null && !raw.calls,
+    deletesItself: raw.deletesMarked === true && !raw.calls,
     markedFor: raw.markedFor ?? '',
     returnsOld: raw.returnsOld,
     isReplica: raw.replicationRole === 'replica',

@@ -69,12 +69,12 @@ export class TableWatch {
         this.#options.changed(info);
         return;
       }
-      const { markedFor, stampsItself, userTriggers } = info;
+      const { deletesItself, markedFor, stampsItself, userTriggers } = info;
       const known = this.#known;
-      const before = [known.markedFor, known.stampsItself, known.userTriggers];
-      const now = [markedFor, stampsItself, userTriggers];
+      const before = [known.deletesItself, known.markedFor, known.stampsItself, known.userTriggers];
+      const now = [deletesItself, markedFor, stampsItself, userTriggers];
       if (JSON.stringify(now) === JSON.stringify(before)) return;
-      this.#known = { ...known, markedFor, stampsItself, userTriggers };
+      this.#known = { ...known, deletesItself, markedFor, stampsItself, userTriggers };
       this.#options.changed(this.#known);
     } catch (error) {
       // Calls that need the database tell when it does not answer.

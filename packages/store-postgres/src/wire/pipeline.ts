@@ -4,16 +4,19 @@ import { createHash } from 'node:crypto';
 export interface Statement {
   readonly name: string;
   readonly text: string;
+  /** It stamps and records the rows that it writes, and has to say so to the table's triggers: they leave them alone then. */
+  readonly stampsRows: boolean;
 }
 
 /** The call of a statement without parameters that is parsed anew. */
 export const bare = (text: string): Call => ({ statement: statement(text, false), values: [] });
 
 /** Names a statement by its text. An empty name is parsed anew on each use. */
-export function statement(text: string, prepared = true): Statement {
+export function statement(text: string, prepared = true, stampsRows = false): Statement {
   return {
     text,
     name: prepared ? `lockstep_${createHash('sha256').update(text).digest('hex').slice(0, 24)}` : '',
+    stampsRows,
   };
 }
 

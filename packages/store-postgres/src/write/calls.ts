@@ -8,13 +8,13 @@ import type { Statements } from './statements/statements.js';
 /**
  * The statements of a group, with their parameters.
  *
- * @param stamps the statement stamps and records its rows itself
+ * @param mayStamp its statement may stamp and record its rows itself; it says whether it does
  * @param least what all are stamped above, too
  */
 export function callsOf(
   { kind, shape, field, items }: Group,
   statements: Statements,
-  stamps: boolean,
+  mayStamp: boolean,
   least: number,
 ): Call[] {
   const alone = items.length === 1;
@@ -22,8 +22,8 @@ export function callsOf(
     alone ? (items[0]?.record ?? '{}') : `[${items.map((item) => item.record).join(',')}]`;
   const above = items.reduce((highest, item) => Math.max(highest, item.above), least);
   const cells = alone ? items[0]?.cells : undefined;
-  const mode = cells !== undefined ? 'cells' : stamps ? 'stamped' : alone ? 'alone' : 'batch';
-  const stamp = stamps ? String(above) : stampAbove(above);
+  const mode = cells !== undefined ? 'cells' : mayStamp ? 'stamped' : alone ? 'alone' : 'batch';
+  const stamp = mayStamp ? String(above) : stampAbove(above);
   const keys = (): string => arrayText(items.map((item) => item.key));
   const change = (statement: Statement): Call[] => [
     { statement, values: cells === undefined ? [rows(), stamp] : [stamp, ...cells] },
@@ -32,12 +32,12 @@ export function callsOf(
     case 'put': {
       const [only] = items;
       if (only !== undefined && cells !== undefined) {
-        return stamps
+        return mayStamp
           ? [{ statement: statements.putOneStamped(shape), values: [stamp, ...cells] }]
           : [{ statement: statements.putOne(shape), values: [stamp, only.key, ...cells] }];
       }
       const put = shape.scalar ? columnsOf(items) : [`[${items.map((item) => item.record).join(',')}]`];
-      return stamps
+      return mayStamp
         ? [{ statement: statements.putManyStamped(shape), values: [stamp, ...put] }]
         : [{ statement: statements.putMany(shape), values: [stamp, keys(), ...put] }];
     }
@@ -56,7 +56,9 @@ export function callsOf(
       if (field === undefined) throw new StoreContractError('an increment names a field');
       return change(statements.increment(field, mode));
     case 'delete':
-      return [{ statement: statements.delete(alone), values: [rows(), String(above)] }];
+      return cells === undefined
+        ? [{ statement: statements.delete(alone), values: [rows(), String(above)] }]
+        : change(statements.deleteOneStamped());
     case 'flushPut':
       return [
         { statement: statements.lockKeys(), values: [keys()] },

@@ -39,8 +39,8 @@ export class Outcomes<Value> {
     }
     const [only] = items;
     if (only?.cells !== undefined) {
-      // A change that found nothing to change does not say why.
-      if (rows.length > 0) outcomes[only.index] = this.#outcome(kind, only, rows[0]);
+      // A change that found nothing to change does not say why, but for a delete.
+      if (rows.length > 0 || kind === 'delete') outcomes[only.index] = this.#outcome(kind, only, rows[0]);
       return;
     }
     const byNumber = new Map(rows.map((row) => [Number(row.meta[OUT.number]), row]));

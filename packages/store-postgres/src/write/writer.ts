@@ -125,7 +125,7 @@ export class Writer<Value> {
       commands,
       this.#parts,
       this.#parts.clock.now(),
-      (kind, field) => kind === 'put' || (asCells && this.#isStamping(kind, true, field, options)),
+      (kind, field) => kind === 'put' || (asCells && this.#mayStamp(kind, true, field, options)),
     );
   }
 
@@ -170,19 +170,19 @@ export class Writer<Value> {
     const startedAt = clock.monotonic();
     try {
       const own = options.tx === undefined;
-      const stamps = this.#isStamping(group.kind, items.length === 1, group.field, options);
-      const calls = this.#locked(group, stamps, send, options, restamp.above, lockMs);
+      const calls = this.#locked(group, send, options, restamp.above, lockMs);
       const at = answerOf(group, calls);
+      const stamps = calls[at]?.statement.stampsRows === true;
       const again = readAgain(group, statements, codec, own);
       const recorded = readRecorded(group, statements, own, stamps);
       calls.push(...again, ...recorded);
-      const results = await this.#send(calls, stamps, group, send, options);
+      const results = await this.#send(calls, group, send, options);
       const last = calls.length - 1;
       const rows = results[at] ?? [];
       this.#outcomes.noteRows(group, rows, outcomes);
       if (rows.length < items.length && group.kind === 'put') {
         const read = (some: readonly Item[], reads: readonly Call[]): Promise<Row[][]> =>
-          this.#send(reads, false, { ...group, items: some }, send, options);
+          this.#send(reads, { ...group, items: some }, send, options);
         const elapsedUs = (): number => (clock.monotonic() - startedAt) * 1_000;
         await findWrittenInstead(items, outcomes, statements, codec, read, elapsedUs);
       }
@@ -217,14 +217,16 @@ export class Writer<Value> {
     }
   }
 
-  /** True when the statement stamps and records its rows by itself. Only the trigger checks deadlines. */
-  #isStamping(
+  /** True when the statement may stamp and record its rows by itself. Only the trigger checks deadlines. */
+  #mayStamp(
     kind: GroupKind,
     alone: boolean,
     field: TableColumn | undefined,
     { notAfterMs, tx }: StoreWriteOptions,
   ): boolean {
-    return tx === undefined && notAfterMs === undefined && this.#parts.statements.stamps(kind, alone, field);
+    return (
+      tx === undefined && notAfterMs === undefined && this.#parts.statements.mayStamp(kind, alone, field)
+    );
   }
 
   #failure(item: Item, error: unknown): StoreOutcome<Value> {
@@ -248,13 +250,13 @@ export class Writer<Value> {
   /** The answers of the calls, in one round trip. */
   #send(
     calls: readonly Call[],
-    stamps: boolean,
     { items, kind }: Group,
     send: WriteSend,
     { tx }: StoreWriteOptions,
   ): Promise<Row[][]> {
     const { session, source, statements } = this.#parts;
     if (tx === undefined) {
+      const stamps = calls.some(({ statement: { stampsRows } }) => stampsRows);
       const looksUp = kind !== 'put' || !stamps || statements.declares;
       const byKey = statements.firesNothing && looksUp;
       // Most of a batch's answer is sent before the commit anyway.
@@ -267,13 +269,14 @@ export class Writer<Value> {
   /** The group's calls, behind the locks that they take. */
   #locked(
     group: Group,
-    stamps: boolean,
     { prepared }: WriteSend,
-    { notAfterMs, tx }: StoreWriteOptions,
+    options: StoreWriteOptions,
     above: number,
     lockMs: number,
   ): Call[] {
-    const calls = callsOf(group, this.#parts.statements, stamps, above);
+    const { notAfterMs, tx } = options;
+    const mayStamp = this.#mayStamp(group.kind, group.items.length === 1, group.field, options);
+    const calls = callsOf(group, this.#parts.statements, mayStamp, above);
     if (tx !== undefined) return calls;
     if (notAfterMs !== undefined) calls.unshift(this.#known(group));
     if (isFlush(group)) {
@@ -304,13 +307,7 @@ export class Writer<Value> {
     const items = group.items.filter((item) => buried.has(item.index));
     if (items.length === 0) return;
     const again = { ...group, items };
-    await this.#send(
-      this.#locked(again, false, send, options, 0, FLUSH_LOCK_MS),
-      false,
-      again,
-      send,
-      options,
-    );
+    await this.#send(this.#locked(again, send, options, 0, FLUSH_LOCK_MS), again, send, options);
   }
 }
 

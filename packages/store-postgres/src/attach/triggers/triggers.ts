@@ -59,7 +59,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
   const together = recordsByStatement(info);
   const own = [SETTING_TX, SETTING_DEADLINE, SETTING_DELETE_BASE, SETTING_DELETE_EXACT];
   const condition = together ? needsTriggerInBulk : needsTrigger;
-  // The trigger is called for every row where columns are declared: it alone sees what they held, unless the server returns it.
+  // Where columns are declared, of every row: only the trigger sees what they held, but for puts where the server returns that.
   const whenNeeded = info.declared.columns.length === 0 ? { when: condition } : {};
   return [
     {
@@ -102,7 +102,7 @@ export function triggersOf(info: TableInfo): TriggerSql[] {
       name: '!lockstep_record_delete',
       event: 'AFTER DELETE',
       level: 'ROW',
-      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : {}),
+      ...(together ? { when: `${settingsSql(...own, NOT_ORIGIN)} OPERATOR(pg_catalog.<>) ''` } : whenNeeded),
       body: recordDeleteBody(info),
     },
     ...(together ? statementTriggersOf(info) : []),
@@ -148,7 +148,7 @@ function statementTriggersOf(info: TableInfo): TriggerSql[] {
       event: 'AFTER DELETE',
       level: 'STATEMENT',
       rows: 'OLD',
-      when: notInReplication,
+      when,
       body: recordDeletesBody(info),
     },
     {

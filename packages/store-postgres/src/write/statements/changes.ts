@@ -1,3 +1,4 @@
+import { raiseTombstone } from '../../attach/triggers/pieces.js';
 import type { TableColumn } from '../../sql/catalog.js';
 import { equal, operator } from '../../sql/operators.js';
 import { identifier } from '../../sql/quote.js';
@@ -201,4 +202,20 @@ h AS MATERIALIZED (SELECT pg_catalog.set_config('${SETTING_DELETE_BASE}', greate
     },
     alone,
   );
+}
+
+/**
+ * One delete, which stamps and records what it deletes by itself, as the trigger would: no trigger is called for it.
+ * Parameters as {@link givenAsCells}. Answers with the row's version where it was not deleted.
+ */
+export function deleteOneStampedSql(sql: TableSql): string {
+  const { believed, keyOfRow, source, table, told, version } = sql;
+  const given = givenAsCells(sql, []);
+  const base = `greatest(t.${version}, ${ifBelievedSql('$1::pg_catalog.int8')}, ${microsSql()})`;
+  const returned = `${keyOfRow} AS "${OUT.key}", ${nextDeletedSql(base)} AS "${OUT.version}"`;
+  return `WITH w AS (DELETE FROM ${table} t WHERE ${sameCells(sql)} AND ${believed} AND ${isAtVersionIfAny(given, `t.${version}`)} RETURNING ${returned}),
+b AS (INSERT INTO lockstep.tombstone AS t (source, key, version) SELECT ${source}, "${OUT.key}", "${OUT.version}" FROM w ${raiseTombstone}),
+o AS (INSERT INTO lockstep.outbox (version, source, key, op) SELECT "${OUT.version}", ${source}, "${OUT.key}", 'd' FROM w)
+SELECT "${OUT.version}", NULL::pg_catalog.int8 AS "${OUT.locked}" FROM w
+UNION ALL SELECT NULL, l."${OUT.locked}" FROM (SELECT ${told} AS "${OUT.locked}" FROM ${table} t WHERE ${sameCells(sql)} FOR UPDATE) l WHERE NOT EXISTS (SELECT FROM w)`;
 }

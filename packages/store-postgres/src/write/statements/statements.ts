@@ -4,7 +4,15 @@ import { recordsTexts } from '../../sql/declared.js';
 import { type Statement, statement } from '../../wire/pipeline.js';
 import type { GroupKind } from '../plan.js';
 import type { Shape } from '../shape.js';
-import { type ChangeMode, deleteSql, incrementSql, patchSql, replaceSql, restampSql } from './changes.js';
+import {
+  type ChangeMode,
+  deleteOneStampedSql,
+  deleteSql,
+  incrementSql,
+  patchSql,
+  replaceSql,
+  restampSql,
+} from './changes.js';
 import { END_FLUSH, flushDeletesSql, flushPutsSql } from './flushes.js';
 import { insertSql, putManySql, putManyStampedSql, putOneSql, putOneStampedSql } from './puts.js';
 import { findSql, othersSql, readManySql, readOneSql, recordedSql } from './reads.js';
@@ -45,17 +53,18 @@ export class Statements {
   }
 
   /**
-   * True when the statement of such commands stamps and records its rows by itself: puts, and changes of one row where it
+   * True when the statement of such commands may stamp and record its rows by itself: puts, and changes of one row where it
    * stands, not from one partition to another. Only the trigger sees what users' triggers have made of a row before it is
    * written: they may give it another key, or an earlier version; and what declared columns held, but for puts from
    * Postgres 18 on.
    */
-  stamps(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
-    const { partitioned, stampsItself, userTriggers } = this.#info;
+  mayStamp(kind: GroupKind, alone: boolean, field: TableColumn | undefined): boolean {
+    const { deletesItself, partitioned, stampsItself, userTriggers } = this.#info;
     if (!stampsItself || userTriggers.before) return false;
     if (this.declares) return kind === 'put' && !userTriggers.after && recordsTexts(this.#info);
     if (kind === 'put') return true;
     if (!alone || partitioned || userTriggers.after) return false;
+    if (kind === 'delete') return deletesItself;
     // Whoever made a type may have made its sums, too, and have them write anything.
     return (
       kind === 'patch' || kind === 'replace' || (kind === 'increment' && field?.operators === 'pg_catalog')
@@ -90,11 +99,11 @@ export class Statements {
   }
 
   putOneStamped(shape: Shape): Statement {
-    return this.#get(`putOneStamped ${shape.id}`, () => putOneStampedSql(this.#sql, shape));
+    return this.#get(`putOneStamped ${shape.id}`, () => putOneStampedSql(this.#sql, shape), true);
   }
 
   putManyStamped(shape: Shape): Statement {
-    return this.#get(`putManyStamped ${shape.id}`, () => putManyStampedSql(this.#sql, shape));
+    return this.#get(`putManyStamped ${shape.id}`, () => putManyStampedSql(this.#sql, shape), true);
   }
 
   /** `drawn`: the keys were made for the rows, and are written where only the database makes them, too. */
@@ -103,11 +112,11 @@ export class Statements {
   }
 
   replace(shape: Shape, mode: ChangeMode): Statement {
-    return this.#get(`replace ${mode} ${shape.id}`, () => replaceSql(this.#sql, shape, mode));
+    return this.#change(`replace ${shape.id}`, mode, () => replaceSql(this.#sql, shape, mode));
   }
 
   patch(shape: Shape, mode: ChangeMode): Statement {
-    return this.#get(`patch ${mode} ${shape.id}`, () => patchSql(this.#sql, shape, mode));
+    return this.#change(`patch ${shape.id}`, mode, () => patchSql(this.#sql, shape, mode));
   }
 
   restamp(alone: boolean): Statement {
@@ -115,11 +124,15 @@ export class Statements {
   }
 
   increment(column: TableColumn, mode: ChangeMode): Statement {
-    return this.#get(`increment ${mode} ${column.name}`, () => incrementSql(this.#sql, column, mode));
+    return this.#change(`increment ${column.name}`, mode, () => incrementSql(this.#sql, column, mode));
   }
 
   delete(alone: boolean): Statement {
     return this.#get(`delete ${alone}`, () => deleteSql(this.#sql, alone));
+  }
+
+  deleteOneStamped(): Statement {
+    return this.#get('deleteOneStamped', () => deleteOneStampedSql(this.#sql), true);
   }
 
   flushPuts(shape: Shape, alone: boolean): Statement {
@@ -183,10 +196,14 @@ export class Statements {
     return `pg_catalog.${name}(pg_catalog.hashtextextended(k, pg_catalog.hashtextextended(${this.#sql.source}, 0)))`;
   }
 
-  #get(id: string, build: () => string): Statement {
+  #change(id: string, mode: ChangeMode, build: () => string): Statement {
+    return this.#get(`${id} ${mode}`, build, mode === 'stamped' || mode === 'cells');
+  }
+
+  #get(id: string, build: () => string, stampsRows = false): Statement {
     let found = this.#cache.get(id);
     if (found === undefined) {
-      found = statement(build(), this.#prepared && this.#cache.size < MAX_STATEMENTS);
+      found = statement(build(), this.#prepared && this.#cache.size < MAX_STATEMENTS, stampsRows);
       if (this.#cache.size < 1000) this.#cache.set(id, found);
     }
     return found;
