@@ -130,7 +130,7 @@ describe('from the first deployment to an audit', () => {
 
   test('status tells who uses the cache, a relay that is missing, and caches of other prefixes', async () => {
     await expect
-      .poll(async () => (await json('status')).found, { timeout: 20_000, interval: 500 })
+      .poll(async () => (await json('status')).found, { timeout: 60_000, interval: 500 })
       .toMatchObject({ processes: [{ pid: process.pid, breaker: 'closed', enabled: true }] });
     const other = createLockstep({ cache: redisCache({ url: redis.url }), prefix: 'other' });
     const store = postgresStore({ knex }).table<Product, number>('products', { key: 'id' });

@@ -90,7 +90,7 @@ async function failFor(key: string): Promise<void> {
   const consumer = await queue.consume((job) => Promise.reject(new JobRefusedError('refused', job)));
   await queue.enqueue([{ kind: 'invalidate', key, version: 10 }]);
   await expect
-    .poll(() => queue.status(), { timeout: 20_000 })
+    .poll(() => queue.status(), { timeout: 60_000 })
     .toMatchObject({ dead: 1, waiting: 0, active: 0 });
   await consumer.close();
   await queue.close();

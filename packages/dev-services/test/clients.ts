@@ -6,7 +6,7 @@ export async function query(url: string, sql: string): Promise<Record<string, un
   const client = new pg.Client({
     connectionString: url,
     connectionTimeoutMillis: 10_000,
-    query_timeout: 20_000,
+    query_timeout: 60_000,
   });
   client.on('error', () => undefined);
   await client.connect();

@@ -20,7 +20,7 @@ describe('Redis with Sentinel', () => {
       await service.replica.process.kill();
       await expect.poll(() => service.currentPrimary()).toBe(service.primary);
       await expect
-        .poll(() => client.set('again', '1').catch(() => 'not yet'), { timeout: 30_000 })
+        .poll(() => client.set('again', '1').catch(() => 'not yet'), { timeout: 60_000 })
         .toBe('OK');
     } finally {
       client.disconnect();
@@ -50,7 +50,7 @@ describe('Redis Cluster', () => {
       await service.nodes[1]?.process.restart();
       await service.healthy();
       await expect
-        .poll(() => Promise.all(keys.map((key) => cluster.get(key))).catch(() => []), { timeout: 30_000 })
+        .poll(() => Promise.all(keys.map((key) => cluster.get(key))).catch(() => []), { timeout: 60_000 })
         .toEqual(keys);
     } finally {
       cluster.disconnect();

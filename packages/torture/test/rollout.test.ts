@@ -3,7 +3,7 @@ import { CHANGES, type ChangeName } from '../src/rollout/changes.js';
 import type { RolloutResult, RolloutSettings } from '../src/rollout/settings.js';
 
 /** Real servers and several applications, on a machine that may be busy. */
-const LONG_MS = 120_000;
+const LONG_MS = 300_000;
 
 // Its applications are threads that load the built modules.
 const { runRollout } = (await import('../dist/rollout/run.js')) as {

@@ -17,7 +17,7 @@ const closing: (() => Promise<unknown>)[] = [];
 beforeAll(async () => {
   // No Sentinel acts on its own: a promotion is asked for.
   redis = await startRedisSentinel({ downAfterMs: 60_000 });
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   for (const close of closing) await close();

@@ -26,7 +26,7 @@ describe.for(['postgres', 'mongo'] as const)('views over %s and Redis', (name) =
     await store.prepare([row('seed', 'seed')]);
     admin = new Redis(redis.url);
     admin.on('error', () => undefined);
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     for (const close of closing) await close();
