@@ -145,6 +145,28 @@ describe('a lone delete', () => {
     expect(await tombstoneOf(65)).toBe(versionOf(outcome));
   });
 
+  test('leaves the rows of the same table that go with it to the trigger', async () => {
+    const { knex: db, pg } = server.store();
+    await db.raw('CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree ON DELETE CASCADE)');
+    const tree = pg.table<{ id: number; parent: number | null }, number>('tree', { key: 'id' });
+    await pg.attach(tree);
+    await tree.open();
+    for (const [id, parent] of [
+      [1, null],
+      [2, 1],
+      [3, 2],
+    ] as const) {
+      await tree.write([{ kind: 'put', key: String(id), value: { id, parent }, above: 0 }], CALL);
+    }
+    await tree.write([{ kind: 'delete', key: '1', above: 0 }], CALL);
+    const { rows } = await db.raw<{ rows: { key: string }[] }>(
+      `SELECT o.key, t.version = o.version AS buried FROM lockstep.outbox o JOIN lockstep.tombstone t USING (source, key)
+       WHERE o.source = ? AND o.op = 'd' ORDER BY o.key`,
+      [tree.source],
+    );
+    expect(rows).toEqual(['1', '2', '3'].map((key) => ({ key, buried: true })));
+  });
+
   test('of a row that is at another version, or not there, says so, and changes nothing', async () => {
     const written = await put(61, 'a');
     expect(await remove(61, written - 4)).toEqual({ kind: 'conflict', version: written });
