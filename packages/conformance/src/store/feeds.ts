@@ -223,6 +223,23 @@ export function feedCases(test: StoreCase, { requires, gives }: StoreClaims): vo
     await bounded('consume after close', c.deadlineMs / 2, expectRejection(late, 'consume after close'));
   });
 
+  test('feed: closed and opened again, while it closes too, it hands over what is changed, and the store serves', async (c) => {
+    const feed = feedOf(c);
+    if (feed.reopen === undefined) return;
+    await feed.close();
+    feed.reopen();
+    const closing = feed.close();
+    feed.reopen();
+    await consuming(c, async (consumer) => {
+      await bounded('close', c.deadlineMs / 2, closing);
+      await c.store.close();
+      await c.store.open?.();
+      const row = c.newRow();
+      await consumer.took(row, await row.putVersion(1), 'a change behind the reopening');
+      await row.expectRow(1);
+    });
+  });
+
   if (requires('transactions')) {
     test('feed: a transaction’s changes are handed over after its commit, and not at all after a rollback', async (c) => {
       const { transactions } = c.store;

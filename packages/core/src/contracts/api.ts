@@ -317,7 +317,7 @@ export interface Lockstep extends AsyncDisposable {
   /**
    * Drains, then closes the cache, the queue, the stores and their feeds, except what another Lockstep of the process
    * uses: the last one closes that. A client that an adapter was given stays open. Calls after it reject with
-   * `ClosedError`.
+   * `ClosedError`. Stores and their feeds can be given to another Lockstep; a cache or queue that was closed can't.
    */
   close(): Promise<void>;
 }

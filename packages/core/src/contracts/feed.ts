@@ -124,6 +124,11 @@ export interface ChangeFeed {
   keptOf?(source: string, key: string): Promise<KeptOfRow>;
   /** Absent: the store's rows have no definition that changes their values. */
   readonly alterations?: Alterations;
-  /** Sends what `acknowledge` still holds and ends what the feed opened. */
+  /** Sends what `acknowledge` still holds and ends what the feed opened. Nothing is consumed until `reopen`. */
   close(): Promise<void>;
+  /**
+   * Takes consumers again after `close`, even one that is still under way. Called when a Lockstep begins to use a feed that
+   * no other uses. Absent: a feed that was closed stays so, and a relay over it fails with what `consume` rejects with.
+   */
+  reopen?(): void;
 }

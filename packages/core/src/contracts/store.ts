@@ -301,7 +301,10 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   readonly declared?: StoreDeclarations<StoreCallOptions> | undefined;
   /** Carries the handle's type only; never set. */
   readonly txType?: Tx;
-  /** Connects and checks the binding. Called before first use, once at a time, again after it has failed. Bounded. */
+  /**
+   * Connects and checks the binding. Called before first use, once at a time, again after it has failed, and after `close`,
+   * which it undoes: the next Lockstep uses the adapter. Bounded.
+   */
   open?(options?: StoreOpenOptions): Promise<void>;
   /**
    * Whose rows these are, as text that every process gives alike, and no other table of any database does; of an open
@@ -344,6 +347,6 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
    * `write` does, with `StoreRefusedError` where nothing was inserted.
    */
   insert?(value: Value, options: StoreCallOptions): Promise<StoreRow<Value>>;
-  /** Ends what the adapter opened; leaves alone a client that was handed in. */
+  /** Ends what the adapter opened; leaves alone a client that was handed in. Calls reject until `open` is called again. */
   close(): Promise<void>;
 }

@@ -197,6 +197,27 @@ describe('close', () => {
     await expect(consuming).rejects.toBeInstanceOf(ClosedError);
   });
 
+  test('a store that was closed serves, and relays for, the next Lockstep that uses it', async () => {
+    const clock = manualClock();
+    const rows = memoryStore<Product>({ name: 'products', clock, feedGraceMs: 0 });
+    for (const [name, stock] of Object.entries({ first: 1, second: 2, third: 3 })) {
+      const lockstep = createLockstep({ cache: memoryCache({ clock }), clock });
+      const products = lockstep.collection({ name: 'products', store: rows });
+      const relay = lockstep.startRelay();
+      const errors: unknown[] = [];
+      lockstep.events.on('error', (error) => errors.push(error));
+      await products.put('a', { name, stock: 0 });
+      await rows.foreignWrite('a', { name, stock });
+      for (let tries = 0; relay.status().handled === 0 && tries < 100; tries++) {
+        clock.advance(50);
+        await turns(2);
+      }
+      expect(await products.get('a')).toEqual({ name, stock });
+      expect(errors).toEqual([]);
+      await lockstep.close();
+    }
+  });
+
   test('calls after it reject with ClosedError', async () => {
     const shop = openShop();
     const { lockstep, products } = shop;

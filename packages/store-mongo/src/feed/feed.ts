@@ -54,7 +54,7 @@ export interface FeedContext {
 export function mongoFeed(context: FeedContext): ChangeFeed {
   const { db, name, bindings, tombstones, settings, positions, records, registry, tombstoneTtlMs } = context;
   const acknowledged = new Acknowledged();
-  const closed = new AbortController();
+  let closed = new AbortController();
 
   function deliveryOf(handler: Handler, options: FeedConsumeOptions): Delivery {
     if (closed.signal.aborted) throw new ClosedError(`the change feed ${name} is closed`);
@@ -178,6 +178,9 @@ export function mongoFeed(context: FeedContext): ChangeFeed {
     },
     async close() {
       closed.abort();
+    },
+    reopen() {
+      if (closed.signal.aborted) closed = new AbortController();
     },
   };
 }

@@ -109,7 +109,10 @@ export function boundCollection<Value extends Document, Id>(
     serializer: bsonSerializer(binding.primary.bsonOptions),
     shape: shared.shape,
     declared: mongoDeclarations(binding, { ...shared, callOf }),
-    open: (options = {}) => shared.open(options),
+    async open(options = {}) {
+      closed = false;
+      await shared.open(options);
+    },
     identity: () => shared.identity(binding),
     keyOf: (id) => encodeKey(id, binding.source),
     check(key, value) {

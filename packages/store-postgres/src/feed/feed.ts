@@ -59,7 +59,7 @@ export class PostgresFeed implements ChangeFeed {
   readonly #parts: FeedParts;
   readonly #history: History;
   readonly #acknowledger: Acknowledger;
-  readonly #closing = new AbortController();
+  #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
   constructor({ name, knex, session, clock, options, prepared }: PostgresFeedParts) {
@@ -124,8 +124,13 @@ export class PostgresFeed implements ChangeFeed {
 
   async close(): Promise<void> {
     this.#closing.abort(new ClosedError(`${this.name} is closed`));
+    const running = [...this.#running];
     await this.#acknowledger.flush();
-    await Promise.allSettled(this.#running);
+    await Promise.allSettled(running);
+  }
+
+  reopen(): void {
+    if (this.#closing.signal.aborted) this.#closing = new AbortController();
   }
 
   async #run(

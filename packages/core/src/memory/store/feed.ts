@@ -40,7 +40,7 @@ export function memoryFeed({ name, clock, graceMs, changedSince, commits }: Memo
   const sources = new Map<string, Pending>();
   const claimed = new Set<PendingChange>();
   const wakers = new Set<() => void>();
-  const closing = new AbortController();
+  let closing = new AbortController();
 
   function pendingOf(source: string): Pending {
     const pending = sources.get(source) ?? new Pending();
@@ -196,6 +196,9 @@ export function memoryFeed({ name, clock, graceMs, changedSince, commits }: Memo
     },
     async close() {
       closing.abort();
+    },
+    reopen() {
+      if (closing.signal.aborted) closing = new AbortController();
     },
   };
 }

@@ -268,6 +268,9 @@ export function memoryStore<Value, Id = string>(
       if (outcome.kind === 'failed') throw outcome.error;
     },
     keys: () => rows.keys(),
+    async open() {
+      closed = false;
+    },
     async close() {
       closed = true;
       if (shared === undefined) await database.feed.close();
