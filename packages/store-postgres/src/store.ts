@@ -272,6 +272,7 @@ export class PostgresStore {
     try {
       return await this.#knex.transaction(async (trx) => {
         const answers: (readonly Record<string, unknown>[])[] = [];
+        await runOn(trx)("SET LOCAL client_encoding TO 'UTF8'");
         for (const sql of statements) answers.push(await runOn(trx)(sql));
         return answers;
       });

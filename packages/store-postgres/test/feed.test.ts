@@ -372,8 +372,8 @@ describe('transactions', () => {
       await trx.raw('SELECT 1 / 0').catch(() => undefined);
     }, CALL);
     await expect(committing).rejects.toMatchObject({
-      code: 'LOCKSTEP_STORE_UNAVAILABLE',
-      outcome: 'not-committed',
+      code: 'LOCKSTEP_STORE_REFUSED',
+      cause: { code: 'LOCKSTEP_STORE_REFUSED', message: expect.stringContaining('22012') },
     });
   });
 

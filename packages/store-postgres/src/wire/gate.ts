@@ -64,7 +64,7 @@ export class TransactionGate {
 
   /** `opening`: sent in one message with the BEGIN. */
   constructor(client: PooledClient, opening: readonly Call[] = []) {
-    if (opening.length > 0) this.#opening = opening;
+    this.#opening = opening;
     this.#real = client as WatchedClient;
     this.client = new Proxy(client, {
       get: (target, property) => (property === 'query' ? this.#query : Reflect.get(target, property, target)),

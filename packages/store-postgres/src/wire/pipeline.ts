@@ -79,6 +79,13 @@ export interface WireConnection {
   close(message: { type: 'S'; name: string }): void;
   flush(): void;
   sync(): void;
+  on(name: 'parameterStatus', listener: (message: ParameterStatus) => void): unknown;
+}
+
+/** A setting that the server tells, whenever its value changes. */
+interface ParameterStatus {
+  readonly parameterName: string;
+  readonly parameterValue: string;
 }
 
 /** The part of pg's `Client` that is used. */
@@ -92,6 +99,12 @@ export interface WireClient {
   getTypeParser(oid: number, format: 'text'): (value: string) => unknown;
 }
 
+/**
+ * Parameters behind it are read in UTF-8. It fits before a BEGIN, and before `SET TRANSACTION`: it is no query. A failure of what it
+ * travels with takes it back.
+ */
+const SET_UTF8 = bare("SET client_encoding TO 'UTF8'");
+
 /** Statements that a connection holds; beyond this the oldest is closed. */
 const MAX_PREPARED = 200;
 
@@ -101,12 +114,34 @@ interface Columns {
   readonly fields: readonly Field[];
 }
 
-/**
- * The statements that each connection has prepared, and the columns that they answer with once they are known: a
- * statement is described once, since the server refuses one whose result has changed its type, and its columns' parsers
- * are looked up once.
- */
-const preparedOf = new WeakMap<WireConnection, Map<string, Columns | undefined>>();
+/** What is known of a connection. */
+class Known {
+  /**
+   * The statements that it has prepared, and the columns that they answer with once they are known: a statement is
+   * described once, since the server refuses one whose result has changed its type, and its columns' parsers are looked
+   * up once.
+   */
+  readonly prepared = new Map<string, Columns | undefined>();
+  /** Texts are exchanged in UTF-8, as pg has them. Not known at first: the pool, or the user, may have set another. */
+  isUtf8 = false;
+
+  constructor(connection: WireConnection) {
+    connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+      if (parameterName === 'client_encoding') this.isUtf8 = parameterValue === 'UTF8';
+    });
+  }
+}
+
+const knownOf = new WeakMap<WireConnection, Known>();
+
+function know(connection: WireConnection): Known {
+  let known = knownOf.get(connection);
+  if (known === undefined) {
+    known = new Known(connection);
+    knownOf.set(connection, known);
+  }
+  return known;
+}
 
 /** Told, before the rows of an answer, what their columns are. */
 export type Described = (fields: readonly FieldDescription[]) => void;
@@ -132,7 +167,9 @@ const NO_OPTIONS: PipelineOptions = {};
  */
 export class Pipeline {
   readonly #client: WireClient;
-  readonly #calls: readonly Call[];
+  #calls: readonly Call[];
+  /** How many of them come before those that are asked for. */
+  #before = 0;
   readonly #results: Row[][] = [];
   #rows: Row[] = [];
   /** The fields of the rows that arrive; `undefined` until the first row of a statement that was described before. */
@@ -160,12 +197,12 @@ export class Pipeline {
 
   /** The first statement's. */
   get text(): string {
-    return this.#calls[0]?.statement.text ?? '';
+    return this.#calls[this.#before]?.statement.text ?? '';
   }
 
   /** How many of the calls have been answered. */
   get answered(): number {
-    return this.#results.length;
+    return Math.max(0, this.#results.length - this.#before);
   }
 
   #end(error: unknown, results?: Row[][]): void {
@@ -174,10 +211,10 @@ export class Pipeline {
   }
 
   submit(connection: WireConnection): Error | null {
-    let prepared = preparedOf.get(connection);
-    if (prepared === undefined) {
-      prepared = new Map();
-      preparedOf.set(connection, prepared);
+    const { isUtf8, prepared } = know(connection);
+    if (!isUtf8) {
+      this.#calls = [SET_UTF8, ...this.#calls];
+      this.#before = 1;
     }
     connection.stream.cork?.();
     try {
@@ -220,9 +257,9 @@ export class Pipeline {
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly FieldDescription[] }): void {
-    const prepared = preparedOf.get(this.#client.connection);
+    const { prepared } = know(this.#client.connection);
     const columns = this.#columnsOf(fields);
-    if (prepared?.has(this.#answering)) prepared.set(this.#answering, columns);
+    if (prepared.has(this.#answering)) prepared.set(this.#answering, columns);
     this.#begin(columns);
   }
 
@@ -248,8 +285,7 @@ export class Pipeline {
 
   handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
     try {
-      const fields =
-        this.#fields ?? this.#begin(preparedOf.get(this.#client.connection)?.get(this.#answering));
+      const fields = this.#fields ?? this.#begin(know(this.#client.connection).prepared.get(this.#answering));
       const row = new Row(fields, message.fields);
       for (let index = 0; index < fields.length; index++) {
         const { name, own, parse } = fields[index] as Field;
@@ -277,15 +313,21 @@ export class Pipeline {
   }
 
   handleError(error: unknown, connection: WireConnection): void {
-    const prepared = preparedOf.get(connection);
-    for (const name of this.#fresh) prepared?.delete(name);
+    const { prepared } = know(connection);
+    for (const name of this.#fresh) prepared.delete(name);
     this.#end(error);
   }
 
   // Only now has the transaction committed.
   handleReadyForQuery(): void {
     this.callback();
-    this.#end(undefined, this.#results);
+    if (this.#before === 0) {
+      this.#end(undefined, this.#results);
+      return;
+    }
+    // A failure would have taken the setting back.
+    know(this.#client.connection).isUtf8 = true;
+    this.#end(undefined, this.#results.slice(this.#before));
   }
 
   handlePortalSuspended(): void {}
@@ -295,5 +337,5 @@ export class Pipeline {
 
 /** Forgets what a connection has prepared, so that it is parsed anew. */
 export function forgetPrepared(client: WireClient): void {
-  preparedOf.get(client.connection)?.clear();
+  know(client.connection).prepared.clear();
 }
