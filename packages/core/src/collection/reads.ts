@@ -5,6 +5,7 @@ import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from 
 import { concerning } from '../kit/concerning.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import type { NearEntries, NearEntry } from '../near/entries.js';
+import { reportHit } from '../read/reports.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import type { CallContext } from './call-context.js';
@@ -68,7 +69,7 @@ export class CollectionReads<Value, Id> {
     const { clock, events } = this.#context;
     const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
     const found = near.find(key, minVersion);
-    if (found !== undefined && !near.validates) this.#told(found, startedAtMs);
+    if (found !== undefined && !near.validates) reportHit(this.#context, key, found, 'near', startedAtMs);
     return found;
   }
 
@@ -76,16 +77,8 @@ export class CollectionReads<Value, Id> {
   async #isStill(near: NearEntries<Value>, found: NearEntry<Value>): Promise<boolean> {
     const startedAtMs = this.#context.clock.monotonic();
     const isStill = await near.isStill(found);
-    if (isStill) this.#told(found, startedAtMs);
+    if (isStill) reportHit(this.#context, found.key, found, 'near', startedAtMs);
     return isStill;
-  }
-
-  #told({ key, version }: NearEntry<Value>, startedAtMs: number): void {
-    const { clock, events, settings, tally } = this.#context;
-    tally.hits++;
-    if (!events.hit.wanted) return;
-    const durationMs = clock.monotonic() - startedAtMs;
-    events.hit.emit({ collection: settings.name, key, version, from: 'near', stale: false, durationMs });
   }
 
   /** Nothing cached is believed now, or used. */

@@ -1,8 +1,8 @@
 import type { CacheHit, LeaseReply, Payload } from '../contracts/cache-commands.js';
-import type { LockstepEventMap } from '../contracts/events.js';
 import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import type { Lookup, ReadContext } from './lookup.js';
+import { reportFillRefused } from './reports.js';
 import type { UncacheableKeys } from './uncacheable.js';
 
 /** The longest wait for writers whose intents ran out, in ms: no longer than others wait for this reader's lease. */
@@ -75,7 +75,7 @@ export class Fills<Value> {
     if (row === undefined) {
       const absent = { version: NO_VERSION, payload: null, ttlMs: settings.negativeTtlMs, staleAtMs: 0 };
       const reply = await cache.run({ kind: 'fill', key: cacheKey, token, ...absent });
-      if (reply.outcome !== 'filled') this.refused(key, reply.outcome);
+      if (reply.outcome !== 'filled') reportFillRefused(this.#context, key, reply.outcome);
       return reply.outcome === 'filled';
     }
     const encoding = this.#payload(key, row.value, row.version, mark);
@@ -92,7 +92,7 @@ export class Fills<Value> {
     const fill = { kind: 'fill', key: cacheKey, token, ...lifetime(ttlMs) } as const;
     const reply = await cache.run({ ...fill, payload, version: row.version });
     if (reply.outcome === 'filled') return true;
-    this.refused(key, reply.outcome);
+    reportFillRefused(this.#context, key, reply.outcome);
     if (reply.outcome === 'lost') return false;
     const restamped = await this.#restamp(key, row.version, reply.floor);
     const again = restamped && (await this.#payload(key, restamped.value, restamped.version, mark));
@@ -178,17 +178,12 @@ export class Fills<Value> {
 
   #fitting(key: string, payload: Payload): Payload | undefined {
     if (this.#context.codec.fits(payload)) return payload;
-    this.refused(key, 'payload-limit');
+    reportFillRefused(this.#context, key, 'payload-limit');
     return undefined;
   }
 
   release(cacheKey: string, token: string): void {
     const { activity, cache } = this.#context;
     activity.track(cache.release(cacheKey, token));
-  }
-
-  refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {
-    const { events, settings } = this.#context;
-    if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
   }
 }

@@ -11,6 +11,7 @@ import { Fills } from './fills.js';
 import { Flights } from './flights.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
+import { reportFillRefused } from './reports.js';
 import type { UncacheableKeys } from './uncacheable.js';
 
 const FIRST_POLL_MS = 2;
@@ -73,7 +74,7 @@ export class Misses<Value> {
       if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply, now);
       if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
         if (reply.outcome !== 'busy')
-          this.#fills.refused(key, reply.outcome === 'pass' ? 'writers' : 'foreign');
+          reportFillRefused(this.#context, key, reply.outcome === 'pass' ? 'writers' : 'foreign');
         return await loader.loadOnly(key);
       }
       if (!this.#flights.has(cacheKey)) {
@@ -161,7 +162,7 @@ export class Misses<Value> {
     }
     if ((behind || this.#strict) && !(await this.#fills.mayFill(lookup, behind === true))) {
       this.#fills.release(cacheKey, token);
-      this.#fills.refused(key, 'writers');
+      reportFillRefused(this.#context, key, 'writers');
       return await loader.loadOnly(key);
     }
     const flight = this.#flights.begin(cacheKey);

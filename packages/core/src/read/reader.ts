@@ -1,6 +1,5 @@
 import type { Versioned } from '../contracts/api.js';
 import type { CacheHit } from '../contracts/cache-commands.js';
-import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
 import type { Batcher } from '../kit/batcher.js';
@@ -11,6 +10,7 @@ import type { RowTags } from '../views/row-tags.js';
 import { isAway } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import { Misses } from './misses.js';
+import { reportHit, reportMiss } from './reports.js';
 import { UncacheableKeys } from './uncacheable.js';
 
 type Answer = CacheHit | undefined | Error;
@@ -139,7 +139,7 @@ export class Reader<Value> {
     const { activity, cacheSwitch, clock, keyPrefix, member } = this.#context;
     const lookup = { key, cacheKey: keyPrefix + key, ttlMs, startedAtMs: clock.monotonic() };
     if (cacheSwitch.off || member?.suspended === true) return await this.#readPast(lookup);
-    this.#missed(lookup, 'fresh');
+    reportMiss(this.#context, lookup, 'fresh');
     return await activity.track(this.#misses.reload(lookup));
   }
 
@@ -182,7 +182,7 @@ export class Reader<Value> {
   #decoded(lookup: Lookup, hit: CacheHit, decoded: Decoded<Value>, now: TagsNow | undefined): Found<Value> {
     if (decoded.ok) return this.#hit(lookup, hit, decoded.value, now);
     const { reason } = decoded;
-    this.#missed(lookup, reason === 'later-shape' ? 'shape' : reason);
+    reportMiss(this.#context, lookup, reason);
     const { activity } = this.#context;
     // Others who find that there is no list may have to see what was ended since.
     if (reason === 'changed' && now !== undefined) return this.#renew(lookup, hit, now);
@@ -203,18 +203,12 @@ export class Reader<Value> {
 
   #served(
     { key, startedAtMs }: Lookup,
-    { staleAtMs, version }: CacheHit,
+    hit: CacheHit,
     value: Value | null,
     from: 'cache' | 'stale',
   ): Versioned<Value> {
-    const { clock, events, settings, tally } = this.#context;
-    tally.hits++;
-    if (events.hit.wanted) {
-      const stale = staleAtMs > 0 && clock.now() >= staleAtMs;
-      const durationMs = clock.monotonic() - startedAtMs;
-      events.hit.emit({ collection: settings.name, key, version, from: 'cache', stale, durationMs });
-    }
-    return { value, version, from };
+    reportHit(this.#context, key, hit, 'cache', startedAtMs);
+    return { value, version: hit.version, from };
   }
 
   /**
@@ -233,7 +227,7 @@ export class Reader<Value> {
       this.#revalidate(lookup);
       return this.#served(lookup, hit, value, 'stale');
     }
-    this.#missed(lookup, 'expired');
+    reportMiss(this.#context, lookup, 'expired');
     try {
       return await this.#renew(lookup, hit, now);
     } catch (error) {
@@ -303,7 +297,7 @@ export class Reader<Value> {
   }
 
   #miss(lookup: Lookup): Promise<Versioned<Value>> {
-    this.#missed(lookup, 'absent');
+    reportMiss(this.#context, lookup, 'absent');
     const { activity, loader } = this.#context;
     const alone = this.#uncacheable.has(lookup.key);
     return activity.track(alone ? loader.loadOnly(lookup.key) : this.#misses.read(lookup));
@@ -319,17 +313,9 @@ export class Reader<Value> {
   /** The cache can't be reached, can't be believed, or is not used. */
   #readStore(lookup: Lookup, reason: 'unavailable' | 'off' = 'unavailable'): Promise<Versioned<Value>> {
     const { activity, cache, loader } = this.#context;
-    this.#missed(lookup, reason);
+    reportMiss(this.#context, lookup, reason);
     cache.trust.due();
     return activity.track(loader.loadOnly(lookup.key));
-  }
-
-  #missed({ key, startedAtMs }: Lookup, reason: LockstepEventMap['miss']['reason']): void {
-    const { clock, events, settings, tally } = this.#context;
-    tally.misses[reason]++;
-    if (!events.miss.wanted) return;
-    const durationMs = clock.monotonic() - startedAtMs;
-    events.miss.emit({ collection: settings.name, key, reason, durationMs });
   }
 }
 

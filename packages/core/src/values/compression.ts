@@ -3,6 +3,7 @@ import type { Payload } from '../contracts/cache-commands.js';
 import type { CompressionOptions } from '../contracts/options.js';
 import { InvalidOptionError, UnsupportedError } from '../errors.js';
 import { type OptionsOf, option, type Settings } from '../kit/options.js';
+import { hasHeader, headerLength, restOf, startOf, withHeader } from './header.js';
 
 /** Each call takes 20 µs, however short the value: below this that buys less than 3 KB. */
 const THRESHOLD_BYTES = 4_096;
@@ -26,11 +27,8 @@ interface Codec {
   readonly plain: (body: Uint8Array, length: number, done: Done) => void;
 }
 
-/** No JSON starts like this, nor MessagePack like its binary form. */
-const TEXT_START = '~Z1';
-const BINARY_START = '\u00c1Z1';
 /** The algorithm's letter, and the length of what was compressed, in bytes. */
-const HEADER = /^[~\u00c1]Z1([zbr])([1-9]\d{0,9})~/;
+const HEADER = /^.Z1([zbr])([1-9]\d{0,9})~$/;
 /** A header is no longer. */
 const MAX_HEADER = 16;
 /** The letter of a body that is as the serializer made it, and looks compressed. */
@@ -148,13 +146,14 @@ export class Compression {
    */
   plain(body: Payload): Payload | Promise<Payload> {
     const text = typeof body === 'string';
-    const start = text ? body.slice(0, MAX_HEADER) : latin1(body.subarray(0, MAX_HEADER));
-    const [header = '', letter, digits] = HEADER.exec(start) ?? [];
+    const start = headerLength(body, 'Z1', MAX_HEADER);
+    const [, letter, digits] = HEADER.exec(startOf(body, start)) ?? [];
     const length = Number(digits);
     if (letter === undefined) throw new TypeError('its header is not ours');
     if (length > this.#maxBytes)
       throw new RangeError(`it is of ${length} bytes, more than ${this.#maxBytes}`);
-    const packed = text ? Buffer.from(body.slice(header.length), 'base64') : body.subarray(header.length);
+    const rest = restOf(body, start);
+    const packed = typeof rest === 'string' ? Buffer.from(rest, 'base64') : rest;
     const made = (bytes: Uint8Array): Payload => {
       if (bytes.byteLength !== length) throw new TypeError('it is not as long as its header says');
       return text ? Buffer.from(bytes.buffer, bytes.byteOffset, length).toString() : bytes;
@@ -180,17 +179,12 @@ export class Compression {
 
 /** True for what `stored` made, and for nothing else that it gave back. Hot path: mostly one comparison. */
 export function isCompressed(body: Payload): boolean {
-  if (typeof body === 'string') return body.charCodeAt(0) === 0x7e && body.startsWith(TEXT_START);
-  return body[0] === 0xc1 && body[1] === 0x5a && body[2] === 0x31;
+  return hasHeader(body, 'Z1');
 }
 
 function codecOf(algorithm: Algorithm | 'none' | undefined): Codec | undefined {
   if (algorithm === 'zstd') return ZSTD;
   return algorithm === 'brotli' ? BROTLI : undefined;
-}
-
-function latin1({ buffer, byteLength, byteOffset }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }
 
 function bytesOf(body: Payload): Uint8Array {
@@ -199,10 +193,7 @@ function bytesOf(body: Payload): Uint8Array {
 
 /** Text is read as text, by everyone: its bytes travel in base64. */
 function join(letter: string, packed: Uint8Array, text: boolean, length = packed.byteLength): Payload {
-  const rest = `${letter}${length}~`;
-  if (text)
-    return (
-      TEXT_START + rest + Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength).toString('base64')
-    );
-  return Buffer.concat([Buffer.from(BINARY_START + rest, 'latin1'), packed]);
+  const { buffer, byteLength, byteOffset } = packed;
+  const body = text ? Buffer.from(buffer, byteOffset, byteLength).toString('base64') : packed;
+  return withHeader(body, `Z1${letter}${length}`);
 }

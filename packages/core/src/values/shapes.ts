@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Payload } from '../contracts/cache-commands.js';
 import type { RowShape, StoreShape } from '../contracts/rows.js';
+import { headerLength, restOf, startOf, withHeader } from './header.js';
 
 /** How what is cached compares with what this process knows of the rows. */
 export type ShapeFit =
@@ -11,11 +12,7 @@ export type ShapeFit =
   /** As `earlier`, but made by a process of a later shape: it stays. */
   | 'later';
 
-/** No JSON starts like this, nor MessagePack like its binary form. */
-const TEXT_START = '~S1';
-const BINARY_START = '\u00c1S1';
-const HEADER = /^[~\u00c1]S1(\d{1,16})([:=])([A-Za-z0-9_.-]*)~$/;
-const END = '~';
+const HEADER = /^.S1(\d{1,16})([:=])([A-Za-z0-9_.-]*)~$/;
 /** The header's characters for a table with the most columns that Postgres allows. */
 const MAX_HEADER = 8_300;
 /** Characters of a column's fingerprint. */
@@ -74,14 +71,14 @@ export class Shapes {
   fit(payload: Payload): { readonly fit: ShapeFit; readonly body: Payload } {
     const known = this.#now();
     const header = headerOf(payload);
-    if (known.shape === undefined) return { fit: 'later', body: rest(payload, header) };
+    if (known.shape === undefined) return { fit: 'later', body: restOf(payload, header.length) };
     let fit = known.fits.get(header);
     if (fit === undefined) {
       fit = fitOf(header, known);
       if (known.fits.size >= MAX_FITS) known.fits.clear();
       known.fits.set(header, fit);
     }
-    return { fit, body: rest(payload, header) };
+    return { fit, body: restOf(payload, header.length) };
   }
 
   /** The value without what this process does not know. */
@@ -106,7 +103,7 @@ export class Shapes {
     const made = new Set(tokensOf(tokens));
     const properties = kind === ':' && tokens !== '' ? (this.#now().shape?.properties ?? []) : [];
     const unknown = [...properties].filter((each) => !made.has(tokenOf(each))).map(([property]) => property);
-    return { body: rest(payload, header), other: true, unknown };
+    return { body: restOf(payload, header.length), other: true, unknown };
   }
 
   #now(): Known {
@@ -120,9 +117,9 @@ function knownOf(shape: RowShape | undefined): Known {
   const { name, order = 0, properties } = shape ?? {};
   const kind = name === undefined ? ':' : '=';
   const tokens = name ?? [...(properties ?? [])].map(tokenOf).sort().join('');
-  const rest = `${order}${kind}${tokens}${END}`;
-  const text = name === '' ? '' : TEXT_START + rest;
-  const bytes = Buffer.from(name === '' ? '' : BINARY_START + rest, 'latin1');
+  const head = `S1${order}${kind}${tokens}` as const;
+  const text = name === '' ? '' : String(withHeader('', head));
+  const bytes = Buffer.from(name === '' ? '' : withHeader(Buffer.alloc(0), head));
   return { shape, text, bytes, kind, order, tokens, fits: new Map() };
 }
 
@@ -159,16 +156,5 @@ function inOrder(a: string, b: string): number {
 
 /** Empty: there is none. */
 function headerOf(payload: Payload): string {
-  if (typeof payload === 'string') {
-    const end = payload.startsWith(TEXT_START) ? payload.indexOf(END, TEXT_START.length) : -1;
-    return end < 0 || end > MAX_HEADER ? '' : payload.slice(0, end + 1);
-  }
-  if (payload[0] !== 0xc1) return '';
-  const start = Buffer.from(payload.buffer, payload.byteOffset, Math.min(payload.byteLength, MAX_HEADER));
-  if (start.toString('latin1', 1, 3) !== 'S1') return '';
-  return start.toString('latin1', 0, start.indexOf(END) + 1);
-}
-
-function rest(payload: Payload, header: string): Payload {
-  return typeof payload === 'string' ? payload.slice(header.length) : payload.subarray(header.length);
+  return startOf(payload, headerLength(payload, 'S1', MAX_HEADER));
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { InvalidIdError } from '../errors.js';
+import { isPlain } from '../values/copy.js';
 
 /** Longer texts are hashed. No text begins as a hash does. */
 const MAX_TEXT_LENGTH = 300;
@@ -63,11 +64,6 @@ function objectText(
     parts.push(`${JSON.stringify(name)}:${textOf(value[name], depth + 1, refusal)}`);
   }
   return `{${parts.join()}}`;
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 function nameOf(value: unknown): string {

@@ -66,7 +66,7 @@ export class ViewLoader<Params, Value> {
     try {
       if (settings.flushFirst) await this.#flush(asked);
       const [host] = asked.rows.flatMap(({ collection }) => collection.store.transactions ?? []);
-      return { value: await this.#run(asked, host?.client, undefined) };
+      return { value: await this.run(asked, host?.client, undefined) };
     } catch (error) {
       throw new Failure('the load failed', { cause: error });
     } finally {
@@ -89,12 +89,8 @@ export class ViewLoader<Params, Value> {
     await withTimeout(clock, flushing, storeTimeoutMs, late);
   }
 
-  /** In an open transaction. */
-  async loadInside(asked: Asked<Params>, client: unknown, tx: Transaction): Promise<Value> {
-    return await this.#run(asked, client, tx);
-  }
-
-  #run({ cursor, key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
+  /** Runs the load, alone and at once. */
+  run({ cursor, key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
     const { clock, load, settings } = this.#context;
     const { name, storeTimeoutMs } = settings;
     const late = (): Error =>

@@ -1,9 +1,9 @@
 import type { LeaseReply, Payload } from '../contracts/cache-commands.js';
-import type { LockstepEventMap } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
 import { NO_VERSION } from '../contracts/version.js';
 import { callerSleep } from '../kit/wait.js';
 import { Flights } from '../read/flights.js';
+import { reportFillRefused } from '../read/reports.js';
 import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
 import type { Asked, ViewParts } from './context.js';
@@ -85,7 +85,7 @@ export class ViewMisses<Params, Value> {
         if (decoded.ok) return decoded.value;
         gone = lease.hit.version;
       } else if (lease.outcome !== 'busy') {
-        this.#refused(key, lease.outcome === 'pass' ? 'writers' : 'foreign');
+        reportFillRefused(this.#context, key, lease.outcome === 'pass' ? 'writers' : 'foreign');
         return await this.#loader.load(asked);
       }
       if (clock.monotonic() >= giveUpAt) return await this.#loader.load(asked);
@@ -228,7 +228,7 @@ export class ViewMisses<Params, Value> {
       if (payload === undefined) return this.#release(cacheKey, token);
       const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;
       const { outcome } = await cache.run(fill);
-      if (outcome !== 'filled') this.#refused(key, outcome);
+      if (outcome !== 'filled') reportFillRefused(this.#context, key, outcome);
     } catch (error) {
       this.#release(cacheKey, token);
       events.error.emit({ where: 'fill', error });
@@ -264,7 +264,7 @@ export class ViewMisses<Params, Value> {
       throw error;
     }
     this.#uncacheable.add(cacheKey);
-    this.#refused(key, 'payload-limit');
+    reportFillRefused(this.#context, key, 'payload-limit');
     return undefined;
   }
 
@@ -278,11 +278,6 @@ export class ViewMisses<Params, Value> {
   #release(cacheKey: string, token: string): void {
     const { activity, cache } = this.#context;
     activity.track(cache.release(cacheKey, token));
-  }
-
-  #refused(key: string, reason: LockstepEventMap['fillRefused']['reason']): void {
-    const { events, settings } = this.#context;
-    if (events.fillRefused.wanted) events.fillRefused.emit({ collection: settings.name, key, reason });
   }
 }
 

@@ -1,8 +1,9 @@
 import type { CacheHit } from '../contracts/cache-commands.js';
-import type { LockstepEventMap } from '../contracts/events.js';
+import type { MissReason } from '../contracts/outcome.js';
 import type { Version } from '../contracts/version.js';
 import type { NearEntry } from '../near/entries.js';
 import { tokenOf } from '../protocol/tags.js';
+import { reportHit, reportMiss } from '../read/reports.js';
 import type { Asked, ViewParts } from './context.js';
 import type { Currency, ViewDecoded } from './current.js';
 import type { RowsDependency } from './dependency.js';
@@ -117,13 +118,12 @@ export class ViewReader<Params, Value> {
 
   #decoded(asked: Asked<Params>, entry: CacheHit, decoded: ViewDecoded<Value>): Value | Promise<Value> {
     if (decoded.ok) return this.#hit(asked, entry, decoded.value);
-    const { reason } = decoded;
-    return this.#miss(asked, reason === 'later-shape' ? 'shape' : reason, entry.version);
+    return this.#miss(asked, decoded.reason, entry.version);
   }
 
   #hit(asked: Asked<Params>, hit: CacheHit, value: Value): Value {
     if (asked.mark !== undefined) this.#context.near?.store(asked, hit, value);
-    this.#told(asked, hit, 'cache');
+    reportHit(this.#context, asked.key, hit, 'cache', asked.startedAtMs);
     return value;
   }
 
@@ -132,45 +132,25 @@ export class ViewReader<Params, Value> {
     const { clock, events, near } = this.#context;
     const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
     const found = near?.find(key);
-    if (found !== undefined) this.#told({ key, startedAtMs }, found, 'near');
+    if (found !== undefined) reportHit(this.#context, key, found, 'near', startedAtMs);
     return found;
-  }
-
-  #told(
-    { key, startedAtMs }: Pick<Asked<Params>, 'key' | 'startedAtMs'>,
-    { version }: Pick<CacheHit, 'version'>,
-    from: 'near' | 'cache',
-  ): void {
-    const { clock, events, settings, tally } = this.#context;
-    tally.hits++;
-    if (!events.hit.wanted) return;
-    const durationMs = clock.monotonic() - startedAtMs;
-    events.hit.emit({ collection: settings.name, key, version, from, stale: false, durationMs });
   }
 
   async #miss(
     asked: Asked<Params>,
-    reason: LockstepEventMap['miss']['reason'],
+    reason: MissReason | 'later-shape',
     unusable: Version | undefined,
   ): Promise<Value> {
-    this.missed(asked, reason);
+    reportMiss(this.#context, asked, reason);
     return await this.#context.activity.track(this.#misses.read(asked, unusable));
   }
 
   /** The cache can't be reached, can't be believed, or is switched off. */
   async #readStore(asked: Asked<Params>, reason: 'unavailable' | 'off' = 'unavailable'): Promise<Value> {
     const { activity, cache } = this.#context;
-    this.missed(asked, reason);
+    reportMiss(this.#context, asked, reason);
     cache.trust.due();
     return await activity.track(this.#loader.load(asked));
-  }
-
-  missed({ key, startedAtMs }: Asked<Params>, reason: LockstepEventMap['miss']['reason']): void {
-    const { clock, events, settings, tally } = this.#context;
-    tally.misses[reason]++;
-    if (!events.miss.wanted) return;
-    const durationMs = clock.monotonic() - startedAtMs;
-    events.miss.emit({ collection: settings.name, key, reason, durationMs });
   }
 }
 

@@ -17,6 +17,7 @@ import { Deadline } from '../kit/wait.js';
 import type { NearEntry } from '../near/entries.js';
 import { nearViewSettings } from '../near/settings.js';
 import { viewPrefix } from '../protocol/tags.js';
+import { reportMiss } from '../read/reports.js';
 import type { EngineContext } from '../runtime/context.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { jsonSerializer } from '../serializers/json.js';
@@ -181,7 +182,7 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   async refresh(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<Value> {
     this.#checkOptions(options, INVALIDATE);
     const asked = await this.#asked(params);
-    this.#reader.missed(asked, 'fresh');
+    reportMiss(this.#context, asked, 'fresh');
     const { activity } = this.#context;
     return await this.#bounded(() => activity.track(this.#misses.refresh(asked)), options);
   }
@@ -273,7 +274,7 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   async #loadInside(asked: Asked<Params>, tx: Transaction): Promise<Value> {
     const [store] = asked.rows.map(({ collection }) => collection.store);
     const loading = asLockstepTransaction(tx).call(store?.transactions, this.name, ({ client }) =>
-      this.#loader.loadInside(asked, client, tx),
+      this.#loader.run(asked, client, tx),
     );
     return await loading;
   }
