@@ -19,7 +19,7 @@ import type { CallContext } from './call-context.js';
 import { Checks } from './checks.js';
 import type { CollectionContext } from './context.js';
 import { Opening } from './open.js';
-import { type CollectionSettings, collectionSettings, MAX_TTL_MS } from './settings.js';
+import { type CollectionSettings, collectionSettings, jittered, MAX_TTL_MS } from './settings.js';
 import { CollectionCalls } from './writes.js';
 
 /** One collection: its parts, and the calls that its users have. */
@@ -132,18 +132,18 @@ function nearOf<Value>(
 }
 
 /**
- * Jittered, so that what was cached together does not expire together. An entry without a version that never gets
- * stale is given a time to do so that no other has, long after its end: a reader's refresh knows it again by that.
+ * The lifetime of a new entry. One without a version that never gets stale is given a time to do so that no other has,
+ * long after its end: a reader's refresh knows the entry again by that.
  */
 function lifetimeOf(
-  ttlMs: number,
+  givenMs: number,
   versioned: boolean,
-  { staleIfErrorMs, staleWhileRevalidateMs, ttlJitter }: CollectionSettings,
+  settings: CollectionSettings,
   { clock, random }: EngineContext,
 ): { readonly ttlMs: number; readonly staleAtMs: number } {
-  const jittered = Math.max(1, Math.round(ttlMs * (1 + ttlJitter * (2 * random() - 1))));
-  const keptMs = staleWhileRevalidateMs + staleIfErrorMs;
-  if (keptMs > 0) return { ttlMs: jittered + keptMs, staleAtMs: clock.now() + jittered };
-  if (versioned) return { ttlMs: jittered, staleAtMs: 0 };
-  return { ttlMs: jittered, staleAtMs: Math.ceil(clock.now() + MAX_TTL_MS * (2 + 8 * random())) };
+  const ttlMs = jittered(givenMs, settings, random);
+  const keptMs = settings.staleWhileRevalidateMs + settings.staleIfErrorMs;
+  if (keptMs > 0) return { ttlMs: ttlMs + keptMs, staleAtMs: clock.now() + ttlMs };
+  if (versioned) return { ttlMs, staleAtMs: 0 };
+  return { ttlMs, staleAtMs: Math.ceil(clock.now() + MAX_TTL_MS * (2 + 8 * random())) };
 }

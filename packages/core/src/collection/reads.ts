@@ -1,7 +1,7 @@
 import type { Versioned } from '../contracts/api.js';
 import type { ReadOneOptions, ReadOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { CacheUnavailableError, InvalidOptionError, VersionNotFoundError } from '../errors.js';
+import { InvalidOptionError, VersionNotFoundError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import { checkOptions, type OptionTable } from '../kit/options.js';
 import type { NearEntries, NearEntry } from '../near/entries.js';
@@ -15,6 +15,8 @@ import { seen } from './results.js';
 /** Keys of one `getMany` that are asked for at once, in eight calls of the cache: others' reads wait behind no more. */
 const READ_TOGETHER = 1_024;
 
+type FoundNear<Value> = NearEntry<Value> | undefined | Promise<NearEntry<Value> | undefined>;
+
 /** The calls of a collection that read. */
 export class CollectionReads<Value, Id> {
   readonly #context: CallContext<Value, Id>;
@@ -27,9 +29,9 @@ export class CollectionReads<Value, Id> {
 
   async get(id: Id, options?: ReadOneOptions): Promise<Value | undefined> {
     if (this.#near !== undefined) {
-      const found = this.#nearBy(this.#near, id, options);
-      if (found !== undefined && (!this.#near.validates || (await this.#isStill(this.#near, found))))
-        return copyOf(found.value) ?? undefined;
+      const finding = this.#nearBy(this.#near, id, options);
+      const found = finding instanceof Promise ? await finding : finding;
+      if (found !== undefined) return copyOf(found.value) ?? undefined;
     }
     const { value } = await this.#read(id, options);
     return value ?? undefined;
@@ -37,19 +39,15 @@ export class CollectionReads<Value, Id> {
 
   async getVersioned(id: Id, options?: ReadOneOptions): Promise<Versioned<Value>> {
     if (this.#near !== undefined) {
-      const found = this.#nearBy(this.#near, id, options);
-      if (found !== undefined && (!this.#near.validates || (await this.#isStill(this.#near, found))))
-        return { value: copyOf(found.value), version: found.version, from: 'near' };
+      const finding = this.#nearBy(this.#near, id, options);
+      const found = finding instanceof Promise ? await finding : finding;
+      if (found !== undefined) return { value: copyOf(found.value), version: found.version, from: 'near' };
     }
     return await this.#read(id, options);
   }
 
   /** The near entry that answers the call; of a wrong one, none: `#read` refuses it, traced. Hot path: adds no promise. */
-  #nearBy(
-    near: NearEntries<Value>,
-    id: Id,
-    options: ReadOneOptions | undefined,
-  ): NearEntry<Value> | undefined {
+  #nearBy(near: NearEntries<Value>, id: Id, options: ReadOneOptions | undefined): FoundNear<Value> {
     const { checks, lifecycle, opening } = this.#context;
     if (!opening.opened || lifecycle.closed || this.#goesPast) return undefined;
     let key: string;
@@ -65,20 +63,25 @@ export class CollectionReads<Value, Id> {
     return this.#served(near, key, options?.minVersion ?? NO_VERSION);
   }
 
-  #served(near: NearEntries<Value>, key: string, minVersion: Version): NearEntry<Value> | undefined {
+  /** The near entry of a key; a promise where the cache is asked whether the entry is still what it holds. */
+  #served(near: NearEntries<Value>, key: string, minVersion: Version): FoundNear<Value> {
     const { clock, events } = this.#context;
     const startedAtMs = events.hit.wanted ? clock.monotonic() : 0;
     const found = near.find(key, minVersion);
-    if (found !== undefined && !near.validates) reportHit(this.#context, key, found, 'near', startedAtMs);
+    if (found === undefined) return undefined;
+    if (near.validates) return this.#validated(near, found, startedAtMs);
+    reportHit(this.#context, key, found, 'near', startedAtMs);
     return found;
   }
 
-  /** Asks the cache whether an entry is still what it holds. */
-  async #isStill(near: NearEntries<Value>, found: NearEntry<Value>): Promise<boolean> {
-    const startedAtMs = this.#context.clock.monotonic();
-    const isStill = await near.isStill(found);
-    if (isStill) reportHit(this.#context, found.key, found, 'near', startedAtMs);
-    return isStill;
+  async #validated(
+    near: NearEntries<Value>,
+    found: NearEntry<Value>,
+    startedAtMs: number,
+  ): Promise<NearEntry<Value> | undefined> {
+    if (!(await near.isStill(found))) return undefined;
+    reportHit(this.#context, found.key, found, 'near', startedAtMs);
+    return found;
   }
 
   /** Nothing cached is believed now, or used. */
@@ -163,13 +166,10 @@ export class CollectionReads<Value, Id> {
     options: ReadOptions,
   ): Promise<(Value | undefined)[]> {
     const farKeys: string[] = [];
-    let entries = keys.map((key) => this.#served(near, key, NO_VERSION));
-    if (near.validates) {
-      const still = entries.map(async (entry) =>
-        entry && (await this.#isStill(near, entry)) ? entry : undefined,
-      );
-      entries = await Promise.all(still);
-    }
+    const finding = keys.map((key) => this.#served(near, key, NO_VERSION));
+    const entries = near.validates
+      ? await Promise.all(finding)
+      : (finding as (NearEntry<Value> | undefined)[]);
     const found = entries.map((entry, i) => {
       if (entry === undefined) farKeys.push(keys[i] as string);
       return entry && { value: copyOf(entry.value) };
@@ -242,15 +242,7 @@ export class CollectionReads<Value, Id> {
     const { fresh, tx } = options;
     if (tx !== undefined) return this.#shown(this.#readInside(key, tx));
     const ttlMs = checks.ttl(options);
-    return this.#shown(fresh ? this.#refresh(key, ttlMs) : reader.read(key, ttlMs));
-  }
-
-  async #refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
-    // The store does not have what is buffered; where the cache is away there is nothing to ask.
-    await this.#context.writes.flushKey(key).catch((error: unknown) => {
-      if (!(error instanceof CacheUnavailableError)) throw error;
-    });
-    return await this.#context.reader.refresh(key, ttlMs);
+    return this.#shown(fresh ? reader.refresh(key, ttlMs) : reader.read(key, ttlMs));
   }
 
   /** Inside a transaction reads go to it and fill nothing. */

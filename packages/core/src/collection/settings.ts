@@ -128,6 +128,15 @@ export function collectionSettings(options: AnyOptions, cache: CacheAdapter): Co
   return { ...settings, batch, burst, near, unique: uniqueSettings(settings, burst, where) };
 }
 
+/** A time to live with jitter, so that what was cached together does not expire together. */
+export function jittered(
+  ttlMs: number,
+  { ttlJitter }: Pick<CollectionSettings, 'ttlJitter'>,
+  random: () => number,
+): number {
+  return Math.max(1, Math.round(ttlMs * (1 + ttlJitter * (2 * random() - 1))));
+}
+
 function uniqueSettings(
   { name, store, unique: given = [] }: Pick<Settings<typeof COLLECTION>, 'name' | 'store' | 'unique'>,
   burst: BurstSettings | undefined,

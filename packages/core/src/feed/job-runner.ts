@@ -2,28 +2,27 @@ import type { BufferedWrites } from '../buffer/buffers.js';
 import { foreignEntry } from '../cache/client.js';
 import { jobProblem } from '../contracts/job-problem.js';
 import type { FlushJob, InvalidateJob, QueueJob } from '../contracts/queue.js';
+import type { StoreCapabilities } from '../contracts/store-capabilities.js';
 import { isBelievable } from '../contracts/version.js';
 import { JobRefusedError, UnsupportedError } from '../errors.js';
 import { MAX_KEY_LENGTH, prefixStart } from '../protocol/key.js';
 import type { EngineContext } from '../runtime/context.js';
 
 /** A collection as jobs need it. */
-export interface JobTarget {
-  readonly name: string;
+interface JobTarget {
+  readonly settings: { readonly name: string; readonly holeTtlMs: number };
   readonly keyPrefix: string;
-  readonly holeTtlMs: number;
-  /** Loads may read a lagging replica: an empty key needs a floor, too. */
-  readonly replicaReads: boolean;
-  /** `undefined`: its writes are never buffered. */
-  readonly buffer: Pick<BufferedWrites, 'flushJob'> | undefined;
+  readonly store: { readonly capabilities: Pick<StoreCapabilities, 'replicaReads'> };
+  readonly writes: { readonly buffer: Pick<BufferedWrites, 'flushJob'> | undefined };
 }
 
 export interface JobRunnerOptions extends Pick<EngineContext, 'cache' | 'clock' | 'integrity' | 'prefix'> {
-  readonly targets: () => Iterable<JobTarget>;
+  /** The collections that are declared by now. */
+  readonly targets: Iterable<JobTarget>;
 }
 
-/** For a collection that is not declared here, whose replicas are not known. */
-const UNKNOWN = { holeTtlMs: 60_000, replicaReads: true } as const;
+/** The time to live of a hole in a collection that is not declared here. */
+const UNKNOWN_HOLE_TTL_MS = 60_000;
 
 /**
  * Does what jobs of the queue ask for. Others may write to the queue's server: a job that no Lockstep of this prefix
@@ -59,7 +58,7 @@ export class JobRunner {
   }
 
   async #flush(job: FlushJob): Promise<void> {
-    const buffer = this.#find(({ name }) => name === job.collection)?.buffer;
+    const buffer = this.#find(({ settings }) => settings.name === job.collection)?.writes.buffer;
     if (buffer === undefined) {
       throw new UnsupportedError(`collection "${job.collection}": nothing here flushes buffered writes`);
     }
@@ -68,15 +67,17 @@ export class JobRunner {
 
   async #invalidate({ key, version }: InvalidateJob): Promise<void> {
     const target = this.#find(({ keyPrefix }) => key.startsWith(keyPrefix));
-    const { holeTtlMs, replicaReads } = target ?? UNKNOWN;
-    const entry = { key, version, holeTtlMs, holeOnEmpty: replicaReads };
+    const { holeTtlMs = UNKNOWN_HOLE_TTL_MS } = target?.settings ?? {};
+    // Where loads may read a lagging replica, or may for all that is known here, an empty key needs a floor, too.
+    const holeOnEmpty = target?.store.capabilities.replicaReads ?? true;
+    const entry = { key, version, holeTtlMs, holeOnEmpty };
     const { outcome } = await this.#options.cache.run({ kind: 'invalidate', ...entry });
     // The queue keeps it for a release that knows the format.
     if (outcome === 'foreign') throw foreignEntry(key);
   }
 
   #find(matches: (target: JobTarget) => boolean): JobTarget | undefined {
-    for (const target of this.#options.targets()) if (matches(target)) return target;
+    for (const target of this.#options.targets) if (matches(target)) return target;
     return undefined;
   }
 }

@@ -1,4 +1,3 @@
-import type { BufferedWrites } from '../buffer/buffers.js';
 import { foreignEntry } from '../cache/client.js';
 import type { InvalidateCommand, InvalidateReply } from '../contracts/cache-commands.js';
 import type { Change } from '../contracts/feed.js';
@@ -16,11 +15,13 @@ import { watchAlterations } from './alterations.js';
 import type { Consumer } from './consumer.js';
 import { watchGeneration } from './generation.js';
 import { invalidations, tells } from './invalidations.js';
-import { LagWindow } from './lag-window.js';
 import { resetCollections } from './reset.js';
 
 /** The pause before a feed that has ended by itself is read again. */
 const ENDED_MS = 1_000;
+
+/** The lags that percentiles are told of. */
+const LAGS = 10_000;
 
 /** The changes of a batch that its event names. */
 const SAMPLE = 8;
@@ -28,14 +29,10 @@ const SAMPLE = 8;
 /** The feeds that a relay reads: those that are there, and those that come later. */
 type RelayConsumers = Pick<Consumers, 'all' | 'onNext'>;
 
-export interface RelayContext
-  extends Pick<EngineContext, 'cache' | 'clock' | 'events' | 'handover' | 'nextToken'> {
-  readonly hasQueue: boolean;
-  /** The cache may lose acknowledged writes. */
-  readonly watched: boolean;
-  /** The buffers of the collections that have one. */
-  readonly buffers: readonly Pick<BufferedWrites, 'sweep'>[];
-}
+type RelayContext = Pick<
+  EngineContext,
+  'adapter' | 'buffers' | 'cache' | 'clock' | 'events' | 'handover' | 'nextToken' | 'queue'
+>;
 
 export const RELAY = {
   batchSize: option.integer(500, 1, 10_000),
@@ -48,12 +45,12 @@ export const RELAY = {
  * it is away the changes stay in the feed, which is the record.
  */
 export function startRelay(consumers: RelayConsumers, context: RelayContext, options: RelayOptions): Relay {
-  const { batchSize, useQueue = context.hasQueue } = withDefaults(options, RELAY, 'relay');
-  if (useQueue && !context.hasQueue) throw new InvalidOptionError('relay.useQueue', 'there is no queue');
+  const { adapter, buffers, cache, clock, events, queue } = context;
+  const { batchSize, useQueue = queue !== undefined } = withDefaults(options, RELAY, 'relay');
+  if (useQueue && queue === undefined) throw new InvalidOptionError('relay.useQueue', 'there is no queue');
   if (consumers.all.length === 0) {
     throw new UnsupportedError('startRelay: no collection has a store with a change feed');
   }
-  const { cache, clock, events } = context;
   const ending = new AbortController();
   const lags = new LagWindow();
   const counts = { handled: 0, floored: 0, queued: 0 };
@@ -237,7 +234,8 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
 
   /** Keeps what is known of the registry recent, and has replayed what the cache may lack. */
   async function watch(consumer: Consumer): Promise<void> {
-    if (!context.watched) return;
+    // A cache of this process alone ends with what it has acknowledged.
+    if (!adapter.shared) return;
     const replay = (since: ReadonlyMap<string, readonly string[]>, sources: readonly string[]) => {
       const how = { ...consumeOptions(consumer), signal, sources };
       return consumer.feed.replay(since, (changes) => handle(consumer, changes, true), how);
@@ -253,7 +251,7 @@ export function startRelay(consumers: RelayConsumers, context: RelayContext, opt
   };
   for (const consumer of consumers.all) begin(consumer);
   const stopListening = consumers.onNext(begin);
-  const sweeping = context.buffers.map((buffer) => buffer.sweep(signal));
+  const sweeping = buffers.all.map((buffer) => buffer.sweep(signal));
 
   return {
     status(): RelayStatus {
@@ -274,4 +272,24 @@ function isForeign(reply: InvalidateReply | Error | undefined): boolean {
 
 function isFloored(reply: InvalidateReply | Error): boolean {
   return !(reply instanceof Error) && reply.outcome === 'floored';
+}
+
+/** The last lags, for percentiles. */
+class LagWindow {
+  readonly #lags = new Float64Array(LAGS);
+  #count = 0;
+  #max = 0;
+
+  add(lagMs: number): void {
+    this.#lags[this.#count % LAGS] = lagMs;
+    this.#count++;
+    if (lagMs > this.#max) this.#max = lagMs;
+  }
+
+  /** In ms; `max` since the start, the percentiles over the window. */
+  summary(): RelayStatus['lagMs'] {
+    const sorted = this.#lags.slice(0, Math.min(this.#count, LAGS)).sort();
+    const at = (share: number): number => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0;
+    return { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: this.#max };
+  }
 }

@@ -1,5 +1,8 @@
 import { copyOf } from '../values/copy.js';
 
+/** The pauses of readers that wait for the load of another process, for `Backoff`. */
+export const POLLS = { firstMs: 2, lastMs: 25, jitter: 0 };
+
 /** A load of this process that other readers may join. */
 export interface Flight<Loaded> {
   /** Somebody has joined it. */

@@ -41,10 +41,10 @@ export class Loader<Value> {
   answers = 0;
 
   constructor(context: CollectionContext<Value>) {
-    const { clock, local, settings, store } = context;
+    const { adapter, clock, settings, store } = context;
     this.#context = context;
     this.#batcher = new Batcher({
-      waitsForTurn: local ? 'never' : 'always',
+      waitsForTurn: adapter.local ? 'never' : 'always',
       maxItems: (store.capabilities.readBatching ?? store.capabilities.batching) ? MAX_BATCH : 1,
       maxInFlight: settings.maxConcurrentLoads,
       clock,

@@ -2,20 +2,18 @@ import type { Versioned } from '../contracts/api.js';
 import type { CacheHit, LeaseReply } from '../contracts/cache-commands.js';
 import type { StoreRow } from '../contracts/store.js';
 import { NO_VERSION } from '../contracts/version.js';
+import { Backoff } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { Undecoded } from '../values/codec.js';
 import { copyOf } from '../values/copy.js';
 import { type TagsNow, WHATEVER_ENDED } from '../values/tag-heads.js';
 import type { RowTags } from '../views/row-tags.js';
 import { Fills } from './fills.js';
-import { Flights } from './flights.js';
+import { Flights, POLLS } from './flights.js';
 import { versioned } from './loader.js';
 import type { Lookup, ReadContext } from './lookup.js';
 import { reportFillRefused } from './reports.js';
 import type { UncacheableKeys } from './uncacheable.js';
-
-const FIRST_POLL_MS = 2;
-const LAST_POLL_MS = 25;
 
 /**
  * Loads what the cache lacks, once per process (single flight) and once per fleet (the lease).
@@ -61,7 +59,8 @@ export class Misses<Value> {
     if (member?.mayFill() === false) return await loader.loadOnly(key);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
-    for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+    const polls = new Backoff({ ...POLLS, clock });
+    for (;;) {
       const asking = this.#rowTags?.ask();
       const reply = await this.#fills.lease(cacheKey, token);
       if (reply === undefined) return await loader.loadOnly(key);
@@ -78,7 +77,7 @@ export class Misses<Value> {
         return await loader.loadOnly(key);
       }
       if (!this.#flights.has(cacheKey)) {
-        await callerSleep(clock, Math.min(pollMs, reply.remainingMs + 1));
+        await callerSleep(clock, Math.min(polls.nextMs(), reply.remainingMs + 1));
         continue;
       }
       // The holder is of this process: readers of one turn, and of one `getMany`, meet here.

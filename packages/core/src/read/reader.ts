@@ -137,8 +137,9 @@ export class Reader<Value> {
   /** Asks the store's primary and puts what it says into the cache, whatever the cache holds. */
   async refresh(key: string, ttlMs: number): Promise<Versioned<Value>> {
     const { activity, cacheSwitch, clock, keyPrefix, member } = this.#context;
+    await this.#flush(key);
     const lookup = { key, cacheKey: keyPrefix + key, ttlMs, startedAtMs: clock.monotonic() };
-    if (cacheSwitch.off || member?.suspended === true) return await this.#readPast(lookup);
+    if (cacheSwitch.off || member?.suspended === true) return await this.#readStore(lookup, 'off');
     reportMiss(this.#context, lookup, 'fresh');
     return await activity.track(this.#misses.reload(lookup));
   }
@@ -160,13 +161,13 @@ export class Reader<Value> {
 
   /** A hit whose primary's last proof is too old: the probe that is under way decides. */
   async #unproven(lookup: Lookup, hit: CacheHit, list: CacheHit | undefined): Promise<Versioned<Value>> {
-    const { cache, flushKey } = this.#context;
+    const { cache } = this.#context;
     const proof = await cache.trust.prove(lookup.cacheKey);
     if (proof !== undefined) {
       const now = this.#rowTags && (await this.#rowTags.proven(list));
       return await this.#decode(lookup, hit, proof.maxVersion, now);
     }
-    if (hit.unflushed) await flushKey?.(lookup.key).catch(unlessUnavailable);
+    if (hit.unflushed) await this.#flush(lookup.key);
     return await this.#readStore(lookup);
   }
 
@@ -305,9 +306,17 @@ export class Reader<Value> {
 
   /** The cache is switched off, or the table is not kept in step. Losses of it are looked for all the same: it may be switched on at any time. */
   async #readPast(lookup: Lookup): Promise<Versioned<Value>> {
-    // The store does not have unflushed writes yet.
-    await this.#context.flushKey?.(lookup.key).catch(unlessUnavailable);
+    await this.#flush(lookup.key);
     return await this.#readStore(lookup, 'off');
+  }
+
+  /** Before the store is read for a row whose buffered write it may lack. A cache that is away can't be asked for one. */
+  async #flush(key: string): Promise<void> {
+    try {
+      await this.#context.flushKey?.(key);
+    } catch (error) {
+      if (!(error instanceof CacheUnavailableError)) throw error;
+    }
   }
 
   /** The cache can't be reached, can't be believed, or is not used. */
@@ -326,9 +335,4 @@ function isSame(one: Identity, other: Identity): boolean {
 
 function isPromise(found: unknown): boolean {
   return found instanceof Promise;
-}
-
-/** A flush that the cache did not hear of is in the store all the same. */
-function unlessUnavailable(error: unknown): void {
-  if (!(error instanceof CacheUnavailableError)) throw error;
 }

@@ -9,7 +9,6 @@ import {
   SerializationError,
   UnsupportedError,
 } from '../errors.js';
-import type { JobTarget } from '../feed/job-runner.js';
 import { keyPrefixOf } from '../protocol/key.js';
 import { WHATEVER_ENDED } from '../values/tag-heads.js';
 import type { CollectionTags } from '../views/tags.js';
@@ -79,14 +78,6 @@ export class Collections {
         return { ...info, calls: calls as unknown as CollectionInfo['calls'] };
       },
     );
-  }
-
-  jobTargets(): JobTarget[] {
-    return [...this].map(({ keyPrefix, settings, store, writes }) => {
-      const { holeTtlMs, name } = settings;
-      const { replicaReads } = store.capabilities;
-      return { name, keyPrefix, holeTtlMs, replicaReads, buffer: writes.buffer };
-    });
   }
 
   /** The sources of each feed. */

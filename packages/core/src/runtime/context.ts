@@ -40,8 +40,6 @@ export interface EngineContext {
   readonly nextToken: () => string;
   /** The consumer of a feed: what this process knows of its registry. */
   readonly consumerOf: (feed: ChangeFeed) => Consumer;
-  /** True when a cache call costs no round trip. */
-  readonly local: boolean;
   readonly cacheSwitch: CacheSwitch;
   readonly nearWatch: NearWatch;
   /** True where the store does not keep the rows of any of these tags in step. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Buffers } from '../buffer/buffers.js';
 import { CacheClient } from '../cache/client.js';
 import { KeptByCache } from '../cache/kept.js';
@@ -47,7 +48,6 @@ import { Announcements } from './fleet.js';
 import { LOCKSTEP } from './options.js';
 import { openAll } from './ready.js';
 import { CacheSwitch, DISABLED } from './switch.js';
-import { tokenSource } from './tokens.js';
 import { Transactions } from './transactions.js';
 import { UsedAdapters } from './used-adapters.js';
 
@@ -60,6 +60,13 @@ const CLOSE_TIMEOUT_MS = 15_000;
  */
 export function createLockstep(options: LockstepOptions): Lockstep {
   return new LockstepEngine(options);
+}
+
+/** Makes tokens that are unique for ever: 96 random bits of this process, then a counter. */
+function tokenSource(): () => string {
+  const process = randomBytes(12).toString('base64url');
+  let count = 0;
+  return () => `${process}.${(++count).toString(36)}`;
 }
 
 class LockstepEngine implements Lockstep {
@@ -129,7 +136,6 @@ class LockstepEngine implements Lockstep {
       clock,
       random,
       nextToken: tokenSource(),
-      local: adapter.local,
       lifecycle: this.#lifecycle,
       consumerOf: (feed) => this.#consumers.of(feed),
       transaction: (host, body, callOptions) => this.#transactions.run(host, body, callOptions),
@@ -137,8 +143,7 @@ class LockstepEngine implements Lockstep {
     };
     this.#transactions = new Transactions(this.#collections, activity, clock);
     this.#through = new ThroughCalls(this, clock);
-    const targets = (): ReturnType<Collections['jobTargets']> => this.#collections.jobTargets();
-    this.#jobs = new JobRunner({ prefix, cache, clock, integrity, targets });
+    this.#jobs = new JobRunner({ prefix, cache, clock, integrity, targets: this.#collections });
     this.#announcements = new Announcements({
       adapter,
       isConnected: () => cache.wasOpened,
@@ -259,10 +264,7 @@ class LockstepEngine implements Lockstep {
 
   startRelay(options: RelayOptions = {}): Relay {
     this.#checkOpen();
-    const { adapter, buffers, cache, clock, events, handover, nextToken, queue } = this.#context;
-    const context = { cache, handover, hasQueue: queue !== undefined, events, clock, nextToken };
-    const watched = adapter.shared;
-    const relay = startRelay(this.#consumers, { ...context, watched, buffers: buffers.all }, options);
+    const relay = startRelay(this.#consumers, this.#context, options);
     const tracked: Relay = {
       status: () => relay.status(),
       stop: async () => {

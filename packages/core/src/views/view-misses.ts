@@ -1,8 +1,10 @@
+import { jittered } from '../collection/settings.js';
 import type { LeaseReply, Payload } from '../contracts/cache-commands.js';
 import type { Version } from '../contracts/version.js';
 import { NO_VERSION } from '../contracts/version.js';
+import { Backoff } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
-import { Flights } from '../read/flights.js';
+import { Flights, POLLS } from '../read/flights.js';
 import { reportFillRefused } from '../read/reports.js';
 import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
@@ -12,8 +14,6 @@ import { rowsOf, tagKeys } from './dependency.js';
 import type { FoundTags, Tokens } from './entry.js';
 import type { ViewLoader } from './view-loader.js';
 
-const FIRST_POLL_MS = 2;
-const LAST_POLL_MS = 25;
 /** How often a view is loaded again because a load has found more that it depends on. */
 const MAX_RELOADS = 3;
 /** How long a hole keeps its floor, in ms: it numbers the entries of a key, and no correctness rests on it. */
@@ -76,7 +76,8 @@ export class ViewMisses<Params, Value> {
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
     let gone = unusable;
-    for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(pollMs * 2, LAST_POLL_MS)) {
+    const polls = new Backoff({ ...POLLS, clock });
+    for (;;) {
       const { before, lease } = await this.#bid(asked, token, gone);
       if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
       if (lease === undefined || before === undefined) return await this.#loader.load(asked);
@@ -91,7 +92,9 @@ export class ViewMisses<Params, Value> {
       if (clock.monotonic() >= giveUpAt) return await this.#loader.load(asked);
       if (lease.outcome === 'hit') continue;
       // The holder may be of this process: readers of one turn meet here.
-      if (!this.#flights.has(cacheKey)) await callerSleep(clock, Math.min(pollMs, lease.remainingMs + 1));
+      if (!this.#flights.has(cacheKey)) {
+        await callerSleep(clock, Math.min(polls.nextMs(), lease.remainingMs + 1));
+      }
       const proven = await this.#flights.join(cacheKey);
       if (proven !== undefined) return proven.value;
     }
@@ -268,11 +271,9 @@ export class ViewMisses<Params, Value> {
     return undefined;
   }
 
-  /** Jittered, so that what was cached together does not expire together. */
   #lifetime(): { readonly ttlMs: number; readonly staleAtMs: number } {
     const { random, settings } = this.#context;
-    const factor = 1 + settings.ttlJitter * (2 * random() - 1);
-    return { ttlMs: Math.max(1, Math.round(settings.ttlMs * factor)), staleAtMs: 0 };
+    return { ttlMs: jittered(settings.ttlMs, settings, random), staleAtMs: 0 };
   }
 
   #release(cacheKey: string, token: string): void {
