@@ -110,7 +110,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     // A value that the table can't hold must not be acknowledged.
     if (takes && value !== null) this.#collection.store.check?.(key, value);
     const payload = takes ? this.#payloadOf(key, value) : undefined;
-    // One that is still being compressed counts as what it was.
+    // A payload that is still being compressed counts with its uncompressed size.
     const bytes = payload instanceof Promise ? write.bytes : (payload?.length ?? 0);
     const journaled =
       payload === undefined ? undefined : await this.#journal.submit({ key, value, payload, bytes });
@@ -130,11 +130,11 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     return this.#options.payloadOf(key, value, undefined, this.#collection.tags?.rows?.mark());
   }
 
-  /** Is this blind write of the key to be buffered? */
+  /** True when a blind write of the key is to be buffered. */
   #takes(key: string): boolean {
     // The write must not overtake one of its key that is on its way into the journal.
     if (this.#journal.has(key)) return true;
-    // Nobody would read it.
+    // Readers would not see it.
     if (this.#collection.cacheSwitch.off || this.#collection.member?.suspended === true) return false;
     if (!this.#pressure.wants(key) || this.#held.has(key)) return false;
     const { refusal } = this.#journal;
@@ -147,7 +147,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
     this.#pressure.committed(storeMs);
   }
 
-  /** Nothing of this process is buffered on top of what the write reads. */
+  /** Runs a write of the store while no write of its key is buffered by this process. */
   async holding<T>(key: string, write: () => Promise<T>): Promise<T> {
     this.#held.set(key, (this.#held.get(key) ?? 0) + 1);
     try {

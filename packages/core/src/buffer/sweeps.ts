@@ -3,7 +3,7 @@ import { repeat } from '../kit/wait.js';
 import type { Flusher } from './flusher.js';
 import type { OpenedIndex } from './opened.js';
 
-/** Which keys of the index are flushed. */
+/** The bounds of a walk through the index. */
 interface Walk {
   /** How many, at the most. */
   readonly keys: number;
@@ -72,7 +72,7 @@ export class Sweeps<Value> {
       await this.#index.remove(done.filter(({ mark }) => mark <= removable));
       failure ??= failed;
       flushed += found;
-      // One that fails every time must not keep the pages behind it from their turn.
+      // A sweep stops at a page of which nothing could be flushed; `flushAll` tries the pages behind it, too.
       if (page.length < limit || (!patient && failed !== undefined && done.length === 0)) break;
       left -= page.length;
       after = page.at(-1)?.mark ?? after;

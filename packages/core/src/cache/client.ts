@@ -16,10 +16,10 @@ import type { EventHub } from '../runtime/events.js';
 import { averageBytes, MAX_BATCH_BYTES, payloadBytes, READ_BATCH_BYTES } from './payload-bytes.js';
 import { Trust } from './trust.js';
 
-/** Reads of what tells hits of keys apart. */
+/** Reads of versions without values. */
 export type CacheHeads = Batcher<string, CacheHead | undefined>;
 
-/** Reads of keys, told what is there by `add` and `addMany`. */
+/** Reads of keys. */
 export type CacheReads = Batcher<string, CacheHit | undefined>;
 
 export interface CacheClientOptions {
@@ -52,7 +52,7 @@ export class CacheClient {
   readonly #options: CacheClientOptions;
   readonly #reads: Readonly<Record<PayloadEncoding, CacheReads>>;
   readonly #commands: Batcher<CacheCommand, CacheReply>;
-  /** Reads what tells hits apart; `undefined`: a miss. Of a cache that has `readHeads`. */
+  /** Reads versions without values, of a cache that has `readHeads`; `undefined`: a miss. */
   readonly heads: CacheHeads;
   /** Says whether a hit may be believed. */
   readonly trust: Trust;

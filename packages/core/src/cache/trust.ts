@@ -60,7 +60,7 @@ export class Trust {
   anyLost = false;
   readonly #options: TrustOptions;
   readonly #primaries = new Map<string, Primary>();
-  /** The one of a cache that has but one. */
+  /** The primary of a cache that has only one. */
   readonly #only: Primary | undefined;
   #probing: Promise<void> | undefined;
   #nextMs = Number.NEGATIVE_INFINITY;
@@ -70,7 +70,7 @@ export class Trust {
     if (options.adapter.primaryOf === undefined) this.#only = this.#primary('');
   }
 
-  /** Before reads are sent: sends a probe along with them if it is time for one. */
+  /** Called before reads are sent: sends a probe along with them when one is due. */
   due(): void {
     if (this.#probing === undefined && this.#options.clock.monotonic() >= this.#nextMs) this.#probe();
   }
@@ -165,7 +165,7 @@ export class Trust {
 
   #fail(name: string, error: unknown): void {
     const primary = this.#primary(name);
-    // One that goes unanswered says nothing yet: the last proof runs out by itself.
+    // An unanswered probe proves no loss: the last proof runs out by itself.
     if (!isRefusal(error) && this.#isProven(primary)) return;
     primary.provenAtMs = Number.NEGATIVE_INFINITY;
     primary.recoveredAtMs = undefined;
@@ -194,7 +194,7 @@ export class Trust {
   }
 }
 
-/** A server that answered, and that it won't. */
+/** True when the server has answered, and refuses writes. */
 function isRefusal(error: unknown): boolean {
   return !(error instanceof CacheUnavailableError) || error.refuses;
 }

@@ -86,7 +86,7 @@ export const UPDATE = {
 
 export const TRANSACT = { ...WRITE, ...MODE } satisfies OptionsOf<WriteOptions & TransactionMode>;
 
-/** Which call a table is of. */
+/** The traced operation of each table. */
 export const OPERATIONS = new Map<OptionTable, LockstepTraceMap['write']['operation']>([
   [CREATE, 'create'],
   [PUT, 'put'],

@@ -8,15 +8,15 @@ import type { Answer } from '../write/store-commit.js';
 import type { CallContext } from './call-context.js';
 import { commandResult, seen } from './results.js';
 
-/** What a command's call asks of the store, by its key and what its caller gave. */
+/** Makes the write of a call from its key and its caller's argument. */
 export type WriteOf<Value, Given> = (
   key: string,
   own: Given,
   options: WriteOptions,
 ) => StoreWrite<Value> | Promise<StoreWrite<Value>>;
 
-/** Whoever waits for a write's result: a promise's resolvers, or a place among the results of many writes. */
-export interface Told<Value> {
+/** The receiver of a write's result: a promise's resolvers, or a place among the results of many writes. */
+export interface ResultReceiver<Value> {
   resolve(result: WriteResult<Value> | Promise<WriteResult<Value>>): void;
   reject(error: unknown): void;
 }
@@ -24,8 +24,8 @@ export interface Told<Value> {
 type Context<Value> = Pick<CallContext<Value, unknown>, 'activity' | 'codec' | 'settings'>;
 
 /**
- * One write of a call. Its answer is told to it, so that no promise is made on the way but the caller's own. It
- * counts from its first moment, so that `close` waits for it.
+ * One write of a call, and the receiver of its answer: no promise is made on the way but the caller's own. It counts
+ * as under way from its first moment, so that `close` waits for it.
  */
 export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, Answer<Value>> {
   readonly id: Id;
@@ -36,7 +36,7 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
   /** The write, once it is made. */
   request!: StoreWrite<Value>;
   readonly #context: Context<Value>;
-  readonly #told: Told<Value>;
+  readonly #receiver: ResultReceiver<Value>;
 
   constructor(
     context: Context<Value>,
@@ -44,14 +44,14 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
     options: WriteOptions,
     known: OptionTable,
     writeOf: WriteOf<Value, Given>,
-    told: Told<Value>,
+    receiver: ResultReceiver<Value>,
   ) {
     this.id = id;
     this.options = options;
     this.known = known;
     this.writeOf = writeOf;
     this.#context = context;
-    this.#told = told;
+    this.#receiver = receiver;
     context.activity.enter();
   }
 
@@ -59,7 +59,7 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
     const { activity, codec, settings } = this.#context;
     try {
       const result = commandResult(settings.name, this.request.command, answer);
-      this.#told.resolve(codec.hasSchema ? seen(codec, result) : result);
+      this.#receiver.resolve(codec.hasSchema ? seen(codec, result) : result);
       activity.leave();
     } catch (error) {
       this.reject(error);
@@ -68,7 +68,7 @@ export class CommandCall<Value, Id, Given> implements Caller<StoreWrite<Value>, 
 
   reject(error: unknown): void {
     const { activity, settings } = this.#context;
-    this.#told.reject(concerning(error, { collection: settings.name, key: this.key }));
+    this.#receiver.reject(concerning(error, { collection: settings.name, key: this.key }));
     activity.leave();
   }
 }

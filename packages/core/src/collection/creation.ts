@@ -96,7 +96,7 @@ export class Creation<Value> {
     }
   }
 
-  /** Where the store tells the key once the row is there. */
+  /** For a store that tells the key only once the row is there. */
   async #insert(value: Value, options: CreateOptions): Promise<WriteResult<Value>> {
     const { checks, clock, codec, settings, writes } = this.#context;
     if (options.tx !== undefined) throw checks.unsupported('transactions (options.tx)');

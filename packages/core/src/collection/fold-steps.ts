@@ -8,11 +8,11 @@ import type { RowToUpdate } from './row-to-update.js';
 export interface Found<Value> extends Pick<Versioned<Value>, 'value' | 'version'> {
   /** From the store's primary. */
   readonly fresh: boolean;
-  /** As a transaction sees it that is not committed. */
+  /** True in a transaction that is not committed yet. */
   readonly pending: boolean;
   /** The calls that had joined lines when it was asked for: to them it is current, as it is to whoever reads. */
   readonly joined: number;
-  /** Nobody else changes it, and others may wait for it. */
+  /** True under the row's lock: no other writer changes the row, and others may wait for it. */
   readonly locked: boolean;
 }
 
@@ -45,7 +45,7 @@ export function isCurrent<Value>({ fresh, joined }: Found<Value>, steps: readonl
  * Answers each caller: with the row as it left it. Those whose row the next function changed again have a version that
  * no row of this key ever has: a condition on it does not hold, since nobody finds their row in the store.
  */
-export function settle<Value>(
+export function answerCallers<Value>(
   steps: readonly Step<Value>[],
   found: Found<Value>,
   written: WriteResult<Value> | undefined,

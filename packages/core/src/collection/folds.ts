@@ -5,7 +5,7 @@ import { backoffMs } from '../kit/backoff.js';
 import { callerSleep } from '../kit/wait.js';
 import type { EngineContext } from '../runtime/context.js';
 import { copyOf } from '../values/copy.js';
-import { type Found, isCurrent, type Step, settle, unwritten, write } from './fold-steps.js';
+import { answerCallers, type Found, isCurrent, type Step, unwritten, write } from './fold-steps.js';
 import { type LineCall, Turn, UpdateCall } from './line-calls.js';
 import type { Line } from './lines.js';
 import { isThenable, runHolding } from './own-key.js';
@@ -19,7 +19,7 @@ const MAX_FUNCTIONS = 1_000;
 /** How long functions may go on joining one change, in ms: the first of its callers waits for the last. */
 const MAX_FOLD_MS = 50;
 
-/** A function gave no result in its time, and its callers go on without it. */
+/** The place of the result of a function that took too long. */
 const LATE = Symbol('late');
 
 type UpdateLine<Value> = Line<LineCall<Value>>;
@@ -33,8 +33,8 @@ export interface FoldsContext extends Pick<EngineContext, 'clock' | 'random'> {
  * one before it made, and what the last one made is sent as one change of the row that the first one found, at its
  * version. Where nobody can tell what the store would make of a change, the next function waits for its commit.
  *
- * What a function did with a row that others have made stands only if the commit does: until then its caller is told
- * nothing, a failure neither. If another writer came between, all run again; if the store refuses, each does by itself.
+ * A function's result stands only once the changes before it are committed, so its caller hears nothing until then, not
+ * even a failure. If another writer came between, all run again; if the store refuses, each is sent by itself.
  */
 export class Folds<Value> {
   readonly #context: FoldsContext;
@@ -92,7 +92,7 @@ export class Folds<Value> {
       const { version } = written;
       this.#left.set(line, { ...found, value: copyOf(written.value), version, fresh: true, joined });
     }
-    settle(steps, found, written);
+    answerCallers(steps, found, written);
   }
 
   /** Other processes write the row, too: while this one holds it, they wait for their turns. */
@@ -109,7 +109,7 @@ export class Folds<Value> {
       written = await row.locked(async (held, { value, version }) => {
         // The transaction runs again.
         line.putBack(steps.splice(0).map(({ call }) => call));
-        // Where there is no row to lock, somebody may insert one.
+        // A row that is not there can't be locked: another writer may insert it.
         const locked = value !== null;
         const current = locked ? Number.POSITIVE_INFINITY : joined;
         found = { value, version, fresh: true, pending: false, locked, joined: current };
@@ -125,7 +125,7 @@ export class Folds<Value> {
       if (line.first instanceof UpdateCall) line.first.withoutLock = true;
       return;
     }
-    if (found !== undefined) settle(steps, found, written);
+    if (found !== undefined) answerCallers(steps, found, written);
   }
 
   /** One read for all who wait. */

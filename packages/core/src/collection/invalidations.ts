@@ -68,7 +68,7 @@ export class CollectionInvalidations<Value, Id> extends CollectionLookups<Value,
     this.checkOptions(options, known);
   }
 
-  /** Which values rows had that something has changed unseen, nobody knows. */
+  /** Ends all views of the collection: the values that the rows had before an unseen change are not known. */
   #endViews(): Promise<CacheOutcome>[] {
     const { tags } = this.#context;
     return tags === undefined ? [] : [tags.end(tags.all)];
@@ -143,7 +143,7 @@ async function invalidateAll<Value, Id>(
   for (const pointers of lookups) {
     await walk(pointers.recorded.keyPrefix, 'utf8', (key) => pointers.invalidate(key));
   }
-  // Near entries that the cache had lost by then, and has not told of yet.
+  // The cache tells of no change of an entry that it had lost before.
   near?.clear();
   return { invalidated, outcome: worstOf([...worst]) };
 }

@@ -9,7 +9,6 @@ export type RowChange<Value> = Parameters<Collection<Value>['update']>[1];
 /** The same, told the version of what it gets; `0`: it has none, since another function of the line made it. */
 export type RowStep<Value> = (current: Value | undefined, version: Version) => ReturnType<RowChange<Value>>;
 
-/** Whatever stands in a line. */
 export type LineCall<Value> = UpdateCall<Value> | Turn<Value>;
 
 /** How a call of `update` goes. */
@@ -35,11 +34,11 @@ export class UpdateCall<Value> implements InLine<LineCall<Value>> {
   over = false;
   /** How often another writer came between. */
   lost = 0;
-  /** It was refused together with others: it goes by itself. */
+  /** True after a refusal together with others: the function is sent by itself. */
   alone = false;
-  /** The store refused it under the row's lock: it goes by compare-and-set. */
+  /** True after a refusal under the row's lock: the function goes by compare-and-set. */
   withoutLock = false;
-  /** Told that its caller does not wait any more, while its function runs. */
+  /** Called when the caller stops waiting while the function runs. */
   gaveUp: (() => void) | undefined;
   previous: LineCall<Value> | undefined;
   next: LineCall<Value> | undefined;
@@ -80,17 +79,17 @@ export class Turn<Value> implements InLine<LineCall<Value>> {
 
   constructor(sinceMs: number) {
     this.sinceMs = sinceMs;
-    // Nobody may wait for them any more when they are rejected.
+    // A rejection must not count as unhandled when no caller waits any more.
     this.#near.promise.catch(() => undefined);
     this.#begun.promise.catch(() => undefined);
   }
 
-  /** Resolves once no other but the one that has its turn is before it: it may prepare itself. */
+  /** Resolves once the call is the next one: it may prepare itself. */
   get near(): Promise<void> {
     return this.#near.promise;
   }
 
-  /** Resolves once it has its turn. */
+  /** Resolves once the call has its turn. */
   get begun(): Promise<void> {
     return this.#begun.promise;
   }
@@ -99,7 +98,7 @@ export class Turn<Value> implements InLine<LineCall<Value>> {
     this.#near.resolve();
   }
 
-  /** Resolves when it is over. */
+  /** Resolves when the turn is over. */
   async run(): Promise<void> {
     this.#near.resolve();
     this.#begun.resolve();

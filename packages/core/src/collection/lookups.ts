@@ -8,7 +8,7 @@ import { READ } from './call-options.js';
 import { CollectionReads } from './reads.js';
 import { seen } from './results.js';
 
-/** What the store refuses as a key was no pointer that Lockstep has written: the primary is asked. Throws other errors. */
+/** No row, where the store refuses the key: Lockstep has not written that pointer, so the primary is asked. Throws other errors. */
 function asNoRow(error: unknown): { readonly value: null } {
   if (error instanceof StoreRefusedError || error instanceof InvalidIdError) return { value: null };
   throw error;
@@ -130,7 +130,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
         const { value } = await this.readAs(rowKey, options);
         if (pointers.isOf(value, key)) return value as Value;
       }
-      // Before a schema has seen it.
+      // Compared as stored: a schema may show other values.
       const row = await reader.refresh(rowKey, ttlMs);
       if (pointers.isOf(row.value, key)) return (await seen(codec, row)).value as Value;
     }

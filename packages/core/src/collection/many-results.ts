@@ -1,5 +1,5 @@
 import type { WriteResult } from '../contracts/api.js';
-import type { Told } from './command-call.js';
+import type { ResultReceiver } from './command-call.js';
 
 type Settled<Value> = PromiseSettledResult<WriteResult<Value>>;
 
@@ -27,7 +27,7 @@ export class ManyResults<Value> {
 }
 
 /** The place of one row among many results. */
-export class PlaceOfMany<Value> implements Told<Value> {
+export class PlaceOfMany<Value> implements ResultReceiver<Value> {
   readonly #many: ManyResults<Value>;
   readonly #place: number;
 

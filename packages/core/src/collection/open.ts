@@ -9,7 +9,7 @@ import { StoreNote } from './store-note.js';
 
 /** Opens a collection's store and joins its registry, once, with the first call that needs them. */
 export class Opening {
-  /** Asked before `open`, so that a call of an open collection waits for nothing. */
+  /** True once open: calls skip `open` then, and await nothing. */
   opened = false;
   readonly #context: CollectionContext<unknown>;
   readonly #consumer: Consumer | undefined;
@@ -70,7 +70,7 @@ export class Opening {
     await this.#buffer?.open();
     if (settings.consistency === 'strict') await warnIfEvicting(settings.name, 'is strict');
     else if (!store.capabilities.versioned && adapter.shared) {
-      // Nobody waits for it: such a write goes on without the cache.
+      // Not awaited: writes of a store without versions go on without the cache.
       void warnIfEvicting(settings.name, 'has a store without versions');
     }
   }

@@ -240,11 +240,11 @@ export class CollectionCalls<Value, Id, Tx>
     given?: Given,
   ): Promise<WriteResult<Value>> {
     const context = this.#context as CallContext<Value, unknown>;
-    const told = Promise.withResolvers<WriteResult<Value>>();
-    const call = new CommandCall<Value, Id, Given>(context, id, options, known, writeOf, told);
-    if (TRACES.write.hasSubscribers) return this.#runTraced(call, given, told.promise);
+    const receiver = Promise.withResolvers<WriteResult<Value>>();
+    const call = new CommandCall<Value, Id, Given>(context, id, options, known, writeOf, receiver);
+    if (TRACES.write.hasSubscribers) return this.#runTraced(call, given, receiver.promise);
     this.#run(call, given);
-    return told.promise;
+    return receiver.promise;
   }
 
   #runTraced<Given, T>(call: CommandCall<Value, Id, Given>, given: Given | undefined, result: Promise<T>) {
@@ -269,8 +269,8 @@ export class CollectionCalls<Value, Id, Tx>
     const context = this.#context as CallContext<Value, unknown>;
     const many = new ManyResults<Value>(rows.length);
     rows.forEach(([id, given], place) => {
-      const told = new PlaceOfMany(many, place);
-      this.#run(new CommandCall(context, id, options, known, writeOf, told), given);
+      const receiver = new PlaceOfMany(many, place);
+      this.#run(new CommandCall(context, id, options, known, writeOf, receiver), given);
     });
     return manyResults(this.name, await many.promise);
   }

@@ -10,7 +10,7 @@ export interface FaultScope<Input> {
   readonly when?: (input: Input) => boolean;
 }
 
-/** Which calls fail, and how; shared by a test and the adapters that it wraps. */
+/** The calls that fail, and how; shared by a test and the adapters that it wraps. */
 export interface FaultPlan<Calls extends CallMap> {
   /** The next call (or the next `times` calls) of this name that is in scope; before whatever `always` says. */
   next<Op extends keyof Calls & string>(

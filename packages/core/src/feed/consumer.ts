@@ -168,7 +168,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
       });
     }
     for (const { changedAgoMs, revision, source } of records) {
-      // Nobody wrote of a consumer's source before its first record.
+      // Before its first record no process has written for the consumer's source.
       const known = revision === 1 || changedAgoMs >= LONG_AGO_MS;
       const searchedAtMs = elsewhere.includes(source) ? clock.monotonic() + SEARCH_MS : nowMs;
       const fillsAtMs = Math.max(searchedAtMs, known ? nowMs : nowMs + UNSEEN_MS);
@@ -262,7 +262,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
 
   /** As the relay does it, which waits for the cache. None where its identity is not known. */
   async observe(): Promise<readonly ConsumerRecord[]> {
-    // Whoever registers searches an empty cache, which is quicker than a replay.
+    // A registration under way searches the cache for entries, which is quicker than a replay.
     await Promise.allSettled(this.#registering.values());
     const identity = await this.identity.ask();
     if (identity === undefined) {

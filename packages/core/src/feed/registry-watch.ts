@@ -15,8 +15,8 @@ export function watchRegistry(options: RegistryWatchOptions): CancelTimer {
   let cancel: CancelTimer = () => undefined;
   const next = (): void => {
     const dueMs = readAtMs() + everyMs - clock.monotonic();
-    // One that fails, or is under way, comes a whole time later.
-    // Once the clock has moved on: that of a test may pass by the answer's time-out, too.
+    // A read that has failed, or is under way, is repeated a whole interval later. In a microtask, since the step of a
+    // test's clock that comes to this timer may come to the read's own time-out as well.
     cancel = clock.schedule(() => queueMicrotask(again), dueMs > 0 ? dueMs : everyMs);
   };
   const again = (): void => {

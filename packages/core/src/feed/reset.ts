@@ -4,7 +4,7 @@ import { NO_VERSION, type Version } from '../contracts/version.js';
 import { ALL_ROWS, ANY_ROW } from '../protocol/tags.js';
 import { invalidations, type RowChange, tagInvalidation } from './invalidations.js';
 
-/** Entries that are made unreadable at once. A relay says itself how many. */
+/** Entries that are made unreadable in one call. A relay passes its own batch size. */
 const BATCH = 500;
 
 /**
@@ -30,7 +30,7 @@ async function resetCollection(
 ): Promise<number> {
   const { keyPrefix, lookup, tags, ...rest } = collection;
   if (tags !== undefined) return await resetTags(cache, keyPrefix);
-  // By the keys that are found.
+  // A lookup's entries, too, are made unreadable by the keys that the scan finds.
   const plain = { ...rest, keyPrefix };
   const below = lookup === undefined ? version : NO_VERSION;
   let floored = 0;
@@ -62,9 +62,9 @@ async function resetTags(cache: CacheClient, keyPrefix: string): Promise<number>
 }
 
 /**
- * Nobody has kept in step what the cache holds of a collection that was recorded beside others just now: entries of
- * an earlier use of its name. An epoch that is not replayed yet has them searched for, or replayed, anyway. Where the
- * cache can't be asked, or takes longer, the rest is left to their time to live.
+ * Makes unreadable what the cache holds of collections that were just recorded beside others: entries of an earlier use
+ * of the name, which no relay has kept in step. An epoch that is not replayed yet does so by itself. Where the cache
+ * can't be asked, or takes longer, the entries expire by themselves.
  *
  * @param before what was recorded before these collections were
  */

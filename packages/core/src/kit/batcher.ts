@@ -53,7 +53,7 @@ export interface BatcherOptions<Request, Answer> {
 // Classes and `Array.of`, not literals: one old object here would keep a whole batch's callers alive
 // (`docs/performance.md`).
 
-/** Whoever waits for the answer to one request. */
+/** The callers that wait for the answer to one request. */
 class Caller<Answer> {
   readonly answered: Answered<Answer>;
   /** Callers that asked the same while it waited. */
@@ -214,7 +214,7 @@ export class Batcher<Request, Answer> {
       this.#waiting -= requests.length;
       if (batch === this.#open) this.#open = undefined;
       if (merges && batch.answered === undefined) {
-        // Mostly these are all that wait. A table whose keys come and go costs more than a new one (`docs/performance.md`).
+        // Mostly the batch holds all that waits. A new map costs less than one whose keys come and go (`docs/performance.md`).
         if (this.#callers.size === requests.length) this.#callers = new Map();
         else for (const request of requests) this.#callers.delete(request);
       }

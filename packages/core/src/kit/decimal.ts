@@ -1,4 +1,4 @@
-/** What `increment` adds: a number, a bigint, or a decimal text such as `'-12.50'`. */
+/** The operand of `increment`: a number, a bigint, or a decimal text such as `'-12.50'`. */
 export type Amount = number | bigint | string;
 
 /** `units` divided by ten to the power of `scale`. */
@@ -13,7 +13,7 @@ const DECIMAL = /^([+-]?)(\d{1,1000})(?:\.(\d{1,1000}))?(?:e([+-]\d{1,3}))?$/;
 export function decimalOf(amount: Amount): Decimal | undefined {
   if (typeof amount === 'bigint') return { units: amount, scale: 0 };
   if (typeof amount !== 'number' && typeof amount !== 'string') return undefined;
-  // Most amounts are: their text need not be taken apart.
+  // Most amounts are integers: their text need not be parsed.
   if (Number.isSafeInteger(amount)) return { units: BigInt(amount), scale: 0 };
   const [, sign, whole = '', fraction = '', exponent] = DECIMAL.exec(String(amount)) ?? [];
   if (whole === '' || (exponent !== undefined && typeof amount !== 'number')) return undefined;
@@ -42,7 +42,7 @@ export function minus(one: Decimal, other: Decimal): Decimal {
   return plus(one, { ...other, units: -other.units });
 }
 
-/** False where one is above zero, and the other below. Both are amounts. */
+/** False when one is above zero and the other below. */
 export function haveOneSign(one: Amount, other: Amount): boolean {
   const [first, second] = [signOf(one), signOf(other)];
   return first === 0 || second === 0 || first === second;
@@ -56,7 +56,7 @@ function signOf(amount: Amount): number {
 
 /** The exact sum of two amounts: a number where that is a safe integer. */
 export function sumOf(one: Amount, other: Amount): Amount {
-  // Most are: a sum of their own that is safe was not rounded.
+  // Most are integers. A safe sum was not rounded.
   if (Number.isSafeInteger(one) && Number.isSafeInteger(other)) {
     const sum = (one as number) + (other as number);
     if (Number.isSafeInteger(sum)) return sum;
@@ -78,7 +78,7 @@ export function decimalText({ scale, units }: Decimal): string {
 }
 
 /**
- * What a field held after each of several terms but the last, as texts, given what it holds after all of them.
+ * The values of a field after each of several terms but the last, as texts, from its value after all of them.
  * `undefined`: that is no number.
  */
 export function stepsBefore(final: Amount, terms: readonly Amount[]): string[] | undefined {

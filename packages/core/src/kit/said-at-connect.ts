@@ -1,19 +1,19 @@
 import { connect } from 'node:net';
 
-/** What a client sees of a connection that the server has ended; no error at all is one as well. */
+/** Errors of a connection that the server has ended. It may also end without an error. */
 const ENDED = /EPIPE|ECONNRESET|closed/;
 const MAX_LENGTH = 200;
 
 export interface ServerAddress {
   readonly host?: string | undefined;
   readonly port?: number | undefined;
-  /** Of a socket in the file system: it is not asked. */
+  /** A socket in the file system, which is not asked. */
   readonly path?: string | undefined;
 }
 
 /**
- * What a Redis says to a new connection before it ends it: protected mode, or too many clients. A client that has sent
- * something by then sees only that the connection has ended. `undefined`: it says nothing, or another `cause` is known.
+ * The reason that a Redis gives to a new connection before it ends that: protected mode, or too many clients. A client
+ * that has sent something by then sees only the end. `undefined`: there is no reason, or another `cause` is known.
  */
 export async function saidAtConnect(
   { host = 'localhost', path, port = 6_379 }: ServerAddress,

@@ -1,12 +1,12 @@
-/** What a client meets that speaks TLS to a server that does not: nobody answers its greeting, or somebody does in plain text. */
+/** Errors of a client that speaks TLS to a server without it: no answer to the handshake, or one in plain text. */
 const SPEAKS_TO_PLAIN =
   /ETIMEDOUT|Command timed out|Socket timeout|closed|EPROTO|wrong version number|packet length too long|disconnected before secure/;
-/** What one meets that speaks plain text to a server that wants TLS: it hangs up, or waits for a greeting. */
+/** Errors of a client that speaks plain text to a server that wants TLS: the server hangs up, or waits for a handshake. */
 const PLAIN_TO_TLS = /EPIPE|ECONNRESET|Command timed out|Socket timeout|closed/;
 
 /**
- * Words for a connection that fails as one does where only one side speaks TLS; empty where nothing speaks for that. No
- * cause at all is what a server leaves that hangs up, or says nothing.
+ * A hint for an error message, where the failure is typical of a connection of which only one side speaks TLS; else
+ * empty. A server that hangs up without a word leaves no cause.
  */
 export function tlsHint(speaksTls: boolean, cause: Error | undefined): string {
   const message = cause?.message ?? 'closed';

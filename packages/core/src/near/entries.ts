@@ -14,7 +14,7 @@ export interface NearEntriesOptions<Value> {
   /** The collection's name, or the view's. */
   readonly collection: string;
   readonly keyPrefix: string;
-  /** Where rows have tags: the key of the list of those that were ended. */
+  /** The key of the list of ended tags; `undefined`: rows have no tags. */
   readonly listKey: string | undefined;
   readonly settings: NearSettings;
   /** The collection's, by which the cache drops entries. */
@@ -28,7 +28,7 @@ export interface NearEntriesOptions<Value> {
   readonly measure: (value: Value, key: string) => number;
 }
 
-/** A row as this process holds it. `value` is nobody's: callers get copies. */
+/** A row as this process holds it. Callers get copies of `value`. */
 export class NearEntry<Value> {
   readonly key: string;
   readonly value: Value | null;
@@ -58,7 +58,7 @@ export class NearEntry<Value> {
   }
 }
 
-/** What must not have changed between the beginning of a read and its answer, if that is to become a near entry. */
+/** The state at the beginning of a read. Its answer becomes a near entry only if nothing of this has changed. */
 export interface NearMark {
   readonly era: number;
   readonly changes: number;

@@ -32,13 +32,12 @@ interface Excluding {
 
 /** Throws `InvalidOptionError` where near entries are not bounded, or something excludes them. */
 export function nearSettings(
-  collection: Excluding,
+  { consistency, near, tags = [] }: Excluding,
   cache: CacheAdapter,
   where: string,
 ): NearSettings | undefined {
-  const { near } = collection;
   if (near === undefined) return undefined;
-  const excluded = exclusion(collection, near.validate, cache);
+  const excluded = exclusion(consistency === 'strict', near.validate, tags.length > 0, cache);
   if (excluded !== undefined) throw new InvalidOptionError(`${where}.near`, excluded);
   checkBounded(near, where);
   if (near.validate && near.maxStaleMs !== undefined) {
@@ -55,8 +54,7 @@ export function nearViewSettings(
   cache: CacheAdapter,
   where: string,
 ): NearSettings {
-  const consistency = strict === undefined ? 'available' : 'strict';
-  const excluded = exclusion({ consistency, near: undefined, tags: undefined }, false, cache);
+  const excluded = exclusion(strict !== undefined, false, false, cache);
   const named = strict === undefined ? '' : ` (${strict})`;
   if (excluded !== undefined) throw new InvalidOptionError(`${where}.near`, excluded + named);
   checkBounded(near, where);
@@ -69,13 +67,14 @@ function checkBounded({ maxBytes, maxItems }: Settings<typeof NEAR_BOUNDS>, wher
 }
 
 function exclusion(
-  { consistency, tags }: Excluding,
+  strict: boolean,
   validate: boolean,
+  hasTags: boolean,
   cache: CacheAdapter,
 ): string | undefined {
-  if (consistency === 'strict')
+  if (strict)
     return 'serves what others have changed for up to maxStaleMs, which consistency "strict" excludes';
-  if (validate && tags !== undefined && tags.length > 0)
+  if (validate && hasTags)
     return 'asks for the version alone (validate), which does not tell that a tag of the row was ended';
   if (validate && cache.readHeads === undefined)
     return `needs a cache that reads versions without values (validate), which ${cache.name} does not`;

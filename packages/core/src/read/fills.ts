@@ -8,7 +8,7 @@ import type { UncacheableKeys } from './uncacheable.js';
 /** The longest wait for writers whose intents ran out, in ms: no longer than others wait for this reader's lease. */
 const SETTLE_MS = 250;
 
-/** A reader's part in the cache's entries: leases, and what is filled in under them. */
+/** The commands of readers: leases, and the fills under them. */
 export class Fills<Value> {
   readonly #context: ReadContext<Value>;
   readonly #uncacheable: UncacheableKeys;
@@ -65,7 +65,6 @@ export class Fills<Value> {
   ): Promise<boolean> {
     const { cache, lifetime, member, settings } = this.#context;
     if (member?.suspended === true) {
-      // Noticed by this very load.
       this.release(cacheKey, token);
       return false;
     }
@@ -101,9 +100,8 @@ export class Fills<Value> {
     return false;
   }
 
-  /** Resolves once what fills the key now is on its way to the cache. */
+  /** Resolves once a fill of the key that is being compressed is on its way to the cache. */
   async sent(cacheKey: string): Promise<void> {
-    // The filling reader has waited for longer, and goes on first.
     await this.#encodings.get(cacheKey);
   }
 
@@ -137,11 +135,11 @@ export class Fills<Value> {
     try {
       if (member?.suspended === true) return;
       const payload = row && (await this.#payload(key, row.value, row.version, mark));
-      if (row === undefined || payload === undefined) return await this.makeWay(cacheKey);
+      if (row === undefined || payload === undefined) return await this.dropEntry(cacheKey);
       const { version } = row;
       const refresh = { kind: 'refresh', key: cacheKey, version, payload, ...lifetime(ttlMs) } as const;
-      // What came between is in the way of the load: without versions only a changed entry tells of a write, and with
-      // them of another process's row of a later shape.
+      // The entry must be as it was before the load. Without versions only a changed entry tells of a write; with them
+      // a changed entry may hold a row of a later shape.
       const guarded = version === NO_VERSION || store.shape !== undefined;
       await cache.run(guarded ? { ...refresh, unchanged: before } : refresh);
     } catch (error) {
@@ -149,8 +147,8 @@ export class Fills<Value> {
     }
   }
 
-  /** Drops what is cached, whatever its version. Never rejects. */
-  async makeWay(cacheKey: string): Promise<void> {
+  /** Makes the entry a hole, whatever its version. Never rejects. */
+  async dropEntry(cacheKey: string): Promise<void> {
     const { cache, settings } = this.#context;
     const { holeTtlMs } = settings;
     const command = { kind: 'invalidate', key: cacheKey, version: NO_VERSION, holeTtlMs } as const;

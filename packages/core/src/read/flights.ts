@@ -5,7 +5,7 @@ export const POLLS = { firstMs: 2, lastMs: 25, jitter: 0 };
 
 /** A load of this process that other readers may join. */
 export interface Flight<Loaded> {
-  /** Somebody has joined it. */
+  /** True once a reader has joined. */
   joined: boolean;
   /** The loaded value, once it has proved to be current; `undefined` when it has not. */
   readonly proven: Promise<Loaded | undefined>;
@@ -39,7 +39,7 @@ export class Flights<Loaded extends { readonly value: unknown }> {
     return proven && { ...proven, value: copyOf(proven.value) };
   }
 
-  /** Nobody joins the load of a key any more; `flight`: unless it is another one by now. */
+  /** No reader joins the load of a key from now on. With `flight` only that load is closed, not a later one. */
   close(cacheKey: string, flight?: Flight<Loaded>): void {
     // An empty map would still ask for the key's hash.
     if (this.#flights.size === 0) return;

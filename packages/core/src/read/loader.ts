@@ -16,7 +16,7 @@ import { concerning, ofOneRow } from '../kit/concerning.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 
-/** A load that was not sent yet, and whoever shares it. */
+/** A load that was not sent yet, shared by all who ask for its key. */
 interface PendingLoad<Value> {
   readonly key: string;
   primary: boolean;
@@ -59,7 +59,7 @@ export class Loader<Value> {
     const same = this.#unsent.get(key);
     if (same !== undefined) {
       same.primary ||= primary;
-      // Whoever shares a row has his own copy: each is made when the row comes, before anybody who waits goes on.
+      // Each reader that shares a load gets a copy of its own, made before any of them goes on.
       return same.row.then((row) => this.#ownRow(row));
     }
     const { maxQueuedLoads, name: collection } = this.#context.settings;
@@ -142,7 +142,7 @@ export class Loader<Value> {
   }
 }
 
-/** The store's answer as a result. */
+/** The result of a read that the store has answered. */
 export function versioned<Value>(row: StoreRow<Value> | undefined): Versioned<Value> {
   return row === undefined
     ? { value: null, version: NO_VERSION, from: 'store' }

@@ -68,7 +68,7 @@ export class Misses<Value> {
       if (reply.outcome === 'hit') {
         const decoded = await codec.decode(reply.hit, key, now);
         if (decoded.ok) return { value: decoded.value, version: reply.hit.version, from: 'cache' };
-        return await this.instead(lookup, reply.hit, decoded.reason);
+        return await this.loadInstead(lookup, reply.hit, decoded.reason);
       }
       if (reply.outcome === 'granted') return await this.#loadAndFill(lookup, token, reply, now);
       if (reply.outcome !== 'busy' || clock.monotonic() >= giveUpAt) {
@@ -87,16 +87,16 @@ export class Misses<Value> {
   }
 
   /** Loads in the place of a hit that can't be used. */
-  async instead(
+  async loadInstead(
     lookup: Lookup,
     { unflushed }: CacheHit,
     reason: Undecoded['reason'],
   ): Promise<Versioned<Value>> {
     const { flushKey, loader } = this.#context;
     const isShape = reason === 'shape' || reason === 'later-shape';
-    // The store does not have it yet.
+    // The store lacks the buffered write.
     if (isShape && unflushed === true) await flushKey?.(lookup.key);
-    // Filled from here it would lack columns that its maker knows, who would replace it, and so on for ever.
+    // A fill from here would lack columns that the entry's writer knows, and both processes would replace it for ever.
     if (reason === 'later-shape') return await loader.loadOnly(lookup.key);
     return await this.reload(lookup, reason);
   }
@@ -111,20 +111,20 @@ export class Misses<Value> {
     const { activity, loader, member, nextToken } = this.#context;
     const { cacheKey, key } = lookup;
     if (member?.mayFill() === false) return await loader.loadOnly(key);
-    if (unreadable === 'integrity') await this.#fills.makeWay(cacheKey);
+    if (unreadable === 'integrity') await this.#fills.dropEntry(cacheKey);
     const token = nextToken();
     const asking = this.#rowTags?.ask();
     let reply = await this.#fills.lease(cacheKey, token);
     const now = asking && (await asking);
     if (reply?.outcome === 'hit' && reply.hit.version === NO_VERSION && mayGo(reply.hit, unreadable)) {
-      await this.#fills.makeWay(cacheKey);
+      await this.#fills.dropEntry(cacheKey);
       reply = await this.#fills.lease(cacheKey, token);
     }
     if (reply?.outcome === 'granted') {
       return await this.#loadAndFill(lookup, token, reply, now, true);
     }
     const row = await loader.load(key, true);
-    // A value that can't be replaced is left to the next reader; nobody waits for this.
+    // The reader does not wait for the replacement, and a failed one is left to the next reader.
     const isMarked = this.#rowTags === undefined || now !== undefined;
     if (isMarked && reply?.outcome === 'hit' && (await this.#mayReplace(key, row, reply.hit))) {
       activity.track(this.#fills.replace(lookup, row, reply.hit, now?.mark));
@@ -178,9 +178,9 @@ export class Misses<Value> {
     }
     const found = versioned(row);
     this.#flights.close(cacheKey, flight);
-    // This reader may change what it gets before the others have theirs.
+    // A copy, since this reader may change the row before the others get theirs.
     const shared = flight.joined ? { ...found, value: copyOf(found.value) } : found;
-    // An accepted fill does not say that no tag was ended meanwhile.
+    // An accepted fill does not prove that no tag was ended meanwhile.
     const proving = flight.joined && now !== undefined ? rowTags?.isStill(now) : undefined;
     const filling = this.#fills.fill(lookup, token, floor, row, now?.mark).then(
       (filled) => {
@@ -198,7 +198,7 @@ export class Misses<Value> {
   }
 }
 
-/** True of what has no version to compare a load with, and no value that anyone could still want. */
+/** True when the entry holds no value that a reader could still use. */
 function mayGo({ payload }: CacheHit, unreadable: Undecoded['reason'] | undefined): boolean {
   return payload === null || unreadable !== undefined;
 }

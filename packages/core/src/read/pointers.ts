@@ -14,7 +14,7 @@ import { codecOf } from '../values/signed-codec.js';
 import { Loader } from './loader.js';
 import { Reader } from './reader.js';
 
-/** What is no key says nothing: others may write to the cache. */
+/** Refuses a payload that is no key, since others may write to the cache. */
 const POINTER: Serializer = {
   ...jsonSerializer(),
   deserialize(payload) {
@@ -97,7 +97,7 @@ export class Pointers {
     try {
       return this.keyOf(row as Readonly<Record<string, unknown>>) === key;
     } catch {
-      // Nobody can ask for such a value, so this caller has not.
+      // A value without a key can't be looked up, so it is not the one that was asked for.
       return false;
     }
   }
@@ -111,13 +111,13 @@ function settingsOf(
   return {
     ...settings,
     name,
-    // A row is read in the collection's way: what has gone stale is not found in it.
+    // A pointer leads to a row, and the row's own read keeps the collection's consistency.
     consistency: 'available',
     negativeTtlMs: strict ? 0 : settings.negativeTtlMs,
   };
 }
 
-/** The store of an index's pointers: read on the primary, a statement for many, and never written. */
+/** The store of an index's pointers: one statement on the primary reads many, and none is ever written. */
 function pointerStore(
   { name, source }: StoreAdapter<never, never>,
   declared: Declared,

@@ -15,7 +15,7 @@ import { UncacheableKeys } from './uncacheable.js';
 
 type Answer = CacheHit | undefined | Error;
 
-/** The parts of a found entry that tell whether anything was changed since. */
+/** The parts of an entry that differ after any change of it, or of its tags. */
 interface Identity extends Pick<CacheHit, 'version' | 'staleAtMs'> {
   /** How far the list of ended tags went; `undefined`: rows have none. */
   readonly mark: string | undefined;
@@ -37,7 +37,7 @@ export class Reader<Value> {
   readonly #rowTags: RowTags | undefined;
   readonly #revalidating = new Set<string>();
   readonly #renewals = new Map<string, Renewal<Value>>();
-  /** {@link Loader.answers} when a load in the place of an expired entry did not reach the store; none has since, while it is that. */
+  /** The value of {@link Loader.answers} when a reload of an expired entry did not reach the store. While both are equal, the store has not answered since. */
   #awayAt: number | undefined;
 
   constructor(context: ReadContext<Value>) {
@@ -172,7 +172,7 @@ export class Reader<Value> {
   }
 
   #decode(lookup: Lookup, hit: CacheHit, maxVersion: Version, now: TagsNow | undefined): Found<Value> {
-    // Such a version is nobody's. To the scripts there is nothing at the key.
+    // No store has issued such a version. The cache's transitions treat the key as empty, too.
     if (hit.version > maxVersion) return this.#miss(lookup);
     const decoded = this.#context.codec.decode(hit, lookup.key, now);
     return decoded instanceof Promise
@@ -185,9 +185,9 @@ export class Reader<Value> {
     const { reason } = decoded;
     reportMiss(this.#context, lookup, reason);
     const { activity } = this.#context;
-    // Others who find that there is no list may have to see what was ended since.
+    // Without a list of ended tags each reader loads by itself: a shared load may be older than a tag's end.
     if (reason === 'changed' && now !== undefined) return this.#renew(lookup, hit, now);
-    return activity.track(this.#misses.instead(lookup, hit, reason));
+    return activity.track(this.#misses.loadInstead(lookup, hit, reason));
   }
 
   #hit(lookup: Lookup, hit: CacheHit, value: Value | null, now: TagsNow | undefined): Found<Value> {
@@ -234,7 +234,7 @@ export class Reader<Value> {
     } catch (error) {
       if (!mayServe || !isAway(error)) throw error;
       this.#awayAt = loader.answers;
-      // It may have been invalidated while the load was under way.
+      // The entry may have been invalidated during the load.
       const { entries, list } = await this.#readTogether([lookup.cacheKey]);
       const again = entries[0];
       if (again === undefined || again instanceof Error || list instanceof Error) throw error;
@@ -284,7 +284,7 @@ export class Reader<Value> {
     return await this.#context.activity.track(this.#misses.reload(lookup));
   }
 
-  /** One background refresh per key and process; a failure leaves the entry to expire. */
+  /** Refreshes in the background, once per key and process. After a failure the entry expires as it is. */
   #revalidate(lookup: Lookup): void {
     const { cacheKey } = lookup;
     if (this.#revalidating.has(cacheKey)) return;
@@ -328,7 +328,7 @@ export class Reader<Value> {
   }
 }
 
-/** True of the entry that was read before: nothing was put in its place since, and no tag was ended. */
+/** True when both are the same entry, with no tag ended in between. */
 function isSame(one: Identity, other: Identity): boolean {
   return one.version === other.version && one.staleAtMs === other.staleAtMs && one.mark === other.mark;
 }

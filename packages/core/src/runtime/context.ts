@@ -32,7 +32,7 @@ export interface EngineContext {
   readonly integrity: Integrity | undefined;
   readonly events: EventHub;
   readonly activity: Activity;
-  /** Where collections and views get their counters. */
+  /** The counters of collections and views. */
   readonly announced: AnnouncedParts;
   readonly buffers: Buffers;
   readonly clock: Clock;
@@ -52,6 +52,6 @@ export interface EngineContext {
     body: (tx: LockstepTransaction & Transaction) => Promise<T>,
     options: StoreTransactionOptions,
   ) => Promise<{ readonly value: T; readonly outcome: TransactionOutcome }>;
-  /** Intents need a cache that keeps them: says so where it does not, and why the collection has any. */
+  /** Warns where the cache evicts intents. `why`: the reason that the collection has any. */
   readonly warnIfEvicting: (collection: string, why: string) => Promise<void>;
 }

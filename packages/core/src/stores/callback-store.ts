@@ -45,7 +45,7 @@ export interface CallbackStoreOptions<Value> {
   readonly version?: (value: Value) => number;
 }
 
-/** What `create` of a callback store made. */
+/** The record that `create` of a callback store has made. */
 export interface CreatedRecord<Value> {
   readonly id: string;
   /** @defaultValue what was to be stored */

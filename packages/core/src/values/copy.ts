@@ -1,7 +1,7 @@
 /** More objects than this are found by a map. */
 const MAX_LISTED = 16;
 
-/** An object, and its copy, before others. */
+/** An element of a linked list of objects and their copies. */
 class Copied {
   readonly value: object;
   readonly copy: object;
@@ -70,7 +70,7 @@ function innerCopy(value: object, copies: Copies): object {
   return whole ? copy : withOwn(copy, value, copies);
 }
 
-/** In a loop over an object V8 knows the answer of this one, and calls `Object.hasOwn`. */
+/** V8 answers this one from the loop's own state; `Object.hasOwn` would be a call. */
 const owns = Object.prototype.hasOwnProperty;
 
 /** A copy, with copies of what it holds. @param outer `undefined`: it is within no other */
@@ -85,7 +85,7 @@ function withOwn(copy: object, value: object, outer: Copies | undefined): object
       copies.add(value, copy);
     }
     const own = copies.of(inner);
-    // To an assignment a property of this name is none.
+    // An assignment to `__proto__` would set the prototype.
     if (property === '__proto__') Object.defineProperty(copy, property, { value: own });
     else properties[property] = own;
   }

@@ -1,11 +1,11 @@
 import type { Payload } from '../contracts/cache-commands.js';
 
 /*
- * Headers in front of payloads, of one form: `~`, two characters that say what the header tells, its content, `~`. In
- * front of bytes 0xC1 takes the place of the first `~`. No JSON begins with the one, no MessagePack or BSON with the other.
+ * Headers in front of payloads have one form: `~`, the kind, the content, `~`. In front of bytes 0xC1 takes the place
+ * of the first `~`. No JSON begins with the one, and no MessagePack or BSON with the other.
  */
 
-/** What a header tells: a compressed body, a shape, a signature, tags. */
+/** The kinds of headers: of a compressed body, a shape, a signature, tags. */
 type Kind = 'Z1' | 'S1' | 'L1' | 'T1';
 
 /** The payload with a header in front. `head`: its kind and content. */
@@ -21,7 +21,7 @@ export function hasHeader(payload: Payload, kind: Kind): boolean {
   return payload[0] === 0xc1 && payload[1] === kind.charCodeAt(0) && payload[2] === 0x31;
 }
 
-/** Where the body behind a header of this kind begins; `0`: there is none, or it is longer than `most`. */
+/** The length of a payload's header of this kind; `0`: it has none, or one that is longer than `most`. */
 export function headerLength(payload: Payload, kind: Kind, most: number): number {
   if (!hasHeader(payload, kind)) return 0;
   const length = 1 + (typeof payload === 'string' ? payload.indexOf('~', 3) : payload.indexOf(0x7e, 3));

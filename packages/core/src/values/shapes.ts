@@ -130,7 +130,7 @@ function tokenOf([property, type]: readonly [string, string]): string {
 
 function fitOf(header: string, known: Known): ShapeFit {
   const [found, order, kind, tokens = ''] = HEADER.exec(header) ?? [];
-  // So is one of a process that did not know its shape at the moment.
+  // A process that did not know its shape at that moment has written no tokens.
   if (found === undefined || (kind === ':' && tokens === '')) return 'earlier';
   if (kind === ':' && known.kind === ':' && includesAll(tokens, known.tokens)) return 'wider';
   if (kind === '=' && known.kind === '=' && tokens === known.tokens) return 'wider';

@@ -5,12 +5,12 @@ import { headerLength, restOf, startOf, withHeader } from './header.js';
 /** The ended tags of a collection at one time. */
 export interface TagsNow {
   readonly list: EndedTags;
-  /** The generation of the cache that gave the list, its token, and how far it goes: what an entry notes. */
+  /** The text that an entry notes: the generation of the cache that gave the list, the list's token, and its last number. */
   readonly mark: string;
   readonly generation: string;
 }
 
-/** In the place of {@link TagsNow}: whatever was ended. For those who look at entries, and serve no readers. */
+/** In the place of {@link TagsNow}: no tag counts as ended. For tools that show entries, and serve no readers. */
 export const WHATEVER_ENDED = 'whatever';
 
 export function marked(generation: string, list: EndedTags): TagsNow {
@@ -24,18 +24,18 @@ const MAX_HEADER = 1_024;
 /** The content of a header begins behind this many characters. */
 const CONTENT = 3;
 
-/** The payload with what is noted in front. */
+/** The payload behind a header that notes the mark and the tags. */
 export function withHead(body: Payload, mark: string, tags: readonly string[]): Payload {
   return withHeader(body, `T1${mark} ${tags.join()}`);
 }
 
-/** The payload behind what is noted in front of it, if anything is. */
+/** The payload without its header, if it has one. */
 export function withoutHead(payload: Payload): Payload {
   const length = headerLength(payload, 'T1', MAX_HEADER);
   return length === 0 ? payload : restOf(payload, length);
 }
 
-/** True when none of the tags that are noted was ended since. Hot path: mostly nothing was ended at all. */
+/** True when none of the tags in the header was ended since. Hot path: mostly the mark is the same, and nothing is parsed. */
 export function isCurrent(payload: Payload, { generation, list, mark }: TagsNow): boolean {
   const header = startOf(payload, headerLength(payload, 'T1', MAX_HEADER));
   if (header.startsWith(mark, CONTENT) && header[CONTENT + mark.length] === ' ') return true;

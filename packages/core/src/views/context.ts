@@ -23,7 +23,7 @@ export interface ViewParts<Params, Value> extends EngineContext {
 }
 
 /** One reading of a view, whose collections are open. */
-export interface Asked<Params> {
+export interface ViewRead<Params> {
   readonly params: Params;
   /** `undefined`: none. */
   readonly cursor: unknown;

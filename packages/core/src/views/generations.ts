@@ -4,7 +4,7 @@ import type { Proof, Trust } from '../cache/trust.js';
 /** Digests of the generations that were seen; a few, unless a cache is replaced all the time. */
 const MAX_DIGESTS = 100;
 
-/** Which generation of the cache tokens belong to: a failover may bring tokens back that were replaced before. */
+/** Digests of the cache's generation, which tokens are noted with: a failover may bring back tokens that were replaced. */
 export class Generations {
   readonly #trust: Trust;
   readonly #digests = new Map<string, string>();

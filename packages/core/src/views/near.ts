@@ -12,7 +12,7 @@ export interface NearViewOptions<Value> {
   readonly near: NearSettings;
   readonly keyPrefix: string;
   readonly codec: ViewCodec<Value>;
-  /** What is known of the rows when the view is defined. */
+  /** The rows that are known when the view is defined. */
   readonly rows: readonly RowsDependency[];
 }
 

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ViewComparison } from '../contracts/views.js';
 import { callerSleep } from '../kit/wait.js';
-import type { Asked, ViewParts } from './context.js';
-import type { Currency } from './current.js';
+import type { ViewParts, ViewRead } from './context.js';
+import type { TagTokens } from './tag-tokens.js';
 import type { ViewLoader } from './view-loader.js';
 
 /**
@@ -11,24 +11,24 @@ import type { ViewLoader } from './view-loader.js';
  */
 export async function compareWithStore<Params, Value>(
   { cache, clock, codec }: ViewParts<Params, Value>,
-  currency: Currency<Params, Value>,
+  tagTokens: TagTokens<Params, Value>,
   loader: ViewLoader<Params, Value>,
-  asked: Asked<Params>,
+  asked: ViewRead<Params>,
   settleMs: number,
 ): Promise<ViewComparison<Value>> {
   const { cacheKey, key, tags } = asked;
-  const now = await currency.ask(tags);
+  const now = await tagTokens.ask(tags);
   const hit = await cache.read(cacheKey, codec.serializer.encoding);
   if (now === undefined || hit === undefined) return { outcome: 'absent' };
-  const cached = await currency.decoded(asked, hit, now);
+  const cached = await tagTokens.decoded(asked, hit, now);
   if (!cached.ok) return { outcome: 'absent' };
   const value = await loader.load(asked);
   const payload = await codec.encode(now, undefined, value, key, hit.version);
-  const carried = await currency.decoded(asked, { ...hit, payload }, now);
+  const carried = await tagTokens.decoded(asked, { ...hit, payload }, now);
   const loaded = carried.ok ? carried.value : value;
   if (isDeepStrictEqual(cached.value, loaded)) return { outcome: 'same' };
   await callerSleep(clock, settleMs);
   const found = codec.open(hit, key, now);
-  const still = found.ok && (await currency.isStill(asked, now, found.found));
+  const still = found.ok && (await tagTokens.isStill(asked, now, found.found));
   return still ? { outcome: 'different', cached: cached.value, loaded } : { outcome: 'changing' };
 }

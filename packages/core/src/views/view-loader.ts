@@ -4,7 +4,7 @@ import { Batcher } from '../kit/batcher.js';
 import { Deadline, withTimeout } from '../kit/wait.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
-import type { Asked, ViewParts } from './context.js';
+import type { ViewParts, ViewRead } from './context.js';
 
 /** A load's outcome: boxed, so that a value that is an `Error` is none. */
 interface Loaded<Value> {
@@ -12,7 +12,7 @@ interface Loaded<Value> {
 }
 
 interface PendingLoad<Params, Value> {
-  readonly asked: Asked<Params>;
+  readonly asked: ViewRead<Params>;
   readonly loaded: Promise<Value>;
 }
 
@@ -39,7 +39,7 @@ export class ViewLoader<Params, Value> {
   }
 
   /** Rejects as the load does, with `StoreTimeoutError`, `StoreOverloadedError`. */
-  async load(asked: Asked<Params>): Promise<Value> {
+  async load(asked: ViewRead<Params>): Promise<Value> {
     const { cacheKey, key } = asked;
     const same = this.#waiting.get(cacheKey);
     if (same !== undefined) return copyOf(await same.loaded);
@@ -57,7 +57,7 @@ export class ViewLoader<Params, Value> {
     return await loaded;
   }
 
-  async #begin(asked: Asked<Params>): Promise<Loaded<Value>> {
+  async #begin(asked: ViewRead<Params>): Promise<Loaded<Value>> {
     const { clock, events, settings, tally } = this.#context;
     tally.loads++;
     tally.loadedRows++;
@@ -76,7 +76,7 @@ export class ViewLoader<Params, Value> {
   }
 
   /** Brings acknowledged writes that the store does not have yet into it. */
-  async #flush({ key, rows }: Asked<Params>): Promise<void> {
+  async #flush({ key, rows }: ViewRead<Params>): Promise<void> {
     const { clock, settings } = this.#context;
     const { name, storeTimeoutMs } = settings;
     const buffers = new Set(rows.flatMap(({ collection }) => collection.writes.buffer ?? []));
@@ -90,7 +90,11 @@ export class ViewLoader<Params, Value> {
   }
 
   /** Runs the load, alone and at once. */
-  run({ cursor, key, params }: Asked<Params>, client: unknown, tx: Transaction | undefined): Promise<Value> {
+  run(
+    { cursor, key, params }: ViewRead<Params>,
+    client: unknown,
+    tx: Transaction | undefined,
+  ): Promise<Value> {
     const { clock, load, settings } = this.#context;
     const { name, storeTimeoutMs } = settings;
     const late = (): Error =>

@@ -8,10 +8,10 @@ import { Flights, POLLS } from '../read/flights.js';
 import { reportFillRefused } from '../read/reports.js';
 import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
-import type { Asked, ViewParts } from './context.js';
-import type { Currency } from './current.js';
+import type { ViewParts, ViewRead } from './context.js';
 import { rowsOf, tagKeys } from './dependency.js';
 import type { FoundTags, Tokens } from './entry.js';
+import type { TagTokens } from './tag-tokens.js';
 import type { ViewLoader } from './view-loader.js';
 
 /** How often a view is loaded again because a load has found more that it depends on. */
@@ -40,18 +40,18 @@ interface LoadedView<Value> extends Boxed<Value> {
 export class ViewMisses<Params, Value> {
   readonly #context: ViewParts<Params, Value>;
   readonly #loader: ViewLoader<Params, Value>;
-  readonly #currency: Currency<Params, Value>;
+  readonly #tagTokens: TagTokens<Params, Value>;
   readonly #flights = new Flights<Boxed<Value>>();
   readonly #uncacheable: UncacheableKeys;
 
   constructor(
     context: ViewParts<Params, Value>,
     loader: ViewLoader<Params, Value>,
-    currency: Currency<Params, Value>,
+    tagTokens: TagTokens<Params, Value>,
   ) {
     this.#context = context;
     this.#loader = loader;
-    this.#currency = currency;
+    this.#tagTokens = tagTokens;
     this.#uncacheable = new UncacheableKeys(context.clock);
   }
 
@@ -66,7 +66,7 @@ export class ViewMisses<Params, Value> {
    *
    * @param unusable the version of the entry that was found, and that nobody can use
    */
-  async read(asked: Asked<Params>, unusable: Version | undefined): Promise<Value> {
+  async read(asked: ViewRead<Params>, unusable: Version | undefined): Promise<Value> {
     const { clock, nextToken, settings } = this.#context;
     const { cacheKey, key } = asked;
     const joined = await this.#flights.join(cacheKey);
@@ -82,7 +82,7 @@ export class ViewMisses<Params, Value> {
       if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
       if (lease === undefined || before === undefined) return await this.#loader.load(asked);
       if (lease.outcome === 'hit') {
-        const decoded = await this.#currency.decoded(asked, lease.hit, before);
+        const decoded = await this.#tagTokens.decoded(asked, lease.hit, before);
         if (decoded.ok) return decoded.value;
         gone = lease.hit.version;
       } else if (lease.outcome !== 'busy') {
@@ -101,13 +101,13 @@ export class ViewMisses<Params, Value> {
   }
 
   /** Joins a load of this process, or loads: without a lease, which would keep the fleet's readers waiting in line. */
-  async #readUncacheable(asked: Asked<Params>): Promise<Value> {
+  async #readUncacheable(asked: ViewRead<Params>): Promise<Value> {
     const { clock, generations, settings } = this.#context;
     const { cacheKey, tags } = asked;
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     while (clock.monotonic() < giveUpAt) {
       const generation = generations.of(tags) ?? (await generations.prove(tags));
-      const before = generation === undefined ? undefined : await this.#currency.askUnder(generation, tags);
+      const before = generation === undefined ? undefined : await this.#tagTokens.askUnder(generation, tags);
       if (before === undefined) break;
       // Readers of one turn meet here.
       if (!this.#flights.has(cacheKey)) return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
@@ -118,7 +118,7 @@ export class ViewMisses<Params, Value> {
   }
 
   /** Loads, and replaces what the cache holds. */
-  async refresh(asked: Asked<Params>): Promise<Value> {
+  async refresh(asked: ViewRead<Params>): Promise<Value> {
     this.#context.near?.drop(asked.cacheKey);
     if (this.#context.cacheSwitch.off || !mayFill(asked)) return await this.#loader.load(asked);
     const token = this.#context.nextToken();
@@ -134,7 +134,7 @@ export class ViewMisses<Params, Value> {
    * has is refused from then on, and a lease that another reader took behind it stands.
    */
   async #bid(
-    { cacheKey, tags }: Asked<Params>,
+    { cacheKey, tags }: ViewRead<Params>,
     token: string,
     unusable: Version | undefined,
   ): Promise<{ readonly lease: LeaseReply | undefined; readonly before: Tokens | undefined }> {
@@ -150,7 +150,7 @@ export class ViewMisses<Params, Value> {
     const bid = { kind: 'lease', key: cacheKey, token, leaseMs, holeTtlMs: HOLE_TTL_MS, encoding } as const;
     const [lease, before] = await Promise.all([
       cache.run(bid).catch(() => undefined),
-      this.#currency.askUnder(generation, tags),
+      this.#tagTokens.askUnder(generation, tags),
     ]);
     return { lease, before };
   }
@@ -161,7 +161,7 @@ export class ViewMisses<Params, Value> {
    * @param token `undefined`: there is no lease, and nothing is filled
    */
   async #loadAndFill(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     token: string | undefined,
     floor: Version,
     before: Tokens | undefined,
@@ -183,7 +183,7 @@ export class ViewMisses<Params, Value> {
       // This reader may change what it gets before the others have theirs.
       const shared = { value: copyOf(loaded.value) };
       const { found } = loaded;
-      const proving = loaded.before && this.#currency.isStill(asked, loaded.before, found);
+      const proving = loaded.before && this.#tagTokens.isStill(asked, loaded.before, found);
       activity.track(Promise.resolve(proving).then((still) => flight.end(still ? shared : undefined)));
     } else flight.end(undefined);
     if (token !== undefined) activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
@@ -191,7 +191,7 @@ export class ViewMisses<Params, Value> {
   }
 
   /** Loads until a load finds nothing more that the view depends on. */
-  async #load(asked: Asked<Params>, before: Tokens | undefined): Promise<LoadedView<Value>> {
+  async #load(asked: ViewRead<Params>, before: Tokens | undefined): Promise<LoadedView<Value>> {
     const { dependsOn, events, settings } = this.#context;
     let found: FoundTags | undefined;
     for (let reloads = 0; ; reloads++) {
@@ -210,7 +210,7 @@ export class ViewMisses<Params, Value> {
       }
       // All anew: one generation holds for all of them.
       const keys = [...(found?.keys ?? []), ...more];
-      const tokens = await this.#currency.ask(keys);
+      const tokens = await this.#tagTokens.ask(keys);
       if (tokens === undefined) return uncached;
       found = { keys, ...tokens };
     }
@@ -218,7 +218,7 @@ export class ViewMisses<Params, Value> {
 
   /** Never rejects. */
   async #fill(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     token: string,
     version: Version,
     loaded: LoadedView<Value>,
@@ -239,7 +239,7 @@ export class ViewMisses<Params, Value> {
   }
 
   /** Puts a load in the place of the entry that was there before it began. Never rejects. */
-  async #replace(asked: Asked<Params>, loaded: LoadedView<Value>, version: Version): Promise<void> {
+  async #replace(asked: ViewRead<Params>, loaded: LoadedView<Value>, version: Version): Promise<void> {
     const { cache, events } = this.#context;
     const { cacheKey } = asked;
     try {
@@ -253,7 +253,7 @@ export class ViewMisses<Params, Value> {
 
   /** `undefined`: it must not be cached. */
   async #payload(
-    { cacheKey, key }: Asked<Params>,
+    { cacheKey, key }: ViewRead<Params>,
     version: Version,
     { before, found, value }: LoadedView<Value>,
   ): Promise<Payload | undefined> {
@@ -283,6 +283,6 @@ export class ViewMisses<Params, Value> {
 }
 
 /** True when every writer knows of all tags. */
-function mayFill({ rows }: Asked<unknown>): boolean {
+function mayFill({ rows }: ViewRead<unknown>): boolean {
   return rows.every(({ tags }) => tags.member.mayFill());
 }

@@ -4,9 +4,9 @@ import type { Version } from '../contracts/version.js';
 import type { NearEntry } from '../near/entries.js';
 import { tokenOf } from '../protocol/tags.js';
 import { reportHit, reportMiss } from '../read/reports.js';
-import type { Asked, ViewParts } from './context.js';
-import type { Currency, ViewDecoded } from './current.js';
+import type { ViewParts, ViewRead } from './context.js';
 import type { RowsDependency } from './dependency.js';
+import type { TagTokens, ViewDecoded } from './tag-tokens.js';
 import type { ViewLoader } from './view-loader.js';
 import type { ViewMisses } from './view-misses.js';
 
@@ -17,22 +17,22 @@ export class ViewReader<Params, Value> {
   readonly #context: ViewParts<Params, Value>;
   readonly #loader: ViewLoader<Params, Value>;
   readonly #misses: ViewMisses<Params, Value>;
-  readonly #currency: Currency<Params, Value>;
+  readonly #tagTokens: TagTokens<Params, Value>;
 
   constructor(
     context: ViewParts<Params, Value>,
     loader: ViewLoader<Params, Value>,
     misses: ViewMisses<Params, Value>,
-    currency: Currency<Params, Value>,
+    tagTokens: TagTokens<Params, Value>,
   ) {
     this.#context = context;
     this.#loader = loader;
     this.#misses = misses;
-    this.#currency = currency;
+    this.#tagTokens = tagTokens;
   }
 
   /** Hot path: a hit makes one promise. One round trip; who asks for the same tag in this turn shares its answer. */
-  read(asked: Asked<Params>): Promise<Value> {
+  read(asked: ViewRead<Params>): Promise<Value> {
     const { cache, cacheSwitch, codec } = this.#context;
     const { cacheKey, rows, tags } = asked;
     if (cacheSwitch.off || isSuspended(rows)) {
@@ -66,7 +66,7 @@ export class ViewReader<Params, Value> {
 
   /** Turns the cache's answers into a value. Never throws. */
   #found(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     entry: Answer,
     found: readonly Answer[],
     nowMs: number,
@@ -83,7 +83,7 @@ export class ViewReader<Params, Value> {
 
   /** The last proof of a primary is too old: the probe that is under way decides. */
   async #unproven(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     entry: CacheHit,
     tags: readonly (CacheHit | undefined)[],
   ): Promise<Value> {
@@ -95,13 +95,13 @@ export class ViewReader<Params, Value> {
   }
 
   #judge(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     entry: CacheHit,
     tags: readonly (CacheHit | undefined)[],
     generation: string,
     maxVersion: Version,
   ): Value | Promise<Value> {
-    // Such a version is nobody's. To the scripts there is nothing at the key.
+    // No load has been given such a version. The cache's transitions treat the key as empty, too.
     if (entry.version > maxVersion) return this.#miss(asked, 'absent', undefined);
     const tokens = new Array<string>(tags.length);
     for (let i = 0; i < tags.length; i++) {
@@ -110,18 +110,18 @@ export class ViewReader<Params, Value> {
       if (token === undefined) return this.#miss(asked, 'changed', entry.version);
       tokens[i] = token;
     }
-    const decoded = this.#currency.decoded(asked, entry, { generation, tokens });
+    const decoded = this.#tagTokens.decoded(asked, entry, { generation, tokens });
     return decoded instanceof Promise
       ? decoded.then((late) => this.#decoded(asked, entry, late))
       : this.#decoded(asked, entry, decoded);
   }
 
-  #decoded(asked: Asked<Params>, entry: CacheHit, decoded: ViewDecoded<Value>): Value | Promise<Value> {
+  #decoded(asked: ViewRead<Params>, entry: CacheHit, decoded: ViewDecoded<Value>): Value | Promise<Value> {
     if (decoded.ok) return this.#hit(asked, entry, decoded.value);
     return this.#miss(asked, decoded.reason, entry.version);
   }
 
-  #hit(asked: Asked<Params>, hit: CacheHit, value: Value): Value {
+  #hit(asked: ViewRead<Params>, hit: CacheHit, value: Value): Value {
     if (asked.mark !== undefined) this.#context.near?.store(asked, hit, value);
     reportHit(this.#context, asked.key, hit, 'cache', asked.startedAtMs);
     return value;
@@ -137,7 +137,7 @@ export class ViewReader<Params, Value> {
   }
 
   async #miss(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     reason: MissReason | 'later-shape',
     unusable: Version | undefined,
   ): Promise<Value> {
@@ -146,7 +146,7 @@ export class ViewReader<Params, Value> {
   }
 
   /** The cache can't be reached, can't be believed, or is switched off. */
-  async #readStore(asked: Asked<Params>, reason: 'unavailable' | 'off' = 'unavailable'): Promise<Value> {
+  async #readStore(asked: ViewRead<Params>, reason: 'unavailable' | 'off' = 'unavailable'): Promise<Value> {
     const { activity, cache } = this.#context;
     reportMiss(this.#context, asked, reason);
     cache.trust.due();

@@ -24,8 +24,7 @@ import { jsonSerializer } from '../serializers/json.js';
 import { Compression, checkCompression } from '../values/compression.js';
 import { copyOf } from '../values/copy.js';
 import { asLockstepTransaction } from '../write/inside.js';
-import type { Asked, ViewParts } from './context.js';
-import { Currency } from './current.js';
+import type { ViewParts, ViewRead } from './context.js';
 import { type RowsDependency, rowsOf, tagKeys, ViewDependency } from './dependency.js';
 import { ViewCodec } from './entry.js';
 import { Generations } from './generations.js';
@@ -33,6 +32,7 @@ import { NearView } from './near.js';
 import { paramsKey, paramsOf } from './params.js';
 import { probe } from './probe.js';
 import { VERIFY, VIEW } from './settings.js';
+import { TagTokens } from './tag-tokens.js';
 import { compareWithStore } from './verify.js';
 import { ViewLoader } from './view-loader.js';
 import { ViewMisses } from './view-misses.js';
@@ -95,17 +95,17 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   readonly #loader: ViewLoader<Params, Value>;
   readonly #misses: ViewMisses<Params, Value>;
   readonly #reader: ViewReader<Params, Value>;
-  readonly #currency: Currency<Params, Value>;
+  readonly #tagTokens: TagTokens<Params, Value>;
   /** True while its dependencies are asked for: whoever asks for them once more goes in circles. */
   #isAsked = false;
 
   constructor(context: ViewParts<Params, Value>) {
     this.name = context.settings.name;
     this.#context = context;
-    this.#currency = new Currency(context);
+    this.#tagTokens = new TagTokens(context);
     this.#loader = new ViewLoader(context);
-    this.#misses = new ViewMisses(context, this.#loader, this.#currency);
-    this.#reader = new ViewReader(context, this.#loader, this.#misses, this.#currency);
+    this.#misses = new ViewMisses(context, this.#loader, this.#tagTokens);
+    this.#reader = new ViewReader(context, this.#loader, this.#misses, this.#tagTokens);
   }
 
   get(params: Params, options: CallOptions = NO_OPTIONS): Promise<Value> {
@@ -143,7 +143,7 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     return this.#getWith(asked, options);
   }
 
-  async #getWith(asking: Asked<Params> | Promise<Asked<Params>>, options: CallOptions): Promise<Value> {
+  async #getWith(asking: ViewRead<Params> | Promise<ViewRead<Params>>, options: CallOptions): Promise<Value> {
     const asked = await asking;
     this.#checkOptions(options, CALL);
     const { tx } = options;
@@ -215,7 +215,7 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
     this.#checkOptions(options, VERIFY);
     const asked = await this.#asked(params);
     const { settleMs = VERIFY.settleMs.fallback } = options;
-    const comparing = () => compareWithStore(this.#context, this.#currency, this.#loader, asked, settleMs);
+    const comparing = () => compareWithStore(this.#context, this.#tagTokens, this.#loader, asked, settleMs);
     return await this.#bounded(() => this.#context.activity.track(comparing()), options);
   }
 
@@ -255,12 +255,12 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   /** A promise only where a collection has to be opened. Throws, or rejects, for params that can't be. */
-  #asked(given: Params, cursor?: unknown): Asked<Params> | Promise<Asked<Params>> {
+  #asked(given: Params, cursor?: unknown): ViewRead<Params> | Promise<ViewRead<Params>> {
     const { clock, keyPrefix, near, settings } = this.#context;
     const startedAtMs = clock.monotonic();
     const { first, key, params } = this.#named(given, cursor);
     const rows = this.#rows(params);
-    const made = (): Asked<Params> => {
+    const made = (): ViewRead<Params> => {
       const tags = tagKeys(rows, settings.flushFirst);
       if (cursor !== undefined) tags.push(this.#pagesTag(first));
       const mark = near?.mark(key, tags, rows);
@@ -271,7 +271,7 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   /** Loads in the transaction, and fills nothing. */
-  async #loadInside(asked: Asked<Params>, tx: Transaction): Promise<Value> {
+  async #loadInside(asked: ViewRead<Params>, tx: Transaction): Promise<Value> {
     const [store] = asked.rows.map(({ collection }) => collection.store);
     const loading = asLockstepTransaction(tx).call(store?.transactions, this.name, ({ client }) =>
       this.#loader.run(asked, client, tx),
@@ -296,8 +296,8 @@ class ViewCalls<Params, Value> implements View<Params, Value> {
 }
 
 /**
- * What `dependsOn` names is checked when the view is defined; what else it makes of params that nobody gave counts for
- * nothing. Throws `InvalidOptionError`, `UnsupportedError`.
+ * The rows that `dependsOn` names for the probe: they are checked when the view is defined. Any other failure on params
+ * that no caller gave counts for nothing. Throws `InvalidOptionError`, `UnsupportedError`.
  */
 function rowsAtDefinition(dependsOn: (params: never) => unknown, view: string): RowsDependency[] {
   let named: unknown;

@@ -1,17 +1,17 @@
 import { vi } from 'vitest';
 import type { CacheAdapter } from '../../src/contracts/cache.js';
-import { Currency } from '../../src/views/current.js';
 import { type Tokens, ViewCodec } from '../../src/views/entry.js';
+import { TagTokens } from '../../src/views/tag-tokens.js';
 import { type Control, missingIsLast, restoring } from './grouped-world.js';
 import type { ViewsWorldOptions } from './views-world.js';
 
 /** Entries get the tokens that their tags have once they are loaded. */
 function tokensAfterTheLoad(): Disposable {
   const keysOf = new WeakMap<Tokens, readonly string[]>();
-  const ask = Currency.prototype.askUnder;
+  const ask = TagTokens.prototype.askUnder;
   const encode = ViewCodec.prototype.encode;
-  const asking = vi.spyOn(Currency.prototype, 'askUnder').mockImplementation(async function (
-    this: Currency<unknown, unknown>,
+  const asking = vi.spyOn(TagTokens.prototype, 'askUnder').mockImplementation(async function (
+    this: TagTokens<unknown, unknown>,
     generation,
     keys,
   ) {

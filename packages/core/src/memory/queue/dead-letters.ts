@@ -4,7 +4,7 @@ import { option, optionValue } from '../../kit/options.js';
 const OFFSET = option.integer(0, 0, Number.MAX_SAFE_INTEGER);
 const LIMIT = option.integer(100, 0, Number.MAX_SAFE_INTEGER);
 
-/** Nobody else writes here: all that is kept is a job. */
+/** Always holds a job, since no other program writes here. */
 interface Letter extends DeadLetter {
   readonly job: QueueJob;
 }

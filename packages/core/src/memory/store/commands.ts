@@ -116,7 +116,7 @@ function patchedRow(
   return next;
 }
 
-/** What a field holds after each of the terms. */
+/** The values of a field after each of the terms. */
 function sums(
   value: unknown,
   { by, field, key, terms = [by] }: StoreIncrement,

@@ -1,6 +1,6 @@
 import type { Deadline } from '../../kit/wait.js';
 
-/** Whoever holds and waits for rows. */
+/** A transaction that holds rows, and waits for others. */
 export interface LockOwner {
   /** Rows that it waits for now. */
   readonly waitingFor: Set<string>;

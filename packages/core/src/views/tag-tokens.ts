@@ -1,6 +1,6 @@
 import type { CacheHit, Payload, TagReply } from '../contracts/cache-commands.js';
 import { tokenOf } from '../protocol/tags.js';
-import type { Asked, ViewParts } from './context.js';
+import type { ViewParts, ViewRead } from './context.js';
 import { CHANGED, type FoundTags, type Tokens, type Unusable } from './entry.js';
 
 /** A tag outlives the entries that depend on it, but for those of views with a longer time to live. */
@@ -10,10 +10,10 @@ const TAG_TTL_FACTOR = 2;
 export type ViewDecoded<Value> = { readonly ok: true; readonly value: Value } | Unusable;
 
 /**
- * Tells whether entries are current: whether their tags have the tokens that they had before the load. A tag that is
- * missing (evicted, expired, replaced) equals nothing.
+ * The tokens of a view's tags: asked for before a load, and compared with those that its entry notes. The entry is
+ * current while they are equal; a tag that is missing (evicted, expired, replaced) equals nothing.
  */
-export class Currency<Params, Value> {
+export class TagTokens<Params, Value> {
   readonly #context: ViewParts<Params, Value>;
 
   constructor(context: ViewParts<Params, Value>) {
@@ -44,7 +44,7 @@ export class Currency<Params, Value> {
    * there are found ones, and where the value comes late.
    */
   decoded(
-    asked: Asked<Params>,
+    asked: ViewRead<Params>,
     hit: CacheHit,
     now: Tokens,
   ): ViewDecoded<Value> | Promise<ViewDecoded<Value>> {
@@ -59,7 +59,7 @@ export class Currency<Params, Value> {
   }
 
   #value(
-    { key }: Asked<Params>,
+    { key }: ViewRead<Params>,
     { staleAtMs, version }: CacheHit,
     payload: Payload | undefined,
   ): ViewDecoded<Value> | Promise<ViewDecoded<Value>> {
@@ -82,7 +82,7 @@ export class Currency<Params, Value> {
   }
 
   /** As `areUnchanged`, of the entry's own tags and those that a load has found. */
-  async isStill(asked: Asked<Params>, before: Tokens, found: FoundTags | undefined): Promise<boolean> {
+  async isStill(asked: ViewRead<Params>, before: Tokens, found: FoundTags | undefined): Promise<boolean> {
     const both = [this.areUnchanged(asked.tags, before)];
     if (found !== undefined) both.push(this.areUnchanged(found.keys, found));
     return (await Promise.all(both)).every(Boolean);
