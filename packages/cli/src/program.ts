@@ -18,7 +18,7 @@ import { workerCommand } from './commands/worker.js';
 import { addCompletion } from './completion.js';
 import { EXAMPLES } from './examples.js';
 import { PACKAGE } from './package.js';
-import { exitIfStuck, FAILED, OK, TIMEOUT_MS } from './session.js';
+import { exitIfSilent, FAILED, OK, TIMEOUT_MS } from './session.js';
 
 export function program(): Command {
   const root = new Command('lockstep')
@@ -104,5 +104,5 @@ export async function main(): Promise<void> {
     if (!isHelp && process.argv.includes('--json')) console.log(JSON.stringify(errorOf(error), null, 2));
     process.exitCode = isHelp ? OK : FAILED;
   }
-  await exitIfStuck();
+  await exitIfSilent();
 }

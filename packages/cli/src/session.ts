@@ -71,10 +71,8 @@ export async function withSession(
   }
 }
 
-/** True once something did not answer in time. */
+/** True once something did not answer in time: what still waits for it would keep the process alive. */
 let isSilent = false;
-/** True once a session could not be ended: connections that nobody answers on would keep the process alive. */
-let isStuck = false;
 
 async function ended(close: () => Promise<void>): Promise<void> {
   const timeoutMs = isSilent ? CLOSE_SILENT_MS : CLOSE_MS;
@@ -82,13 +80,13 @@ async function ended(close: () => Promise<void>): Promise<void> {
   const deadline = new Deadline({ timeoutMs, late, keepsAlive: true });
   // What does not answer was told by the command.
   await deadline.bound(close()).catch(() => {
-    isStuck = true;
+    isSilent = true;
   });
 }
 
-/** Ends the process where what it has opened would not let it end, once everything is written. */
-export async function exitIfStuck(): Promise<void> {
-  if (!isStuck) return;
+/** Ends the process where a server's silence would not let it end, once everything is written. */
+export async function exitIfSilent(): Promise<void> {
+  if (!isSilent) return;
   await new Promise((resolve) => process.stdout.write('', resolve));
   process.exit(process.exitCode ?? FAILED);
 }

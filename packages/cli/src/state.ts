@@ -80,7 +80,10 @@ export async function stateOf(asking: Asking): Promise<State> {
     lockstep.queue === undefined ? null : queueState(ask, lockstep.queue, found),
     // That it does not answer is found by the opening.
     whenOpen('cache', () => lockstep.cache.info()).then(
-      ({ description }) => description,
+      ({ description, outdated }) => {
+        if (outdated !== undefined) found.problems.push(`cache ${description}: ${outdated}`);
+        return description;
+      },
       () => null,
     ),
     readiness(asking, ready),

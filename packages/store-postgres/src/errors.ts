@@ -39,7 +39,10 @@ export function isTransient(error: unknown): boolean {
 /** Thrown for a server that is no primary: nothing was written, and what was read may be old. */
 export class ReadOnlyServerError extends StoreUnavailableError {
   constructor(what: string) {
-    super(`${what}: the server is read-only, and so no primary`, 'not-committed');
+    super(
+      `${what}: the server is read-only, and so no primary: a standby, or default_transaction_read_only is on`,
+      'not-committed',
+    );
   }
 }
 

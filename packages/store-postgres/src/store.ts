@@ -164,8 +164,7 @@ export class PostgresStore {
       installation: (bound) => ({
         install: (given) => this.attach(bound, given),
         uninstall: () => this.detach(bound),
-        examine: () =>
-          examineServer(this.#ask, this.#knex, { prepared: this.#prepared, listens: this.#listens }),
+        examine: () => examineServer(this.#knex, { prepared: this.#prepared, listens: this.#listens }),
         repair: () => this.#repair(bound.spec),
         script: (direction) => (direction === 'install' ? this.attachSql(bound) : this.detachSql(bound)),
       }),

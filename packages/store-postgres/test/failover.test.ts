@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type PostgresService, startPostgres } from '@lockstep/dev-services';
 import knexPackage, { type Knex } from 'knex';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -195,5 +197,27 @@ test('a role that only wants to read is on a primary still', async () => {
   } finally {
     await store.close();
     await reader.destroy();
+  }
+});
+
+test('the doctor names a server that is set to read only, and a standby', async () => {
+  const isWell = false;
+  await setReadOnly(admins[0] as Knex, 'on');
+  const readOnly = expect.stringContaining('default_transaction_read_only is on');
+  expect(await items.installation?.examine?.()).toContainEqual({ what: 'server', isWell, says: readOnly });
+  const [, server] = servers as [PostgresService, PostgresService];
+  const { rows } = await (admins[1] as Knex).raw<{ rows: { data_directory: string }[] }>(
+    'SHOW data_directory',
+  );
+  writeFileSync(join(rows[0]?.data_directory ?? '', 'standby.signal'), '');
+  await server.process?.restart();
+  const standby = knexPackage.knex({ client: 'pg', connection: server.url, searchPath: ['public'] });
+  const there = postgresStore({ knex: standby }).table<Item, number>('items', { key: 'id' });
+  try {
+    const says = expect.stringContaining('a standby takes no writes: connect to the primary');
+    expect(await there.installation?.examine?.()).toContainEqual({ what: 'server', isWell, says });
+    await expect(there.open()).rejects.toThrow(/read-only, and so no primary: a standby/);
+  } finally {
+    await standby.destroy();
   }
 });

@@ -134,8 +134,10 @@ test.each([
     connections: 100,
     role: 'app',
   };
-  const run = async (sql: string) => (sql.includes('server_version') ? [{ ...server, ...told }] : []);
-  const needs = { prepared: false, listens: false };
-  const [found] = await examineServer(run as never, new Pooler('none').knex(), needs);
+  const raw = async (sql: string) => ({
+    rows: sql.includes('server_version') ? [{ ...server, ...told }] : [],
+  });
+  const knex = { ...new Pooler('none').knex(), raw } as unknown as Knex;
+  const [found] = await examineServer(knex, { prepared: false, listens: false });
   expect(found).toEqual({ what: 'server', isWell, says: expect.stringContaining(says) });
 });

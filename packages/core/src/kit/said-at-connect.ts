@@ -18,7 +18,7 @@ export interface ServerAddress {
 export async function saidAtConnect(
   { host = 'localhost', path, port = 6_379 }: ServerAddress,
   cause: Error | undefined,
-  timeoutMs = 500,
+  timeoutMs = 2_000,
 ): Promise<Error | undefined> {
   if (path !== undefined || !ENDED.test(cause?.message ?? 'closed')) return undefined;
   const text = await new Promise<string>((resolve) => {

@@ -1,6 +1,5 @@
 import type { StoreFinding } from '@lockstep/core';
 import type { Knex } from 'knex';
-import type { Run } from '../sql/catalog.js';
 import { examinePooler, type PoolerNeeds } from './pooler.js';
 
 /** The oldest server that is tested. */
@@ -12,13 +11,13 @@ const SLOW_MS = 5;
 const SERVER = `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
 pg_catalog.pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS read_only, current_setting('max_connections')::int AS connections, current_user::text AS role`;
 
-/** Looks at the server, the pool and the way to it. */
-export async function examineServer(
-  run: Run,
-  knex: Knex,
-  needs: PoolerNeeds,
-): Promise<readonly StoreFinding[]> {
-  const [server] = await run(SERVER);
+/**
+ * Looks at the server, the pool and the way to it: by statements of the pool's own, since those of the store are refused by a
+ * server that takes no writes.
+ */
+export async function examineServer(knex: Knex, needs: PoolerNeeds): Promise<readonly StoreFinding[]> {
+  const { rows } = await knex.raw<{ readonly rows: readonly Readonly<Record<string, unknown>>[] }>(SERVER);
+  const [server] = rows;
   const isStandby = server?.['standby'] === true;
   const isReadOnly = !isStandby && server?.['read_only'] === 'on';
   const isOld = Number(server?.['number']) < OLDEST;
@@ -37,7 +36,7 @@ export async function examineServer(
     },
     connections(knex, Number(server?.['connections'])),
     await examinePooler(knex, needs),
-    await network(run),
+    await network(knex),
   ];
 }
 
@@ -51,11 +50,11 @@ function connections(knex: Knex, limit: number): StoreFinding {
   };
 }
 
-async function network(run: Run): Promise<StoreFinding> {
+async function network(knex: Knex): Promise<StoreFinding> {
   const times: number[] = [];
   for (let i = 0; i < PROBES; i += 1) {
     const started = performance.now();
-    await run('SELECT 1');
+    await knex.raw('SELECT 1');
     times.push(performance.now() - started);
   }
   const median = times.sort((a, b) => a - b)[PROBES / 2] ?? 0;
