@@ -19,7 +19,7 @@ export interface BufferedWrites {
   flushKey(key: string, patienceMs?: number): Promise<void>;
   /** Flushes every key that is buffered now, by whomever. Resolves with how many were; rejects once all were tried. */
   flush(): Promise<number>;
-  /** Before this process ends: everything, if it buffered something. */
+  /** Flushes everything, before this process ends, if this process has buffered something. */
   flushOwn(): Promise<void>;
   /** Does what a job of the queue asks for. Rejects with `JobRefusedError` where trying again is pointless. */
   flushJob(job: FlushJob): Promise<void>;

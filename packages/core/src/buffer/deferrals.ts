@@ -3,7 +3,7 @@ import type { Version } from '../contracts/version.js';
 
 /** Time for writes of other processes to be flushed, whose index nobody here knows. */
 const LEAST_MS = 2_000;
-/** Two writes that wait for each other end here at the latest, and writes whose turn never comes. */
+/** The longest wait, which ends two writes that wait for each other. */
 const MOST_MS = 30_000;
 /** Refused writes that are watched at once; beyond them a refusal counts at once. */
 const MAX_KEYS = 10_000;
@@ -31,13 +31,13 @@ export class Deferrals {
     this.#others = others;
   }
 
-  /** Asked before a try: does its refusal count, since none is left that could lift it? */
+  /** Called before a try. True when its refusal will count, since no other write is left that could lift it. */
   isLast(key: string, version: Version): boolean {
     const known = this.#refused.get(key);
     return known !== undefined && known.version === version && known.alone;
   }
 
-  /** A try was refused, which `isLast` was asked about before: is that the store's last word? */
+  /** Called when a try was refused. True when the refusal is final. `last`: the answer of `isLast` before the try. */
   async isFinal(key: string, version: Version, last: boolean): Promise<boolean> {
     const now = this.#clock.monotonic();
     const known = this.#refused.get(key);

@@ -43,7 +43,7 @@ export interface FlushedPage {
 const MAX_PAGE = 500;
 /** A few first: they tell how large the values are, and the cache client asks for as many at once as it can get in time. */
 const FIRST_PAGE = 16;
-/** While a row is held by others, or a write waits for others, the rest goes on. */
+/** The pause of a key whose row others hold, or whose write waits for others. The other keys go on. */
 export const BUSY_PAUSE_MS = 100;
 /** How long a key's flush is waited for among others, one of which may wait for a row, before it is sent alone. */
 const TOGETHER_MS = 300;
@@ -172,10 +172,10 @@ export class Flusher<Value> {
     const written = outcome.kind === 'written' ? outcome : undefined;
     await member?.dealtWith(undefined, key, version, written);
     const clearing = this.#clear(key, version, 'stored');
-    // Behind it, in the same batch.
+    // Sent behind it, in the same batch.
     const showing = outcome.kind === 'written' ? this.#show(key, buffered.payload, outcome, mark) : undefined;
     const [cleared] = await Promise.all([clearing, showing]);
-    // Someone else has stored it, who may have ended before he could show the row.
+    // Another process has stored the write, and may have ended before it could show the row.
     if (cleared && outcome.kind === 'superseded') await this.#invalidate(key, NO_VERSION);
     if (cleared) this.#emit(key, version, 'stored');
   }
@@ -262,7 +262,7 @@ export class Flusher<Value> {
       const message = `collection "${collection}", key "${key}": the queue did not take a refused write`;
       throw new QueueUnavailableError(message, { cause: error, collection, key });
     }
-    // One of several who flush it at once takes the mark away.
+    // Of several processes that flush the key at once only one takes the mark away, and emits the event.
     const cleared = await this.#clear(key, version, 'refused');
     if (cleared) events.flushRefused.emit({ collection, key, version, refused, error });
   }

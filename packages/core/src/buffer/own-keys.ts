@@ -49,7 +49,7 @@ export class OwnKeys<Value> {
     this.#collection.activity.track(running);
   }
 
-  /** Until nothing is left or this process closes; what then is left is in the index. */
+  /** Flushes until nothing is left or this process closes; the index names the keys that are left then. */
   async #flush(): Promise<void> {
     const { clock, events, lifecycle, random } = this.#collection;
     const flusher = this.#flusher;

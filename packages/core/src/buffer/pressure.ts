@@ -66,7 +66,7 @@ export class Pressure {
     clock.schedule(this.#idle, settings.quietMs * 2);
   }
 
-  /** Without writes none tries the store: the flushes that drain the buffer do. */
+  /** Begins to drain the buffer when no write comes that would try the store: the flushes try it. */
   readonly #idle = (): void => {
     if (this.#state !== 'buffering') return;
     const { clock, settings } = this.#options;

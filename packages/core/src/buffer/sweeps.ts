@@ -11,7 +11,7 @@ interface Walk {
   readonly newest: number;
   /** Keys that are done leave the index, but for those with a higher mark. */
   readonly removable: number;
-  /** Each is waited for, and a page that fails is no reason to stop. */
+  /** True: each key is waited for, and a page that fails does not end the walk. */
   readonly patient: boolean;
 }
 

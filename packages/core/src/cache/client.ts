@@ -56,7 +56,7 @@ export class CacheClient {
   readonly heads: CacheHeads;
   /** Says whether a hit may be believed. */
   readonly trust: Trust;
-  /** Told of each key that a command may have changed, before its caller has the answer; not of tags that are made where there are none. */
+  /** Called with each key that a command may have changed, before the command's caller has the answer; not for commands of kind `tag`. */
   onChange: ((key: string) => void) | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;

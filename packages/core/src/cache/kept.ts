@@ -5,8 +5,8 @@ import { withTimeout } from '../kit/wait.js';
 type Answer = ReadonlyMap<string, number | Error>;
 
 /**
- * For how long the cache has kept what it was told. A cache that lost everything a moment ago lost the intents of
- * writers, too, and what can be read of a key does not tell of them.
+ * Tells how long the cache has lost nothing. A cache that lost everything a moment ago has lost the intents of writers,
+ * too, and the entry of a key does not show that.
  */
 export class KeptByCache {
   readonly #adapter: CacheAdapter;
@@ -41,7 +41,7 @@ export class KeptByCache {
     return typeof kept === 'number' ? Math.max(0, kept - this.#longestMs) : 0;
   }
 
-  /** One question at a time: who comes meanwhile shares the next one. */
+  /** Asks one question at a time; all callers in the meantime share the next one. */
   #ask(): Promise<Answer> {
     this.#next = undefined;
     const late = (): Error => new Error(`the cache did not answer within ${this.#timeoutMs} ms`);

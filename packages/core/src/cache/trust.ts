@@ -19,10 +19,10 @@ export interface TrustOptions {
 
 /** A hit is believed if the last probe that succeeded was sent less than this ago. */
 const PROOF_MS = 1_000;
-/** While there are reads: how soon after the last probe the next one is sent. */
+/** The time from one probe to the next while there are reads. */
 const RENEW_MS = 400;
 const RETRY_MS = 200;
-/** After a recovery: how often the feeds are looked at, and how long they are waited for at the most. */
+/** The time between looks at the feeds after a recovery, and the longest wait for them. */
 const DRAIN_POLL_MS = 100;
 const DRAIN_MS = 30_000;
 

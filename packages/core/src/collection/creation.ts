@@ -15,7 +15,7 @@ import { NewRowDraws } from './new-rows.js';
 import { commandResult, seen } from './results.js';
 import { withinStoreTime } from './store-time.js';
 
-/** In place of a key, in messages of what has none yet. */
+/** The key in messages about a row that has none yet. */
 const NEW = '(new)';
 
 /** The steps that a created row takes as any other. */

@@ -52,7 +52,7 @@ export class Folds<Value> {
     this.#functionMs = Math.min(storeTimeoutMs, batch.queueTimeoutMs / 2);
   }
 
-  /** Until no call waits. Does not reject. */
+  /** Serves a line until no call waits. Does not reject. */
   async serve(line: UpdateLine<Value>): Promise<void> {
     for (let first = line.first; first !== undefined; first = line.first) {
       if (first instanceof Turn) {
@@ -66,7 +66,7 @@ export class Folds<Value> {
       try {
         await this.#round(line, first, steps);
       } catch (error) {
-        // Without a row no function ran.
+        // The row could not be read, so no function ran.
         if (steps.length === 0) line.rejectAll(error);
         else this.#failed(line, steps, error);
       }
@@ -128,7 +128,7 @@ export class Folds<Value> {
     if (found !== undefined) answerCallers(steps, found, written);
   }
 
-  /** One read for all who wait. */
+  /** Reads the row once for all calls that wait. */
   async #read(row: RowToUpdate<Value>, fresh: boolean, joined: number): Promise<Found<Value>> {
     const { value, version, from } = await row.read(fresh);
     const pending = from === 'transaction';
@@ -254,7 +254,7 @@ export class Folds<Value> {
     }
   }
 
-  /** None of the functions' changes was written, as far as is known. */
+  /** Handles a failed write: none of the functions' changes is known to be in the store. */
   #failed(line: UpdateLine<Value>, steps: readonly Step<Value>[], error: unknown): void {
     if (error instanceof ConflictError) {
       for (const { call } of steps) if (++call.lost > call.retries) call.reject(error);

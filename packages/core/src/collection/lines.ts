@@ -11,7 +11,7 @@ export interface InLine<Call> extends Linked<Call> {
   readonly sinceMs: number;
   /** The caller has its answer, or does not wait for one any more. */
   readonly over: boolean;
-  /** It is over, also while it has its turn. */
+  /** Ends the call, even while it has its turn. */
   end(): void;
   reject(error: unknown): void;
 }
@@ -120,7 +120,7 @@ export class KeyLines<Call extends InLine<Call>> {
     this.#lines.delete(line.key);
   }
 
-  /** One timer for a line: its calls wait in the order in which they came. */
+  /** Sets the one timer of a line: its calls wait, and run out of time, in the order in which they came. */
   #sweepLater(line: Line<Call>): void {
     const { bounds, clock } = this.#options;
     line.cancelSweep = undefined;

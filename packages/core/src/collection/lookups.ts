@@ -119,7 +119,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     );
   }
 
-  /** By what the primary says of the pointer, and, where the row as it is cached has another value, of the row. */
+  /** Finds the row by the primary's pointer; by the primary's row, too, where the cached one has another value. */
   async #findFresh(pointers: Pointers, key: string, options: ReadOptions): Promise<Value | undefined> {
     const { checks, codec, reader, settings } = this.#context;
     const ttlMs = checks.ttl(options);
@@ -139,7 +139,7 @@ export class CollectionLookups<Value, Id> extends CollectionReads<Value, Id> {
     throw new StoreOverloadedError(message, { collection: settings.name });
   }
 
-  /** Inside a transaction: what it sees. */
+  /** Finds the row as a transaction sees it. */
   async #findInside(
     pointers: Pointers,
     key: string,

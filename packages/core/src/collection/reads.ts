@@ -114,7 +114,7 @@ export class CollectionReads<Value, Id> {
     return codec.hasSchema ? this.#shown(reading) : reading;
   }
 
-  /** In parts, one after the other, with a turn of the event loop between them: others' reads come in between. */
+  /** Reads in parts, one after the other, with a turn of the event loop between them for other reads. */
   async getMany(ids: readonly Id[], options: ReadOptions = {}): Promise<(Value | undefined)[]> {
     const all = [...ids];
     const { lifecycle, opening } = this.#context;
@@ -245,7 +245,7 @@ export class CollectionReads<Value, Id> {
     return this.#shown(fresh ? reader.refresh(key, ttlMs) : reader.read(key, ttlMs));
   }
 
-  /** Inside a transaction reads go to it and fill nothing. */
+  /** Reads in a transaction, and fills nothing. */
   async #readInside(key: string, tx: Transaction): Promise<Versioned<Value>> {
     const { settings, writes } = this.#context;
     try {

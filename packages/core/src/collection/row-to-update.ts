@@ -91,7 +91,7 @@ export class RowToUpdate<Value> {
     return await this.#submit(this.#parts.commands.delete(this.key, { ifVersion, ttlMs }));
   }
 
-  /** Someone else has changed it. */
+  /** The error for a row that another writer has changed. */
   conflict(expected: Version, found: Version): ConflictError {
     return conflictOf(this.#parts.context.settings.name, this.key, expected, found);
   }

@@ -72,7 +72,7 @@ export class Updates<Value> {
     }
   }
 
-  /** Inside a transaction a call is in a line of its own: others don't wait for it, nor it for them. */
+  /** Serves a call inside a transaction, which waits for no other call, nor any other for it. */
   #alone(key: string, call: UpdateCall<Value>): void {
     const line = new Line<LineCall<Value>>(key);
     line.add(call);

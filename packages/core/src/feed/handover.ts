@@ -80,7 +80,7 @@ export class Handover {
   }
 }
 
-/** One job per key, at its highest version; an unknown version (`0`) is the highest. */
+/** The newest job of each key; an unknown version (`0`) counts as the highest. */
 function newestPerKey(jobs: readonly QueueJob[]): QueueJob[] {
   const newest = new Map<string, QueueJob>();
   for (const job of jobs) {

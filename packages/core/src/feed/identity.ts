@@ -52,7 +52,7 @@ export class CacheIdentity {
     }
   }
 
-  /** Some of the primaries are away, or say nothing of themselves: the others are known. */
+  /** The identities of the primaries that answer, where some are away or tell none. */
   async #answering(): Promise<readonly string[] | undefined> {
     const { adapter, prefix } = this.#options;
     const probes = await adapter.probe(prefix);

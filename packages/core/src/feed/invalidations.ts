@@ -39,7 +39,7 @@ export function invalidations(
       }
     }
   }
-  // Each once, however many of the changes it names.
+  // One command for each tag, however many changes name it.
   for (const key of tags) commands.push(tagInvalidation(key));
   return commands;
 }

@@ -26,7 +26,7 @@ export interface MembershipOptions {
 }
 
 const NONE: readonly RecordedCollection[] = [];
-/** By the clock's `monotonic`: a time that has come. */
+/** A time in the past, by the clock's `monotonic`. */
 const LONG_SINCE = Number.NEGATIVE_INFINITY;
 /** How often a write that is to be acknowledged reads the registry because it changed meanwhile. */
 const MAX_READS = 3;
@@ -133,7 +133,7 @@ export class Membership {
   }
 
   /**
-   * Once all that the registry records is in step with a change of the row, the feed is told that it was dealt with.
+   * Acknowledges a change of a row to the feed once all collections that the registry records are in step with it.
    * False where that can't be said now: the feed holds the change, and the relay brings in step what could not be
    * reached. A promise only where somebody has to be waited for; it does not reject.
    *

@@ -25,7 +25,7 @@ export class OnlyCache {
     this.#options = options;
   }
 
-  /** Before the record is made. Throws `InvalidOptionError` where another cache is recorded, and this one is not. */
+  /** Called before the record is made. Throws `InvalidOptionError` where another cache is recorded, and this one is not. */
   async check(): Promise<void> {
     const { collections, consumer } = this.#options;
     const sources = [...new Set(collections.map(({ source }) => source))];
@@ -39,8 +39,8 @@ export class OnlyCache {
   }
 
   /**
-   * After the record was made: of two that were recorded at once at least one sees the other now. It takes its record
-   * back, and throws `InvalidOptionError`.
+   * Called after the record was made: of two caches that were recorded at once at least one sees the other now. That one
+   * takes its record back, and throws `InvalidOptionError`.
    */
   async confirm(): Promise<void> {
     const { bounded, consumer, registry } = this.#options;

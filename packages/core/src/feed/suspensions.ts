@@ -74,7 +74,7 @@ export class Suspensions {
     }
   }
 
-  /** Before they are used again all writers must know of the collections, and no entry from before may be left. */
+  /** Makes sure that all writers know of the collections, and that no entry from before is left. */
   async #prepare(source: string): Promise<void> {
     const { members, renew } = this.#options;
     // The first may be one that was under way.

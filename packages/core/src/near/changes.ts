@@ -63,7 +63,7 @@ export class NotedTags {
     this.#tables = tables;
   }
 
-  /** Before the tags are read from the cache. */
+  /** Called before the tags are read from the cache. */
   add(keys: readonly string[]): void {
     if (this.size + keys.length > MAX_TAGS) this.end();
     else this.#changes.note(keys, this.#slots, this.#counts);

@@ -87,7 +87,7 @@ export class NearEntries<Value> implements WatchedEntries {
   readonly keyPrefix: string;
   readonly listKey: string | undefined;
   readonly maxStaleMs: number;
-  /** Each hit is served only once the cache has said that it holds the same. */
+  /** True: a hit is served only once the cache has said that it holds the same. */
   readonly validates: boolean;
   readonly #options: NearEntriesOptions<Value>;
   readonly #entries: LRUCache<string, NearEntry<Value>>;
@@ -189,7 +189,7 @@ export class NearEntries<Value> implements WatchedEntries {
     if (this.#options.cache.trust.isKnownSince([listKey], this.#watch.sinceMs)) this.#list = list;
   }
 
-  /** Before a read of the key is sent to the cache; `undefined`: what it finds is not to be stored. */
+  /** Called before a read of the key is sent to the cache; `undefined`: the answer is not to be stored. */
   mark(key: string, tags?: NotedTags): NearMark | undefined {
     if (!this.validates && this.#watch.provenAtMs === Number.NEGATIVE_INFINITY) return undefined;
     return { era: this.#era, changes: this.#changes.of(key), shape: this.#shape?.current(), tags };

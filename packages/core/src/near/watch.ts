@@ -13,7 +13,7 @@ export interface WatchedEntries {
   /** The cache's key by which any entry may change; `undefined`: there is none. */
   readonly listKey: string | undefined;
   readonly maxStaleMs: number;
-  /** They rest on no message. */
+  /** True: each hit is validated, so that the entries need no messages. */
   readonly validates: boolean;
   /** The entry at a key of the cache has changed. */
   changed(cacheKey: string): void;
@@ -33,7 +33,7 @@ export interface NearWatchOptions {
   readonly onBreak: (error: unknown) => void;
 }
 
-/** Each is a prefix that the cache compares with the key of every write; one whose tags are watched, a few more. */
+/** Each collection is a prefix, and each whose tags are watched a few more, that the cache compares with the key of every write. */
 const MAX_COLLECTIONS = 64;
 /** How often a ping is sent within the time that it proves, and at least. */
 const PINGS = 3;

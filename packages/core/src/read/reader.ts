@@ -256,8 +256,8 @@ export class Reader<Value> {
   }
 
   /**
-   * One load in the place of an entry per process. No write of the key was acknowledged, and no tag of it ended, before the
-   * entry was read.
+   * Reloads an entry, once per process. Readers share the load only if they have read the same entry: then no write of the
+   * key was acknowledged, and no tag of it ended, before that load began.
    */
   async #renew(
     lookup: Lookup,
@@ -310,7 +310,7 @@ export class Reader<Value> {
     return await this.#readStore(lookup, 'off');
   }
 
-  /** Before the store is read for a row whose buffered write it may lack. A cache that is away can't be asked for one. */
+  /** Flushes a buffered write of the key, so that the store can be read for it. A cache that is away can't be asked for one. */
   async #flush(key: string): Promise<void> {
     try {
       await this.#context.flushKey?.(key);

@@ -10,7 +10,7 @@ const FOR_MS = 5_000;
  */
 export class UncacheableKeys {
   readonly #clock: Clock;
-  /** Until when, the longest known first. */
+  /** Each key's end of that time, the longest known key first. */
   readonly #untilMs = new Map<string, number>();
 
   constructor(clock: Clock) {

@@ -24,7 +24,7 @@ export class Consumers {
     return [...this.#byFeed.values()];
   }
 
-  /** Told of each further one; returns what removes the listener. */
+  /** Calls back with each further consumer; returns what removes the listener. */
   onNext(listener: (consumer: Consumer) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

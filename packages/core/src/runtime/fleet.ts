@@ -13,7 +13,7 @@ import type { AnnounceSettings } from './options.js';
 
 /** A process that lives for a shorter time, a script, is not announced. */
 const FIRST_MS = 1_000;
-/** Others find nothing of a process that has said nothing for so many intervals. */
+/** A process that has missed so many intervals is not listed any more. */
 const MISSED_INTERVALS = 3;
 const MAX_PROCESSES = 200;
 const MAX_CAUSE_LENGTH = 200;
@@ -54,7 +54,7 @@ export class Announcements implements Fleet {
     });
   }
 
-  /** With the first collection. */
+  /** Called with the first collection. */
   start(): void {
     const { adapter, settings } = this.#parts;
     if (this.#over || this.#cancel !== undefined || !settings.enabled || adapter.notices === undefined)

@@ -51,7 +51,7 @@ export class Transactions {
     body: (tx: LockstepTransaction) => Promise<T>,
     options: StoreTransactionOptions,
   ): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> {
-    // Inside it they would need a second connection, which transactions that hold all of them don't leave.
+    // Opened before: inside the transaction they would need a second connection, and transactions may hold all there are.
     const opening = this.#collections.open(host);
     if (opening !== undefined) {
       const { signal, timeoutMs } = options;

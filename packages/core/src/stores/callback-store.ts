@@ -84,7 +84,7 @@ export function callbacks<Value>(
 ): StoreAdapter<Value, string, never> {
   const { create, name = CALLBACK_STORE.name.fallback, read, readMany, version, write } = options;
 
-  /** Each call has the time of the engine's, and is told when it is over. */
+  /** Runs a callback within the time of the engine's call, with a signal that aborts at its end. */
   function bounded<T>(
     { signal, timeoutMs }: StoreCallOptions,
     call: (context: CallbackContext) => Promise<T>,

@@ -1,18 +1,11 @@
-import { inspect, isDeepStrictEqual } from 'node:util';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CacheHit, Payload } from '../contracts/cache-commands.js';
 import type { Serializer } from '../contracts/serializer.js';
 import type { StoreFlush } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import {
-  InvalidOptionError,
-  messageOf,
-  SerializationError,
-  UnsupportedError,
-  ValidationError,
-} from '../errors.js';
+import { messageOf, SerializationError, UnsupportedError, ValidationError } from '../errors.js';
 import { type Compression, isCompressed } from './compression.js';
-import { copyOf } from './copy.js';
+import { Schema } from './schema.js';
 import type { Shapes } from './shapes.js';
 import { parseSigned } from './signed-payload.js';
 import { isCurrent, type TagsNow, type WHATEVER_ENDED, withHead, withoutHead } from './tag-heads.js';
@@ -34,12 +27,6 @@ const UNDECODABLE = { ok: false, reason: 'undecodable' } as const;
 const SHAPE = { ok: false, reason: 'shape' } as const;
 const LATER_SHAPE = { ok: false, reason: 'later-shape' } as const;
 const CHANGED = { ok: false, reason: 'changed' } as const;
-const MISMATCH = { ok: false, reason: 'schema' } as const;
-
-/** The first values that a schema takes are shown to it twice, and some of the later ones. */
-const ALWAYS_TWICE = 100;
-const TWICE_OF = 64;
-const SHORT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 5, maxStringLength: 100 };
 
 function without<Value>(value: Value, properties: readonly string[]): Value {
   const rest = Object.entries(value as object).filter(([property]) => !properties.includes(property));
@@ -70,11 +57,9 @@ export class Codec<Value> {
   readonly serializer: Serializer;
   /** True when a schema validates whole values. */
   readonly hasSchema: boolean;
-  readonly #schema: StandardSchemaV1<unknown, Value> | undefined;
+  readonly #schema: Schema<Value> | undefined;
   readonly #collection: string;
   readonly #maxBytes: number;
-  /** Values that the schema took. */
-  #validated = 0;
   readonly #shapes: Shapes | undefined;
   readonly #compression: Compression;
   readonly #tags: RowTagging | undefined;
@@ -85,7 +70,7 @@ export class Codec<Value> {
     this.#collection = collection;
     this.serializer = serializer;
     this.hasSchema = schema !== undefined;
-    this.#schema = schema;
+    this.#schema = schema && new Schema(schema, collection);
     this.#maxBytes = maxBytes;
     this.#shapes = shapes;
     this.#compression = compression;
@@ -214,23 +199,7 @@ export class Codec<Value> {
       return UNDECODABLE;
     }
     if (wider) value = (this.#shapes as Shapes).shown(value);
-    return this.#schema === undefined ? { ok: true, value } : this.#checked(this.#schema, value);
-  }
-
-  #checked(
-    schema: StandardSchemaV1<unknown, Value>,
-    value: unknown,
-  ): Decoded<Value> | Promise<Decoded<Value>> {
-    try {
-      const result = schema['~standard'].validate(value);
-      if (!(result instanceof Promise)) return result.issues ? MISMATCH : { ok: true, value: result.value };
-      return result.then(
-        (late) => (late.issues ? MISMATCH : { ok: true, value: late.value }),
-        () => MISMATCH,
-      );
-    } catch {
-      return MISMATCH;
-    }
+    return this.#schema === undefined ? { ok: true, value } : this.#schema.check(value);
   }
 
   /**
@@ -279,54 +248,14 @@ export class Codec<Value> {
     return new SerializationError(message, { cause, collection: this.#collection, key });
   }
 
-  /** The store's row as a hit would show it. One that the schema does not take is shown as it is. Never throws. */
+  /** The store's row as a hit would show it. Never throws. */
   seen(row: Value): Value | Promise<Value> {
-    if (this.#schema === undefined) return row;
-    const checked = this.#checked(this.#schema, row);
-    const shown = (decoded: Decoded<Value>): Value => (decoded.ok ? (decoded.value as Value) : row);
-    return checked instanceof Promise ? checked.then(shown) : shown(checked);
+    return this.#schema === undefined ? row : this.#schema.shown(row);
   }
 
   /** The value as the schema gives it back. Throws `ValidationError`, `InvalidOptionError` for a schema that can't be. */
   validate(value: Value, key: string): Value | Promise<Value> {
-    if (this.#schema === undefined) return value;
-    const result = this.#schema['~standard'].validate(value);
-    return result instanceof Promise
-      ? result.then((late) => this.#stable(this.#accept(late, key), key))
-      : this.#stable(this.#accept(result, key), key);
-  }
-
-  /** A written value is read through the schema and may be written again: the schema must leave its own output as it is. */
-  #stable(valid: Value, key: string): Value | Promise<Value> {
-    const count = this.#validated++;
-    if (count >= ALWAYS_TWICE && count % TWICE_OF !== 0) return valid;
-    const schema = this.#schema as StandardSchemaV1<unknown, Value>;
-    const again = schema['~standard'].validate(copyOf(valid));
-    const same = (late: StandardSchemaV1.Result<Value>): Value => {
-      if (!late.issues && isDeepStrictEqual(late.value, valid)) return valid;
-      this.#validated = 0;
-      const what = late.issues
-        ? `refuses it (${late.issues[0]?.message})`
-        : `makes ${inspect(late.value, SHORT)} of ${inspect(valid, SHORT)}`;
-      const problem = `must leave its own output as it is, since rows are read and written again: it ${what}`;
-      throw new InvalidOptionError('schema', problem, { collection: this.#collection, key });
-    };
-    return again instanceof Promise ? again.then(same) : same(again);
-  }
-
-  #accept(result: StandardSchemaV1.Result<Value>, key: string): Value {
-    if (!result.issues) return result.value;
-    const issues = result.issues.map((issue) => ({
-      message: issue.message,
-      path: (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.'),
-    }));
-    const text = issues
-      .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
-      .join('; ');
-    throw new ValidationError(`collection "${this.#collection}", key "${key}": ${text}`, issues, {
-      collection: this.#collection,
-      key,
-    });
+    return this.#schema === undefined ? value : this.#schema.validate(value, key);
   }
 }
 

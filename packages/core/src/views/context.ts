@@ -9,7 +9,7 @@ import type { NearView } from './near.js';
 import type { ViewSettings } from './settings.js';
 
 /** The context that the parts of one view share. */
-export interface ViewParts<Params, Value> extends EngineContext {
+export interface ViewContext<Params, Value> extends EngineContext {
   readonly settings: ViewSettings;
   readonly load: ViewOptions<Params, Value>['load'];
   readonly dependsOn: ViewOptions<Params, Value>['dependsOn'];
@@ -22,7 +22,7 @@ export interface ViewParts<Params, Value> extends EngineContext {
   readonly tally: Tally;
 }
 
-/** One reading of a view, whose collections are open. */
+/** One read of a view, whose collections are open. */
 export interface ViewRead<Params> {
   readonly params: Params;
   /** `undefined`: none. */

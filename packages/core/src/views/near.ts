@@ -61,7 +61,7 @@ export class NearView<Value> {
     return cacheSwitch.off || cache.trust.anyLost ? undefined : this.#entries.find(key, 0);
   }
 
-  /** Before the entry and its tags are read from the cache; `undefined`: what they are is not to be stored. */
+  /** Called before the entry and its tags are read from the cache; `undefined`: the answer is not to be stored. */
   mark(key: string, tags: readonly string[], rows: readonly RowsDependency[]): NearMark | undefined {
     const noted = this.#context.nearWatch.note(
       tags,
@@ -70,7 +70,7 @@ export class NearView<Value> {
     return noted && this.#entries.mark(key, noted);
   }
 
-  /** Before tags that a load had found are read. */
+  /** Called before tags that a load had found are read. */
   alsoNote({ tags }: NearMark, keys: readonly string[]): void {
     const { nearWatch } = this.#context;
     if (tags !== undefined && nearWatch.alsoNote(tags, keys) && !this.#isKnown(keys)) tags.end();

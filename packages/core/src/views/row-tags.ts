@@ -94,8 +94,8 @@ export class RowTags {
   }
 
   /**
-   * For a load or a write that begins afterwards; begins a list where there is none. The generation is told first: a
-   * failover in between may bring an earlier list back. `undefined`: it can't be told now. Does not reject.
+   * Asks for the list, for a load or a write that begins afterwards; begins a list where there is none. The generation is
+   * asked for first: a failover in between may bring an earlier list back. `undefined`: it can't be told now. Does not reject.
    */
   async ask(): Promise<TagsNow | undefined> {
     const { cache, clock, nextToken } = this.#options;

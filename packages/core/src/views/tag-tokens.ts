@@ -1,6 +1,6 @@
 import type { CacheHit, Payload, TagReply } from '../contracts/cache-commands.js';
 import { tokenOf } from '../protocol/tags.js';
-import type { ViewParts, ViewRead } from './context.js';
+import type { ViewContext, ViewRead } from './context.js';
 import { CHANGED, type FoundTags, type Tokens, type Unusable } from './entry.js';
 
 /** A tag outlives the entries that depend on it, but for those of views with a longer time to live. */
@@ -14,9 +14,9 @@ export type ViewDecoded<Value> = { readonly ok: true; readonly value: Value } | 
  * current while they are equal; a tag that is missing (evicted, expired, replaced) equals nothing.
  */
 export class TagTokens<Params, Value> {
-  readonly #context: ViewParts<Params, Value>;
+  readonly #context: ViewContext<Params, Value>;
 
-  constructor(context: ViewParts<Params, Value>) {
+  constructor(context: ViewContext<Params, Value>) {
     this.#context = context;
   }
 

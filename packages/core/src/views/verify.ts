@@ -1,18 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ViewComparison } from '../contracts/views.js';
 import { callerSleep } from '../kit/wait.js';
-import type { ViewParts, ViewRead } from './context.js';
-import type { TagTokens } from './tag-tokens.js';
-import type { ViewLoader } from './view-loader.js';
+import type { ViewRead } from './context.js';
+import type { ViewReadContext } from './view-loader.js';
 
 /**
  * Loads beside the cache, and compares what readers get with it, as both come out of the cache. A difference counts only
  * if the tags stay as they are for `settleMs`: a write may be committed whose tags are not replaced yet.
  */
 export async function compareWithStore<Params, Value>(
-  { cache, clock, codec }: ViewParts<Params, Value>,
-  tagTokens: TagTokens<Params, Value>,
-  loader: ViewLoader<Params, Value>,
+  { cache, clock, codec, loader, tagTokens }: ViewReadContext<Params, Value>,
   asked: ViewRead<Params>,
   settleMs: number,
 ): Promise<ViewComparison<Value>> {

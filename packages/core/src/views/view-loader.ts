@@ -4,7 +4,14 @@ import { Batcher } from '../kit/batcher.js';
 import { Deadline, withTimeout } from '../kit/wait.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
-import type { ViewParts, ViewRead } from './context.js';
+import type { ViewContext, ViewRead } from './context.js';
+import type { TagTokens } from './tag-tokens.js';
+
+/** The context of one view's reads. */
+export interface ViewReadContext<Params, Value> extends ViewContext<Params, Value> {
+  readonly loader: ViewLoader<Params, Value>;
+  readonly tagTokens: TagTokens<Params, Value>;
+}
 
 /** A load's outcome: boxed, so that a value that is an `Error` is none. */
 interface Loaded<Value> {
@@ -21,11 +28,11 @@ interface PendingLoad<Params, Value> {
  * that was not begun yet, never one that was: it may have read before a write that they must see.
  */
 export class ViewLoader<Params, Value> {
-  readonly #context: ViewParts<Params, Value>;
+  readonly #context: ViewContext<Params, Value>;
   readonly #batcher: Batcher<PendingLoad<Params, Value>, Loaded<Value>>;
   readonly #waiting = new Map<string, PendingLoad<Params, Value>>();
 
-  constructor(context: ViewParts<Params, Value>) {
+  constructor(context: ViewContext<Params, Value>) {
     const { clock, settings } = context;
     this.#context = context;
     this.#batcher = new Batcher({

@@ -8,11 +8,10 @@ import { Flights, POLLS } from '../read/flights.js';
 import { reportFillRefused } from '../read/reports.js';
 import { UncacheableKeys } from '../read/uncacheable.js';
 import { copyOf } from '../values/copy.js';
-import type { ViewParts, ViewRead } from './context.js';
+import type { ViewRead } from './context.js';
 import { rowsOf, tagKeys } from './dependency.js';
 import type { FoundTags, Tokens } from './entry.js';
-import type { TagTokens } from './tag-tokens.js';
-import type { ViewLoader } from './view-loader.js';
+import type { ViewReadContext } from './view-loader.js';
 
 /** How often a view is loaded again because a load has found more that it depends on. */
 const MAX_RELOADS = 3;
@@ -38,20 +37,12 @@ interface LoadedView<Value> extends Boxed<Value> {
  * A reader may join a load that began before it only if the tags prove to be unchanged after it has joined (G2).
  */
 export class ViewMisses<Params, Value> {
-  readonly #context: ViewParts<Params, Value>;
-  readonly #loader: ViewLoader<Params, Value>;
-  readonly #tagTokens: TagTokens<Params, Value>;
+  readonly #context: ViewReadContext<Params, Value>;
   readonly #flights = new Flights<Boxed<Value>>();
   readonly #uncacheable: UncacheableKeys;
 
-  constructor(
-    context: ViewParts<Params, Value>,
-    loader: ViewLoader<Params, Value>,
-    tagTokens: TagTokens<Params, Value>,
-  ) {
+  constructor(context: ViewReadContext<Params, Value>) {
     this.#context = context;
-    this.#loader = loader;
-    this.#tagTokens = tagTokens;
     this.#uncacheable = new UncacheableKeys(context.clock);
   }
 
@@ -71,7 +62,7 @@ export class ViewMisses<Params, Value> {
     const { cacheKey, key } = asked;
     const joined = await this.#flights.join(cacheKey);
     if (joined !== undefined) return joined.value;
-    if (!mayFill(asked)) return await this.#loader.load(asked);
+    if (!mayFill(asked)) return await this.#context.loader.load(asked);
     if (this.#uncacheable.has(cacheKey)) return await this.#readUncacheable(asked);
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     const token = nextToken();
@@ -80,16 +71,16 @@ export class ViewMisses<Params, Value> {
     for (;;) {
       const { before, lease } = await this.#bid(asked, token, gone);
       if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
-      if (lease === undefined || before === undefined) return await this.#loader.load(asked);
+      if (lease === undefined || before === undefined) return await this.#context.loader.load(asked);
       if (lease.outcome === 'hit') {
-        const decoded = await this.#tagTokens.decoded(asked, lease.hit, before);
+        const decoded = await this.#context.tagTokens.decoded(asked, lease.hit, before);
         if (decoded.ok) return decoded.value;
         gone = lease.hit.version;
       } else if (lease.outcome !== 'busy') {
         reportFillRefused(this.#context, key, lease.outcome === 'pass' ? 'writers' : 'foreign');
-        return await this.#loader.load(asked);
+        return await this.#context.loader.load(asked);
       }
-      if (clock.monotonic() >= giveUpAt) return await this.#loader.load(asked);
+      if (clock.monotonic() >= giveUpAt) return await this.#context.loader.load(asked);
       if (lease.outcome === 'hit') continue;
       // The holder may be of this process: readers of one turn meet here.
       if (!this.#flights.has(cacheKey)) {
@@ -107,20 +98,21 @@ export class ViewMisses<Params, Value> {
     const giveUpAt = clock.monotonic() + settings.leaseWaitMs;
     while (clock.monotonic() < giveUpAt) {
       const generation = generations.of(tags) ?? (await generations.prove(tags));
-      const before = generation === undefined ? undefined : await this.#tagTokens.askUnder(generation, tags);
+      const before =
+        generation === undefined ? undefined : await this.#context.tagTokens.askUnder(generation, tags);
       if (before === undefined) break;
       // Readers of one turn meet here.
       if (!this.#flights.has(cacheKey)) return await this.#loadAndFill(asked, undefined, NO_VERSION, before);
       const joined = await this.#flights.join(cacheKey);
       if (joined !== undefined) return joined.value;
     }
-    return await this.#loader.load(asked);
+    return await this.#context.loader.load(asked);
   }
 
   /** Loads, and replaces what the cache holds. */
   async refresh(asked: ViewRead<Params>): Promise<Value> {
     this.#context.near?.drop(asked.cacheKey);
-    if (this.#context.cacheSwitch.off || !mayFill(asked)) return await this.#loader.load(asked);
+    if (this.#context.cacheSwitch.off || !mayFill(asked)) return await this.#context.loader.load(asked);
     const token = this.#context.nextToken();
     const { before, lease } = await this.#bid(asked, token, undefined);
     if (lease?.outcome === 'granted') return await this.#loadAndFill(asked, token, lease.floor, before);
@@ -150,7 +142,7 @@ export class ViewMisses<Params, Value> {
     const bid = { kind: 'lease', key: cacheKey, token, leaseMs, holeTtlMs: HOLE_TTL_MS, encoding } as const;
     const [lease, before] = await Promise.all([
       cache.run(bid).catch(() => undefined),
-      this.#tagTokens.askUnder(generation, tags),
+      this.#context.tagTokens.askUnder(generation, tags),
     ]);
     return { lease, before };
   }
@@ -180,10 +172,10 @@ export class ViewMisses<Params, Value> {
       this.#flights.close(cacheKey, flight);
     }
     if (flight.joined) {
-      // This reader may change what it gets before the others have theirs.
+      // A copy, since this reader may change the value before the others get theirs.
       const shared = { value: copyOf(loaded.value) };
       const { found } = loaded;
-      const proving = loaded.before && this.#tagTokens.isStill(asked, loaded.before, found);
+      const proving = loaded.before && this.#context.tagTokens.isStill(asked, loaded.before, found);
       activity.track(Promise.resolve(proving).then((still) => flight.end(still ? shared : undefined)));
     } else flight.end(undefined);
     if (token !== undefined) activity.track(this.#fill(asked, token, Math.max(1, floor), loaded));
@@ -195,7 +187,7 @@ export class ViewMisses<Params, Value> {
     const { dependsOn, events, settings } = this.#context;
     let found: FoundTags | undefined;
     for (let reloads = 0; ; reloads++) {
-      const value = await this.#loader.load(asked);
+      const value = await this.#context.loader.load(asked);
       const rows = rowsOf(dependsOn(asked.params, value), settings.name);
       await Promise.all(rows.map(({ collection }) => collection.opening.open()));
       const known = new Set([...asked.tags, ...(found?.keys ?? [])]);
@@ -208,9 +200,9 @@ export class ViewMisses<Params, Value> {
         events.error.emit({ where: 'view', error: new Error(`view "${settings.name}": ${problem}`) });
         return uncached;
       }
-      // All anew: one generation holds for all of them.
+      // Asks for all tokens again, so that they are of one generation.
       const keys = [...(found?.keys ?? []), ...more];
-      const tokens = await this.#tagTokens.ask(keys);
+      const tokens = await this.#context.tagTokens.ask(keys);
       if (tokens === undefined) return uncached;
       found = { keys, ...tokens };
     }
@@ -226,7 +218,7 @@ export class ViewMisses<Params, Value> {
     const { cache, events } = this.#context;
     const { cacheKey, key } = asked;
     try {
-      // This very load may have noticed that a table is not kept in step any more.
+      // The load may have found that a table is not kept in step any more.
       const payload = mayFill(asked) ? await this.#payload(asked, version, loaded) : undefined;
       if (payload === undefined) return this.#release(cacheKey, token);
       const fill = { kind: 'fill', key: cacheKey, token, version, payload, ...this.#lifetime() } as const;

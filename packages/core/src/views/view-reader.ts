@@ -4,31 +4,22 @@ import type { Version } from '../contracts/version.js';
 import type { NearEntry } from '../near/entries.js';
 import { tokenOf } from '../protocol/tags.js';
 import { reportHit, reportMiss } from '../read/reports.js';
-import type { ViewParts, ViewRead } from './context.js';
+import type { ViewRead } from './context.js';
 import type { RowsDependency } from './dependency.js';
-import type { TagTokens, ViewDecoded } from './tag-tokens.js';
-import type { ViewLoader } from './view-loader.js';
+import type { ViewDecoded } from './tag-tokens.js';
+import type { ViewReadContext } from './view-loader.js';
 import type { ViewMisses } from './view-misses.js';
 
 type Answer = CacheHit | undefined | Error;
 
 /** The reads of a view: the entry and its tags, together; what is not current is loaded. */
 export class ViewReader<Params, Value> {
-  readonly #context: ViewParts<Params, Value>;
-  readonly #loader: ViewLoader<Params, Value>;
+  readonly #context: ViewReadContext<Params, Value>;
   readonly #misses: ViewMisses<Params, Value>;
-  readonly #tagTokens: TagTokens<Params, Value>;
 
-  constructor(
-    context: ViewParts<Params, Value>,
-    loader: ViewLoader<Params, Value>,
-    misses: ViewMisses<Params, Value>,
-    tagTokens: TagTokens<Params, Value>,
-  ) {
+  constructor(context: ViewReadContext<Params, Value>, misses: ViewMisses<Params, Value>) {
     this.#context = context;
-    this.#loader = loader;
     this.#misses = misses;
-    this.#tagTokens = tagTokens;
   }
 
   /** Hot path: a hit makes one promise. One round trip; who asks for the same tag in this turn shares its answer. */
@@ -110,7 +101,7 @@ export class ViewReader<Params, Value> {
       if (token === undefined) return this.#miss(asked, 'changed', entry.version);
       tokens[i] = token;
     }
-    const decoded = this.#tagTokens.decoded(asked, entry, { generation, tokens });
+    const decoded = this.#context.tagTokens.decoded(asked, entry, { generation, tokens });
     return decoded instanceof Promise
       ? decoded.then((late) => this.#decoded(asked, entry, late))
       : this.#decoded(asked, entry, decoded);
@@ -150,7 +141,7 @@ export class ViewReader<Params, Value> {
     const { activity, cache } = this.#context;
     reportMiss(this.#context, asked, reason);
     cache.trust.due();
-    return await activity.track(this.#loader.load(asked));
+    return await activity.track(this.#context.loader.load(asked));
   }
 }
 

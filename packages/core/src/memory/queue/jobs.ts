@@ -7,7 +7,7 @@ export interface QueuedJob {
   readonly attempts: number;
 }
 
-/** One job that does for both: the highest version stays, `0` being the highest. */
+/** The job that replaces two of the same key: that of the highest version, `0` being the highest. */
 export function mergeJobs(a: QueueJob, b: QueueJob): QueueJob {
   if (a.kind !== 'invalidate' || b.kind !== 'invalidate') return b;
   if (a.version === NO_VERSION) return a;

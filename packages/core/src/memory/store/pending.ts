@@ -63,7 +63,7 @@ export class Pending {
     for (const items of [this.#ready, this.#delayed]) {
       const item = items.get(key);
       if (item === undefined || item.change.version > version) continue;
-      // This writer did not know the texts that name what the row had before.
+      // This writer did not know the row's earlier texts.
       if (item.change.texts !== undefined && item.oldest !== version) continue;
       const rest = left(item);
       if (rest === undefined) items.delete(key);
