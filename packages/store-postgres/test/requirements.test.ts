@@ -95,6 +95,27 @@ describe('open names what is wrong, and the statement that mends it', () => {
     expect(await opened(at.asLow())).toEqual({ warnings: [] });
   });
 
+  test('a session in whose texts pg does not find what was stored is warned, where the table has such columns', async () => {
+    const at = await world(
+      'CREATE TABLE items (id int PRIMARY KEY, v text, at timestamptz(3), days date[], f float8, i interval)',
+    );
+    expect(await opened(at.asLow())).toEqual({ warnings: [] });
+    const settings = { DateStyle: 'SQL, DMY', IntervalStyle: 'iso_8601', extra_float_digits: '0' };
+    for (const [name, value] of Object.entries(settings)) {
+      await at.knex.raw(`ALTER ROLE ${at.low} SET ${name} = '${value}'`.replace("'SQL, DMY'", 'SQL, DMY'));
+    }
+    const { warnings } = await opened(at.asLow());
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /DateStyle of this session is 'SQL, DMY', so that "at", "days" .* SET DateStyle TO 'ISO'/,
+      ),
+      expect.stringMatching(/IntervalStyle .* is 'iso_8601', so that "i" may/),
+      expect.stringMatching(/extra_float_digits .* is '0', so that "f" may/),
+    ]);
+    await at.knex.raw('ALTER TABLE items DROP at, DROP days, DROP f, DROP i');
+    expect(await opened(at.asLow())).toEqual({ warnings: [] });
+  });
+
   test('a role of an earlier release, which may not remove records of the registry, is warned', async () => {
     const at = await world();
     await at.knex.raw(`REVOKE DELETE ON lockstep.consumer FROM ${at.low}`);

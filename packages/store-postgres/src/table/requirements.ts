@@ -3,6 +3,7 @@ import { writerFunction } from '../attach/triggers/pieces.js';
 import type { Run, TableInfo } from '../sql/catalog.js';
 import { identifier } from '../sql/quote.js';
 import { SCHEMA } from '../sql/stamp.js';
+import { textWarnings } from './text-settings.js';
 
 /**
  * The rights that the session lacks, on the table and on Lockstep's own. An earlier release gave roles no right to remove
@@ -90,7 +91,7 @@ export function assertTriggersFire({ isReplica, source, weakTriggers }: TableInf
 /** What works, and should be mended all the same; each with the statement that does. */
 export async function warningsOf(run: Run, info: TableInfo): Promise<string[]> {
   const { isReplica, source, weakTriggers } = info;
-  const warnings = [await lacks(run, RIGHTS, info, false)];
+  const warnings = [await lacks(run, RIGHTS, info, false), ...(await textWarnings(run, info))];
   const ordinary = isReplica ? [] : weakTriggers.filter(({ enabled }) => enabled === 'O');
   if (ordinary.length > 0) {
     const names = ordinary.map(({ relation, trigger }) => `${trigger} of ${relation}`).join(', ');
