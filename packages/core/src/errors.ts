@@ -237,9 +237,7 @@ export class NotReadyError extends LockstepError {
   readonly code = 'LOCKSTEP_NOT_READY';
   readonly problems: readonly NotReadyProblem[];
   constructor(problems: readonly NotReadyProblem[]) {
-    const lines = problems.map(({ error, name, part }) => {
-      return `${part} ${name}: ${error instanceof Error ? error.message : String(error)}`;
-    });
+    const lines = problems.map(({ error, name, part }) => `${part} ${name}: ${messageOf(error)}`);
     super(`not ready: ${lines.join('; ')}`, { cause: problems[0]?.error });
     this.problems = problems;
   }

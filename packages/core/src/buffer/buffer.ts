@@ -1,10 +1,9 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { FlushJob } from '../contracts/queue.js';
 import type { StoreFlush } from '../contracts/store.js';
 import type { Version } from '../contracts/version.js';
-import { CacheUnavailableError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
 import { isBlind, type StoreWrite } from '../write/commands.js';
 import type { Detach, MadePayload } from '../write/publish.js';
 import type { Answer } from '../write/store-commit.js';
@@ -203,8 +202,7 @@ export class CollectionBuffer<Value> implements BufferedWrites {
   async #check(): Promise<void> {
     const { clock } = this.#collection;
     this.#checkedAtMs = clock.monotonic();
-    const late = (): Error => new CacheUnavailableError('the cache did not describe itself');
-    const info = await withTimeout(clock, this.#cache.info(), CHECK_TIMEOUT_MS, late);
+    const info = await withinCacheTime(clock, this.#cache.info(), CHECK_TIMEOUT_MS);
     const undurable = this.#options.burst.durable && info.appendsToFile === false;
     this.#unkept = info.evictsPersistent !== false ? 'evicts' : undurable ? 'undurable' : undefined;
   }

@@ -1,10 +1,10 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import { MAX_BATCH_BYTES } from '../cache/payload-bytes.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { BufferCommand, CacheReply, Payload } from '../contracts/cache-commands.js';
 import type { BufferRefusal } from '../contracts/events.js';
 import type { Version } from '../contracts/version.js';
-import { CacheUnavailableError } from '../errors.js';
-import { callerSleep, withTimeout } from '../kit/wait.js';
+import { callerSleep } from '../kit/wait.js';
 import { copyOf } from '../values/copy.js';
 import { GroupCommit } from '../write/group-commit.js';
 import type { PendingWrite, WriteRequest } from '../write/pending-write.js';
@@ -190,9 +190,7 @@ export class Journal<Value> extends GroupCommit<JournalWrite<Value>, Answer<Valu
 
   #bounded<T>(promise: Promise<T>): Promise<T> {
     const { ackTimeoutMs } = this.#options.burst;
-    const late = (): Error =>
-      new CacheUnavailableError(`the buffer did not answer within ${ackTimeoutMs} ms`);
-    return withTimeout(this.#collection.clock, promise, ackTimeoutMs, late);
+    return withinCacheTime(this.#collection.clock, promise, ackTimeoutMs, 'the buffer did not answer');
   }
 
   #refuse(write: Write<Value>, reason: BufferRefusal): void {

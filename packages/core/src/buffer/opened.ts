@@ -1,8 +1,7 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CacheClient } from '../cache/client.js';
 import type { CacheAdapter, UnflushedIndex, UnflushedKey } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
-import { CacheUnavailableError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
 
 /** A call of the index, which is no part of anybody's read or write but a buffered one's. */
 const INDEX_TIMEOUT_MS = 1_000;
@@ -34,10 +33,8 @@ export function openedCache(
     await client.open();
     return await call();
   };
-  const late = (): Error =>
-    new CacheUnavailableError(`the index of unflushed keys did not answer within ${INDEX_TIMEOUT_MS} ms`);
   const bounded = <T>(call: () => Promise<T>): Promise<T> =>
-    withTimeout(clock, opened(call), INDEX_TIMEOUT_MS, late);
+    withinCacheTime(clock, opened(call), INDEX_TIMEOUT_MS, 'the index of unflushed keys did not answer');
   return {
     execute: (commands) => opened(() => adapter.execute(commands)),
     info: () => opened(() => adapter.info()),

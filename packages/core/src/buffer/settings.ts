@@ -2,9 +2,8 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import type { BurstOptions, Consistency, Strategy } from '../contracts/options.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
-import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
+import { HOUR_MS, type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
 
-const HOUR_MS = 3_600_000;
 const MANY = 10_000_000;
 /** With `appendfsync everysec` a server syncs once a second. */
 const DURABLE_ACK_MS = 2_000;

@@ -253,7 +253,7 @@ function awayOf(answers: readonly unknown[]): CacheUnavailableError | undefined 
 
 function reasonOf(error: unknown): { readonly cause?: string; readonly error?: unknown } {
   if (error === undefined) return {};
-  return { cause: error instanceof Error ? error.message : String(error), error };
+  return { cause: messageOf(error), error };
 }
 
 function unavailable(error: unknown): CacheUnavailableError {

@@ -1,6 +1,6 @@
 import type { CacheAdapter } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
-import { withTimeout } from '../kit/wait.js';
+import { withinCacheTime } from './cache-time.js';
 
 type Answer = ReadonlyMap<string, number | Error>;
 
@@ -44,8 +44,7 @@ export class KeptByCache {
   /** Asks one question at a time; all callers in the meantime share the next one. */
   #ask(): Promise<Answer> {
     this.#next = undefined;
-    const late = (): Error => new Error(`the cache did not answer within ${this.#timeoutMs} ms`);
-    const asking = withTimeout(this.#clock, this.#adapter.kept(this.#prefix), this.#timeoutMs, late);
+    const asking = withinCacheTime(this.#clock, this.#adapter.kept(this.#prefix), this.#timeoutMs);
     this.#underWay = asking.catch(() => undefined);
     return asking;
   }

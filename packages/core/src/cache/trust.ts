@@ -2,7 +2,8 @@ import type { CacheAdapter, CacheProbe } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import { believedUpTo, type Version } from '../contracts/version.js';
 import { CacheUnavailableError } from '../errors.js';
-import { sleep, withTimeout } from '../kit/wait.js';
+import { sleep } from '../kit/wait.js';
+import { withinCacheTime } from './cache-time.js';
 
 export interface TrustOptions {
   readonly adapter: Pick<CacheAdapter, 'probe' | 'primaryOf'>;
@@ -125,10 +126,8 @@ export class Trust {
   #probe(): void {
     const { adapter, clock, open, prefix, timeoutMs } = this.#options;
     const sentAtMs = clock.monotonic();
-    const late = (): Error =>
-      new CacheUnavailableError(`the cache did not answer a probe within ${timeoutMs} ms`);
     const asked = open().then(() => adapter.probe(prefix));
-    this.#probing = withTimeout(clock, asked, timeoutMs, late).then(
+    this.#probing = withinCacheTime(clock, asked, timeoutMs, 'the cache did not answer a probe').then(
       (probes) => this.#answered(probes, sentAtMs),
       (error: unknown) => {
         for (const name of this.#primaries.keys()) this.#fail(name, error);

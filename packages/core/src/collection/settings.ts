@@ -7,7 +7,7 @@ import type { Serializer } from '../contracts/serializer.js';
 import type { StoreAdapter } from '../contracts/store.js';
 import { InvalidOptionError } from '../errors.js';
 import { DECLARED_SETS } from '../kit/declared-sets.js';
-import { type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
+import { DAY_MS, HOUR_MS, type OptionsOf, option, type Settings, withDefaults } from '../kit/options.js';
 import { NEAR, type NearSettings, nearSettings } from '../near/settings.js';
 import { lookupName, MAX_LOOKUP_NAME_LENGTH } from '../protocol/lookup.js';
 import { COMPRESSION, checkCompression } from '../values/compression.js';
@@ -15,7 +15,6 @@ import { COMPRESSION, checkCompression } from '../values/compression.js';
 type AnyStore = StoreAdapter<never, never, never>;
 type AnyOptions = CollectionOptions<never, never, never>;
 
-const DAY_MS = 24 * 3_600_000;
 /** Ten years: longer is a mistake in the unit. */
 export const MAX_TTL_MS = 3_650 * DAY_MS;
 export const DEFAULT_STORE_TIMEOUT_MS = 10_000;
@@ -32,7 +31,7 @@ export const NAME = option.is<string, never>(
   (name) => typeof name === 'string' && name !== '' && name.length <= MAX_NAME_LENGTH && name.isWellFormed(),
 );
 
-export const TTL = option.integer(3_600_000, 1, MAX_TTL_MS);
+export const TTL = option.integer(HOUR_MS, 1, MAX_TTL_MS);
 export const TIMEOUT = option.integer(DEFAULT_STORE_TIMEOUT_MS, 1, DAY_MS);
 export const SERIALIZER = option.having<Serializer>('a serializer', 'serialize', 'deserialize');
 

@@ -1,9 +1,10 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CacheCommand, CacheReply, LeaseCommand } from '../contracts/cache-commands.js';
 import type { RecordedCollection } from '../contracts/registry.js';
 import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
 import { resetCollections } from '../feed/reset.js';
-import { sleep, withTimeout } from '../kit/wait.js';
-import { keyPrefix } from '../protocol/key.js';
+import { sleep } from '../kit/wait.js';
+import { enginePrefix } from '../protocol/key.js';
 import type { CollectionContext } from './context.js';
 
 /** The bound of each question to the cache; connecting is a part of the first. */
@@ -31,8 +32,7 @@ export class StoreNote {
     const { name, staleWhileRevalidateMs, ttlJitter, ttlMs } = context.settings;
     this.#context = context;
     this.#lookups = lookups;
-    // Collections have names, so an empty one can't collide.
-    this.#key = `${keyPrefix(context.prefix, '')}store:${name}`;
+    this.#key = `${enginePrefix(context.prefix)}store:${name}`;
     this.#ttlMs = Math.max(LEAST_TTL_MS, Math.ceil(ttlMs * (1 + ttlJitter)) + staleWhileRevalidateMs);
   }
 
@@ -107,10 +107,10 @@ export class StoreNote {
   /** Not by way of the cache's client: what fails here says nothing of the calls, whose circuit stays as it is. */
   async #run(command: CacheCommand): Promise<CacheReply> {
     const { adapter, cache, clock } = this.#context;
-    const late = (): Error => new CacheUnavailableError(`the cache did not answer within ${TIMEOUT_MS} ms`);
     const running = cache.open().then(() => adapter.execute([command]));
-    const [reply] = await withTimeout(clock, running, TIMEOUT_MS, late);
-    if (reply === undefined || reply instanceof Error) throw reply ?? late();
+    const [reply] = await withinCacheTime(clock, running, TIMEOUT_MS);
+    if (reply === undefined || reply instanceof Error)
+      throw reply ?? new CacheUnavailableError('the cache gave no reply');
     return reply;
   }
 

@@ -5,7 +5,7 @@ import type { Change, ChangeFeed, FeedClaimant } from '../contracts/feed.js';
 import type { ConsumerRecord, ConsumerState, RecordedCollection } from '../contracts/registry.js';
 import { StoreTimeoutError } from '../errors.js';
 import { withTimeout } from '../kit/wait.js';
-import { keyPrefix } from '../protocol/key.js';
+import { enginePrefix } from '../protocol/key.js';
 import type { EventHub } from '../runtime/events.js';
 import type { CacheSwitch } from '../runtime/switch.js';
 import { CacheIdentity } from './identity.js';
@@ -72,8 +72,7 @@ export class Consumer implements FeedClaimant, KnownRegistry {
     this.consumer = options.name;
     this.#options = options;
     this.#judge = new RecordJudge(options.name, options.events);
-    // Collections have names, so an empty one can't collide.
-    this.identity = new CacheIdentity({ ...options, prefix: keyPrefix(options.name, '') });
+    this.identity = new CacheIdentity({ ...options, prefix: enginePrefix(options.name) });
     this.suspensions = new Suspensions({
       ...options,
       members: (source) => this.#members.filter(({ collection }) => collection.source === source),

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ConsumerRecord } from '../contracts/registry.js';
-import { keyPrefix } from '../protocol/key.js';
+import { enginePrefix } from '../protocol/key.js';
 import type { EngineContext } from '../runtime/context.js';
 import type { Consumer } from './consumer.js';
 
@@ -79,8 +79,7 @@ export class Positions {
     const { consumer, feed, identity } = this.#options.consumer;
     const names = JSON.stringify([feed.name, source]);
     const digest = createHash('sha256').update(names).digest('base64url').slice(0, 16);
-    // Collections have names, so an empty one can't collide.
-    const start = `${keyPrefix(consumer, '')}position:${digest}`;
+    const start = `${enginePrefix(consumer)}position:${digest}`;
     const copies =
       identity.primaries <= 1 ? 1 : Math.min(MAX_COPIES, identity.primaries * COPIES_PER_PRIMARY);
     return Array.from({ length: copies }, (_, copy) => `${start}:${copy}`);

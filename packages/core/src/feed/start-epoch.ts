@@ -1,9 +1,8 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CacheClient } from '../cache/client.js';
 import type { Clock } from '../contracts/clock.js';
 import type { ChangeFeed } from '../contracts/feed.js';
 import type { ConsumerRecord, Epochs, RecordedCollection } from '../contracts/registry.js';
-import { CacheUnavailableError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
 import type { CacheIdentity } from './identity.js';
 
 export interface StartEpochOptions {
@@ -69,9 +68,8 @@ async function holdsNothing(
     }
     return true;
   };
-  const late = (): Error => new CacheUnavailableError(`the cache was not searched within ${SEARCH_MS} ms`);
   try {
-    return await withTimeout(clock, search(), SEARCH_MS, late);
+    return await withinCacheTime(clock, search(), SEARCH_MS);
   } catch {
     return false;
   } finally {

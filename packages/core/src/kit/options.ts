@@ -1,6 +1,9 @@
 import { type Clock, systemClock } from '../contracts/clock.js';
 import { InvalidOptionError, messageOf } from '../errors.js';
 
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
+
 /**
  * One option of a table. The table is the only place that says what an option may be and what it is when nobody gives
  * it: checks, settings, the error for unknown options and the tables in the documentation come from it.

@@ -2,9 +2,8 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import type { NearBounds, NearOptions } from '../contracts/near.js';
 import type { Consistency } from '../contracts/options.js';
 import { InvalidOptionError } from '../errors.js';
-import { type OptionsOf, option, type Settings } from '../kit/options.js';
+import { HOUR_MS, type OptionsOf, option, type Settings } from '../kit/options.js';
 
-const HOUR_MS = 3_600_000;
 const MAX_STALE_MS = 1_000;
 /** A ping needs a third of the time there and back. */
 const MIN_STALE_MS = 10;

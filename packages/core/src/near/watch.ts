@@ -1,8 +1,8 @@
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CacheAdapter, ChangeListener, ChangeWatch } from '../contracts/cache.js';
 import type { Clock } from '../contracts/clock.js';
 import type { NearStatus } from '../contracts/near.js';
-import { CacheUnavailableError, InvalidOptionError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
+import { InvalidOptionError } from '../errors.js';
 import { keyPrefixOf } from '../protocol/key.js';
 import { TAG_STARTS } from '../protocol/tags.js';
 import { type Kept, KeyChanges, NotedTags, TAG_COUNTERS } from './changes.js';
@@ -156,10 +156,8 @@ export class NearWatch implements ChangeListener {
     const losses = this.#losses;
     this.#pinging = true;
     this.nextPingMs = Number.POSITIVE_INFINITY;
-    const late = (): Error =>
-      new CacheUnavailableError(`the watch over changes did not answer a ping within ${timeoutMs} ms`);
     const pinging = open().then(() => this.#watch?.ping());
-    withTimeout(clock, pinging, timeoutMs, late).then(
+    withinCacheTime(clock, pinging, timeoutMs, 'the watch over changes did not answer a ping').then(
       () => {
         this.#pinging = false;
         this.#failures = 0;

@@ -15,6 +15,11 @@ export function keyPrefix(prefix: string, collection: string): string {
   return `${prefixStart(prefix)}${encodePart(collection)}:`;
 }
 
+/** The start of the keys that belong to no collection: each collection has a name, so that none has this start. */
+export function enginePrefix(prefix: string): string {
+  return keyPrefix(prefix, '');
+}
+
 /** The `keyPrefix` that a cache key starts with. */
 export function keyPrefixOf(cacheKey: string): string {
   return cacheKey.slice(0, cacheKey.indexOf(':', cacheKey.indexOf(':') + 1) + 1);

@@ -46,16 +46,18 @@ export class Pointers {
     properties: readonly string[],
     join: (recorded: RecordedCollection) => Membership | undefined,
   ) {
-    const { integrity, prefix, store } = collection;
+    const { integrity, prefix, settings: parent, store } = collection;
     this.properties = properties;
     this.#collection = collection;
     this.#declared = declared;
     const columns = properties.map((property) => declared.columnOf(property));
-    const name = lookupName(collection.settings.name, columns);
+    const name = lookupName(parent.name, columns);
     const keyPrefix = lookupPrefix(prefix, name, columns) as string;
-    const { holeTtlMs } = collection.settings;
+    const { holeTtlMs } = parent;
     this.recorded = { name, source: store.source, keyPrefix, holeTtlMs, holeOnEmpty: false, lookup: columns };
-    const settings = settingsOf(collection, name);
+    // A pointer leads to a row, and the row's own read keeps the collection's consistency.
+    const negativeTtlMs = parent.consistency === 'strict' ? 0 : parent.negativeTtlMs;
+    const settings = { ...parent, name, consistency: 'available', negativeTtlMs } as const;
     const compression = new Compression(undefined, settings.maxPayloadBytes);
     const bounds = { maxBytes: settings.maxPayloadBytes, compression };
     const plain = { serializer: POINTER, schema: undefined, shapes: undefined };
@@ -101,20 +103,6 @@ export class Pointers {
       return false;
     }
   }
-}
-
-function settingsOf(
-  { settings }: CollectionContext<never>,
-  name: string,
-): CollectionContext<never>['settings'] {
-  const strict = settings.consistency === 'strict';
-  return {
-    ...settings,
-    name,
-    // A pointer leads to a row, and the row's own read keeps the collection's consistency.
-    consistency: 'available',
-    negativeTtlMs: strict ? 0 : settings.negativeTtlMs,
-  };
 }
 
 /** The store of an index's pointers: one statement on the primary reads many, and none is ever written. */

@@ -1,5 +1,4 @@
-import { StoreTimeoutError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { EngineContext } from './context.js';
 
 /** How soon a cache is asked again. */
@@ -19,8 +18,7 @@ export function evictionWarning(
     if (asked || lifecycle.closed) return;
     asked = true;
     const asking = cache.open().then(() => adapter.info());
-    const late = (): Error => new StoreTimeoutError('the cache did not describe itself');
-    const info = await withTimeout(clock, asking, timeoutMs, late).catch(() => undefined);
+    const info = await withinCacheTime(clock, asking, timeoutMs).catch(() => undefined);
     if (info === undefined) {
       asked = false;
       clock.schedule(() => void warnIfEvicting(collection, why), RETRY_MS);

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { withinCacheTime } from '../cache/cache-time.js';
 import type { CancelTimer } from '../contracts/clock.js';
 import type { Announcement, Fleet } from '../contracts/fleet.js';
 import type { NearStatus } from '../contracts/near.js';
 import type { RelayStatus } from '../contracts/relay.js';
 import type { LockstepStatus } from '../contracts/status.js';
-import { CacheUnavailableError } from '../errors.js';
-import { withTimeout } from '../kit/wait.js';
 import { announcementText, parseAnnouncement } from './announcement.js';
 import type { EngineContext } from './context.js';
 import type { AnnounceSettings } from './options.js';
@@ -144,8 +143,7 @@ export class Announcements implements Fleet {
   }
 
   #bounded<T>(answer: Promise<T>, ms = this.#parts.timeoutMs): Promise<T> {
-    const late = (): Error => new CacheUnavailableError(`the cache did not answer within ${ms} ms`);
-    return withTimeout(this.#parts.clock, answer, ms, late);
+    return withinCacheTime(this.#parts.clock, answer, ms);
   }
 }
 

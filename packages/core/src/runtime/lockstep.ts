@@ -33,7 +33,7 @@ import { startRelay } from '../feed/relay.js';
 import { withDefaults } from '../kit/options.js';
 import { withTimeout } from '../kit/wait.js';
 import { NearWatch } from '../near/watch.js';
-import { keyPrefix } from '../protocol/key.js';
+import { enginePrefix } from '../protocol/key.js';
 import { checkCompression } from '../values/compression.js';
 import { Integrity } from '../values/integrity.js';
 import { viewOf } from '../views/view.js';
@@ -91,8 +91,7 @@ class LockstepEngine implements Lockstep {
     const integrity = settings.integrity && new Integrity(settings.integrity, prefix);
     const activity = new Activity();
     const events = new EventHub();
-    // Collections have names, so an empty one can't collide.
-    const ownPrefix = keyPrefix(prefix, '');
+    const ownPrefix = enginePrefix(prefix);
     this.#ownPrefix = ownPrefix;
     const buffers = new Buffers();
     const disabled = process.env[DISABLED];

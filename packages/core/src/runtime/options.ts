@@ -4,13 +4,11 @@ import type { CacheAdapter } from '../contracts/cache.js';
 import type { AnnounceOptions } from '../contracts/fleet.js';
 import type { BreakerOptions, LockstepOptions, TransactionOptions } from '../contracts/options.js';
 import type { QueueAdapter } from '../contracts/queue.js';
-import { type OptionsOf, option, type Settings } from '../kit/options.js';
+import { DAY_MS, type OptionsOf, option, type Settings } from '../kit/options.js';
 import { DEFAULT_PREFIX } from '../protocol/key.js';
 import { COMPRESSION } from '../values/compression.js';
 import { INTEGRITY } from '../values/integrity.js';
 import { MODE } from '../write/transaction-mode.js';
-
-const DAY_MS = 24 * 3_600_000;
 
 const BREAKER = {
   threshold: option.integer(5, 1, 1_000_000),

@@ -1,12 +1,10 @@
 import { SIGNAL } from '../collection/call-options.js';
 import type { OpenOptions } from '../contracts/options.js';
 import { NotReadyError, type NotReadyProblem } from '../errors.js';
-import { type OptionsOf, option, withDefaults } from '../kit/options.js';
+import { DAY_MS, type OptionsOf, option, withDefaults } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
 import type { Collections } from './collections.js';
 import type { EngineContext } from './context.js';
-
-const DAY_MS = 86_400_000;
 
 export const OPEN = {
   timeoutMs: option.integer(10_000, 1, DAY_MS),

@@ -1,7 +1,7 @@
 import { INVALIDATE } from '../collection/call-options.js';
 import { COLLECTION, NAME, SERIALIZER, TIMEOUT, TTL } from '../collection/settings.js';
 import type { VerifyOptions, ViewOptions } from '../contracts/views.js';
-import { type OptionsOf, option, type Settings } from '../kit/options.js';
+import { HOUR_MS, type OptionsOf, option, type Settings } from '../kit/options.js';
 import { NEAR_BOUNDS } from '../near/settings.js';
 
 type AnyOptions = ViewOptions<never, never, never>;
@@ -31,5 +31,5 @@ export type ViewSettings = Settings<typeof VIEW>;
 
 export const VERIFY = {
   ...INVALIDATE,
-  settleMs: option.integer(2_000, 0, 3_600_000),
+  settleMs: option.integer(2_000, 0, HOUR_MS),
 } satisfies OptionsOf<VerifyOptions>;

@@ -2,7 +2,7 @@ import type { Clock } from '../../contracts/clock.js';
 import type { QueueAdapter, QueueConsumeOptions, QueueConsumer, QueueJob } from '../../contracts/queue.js';
 import { ClosedError, JobRefusedError, messageOf, QueueUnavailableError } from '../../errors.js';
 import { backoffMs } from '../../kit/backoff.js';
-import { type OptionsOf, option, optionValue, withDefaults } from '../../kit/options.js';
+import { DAY_MS, HOUR_MS, type OptionsOf, option, optionValue, withDefaults } from '../../kit/options.js';
 import { DeadLetterBox } from './dead-letters.js';
 import { type QueuedJob, QueueJobs } from './jobs.js';
 
@@ -30,8 +30,8 @@ export const MEMORY_QUEUE = {
   maxJobs: option.integer(100_000, 1, MOST),
   maxDeadLetters: option.integer(10_000, 1, MOST),
   attempts: option.integer(10, 1, 1_000),
-  backoffMs: option.integer(100, 0, 3_600_000),
-  maxBackoffMs: option.integer(30_000, 0, 86_400_000),
+  backoffMs: option.integer(100, 0, HOUR_MS),
+  maxBackoffMs: option.integer(30_000, 0, DAY_MS),
   clock: option.clock(),
   random: option.random(),
 } satisfies OptionsOf<MemoryQueueOptions>;

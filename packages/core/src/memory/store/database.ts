@@ -14,7 +14,7 @@ import {
   StoreTimeoutError,
   StoreUnavailableError,
 } from '../../errors.js';
-import { type OptionsOf, option, withDefaults } from '../../kit/options.js';
+import { HOUR_MS, type OptionsOf, option, withDefaults } from '../../kit/options.js';
 import type { Deadline } from '../../kit/wait.js';
 import { checkTransactionMode } from '../../write/transaction-mode.js';
 import { callDeadline } from './calls.js';
@@ -60,7 +60,7 @@ export const DATABASE = {
   maxRows: option.integer(1_000_000, 1, MOST),
   maxTombstones: option.integer(100_000, 1, MOST),
   maxPendingChanges: option.integer(1_000_000, 1, MOST),
-  feedGraceMs: option.integer(100, 0, 3_600_000),
+  feedGraceMs: option.integer(100, 0, HOUR_MS),
 } satisfies OptionsOf<MemoryDatabaseOptions>;
 
 /** Makes an empty database in this process's memory, to be shared by stores. Throws `InvalidOptionError`. */
