@@ -20,8 +20,9 @@ async function processOn(
   name: string,
   options: Partial<CollectionOptions<Row, number>> = {},
   queue?: QueueAdapter,
+  connections = 4,
 ) {
-  const { knex, pg } = server.store({ knex: server.knex(server.url, 4) });
+  const { knex, pg } = server.store({ knex: server.knex(server.url, connections) });
   const table = pg.table<Row, number>(name, { key: 'id' });
   const lockstep = createLockstep({ cache, ...(queue && { queue }) });
   const rows = lockstep.collection<Row, number>({ name: 'rows', store: table, ...options });
@@ -47,8 +48,8 @@ async function world(columns = 'name text NOT NULL', row: Row = { name: 'a' }) {
     name,
     knex,
     alter: (sql: string) => knex.raw(`ALTER TABLE ${name} ${sql}`),
-    open: (options?: Partial<CollectionOptions<Row, number>>, queue?: QueueAdapter) =>
-      processOn(cache, name, options, queue),
+    open: (options?: Partial<CollectionOptions<Row, number>>, queue?: QueueAdapter, connections?: number) =>
+      processOn(cache, name, options, queue, connections),
     row: async (id: number) => (await knex(name).where({ id }).first()) as Row,
   };
 }
@@ -173,6 +174,25 @@ test('a value of the type that a column has now is written by a process that kno
   const many = await Promise.all([2, 3, 4].map((id) => old.rows.put(id, { id, n: '5000000000' })));
   expect(many.map(({ value }) => value)).toEqual([2, 3, 4].map((id) => ({ id, n: '5000000000' })));
 });
+
+test.each([
+  ['DROP COLUMN name', 4],
+  ['ALTER n TYPE bigint', '4'],
+] as const)(
+  'a row that is read with the commit: after %s, write() runs its body again, and is committed once',
+  async (sql, n) => {
+    const at = await world('name text, n int NOT NULL', { n: 0 });
+    // Of one connection, which knows the statement.
+    const { knex, rows } = await at.open({}, undefined, 1);
+    const add = () =>
+      rows.write(1, (trx) => (trx as typeof knex)(at.name).where({ id: 1 }).increment('n', 1));
+    for (let times = 0; times < 3; times++) await add();
+    await at.alter(sql);
+    expect((await add()).value).toMatchObject({ n });
+    expect(await at.row(1)).toMatchObject({ n });
+    expect(await rows.get(1)).toMatchObject({ n });
+  },
+);
 
 test('a value with a column that came since is written, and the column known from then on', async () => {
   const at = await world();

@@ -326,6 +326,24 @@ export function transactionCases(test: StoreCase, { requires, gives }: StoreClai
     await gone.expectRow(undefined);
   });
 
+  test('transaction: a row that is read with the commit is as the transaction leaves it', async (c) => {
+    const [made, gone] = [c.newRow(), c.newRow()];
+    await gone.putVersion(1);
+    const [version, ...laters] = await hostOf(c).transaction(async (tx) => {
+      const read = ({ key }: typeof made) => c.store.readWithCommit?.(key, { ...c.call, tx });
+      await made.putVersion(1, { tx });
+      // Asked before the transaction's last write.
+      const asked = [read(made), read(gone)];
+      const put = await made.putVersion(2, { tx });
+      await gone.deleteVersion({ tx });
+      return [put, ...asked] as const;
+    }, c.call);
+    const [ofMade, ofGone] = laters;
+    if (ofMade === undefined || ofGone === undefined) return;
+    expectEqual(ofMade()?.version, version, 'the version of what was put');
+    expectEqual(ofGone(), undefined, 'the deleted row');
+  });
+
   if (gives('refusedValue')) {
     test('transaction: a refusal that the body goes on from fails what follows, and nothing is committed (G1)', async (c) => {
       const [row, bad] = [c.newRow(), c.newRow()];

@@ -329,6 +329,15 @@ export interface StoreAdapter<Value, Id = string, Tx = unknown> {
   /** Rows by key; `undefined` where there is none. Rejects as a whole, with a `StoreError`. */
   read(keys: readonly string[], options: StoreReadOptions): Promise<readonly (StoreRow<Value> | undefined)[]>;
   /**
+   * Has the row at a key read in one message with a transaction's commit, before it and behind all else that the
+   * transaction does, which saves a round trip. Returns what gives the row once `transaction` has resolved; it may throw.
+   * `undefined`, or absent: it can't be had so, `read` is to be asked.
+   */
+  readWithCommit?(
+    key: string,
+    options: StoreCallOptions & { readonly tx: StoreTransaction },
+  ): (() => StoreRow<Value> | undefined) | undefined;
+  /**
    * Writes many commands, each on its own key at most once per call, in one round trip where the store
    * can. One that is refused fails alone. A rejection means that nothing can be said of any of them.
    */

@@ -12,7 +12,13 @@ import type {
   TransactionHost,
 } from '../contracts/store.js';
 import { NO_VERSION, type Version } from '../contracts/version.js';
-import { InvalidOptionError, StoreBusyError, StoreContractError, UnsupportedError } from '../errors.js';
+import {
+  InvalidOptionError,
+  StoreBusyError,
+  StoreContractError,
+  StoreUnavailableError,
+  UnsupportedError,
+} from '../errors.js';
 import { asStoreError, checkRow } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
 import { isMoved, type StoreWrite, stamped } from './commands.js';
@@ -183,13 +189,12 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     // Before the transaction holds a connection: flushing needs one, too.
     await buffer?.flushKey(key);
     let row: StoreRow<Value> | undefined;
+    let unreadable: unknown;
     const inTransaction = (): Promise<{ readonly value: T; readonly outcome: TransactionOutcome }> =>
       transaction(
         host,
         async (tx) => {
           await turn.begun;
-          // Under intents a writer's value is placed only where no other writer of the key is under way.
-          if (!usesIntents(this.#collection)) tx.partOf(this).committed = turn.committed;
           const reservation = await this.#preparation.prepare(key, undefined, tx.endsAtMs);
           const note = (value: Value | null, version: Version): void =>
             tx.wrote(this, key, { reservation, value, version, ttlMs, final: true });
@@ -197,13 +202,40 @@ export class TransactionWrites<Value> implements TransactionParticipant {
           note(null, NO_VERSION);
           await tx.call(host, settings.name, (storeTx) => this.#enter(key, reservation, storeTx));
           const result = await body(tx.client);
-          row = await this.read(key, tx);
-          note(row?.value ?? null, row?.version ?? NO_VERSION);
+          const call = { timeoutMs: settings.storeTimeoutMs };
+          const later = await tx.call(host, settings.name, async (storeTx) =>
+            store.readWithCommit?.(key, { ...call, tx: storeTx }),
+          );
+          const found = (read: StoreRow<Value> | undefined): void => {
+            row = read;
+            note(read?.value ?? null, read?.version ?? NO_VERSION);
+          };
+          if (later === undefined) found(await this.read(key, tx));
+          tx.partOf(this).committed = () => {
+            // Under intents a writer's value is placed only where no other writer of the key is under way.
+            if (!usesIntents(this.#collection)) turn.committed();
+            if (later === undefined) return;
+            try {
+              const read = later();
+              unreadable = checkRow(read, key, store);
+              if (unreadable === undefined) found(read);
+            } catch (error) {
+              unreadable = error;
+            }
+          };
           return result;
         },
         options,
       );
     const { value: returned, outcome } = await (buffer?.holding(key, inTransaction) ?? inTransaction());
+    if (unreadable !== undefined) {
+      const message = `collection "${settings.name}", key "${key}": committed, but the row can't be read`;
+      throw new StoreUnavailableError(message, 'unknown', {
+        collection: settings.name,
+        key,
+        cause: unreadable,
+      });
+    }
     const { version, cache } = outcome.get(this)?.get(key) ?? { version: NO_VERSION, cache: 'deferred' };
     if (row !== undefined && version !== NO_VERSION && row.version !== version) {
       // Statements that the transaction had put off until its commit came after the row was read.

@@ -16,6 +16,7 @@ import {
   type StoreOutcome,
   type StoreReadOptions,
   type StoreRow,
+  type StoreTransaction,
   StoreUnavailableError,
   type StoreWriteOptions,
   type TransactionHost,
@@ -25,13 +26,10 @@ import { storeError } from '../errors.js';
 import type { TableInfo, TableSpec } from '../sql/catalog.js';
 import { microsSql } from '../sql/stamp.js';
 import { transactionOf } from '../transactions/handle.js';
-import { rowValue } from '../values/rows.js';
 import { arrayText } from '../wire/arrays.js';
 import { type Row, statement } from '../wire/pipeline.js';
 import type { SendOptions } from '../wire/session.js';
 import { checkPut } from '../write/plan.js';
-import { OUT } from '../write/statements/table-sql.js';
-import { versionOf } from '../write/versions.js';
 import type { Writer } from '../write/writer.js';
 import { type DescribedTable, describeAttached } from './attachment.js';
 import { CAPABILITIES } from './capabilities.js';
@@ -39,6 +37,7 @@ import { TableDeclarations } from './declarations.js';
 import { type TableCall, tableFence } from './fence.js';
 import { identityOf } from './identity.js';
 import { type OpenedTable, openedTable, type TableParts } from './opened.js';
+import { readLast, rowsAt } from './reads.js';
 import { isDoubtful, noteAltered, TableShape } from './shape.js';
 import { warn } from './warnings.js';
 import { isLike, TableWatch } from './watch.js';
@@ -167,6 +166,14 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     }
   }
 
+  readWithCommit(
+    key: string,
+    options: StoreCallOptions & { readonly tx: StoreTransaction },
+  ): (() => StoreRow<Value> | undefined) | undefined {
+    const rows = this.#opened && readLast(key, this.#opened, this.shape, options);
+    return rows && (() => rowsAt<Value>(rows(), [key])[0]);
+  }
+
   async #read(
     { codec, plain, statements }: OpenedTable<Value>,
     keys: readonly string[],
@@ -182,11 +189,7 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
             values: (first ?? []).map((_, part) => arrayText(inputs.map((each) => each[part] ?? ''))),
           };
     const rows = await this.#send(call, options);
-    const found = new Map(rows.map((row) => [String(row.meta[OUT.key]), row]));
-    return keys.map((key) => {
-      const row = found.get(key);
-      return row === undefined ? undefined : this.#row(key, row);
-    });
+    return rowsAt(rows, keys);
   }
 
   async write(
@@ -273,11 +276,6 @@ export class PostgresTable<Value, Id> implements StoreAdapter<Value, Id, Knex.Tr
     const clock = statement(`SELECT ${microsSql()} AS "#now"`, this.#parts.prepared);
     const [row] = await this.#send({ statement: clock, values: [] }, { ...options, primary: true });
     return Number(row?.meta['#now']);
-  }
-
-  #row(key: string, row: Row): StoreRow<Value> {
-    // One that is not to be believed fails the reader of this row: the engine checks each row on its own.
-    return { key, value: rowValue<Value>(row), version: versionOf(row.meta[OUT.version]) };
   }
 
   #ready(): OpenedTable<Value> {

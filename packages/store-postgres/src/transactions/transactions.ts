@@ -26,6 +26,7 @@ import { textsIn } from '../values/texts.js';
 import { storeDeadline } from '../wire/deadline.js';
 import { bare, type Call, type Row, type Statement, statement } from '../wire/pipeline.js';
 import { BoundedTransaction, SilentRollback } from '../wire/transaction.js';
+import type { LastRead, PostgresTransaction } from './handle.js';
 
 const MAX_TRIES = 4;
 const BETWEEN_TRIES = { firstMs: 20, lastMs: 80, jitter: 1 };
@@ -150,11 +151,17 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
   ): Promise<T> {
     const transaction = await this.#begin(options, deadline);
     const { gate } = transaction;
+    const readsFailed: LastRead['failed'][] = [];
     let result: T;
     try {
       result = await deadline.bound(
         body(
-          handleOf(transaction, { clock: this.#clock, outbox: this.#outbox, statements: this.#statements }),
+          handleOf(transaction, {
+            clock: this.#clock,
+            outbox: this.#outbox,
+            statements: this.#statements,
+            readsFailed,
+          }),
         ),
       );
       gate.end('its body has returned');
@@ -177,6 +184,7 @@ export class PostgresTransactions implements TransactionHost<Knex.Transaction> {
     } catch (error) {
       if (isTransient(error)) throw error;
       this.#outbox.missing ||= isMissingOutbox(error);
+      for (const failed of readsFailed) await failed(error);
       if (error instanceof SilentRollback) throw gate.transient ?? gate.problem ?? error;
       if (stateOf(error) !== undefined && !isFatal(error))
         throw storeError(error, `${this.#name}: commit`, true);
@@ -236,6 +244,8 @@ function isMissingOutbox(error: unknown): boolean {
 }
 
 interface Handled {
+  /** Takes what is told of a commit that failed. */
+  readonly readsFailed: LastRead['failed'][];
   /** Whether it was missing when a transaction looked last. */
   readonly outbox: { missing: boolean };
   readonly statements: TransactionStatements;
@@ -244,8 +254,8 @@ interface Handled {
 
 function handleOf(
   { gate, trx }: BoundedTransaction,
-  { clock, outbox, statements }: Handled,
-): StoreTransaction {
+  { clock, outbox, readsFailed, statements }: Handled,
+): PostgresTransaction {
   const beganMs = clock.monotonic();
   const failed = (): void => {
     if (gate.problem !== undefined) throw gate.problem;
@@ -254,8 +264,10 @@ function handleOf(
   const constraints: Call = { statement: statements.constraints, values: [] };
   const changed = (): Call[] => {
     const openUs = String(Math.max(0, Math.round((clock.monotonic() - beganMs) * 1_000)));
-    const changes = { statement: statements.changes, values: [openUs] };
-    return [constraints, { statement: statements.byIndex, values: [] }, changes];
+    return [
+      { statement: statements.byIndex, values: [] },
+      { statement: statements.changes, values: [openUs] },
+    ];
   };
   return {
     client: trx,
@@ -268,7 +280,7 @@ function handleOf(
           if (row?.value['there'] !== true) return [];
           outbox.missing = false;
         }
-        return changesIn(await gate.ask(changed()));
+        return changesIn(await gate.ask([constraints, ...changed()]));
       } catch (error) {
         outbox.missing ||= isMissingOutbox(error);
         throw gate.transient ?? storeError(error, 'commit', true);
@@ -277,8 +289,13 @@ function handleOf(
     changesWithCommit: () => {
       failed();
       if (outbox.missing) return undefined;
-      gate.close(changed());
-      return () => changesIn(gate.closed);
+      const waited = readsFailed.length > 0 ? [] : [constraints];
+      const rows = gate.closing.add([...waited, ...changed()]);
+      return () => changesIn(rows());
+    },
+    readWithCommit: ({ call, described, failed: readFailed }) => {
+      readsFailed.push(readFailed);
+      return gate.closing.add([constraints, call], { described });
     },
   };
 }

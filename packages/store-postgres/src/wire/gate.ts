@@ -2,6 +2,7 @@ import { type LockstepError, StoreUnavailableError, TransactionOverError } from 
 import { rolledBackBy } from '@lockstep/core/kit';
 import type { Knex } from 'knex';
 import { isFatal, isTransient, stateOf, storeError } from '../errors.js';
+import { Closing } from './closing.js';
 import type { PooledClient } from './lender.js';
 import { bare, type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
 import { IS_OWN, isRollback, isRollbackToSavepoint } from './rollbacks.js';
@@ -52,11 +53,8 @@ export class TransactionGate {
   /** What travels with knex's BEGIN; `undefined` once it has. */
   #opening: readonly Call[] | undefined;
   #openingError: unknown;
-  /** What travels with knex's COMMIT, before it; and the answers of the last of them. */
-  #closing: readonly Call[] = [];
-  #closed: Row[] = [];
-  /** The server has refused one of these, and still has the transaction. */
-  #closingFailed = false;
+  /** What travels with knex's COMMIT. */
+  readonly closing = new Closing();
   /** The body's nested transactions that were open at the last look. */
   readonly #nested = new Set<Nested>();
   /** One of them was open at the end: its first statements would be committed without the others. */
@@ -154,19 +152,9 @@ export class TransactionGate {
     return this.#openingError;
   }
 
-  /** Sends the calls in one message with the COMMIT, before it: they fail or are committed together. */
-  close(calls: readonly Call[]): void {
-    this.#closing = calls;
-  }
-
-  /** The answer of the last of these. After the commit. */
-  get closed(): Row[] {
-    return this.#closed;
-  }
-
   /** Rolls back what could not be closed, and so was not committed. */
   async rollBackUnclosed(): Promise<void> {
-    if (this.#closingFailed) await this.ask([bare('ROLLBACK')]);
+    if (this.closing.failed) await this.ask([bare('ROLLBACK')]);
   }
 
   /** Sends the owner's own statements, behind whatever is with the server. */
@@ -274,7 +262,7 @@ export class TransactionGate {
     const answered = rest.at(-1) as Answered;
     if (this.#opening !== undefined) return this.#open(String(text), this.#opening, answered);
     if (this.#own > 0) {
-      const closes = this.#finishing && this.#closing.length > 0 && text === 'COMMIT;';
+      const closes = this.#finishing && !this.closing.isEmpty && text === 'COMMIT;';
       return closes ? this.#close(answered) : this.#forward(query, rest);
     }
     const wait = (send: () => void, refuse: (reason: Error) => void): void => {
@@ -318,14 +306,10 @@ export class TransactionGate {
   }
 
   #close(answered: Answered): void {
-    const calls = [...this.#closing, bare('COMMIT')];
-    const pipeline = new Pipeline(this.#real, calls, (error, results) => {
-      this.#closingFailed = results === undefined && pipeline.answered < calls.length - 1;
-      this.#closed = results?.at(-2) ?? [];
-      if (results === undefined) answered(error);
-      else answered(null, { command: 'COMMIT', rows: [] });
+    this.closing.send(this.#real, (error) => {
+      if (error === undefined) answered(null, { command: 'COMMIT', rows: [] });
+      else answered(error);
     });
-    this.#real.query(pipeline);
   }
 
   #next(): void {
