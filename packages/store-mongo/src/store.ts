@@ -18,7 +18,7 @@ import type { Installation } from './install/installation.js';
 import { type SourceDocument, SourceRecords } from './install/records.js';
 import { type RepairReport, repair } from './install/repair.js';
 import { askServer, type Server, STANDALONE, serverNowMs } from './install/server.js';
-import { checkDeclared, checkInstalled, indexesOf } from './install/state.js';
+import { checkDeclared, checkInstalled, indexesOf, stateOf } from './install/state.js';
 import { AttachmentWatch } from './install/watch.js';
 import {
   checkBson,
@@ -292,8 +292,10 @@ export function mongoStore(options: MongoStoreOptions): MongoStore {
           await shape.number();
           watch.start(opening.onKept);
         },
-        checkIndexes: async (sets) =>
-          checkDeclared(binding, sets, await indexesOf(own.collection(collectionName))),
+        checkIndexes: async (sets) => {
+          const indexes = await indexesOf(own.collection(collectionName));
+          checkDeclared(binding, sets, indexes, await stateOf({ db: own }, collectionName));
+        },
         renew: async () => onRecord(await records.of(source)),
         identity: () => identityOf({ db: own }, tombstones, binding),
         nowMs: () => serverNowMs(own),

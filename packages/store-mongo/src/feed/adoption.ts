@@ -3,7 +3,7 @@ import { type Document, MongoBulkWriteError } from 'mongodb';
 import { type Binding, keyIfAny } from '../rows/binding.js';
 import { adoptTags } from '../rows/kept-tags.js';
 import { nextEven, restampPipeline } from '../rows/stamp.js';
-import { textsAt } from '../rows/texts-at.js';
+import { statesAt } from '../rows/states-at.js';
 import { type Call, statementOptions } from '../wire/call.js';
 import type { FeedEvent } from './events.js';
 
@@ -62,7 +62,7 @@ async function adoptKept(
   const { tagged } = binding.declared;
   if (tagged.length === 0 || there.size + gone.length === 0) return;
   const keys = [...there.keys()];
-  const rows = keys.length === 0 ? new Map() : await textsAt(binding, keys, tagged, call);
+  const rows = keys.length === 0 ? new Map() : await statesAt(binding, keys, tagged, call);
   await adoptTags(binding, rows, gone, call);
 }
 

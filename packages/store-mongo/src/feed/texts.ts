@@ -1,8 +1,8 @@
-import type { Change, ColumnTexts } from '@lockstep/core';
+import type { Change } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
-import { textsOf } from '../rows/declared.js';
-import { textsAt } from '../rows/texts-at.js';
+import { statesOf } from '../rows/declared.js';
+import { statesAt } from '../rows/states-at.js';
 import { CallBound } from '../wire/bound.js';
 import type { FeedEvent } from './events.js';
 
@@ -22,14 +22,13 @@ export async function withTexts(
   before: ReadonlyMap<string, readonly Document[]> = new Map(),
 ): Promise<readonly Change[]> {
   if (fields.length === 0 || changes.length === 0) return changes;
-  const { name, source } = binding;
+  const { name } = binding;
   const bound = new CallBound(`${name}: values of changed rows`, { timeoutMs: TIMEOUT_MS });
   const keys = [...new Set(changes.map(({ key }) => key))];
-  const now = await bound.race(textsAt(binding, keys, fields, { bound, session: undefined }));
+  const now = await bound.race(statesAt(binding, keys, fields, { bound, session: undefined }));
   return changes.map((change) => {
-    const had = (before.get(change.key) ?? []).map((document) => textsOf(document, fields, source));
-    const has: readonly (ColumnTexts | undefined)[] = [now.get(change.key)];
-    return { ...change, texts: [...had, ...has.filter((state) => state !== undefined)] };
+    const had = (before.get(change.key) ?? []).flatMap((document) => statesOf(binding, document, fields));
+    return { ...change, texts: [...had, ...(now.get(change.key) ?? [])] };
   });
 }
 

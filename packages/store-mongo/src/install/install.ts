@@ -41,7 +41,7 @@ export async function install(
   const indexes = state.exists ? await indexesOf(db.collection(name)) : [];
   checkKind(binding, state);
   checkKeyIndex(binding, state, indexes);
-  checkDeclared(binding, sets, indexes);
+  checkDeclared(binding, sets, indexes, state);
   // A collection that was made anew is known by no key to anybody.
   await records.claim(
     binding,

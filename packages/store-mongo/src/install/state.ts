@@ -203,8 +203,16 @@ export function checkDeclared(
   binding: Binding,
   { tags = [], unique = [] }: DeclaredSets,
   indexes: readonly IndexDescriptionInfo[],
+  { options }: Pick<CollectionState, 'options'>,
 ): void {
   const { source, versionField } = binding;
+  const collation = options['collation'] as Document | undefined;
+  if (tags.length > 0 && !isSimple(collation)) {
+    throw new InvalidOptionError(
+      'tags',
+      `queries of ${source} compare texts by the collation ${String(collation?.['locale'])}: they find rows by other values than those that name the tags`,
+    );
+  }
   for (const [option, sets] of [
     ['unique', unique],
     ['tags', tags],

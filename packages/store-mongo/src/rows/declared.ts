@@ -21,6 +21,11 @@ export class DeclaredFields {
     this.tagged = [...new Set(tags.flat())];
     this.fields = [...new Set([...unique, ...tags].flat())];
   }
+
+  /** Rows are looked up by it, which finds no list, and no tag is made of it. */
+  isUniqueOnly(field: string): boolean {
+    return !this.tagged.includes(field) && this.unique.some((set) => set.includes(field));
+  }
 }
 
 /** The text of a field's value; values that MongoDB holds for equal share one. `null`: none. Throws `InvalidIdError`. */
@@ -30,15 +35,42 @@ export function fieldText(value: unknown, source: string): string | null {
   return declaredText(isLong ? value : encodeKey(value, source));
 }
 
-/** The texts of a document. What has none (a list, say) counts as no value: nobody can ask for it. */
+/** More states of one row are not told one by one: a list in a field makes one for each of its values. */
+const MAX_STATES = 64;
+
+/** The texts of a document, by what looks it up: a list has none. */
 export function textsOf(document: Document, fields: readonly string[], source: string): ColumnTexts {
-  const texts: Record<string, string | null> = {};
+  return Object.fromEntries(fields.map((field) => [field, textIfAny(document[field], source)]));
+}
+
+/**
+ * The states of a document by its declared fields. A query finds a list by each of its values, so a list makes a state for
+ * each; what has no text otherwise counts as no value: nobody can ask for it. Where there are too many, the list's field is
+ * left out: not known.
+ */
+export function statesOf(
+  { declared, source }: { readonly declared: DeclaredFields; readonly source: string },
+  document: Document,
+  fields: readonly string[],
+): ColumnTexts[] {
+  let states: Record<string, string | null>[] = [textsOf(document, fields, source)];
   for (const field of fields) {
-    try {
-      texts[field] = fieldText(document[field], source);
-    } catch {
-      texts[field] = null;
+    const value: unknown = document[field];
+    if (!Array.isArray(value) || value.length === 0) continue;
+    const texts = new Set(value.map((each: unknown) => textIfAny(each, source)));
+    if (texts.size * states.length <= MAX_STATES) {
+      states = states.flatMap((state) => [...texts].map((text) => ({ ...state, [field]: text })));
+    } else if (!declared.isUniqueOnly(field)) {
+      states = states.map(({ [field]: _list, ...rest }) => rest);
     }
   }
-  return texts;
+  return states;
+}
+
+function textIfAny(value: unknown, source: string): string | null {
+  try {
+    return fieldText(value, source);
+  } catch {
+    return null;
+  }
 }

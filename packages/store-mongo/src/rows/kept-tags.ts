@@ -11,8 +11,8 @@ import type { Binding } from './binding.js';
 
 /** What is kept of one row. */
 export interface KeptTags {
-  /** States of the row, the newest last, each as JSON of its tags' texts. */
-  readonly states: readonly string[];
+  /** What the row was in turn, the newest last, each as JSON of its states by the texts of tags. */
+  readonly had: readonly string[];
   /** The row was deleted: what is kept of it expires, as tombstones do. */
   readonly expires: boolean;
 }
@@ -23,8 +23,11 @@ interface KeptDocument extends Document {
   readonly at?: Date;
 }
 
-/** States that the relay leaves of a row: an own write leaves one. */
-const MAX_STATES = 4;
+/** How much the relay leaves of a row: an own write leaves one. */
+const MAX_HAD = 4;
+
+/** In the place of texts that are not known. */
+const UNTOLD = 0;
 
 /** The source of the documents: no database has such a name, so that none is taken for a tombstone, and no stream shows them. */
 export function keptSource(source: string): string {
@@ -37,9 +40,18 @@ function collectionOf({ tombstones }: Binding): Collection<KeptDocument> {
 
 const idOf = ({ source }: Binding, key: string): KeptDocument['_id'] => ({ s: keptSource(source), k: key });
 
-/** A state of a row as it is kept. */
-export function stateOfTexts({ declared }: Binding, texts: ColumnTexts): string {
-  return JSON.stringify(Object.fromEntries(declared.tagged.map((field) => [field, texts[field] ?? null])));
+/** A row as it is kept. */
+export function keptText({ declared }: Binding, states: readonly ColumnTexts[]): string {
+  return JSON.stringify(
+    states.map((texts) =>
+      Object.fromEntries(
+        declared.tagged.map((field) => {
+          const text = texts[field];
+          return [field, text === undefined ? UNTOLD : text];
+        }),
+      ),
+    ),
+  );
 }
 
 /**
@@ -57,30 +69,38 @@ export async function keptTags(
       { ...statementOptions({ bound, session: undefined }), readConcern: { level: 'local' } },
     )
     .toArray();
-  return new Map(found.map(({ _id, at, had }) => [_id.k, { states: had, expires: at !== undefined }]));
+  return new Map(found.map(({ _id, at, had }) => [_id.k, { had, expires: at !== undefined }]));
 }
 
 /**
- * The texts of kept states that are none of `known`. A field that was declared since has the value of the last of `known`:
- * that is told anyhow.
+ * What is kept, and then what is known, of a row. A field that was declared since has the value of the last known state: that
+ * is told anyhow.
+ *
+ * @param rows the row's states at each time that is known
  */
-export function keptTexts(
+export function withKept(
   binding: Binding,
   kept: KeptTags | undefined,
-  known: readonly ColumnTexts[],
+  rows: readonly (readonly ColumnTexts[] | undefined)[],
 ): ColumnTexts[] {
-  if (kept === undefined) return [];
-  const told = new Set(known.map((texts) => stateOfTexts(binding, texts)));
-  return kept.states
-    .filter((state) => !told.has(state))
-    .map((state) => ({ ...known.at(-1), ...(JSON.parse(state) as ColumnTexts) }));
+  const known = rows.flatMap((states) => states ?? []);
+  if (kept === undefined) return known;
+  const told = new Set(rows.map((states) => keptText(binding, states ?? [])));
+  const before = kept.had
+    .filter((text) => !told.has(text))
+    .flatMap((text) => JSON.parse(text) as Record<string, string | null | typeof UNTOLD>[])
+    .map((state) => {
+      const entries = Object.entries({ ...known.at(-1), ...state });
+      return Object.fromEntries(entries.filter(([, text]) => text !== UNTOLD)) as ColumnTexts;
+    });
+  return [...before, ...known];
 }
 
 /** A row as an own write leaves it. */
 export interface LeftRow {
   readonly key: string;
   /** `undefined`: it is gone. */
-  readonly texts: ColumnTexts | undefined;
+  readonly states: readonly ColumnTexts[] | undefined;
 }
 
 /** Keeps what own writes have left of rows, in their transaction, where that differs from what is kept. */
@@ -90,18 +110,18 @@ export async function leaveTags(
   kept: ReadonlyMap<string, KeptTags>,
   call: Call,
 ): Promise<void> {
-  const operations = rows.flatMap(({ key, texts }): AnyBulkWriteOperation<KeptDocument>[] => {
+  const operations = rows.flatMap(({ key, states }): AnyBulkWriteOperation<KeptDocument>[] => {
     const filter = { _id: { $eq: idOf(binding, key) } };
     const known = kept.get(key);
-    if (texts === undefined) {
+    if (states === undefined) {
       if (known === undefined || known.expires) return [];
       // Unless another write has left the row anew, as the relay may find.
-      const same = { ...filter, had: { $eq: known.states } };
+      const same = { ...filter, had: { $eq: known.had } };
       return [{ updateOne: { filter: same, update: { $currentDate: { at: true } } } }];
     }
-    const state = stateOfTexts(binding, texts);
-    if (known?.expires === false && known.states.length === 1 && known.states[0] === state) return [];
-    const update = { $set: { had: [state] }, $unset: { at: '' } };
+    const text = keptText(binding, states);
+    if (known?.expires === false && known.had.length === 1 && known.had[0] === text) return [];
+    const update = { $set: { had: [text] }, $unset: { at: '' } };
     return [{ updateOne: { filter, update, upsert: true } }];
   });
   await writeKept(binding, operations, call);
@@ -113,16 +133,16 @@ export async function leaveTags(
  */
 export async function adoptTags(
   binding: Binding,
-  rows: ReadonlyMap<string, ColumnTexts>,
+  rows: ReadonlyMap<string, readonly ColumnTexts[]>,
   gone: readonly string[],
   call: Call,
 ): Promise<void> {
   const kept = await keptTags(binding, [...rows.keys(), ...gone], call);
-  const added = [...rows].flatMap(([key, texts]): AnyBulkWriteOperation<KeptDocument>[] => {
-    const state = stateOfTexts(binding, texts);
+  const added = [...rows].flatMap(([key, states]): AnyBulkWriteOperation<KeptDocument>[] => {
+    const text = keptText(binding, states);
     const known = kept.get(key);
-    if (known?.expires === false && known.states.at(-1) === state) return [];
-    const update = { $push: { had: { $each: [state], $slice: -MAX_STATES } }, $unset: { at: '' } };
+    if (known?.expires === false && known.had.at(-1) === text) return [];
+    const update = { $push: { had: { $each: [text], $slice: -MAX_HAD } }, $unset: { at: '' } };
     return [
       {
         updateOne: { filter: { _id: { $eq: idOf(binding, key) } }, update: update as Document, upsert: true },
@@ -130,7 +150,7 @@ export async function adoptTags(
     ];
   });
   const expiring = gone.flatMap((key) =>
-    kept.get(key)?.expires === false ? [{ key, texts: undefined }] : [],
+    kept.get(key)?.expires === false ? [{ key, states: undefined }] : [],
   );
   await writeKept(binding, added, call);
   await leaveTags(binding, expiring, kept, call);

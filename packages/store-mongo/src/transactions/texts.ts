@@ -1,6 +1,6 @@
 import type { Change, ColumnTexts } from '@lockstep/core';
-import { type KeptTags, keptTags, keptTexts, leaveTags } from '../rows/kept-tags.js';
-import { textsAt } from '../rows/texts-at.js';
+import { type KeptTags, keptTags, leaveTags, withKept } from '../rows/kept-tags.js';
+import { statesAt } from '../rows/states-at.js';
 import type { CallBound } from '../wire/bound.js';
 import type { TransactionLog } from './log.js';
 
@@ -20,18 +20,17 @@ export async function withTexts(tx: TransactionLog, bound: CallBound): Promise<r
       const chunk = own.slice(at, at + CHUNK);
       const keys = chunk.map(({ key }) => key);
       const { fields } = binding.declared;
-      const inside = await textsAt(binding, keys, fields, { bound, session: tx.session });
+      const inside = await statesAt(binding, keys, fields, { bound, session: tx.session });
       const outside = { bound, session: undefined };
-      const before = await textsAt(binding, keys, fields, outside, { readConcern: { level: 'local' } });
+      const before = await statesAt(binding, keys, fields, outside, { readConcern: { level: 'local' } });
       const isTagged = binding.declared.tagged.length > 0;
       const kept = isTagged ? await keptTags(binding, keys, outside) : new Map<string, KeptTags>();
       for (const change of chunk) {
         const { key } = change;
-        const states = [before.get(key), inside.get(key)].filter((state) => state !== undefined);
-        texts.set(change, [...keptTexts(binding, kept.get(key), states), ...states]);
+        texts.set(change, withKept(binding, kept.get(key), [before.get(key), inside.get(key)]));
       }
       if (!isTagged) continue;
-      const left = keys.map((key) => ({ key, texts: inside.get(key) }));
+      const left = keys.map((key) => ({ key, states: inside.get(key) }));
       await leaveTags(binding, left, kept, { bound, session: tx.session });
     }
   }

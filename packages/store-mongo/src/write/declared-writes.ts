@@ -1,9 +1,9 @@
 import type { ColumnTexts, StoreCommand, StoreOutcome } from '@lockstep/core';
 import type { Document } from 'mongodb';
 import type { Binding } from '../rows/binding.js';
-import { textsOf } from '../rows/declared.js';
-import { keptTags, keptTexts, leaveTags } from '../rows/kept-tags.js';
-import { textsAt } from '../rows/texts-at.js';
+import { statesOf } from '../rows/declared.js';
+import { keptTags, leaveTags, withKept } from '../rows/kept-tags.js';
+import { statesAt } from '../rows/states-at.js';
 import type { Call } from '../wire/call.js';
 import { isDuplicateOf } from '../wire/errors.js';
 import { failed } from './outcomes.js';
@@ -21,14 +21,14 @@ export async function runDeclared<Value>(
   commands: readonly StoreCommand<Value>[],
   call: Call,
 ): Promise<StoreOutcome<Value>[]> {
-  const { declared, source } = binding;
+  const { declared } = binding;
   const { fields } = declared;
   if (fields.length === 0) return await runCommands(binding, commands, call);
   if (declared.tags.length > 0) {
     return await Promise.all(commands.map((command) => runAlone(binding, command, call)));
   }
   return (await runCommands(binding, commands, call)).map((outcome) =>
-    outcome.kind === 'written' ? { ...outcome, texts: after(outcome, fields, source) } : outcome,
+    outcome.kind === 'written' ? { ...outcome, texts: after(binding, outcome) } : outcome,
   );
 }
 
@@ -37,24 +37,24 @@ async function runAlone<Value>(
   command: StoreCommand<Value>,
   call: Call,
 ): Promise<StoreOutcome<Value>> {
-  const { declared, keyField, source } = binding;
+  const { declared, keyField } = binding;
   const { fields } = declared;
   const refused = checkValue(binding, command);
   if (refused !== undefined) return refused;
   for (let tries = 1; ; tries += 1) {
     try {
       return await binding.inTransaction(call.bound, async (own) => {
-        const before = await textsAt(binding, [command.key], fields, own);
+        const before = await statesAt(binding, [command.key], fields, own);
         // Only once the snapshot stands: see keptTags.
         const [outcome, kept] = await Promise.all([
           runCommand(binding, command, own),
           keptTags(binding, [command.key], own),
         ]);
         if (outcome.kind !== 'written') return outcome;
-        const left = after(outcome, fields, source);
-        const texts = [...before.values(), ...left];
-        await leaveTags(binding, [{ key: command.key, texts: left[0] }], kept, own);
-        return { ...outcome, texts: [...keptTexts(binding, kept.get(command.key), texts), ...texts] };
+        const left = after(binding, outcome);
+        const { key } = command;
+        await leaveTags(binding, [{ key, states: left.length === 0 ? undefined : left }], kept, own);
+        return { ...outcome, texts: withKept(binding, kept.get(key), [before.get(key), left]) };
       });
     } catch (error) {
       // Another insert of this key has committed since: now there is a row to write over.
@@ -64,9 +64,8 @@ async function runAlone<Value>(
 }
 
 function after<Value>(
+  binding: Binding,
   { value }: Extract<StoreOutcome<Value>, { kind: 'written' }>,
-  fields: readonly string[],
-  source: string,
 ): readonly ColumnTexts[] {
-  return value === null ? [] : [textsOf(value as Document, fields, source)];
+  return value === null ? [] : statesOf(binding, value as Document, binding.declared.fields);
 }
