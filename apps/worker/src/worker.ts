@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { Auditor } from './audit/auditor.js';
 import { bounded } from './bounded.js';
+import { lockstepOf } from './config/lockstep.js';
 import type { WorkerConfig } from './define.js';
 import { GatheredLog } from './gathered-log.js';
 import { Health, type WorkerStatus } from './health.js';
@@ -49,8 +50,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<Worker> 
   const settings = workerSettings(config);
   const logger = given ?? workerLogger('info');
   const made = typeof config.lockstep === 'function';
-  const lockstep: Lockstep =
-    typeof config.lockstep === 'function' ? await config.lockstep() : config.lockstep;
+  const lockstep = await lockstepOf(config);
   const ends: (() => Promise<void>)[] = [];
   const end = async (): Promise<void> => {
     for (const step of ends.splice(0).reverse()) {

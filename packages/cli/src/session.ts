@@ -36,6 +36,8 @@ export interface Session extends Output {
   readonly ask: Ask;
 }
 
+/** How long a configuration's own function may take: it may read secrets, and load drivers. */
+const CONFIG_MS = 30_000;
 /** How long the ends of a session may take together, */
 const CLOSE_MS = 3_000;
 /** and where a server has not answered: it will not answer now. */
@@ -51,9 +53,9 @@ export async function withSession(
 ): Promise<void> {
   const { config: path, json = false, timeout: timeoutMs } = command.optsWithGlobals<CommonFlags>();
   // It brings every driver, which --help and init can do without.
-  const { loadConfig } = await import('@lockstep/worker');
+  const { loadConfig, lockstepOf } = await import('@lockstep/worker');
   const config = await loadConfig(path);
-  const lockstep = typeof config.lockstep === 'function' ? await config.lockstep() : config.lockstep;
+  const lockstep = await askWithin(CONFIG_MS)('the lockstep of the configuration', lockstepOf(config));
   // Others see it among the processes where it takes longer than a moment.
   lockstep.fleet.describe(TOOL, () => command.name());
   // A server that is away is told once, by whoever asked it.

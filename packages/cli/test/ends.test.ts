@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,8 @@ let ends: Record<string, Record<string, string>>;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'lockstep-ends-'));
+  writeFileSync(join(folder, 'broken.ts'), 'export default { lockstep: ( }');
+  writeFileSync(join(folder, 'other.mjs'), 'export default { lockstep: () => ({}) }');
   services = await Promise.all([startPostgres(), startRedis({ owned: true })]);
   const [postgres, redis] = services;
   silent = createServer((socket) => void socket.on('error', () => undefined).resume());
@@ -122,6 +124,9 @@ const TABLE: readonly (readonly [end: string, command: string, code: number, say
   ['a cache that hangs', `${SOON} verify`, 2, /[Rr]edis/],
   ['a cache that hangs', `${SOON} warm products ids`, 2, /[Rr]edis/],
   ['a cache that hangs', 'invalidate products --all --yes', 2, /Redis/],
+  ['well', '--config broken.ts status', 2, /broken\.ts:1:\d+: ParseError/],
+  ['well', '--config other.mjs status', 2, /must be a Lockstep/],
+  ['well', '--config . status', 2, /there is no file/],
   ['well', '--timeout never status', 2, /--timeout/],
   ['well', 'status --no-such-flag', 2, /unknown option '--no-such-flag'/],
   ['well', 'inspect nothing 1', 2, /there is no \\"nothing\\"/],

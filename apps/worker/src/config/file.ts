@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { InvalidOptionError } from '@lockstep/core';
+import { InvalidOptionError, messageOf } from '@lockstep/core';
 import { createJiti } from 'jiti';
 import type { WorkerConfig } from '../define.js';
 import { installationOf } from './adapters.js';
@@ -12,7 +12,8 @@ export const DEFAULT_FILES = ['ts', 'mts', 'js', 'mjs'].map((ending) => `lockste
 /** Loads a configuration's default export, TypeScript or JavaScript. Throws `InvalidOptionError`. */
 export async function configFromFile(path: string): Promise<WorkerConfig> {
   const file = resolve(path);
-  if (!existsSync(file)) throw new InvalidOptionError('--config', `there is no file ${file}`);
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile())
+    throw new InvalidOptionError('--config', `there is no file ${file}`);
   const config = await load(file);
   if (typeof config === 'object' && config !== null && 'lockstep' in config) return config as WorkerConfig;
   throw new InvalidOptionError(
@@ -27,9 +28,10 @@ async function load(file: string): Promise<unknown> {
   try {
     return await jiti.import(file, { default: true });
   } catch (error) {
-    const [problem = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    throw new InvalidOptionError('--config', `${file}: ${installationOf(error) ?? problem}`, {
-      cause: error,
-    });
+    const [problem = '', behind = ''] = messageOf(error).split('\n');
+    // What can't be parsed has its place in the second line.
+    const [at = ''] = /:\d+:\d+$/.exec(behind) ?? [];
+    const says = installationOf(error) ?? problem.trim();
+    throw new InvalidOptionError('--config', `${file}${at}: ${says}`, { cause: error });
   }
 }
