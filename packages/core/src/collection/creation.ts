@@ -3,14 +3,13 @@ import type { CreateOptions } from '../contracts/options.js';
 import type { StorePut, StoreRow } from '../contracts/store.js';
 import { InvalidOptionError, StoreContractError, UnsupportedError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
-import { checkOptions } from '../kit/options.js';
 import { checkKey } from '../protocol/key.js';
 import { asStoreError } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
 import type { StoreWrite } from '../write/commands.js';
 import type { Answer } from '../write/store-commit.js';
 import type { CallContext } from './call-context.js';
-import { CREATE } from './call-options.js';
+import { CREATE, checkCall } from './call-options.js';
 import { NewRowDraws } from './new-rows.js';
 import { commandResult, seen } from './results.js';
 import { withinStoreTime } from './store-time.js';
@@ -68,8 +67,7 @@ export class Creation<Value> {
     const { checks, lifecycle, opening, settings, store } = this.#context;
     if (lifecycle.closed) opening.checkOpen();
     if (checks.readOnly) throw checks.notWritable;
-    checkOptions(options, CREATE, 'options');
-    options.signal?.throwIfAborted();
+    checkCall(options, CREATE);
     const { name: collection } = settings;
     if (!store.capabilities.create) throw checks.unsupported('keys of its own making (create)');
     if (store.newRows === undefined && settings.consistency === 'strict') {

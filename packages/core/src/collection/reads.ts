@@ -3,13 +3,13 @@ import type { ReadOneOptions, ReadOptions, Transaction } from '../contracts/opti
 import { NO_VERSION, type Version } from '../contracts/version.js';
 import { InvalidOptionError, VersionNotFoundError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
-import { checkOptions, type OptionTable } from '../kit/options.js';
+import type { OptionTable } from '../kit/options.js';
 import type { NearEntries, NearEntry } from '../near/entries.js';
 import { reportHit } from '../read/reports.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import type { CallContext } from './call-context.js';
-import { READ, READ_ONE } from './call-options.js';
+import { checkCall, READ, READ_ONE } from './call-options.js';
 import { seen } from './results.js';
 
 /** Keys of one `getMany` that are asked for at once, in eight calls of the cache: others' reads wait behind no more. */
@@ -199,11 +199,10 @@ export class CollectionReads<Value, Id> {
 
   protected checkOptions(options: ReadOptions, known: OptionTable): void {
     try {
-      checkOptions(options, known, 'options');
+      checkCall(options, known);
     } catch (error) {
       throw concerning(error, { collection: this.#context.settings.name });
     }
-    options.signal?.throwIfAborted();
   }
 
   /** The primary decides where the cache, or a replica, has not come as far. */

@@ -15,7 +15,7 @@ import type { Version } from '../contracts/version.js';
 import { InvalidOptionError } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
 import type { Amount } from '../kit/decimal.js';
-import { checkOptions, type OptionTable } from '../kit/options.js';
+import type { OptionTable } from '../kit/options.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import { patched } from '../values/difference.js';
@@ -25,7 +25,17 @@ import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
-import { CREATE, DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
+import {
+  CREATE,
+  checkCall,
+  DELETE,
+  INCREMENT,
+  OPERATIONS,
+  PATCH,
+  PUT,
+  TRANSACT,
+  UPDATE,
+} from './call-options.js';
 import { checkFunction, entriesOf, patchSet } from './checks.js';
 import { CommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
@@ -337,10 +347,7 @@ export class CollectionCalls<Value, Id, Tx>
     const { checks, lifecycle, opening, settings } = this.#context;
     if (lifecycle.closed) opening.checkOpen();
     if (checks.readOnly) throw checks.notWritable;
-    if (options !== NO_OPTIONS) {
-      checkOptions(options, known, 'options');
-      options.signal?.throwIfAborted();
-    }
+    if (options !== NO_OPTIONS) checkCall(options, known);
     const key = checks.key(id);
     checkNotHeld(settings, this.name, key);
     return key;

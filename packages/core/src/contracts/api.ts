@@ -57,7 +57,7 @@ export interface WriteResult<Value> {
   readonly coalesced: boolean;
 }
 
-/** What became of a row that a transaction has changed, by whatever statement. */
+/** The outcome of a row that a transaction has changed, by whatever statement. */
 export interface RowOutcome {
   /** The collection whose entry it is: one for each that shows the row. */
   readonly collection: string;
@@ -210,12 +210,12 @@ export interface Collection<
   flush(): Promise<number>;
   /** Loads from the store and puts it into the cache, whatever the cache holds. */
   refresh(id: Id, options?: ReadOneOptions): Promise<Value | undefined>;
-  /** What a view depends on: every row. Throws `InvalidOptionError` where the collection has no `tags`. */
+  /** A view's dependency on every row. Throws `InvalidOptionError` where the collection has no `tags`. */
   any(): Dependency;
-  /** What a view depends on: the row at an id, be it there or not. As `any`. */
+  /** A view's dependency on the row at an id, be it there or not. As `any`. */
   id(id: Id): Dependency;
   /**
-   * What a view depends on: the rows that have these values; so also each row that gets them, or has them no more.
+   * A view's dependency on the rows that have these values; so also on each row that gets them, or has them no more.
    * Throws `InvalidOptionError` unless exactly these properties are among the collection's `tags`.
    */
   where(values: Partial<Value>): Dependency;

@@ -24,7 +24,7 @@ export interface CacheHit {
   readonly unflushed?: boolean;
 }
 
-/** What tells a hit from a later one of its key, without the payload. */
+/** A hit without its payload: enough to tell it from a later one of its key. */
 export interface CacheHead extends Pick<CacheHit, 'version' | 'staleAtMs'> {
   /** The row is known to be absent. */
   readonly absent: boolean;

@@ -16,7 +16,7 @@ export interface CacheInfo {
   readonly evictsPersistent?: boolean | undefined;
   /** False when it keeps no append-only file, so that it confirms no write as being on its disk; `undefined`: not known. */
   readonly appendsToFile?: boolean | undefined;
-  /** What is wrong with the servers' version; `undefined`: nothing, or they do not tell it. */
+  /** The problem with the servers' version; `undefined`: there is none, or they do not tell it. */
   readonly outdated?: string | undefined;
   /**
    * Changes when the server may have lost acknowledged writes (a restart, a failover); `undefined`
@@ -52,7 +52,7 @@ export interface ScannedEntry {
   readonly unflushed?: boolean;
 }
 
-/** What is at a cache key, for a person to look at. */
+/** The content of a cache key, for a person to look at. */
 export interface InspectedEntry extends ScannedEntry {
   /** How long it is kept, in ms; `undefined`: until it is removed, as a buffered write is. */
   readonly expiresInMs: number | undefined;
@@ -204,11 +204,11 @@ export interface CacheAdapter {
    * serving.
    */
   scan(prefix: string, encoding: PayloadEncoding, options?: ScanOptions): AsyncIterable<ScannedEntry>;
-  /** What is at a key, holes included; `undefined`: no entry. Absent: tools see what readers see. */
+  /** The content of a key, holes included; `undefined`: no entry. Absent: tools see what readers see. */
   inspect?(key: string, encoding: PayloadEncoding): Promise<InspectedEntry | undefined>;
   /** The index that a buffer needs beside the entries; `undefined`: this cache holds no buffered writes. */
   readonly unflushed?: UnflushedIndex;
-  /** Where the processes that use this cache say that they are alive; `undefined`: they do not. */
+  /** The board on which the processes of this cache say that they are alive; `undefined`: there is none. */
   readonly notices?: NoticeBoard;
   /**
    * Tells of each change of an entry, whoever makes it: a transition, a deletion, an eviction, an expiry, a flush. It may

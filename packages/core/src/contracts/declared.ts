@@ -5,7 +5,7 @@
  */
 export type ColumnTexts = Readonly<Record<string, string | null>>;
 
-/** What a change did to a row's declared columns. */
+/** The effect of a change on a row's declared columns. */
 export interface ChangedTexts {
   /**
    * One for each state of the row that the change began at, passed or ended at; whether a row had, has or gets a value
@@ -32,7 +32,7 @@ export interface StoreDeclarations<Call> {
   /** The store's name of a property. Synchronous, before `open`, too. */
   columnOf(property: string): string;
   /**
-   * Whether changes are told with the values of these sets, of an open store. Rejects with `InvalidOptionError` naming the
+   * Checks, of an open store, that changes are told with the values of these sets. Rejects with `InvalidOptionError` naming the
    * set and what to do: values without one text, no unique index on exactly these columns, not recorded. Bounded.
    */
   check(sets: DeclaredSets): Promise<void>;

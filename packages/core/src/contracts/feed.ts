@@ -120,7 +120,7 @@ export interface ChangeFeed {
     options: FeedConsumeOptions,
   ): Promise<void>;
   readonly registry: ConsumerRegistry;
-  /** What is kept of one row, for a person to look at. Absent: the store can't tell. */
+  /** The records of one row, for a person to look at. Absent: the store can't tell. */
   keptOf?(source: string, key: string): Promise<KeptOfRow>;
   /** Absent: the store's rows have no definition that changes their values. */
   readonly alterations?: Alterations;

@@ -4,7 +4,7 @@ import type { CacheOutcome, MissReason } from './outcome.js';
 import type { RelayStatus } from './relay.js';
 import type { LockstepStatus } from './status.js';
 
-/** What a collection, or a view, has done since its process declared it. */
+/** The counts of a collection, or a view, since its process declared it. */
 export interface Figures {
   /** Reads that the cache answered. */
   readonly hits: number;
@@ -25,13 +25,13 @@ export interface AnnouncedPart {
   readonly name: string;
   readonly settings: AnnouncedSettings;
   readonly figures: Figures;
-  /** Where writes go now; absent: they are never buffered. */
+  /** The state of the buffer; absent: writes are never buffered. */
   readonly buffer?: BufferState;
   /** Its near entries; absent: it has none. Their hits are among the hits above. */
   readonly near?: Omit<NearStatus, 'collection'>;
 }
 
-/** What a process says of itself: no keys, no values, no addresses of servers. Times are in ms. */
+/** The notice of one process: no keys, no values, no addresses of servers. Times are in ms. */
 export interface Announcement {
   /** Unique for each Lockstep of each process. */
   readonly id: string;
@@ -60,15 +60,15 @@ export interface Announcement {
   readonly parts: readonly AnnouncedPart[];
   /** Parts that were left out, so that the whole stays short. */
   readonly omitted: number;
-  /** What tools have added with {@link Fleet.describe}. */
+  /** Facts that tools have added with {@link Fleet.describe}. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** What a process says of itself to the others that use the cache: see `Lockstep.fleet`. */
+/** Options of the notice by which other processes of the cache know this one: see `Lockstep.fleet`. */
 export interface AnnounceOptions {
   /** Say that this process is alive, with its figures and settings: one short write to the cache in each interval. @defaultValue true */
   readonly enabled?: boolean;
-  /** What operators know the process by. @defaultValue the host's name */
+  /** The process's name for operators. @defaultValue the host's name */
   readonly name?: string;
   /** How often, in ms. @defaultValue 5_000 */
   readonly intervalMs?: number;
@@ -76,7 +76,7 @@ export interface AnnounceOptions {
 
 /** The processes that use a cache of one prefix: applications and workers. */
 export interface Fleet {
-  /** What this process says of itself, now. */
+  /** The notice of this process, now. */
   own(): Announcement;
   /**
    * Those that are alive, this one first: what each said last. At most 200; of a cache that keeps no notices (in memory)

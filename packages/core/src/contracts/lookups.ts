@@ -6,7 +6,7 @@ export type UniqueSet<Value> = Property<Value> | readonly Property<Value>[];
 /** The unique indexes of a collection. */
 export type UniqueSets<Value> = readonly UniqueSet<Value>[];
 
-/** What is looked up by a unique index: a property's value, or an object of all of the index's properties. */
+/** The value that a unique index is asked for: a property's, or an object of all of the index's properties. */
 export type LookupValue<Value, Index> =
   Index extends Property<Value>
     ? NonNullable<Value[Index]>

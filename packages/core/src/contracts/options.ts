@@ -16,7 +16,7 @@ import type { Version } from './version.js';
 export type Consistency = 'available' | 'strict';
 
 /**
- * Which way writes take. `write-through`: to the store, then into the cache. `write-behind`: into the cache,
+ * The way that writes take. `write-through`: to the store, then into the cache. `write-behind`: into the cache,
  * then, by the worker, to the store. `cache-aside`: to the store, then a floor into the cache; the next reader
  * loads.
  */
@@ -115,7 +115,7 @@ export interface CollectionOptions<
 > {
   /** Unique in this Lockstep; a part of every cache key. */
   readonly name: string;
-  /** What holds the rows: `pg.table(…)`, `mongo.collection(…)`, `memoryStore(…)`, `callbackStore(…)`. */
+  /** The store of the rows: `pg.table(…)`, `mongo.collection(…)`, `memoryStore(…)`, `callbackStore(…)`. */
   readonly store: StoreAdapter<Value, Id, Tx>;
   /**
    * Unique indexes of the table (a property, or a list of them) by which `getBy` finds rows. The store has to tell their
@@ -154,12 +154,12 @@ export interface CollectionOptions<
    */
   readonly staleIfErrorMs?: number;
   /**
-   * What views may name with `where`, and `invalidateTag` ends: properties, and lists of properties. The store must tell
+   * Tags that views may name with `where`, and `invalidateTag` ends: properties, and lists of properties. The store must tell
    * their values with each change (`attach` with `tags`). Reads ask for one more key in the same round trip. An empty
    * list: views may depend on single rows, and on all, and reads cost nothing. @defaultValue no view may depend on rows
    */
   readonly tags?: UniqueSets<Value>;
-  /** Which way writes take. @defaultValue 'write-through' */
+  /** The way that writes take. @defaultValue 'write-through' */
   readonly strategy?: Strategy;
   /** Freshness against availability. @defaultValue 'available' */
   readonly consistency?: Consistency;
@@ -294,7 +294,7 @@ export interface LockstepOptions {
 
 /** @typeParam Tx the driver's handle, which the body gets as `client`: that of `on` */
 export interface TransactionOptions<Tx = unknown> extends TransactionMode {
-  /** Which database, where collections live in several: a store of it. @defaultValue the only one */
+  /** A store of the database, where collections live in several. @defaultValue the only one */
   readonly on?: { readonly transactions?: TransactionHost<Tx> | undefined };
   /** Resolve with `{ returned, outcomes }`: what became of each row that it changed, once it was committed. @defaultValue false */
   readonly outcomes?: boolean;
@@ -326,7 +326,7 @@ export interface CallbackContext {
   readonly signal: AbortSignal;
 }
 
-/** What `open` takes. */
+/** Options of `open`. */
 export interface OpenOptions {
   /** How long each collection, the cache and the queue may take, in ms. @defaultValue 10_000 */
   readonly timeoutMs?: number;

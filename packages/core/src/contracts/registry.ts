@@ -67,7 +67,7 @@ export interface RecordedConsumer {
 export type Epochs = ReadonlyMap<string, number>;
 
 /**
- * Which caches are kept in step with a store's rows. It is part of the store, since a process that writes
+ * The record of the caches that are kept in step with a store's rows. It is part of the store, since a process that writes
  * has to know all of them before it acknowledges, and may die before it could tell another.
  *
  * An epoch is a time in which one identity of the cache's primaries held. It grows with each change of the

@@ -135,7 +135,7 @@ export type StoreOutcome<Value> =
       readonly version: Version;
       /** The row's own key, where the store has given it another than the command's. */
       readonly key?: string | undefined;
-      /** What an increment's field held after each of its `terms` but the last. */
+      /** The values of an increment's field after each of its `terms` but the last. */
       readonly steps?: readonly unknown[];
     })
   | { readonly kind: 'missing' }
@@ -181,7 +181,7 @@ export interface StoreReadOptions extends StoreCallOptions {
   readonly lock?: boolean;
 }
 
-/** What a store needs in its database (a version column, triggers, a change feed), for tools that put it there. */
+/** The parts that a store needs in its database (a version column, triggers, a change feed), for tools that install them. */
 export interface StoreInstallation {
   /** Puts it there; does nothing where all is in place. Throws as the store's own `attach`, whose options it takes. */
   install(options?: Readonly<Record<string, unknown>>): Promise<void>;

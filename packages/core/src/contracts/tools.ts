@@ -12,7 +12,7 @@ export interface KeptChange {
   readonly tellsValues: boolean;
 }
 
-/** What a store keeps of one row besides the row. */
+/** The records that a store keeps of one row beside the row. */
 export interface KeptOfRow {
   /** The oldest first; at most 100. */
   readonly changes: readonly KeptChange[];
@@ -20,7 +20,7 @@ export interface KeptOfRow {
   readonly tombstone: Version | undefined;
 }
 
-/** What a store has repaired in one source. */
+/** The repairs of a store in one source. */
 export interface StoreRepair {
   readonly source: string;
   /** Rows that got a new version. */
@@ -37,6 +37,6 @@ export interface StoreRepair {
 export interface StoreFinding {
   readonly what: string;
   readonly isWell: boolean;
-  /** What it is; where it is not well, with what mends it. */
+  /** The finding; where something is wrong, with its remedy. */
   readonly says: string;
 }

@@ -1,4 +1,4 @@
-/** What a subscriber of a channel may set while `start` is published, so that the call runs in a context of its own. */
+/** A field that a subscriber of a channel may set while `start` is published, so that the call runs in the subscriber's context. */
 export interface TraceContext {
   /** Runs the call. Set by one subscriber at most: a tracer. */
   within?: <T>(call: () => T) => T;
@@ -16,7 +16,7 @@ export interface LockstepTraceMap {
     readonly operation: 'get' | 'getMany' | 'view';
     /** How many are asked for. */
     readonly keys: number;
-    /** Of one: where it came from. @see Versioned */
+    /** The source of a single row. @see Versioned */
     readonly result?: { readonly from?: string } | unknown;
     readonly error?: unknown;
   };

@@ -2,7 +2,7 @@ export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
 
 /** How a transaction sees others, where the store lets its callers choose. Absent: as the store is set. */
 export interface TransactionMode {
-  /** Which of others' commits it sees. @defaultValue the store's */
+  /** The isolation from other transactions. @defaultValue the store's */
   readonly isolation?: Isolation | undefined;
   /** The transaction writes nothing. @defaultValue false */
   readonly readOnly?: boolean | undefined;

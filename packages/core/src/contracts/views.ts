@@ -20,7 +20,7 @@ export interface ViewContext<Client = unknown> {
   readonly client: Client;
   /** The transaction that the view is read in; absent outside of one. */
   readonly tx?: Transaction;
-  /** Where the page begins that `page` asks for; absent: at the first row. */
+  /** The beginning of the page that `page` asks for; absent: the first row. */
   readonly cursor?: unknown;
   /** Aborts when the engine gives up waiting. */
   readonly signal: AbortSignal;
@@ -84,9 +84,9 @@ export interface ViewComparison<Value> {
    * `dependsOn` lacks something. `absent`: there is no entry that a reader would take. `changing`: changes came between.
    */
   readonly outcome: 'same' | 'different' | 'absent' | 'changing';
-  /** What readers get. Only of `different`. */
+  /** The value that readers get. Only with `different`. */
   readonly cached?: Value;
-  /** What a load beside the cache gave. Only of `different`. */
+  /** The value of a load beside the cache. Only with `different`. */
   readonly loaded?: Value;
 }
 
@@ -99,7 +99,7 @@ export interface VerifyOptions extends InvalidateOptions {
 export interface View<Params, Value> {
   readonly name: string;
   /**
-   * What `load` makes of the params, never older than a write that was acknowledged before the call (with `near`: than one of
+   * The value that `load` makes of the params, never older than a write that was acknowledged before the call (with `near`: than one of
    * another process that was acknowledged `maxStaleMs` before it). The value is the
    * caller's own. Params are strings, numbers, bigints, booleans, `null`, arrays and plain objects of these; equal ones
    * are one entry. Inside a transaction it loads there, and fills nothing. Rejects as `load` does.

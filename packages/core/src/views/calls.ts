@@ -1,11 +1,10 @@
-import { CALL, INVALIDATE } from '../collection/call-options.js';
+import { CALL, checkCall, INVALIDATE } from '../collection/call-options.js';
 import { worstOf } from '../collection/results.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { CallOptions, InvalidateOptions, Transaction } from '../contracts/options.js';
 import { NO_VERSION } from '../contracts/version.js';
 import type { Dependency, VerifyOptions, View, ViewComparison, ViewOptions } from '../contracts/views.js';
 import { ClosedError, InvalidOptionError, StoreTimeoutError, UnsupportedError } from '../errors.js';
-import { checkOptions } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
 import type { NearEntry } from '../near/entries.js';
 import { reportMiss } from '../read/reports.js';
@@ -68,7 +67,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
   /** The entry of this process that answers the call. Throws for a wrong one. */
   #nearBy(params: Params, cursor: unknown, options: CallOptions): NearEntry<Value> | undefined {
     if (options !== NO_OPTIONS) {
-      this.#checkOptions(options, CALL);
+      checkCall(options, CALL);
       if (options.tx !== undefined) return undefined;
     }
     return this.#reader.near(this.#named(params, cursor).key);
@@ -83,7 +82,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
 
   async #getWith(asking: ViewRead<Params> | Promise<ViewRead<Params>>, options: CallOptions): Promise<Value> {
     const asked = await asking;
-    this.#checkOptions(options, CALL);
+    checkCall(options, CALL);
     const { tx } = options;
     const reading = (): Promise<Value> =>
       tx === undefined ? this.#reader.read(asked) : this.#loadInside(asked, tx);
@@ -96,7 +95,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
 
   /** Reads in parts, one after the other, so that other reads come in between and no more loads wait than may. */
   async getMany(params: readonly Params[], options: CallOptions = NO_OPTIONS): Promise<Value[]> {
-    this.#checkOptions(options, CALL);
+    checkCall(options, CALL);
     const all = [...params];
     const { tx } = options;
     const inside = tx === undefined ? NO_OPTIONS : { tx };
@@ -118,7 +117,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   async refresh(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<Value> {
-    this.#checkOptions(options, INVALIDATE);
+    checkCall(options, INVALIDATE);
     const asked = await this.#asked(params);
     reportMiss(this.#context, asked, 'fresh');
     const { activity } = this.#context;
@@ -126,7 +125,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   async invalidate(params: Params, options: InvalidateOptions = NO_OPTIONS): Promise<CacheOutcome> {
-    this.#checkOptions(options, INVALIDATE);
+    checkCall(options, INVALIDATE);
     const { cacheKey, key } = await this.#asked(params);
     const { activity } = this.#context;
     const both = () =>
@@ -150,7 +149,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   async verify(params: Params, options: VerifyOptions = NO_OPTIONS): Promise<ViewComparison<Value>> {
-    this.#checkOptions(options, VERIFY);
+    checkCall(options, VERIFY);
     const asked = await this.#asked(params);
     const { settleMs = VERIFY.settleMs.fallback } = options;
     const comparing = () => compareWithStore(this.#context, asked, settleMs);
@@ -215,11 +214,6 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
       this.#context.loader.run(asked, client, tx),
     );
     return await loading;
-  }
-
-  #checkOptions(options: CallOptions, table: Parameters<typeof checkOptions>[1]): void {
-    checkOptions(options, table, 'options');
-    options.signal?.throwIfAborted();
   }
 
   #bounded<T>(start: () => Promise<T>, { signal, timeoutMs }: CallOptions): Promise<T> {
