@@ -198,6 +198,11 @@ describe('the page', () => {
   test('asks nobody but its own server, has no errors, and lets nobody in who has logged out', async () => {
     expect(foreign).toEqual([]);
     expect(troubles).toEqual([]);
+    await open('overview');
+    await page.context().setOffline(true);
+    await open('letters');
+    await expect.poll(() => text('letters-said')).toBe('The worker does not answer: is it running?');
+    await page.context().setOffline(false);
     await page.getByRole('button', { name: 'Log out' }).click();
     await expect.poll(() => page.locator('#login').isVisible()).toBe(true);
     expect(await page.evaluate("fetch('/api/overview').then(({ status }) => status)")).toBe(401);

@@ -10,16 +10,20 @@ export class ApiError extends Error {
 
 /** Rejects with `ApiError`. */
 export async function get<Answer>(path: string): Promise<Answer> {
-  return await answered(await fetch(path));
+  return await answered(path, {});
 }
 
 /** Rejects with `ApiError`. */
 export async function post<Answer>(path: string, body: object): Promise<Answer> {
   const headers = { 'content-type': 'application/json' };
-  return await answered(await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) }));
+  return await answered(path, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
-async function answered<Answer>(response: Response): Promise<Answer> {
+async function answered<Answer>(path: string, request: RequestInit): Promise<Answer> {
+  // The browser's own words say neither who did not answer nor what to do.
+  const response = await fetch(path, request).catch(() => {
+    throw new ApiError(0, 'The worker does not answer: is it running?');
+  });
   const answer = (await response.json().catch(() => ({}))) as Answer & { readonly error?: string };
   if (response.ok) return answer;
   throw new ApiError(response.status, answer.error ?? `answered ${response.status}`);

@@ -1,13 +1,18 @@
 import type { Point, ProcessState, State } from '../recorder.js';
 import { byId, clock, element, percent, setState, setText, whole } from './kit/index.js';
 
+/** More than these say nothing new: one server that is away has a line for each of its collections. */
+const MAX_PROBLEMS = 20;
+
 /** The figures of a moment, above the charts and in the header. */
 export function showOverview(state: State, point: Point | undefined): void {
   const { cache, ready } = state.status;
   const problems = [...state.status.problems, ...state.processes.flatMap(breakerOf)];
   const list = byId('problems');
   list.hidden = problems.length === 0;
-  list.replaceChildren(...problems.map((problem) => element('li', problem)));
+  const more = problems.length - MAX_PROBLEMS;
+  const shown = [...problems.slice(0, MAX_PROBLEMS), ...(more > 0 ? [`and ${whole(more)} more`] : [])];
+  list.replaceChildren(...shown.map((problem) => element('li', problem)));
   const [text, look] = !cache.enabled
     ? (['cache is off', 'bad'] as const)
     : ready
