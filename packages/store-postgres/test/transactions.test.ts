@@ -246,6 +246,7 @@ describe('a transaction that is over', () => {
       ABORT: 'not-committed',
       'ROLLBACK AND CHAIN': 'not-committed',
       'rollback; begin': 'not-committed',
+      "PREPARE TRANSACTION 'refused'": 'not-committed',
       'SAVEPOINT s; ROLLBACK TO s; ROLLBACK AND NO CHAIN; BEGIN; SELECT 1': 'not-committed',
     };
     for (const [end, outcome] of Object.entries(ends)) {
@@ -303,7 +304,9 @@ describe('a transaction that is over', () => {
   });
 
   test('committed by a statement that begins another: it is over all the same, and no rejection passes for a rollback', async () => {
-    for (const end of ['COMMIT AND CHAIN', 'COMMIT; BEGIN', 'COMMIT; SELECT 1', 'END; ROLLBACK']) {
+    const onItsOwn =
+      'UPDATE accounts SET n = 5 WHERE id = 2; ROLLBACK; UPDATE accounts SET n = n WHERE id = 1';
+    for (const end of ['COMMIT AND CHAIN', 'COMMIT; BEGIN', 'COMMIT; SELECT 1', 'END; ROLLBACK', onItsOwn]) {
       const running = lockstep.transaction(async (tx) => {
         const all = [clientOf(tx).raw(end), clientOf(tx)('accounts').where({ id: 2 }).update({ n: 5 })];
         await Promise.allSettled(all);

@@ -6,12 +6,7 @@ import { Closing } from './closing.js';
 import type { PooledClient } from './lender.js';
 import { bare, type Call, Pipeline, type Row, type WireConnection } from './pipeline.js';
 import { IS_OWN, isRollback, isRollbackToSavepoint } from './rollbacks.js';
-import type { WatchedClient } from './watched.js';
-
-/** The part of knex's nested transaction that is asked. */
-interface Nested {
-  isCompleted(): boolean;
-}
+import type { Nested, WatchedClient } from './watched.js';
 
 interface Waiting {
   readonly send: () => void;
@@ -39,6 +34,8 @@ export class TransactionGate {
   #text: unknown;
   /** It has rolled back something: whether the transaction, only the server can tell. */
   #rolledBack = false;
+  /** Something of the same message came behind that: without another BEGIN it is committed on its own. */
+  #wentOn = false;
   /** Told once no statement of the body's is with the server. */
   #idle: (() => void) | undefined;
   #begun = false;
@@ -196,6 +193,7 @@ export class TransactionGate {
    */
   readonly #onComplete = ({ text }: { readonly text?: string }): void => {
     if (this.#isOwnEnd || this.#committed !== undefined) return;
+    this.#wentOn = this.#rolledBack;
     if (text === 'ROLLBACK' && !isRollbackToSavepoint(this.#text)) this.#rolledBack = true;
     if (text !== 'COMMIT' && text !== 'PREPARE TRANSACTION') return;
     this.#endedByBody('unknown');
@@ -216,8 +214,11 @@ export class TransactionGate {
         return;
       }
     }
-    const isEnded = status === 'I' && this.#begun && !this.#isOwnEnd;
-    if (isEnded) this.#endedByBody(this.#rolledBack ? 'not-committed' : 'unknown');
+    if (status === 'I' && this.#begun && !this.#isOwnEnd && this.#lost === undefined) {
+      const isRolledBack = this.#failure !== undefined || (this.#rolledBack && !this.#wentOn);
+      this.#endedByBody(isRolledBack ? 'not-committed' : 'unknown');
+      if (!isRolledBack) this.#committed = this.#lost;
+    }
     this.#answered();
   };
 

@@ -13,3 +13,8 @@ export interface WatchedClient extends PooledClient {
   on(name: 'error' | 'end', listener: (error?: unknown) => void): void;
   removeListener(name: 'error' | 'end', listener: (error?: unknown) => void): void;
 }
+
+/** The part of knex's nested transaction that is asked. */
+export interface Nested {
+  isCompleted(): boolean;
+}
