@@ -1,35 +1,31 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { RedisService, TcpProxy } from '@lockstep/dev-services';
-import type { Redis } from 'ioredis';
+import type { TcpProxy } from '@lockstep/dev-services';
 import { type Random, randomChoice } from '../random.js';
+import { type BreakableCache, type CacheFault, tell } from '../views/breaker.js';
 
-/** What is done to the ways between processes and the cache. */
-export const BREAKS = [
-  'delay',
-  'hold',
-  'swallow',
-  'cut',
-  'kill',
-  'evict',
-  'flush',
-  'freeze',
-  'restart',
-] as const;
-export type Break = (typeof BREAKS)[number];
+/** What is done to the ways between processes and the cache; the rest is done to the cache itself. */
+export const CHANNEL_BREAKS = ['delay', 'hold', 'swallow', 'cut', 'kill'] as const;
+export type ChannelBreak = (typeof CHANNEL_BREAKS)[number];
+export type Break = ChannelBreak | CacheFault;
 
 export interface BreakerParts {
-  readonly redis: RedisService;
-  /** In front of each process's channel. */
+  readonly cache: BreakableCache;
+  /** In front of each process's channels. */
   readonly proxies: readonly TcpProxy[];
-  /** Past the proxies. */
-  readonly admin: () => Redis;
   readonly random: Random;
 }
 
 const MAX_MS = 300;
 
+/** Faults that may bring back what was replaced: nothing is promised until that is replayed. */
+const BRINGS_BACK: ReadonlySet<Break> = new Set<Break>(['failover', 'restart-older']);
+
+export function bringsBack(what: Break): boolean {
+  return BRINGS_BACK.has(what);
+}
+
 /** One break, and its end. */
-export async function breakOnce(what: Break, { admin, proxies, random, redis }: BreakerParts): Promise<void> {
+export async function breakOnce(what: Break, { cache, proxies, random }: BreakerParts): Promise<void> {
   const proxy = randomChoice(random, proxies);
   const forMs = MAX_MS * random();
   switch (what) {
@@ -46,23 +42,12 @@ export async function breakOnce(what: Break, { admin, proxies, random, redis }: 
       await proxy.cut();
       break;
     case 'kill':
-      await admin().call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await Promise.allSettled(
+        cache.servers.map(({ url }) => tell(url, ['CLIENT', 'KILL', 'TYPE', 'pubsub'])),
+      );
       return;
-    case 'evict':
-      await admin().del(...(await admin().keys('wtc:*')).filter(() => random() < 0.1), 'none');
-      return;
-    case 'flush':
-      await admin().flushall();
-      return;
-    case 'freeze':
-      redis.process?.freeze();
-      await pause(forMs);
-      redis.process?.thaw();
-      return;
-    case 'restart':
-      await redis.process?.kill();
-      await pause(forMs / 2);
-      await redis.process?.restart();
+    default:
+      await cache.break(what, random);
       return;
   }
   await pause(forMs);

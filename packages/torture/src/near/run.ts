@@ -1,13 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { redisCache } from '@lockstep/cache-redis';
-import { type Collection, createLockstep, type Lockstep, type View } from '@lockstep/core';
-import { memoryStore } from '@lockstep/core/memory';
-import { type RedisService, startProxy, startRedis, type TcpProxy } from '@lockstep/dev-services';
-import { Redis, type RedisOptions } from 'ioredis';
+import {
+  type Collection,
+  type ConsumerRecord,
+  createLockstep,
+  type Lockstep,
+  type StoreAdapter,
+  type View,
+} from '@lockstep/core';
 import { type Random, randomChoice, randomInt, seededRandom } from '../random.js';
-import { BREAKS, type Break, breakOnce } from './breaker.js';
+import { type BreakableCache, startBreakableCache, UNPROVEN_US } from '../views/breaker.js';
+import type { CacheKind } from '../views/settings.js';
+import { type Break, breakOnce, bringsBack, CHANNEL_BREAKS } from './breaker.js';
 import { NearChecker } from './checker.js';
 import { type NearControl, without } from './controls.js';
+import { type NearRow, type NearStore, type NearStoreName, openNearStore } from './stores.js';
+import { openWay, type Way } from './ways.js';
 
 export interface NearRunOptions {
   /** Ends once so many reads were judged. */
@@ -17,6 +25,10 @@ export interface NearRunOptions {
   readonly seed: number;
   readonly maxStaleMs: number;
   readonly control?: NearControl | undefined;
+  /** @defaultValue 'memory' */
+  readonly store?: NearStoreName;
+  /** @defaultValue 'standalone' */
+  readonly cache?: CacheKind;
   /** @defaultValue all */
   readonly breaks?: readonly Break[];
   /** Ends with the first stale read. @defaultValue false */
@@ -24,6 +36,8 @@ export interface NearRunOptions {
 }
 
 export interface NearRunResult {
+  readonly store: NearStoreName;
+  readonly cache: CacheKind;
   readonly seed: number;
   readonly reads: number;
   readonly nearReads: number;
@@ -35,17 +49,16 @@ export interface NearRunResult {
   readonly breaks: Readonly<Record<string, number>>;
   /** Reads that returned less than they owed. */
   readonly stale: number;
+  /** Such reads while the cache was replaced by one that had less, until that was replayed: nothing is promised then. */
+  readonly excused: number;
   readonly samples: readonly string[];
 }
 
-interface Row {
-  readonly n: number;
-  readonly group: string;
-}
+type Adapter = StoreAdapter<NearRow, string>;
 
 interface Process {
   readonly lockstep: Lockstep;
-  readonly rows: Collection<Row>;
+  readonly rows: Collection<NearRow, string>;
   /** The versions of the rows of a group, as its view has them. */
   readonly list: (group: number) => { readonly isNear: boolean; readonly versions: Promise<number[]> };
 }
@@ -61,36 +74,39 @@ const READS_AT_ONCE = 500;
 const MAX_WRITE_PAUSE_MS = 4;
 const MAX_CALM_MS = 400;
 const SAMPLES = 5;
+const PREFIX = 'near';
+/** A cache that turns out to have lost nothing is not replayed. */
+const MAX_REPLAY_MS = 15_000;
 
 /**
- * Three Locksteps with near entries of rows, and of lists of them, over one store and one Redis, whose channels go through proxies that hold, swallow,
- * delay and cut them, while Redis is flushed, evicts, hangs and restarts, and a foreign writer and a relay are at work.
- * Each read is judged by what was acknowledged: near reads by the bound, all others, and those of the writer's own
- * process, at once.
+ * Three Locksteps with near entries of rows, and of lists of them, over one store and one cache, whose channels go through
+ * proxies that hold, swallow, delay and cut them, while the cache's servers are flushed, evict, hang, restart and fail over,
+ * and a foreign writer and a relay are at work. Each read is judged by what was acknowledged: near reads by the bound, all
+ * others, and those of the writer's own process, at once.
  */
 export async function runNear(options: NearRunOptions): Promise<NearRunResult> {
-  const redis = await startRedis({ owned: true });
-  const proxies = await Promise.all(
-    Array.from({ length: PROCESSES }, () => startProxy({ target: redis.url.replace('redis:', 'tcp:') })),
-  );
-  const run = new NearRun(options, redis, proxies);
+  const closing: (() => Promise<unknown>)[] = [];
   try {
+    const cache = await startBreakableCache(options.cache ?? 'standalone');
+    closing.push(() => cache.stop());
+    const store = await openNearStore(options.store ?? 'memory', PROCESSES);
+    closing.push(() => store.close());
+    const ways = await Promise.all(Array.from({ length: PROCESSES }, () => openWay(cache)));
+    closing.push(() => Promise.all(ways.flatMap(({ proxies }) => proxies.map((proxy) => proxy.stop()))));
+    const run = new NearRun(options, cache, store, ways);
+    closing.push(() => run.close());
     return await run.go();
   } finally {
-    await run.close();
-    await Promise.all(proxies.map((proxy) => proxy.stop()));
-    await redis.stop();
+    for (const close of closing.reverse()) await close();
   }
 }
 
 class NearRun {
   readonly #options: NearRunOptions;
-  readonly #redis: RedisService;
-  readonly #proxies: readonly TcpProxy[];
-  readonly #admin: Redis;
+  readonly #cache: BreakableCache;
+  readonly #store: NearStore;
+  readonly #ways: readonly Way[];
   readonly #checker: NearChecker;
-  readonly #store = memoryStore<Row>({ name: 'rows' });
-  readonly #clients: Redis[] = [];
   readonly #processes: readonly Process[];
   readonly #breaks: Record<string, number> = {};
   readonly #samples: string[] = [];
@@ -100,36 +116,37 @@ class NearRun {
   #nearLists = 0;
   #writes = 0;
   #stale = 0;
+  #excused = 0;
+  /** Reads that began before are owed nothing. */
+  #promisedFromMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: NearRunOptions, redis: RedisService, proxies: readonly TcpProxy[]) {
+  constructor(options: NearRunOptions, cache: BreakableCache, store: NearStore, ways: readonly Way[]) {
     this.#options = options;
-    this.#redis = redis;
-    this.#proxies = proxies;
-    this.#admin = quiet(new Redis(redis.url, { maxRetriesPerRequest: 0 }));
+    this.#cache = cache;
+    this.#store = store;
+    this.#ways = ways;
     this.#checker = new NearChecker(KEYS.length, PROCESSES, options.maxStaleMs);
-    this.#processes = proxies.map((proxy, index) =>
-      this.#process(proxy, seededRandom(options.seed, 100 + index)),
+    this.#processes = ways.map((way, index) =>
+      this.#process(way, store.adapters[index] as Adapter, seededRandom(options.seed, 100 + index)),
     );
   }
 
-  #process(proxy: TcpProxy, random: Random): Process {
-    const client = proxied(this.#redis.url, proxy.port);
-    this.#clients.push(client);
+  #process({ client }: Way, store: Adapter, random: Random): Process {
     const cache = without(this.#options.control, redisCache({ client, commandTimeoutMs: 200 }), random);
-    const lockstep = createLockstep({ cache, cacheTimeoutMs: 150 });
+    const lockstep = createLockstep({ cache, prefix: PREFIX, cacheTimeoutMs: 150 });
     const { maxStaleMs } = this.#options;
     const near = { maxItems: 1_000, maxStaleMs };
-    const rows = lockstep.collection<Row>({ name: 'rows', store: this.#store, near });
-    return { lockstep, rows, list: this.#list(lockstep, near) };
+    const rows = lockstep.collection<NearRow>({ name: 'rows', store, near });
+    return { lockstep, rows, list: this.#list(lockstep, store, near) };
   }
 
   /** Over a collection of its own: rows whose tags are told have no near entries of their own beside them. */
-  #list(lockstep: Lockstep, near: { maxItems: number; maxStaleMs: number }): Process['list'] {
-    const tagged = lockstep.collection<Row>({ name: 'tagged', store: this.#store, tags: ['group'] });
+  #list(lockstep: Lockstep, store: Adapter, near: { maxItems: number; maxStaleMs: number }): Process['list'] {
+    const tagged = lockstep.collection<NearRow>({ name: 'tagged', store, tags: ['group'] });
     const lists: View<number, number[]> = lockstep.view({
       name: 'lists',
       load: async (group) => {
-        const found = await this.#store.read(keysOf(group), { timeoutMs: 1_000, primary: true });
+        const found = await store.read(keysOf(group), { timeoutMs: 1_000, primary: true });
         return found.map((row) => row?.version ?? 0);
       },
       dependsOn: (group) => tagged.where({ group: `${group}` }),
@@ -157,8 +174,11 @@ class NearRun {
       this.#break(),
     ]);
     await relay?.stop();
+    const { cache = 'standalone', seed, store = 'memory' } = this.#options;
     return {
-      seed: this.#options.seed,
+      store,
+      cache,
+      seed,
       reads: this.#reads,
       nearReads: this.#nearReads,
       lists: this.#lists,
@@ -167,6 +187,7 @@ class NearRun {
       seconds: (performance.now() - startedAtMs) / 1_000,
       breaks: this.#breaks,
       stale: this.#stale,
+      excused: this.#excused,
       samples: this.#samples,
     };
   }
@@ -189,7 +210,7 @@ class NearRun {
     }
   }
 
-  async #judge(index: number, rows: Collection<Row>, key: number): Promise<void> {
+  async #judge(index: number, rows: Collection<NearRow, string>, key: number): Promise<void> {
     const beginMs = performance.now();
     const owed = this.#checker.owed(key, index, beginMs);
     const { from, version } = await rows.getVersioned(KEYS[key] as string);
@@ -197,8 +218,7 @@ class NearRun {
     if (from === 'near') this.#nearReads++;
     const least = from === 'near' ? owed.near : owed.now;
     if (version >= least) return;
-    this.#stale++;
-    this.#sample(`${KEYS[key]} of process ${index} (${from}): ${version}, owed ${least}`, beginMs);
+    this.#found(`${KEYS[key]} of process ${index} (${from}): ${version}, owed ${least}`, beginMs);
   }
 
   async #judgeList(index: number, list: Process['list'], group: number): Promise<void> {
@@ -213,12 +233,16 @@ class NearRun {
     const least = owed.map(({ near, now }) => (isNear ? near : now));
     const late = least.findIndex((version, i) => (found[i] as number) < version);
     if (late < 0) return;
-    this.#stale++;
     const where = `list ${group} of process ${index} (${isNear ? 'near' : 'beyond'})`;
-    this.#sample(`${where}: ${KEYS[keys[late] as number]} at ${found[late]}, owed ${least[late]}`, beginMs);
+    this.#found(`${where}: ${KEYS[keys[late] as number]} at ${found[late]}, owed ${least[late]}`, beginMs);
   }
 
-  #sample(what: string, beginMs: number): void {
+  #found(what: string, beginMs: number): void {
+    if (beginMs < this.#promisedFromMs) {
+      this.#excused++;
+      return;
+    }
+    this.#stale++;
     if (this.#samples.length >= SAMPLES) return;
     this.#samples.push(`${what}, after ${(performance.now() - beginMs).toFixed(1)} ms`);
   }
@@ -240,35 +264,55 @@ class NearRun {
     const random = seededRandom(this.#options.seed, 40);
     while (!this.#over) {
       const key = randomInt(random, 0, KEYS.length - 1);
-      await this.#store.foreignWrite(KEYS[key] as string, this.#row(key));
+      await this.#store.foreign(this.#row(key));
       await pause(20 * random());
     }
   }
 
-  #row(key: number): Row {
-    return { n: this.#writes++, group: key < LISTED ? `${key % GROUPS}` : 'none' };
+  #row(key: number): NearRow {
+    return { _id: KEYS[key] as string, n: this.#writes++, group: key < LISTED ? `${key % GROUPS}` : 'none' };
   }
 
   async #break(): Promise<void> {
     const random = seededRandom(this.#options.seed, 60);
-    const { breaks = BREAKS } = this.#options;
-    const parts = {
-      redis: this.#redis,
-      proxies: this.#proxies,
-      admin: () => this.#admin,
-      random,
-    };
+    const { breaks = [...CHANNEL_BREAKS, ...this.#cache.faults] } = this.#options;
+    const proxies = this.#ways.flatMap((way) => way.proxies);
     while (!this.#over && breaks.length > 0) {
       const what = randomChoice(random, breaks);
-      await breakOnce(what, parts).catch(() => undefined);
+      const breaking = () => breakOnce(what, { cache: this.#cache, proxies, random }).catch(() => undefined);
+      if (bringsBack(what)) await this.#unpromised(breaking);
+      else await breaking();
       this.#breaks[what] = (this.#breaks[what] ?? 0) + 1;
       await pause(MAX_CALM_MS * random());
     }
   }
 
+  /** Promises nothing until the relay has handed over what the cache has lost, and processes have seen that it is another. */
+  async #unpromised(replace: () => Promise<unknown>): Promise<void> {
+    this.#promisedFromMs = Number.POSITIVE_INFINITY;
+    const before = await this.#record();
+    await replace();
+    const untilMs = performance.now() + MAX_REPLAY_MS;
+    for (
+      let now = before;
+      now?.replayed !== true || now.epoch === before?.epoch;
+      now = await this.#record()
+    ) {
+      if (performance.now() > untilMs) break;
+      await pause(20);
+    }
+    this.#promisedFromMs = performance.now() + UNPROVEN_US / 1_000 + this.#options.maxStaleMs;
+  }
+
+  /** What the store's registry says of the cache. */
+  async #record(): Promise<ConsumerRecord | undefined> {
+    const { feed, source } = this.#store.adapters[0] as Adapter;
+    return (await feed?.registry.read(PREFIX, [source]))?.[0];
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#processes.map(({ lockstep }) => lockstep.close()));
-    for (const client of [...this.#clients, this.#admin]) client.disconnect();
+    for (const { client } of this.#ways) client.disconnect();
   }
 }
 
@@ -279,26 +323,4 @@ function numbersOf(group: number): number[] {
 
 function keysOf(group: number): string[] {
   return numbersOf(group).map((n) => KEYS[n] as string);
-}
-
-type LegacyOptions = RedisOptions & { replyMapping?: 'legacy' };
-
-/** A client whose commands go to the server, and the connections that tell of changes through a proxy. */
-function proxied(url: string, proxyPort: number): Redis {
-  const { hostname: host, port } = new URL(url);
-  const options: LegacyOptions = {
-    host,
-    retryStrategy: () => 20,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-  };
-  const client = quiet(new Redis({ ...options, port: Number(port) }));
-  client.duplicate = ((override: Partial<RedisOptions>) =>
-    new Redis({ ...options, ...override, port: proxyPort } as LegacyOptions)) as typeof client.duplicate;
-  return client;
-}
-
-function quiet<Client extends Redis>(client: Client): Client {
-  client.on('error', () => undefined);
-  return client;
 }

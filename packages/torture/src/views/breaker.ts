@@ -9,7 +9,7 @@ import {
 } from '@lockstep/dev-services';
 import { Redis } from 'ioredis';
 import { nowUs } from '../clock.js';
-import { CacheServer } from './../crash/cache-server.js';
+import { CacheServer } from '../crash/cache-server.js';
 import { type Random, randomChoice } from '../random.js';
 import type { Window } from './history.js';
 import type { CacheAddress, CacheKind } from './settings.js';
@@ -24,9 +24,16 @@ export type CacheFault =
   | 'restart-older'
   | 'failover';
 
+export interface CacheServerAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
 /** The cache's servers, and the ways to break them. */
 export interface BreakableCache {
   readonly address: CacheAddress;
+  readonly servers: readonly CacheServerAddress[];
   readonly version: string;
   readonly faults: readonly CacheFault[];
   break(fault: CacheFault, random: Random): Promise<void>;
@@ -36,7 +43,7 @@ export interface BreakableCache {
 }
 
 /** How long a process may take an entry by what it knew of the cache before, once there is another one. */
-const UNPROVEN_US = 1_000_000;
+export const UNPROVEN_US = 1_000_000;
 const LONGEST_AWAY_MS = 400;
 const EVICTIONS = 30;
 const PERSISTENT = { appendonly: true, appendfsync: 'everysec' } as const;
@@ -53,6 +60,7 @@ async function standalone(service: RedisService): Promise<BreakableCache> {
   const windows: Window[] = [];
   return {
     address: { kind: 'standalone', url: service.url },
+    servers: [addressOf(service.url)],
     version: service.version,
     faults: ['flush', 'evict', 'freeze', 'restart', 'restart-empty', 'restart-older'],
     windows,
@@ -77,6 +85,7 @@ function sentinel(service: RedisSentinelService): BreakableCache {
   const addresses = sentinels.map(({ host, port }) => ({ host, port }));
   return {
     address: { kind: 'sentinel', name, sentinels: addresses },
+    servers: [service.primary, service.replica],
     version: service.version,
     faults: ['flush', 'evict', 'failover', 'failover'],
     windows,
@@ -91,6 +100,7 @@ function sentinel(service: RedisSentinelService): BreakableCache {
 function cluster(service: RedisClusterService): BreakableCache {
   return {
     address: { kind: 'cluster', nodes: service.nodes.map(({ host, port }) => ({ host, port })) },
+    servers: service.nodes,
     version: service.version,
     faults: ['flush', 'evict', 'freeze', 'restart-empty'],
     windows: [],
@@ -104,6 +114,11 @@ function cluster(service: RedisClusterService): BreakableCache {
     },
     stop: () => service.stop(),
   };
+}
+
+function addressOf(url: string): CacheServerAddress {
+  const { hostname: host, port } = new URL(url);
+  return { host, port: Number(port), url };
 }
 
 /** To a replica that was told nothing for a while, so that it has tokens that were replaced since. */
@@ -124,7 +139,7 @@ export async function stopReplication(service: RedisSentinelService): Promise<()
   return () => tell(replica.url, ['CONFIG', 'SET', 'masterauth', '']);
 }
 
-async function tell(url: string, [command = '', ...rest]: readonly string[]): Promise<void> {
+export async function tell(url: string, [command = '', ...rest]: readonly string[]): Promise<void> {
   const client = new Redis(url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
   client.on('error', () => undefined);
   await client.call(command, ...rest).finally(() => client.disconnect());
