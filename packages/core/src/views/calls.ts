@@ -157,7 +157,7 @@ export class ViewCalls<Params, Value> implements View<Params, Value> {
   }
 
   of(params: Params): Dependency {
-    if (this.#context.dependsOn.length > 1) {
+    if (this.#context.looksAtFound) {
       const problem = 'depends on what its loads find, which another view cannot know before it reads it';
       throw new UnsupportedError(`view "${this.name}": ${problem}`);
     }

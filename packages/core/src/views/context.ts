@@ -13,6 +13,8 @@ export interface ViewContext<Params, Value> extends EngineContext {
   readonly settings: ViewSettings;
   readonly load: ViewOptions<Params, Value>['load'];
   readonly dependsOn: ViewOptions<Params, Value>['dependsOn'];
+  /** True where `dependsOn` names more by what a load has found: no other view can name what this one depends on. */
+  readonly looksAtFound: boolean;
   /** The start of its cache keys. */
   readonly keyPrefix: string;
   readonly codec: ViewCodec<Value>;

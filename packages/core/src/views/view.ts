@@ -52,8 +52,9 @@ export function viewOf<Params, Value>(
   const near =
     nearSettings && new NearView({ context, settings, near: nearSettings, keyPrefix, codec, rows });
   const tally = context.announced.add('view', settings);
-  const parts = { ...context, settings, load, dependsOn, keyPrefix, codec, generations, near, tally };
-  const calls = new ViewCalls<Params, Value>(parts);
+  const looks = dependsOn.length > 1 || looksAtFound(dependsOn);
+  const own = { settings, load, dependsOn, looksAtFound: looks, keyPrefix, codec, generations, near, tally };
+  const calls = new ViewCalls<Params, Value>({ ...context, ...own });
   return { name: settings.name, calls, keyPrefix, encoding: serializer.encoding, paramsOf };
 }
 
@@ -71,4 +72,34 @@ function rowsAtDefinition(dependsOn: (params: never) => unknown, view: string): 
   }
   // `dependsOn` may return the params, or a list of them.
   return named === probe || (Array.isArray(named) && named.includes(probe)) ? [] : rowsOf(named, view);
+}
+
+/**
+ * Whether `dependsOn` looks at what a load has found. A parameter with a default, rest parameters, and `arguments` are not
+ * counted in a function's length.
+ */
+function looksAtFound(dependsOn: (params: never, found: never) => unknown): boolean {
+  let looked = false;
+  const look = (): object => {
+    looked = true;
+    return probe;
+  };
+  const found: object = new Proxy(() => undefined, {
+    get: look,
+    apply: look,
+    has() {
+      look();
+      return false;
+    },
+    ownKeys(target) {
+      look();
+      return Reflect.ownKeys(target);
+    },
+  });
+  try {
+    dependsOn(probe as never, found as never);
+  } catch {
+    // Params and found values that nobody gave.
+  }
+  return looked;
 }

@@ -47,6 +47,28 @@ describe('what a view depends on', () => {
     expect(define(({ name }) => items.where({ name: `${name}!` }))).toThrow(/is not among the tags/);
   });
 
+  test.for<[string, (items: Items) => (params: string, found?: readonly string[]) => Dependency[]]>([
+    ['a parameter', (items) => (id, found) => [id, ...(found ?? [])].map((each) => items.id(each))],
+    [
+      'a default',
+      (items) =>
+        (id, found = []) =>
+          [id, ...found].map((each) => items.id(each)),
+    ],
+    [
+      'rest parameters',
+      (items) =>
+        (id, ...[found]) =>
+          [id, ...(found ?? [])].map((each) => items.id(each)),
+    ],
+  ])('is not named by another view where loads find more: %s', ([, dependsOn]) => {
+    const { items, lockstep } = openLists();
+    const define = (name: string, own: (params: string, found?: string[]) => Dependency[]) =>
+      lockstep.view<string, string[]>({ name, load: () => [], dependsOn: own });
+    expect(() => define('finds', dependsOn(items)).of('a')).toThrow(/what its loads find/);
+    expect(() => define('plain', (id) => [items.id(id)]).of('a')).not.toThrow();
+  });
+
   test('goes in no circles', () => {
     const { items, lockstep } = openLists();
     let inner: View<string, number> | undefined;
