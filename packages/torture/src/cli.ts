@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { CONTROLS, isControl } from './crash/controls/names.js';
 import { runCrash } from './crash/run.js';
 import type { AppendFsync, Durability, StoreName } from './crash/settings.js';
-import { NEAR_CONTROLS, type NearControl } from './near/controls.js';
+import { breaksWithout, NEAR_CONTROLS, type NearControl } from './near/controls.js';
 import { runNear } from './near/run.js';
 import type { NearStoreName } from './near/stores.js';
 import { CHANGES, type ChangeName } from './rollout/changes.js';
@@ -138,7 +138,10 @@ program
   .action(async ({ json, ...options }: NearFlags) => {
     const { control } = options;
     // What a rule that is out does shows soon; without one the whole run counts.
-    const result = await runNear({ ...options, untilStale: control !== undefined });
+    const result = await runNear({
+      ...options,
+      ...(control !== undefined && { untilStale: true, breaks: breaksWithout(control) }),
+    });
     const text = `${JSON.stringify(result, null, 2)}\n`;
     console.log(text);
     if (json !== undefined) writeFileSync(json, text);

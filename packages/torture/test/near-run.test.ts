@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NEAR_CONTROLS, type NearControl } from '../src/near/controls.js';
+import { breaksWithout, NEAR_CONTROLS, type NearControl } from '../src/near/controls.js';
 import { runNear } from '../src/near/run.js';
 
 const BOUND = { maxStaleMs: 200, seed: 7 };
@@ -12,8 +12,7 @@ test('near entries of rows and lists are never older than their bound, whatever 
 });
 
 test.each(Object.keys(NEAR_CONTROLS) as NearControl[])('a rule that is out is found: %s', async (control) => {
-  const isOfBreaks = control !== 'lost-message' && control !== 'tags-untold';
-  const breaks = isOfBreaks ? (['swallow', 'hold', 'cut'] as const) : [];
+  const breaks = breaksWithout(control);
   const result = await runNear({ ...BOUND, reads: 50_000_000, control, breaks, untilStale: true });
   expect(result.stale).toBeGreaterThan(0);
   if (control === 'tags-untold') expect(result.samples[0]).toMatch(/^list .*near/);

@@ -1,5 +1,6 @@
 import type { CacheAdapter } from '@lockstep/core';
 import type { Random } from '../random.js';
+import type { ChannelBreak } from './breaker.js';
 
 /** Rules of near entries, and what each run without one must find. */
 export const NEAR_CONTROLS = {
@@ -9,6 +10,11 @@ export const NEAR_CONTROLS = {
   'tags-untold': 'nobody is told of changes of tags',
 } as const;
 export type NearControl = keyof typeof NEAR_CONTROLS;
+
+/** The breaks that a rule stands against, and no others: those keep entries from being near, and what is out from being found. */
+export function breaksWithout(control: NearControl): readonly ChannelBreak[] {
+  return control === 'no-proof' || control === 'silent-break' ? ['swallow', 'hold', 'cut'] : [];
+}
 
 const LOST = 0.1;
 
