@@ -1,7 +1,6 @@
 import type { CollectionBuffer } from '../buffer/buffer.js';
 import type { CollectionContext } from '../collection/context.js';
 import type { CacheOutcome, TransactionResult, WriteResult } from '../contracts/api.js';
-import type { ChangedTexts } from '../contracts/declared.js';
 import type { Change } from '../contracts/feed.js';
 import type { Transaction } from '../contracts/options.js';
 import type {
@@ -23,7 +22,7 @@ import { asStoreError, checkRow } from '../read/loader.js';
 import { copyOf } from '../values/copy.js';
 import { isMoved, type StoreWrite, stamped } from './commands.js';
 import { INSIDE_PATIENCE_MS, type Preparation, usesIntents } from './prepare.js';
-import type { Publication } from './publish.js';
+import type { CommittedRow, Publication } from './publish.js';
 import type { Reservation } from './reservation.js';
 import type { Answer } from './store-commit.js';
 import {
@@ -44,6 +43,15 @@ export interface TransactionTurn {
   readonly begun: Promise<void>;
   /** The next one may come. */
   readonly committed: () => void;
+}
+
+/** A key at the end of a transaction. */
+interface KeyChange {
+  readonly version: Version;
+  /** True: the transaction left no row; `undefined`: the change list does not say. */
+  readonly absent?: boolean;
+  /** As of `CommittedRow`. */
+  readonly written: CommittedRow<unknown>['written'];
 }
 
 /** A collection's reads and writes inside transactions: the store at once, the cache after the commit. */
@@ -258,13 +266,17 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     storeMs: number,
   ): Promise<ReadonlyMap<string, KeyOutcome>> {
     committed?.();
-    const keys = new Map<string, ChangedTexts & { readonly version: Version; readonly absent?: boolean }>();
+    const keys = new Map<string, KeyChange>();
     for (const { key, op, texts, version } of changes) {
-      keys.set(key, { version, absent: op === 'delete', texts });
+      keys.set(key, { version, absent: op === 'delete', written: { texts } });
     }
+    // Only of rows that are kept in step does the list tell all changes.
+    const { member, store } = this.#collection;
+    const listed = store.capabilities.versioned && member?.suspended !== true;
+    const written = listed ? undefined : {};
     for (const [key, { final, version }] of writes) {
       // A write that is no change was taken back, with a savepoint: its value is nobody's.
-      if (!keys.has(key)) keys.set(key, { version: final ? version : NO_VERSION });
+      if (!keys.has(key)) keys.set(key, { version: final ? version : NO_VERSION, written });
     }
     const publishing = [...keys].map(async ([key, change]) => {
       const { version } = change;
@@ -274,16 +286,14 @@ export class TransactionWrites<Value> implements TransactionParticipant {
     return new Map(await Promise.all(publishing));
   }
 
-  /** `change.absent`: true: the transaction left no row; `undefined`: the change list does not say. */
   async #publish(
     key: string,
     write: TransactionWrite | undefined,
-    change: ChangedTexts & { readonly version: Version; readonly absent?: boolean },
+    { absent, version, written }: KeyChange,
     storeMs: number,
   ): Promise<CacheOutcome> {
     const { clock, events, settings, store, tally } = this.#collection;
     const startedAt = clock.monotonic();
-    const { absent, version } = change;
     // Without a version there is no change.
     const changed = version !== NO_VERSION || !store.capabilities.versioned;
     // A deletion's own version may be known only from the change list; another statement may have put the row back.
@@ -291,11 +301,11 @@ export class TransactionWrites<Value> implements TransactionParticipant {
       write !== undefined && (write.value === null ? absent !== false : write.version === version);
     let cache: CacheOutcome;
     if (current && changed) {
-      const row = { ...write, key, version, value: write.value as Value | null, written: change };
+      const row = { ...write, key, version, value: write.value as Value | null, written };
       cache = await new Promise((published) => this.#publication.publishRow(row, published));
     } else {
       if (write !== undefined) this.#preparation.abandon(key, write.reservation);
-      cache = await this.#publication.invalidate(key, version, false, change);
+      cache = await this.#publication.invalidate(key, version, false, written);
     }
     if (changed) tally.writes[cache]++;
     if (events.write.wanted && changed) {

@@ -24,7 +24,7 @@ export interface CommittedRow<Value> {
   readonly value: Value | null;
   readonly version: Version;
   readonly ttlMs: number;
-  /** Tells the texts of the write. */
+  /** Tells the texts of the write. `undefined`: nothing was written, the row is as it was. */
   readonly written: ChangedTexts | undefined;
 }
 
@@ -152,7 +152,9 @@ export class Publication<Value> {
     if (payload instanceof Promise) {
       payload
         .then((late) => this.#publishPayload(row, late, published))
-        .catch(() => void this.invalidate(key, version).then((cache) => published(cache)));
+        .catch(
+          () => void this.invalidate(key, version, false, row.written).then((cache) => published(cache)),
+        );
     } else this.#publishPayload(row, payload, published);
   }
 
@@ -227,7 +229,7 @@ export class Publication<Value> {
       }
     });
     // Behind the put, in the same batch.
-    const others = member?.invalidateOthers(key, version, written);
+    const others = written && member?.invalidateOthers(key, version, written);
   }
 
   #took(
@@ -246,7 +248,7 @@ export class Publication<Value> {
       void this.#superseded(others, key, version, written).then((cache) => published(cache));
       return;
     }
-    const dealt = member?.dealtWith(others, key, version, written, nowMs) ?? true;
+    const dealt = (written && member?.dealtWith(others, key, version, written, nowMs)) ?? true;
     if (dealt instanceof Promise) void dealt.then((all) => published(all ? done : 'deferred'));
     else published(dealt ? done : 'deferred', nowMs);
   }
@@ -268,10 +270,16 @@ export class Publication<Value> {
     } catch {
       return 'deferred';
     }
-    return (await member?.dealtWith(begun, key, version, written)) === false ? 'deferred' : 'updated';
+    const dealt = written && (await member?.dealtWith(begun, key, version, written));
+    return dealt === false ? 'deferred' : 'updated';
   }
 
-  /** Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects. */
+  /**
+   * Makes everything below a version unreadable, by whichever way is left. `0`: whatever is cached. Never rejects.
+   *
+   * @param written tells the texts of the write. `undefined`: nothing was written; the table's other collections, lookups
+   *   and views are in step with whoever wrote the row, so they are not told
+   */
   async invalidate(
     key: string,
     given: Version,
@@ -312,10 +320,10 @@ export class Publication<Value> {
       holeOnEmpty: holeOnEmpty || store.capabilities.replicaReads,
     });
     // All are told of a write, whether its version is believed or not.
-    const told = version !== NO_VERSION || written !== undefined;
-    const others = told ? member?.invalidateOthers(key, version, written) : undefined;
+    const others = written && member?.invalidateOthers(key, version, written);
     const { outcome } = await invalidating;
     if (outcome === 'foreign') throw foreignEntry(cacheKey);
+    if (written === undefined) return 'invalidated';
     if (version === NO_VERSION) return (await others) === false ? 'deferred' : 'invalidated';
     return (await member?.dealtWith(others, key, version, written)) === false ? 'deferred' : 'invalidated';
   }

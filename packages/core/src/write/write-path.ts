@@ -125,7 +125,7 @@ export class WritePath<Value> {
     const { clock, tally } = this.#collection;
     const publication = this.#publication;
     const startedAt = clock.monotonic();
-    const row = { key, reservation: NOTHING, value, version, ttlMs, written: undefined };
+    const row = { key, reservation: NOTHING, value, version, ttlMs, written: {} };
     const cache =
       version === NO_VERSION
         ? await publication.invalidate(key, NO_VERSION)

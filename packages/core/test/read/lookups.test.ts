@@ -84,6 +84,16 @@ describe('getBy', () => {
     expect(await world.users.getBy(['tenant', 'slug'], { slug: 'ann', tenant: 1 })).toEqual(ANN);
   });
 
+  test('a write that changes nothing leaves what leads to its row', async () => {
+    const world = openUsers();
+    await world.users.put('1', ANN);
+    await warm(world);
+    expect(await world.users.write('1', async () => {})).toMatchObject({ value: ANN, cache: 'updated' });
+    expect(await world.users.write('2', async () => {})).toMatchObject({ value: null, cache: 'invalidated' });
+    world.storePlan.always('find', refuse());
+    expect(await world.users.getBy('email', 'ann@x')).toEqual(ANN);
+  });
+
   test('one look at the store, however many ask (G8)', async () => {
     const world = openUsers();
     await world.users.put('1', ANN);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ConflictError } from '../../src/errors.js';
 import { refuse } from '../../src/faults/index.js';
 import { memoryQueue } from '../../src/memory/index.js';
 import { createLockstep } from '../../src/runtime/lockstep.js';
@@ -37,6 +38,33 @@ describe('a view', () => {
       await client.delete('items', '1');
     });
     expect(await lists.get(books)).toEqual(['b']);
+  });
+
+  test('stays where a call has written nothing', async () => {
+    const { items, lists, loads, lockstep } = openLists();
+    const { version } = await items.put('1', { category: 'books', name: 'a' });
+    const lost = { ifVersion: version - 2 };
+    const calls: Record<string, () => Promise<unknown>> = {
+      put: () => items.put('1', { category: 'toys', name: 'b' }, lost),
+      insert: () => items.put('1', { category: 'toys', name: 'b' }, { ifVersion: null }),
+      patch: () => items.patch('1', { name: 'b' }, lost),
+      delete: () => items.delete('1', lost),
+      'write of a row': () => items.write('1', async () => {}),
+      'write of no row': () => items.write('2', async () => {}),
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      await lists.get(books);
+      await lockstep.drain();
+      const before = loads.length;
+      await call().catch((error) => expect(error, name).toBeInstanceOf(ConflictError));
+      await lists.get(books);
+      expect(loads.length - before, name).toBe(0);
+    }
+    // Negative control.
+    await items.write('1', async (tx) => {
+      await (tx as { delete(table: string, key: string): Promise<boolean> }).delete('items', '1');
+    });
+    expect(await lists.get(books)).toEqual([]);
   });
 
   test('refresh loads whatever is cached, and invalidate drops it', async () => {
