@@ -272,6 +272,33 @@ describe('values', () => {
     expect(await things.read([key], READ)).toEqual([row]);
   });
 
+  test.each(['put', 'insert'] as const)(
+    'a lone %s that meets an insert of its own row by another of its unique values is sent again, as in company',
+    async (kind) => {
+      // What two inserts of one row at the same time make of it: the second time the row is there.
+      await knex.raw(`
+        CREATE TABLE met_${kind} (id int PRIMARY KEY, name text UNIQUE); CREATE SEQUENCE tries_${kind};
+        CREATE FUNCTION meet_${kind}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF nextval('tries_${kind}') = 1 THEN RAISE unique_violation; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER meet BEFORE INSERT ON met_${kind} FOR EACH ROW EXECUTE FUNCTION meet_${kind}()`);
+      const met = pg.table<Thing, number>(`met_${kind}`, { key: 'id' });
+      await pg.attach(met);
+      const command = {
+        kind: 'put',
+        value: { name: 'a' },
+        above: 0,
+        ...(kind === 'insert' && { ifVersion: null }),
+      } as const;
+      const [written] = await met.write([{ ...command, key: '1' }], CALL);
+      expect(written).toMatchObject({ kind: 'written', value: { id: 1, name: 'a' } });
+      // Another row has it: refused, each time.
+      const [refused] = await met.write([{ ...command, key: '2' }], CALL);
+      expect(refused).toMatchObject({ kind: 'failed', error: expect.any(StoreRefusedError) });
+      const { rows } = await knex.raw(`SELECT last_value::int AS tries FROM tries_${kind}`);
+      expect(rows).toEqual([{ tries: 4 }]);
+    },
+  );
+
   test.each([
     ['an unknown property', { nam: 1 }, /"nam".*known are id, name/],
     ['the version column', { lockstep_version: 5 }, /Lockstep's own/],

@@ -155,7 +155,7 @@ export class Writer<Value> {
   /**
    * Runs a group as one statement. When the server refuses it, each half runs on its own, down to the
    * rows that are at fault: at most twice as many statements as rows, normally a few. `restamp`: how often
-   * it was stamped below a concurrent delete, and the version to stay above.
+   * it was sent again, mostly since it was stamped below a concurrent delete, and the version to stay above.
    */
   async #split(
     group: Group,
@@ -203,13 +203,24 @@ export class Writer<Value> {
         const again = { count: restamp.count + 1, above: Number(detailOf(error)) };
         return await this.#split(group, send, options, outcomes, again, lockMs);
       }
+      // Whoever inserts the same row at the same time has its unique values, too: the second time the row is there.
+      if (
+        items.length === 1 &&
+        restamp.count === 0 &&
+        options.tx === undefined &&
+        mayHaveMetItself(group, error)
+      ) {
+        const again = { ...restamp, count: 1 };
+        return await this.#split(group, send, options, outcomes, again, lockMs);
+      }
       // Made anew, none of them may fail.
       const remade = items.length > 1 && options.tx === undefined && (await send.altered(error));
       if (!remade && items.length > 1 && (isRefusal(error) || isLocked(error))) {
         const middle = items.length >> 1;
         for (const half of [items.slice(0, middle), items.slice(middle)]) {
           const waitMs = isLocked(error) ? FLUSH_LOCK_AGAIN_MS : lockMs;
-          await this.#split({ ...group, items: half }, send, options, outcomes, undefined, waitMs);
+          const again = { count: 1, above: 0 };
+          await this.#split({ ...group, items: half }, send, options, outcomes, again, waitMs);
         }
         return;
       }
@@ -309,6 +320,12 @@ export class Writer<Value> {
     const again = { ...group, items };
     await this.#send(this.#locked(again, send, options, 0, FLUSH_LOCK_MS), again, send, options);
   }
+}
+
+/** A duplicate that an insert of the very row may have been: `ON CONFLICT` looks at the key alone. */
+function mayHaveMetItself({ kind }: Group, error: unknown): boolean {
+  const inserts = kind === 'put' || kind === 'insert' || kind === 'create';
+  return inserts && stateOf(error) === '23505';
 }
 
 function recordedOf(row: Row): RecordedChange {
