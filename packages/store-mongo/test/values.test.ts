@@ -1,5 +1,5 @@
-import { Binary, BSON, Decimal128, type Document, Long, ObjectId, UUID } from 'mongodb';
-import { describe, expect, test } from 'vitest';
+import { Binary, BSON, Collection, Decimal128, type Document, Long, ObjectId, UUID } from 'mongodb';
+import { describe, expect, test, vi } from 'vitest';
 import { bsonSerializer } from '../src/rows/serializer.js';
 import { CALL, PRIMARY, testServer } from './support/server.js';
 
@@ -115,6 +115,22 @@ describe('values', () => {
       expect.stringMatching(/missing|REFUSED/),
     ]);
     expect((await things.read(['f'], PRIMARY))[0]?.value).toEqual({ _id: 'f', n: 1 });
+  });
+
+  test('an increment whose row is inserted behind its first look is counted', async () => {
+    const store = await server.store();
+    const things = store.collection<Document, string>('late');
+    await store.attach([things]);
+    const change = vi.spyOn(Collection.prototype, 'findOneAndUpdate').mockImplementationOnce(async () => {
+      await things.write([{ kind: 'put', key: 'a', value: { _id: 'a', n: 1, none: 'x' }, above: 0 }], CALL);
+      return null;
+    });
+    const increment = { kind: 'increment', key: 'a', field: 'n', by: 2, above: 0 } as const;
+    const outcomes = await things.write([increment], CALL);
+    change.mockRestore();
+    expect(outcomes).toMatchObject([{ kind: 'written', value: { n: 3 } }]);
+    const [refused] = await things.write([{ ...increment, field: 'none' }], CALL);
+    expect(refused).toMatchObject({ kind: 'failed', error: { code: 'LOCKSTEP_STORE_REFUSED' } });
   });
 
   test('an increment keeps the number’s BSON type, and takes a name literally', async () => {

@@ -5,15 +5,20 @@ import { type Binding, floorOf, keyFilter, lastStart, stampFor, toRow } from '..
 import { versionOf } from '../rows/reads.js';
 import { restampPipeline, toStored } from '../rows/stamp.js';
 import { checkName } from '../rows/storable.js';
-import type { Call } from '../wire/call.js';
+import { type Call, canBegin, statementOptions } from '../wire/call.js';
 import { changeRow } from './change-row.js';
 import { written } from './outcomes.js';
 
-/** Adds to a field that holds a number, of whatever BSON type, which it keeps where the sum allows. */
+/**
+ * Adds to a field that holds a number, of whatever BSON type, which it keeps where the sum allows.
+ *
+ * @param sent how often it is sent, this time included
+ */
 export async function increment<Value>(
   binding: Binding,
   command: StoreIncrement,
   call: Call,
+  sent = 1,
 ): Promise<StoreOutcome<Value>> {
   const { key, field, by, above, terms } = command;
   const { versionField, keyField } = binding;
@@ -41,6 +46,12 @@ export async function increment<Value>(
     return { kind: 'written', value: row.value, version: row.version, steps };
   }
   if ((await versionOf(binding, key, call)) === undefined) return { kind: 'missing' };
+  // Inserted since, or given a number: there is something to add to.
+  const counted = await binding.primary.findOne(filter, {
+    ...statementOptions(call),
+    projection: { _id: 1 },
+  });
+  if (counted !== null && canBegin(call, sent)) return await increment(binding, command, call, sent + 1);
   throw refused(binding, command, terms === undefined ? 'it holds no number' : 'sums of it are not exact');
 }
 
