@@ -36,7 +36,7 @@ export async function openAll(parts: ReadyParts, options: OpenOptions): Promise<
   if (problems.length > 0) throw new NotReadyError(problems);
 }
 
-/** Every primary must take invalidations. */
+/** Every primary must take invalidations, and be as new as the adapter needs it; one that does not tell its version may be. */
 async function probed({ adapter, cache, prefix }: ReadyParts): Promise<void> {
   await cache.open();
   for (const [primary, proof] of await adapter.probe(prefix)) {
@@ -44,4 +44,6 @@ async function probed({ adapter, cache, prefix }: ReadyParts): Promise<void> {
     if (primary === '') throw proof;
     throw new Error(`${primary}: ${proof.message}`, { cause: proof });
   }
+  const { description, outdated } = (await adapter.info().catch(() => undefined)) ?? {};
+  if (outdated !== undefined) throw new Error(`${description}: ${outdated}`);
 }

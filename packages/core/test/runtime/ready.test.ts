@@ -41,6 +41,16 @@ test('open() names everything that is not there', async () => {
   expect(error.message).toContain('collection rows: the table is away; cache');
 });
 
+test('a cache server that is too old is named; one that does not say how old it is is taken', async () => {
+  const cache = memoryCache();
+  const info = await cache.info();
+  cache.info = async () => ({ ...info, description: 'Redis 5.0.6', outdated: 'needs Redis 6.2' });
+  const lockstep = createLockstep({ cache });
+  await expect(lockstep.open()).rejects.toThrow(`cache ${cache.name}: Redis 5.0.6: needs Redis 6.2`);
+  cache.info = away('INFO');
+  await lockstep.open();
+});
+
 test('what hangs is named once its time is over, and what is mended afterwards is ready', async () => {
   let isThere = false;
   const store = storeThat(() => (isThere ? Promise.resolve() : new Promise(() => undefined)));
