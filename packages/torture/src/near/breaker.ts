@@ -17,11 +17,8 @@ export interface BreakerParts {
 
 const MAX_MS = 300;
 
-/**
- * Faults that may bring back what was replaced: nothing is promised until that is replayed. A server that syncs its file each
- * second puts off what it appends while a sync takes long, and a restart lacks that.
- */
-const BRINGS_BACK: ReadonlySet<Break> = new Set<Break>(['failover', 'restart', 'restart-older']);
+/** Faults that may bring back what was replaced: nothing is promised until that is replayed. */
+const BRINGS_BACK: ReadonlySet<Break> = new Set<Break>(['failover', 'restart-older']);
 
 export function bringsBack(what: Break): boolean {
   return BRINGS_BACK.has(what);
