@@ -234,3 +234,5 @@ function progress(line: string): void {
 }
 
 await program.parseAsync();
+// Not left to Node.js, which at times goes round for ever at its end: for a request of a channel that nobody waits for.
+process.exit();
