@@ -113,7 +113,7 @@ async function check(flags: Flags, logger: Logger): Promise<number> {
   const [worker, status] = await deadline.bound(work());
   console.log(JSON.stringify(status, null, 2));
   const closeMs = status.ready ? CHECK_SHUTDOWN_MS : SILENT_SHUTDOWN_MS;
-  // What does not end in time is a server that does not answer, which the status says.
+  // A server that does not answer keeps the worker from closing; the status says so already.
   await deadline
     .narrowed(closeMs)
     .bound(worker.close())

@@ -58,7 +58,7 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  // What is kept of tags, too: else the rows of one test are those of the one before.
+  // The kept tags go, too: the rows of one test are not those of the one before.
   await Promise.all([raw.deleteMany({}), rawTagged.deleteMany({}), kept.deleteMany({})]);
 });
 

@@ -29,7 +29,7 @@ async function load(file: string): Promise<unknown> {
     return await jiti.import(file, { default: true });
   } catch (error) {
     const [problem = '', behind = ''] = messageOf(error).split('\n');
-    // What can't be parsed has its place in the second line.
+    // The second line has the place of what can't be parsed.
     const [at = ''] = /:\d+:\d+$/.exec(behind) ?? [];
     const says = installationOf(error) ?? problem.trim();
     throw new InvalidOptionError('--config', `${file}${at}: ${says}`, { cause: error });

@@ -9,6 +9,7 @@ import { fenceCases } from './fences.js';
 import { flushCases } from './flushes.js';
 import { registryCases } from './registry.js';
 import { rowCases } from './rows.js';
+import { transactionEndCases } from './transaction-ends.js';
 import { transactionCases } from './transactions.js';
 import type { StoreConformanceOptions, StoreHook, TestedCapability } from './under-test.js';
 import { versionCases } from './versions.js';
@@ -118,6 +119,7 @@ export function storeConformance<Value, Id>(options: StoreConformanceOptions<Val
     flushCases(test, claims);
     creationCases(test, claims);
     transactionCases(test, claims);
+    transactionEndCases(test, claims);
     feedCases(test, claims);
     arrangementCases(test, claims);
     registryCases(test, claims);

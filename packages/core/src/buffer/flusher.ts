@@ -262,7 +262,7 @@ export class Flusher<Value> {
       const message = `collection "${collection}", key "${key}": the queue did not take a refused write`;
       throw new QueueUnavailableError(message, { cause: error, collection, key });
     }
-    // Of several processes that flush the key at once only one takes the mark away, and emits the event.
+    // Only one of several processes that flush the key at once takes the mark away, and emits the event.
     const cleared = await this.#clear(key, version, 'refused');
     if (cleared) events.flushRefused.emit({ collection, key, version, refused, error });
   }

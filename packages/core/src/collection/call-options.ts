@@ -17,7 +17,7 @@ import type { LockstepTraceMap } from '../contracts/traces.js';
 import type { TransactionMode } from '../contracts/transaction-mode.js';
 import { isVersion, NO_VERSION, type Version } from '../contracts/version.js';
 import { type Amount, isAmount } from '../kit/decimal.js';
-import { checkOptions, type OptionsOf, type OptionTable, option } from '../kit/options.js';
+import { type OptionsOf, type OptionTable, option } from '../kit/options.js';
 import { MODE } from '../write/transaction-mode.js';
 import { TIMEOUT, TTL } from './settings.js';
 
@@ -85,12 +85,6 @@ export const UPDATE = {
 } satisfies OptionsOf<UpdateOptions>;
 
 export const TRANSACT = { ...WRITE, ...MODE } satisfies OptionsOf<WriteOptions & TransactionMode>;
-
-/** Throws `InvalidOptionError`, or the signal's reason where it has aborted. */
-export function checkCall(options: CallOptions, table: OptionTable): void {
-  checkOptions(options, table, 'options');
-  options.signal?.throwIfAborted();
-}
 
 /** The traced operation of each table. */
 export const OPERATIONS = new Map<OptionTable, LockstepTraceMap['write']['operation']>([

@@ -8,6 +8,7 @@ import {
   UnsupportedError,
 } from '../errors.js';
 import { concerning } from '../kit/concerning.js';
+import { checkOptions, type OptionTable } from '../kit/options.js';
 import { Deadline } from '../kit/wait.js';
 import { checkKey } from '../protocol/key.js';
 import { isProperties } from '../values/difference.js';
@@ -110,4 +111,10 @@ export function entriesOf<Entry extends readonly [unknown, unknown]>(given: Iter
   const wrong = entries.findIndex((entry: unknown) => !Array.isArray(entry));
   if (wrong >= 0) throw new InvalidOptionError(`entries[${wrong}]`, 'must be [id, value]');
   return entries;
+}
+
+/** Throws `InvalidOptionError`, or the signal's reason where it has aborted. */
+export function checkCall(options: CallOptions, table: OptionTable): void {
+  checkOptions(options, table, 'options');
+  options.signal?.throwIfAborted();
 }

@@ -9,7 +9,8 @@ import { reportHit } from '../read/reports.js';
 import { TRACES, traced } from '../runtime/tracing.js';
 import { copyOf } from '../values/copy.js';
 import type { CallContext } from './call-context.js';
-import { checkCall, READ, READ_ONE } from './call-options.js';
+import { READ, READ_ONE } from './call-options.js';
+import { checkCall } from './checks.js';
 import { seen } from './results.js';
 
 /** Keys of one `getMany` that are asked for at once, in eight calls of the cache: others' reads wait behind no more. */

@@ -25,18 +25,8 @@ import type { Answer } from '../write/store-commit.js';
 import { modeOf } from '../write/transaction-mode.js';
 import { checkBounds, withinBounds } from './bounded-sum.js';
 import type { CallContext } from './call-context.js';
-import {
-  CREATE,
-  checkCall,
-  DELETE,
-  INCREMENT,
-  OPERATIONS,
-  PATCH,
-  PUT,
-  TRANSACT,
-  UPDATE,
-} from './call-options.js';
-import { checkFunction, entriesOf, patchSet } from './checks.js';
+import { CREATE, DELETE, INCREMENT, OPERATIONS, PATCH, PUT, TRANSACT, UPDATE } from './call-options.js';
+import { checkCall, checkFunction, entriesOf, patchSet } from './checks.js';
 import { CommandCall, type WriteOf } from './command-call.js';
 import { Commands } from './commands.js';
 import { Creation } from './creation.js';

@@ -68,7 +68,7 @@ export class JobRunner {
   async #invalidate({ key, version }: InvalidateJob): Promise<void> {
     const target = this.#find(({ keyPrefix }) => key.startsWith(keyPrefix));
     const { holeTtlMs = UNKNOWN_HOLE_TTL_MS } = target?.settings ?? {};
-    // Where loads may read a lagging replica, or may for all that is known here, an empty key needs a floor, too.
+    // An empty key needs a floor, too, where loads may read a lagging replica, or nothing here says that they do not.
     const holeOnEmpty = target?.store.capabilities.replicaReads ?? true;
     const entry = { key, version, holeTtlMs, holeOnEmpty };
     const { outcome } = await this.#options.cache.run({ kind: 'invalidate', ...entry });

@@ -23,7 +23,8 @@ export async function saidAtConnect(
   if (path !== undefined || !ENDED.test(cause?.message ?? 'closed')) return undefined;
   const text = await new Promise<string>((resolve) => {
     let read = '';
-    const socket = connect({ host, port, timeout: timeoutMs });
+    // The bound is of the whole, not of a pause: a server may send one byte at a time.
+    const socket = connect({ host, port, signal: AbortSignal.timeout(timeoutMs) });
     const end = (): void => {
       socket.destroy();
       resolve(read);
@@ -33,7 +34,7 @@ export async function saidAtConnect(
       read += part;
       if (read.includes('\n') || read.length > MAX_LENGTH) end();
     });
-    socket.on('end', end).on('timeout', end).on('error', end).on('close', end);
+    socket.on('end', end).on('error', end).on('close', end);
   });
   // An error of the protocol; its first sentence.
   const [, says] = /^-(.+?)(?:\.\s|\r|\n|$)/.exec(text) ?? [];

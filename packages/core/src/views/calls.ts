@@ -1,4 +1,5 @@
-import { CALL, checkCall, INVALIDATE } from '../collection/call-options.js';
+import { CALL, INVALIDATE } from '../collection/call-options.js';
+import { checkCall } from '../collection/checks.js';
 import { worstOf } from '../collection/results.js';
 import type { CacheOutcome } from '../contracts/api.js';
 import type { CallOptions, InvalidateOptions, Transaction } from '../contracts/options.js';

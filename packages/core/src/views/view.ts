@@ -75,7 +75,7 @@ function rowsAtDefinition(dependsOn: (params: never) => unknown, view: string): 
 }
 
 /**
- * Whether `dependsOn` looks at what a load has found. A parameter with a default, rest parameters, and `arguments` are not
+ * True when `dependsOn` looks at what a load has found. A parameter with a default, rest parameters, and `arguments` are not
  * counted in a function's length.
  */
 function looksAtFound(dependsOn: (params: never, found: never) => unknown): boolean {

@@ -55,7 +55,7 @@ export function keptText({ declared }: Binding, states: readonly ColumnTexts[]):
 }
 
 /**
- * What is kept of rows, by key, outside of any transaction. A transaction that has begun before reads no less than what
+ * Reads what is kept of rows, by key, outside of any transaction. A transaction that has begun before reads no less than what
  * was kept then: whoever changes a row together with what is kept of it makes the transaction conflict.
  */
 export async function keptTags(
@@ -73,7 +73,7 @@ export async function keptTags(
 }
 
 /**
- * What is kept, and then what is known, of a row. A field that was declared since has the value of the last known state: that
+ * Joins what is kept of a row and what is known of it, in this order. A field that was declared since has the value of the last known state: that
  * is told anyhow.
  *
  * @param rows the row's states at each time that is known
